@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine: which page of which VM reads which slot, which hashes are known, and what to do next. Plain code: no
+ * sockets, no files, no clock, one thread. The daemon feeds it the workers' reports and the time, takes orders from it,
+ * and lends it a store. docs/design/engine.md tells how it works.
+ *
+ *   reports ──> engine_report() ──> [ table: hash -> hint page or slot ] ──> orders ──> engine_next_order()
+ *                                   [ VMs:  page -> slot, zero, private ]
+ *                                   [ slots: sharers, orders under way  ] ──> struct engine_store
+ *
+ * A slot number is segment * ENGINE_SEGMENT_SLOTS + index.
+ */
+#ifndef PAGEFUSE_ENGINE_ENGINE_H
+#define PAGEFUSE_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/ring.h"
+#include "protocol/wire.h"
+
+#define ENGINE_SEGMENT_SLOTS 65536u /* 256 MiB */
+#define ENGINE_SEGMENTS_MAX 16384u  /* slot numbers have 30 bits */
+#define ENGINE_VMS_MAX 4096u
+
+/** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
+struct engine_store {
+	void *context;
+	/** Makes segment @segment (empty) available. @return 0 or -errno (then nothing new is shared for now). */
+	int (*add_segment)(void *context, uint32_t segment);
+	/** All its slots are dead and no VM's orders name it: drop it. The number may be added again later. */
+	void (*remove_segment)(void *context, uint32_t segment);
+	/** Writable memory of one slot, PAGE_BYTES; NULL if it cannot be had (no memory). Valid until the next call. */
+	void *(*slot)(void *context, uint32_t slot);
+	/** Frees the memory of @count slots that no guest page reads. Failure is retried by the store itself. */
+	void (*punch)(void *context, uint32_t slot, uint32_t count);
+};
+
+/** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
+struct engine_settings {
+	uint32_t scan_interval_seconds; /* time for one slow pass over a VM; 0: none, only on request */
+	uint32_t audit_interval_seconds; /* how often to look for pages that diverged; 0: only with scans */
+	uint32_t scan_cpu_percent;      /* at most this share of one core for a VM's slow pass */
+	uint64_t vm_slots_max;          /* slots that one VM's pages may have brought in (their memory is charged to the daemon) */
+	uint64_t vm_ram_bytes_max;      /* registered RAM of one VM */
+	uint64_t seed;                  /* for page_hash() */
+};
+void engine_settings_default(struct engine_settings *settings);
+
+struct engine;
+struct engine_vm;
+
+/** @store is copied. @return NULL without memory. */
+struct engine *engine_new(const struct engine_settings *settings, const struct engine_store *store);
+void engine_free(struct engine *engine);
+
+/** Adds a VM. The handle is valid until engine_remove_vm(). @return 0, -ENOSPC (ENGINE_VMS_MAX), -ENOMEM. */
+int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm **ret_vm);
+/** The VM's process, and every child that could read its memory, is gone: drops all its references and hints. */
+void engine_remove_vm(struct engine *engine, struct engine_vm *vm);
+/**
+ * The connection is gone but the process lives (or a child of it): references stay, orders under way count as
+ * answered "maybe merged": their references stay until the VM is removed. No orders come for it any more. A process
+ * that reconnects is a new VM that adopts; the daemon then removes this one, after REPORT_READY of the new one.
+ */
+void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
+/** Changes what is shared; going to a lesser mode unshares. Reserved for later policy; full <-> zero works. */
+int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode);
+
+/**
+ * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
+ * changing: it is copied first), else NULL.
+ * @return 0, or -EPROTO if it does not fit what was ordered and known: the daemon then drops the peer. Nothing of the
+ * report has been applied in that case. -ENOMEM: a region could not be taken in; drop the peer, too.
+ */
+int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
+
+/** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
+bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
+/** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
+struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
+
+/** What the daemon hangs on a VM (its session). */
+void engine_vm_set_context(struct engine_vm *vm, void *context);
+void *engine_vm_context(const struct engine_vm *vm);
+
+/**
+ * Advances time: schedules slices of slow passes and audits, expires what no VM answers. Call at least as often as it
+ * asks for. @now_usec: any monotonic clock. @return microseconds until it wants to be called again.
+ */
+uint64_t engine_tick(struct engine *engine, uint64_t now_usec);
+
+/** The worker's CPU time so far, from its statistics, for scan_cpu_percent. */
+void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
+
+/**
+ * Starts one full pass over @vm as fast as it answers; equal pages are merged even if they changed lately.
+ * @return a ticket > 0 for engine_pass_done().
+ */
+uint64_t engine_scan(struct engine *engine, struct engine_vm *vm);
+/** Whether the pass of that ticket is over and every order that came of it, for whatever VM, has been answered. */
+bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, uint64_t ticket);
+/** Progress of the pass under way: pages of @ret_total passed. */
+void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total);
+
+/**
+ * After a restart: the store still has segment @segment from an earlier daemon. Its slots can be adopted by
+ * REPORT_ADOPT (the engine hashes their content through store->slot() and enters them into the table); nothing in it is
+ * allocated, and nothing punched before engine_accounted(). To be called before any VM is added.
+ */
+int engine_old_segment(struct engine *engine, uint32_t segment);
+/** Every process that might map the old segments has reconnected (and said READY) or is gone: punch what nobody reads. */
+void engine_accounted(struct engine *engine);
+
+/** What a VM saves. saved = its shared pages, each less its part of the slot's cost, + zero; rounded so that all add up. */
+struct engine_vm_counters {
+	uint64_t ram_pages;
+	uint64_t shared_pages;
+	uint64_t zero_pages;
+	int64_t saved_pages; /* filled in by engine_counters() of the whole only */
+	uint64_t dropped_orders; /* for lack of room; found again by the next pass */
+	uint64_t differs, busy, gone, full; /* answers so far, pages */
+};
+struct engine_counters {
+	uint64_t shared_pages; /* guest pages confirmed to read a slot */
+	uint64_t common_pages; /* slots that at least one of them reads */
+	uint64_t zero_pages;
+	int64_t saved_pages;   /* shared - common + zero */
+	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
+	uint64_t memory_bytes; /* of the engine's own tables */
+	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
+};
+/** Computes the host's counters and every VM's saved_pages, in one walk over the pages. */
+void engine_counters(struct engine *engine, struct engine_counters *ret);
+void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
+
+/** Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong. */
+const char *engine_check(const struct engine *engine);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libpagefuse: page sharing for a virtual machine monitor (VMM) that wants to take part by itself. A VMM that cannot be
+ * changed takes part through the preload (see pagefuse-run(1)), which is the same code.
+ *
+ * The library is mechanism only: what is shared, and when, pagefused(8) decides. There is one instance per process, as
+ * there is one address space. It starts one thread of its own, never exits, aborts or prints, and when in doubt it
+ * leaves memory as it is. All functions may be called from any thread; they return 0 or a negative errno.
+ */
+#ifndef PAGEFUSE_H
+#define PAGEFUSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PAGEFUSE_PUBLIC __attribute__((visibility("default")))
+
+/** What is shared of this VM. */
+enum pagefuse_mode {
+	PAGEFUSE_MODE_ZERO = 1, /* only pages full of zeros are given back */
+	PAGEFUSE_MODE_FULL = 2, /* every present page is a candidate */
+};
+
+struct pagefuse_options {
+	const char *name;        /* of the VM: printable, no blanks, at most 63 bytes; NULL: the process's name */
+	const char *socket_path; /* the daemon's socket; NULL: $PAGEFUSE_SOCKET or the default place */
+	enum pagefuse_mode mode; /* 0: PAGEFUSE_MODE_FULL */
+};
+
+struct pagefuse_stats {
+	uint64_t ram_pages;       /* 4 KiB pages under pagefuse */
+	uint64_t shared_pages;    /* of these, mapped to the store and not written since, as far as looked */
+	uint64_t zero_pages;      /* given back as zero pages */
+	uint64_t diverged_pages;  /* written after having been shared */
+	uint64_t busy_pages;      /* could not be held: pinned for DMA, or shared with a child; a total */
+	uint64_t refused_bytes;   /* RAM that cannot take part; `pagefuse doctor` says why */
+	uint64_t worker_cpu_nsec; /* CPU time of the library's thread */
+	uint64_t hold_p50_usec, hold_p99_usec, hold_max_usec; /* how long pages were held */
+	int connected;            /* whether a daemon serves this process now */
+};
+
+/** GPA of memory whose place in the guest is not known or does not matter. */
+#define PAGEFUSE_GPA_UNKNOWN UINT64_MAX
+
+/**
+ * Sets name, mode and socket, before the first pagefuse_add_ram(). Strings are copied. Optional.
+ * @return 0, -EINVAL (name or mode), -ENAMETOOLONG, -EBUSY if RAM has been added already.
+ */
+PAGEFUSE_PUBLIC int pagefuse_configure(const struct pagefuse_options *options);
+
+/**
+ * Offers guest RAM for sharing: @length bytes at @hva, which the guest sees at @gpa. Must be a private anonymous
+ * mapping of the caller's, page aligned, and stay mapped until pagefuse_remove_ram(). From now on tell the library what
+ * happens to it: pagefuse_discard() instead of madvise(MADV_DONTNEED), and pagefuse_pause() around anything else that
+ * changes its mapping. The first call starts the library's thread; the daemon need not be there yet.
+ * @return 0; -EINVAL (not aligned, empty); -EEXIST (overlaps RAM added before); -EOPNOTSUPP (not private anonymous
+ * memory, locked, or huge pages of hugetlbfs); -ENOSPC (too many regions); -ENOMEM; -EAGAIN (no thread to be had).
+ */
+PAGEFUSE_PUBLIC int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length);
+
+/**
+ * Takes RAM out again. Its bytes stay as they are: every page gets its own copy, so this can take long and needs
+ * memory. Call it before munmap(). @return 0, -ENOENT (no such RAM), -ENOMEM (not enough memory to unshare: the RAM
+ * stays under pagefuse).
+ */
+PAGEFUSE_PUBLIC int pagefuse_remove_ram(void *hva, size_t length);
+
+/** madvise(MADV_DONTNEED) for RAM under pagefuse: its bytes are zeros afterwards. @return 0, -EINVAL, -ENOMEM. */
+PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
+
+/**
+ * No page is held, mapped or given back between these two; they nest, and pause waits for a hold that is under way
+ * (usually less than 0.1 ms). Pages stay shared.
+ */
+PAGEFUSE_PUBLIC int pagefuse_pause(void);
+PAGEFUSE_PUBLIC int pagefuse_resume(void);
+
+/** Fills in @stats with what the library itself knows; the daemon's view is `pagefuse showvminfo`. @return 0, -EINVAL. */
+PAGEFUSE_PUBLIC int pagefuse_get_stats(struct pagefuse_stats *stats);
+
+/** The library's version, such as "0.1.0". Never NULL. */
+PAGEFUSE_PUBLIC const char *pagefuse_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the VMM does to its memory, as told by the preload (which sees the calls) and by the public API. Everything here
+ * may be called from any thread of the VMM, inside any libc call: nothing allocates from the heap, prints, or changes
+ * errno. A change that excludes holds is bracketed:
+ *
+ *   r = memory_change_begin(CHANGE_DISCARD, address, length, advice);
+ *   if (r < 0)  -> fail the call with -r
+ *   result = the real call
+ *   memory_change_end(CHANGE_DISCARD, address, length, advice, result succeeded);
+ *
+ * begin returns with the library's lock held, so only the system call may happen in between.
+ */
+#ifndef PAGEFUSE_LIBRARY_MEMORY_H
+#define PAGEFUSE_LIBRARY_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum memory_change {
+	CHANGE_DISCARD,      /* content is dropped, zeros come back: begin puts anonymous memory back. detail: the advice */
+	CHANGE_UNMAP,        /* munmap, or mmap with MAP_FIXED over it: the pages leave the region */
+	CHANGE_MOVE,         /* mremap: begin makes the range plain anonymous memory, then as CHANGE_UNMAP */
+	CHANGE_PROTECT,      /* mprotect. detail: the protection */
+	CHANGE_LOCK,         /* mlock, mlock2: unshared and left alone from now on. mlockall: address NULL, length SIZE_MAX */
+	CHANGE_UNLOCK,       /* munlock, munlockall */
+	CHANGE_ADVICE,       /* other madvise whose effect must outlive a merge. detail: MADV_DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE, NOHUGEPAGE */
+	CHANGE_POLICY,       /* mbind and the like: only excludes holds */
+	CHANGE_UNMERGEABLE,  /* MADV_UNMERGEABLE: begin gives every page its own copy; the region is forgotten at end */
+	CHANGE_USERFAULTFD,  /* the VMM registers its own userfaultfd: unshared and left alone from now on */
+	CHANGE_USERFAULTFD_END, /* and unregisters it */
+	CHANGE_DEVICE,       /* mapped for DMA by VFIO or iommufd: unshared and left alone from now on */
+};
+
+/** Whether any page of the range is in a region. Cheap, no lock: the fast path of every interposed call. */
+bool memory_is_ours(const void *address, size_t length);
+/** Whether any region has ever been registered in this process. If not, the preload does nothing at all. */
+bool memory_in_use(void);
+
+/**
+ * MADV_MERGEABLE: makes [address, address+length) a region, or remembers why it cannot be one. Idempotent for what is
+ * registered already. Starts the worker with the first region, connects to the daemon if it is there.
+ * @gpa: or PAGEFUSE_GPA_UNKNOWN. @return 1 if a daemon serves it: the call need not reach KSM; 0 if it should be passed
+ * on to the kernel; else as pagefuse_add_ram().
+ */
+int memory_register(void *address, size_t length, uint64_t gpa);
+
+int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
+void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
+
+/** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
+void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
+
+/** Around fork in the parent, and afterwards in the child; registered with pthread_atfork by the library itself, and
+ * called by the preload for forks that pass those handlers by (_Fork, syscall(SYS_clone) without CLONE_VM). */
+void memory_fork_prepare(void);
+void memory_fork_parent(void);
+void memory_fork_child(void);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Positive controls. Each safety of the library has a name here. In test builds (-DPAGEFUSE_TEST_CONTROLS) a test can
+ * switch one off and must then see the damage that it prevents; in all other builds PROTECTED() is constant.
+ */
+#ifndef PAGEFUSE_LIBRARY_PROTECTIONS_H
+#define PAGEFUSE_LIBRARY_PROTECTIONS_H
+
+#include <stdbool.h>
+
+enum protection {
+	PROTECT_JUDGE_BY_PAGEMAP = 1 << 0,  /* pagemap of the scratch, not UFFDIO_MOVE's result, says what was moved */
+	PROTECT_COMPARE = 1 << 1,           /* all bytes are compared while held */
+	PROTECT_MMAP_LOCK_BARRIER = 1 << 2, /* a write section of the mmap lock between move and compare */
+	PROTECT_PIN_TEST = 1 << 3,          /* diverged pages are merged only where no pin can be */
+	PROTECT_MOVE_BACK = 1 << 4,         /* what differs is moved back (UFFDIO_COPY if that fails for good) */
+	PROTECT_DISCARD = 1 << 5,           /* anonymous memory is put back before a discard */
+	PROTECT_SWAPPED_PROVES_NOTHING = 1 << 6, /* only PRESENT and not FILE means diverged */
+	PROTECT_FORK = 1 << 7,              /* no hold in flight during fork; references kept while children live */
+	PROTECT_RESERVE = 1 << 8,           /* mappings kept back for the VMM */
+	PROTECT_WAKE = 1 << 9,              /* waiters are woken after every hold */
+	PROTECT_EBUSY = 1 << 10,            /* pages that the kernel refuses to move are left alone */
+};
+
+#ifdef PAGEFUSE_TEST_CONTROLS
+extern unsigned protections_off; /* set before the first region, by the test */
+#define PROTECTED(which) ((protections_off & (which)) == 0)
+#else
+#define PROTECTED(which) true
+#endif
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The memory that a VMM's worker and the daemon share: two one-way rings of 16-byte records, a staging area for page
+ * contents, and the worker's statistics. The daemon creates it as a memfd sealed against resizing.
+ *
+ *   +---------------------------+ 0
+ *   | ring_page: cursors, stats |
+ *   +---------------------------+ RING_UP_OFFSET
+ *   | up: worker -> daemon      |   hashes, answers
+ *   +---------------------------+ RING_DOWN_OFFSET
+ *   | down: daemon -> worker    |   orders
+ *   +---------------------------+ RING_STAGING_OFFSET
+ *   | staging pages             |   contents that the daemon asked for (FETCH)
+ *   +---------------------------+ RING_BYTES
+ *
+ * Theory of Operation. A ring has one producer and one consumer. The producer owns `tail`, the consumer owns `head`;
+ * both only grow, and 0 <= tail - head <= size holds. Each side keeps its own cursor privately and publishes a copy, so
+ * that the other side's writes can never move it; what it reads of the other's cursor is checked against that equation,
+ * and a violation is -EPROTO: the peer is hostile or broken. A record is copied out before it is looked at.
+ *
+ * A consumer that is about to sleep sets `waiting`, then looks once more; a producer that has published looks at
+ * `waiting` and rings the doorbell on the socket. Both have a full fence between, so one of the two sees the other.
+ *
+ * A staging page belongs to the worker until it posts FETCHED with its index, then to the daemon until the daemon has
+ * consumed that record. The daemon copies the page before it looks at it.
+ */
+#ifndef PAGEFUSE_PROTOCOL_RING_H
+#define PAGEFUSE_PROTOCOL_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/page.h"
+
+#define RING_UP_RECORDS 8192u
+#define RING_DOWN_RECORDS 4096u
+#define RING_STAGING_PAGES 64u
+
+/** Longest run in one MERGE or ZERO order, pages: what is held at once. */
+#define RING_RUN_PAGES_MAX 64u
+/** Longest SCAN or AUDIT order, pages; it makes at most this many records and one more. */
+#define RING_SCAN_PAGES_MAX 2048u
+
+/** Orders, daemon to worker. Each is answered; page, count and slot of the answers repeat the order's. */
+enum ring_order {
+	ORDER_SCAN = 1,  /* hash present private pages of [page, page+count), report changes: HASH*, ZERO*, DIVERGED*, SCANNED */
+	ORDER_SCAN_ZERO, /* the same, but report only zero pages */
+	ORDER_AUDIT,     /* only report pages that no longer share: DIVERGED*, SCANNED */
+	ORDER_FETCH,     /* copy the page to staging: FETCHED, or BUSY, GONE */
+	ORDER_MERGE,     /* map run to slots [slot, slot+count): MERGED, DIFFERS, BUSY, GONE, FULL; together they cover the run */
+	ORDER_ZERO,      /* give zero pages back: ZEROED, DIFFERS, BUSY, GONE, FULL; together they cover the run */
+	ORDER_UNSHARE,   /* give each page its own copy again: DIVERGED for those that shared, then UNSHARED for the run */
+	ORDER_END
+};
+
+/** Answers and reports, worker to daemon. */
+enum ring_report {
+	REPORT_REGION_ADD = 64, /* value: pages. Page numbers [page, page+value) exist from here on */
+	REPORT_REGION_REMOVE,   /* the region that starts at page is gone with all its references; later answers about it are GONE */
+	REPORT_ADOPT,           /* after reconnecting to the same store: run already maps slots [slot, slot+count) */
+	REPORT_ADOPT_ZERO,      /* the same for pages already given back as zero pages */
+	REPORT_READY,           /* all regions and adopted runs are told: orders may come */
+	REPORT_HASH,            /* value: hash of one private page; count: 1, or 2 if it diverged from a slot earlier */
+	REPORT_ZERO,            /* run of pages that are full of zeros (at most RING_RUN_PAGES_MAX) */
+	REPORT_SCANNED,         /* end of a SCAN or AUDIT; value: pages that were present */
+	REPORT_FETCHED,         /* value: index of the staging page */
+	REPORT_MERGED,
+	REPORT_ZEROED,
+	REPORT_DIFFERS,  /* content was not equal */
+	REPORT_BUSY,     /* could not be held: pinned, swapped, locked, out of memory */
+	REPORT_GONE,     /* no such page (any more), not present, or the VMM asked to leave it alone */
+	REPORT_FULL,     /* the mapping limit is reached */
+	REPORT_DIVERGED, /* run no longer reads its slots, or is no longer zero: written, discarded, unshared */
+	REPORT_UNSHARED, /* an UNSHARE order is done */
+	REPORT_END
+};
+
+struct ring_record {
+	uint8_t op;       /* enum ring_order or enum ring_report */
+	uint8_t reserved; /* 0 */
+	uint16_t count;   /* pages; at least 1 */
+	uint32_t page;    /* page number of the first */
+	union {
+		uint64_t value;
+		struct {
+			uint32_t slot; /* of the first page, in MERGE and its answers, and ADOPT */
+			uint32_t unused;
+		};
+	};
+};
+_Static_assert(sizeof(struct ring_record) == 16, "records are 16 bytes");
+
+/** What the worker says of itself. Plain numbers that nothing depends on. */
+struct ring_stats {
+	uint64_t cpu_nsec;       /* CPU time of the worker thread */
+	uint64_t present_pages;  /* at the last full pass, shared ones included */
+	uint64_t diverged_pages; /* private copies inside store mappings now */
+	uint64_t busy_pages;     /* holds refused by the kernel (pinned or shared by fork), total */
+	uint64_t kept_private_pages; /* diverged pages that had to stay private for lack of a safe hold, total */
+	uint64_t mappings;       /* of the whole process, at the last count */
+	uint64_t mappings_limit; /* vm.max_map_count */
+	uint64_t holds;          /* total */
+	uint64_t hold_p50_usec, hold_p99_usec, hold_max_usec; /* time from first page held to last page released */
+	uint64_t ram_bytes;      /* of all registered regions */
+	uint64_t scanned_pages;  /* pages hashed, total */
+	uint64_t repaired_moves; /* UFFDIO_MOVE results that pagemap proved wrong, total */
+};
+
+/** One direction's cursors, each on a cache line of its own. */
+struct ring_cursors {
+	_Alignas(64) _Atomic uint32_t head;    /* written by the consumer */
+	_Alignas(64) _Atomic uint32_t tail;    /* written by the producer */
+	_Alignas(64) _Atomic uint32_t waiting; /* the consumer sleeps or is about to: ring the doorbell */
+	_Alignas(64) _Atomic uint32_t starved; /* the producer waits for room: ring the doorbell after consuming */
+};
+
+struct ring_page {
+	struct ring_cursors up, down;
+	struct ring_stats stats;
+};
+_Static_assert(sizeof(struct ring_page) <= PAGE_BYTES, "cursors and statistics fit a page");
+
+#define RING_UP_OFFSET PAGE_BYTES
+#define RING_DOWN_OFFSET (RING_UP_OFFSET + RING_UP_RECORDS * sizeof(struct ring_record))
+#define RING_STAGING_OFFSET (RING_DOWN_OFFSET + RING_DOWN_RECORDS * sizeof(struct ring_record))
+#define RING_BYTES (RING_STAGING_OFFSET + RING_STAGING_PAGES * PAGE_BYTES)
+
+/** One side's view of one direction. `mine` is the own cursor: head for the consumer, tail for the producer. */
+struct ring_end {
+	struct ring_cursors *cursors;
+	struct ring_record *records;
+	uint32_t size; /* records, a power of two */
+	uint32_t mine;
+};
+
+/** Sets up views of the mapping at @base (RING_BYTES, writable). Nothing is owned. One thread per ring_end. */
+void ring_attach_worker(void *base, struct ring_end *ret_up, struct ring_end *ret_down);
+void ring_attach_daemon(void *base, struct ring_end *ret_up, struct ring_end *ret_down);
+
+/** Producer: free places, or -EPROTO if the consumer's cursor is impossible. */
+int ring_room(struct ring_end *producer);
+/** Producer: writes a record at the tail, unpublished. The caller has checked ring_room(). */
+void ring_put(struct ring_end *producer, const struct ring_record *record);
+/** Producer: publishes all that was put. @return whether the consumer sleeps and wants a doorbell. */
+bool ring_publish(struct ring_end *producer);
+/** Producer: says that it waits for room; look at ring_room() once more before sleeping. */
+void ring_set_starved(struct ring_end *producer, bool starved);
+
+/** Consumer: copies out the next record. @return 1, 0 if the ring is empty, or -EPROTO. */
+int ring_get(struct ring_end *consumer, struct ring_record *ret_record);
+/** Consumer: gives the places of all records got back. @return whether the producer waits for room and wants a doorbell. */
+bool ring_release(struct ring_end *consumer);
+/** Consumer: says that it is about to sleep; look once more with ring_get() before sleeping. */
+void ring_set_waiting(struct ring_end *consumer, bool waiting);
+
+/**
+ * Checks what a worker may post, by itself: op, count, reserved, limits; what depends on state the engine checks.
+ * @return 0 or -EPROTO.
+ */
+int ring_check_report(const struct ring_record *record);
+/** The same for what a daemon may post. */
+int ring_check_order(const struct ring_record *record);
+
+/** Staging page @index of the mapping at @base. */
+static inline void *ring_staging(void *base, uint32_t index)
+{
+	return (char *)base + RING_STAGING_OFFSET + (index % RING_STAGING_PAGES) * PAGE_BYTES;
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Validation and names of the messages in wire.h. */
+#include "protocol/wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/page.h"
+
+static int check_length(enum wire_type type, size_t size)
+{
+	static const size_t exact[WIRE_TYPE_END] = {
+		[WIRE_HELLO] = sizeof(struct wire_hello),
+		[WIRE_WELCOME] = sizeof(struct wire_welcome),
+		[WIRE_SEGMENT] = sizeof(struct wire_segment),
+		[WIRE_SEGMENT_CLOSE] = sizeof(struct wire_segment),
+		[WIRE_REFUSED] = sizeof(struct wire_refused),
+		[WIRE_DOORBELL] = sizeof(struct wire_header),
+	};
+
+	if (exact[type] == 0) /* texts: ERROR, REQUEST, REPLY */
+		return 0;
+	return size == exact[type] ? 0 : -EPROTO;
+}
+
+static int check_hello(const struct wire_hello *hello)
+{
+	const char *end = memchr(hello->name, 0, sizeof(hello->name));
+
+	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0 || hello->mode >= WIRE_MODE_END)
+		return -EPROTO;
+	if (end == NULL || end == hello->name)
+		return -EPROTO;
+	for (const char *c = hello->name; c < end; c++)
+		if (*c < 0x21 || *c > 0x7e)
+			return -EPROTO;
+	return 0;
+}
+
+static int check_body(enum wire_type type, const void *message)
+{
+	const struct wire_segment *segment = message;
+	const struct wire_refused *refused = message;
+
+	switch (type) {
+	case WIRE_HELLO:
+		return check_hello(message);
+	case WIRE_SEGMENT:
+	case WIRE_SEGMENT_CLOSE:
+		return segment->slots != 0 && segment->slots <= WIRE_SEGMENT_SLOTS_MAX ? 0 : -EPROTO;
+	case WIRE_REFUSED:
+		return refused->reason != 0 && refused->reason < WIRE_REASON_END ? 0 : -EPROTO;
+	default:
+		return 0;
+	}
+}
+
+int wire_check(const void *message, size_t size)
+{
+	struct wire_header header;
+	int r;
+
+	if (size < sizeof(header) || size > WIRE_MESSAGE_MAX)
+		return -EPROTO;
+	memcpy(&header, message, sizeof(header));
+	if (header.magic != WIRE_MAGIC)
+		return -EPROTO;
+	if (header.version != WIRE_VERSION)
+		return -EPROTONOSUPPORT;
+	if (header.length != size || header.type == 0 || header.type >= WIRE_TYPE_END || (header.flags & ~WIRE_MORE) != 0)
+		return -EPROTO;
+	r = check_length(header.type, size);
+	if (r < 0)
+		return r;
+	return check_body(header.type, message);
+}
+
+void wire_header_init(struct wire_header *header, enum wire_type type, size_t length)
+{
+	*header = (struct wire_header){
+		.magic = WIRE_MAGIC,
+		.version = WIRE_VERSION,
+		.type = (uint16_t)type,
+		.length = (uint32_t)length,
+	};
+}
+
+static const struct {
+	const char *name, *text;
+} reasons[WIRE_REASON_END] = {
+	[WIRE_REASON_SHARED_MAPPING] = { "shared-mapping", "mapped MAP_SHARED" },
+	[WIRE_REASON_FILE_BACKED] = { "file-backed", "backed by a file or memfd" },
+	[WIRE_REASON_HUGETLB] = { "hugetlb", "backed by hugetlb pages" },
+	[WIRE_REASON_LOCKED] = { "locked", "locked by mlock or mlockall" },
+	[WIRE_REASON_VMM_USERFAULTFD] = { "vmm-userfaultfd", "under the VMM's own userfaultfd (postcopy or snapshot)" },
+	[WIRE_REASON_DEVICE_DMA] = { "device-dma", "mapped for a device by VFIO or iommufd" },
+	[WIRE_REASON_PLAIN_REFERENCES] = { "plain-references", "reachable by I/O that a hold cannot see" },
+	[WIRE_REASON_MAP_LIMIT] = { "map-limit", "beyond vm.max_map_count less the VMM's reserve" },
+	[WIRE_REASON_NO_USERFAULTFD] = { "no-userfaultfd", "without a userfaultfd that can move pages" },
+	[WIRE_REASON_NO_PAGEMAP] = { "no-pagemap", "without a /proc/self/pagemap that can be scanned" },
+	[WIRE_REASON_DIRECT_IO] = { "direct-io", "diverged while direct I/O is open and no swap is there to test for pins" },
+	[WIRE_REASON_TOO_MANY_REGIONS] = { "too-many-regions", "beyond the number of regions that are tracked" },
+};
+
+const char *wire_reason_text(uint32_t reason)
+{
+	return reason < WIRE_REASON_END && reasons[reason].text ? reasons[reason].text : "left alone for an unknown reason";
+}
+
+const char *wire_reason_name(uint32_t reason)
+{
+	return reason < WIRE_REASON_END && reasons[reason].name ? reasons[reason].name : "unknown";
+}
+
+static const char *const mode_names[WIRE_MODE_END] = {
+	[WIRE_MODE_ZERO] = "zero",
+	[WIRE_MODE_FULL] = "full",
+};
+
+const char *wire_mode_name(uint32_t mode)
+{
+	return mode < WIRE_MODE_END && mode_names[mode] ? mode_names[mode] : "unknown";
+}
+
+int wire_mode_parse(const char *name)
+{
+	for (int mode = 1; mode < WIRE_MODE_END; mode++)
+		if (strcmp(name, mode_names[mode]) == 0)
+			return mode;
+	return -EINVAL;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Messages on the daemon's socket (AF_UNIX, SOCK_SEQPACKET): one packet is one message, a header and a body of fixed
+ * layout, in host byte order since both ends are on one host. What flows by the thousand (hashes, orders, answers) goes
+ * through the rings of ring.h; the socket carries the rest and the doorbells.
+ *
+ *   VMM                                    daemon
+ *   HELLO            ------------------>            name, mode, store known from an earlier daemon
+ *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
+ *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
+ *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
+ *   REFUSED          ------------------>            memory the library leaves alone, and why
+ *   DOORBELL         <----------------->            look at your ring
+ *                    <------------------   ERROR    text, then the connection is closed
+ *
+ *   CLI                                    daemon
+ *   REQUEST (JSON)   ------------------>
+ *                    <------------------   REPLY (JSON, in chunks; all but the last have WIRE_MORE set)
+ *
+ * Who the peer is comes from the kernel (SO_PEERCRED, SO_PEERPIDFD), never from a message.
+ */
+#ifndef PAGEFUSE_PROTOCOL_WIRE_H
+#define PAGEFUSE_PROTOCOL_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_MAGIC UINT32_C(0x45534650) /* "PFSE" */
+#define WIRE_VERSION 1
+#define WIRE_MESSAGE_MAX 32768 /* bytes, header included */
+#define WIRE_NAME_MAX 64       /* bytes, terminating zero included */
+#define WIRE_MORE UINT32_C(1)  /* flag: further chunks of the same reply follow */
+#define WIRE_SEGMENT_SLOTS_MAX 65536 /* pages in a store segment, at most */
+
+enum wire_type {
+	WIRE_HELLO = 1,
+	WIRE_WELCOME,
+	WIRE_SEGMENT,
+	WIRE_SEGMENT_CLOSE,
+	WIRE_REFUSED,
+	WIRE_DOORBELL,
+	WIRE_ERROR,
+	WIRE_REQUEST,
+	WIRE_REPLY,
+	WIRE_TYPE_END
+};
+
+/** What is shared of a VM. */
+enum wire_mode {
+	WIRE_MODE_ZERO = 1, /* only pages full of zeros are given back */
+	WIRE_MODE_FULL,     /* all present pages are candidates */
+	WIRE_MODE_END
+};
+
+/** Why the library leaves memory alone. The daemon keeps it per VM for `doctor`. */
+enum wire_reason {
+	WIRE_REASON_SHARED_MAPPING = 1, /* MAP_SHARED: others would see the change */
+	WIRE_REASON_FILE_BACKED,        /* a private mapping of a file or memfd */
+	WIRE_REASON_HUGETLB,
+	WIRE_REASON_LOCKED,          /* mlock or mlockall */
+	WIRE_REASON_VMM_USERFAULTFD, /* the VMM itself uses userfaultfd there (postcopy, snapshot) */
+	WIRE_REASON_DEVICE_DMA,      /* mapped for a device by VFIO or iommufd */
+	WIRE_REASON_PLAIN_REFERENCES, /* O_DIRECT on NFS, Ceph or 9p, or vhost-scsi: I/O that a hold cannot see */
+	WIRE_REASON_MAP_LIMIT,       /* vm.max_map_count less the reserve is reached */
+	WIRE_REASON_NO_USERFAULTFD,  /* no usable userfaultfd with UFFDIO_MOVE */
+	WIRE_REASON_NO_PAGEMAP,      /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
+	WIRE_REASON_DIRECT_IO,       /* diverged pages stay private: direct I/O is open and there is no swap to test with */
+	WIRE_REASON_TOO_MANY_REGIONS,
+	WIRE_REASON_END
+};
+
+struct wire_header {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;   /* enum wire_type */
+	uint32_t length; /* bytes of the whole message */
+	uint32_t flags;
+};
+
+struct wire_hello {
+	struct wire_header header;
+	uint32_t page_bytes;
+	uint32_t mode;          /* enum wire_mode */
+	uint64_t store;         /* identity of the store that this VMM still maps, 0 if none */
+	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
+};
+
+struct wire_welcome {
+	struct wire_header header;
+	uint64_t seed;  /* for page_hash() */
+	uint64_t store; /* random identity of the daemon's store; survives its restarts on the same tmpfs */
+	uint32_t has_userfaultfd; /* a second descriptor, of /dev/userfaultfd, is attached */
+	uint32_t reserved;
+};
+
+/** SEGMENT (with the descriptor) and SEGMENT_CLOSE. */
+struct wire_segment {
+	struct wire_header header;
+	uint32_t segment;
+	uint32_t slots; /* size of the segment in pages */
+};
+
+struct wire_refused {
+	struct wire_header header;
+	uint64_t bytes;  /* how much is left alone for this reason, now; 0 withdraws it */
+	uint32_t reason; /* enum wire_reason */
+	uint32_t reserved;
+};
+
+/** DOORBELL has no body; ERROR, REQUEST and REPLY have text without terminating zero. */
+struct wire_text {
+	struct wire_header header;
+	char text[];
+};
+
+/**
+ * Checks a packet as received, whole: magic, version, type, length against @size and against the type's own size, and
+ * every field with a limited range. Nothing of a message may be used before. @return 0, -EPROTO if it is malformed, or
+ * -EPROTONOSUPPORT if it is of another version.
+ */
+int wire_check(const void *message, size_t size);
+
+/** Fills in a header for a message of @length bytes. */
+void wire_header_init(struct wire_header *header, enum wire_type type, size_t length);
+
+/** "locked by mlock" and the like; never NULL. */
+const char *wire_reason_text(uint32_t reason);
+/** Stable short name for --json, such as "locked"; never NULL. */
+const char *wire_reason_name(uint32_t reason);
+const char *wire_mode_name(uint32_t mode);
+/** @return a mode, or -EINVAL if @name is none. */
+int wire_mode_parse(const char *name);
+
+/* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
+
+#define WIRE_FDS_MAX 2
+
+/** Sends one message without blocking. @fds stay the caller's. @return 0, -EAGAIN if the peer does not read, -errno. */
+int wire_send(int socket, const void *message, size_t size, const int *fds, unsigned fd_count);
+
+/**
+ * Receives one message without blocking and checks it. Descriptors (CLOEXEC) go to @ret_fds, unused places are -1, and
+ * are the caller's; on error none is left open. @size: room at @message. @ret_size: bytes received.
+ * @return 0, -EAGAIN if there is none, -ECONNRESET at the end of the connection, -EPROTO, -EPROTONOSUPPORT, -errno.
+ */
+int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int ret_fds[WIRE_FDS_MAX]);
+
+#endif
