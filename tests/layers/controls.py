@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The positive control of includes.py and style.py: small trees that break one rule each, which they must refuse, and one
+that breaks none, which they must accept.
+
+usage: controls.py
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LICENCE = '/* SPDX-License-Identifier: LGPL-2.1-or-later */\n'
+GOOD = {
+    'common/page.h': LICENCE,
+    'engine/table.h': LICENCE,
+    'engine/table.c': LICENCE + '#include <errno.h>\n#include "common/page.h"\n#include "engine/table.h"\n',
+    'library/hold.c': LICENCE + '#include "include/pagefuse.h"\n#include "hold.h"\n',
+    'library/hold.h': LICENCE,
+    'include/pagefuse.h': LICENCE,
+}
+OUTSIDE = '../' + 'shared/notes.md'
+
+# rule, script, file, content
+BAD = [
+    ('common knows nobody', 'includes.py', 'common/a.c', LICENCE + '#include "protocol/ring.h"\n'),
+    ('protocol knows common only', 'includes.py', 'protocol/a.c', LICENCE + '#include "engine/table.h"\n'),
+    ('engine knows no daemon', 'includes.py', 'engine/a.c', LICENCE + '#include "daemon/log.h"\n'),
+    ('library knows no engine', 'includes.py', 'library/a.c', LICENCE + '#  include <engine/table.h>\n'),
+    ('cli knows no library', 'includes.py', 'cli/a.c', LICENCE + '#include "library/hold.h"\n'),
+    ('daemon knows no library', 'includes.py', 'daemon/a.c', LICENCE + '#include "library/hold.h"\n'),
+    ('examples know the contract only', 'includes.py', 'examples/a.c', LICENCE + '#include "library/hold.h"\n'),
+    ('no way round by ..', 'includes.py', 'engine/a.c', LICENCE + '#include "../library/hold.h"\n'),
+    ('no unknown folder', 'includes.py', 'helpers/a.c', LICENCE),
+    ('licence', 'style.py', 'engine/a.c', 'int a;\n'),
+    ('licence of a script', 'style.py', 'tool', '#!/bin/sh\nexit 0\n'),
+    ('long line', 'style.py', 'engine/a.c', LICENCE + '\t/* ' + 'x' * 120 + ' */\n'),
+    ('blank at the end', 'style.py', 'engine/a.c', LICENCE + 'int a; \n'),
+    ('last line', 'style.py', 'engine/a.c', LICENCE + 'int a;'),
+    ('long source', 'style.py', 'engine/a.c', LICENCE + 'int a;\n' * 900),
+    ('path outside', 'style.py', 'README.md', 'see ' + OUTSIDE + '\n'),
+    ('path of a machine', 'style.py', 'README.md', 'in /' + 'work/main\n'),
+]
+
+
+def verdict(script, tree):
+    with tempfile.TemporaryDirectory() as root:
+        for name, content in tree.items():
+            path = os.path.join(root, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write(content)
+        return subprocess.run([sys.executable, os.path.join(HERE, script), root], stdout=subprocess.DEVNULL,
+                              check=False).returncode
+
+
+def main():
+    faults = 0
+    for script in ('includes.py', 'style.py'):
+        if verdict(script, GOOD) != 0:
+            print(f'{script} refuses a tree without fault')
+            faults += 1
+    for rule, script, name, content in BAD:
+        if verdict(script, {**GOOD, name: content}) != 1:
+            print(f'{script} does not see: {rule}')
+            faults += 1
+    print(f'{faults} faults, {len(BAD)} rules')
+    sys.exit(1 if faults else 0)
+
+
+main()
