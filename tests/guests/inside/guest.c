@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The program that a guest of the tests runs once /init has set it up: it fills memory, reads the files of its disk, and
+ * obeys commands, one per line, on standard input, the serial line.
+ *
+ *   sum             read all files of the first list, take sums of them and of memory, remember them
+ *   check           the same again; files must equal the list, everything the remembered sums, and every byte of memory
+ *                   what it was made as
+ *   check-disk      the same with the page cache dropped before, so that all files are read from the disk once more
+ *   churn           read the files of the other list, drop the page cache, read the first list again
+ *   new-duplicates  fill more memory with what every other guest that is told so has as well
+ *   idle, busy      the writer rests, or writes
+ *   poweroff
+ *
+ * Each is answered by a line "guest: COMMAND ok …" or "guest: COMMAND failed …".
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "memory.h"
+#include "sum.h"
+
+#define FIRST_LIST "/lists/first"
+#define OTHER_LIST "/lists/others"
+#define DISK "/disk"
+#define NEW_DUPLICATES_BYTES (16u * 1024 * 1024)
+
+static struct {
+	bool taken;
+	uint64_t files, memory;
+} sums;
+
+static bool drop_caches(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, "3", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+static bool answer(const char *command, int r)
+{
+	if (r < 0)
+		printf("guest: %s failed error=%s\n", command, strerror(-r));
+	else
+		printf("guest: %s ok\n", command);
+	return r >= 0;
+}
+
+/* Files and memory as they are now, and whether they are right. */
+static void look(const char *command, bool against_sums)
+{
+	struct files_result files;
+	uint64_t memory_bytes, memory = memory_sum();
+	unsigned wrong_pages = memory_check(&memory_bytes);
+	int r = files_read(FIRST_LIST, DISK, &files);
+	bool same = !against_sums || (sums.taken && sums.files == files.sum && sums.memory == memory);
+
+	if (r < 0) {
+		answer(command, r);
+		return;
+	}
+	if (!against_sums) {
+		sums.taken = true;
+		sums.files = files.sum;
+		sums.memory = memory;
+	}
+	printf("guest: %s %s files=%u file_bytes=%" PRIu64 " wrong_files=%u files_sum=%016" PRIx64
+	       " memory_bytes=%" PRIu64 " wrong_pages=%u memory_sum=%016" PRIx64 " as_before=%s\n", command,
+	       same && files.wrong == 0 && wrong_pages == 0 ? "ok" : "failed", files.files, files.bytes, files.wrong,
+	       files.sum, memory_bytes, wrong_pages, memory, same ? "yes" : "no");
+}
+
+static int churn(void)
+{
+	struct files_result result;
+	int r = files_read(OTHER_LIST, DISK, &result);
+
+	if (r < 0)
+		return r;
+	if (result.wrong != 0 || !drop_caches())
+		return -EIO;
+	r = files_read(FIRST_LIST, DISK, &result);
+	if (r < 0)
+		return r;
+	return result.wrong == 0 ? 0 : -EIO;
+}
+
+static int new_duplicates(void)
+{
+	int r = memory_add_same(NEW_DUPLICATES_BYTES);
+
+	/* What came later belongs to the sums from now on. */
+	sums.memory = memory_sum();
+	return r;
+}
+
+static void obey(const char *command)
+{
+	if (strcmp(command, "sum") == 0) {
+		look(command, false);
+	} else if (strcmp(command, "check") == 0) {
+		look(command, true);
+	} else if (strcmp(command, "check-disk") == 0) {
+		if (drop_caches())
+			look(command, true);
+		else
+			answer(command, -EIO);
+	} else if (strcmp(command, "churn") == 0) {
+		answer(command, churn());
+	} else if (strcmp(command, "new-duplicates") == 0) {
+		answer(command, new_duplicates());
+	} else if (strcmp(command, "idle") == 0 || strcmp(command, "busy") == 0) {
+		memory_set_writing(command[0] == 'b');
+		answer(command, 0);
+	} else if (strcmp(command, "poweroff") == 0) {
+		answer(command, 0);
+		tcdrain(STDOUT_FILENO);
+		reboot(RB_POWER_OFF);
+	} else {
+		answer(command, -EINVAL);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "guest";
+	char line[128];
+	int r;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	r = memory_start(sum_bytes(SUM_START, name, strlen(name)));
+	if (r < 0) {
+		answer("start", r);
+		return 1;
+	}
+	printf("guest: ready\n");
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\r\n")] = '\0';
+		if (line[0] != '\0')
+			obey(line);
+	}
+	return 1;
+}

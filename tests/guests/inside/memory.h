@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest memory with content that is known by construction, so that every byte can be checked at any time without a copy:
+ *
+ *   same       the same in every guest                       what sharing should find between guests
+ *   own        made from the guest's name                    what it must not touch
+ *   zeros      written with zeros                            zero pages
+ *   repeated   one page that is not zero, again and again    the many-sharers case
+ *   moving     rewritten all the time, page by page, with one of a few contents that are the same in all guests: pages
+ *              become equal, are merged, and are written again a moment later
+ */
+#ifndef PAGEFUSE_TESTS_GUESTS_MEMORY_H
+#define PAGEFUSE_TESTS_GUESTS_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Allocates and fills everything and starts the writer. @seed: of the guest's own pages. @return 0 or -errno. */
+int memory_start(uint64_t seed);
+
+/** Whether the writer writes. Returns once it obeys. */
+void memory_set_writing(bool writing);
+
+/** Allocates and fills another part that is the same in all guests that ask for it the same number of times. @return 0 or -errno. */
+int memory_add_same(size_t bytes);
+
+/** Checks every byte, with the writer held. @return the number of wrong pages; each of the first few is named on stderr. */
+unsigned memory_check(uint64_t *ret_bytes);
+
+/** Sum of all memory that does not move. */
+uint64_t memory_sum(void);
+
+#endif
