@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# One linter over the whole tree. Their settings: .clang-tidy, .cppcheck, .shellcheckrc, .clang-format.
+#
+# usage: lint.sh tidy BUILD_FOLDER [FILE...]    clang-tidy of what that build compiles, or of the files named
+#        lint.sh cppcheck | shell | format
+# Exit status 77: that linter cannot judge here, the last line says why.
+set -u -o pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+files() {
+	git ls-files -c -o --exclude-standard 2>/dev/null && return
+	find . \( -name .git -o -name 'build*' \) -prune -o -type f -print
+}
+
+sources() {
+	files | grep '\.[ch]$'
+}
+
+tidy() { # build-folder files...
+	local build=$1
+	shift
+	if [ $# -eq 0 ]; then
+		# Each file once, though several targets may compile it.
+		jq -r '.[].file' "$build/compile_commands.json" | (cd "$build" && xargs realpath) | sort -u
+	else
+		realpath "$@"
+	fi | xargs -P 2 -n 4 clang-tidy -p "$build" --quiet 2>&1 | grep -v ' warnings\? generated\.$'
+	return "${PIPESTATUS[1]}"
+}
+
+scripts() {
+	files | while read -r file; do
+		[ -f "$file" ] || continue
+		case $(head -c 80 "$file" | tr -d '\0' | head -n 1) in
+		'#!'*[/\ ]sh | '#!'*[/\ ]sh\ * | '#!'*[/\ ]bash) printf '%s\0' "$file" ;;
+		esac
+	done
+}
+
+case ${1-} in
+tidy)
+	shift
+	tidy "$@"
+	;;
+cppcheck)
+	sources | grep '\.c$' | cppcheck --file-list=- --quiet --std=c11 -j 2 -I . -D__x86_64__ -D_GNU_SOURCE --inline-suppr \
+		--enable=warning,performance,portability --suppressions-list=.cppcheck --error-exitcode=1
+	;;
+shell)
+	scripts | xargs -0 shellcheck
+	;;
+format)
+	if ! clang-format --version | grep -q 'version 14\.'; then
+		echo "versions format differently: this tree is formatted by 14, here is $(clang-format --version)"
+		exit 77
+	fi
+	sources | xargs clang-format --dry-run -Werror
+	;;
+*)
+	sed -n 's/^# \(usage:\|      \) /\1 /p' "$0" >&2
+	exit 2
+	;;
+esac
