@@ -44,8 +44,9 @@ tidy)
 	tidy "$@"
 	;;
 cppcheck)
-	sources | grep '\.c$' | cppcheck --file-list=- --quiet --std=c11 -j 2 -I . -D__x86_64__ -D_GNU_SOURCE --inline-suppr \
-		--enable=warning,performance,portability --suppressions-list=.cppcheck --error-exitcode=1
+	sources | grep '\.c$' |
+		cppcheck --file-list=- --quiet --std=c11 -j 2 -I . -D__x86_64__ -D_GNU_SOURCE --inline-suppr \
+			--enable=warning,performance,portability --suppressions-list=.cppcheck --error-exitcode=1
 	;;
 shell)
 	scripts | xargs -0 shellcheck
