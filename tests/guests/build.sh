@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Builds what the real guests boot, from the distribution's own packages, without installing any of them: the cloud kernel,
-# an initramfs with busybox and the program of inside/, and an ext4 image of a small system with Python, Perl, git, nginx
-# and PostgreSQL. Kept in a folder of the project for the next time. To be sourced.
+# Builds what the real guests boot, from the distribution's own packages, without installing any of them: the cloud
+# kernel, an initramfs with busybox and the program of inside/, and an ext4 image of a small system with Python, Perl,
+# git, nginx and PostgreSQL. Kept in a folder of the project for the next time. To be sourced.
 #
 #   guests_build     builds what is missing; $GUESTS_DIR/{kernel,initramfs,disk} are there afterwards
 
@@ -67,7 +67,8 @@ guests_fetch_system() {
 	rm -rf "$archives"
 }
 
-# guests_list FROM_MIB LENGTH_MIB: the system's regular files in a fixed order, those that begin in that part of all bytes.
+# guests_list FROM_MIB LENGTH_MIB: the regular files of the current folder, in a fixed order, that begin in that part of
+# all their bytes.
 guests_list() {
 	find . -type f -printf '%s %P\n' | LC_ALL=C sort -k 2 |
 		awk -v from="$1" -v length_mib="$2" '
@@ -76,13 +77,20 @@ guests_list() {
 			{ sum += size }'
 }
 
+# guests_compile PROGRAM SOURCE…: static, as it may run in the guest.
+guests_compile() {
+	local program=$1
+	shift
+	(cd "$GUESTS_SOURCE/inside" && "${CC:-cc}" -O2 -std=gnu11 -D_GNU_SOURCE -static -pthread -o "$program" "$@")
+}
+
 guests_build_disk() {
-	local system=$GUESTS_WORK/system lists=$GUESTS_DIR/lists
+	local system=$GUESTS_WORK/system lists=$GUESTS_DIR/lists manifest=$GUESTS_WORK/manifest
 	guests_fetch_system || return 1
 	mkdir -p "$lists"
-	cc -O2 -std=gnu11 -D_GNU_SOURCE -o "$GUESTS_WORK/manifest" "$GUESTS_SOURCE"/inside/{manifest,files}.c || return 1
-	(cd "$system" && guests_list 0 "$GUESTS_FIRST_MIB" | "$GUESTS_WORK/manifest" >"$lists/first" &&
-		guests_list "$GUESTS_FIRST_MIB" "$GUESTS_OTHERS_MIB" | "$GUESTS_WORK/manifest" >"$lists/others") || return 1
+	guests_compile "$manifest" manifest.c files.c || return 1
+	(cd "$system" && guests_list 0 "$GUESTS_FIRST_MIB" | "$manifest" >"$lists/first" &&
+		guests_list "$GUESTS_FIRST_MIB" "$GUESTS_OTHERS_MIB" | "$manifest" >"$lists/others") || return 1
 	rm -f "$GUESTS_DIR/disk"
 	mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$system" "$GUESTS_DIR/disk" \
 		"$(($(du -sm --apparent-size "$system" | cut -f 1) * 5 / 4 + 64))M" >/dev/null || return 1
@@ -112,7 +120,7 @@ guests_build_initramfs() {
 	mkdir -p "$root"/{bin,lists}
 	guests_fetch_one "$GUESTS_WORK/busybox" busybox-static || return 1
 	find "$GUESTS_WORK/busybox" -type f -path '*/bin/busybox' -exec install -m 755 {} "$root/bin/busybox" \;
-	cc -O2 -std=gnu11 -D_GNU_SOURCE -static -pthread -o "$root/guest" "$GUESTS_SOURCE"/inside/{guest,files,memory}.c || return 1
+	guests_compile "$root/guest" guest.c files.c memory.c || return 1
 	install -m 755 "$GUESTS_SOURCE/inside/init" "$root/init"
 	cp "$GUESTS_DIR"/lists/{first,others} "$root/lists"
 	guests_copy_modules "$root" || return 1

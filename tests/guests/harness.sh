@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Starts and steers the guests that build.sh makes. To be sourced by tests, ./demo and the benchmark; guests_open first, and
-# guests_close in a trap. Everything lives in a folder of its own below the temporary directory and is gone afterwards.
+# Starts and steers the guests that build.sh makes. To be sourced by tests, ./demo and the benchmark; guests_open first,
+# and guests_close in a trap. All lives in a folder of its own below the temporary directory and is gone afterwards.
 #
 #   guests_open                      builds the guests if need be, finds an accelerator, makes $GUESTS_RUN
 #   guest_start NAME [LAUNCHER…]     starts a guest, by a launcher such as: pagefuse run --name NAME --
@@ -26,15 +26,23 @@ guests_say() {
 	echo "guests: $*" >&2
 }
 
+# guest_options KERNEL-ARGUMENT: sets $GUEST_OPTIONS, what every guest has in common.
+guest_options() {
+	GUEST_OPTIONS=("${GUEST_ACCELERATOR[@]}" -m "$GUEST_RAM_MIB"
+		-nodefaults -no-user-config -display none -no-reboot
+		-kernel "$GUESTS_DIR/kernel" -initrd "$GUESTS_DIR/initramfs"
+		-append "console=ttyS0 quiet panic=-1 $1")
+}
+
 # KVM if it boots the guests' kernel, else TCG.
 guests_find_accelerator() {
-	GUEST_ACCELERATOR=(-accel "tcg,thread=multi")
-	[ -w /dev/kvm ] || return 0
-	if (timeout 20 qemu-system-x86_64 -accel kvm -cpu host -m 256 -nodefaults -no-user-config -display none -no-reboot \
-		-kernel "$GUESTS_DIR/kernel" -initrd "$GUESTS_DIR/initramfs" -serial stdio \
-		-append "console=ttyS0 quiet panic=-1 guest.probe" </dev/null 2>&1) 2>/dev/null | grep -q 'guest: probed'; then
-		GUEST_ACCELERATOR=(-accel kvm -cpu host)
+	GUEST_ACCELERATOR=(-accel kvm -cpu host)
+	guest_options guest.probe
+	if [ -w /dev/kvm ] && (timeout 20 qemu-system-x86_64 "${GUEST_OPTIONS[@]}" -serial stdio </dev/null 2>&1) \
+		2>/dev/null | grep -q 'guest: probed'; then
+		return
 	fi
+	GUEST_ACCELERATOR=(-accel "tcg,thread=multi")
 }
 
 guests_open() {
@@ -50,10 +58,8 @@ guest_start() {
 	exec {in}<>"$base.in" {out}<>"$base.out"
 	GUEST_IN[$name]=$in
 	GUEST_OUT[$name]=$out
-	"$@" qemu-system-x86_64 -name "guest=$name" "${GUEST_ACCELERATOR[@]}" -m "$GUEST_RAM_MIB" \
-		-nodefaults -no-user-config -display none -no-reboot -pidfile "$base.pid" \
-		-kernel "$GUESTS_DIR/kernel" -initrd "$GUESTS_DIR/initramfs" \
-		-append "console=ttyS0 quiet panic=-1 guest.name=$name" \
+	guest_options "guest.name=$name"
+	"$@" qemu-system-x86_64 -name "guest=$name" "${GUEST_OPTIONS[@]}" -pidfile "$base.pid" \
 		-chardev "pipe,id=serial,path=$base,logfile=$base.log" -serial chardev:serial \
 		-drive "file=$GUESTS_DIR/disk,format=raw,if=virtio,readonly=on$GUEST_DISK_OPTIONS" \
 		</dev/null >"$base.stdout" 2>"$base.stderr" {in}>&- {out}>&- &
@@ -69,18 +75,26 @@ guest_fails() {
 
 guest_expect() {
 	local name=$1 regex=$2 deadline=$((SECONDS + $3)) line
+	local bad='Kernel panic|guest: [a-z-]+ failed'
 	# A line may arrive in pieces; GUEST_LINE holds what is there of it.
 	GUEST_LINE=
 	while [ "$SECONDS" -le "$deadline" ]; do
 		if IFS= read -r -t 1 -u "${GUEST_OUT[$name]}" line; then
 			GUEST_LINE=${GUEST_LINE}${line%$'\r'}
-			[[ ! $GUEST_LINE =~ $regex ]] || return 0
-			[[ ! $GUEST_LINE =~ "Kernel panic"|"guest: "[a-z-]+" failed" ]] || { guest_fails "$name" "$GUEST_LINE"; return 1; }
+			if [[ $GUEST_LINE =~ $regex ]]; then
+				return 0
+			elif [[ $GUEST_LINE =~ $bad ]]; then
+				guest_fails "$name" "$GUEST_LINE"
+				return 1
+			fi
 			GUEST_LINE=
 			continue
 		fi
 		GUEST_LINE=${GUEST_LINE}${line}
-		kill -0 "${GUEST_PID[$name]}" 2>/dev/null || { guest_fails "$name" "ended while waiting for '$regex'"; return 1; }
+		if ! kill -0 "${GUEST_PID[$name]}" 2>/dev/null; then
+			guest_fails "$name" "ended while waiting for '$regex'"
+			return 1
+		fi
 	done
 	guest_fails "$name" "no '$regex' within $3 s"
 }

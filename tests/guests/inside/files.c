@@ -53,7 +53,8 @@ int files_sum_one(const char *path, uint64_t *ret_sum, uint64_t *ret_bytes)
 	return 0;
 }
 
-static void check_one(const char *root, const char *name, uint64_t want_sum, uint64_t want_bytes, struct files_result *ret)
+static void check_one(const char *root, const char *name, uint64_t want_sum, uint64_t want_bytes,
+		      struct files_result *ret)
 {
 	char path[PATH_BYTES];
 	uint64_t sum = 0, bytes = 0;
@@ -63,8 +64,8 @@ static void check_one(const char *root, const char *name, uint64_t want_sum, uin
 	r = files_sum_one(path, &sum, &bytes);
 	if (r < 0 || sum != want_sum || bytes != want_bytes) {
 		ret->wrong++;
-		fprintf(stderr, "guest: file %s: error %d, sum %016" PRIx64 " of %" PRIu64 " bytes, should be %016" PRIx64
-			" of %" PRIu64 "\n", path, r, sum, bytes, want_sum, want_bytes);
+		fprintf(stderr, "guest: file %s: error %d, or sum %016" PRIx64 " of %" PRIu64 " bytes is wrong\n", path, r,
+			sum, bytes);
 	}
 	ret->sum = sum_word(ret->sum, sum);
 	ret->bytes += bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files of the guest's disk image: which there are, read them all, check them. A list has one line per file, "sum size
- * path", made on the host from the files that went into the image, and comes with the initramfs: what a guest reads is
- * checked against what it should be, not only against what it read before.
+ * The files of the guest's disk image: which there are, read them all, check them. A list has one line per file,
+ * "sum size path", made on the host from the files that went into the image, and comes with the initramfs: what a guest
+ * reads is checked against what it should be, not only against what it read before.
  */
 #ifndef PAGEFUSE_TESTS_GUESTS_FILES_H
 #define PAGEFUSE_TESTS_GUESTS_FILES_H
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct files_result {
-	uint64_t sum;   /* over the sums of all files in the list's order */
+	uint64_t sum; /* over the sums of all files in the list's order */
 	uint64_t bytes;
 	unsigned files;
 	unsigned wrong; /* unreadable, or another sum or size than the list says; each is named on stderr */

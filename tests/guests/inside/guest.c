@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The program that a guest of the tests runs once /init has set it up: it fills memory, reads the files of its disk, and
- * obeys commands, one per line, on standard input, the serial line.
+ * The program that a guest of the tests runs once /init has set it up: it fills memory, reads the files of its disk,
+ * and obeys commands, one per line, on standard input, the serial line.
  *
  *   sum             read all files of the first list, take sums of them and of memory, remember them
  *   check           the same again; files must equal the list, everything the remembered sums, and every byte of memory
@@ -65,6 +65,7 @@ static void look(const char *command, bool against_sums)
 	unsigned wrong_pages = memory_check(&memory_bytes);
 	int r = files_read(FIRST_LIST, DISK, &files);
 	bool same = !against_sums || (sums.taken && sums.files == files.sum && sums.memory == memory);
+	bool good = same && files.wrong == 0 && wrong_pages == 0;
 
 	if (r < 0) {
 		answer(command, r);
@@ -75,10 +76,9 @@ static void look(const char *command, bool against_sums)
 		sums.files = files.sum;
 		sums.memory = memory;
 	}
-	printf("guest: %s %s files=%u file_bytes=%" PRIu64 " wrong_files=%u files_sum=%016" PRIx64
-	       " memory_bytes=%" PRIu64 " wrong_pages=%u memory_sum=%016" PRIx64 " as_before=%s\n", command,
-	       same && files.wrong == 0 && wrong_pages == 0 ? "ok" : "failed", files.files, files.bytes, files.wrong,
-	       files.sum, memory_bytes, wrong_pages, memory, same ? "yes" : "no");
+	printf("guest: %s %s as_before=%s files=%u file_bytes=%" PRIu64 " wrong_files=%u files_sum=%016" PRIx64, command,
+	       good ? "ok" : "failed", same ? "yes" : "no", files.files, files.bytes, files.wrong, files.sum);
+	printf(" memory_bytes=%" PRIu64 " wrong_pages=%u memory_sum=%016" PRIx64 "\n", memory_bytes, wrong_pages, memory);
 }
 
 static int churn(void)

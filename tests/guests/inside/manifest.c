@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Runs on the host, in the folder that becomes the guests' disk: reads file names from standard input and writes the list
- * that files.h describes to standard output.
+ * Runs on the host, in the folder that becomes the guests' disk: reads file names from standard input and writes the
+ * list that files.h describes to standard output.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guest memory with content that is known by construction, so that every byte can be checked at any time without a copy:
+ * Guest memory with content that is known by construction, so that every byte can be checked at any time without a
+ * copy:
  *
  *   same       the same in every guest                       what sharing should find between guests
  *   own        made from the guest's name                    what it must not touch
@@ -22,10 +23,10 @@ int memory_start(uint64_t seed);
 /** Whether the writer writes. Returns once it obeys. */
 void memory_set_writing(bool writing);
 
-/** Allocates and fills another part that is the same in all guests that ask for it the same number of times. @return 0 or -errno. */
+/** Fills another part, the same in all guests that ask for it the same number of times. @return 0 or -errno. */
 int memory_add_same(size_t bytes);
 
-/** Checks every byte, with the writer held. @return the number of wrong pages; each of the first few is named on stderr. */
+/** Checks every byte, with the writer held. @return the number of wrong pages; the first few are named on stderr. */
 unsigned memory_check(uint64_t *ret_bytes);
 
 /** Sum of all memory that does not move. */

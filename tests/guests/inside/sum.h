@@ -18,7 +18,7 @@ static inline uint64_t sum_word(uint64_t sum, uint64_t word)
 	return sum ^ (sum >> 32);
 }
 
-/** Continues @sum over @length bytes at @data. A caller that feeds pieces must feed multiples of 8 bytes but for the last. */
+/** Continues @sum over @length bytes at @data. Pieces must be multiples of 8 bytes, but for the last. */
 static inline uint64_t sum_bytes(uint64_t sum, const void *data, size_t length)
 {
 	const char *bytes = data;

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Counts physical pages: which page frames do these processes' private memory really occupy, and how many of their
+ * pages share one. The judge of what pagefuse, or KSM, says that it saves; it asks nobody but the kernel.
+ *
+ *   pfn-census PID...
+ *
+ * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store), prints
+ *
+ *   pages=N           present pages, the kernel's zero page left out
+ *   frames=N          different page frames behind them: pages - frames is what sharing saves
+ *   shared_pages=N    pages whose frame another one of them uses as well
+ *   shared_frames=N   those frames
+ *   zero_pages=N      pages that map the kernel's zero page
+ *   mappings=N        of all kinds
+ *
+ * and exits 0, 1 if something could not be read, 77 if not root: frame numbers are hidden from others.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/page.h"
+
+#define ENTRY_PRESENT (UINT64_C(1) << 63)
+#define ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
+#define FLAG_ZERO_PAGE (UINT64_C(1) << 24)
+#define BATCH_ENTRIES 4096
+
+struct census {
+	uint64_t *frames; /* of every present page */
+	size_t count, room;
+	uint64_t mappings;
+};
+
+static int add_frame(struct census *census, uint64_t frame)
+{
+	if (census->count == census->room) {
+		size_t room = census->room ? census->room * 2 : 1 << 16;
+		uint64_t *frames = realloc(census->frames, room * sizeof(*frames));
+
+		if (!frames)
+			return -ENOMEM;
+		census->frames = frames;
+		census->room = room;
+	}
+	census->frames[census->count++] = frame;
+	return 0;
+}
+
+static int count_range(struct census *census, int pagemap, uint64_t start, uint64_t end)
+{
+	static uint64_t entries[BATCH_ENTRIES];
+
+	while (start < end) {
+		uint64_t want = (end - start) >> PAGE_SHIFT_BITS, first = start >> PAGE_SHIFT_BITS;
+		ssize_t n;
+
+		if (want > BATCH_ENTRIES)
+			want = BATCH_ENTRIES;
+		n = pread(pagemap, entries, want * sizeof(*entries), (off_t)(first * sizeof(*entries)));
+		if (n < (ssize_t)sizeof(*entries))
+			return n < 0 ? -errno : 0;
+		for (size_t i = 0; i < (size_t)n / sizeof(*entries); i++) {
+			int r = entries[i] & ENTRY_PRESENT ? add_frame(census, entries[i] & ENTRY_FRAME) : 0;
+
+			if (r < 0)
+				return r;
+		}
+		start += ((uint64_t)n / sizeof(*entries)) << PAGE_SHIFT_BITS;
+	}
+	return 0;
+}
+
+static int count_process(struct census *census, const char *pid)
+{
+	char path[64], line[1024];
+	FILE *maps;
+	int pagemap, r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%s/pagemap", pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	maps = fopen(path, "re");
+	if (pagemap < 0 || !maps) {
+		r = -errno;
+		goto out;
+	}
+	while (r == 0 && fgets(line, sizeof(line), maps)) {
+		uint64_t start, end, inode;
+		char access[8];
+
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*x %*s %" SCNu64, &start, &end, access, &inode) != 4)
+			continue;
+		census->mappings++;
+		if (access[3] == 'p' && (inode == 0 || strstr(line, "pagefuse")) && !strstr(line, "[v"))
+			r = count_range(census, pagemap, start, end);
+	}
+out:
+	if (maps)
+		fclose(maps);
+	if (pagemap >= 0)
+		close(pagemap);
+	return r;
+}
+
+static int compare_frames(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool is_zero_page(int kpageflags, uint64_t frame)
+{
+	uint64_t flags = 0;
+
+	return pread(kpageflags, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) == (ssize_t)sizeof(flags) &&
+	       (flags & FLAG_ZERO_PAGE) != 0;
+}
+
+static int report(struct census *census)
+{
+	uint64_t frames = 0, shared_pages = 0, shared_frames = 0, zero_pages = 0;
+	int kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+
+	if (kpageflags < 0)
+		return -errno;
+	if (census->count > 0)
+		qsort(census->frames, census->count, sizeof(*census->frames), compare_frames);
+	for (size_t i = 0, next; i < census->count; i = next) {
+		for (next = i + 1; next < census->count && census->frames[next] == census->frames[i]; next++)
+			;
+		if (is_zero_page(kpageflags, census->frames[i])) {
+			zero_pages += next - i;
+			continue;
+		}
+		frames++;
+		if (next - i > 1) {
+			shared_frames++;
+			shared_pages += next - i;
+		}
+	}
+	close(kpageflags);
+	printf("pages=%" PRIu64 " frames=%" PRIu64 " shared_pages=%" PRIu64 " shared_frames=%" PRIu64,
+	       census->count - zero_pages, frames, shared_pages, shared_frames);
+	printf(" zero_pages=%" PRIu64 " mappings=%" PRIu64 "\n", zero_pages, census->mappings);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct census census = { 0 };
+	int r = 0;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: pfn-census PID...\n");
+		return 2;
+	}
+	if (geteuid() != 0) {
+		fprintf(stderr, "pfn-census: only root sees frame numbers\n");
+		return 77;
+	}
+	for (int i = 1; i < argc && r == 0; i++) {
+		r = count_process(&census, argv[i]);
+		if (r < 0)
+			fprintf(stderr, "pfn-census: process %s: %s\n", argv[i], strerror(-r));
+	}
+	if (r == 0)
+		r = report(&census);
+	free(census.frames);
+	return r == 0 ? 0 : 1;
+}
