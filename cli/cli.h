@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What all commands of the program have in common: exit codes, options, and how to complain. */
+#ifndef PAGEFUSE_CLI_CLI_H
+#define PAGEFUSE_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum cli_exit {
+	CLI_DONE = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_NO_DAEMON = 3,
+};
+
+/** What the options common to all commands say. */
+struct cli {
+	const struct cli_command *command; /* that runs */
+	char socket_path[108];             /* absolute; the size is the kernel's limit */
+	bool json;
+};
+
+struct cli_command {
+	const char *name;
+	const char *usage;   /* its arguments, one line */
+	const char *summary; /* what it does, one line */
+	const char *options; /* its own options, a line each, indented; or "" */
+	/** @argv begins with the command's name. @return enum cli_exit. */
+	int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+extern const struct cli_command command_run, command_status, command_list, command_showvminfo, command_scan,
+	command_doctor;
+
+/** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
+#define CLI_COMMON_OPTIONS \
+	{ "socket", required_argument, NULL, 'S' }, { "help", no_argument, NULL, 'h' }
+#define CLI_JSON_OPTION { "json", no_argument, NULL, 'J' }
+
+/**
+ * getopt_long() that deals with the common options by itself. --help prints and exits.
+ * @return an option of the command's own, -1 at the end, or '?' once a usage error has been complained about.
+ */
+int cli_next_option(struct cli *cli, int argc, char **argv, const char *letters, const struct option *options);
+
+/** Takes a socket path from the command line or the environment. @return false after complaining. */
+bool cli_set_socket(struct cli *cli, const char *path);
+
+/** Prints "pagefuse: " and one line to stderr, with control characters made harmless. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** The same for a mistake on the command line. @return CLI_USAGE. */
+int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/** Flushes standard output. @return CLI_DONE, or CLI_FAILED after complaining if something could not be written. */
+int cli_finish_output(void);
+
+/** What a VM can be called: printable ASCII, no blanks, 1 to 63 bytes. */
+bool vm_name_is_valid(const char *name);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/document.h"
+#include "protocol/wire.h"
+
+struct client {
+	int socket;
+	union {
+		struct wire_header header;
+		char bytes[WIRE_MESSAGE_MAX];
+	} message; /* being sent or received */
+	char *reply; /* collected so far */
+	size_t reply_bytes;
+};
+
+int client_connect(const char *socket_path, struct client **ret_client)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct client *client;
+	int r;
+
+	if (strlen(socket_path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, socket_path);
+	client = calloc(1, sizeof(*client));
+	if (client == NULL)
+		return -ENOMEM;
+	client->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (client->socket < 0 || connect(client->socket, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		r = -errno;
+		client_free(client);
+		return r;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+void client_free(struct client *client)
+{
+	if (client == NULL)
+		return;
+	if (client->socket >= 0)
+		close(client->socket);
+	free(client->reply);
+	free(client);
+}
+
+static int64_t now_msec(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static int wait_for(struct client *client, short events, int64_t deadline_msec)
+{
+	struct pollfd pollfd = { .fd = client->socket, .events = events };
+	int r;
+
+	do {
+		int64_t left = deadline_msec - now_msec();
+
+		r = poll(&pollfd, 1, left > 0 ? (int)left : 0);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	return r == 0 ? -ETIMEDOUT : 0;
+}
+
+static int send_request(struct client *client, const json_t *request, int64_t deadline_msec)
+{
+	struct wire_text *text = (struct wire_text *)client->message.bytes;
+	size_t room = sizeof(client->message) - sizeof(*text);
+	size_t length = json_dumpb(request, text->text, room, JSON_COMPACT);
+	int r;
+
+	if (length == 0)
+		return -ENOMEM;
+	if (length > room)
+		return -E2BIG;
+	wire_header_init(&text->header, WIRE_REQUEST, sizeof(*text) + length);
+	while ((r = wire_send(client->socket, text, text->header.length, NULL, 0)) == -EAGAIN) {
+		r = wait_for(client, POLLOUT, deadline_msec);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int receive_message(struct client *client, int64_t deadline_msec, size_t *ret_size)
+{
+	int fds[WIRE_FDS_MAX], r;
+
+	while ((r = wire_receive(client->socket, client->message.bytes, sizeof(client->message), ret_size, fds)) == -EAGAIN) {
+		r = wait_for(client, POLLIN, deadline_msec);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < WIRE_FDS_MAX; i++) /* none belong into a reply */
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return 0;
+}
+
+static int append_reply(struct client *client, const char *text, size_t length)
+{
+	char *grown;
+
+	if (length > CLIENT_REPLY_BYTES_MAX - client->reply_bytes)
+		return -EPROTO;
+	grown = realloc(client->reply, client->reply_bytes + length + 1);
+	if (grown == NULL)
+		return -ENOMEM;
+	memcpy(grown + client->reply_bytes, text, length);
+	client->reply = grown;
+	client->reply_bytes += length;
+	return 0;
+}
+
+static int receive_reply(struct client *client, int64_t deadline_msec)
+{
+	const struct wire_text *text = (const struct wire_text *)client->message.bytes;
+	size_t size;
+	int r;
+
+	client->reply_bytes = 0;
+	do {
+		r = receive_message(client, deadline_msec, &size);
+		if (r < 0)
+			return r;
+		if (text->header.type != WIRE_REPLY)
+			return -EPROTO;
+		r = append_reply(client, text->text, size - sizeof(*text));
+		if (r < 0)
+			return r;
+	} while ((text->header.flags & WIRE_MORE) != 0);
+	return 0;
+}
+
+int client_request(struct client *client, const json_t *request, json_t **ret_reply)
+{
+	int64_t deadline_msec = now_msec() + CLIENT_DEADLINE_SECONDS * INT64_C(1000);
+	json_t *reply;
+	int r;
+
+	r = send_request(client, request, deadline_msec);
+	if (r < 0)
+		return r;
+	r = receive_reply(client, deadline_msec);
+	if (r < 0)
+		return r;
+	reply = json_loadb(client->reply, client->reply_bytes, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(reply)) {
+		json_decref(reply);
+		return -EPROTO;
+	}
+	*ret_reply = reply;
+	return 0;
+}
+
+int client_wait(struct client *client, unsigned msec)
+{
+	int r = wait_for(client, POLLIN, now_msec() + msec);
+
+	if (r == -ETIMEDOUT)
+		return 0;
+	return r < 0 ? r : -ECONNRESET; /* the daemon says nothing unasked but goodbye */
+}
+
+int client_failed(const struct cli *cli, int error)
+{
+	switch (error) {
+	case -ENOENT:
+	case -ECONNREFUSED:
+		complain("%s: no pagefused answers there; start it (`systemctl start pagefused`), let `pagefuse run` start "
+			 "one, or name another socket with --socket",
+			 cli->socket_path);
+		return CLI_NO_DAEMON;
+	case -ECONNRESET:
+	case -EPIPE:
+		complain("%s: pagefused has closed the connection; its log says why (`journalctl -u pagefused`)",
+			 cli->socket_path);
+		return CLI_NO_DAEMON;
+	case -EACCES:
+	case -EPERM:
+		complain("%s: no permission to connect; run this as root or as the user that pagefused runs as",
+			 cli->socket_path);
+		return CLI_FAILED;
+	case -ETIMEDOUT:
+		complain("%s: pagefused has not answered within %d seconds; its log may say why (`journalctl -u pagefused`)",
+			 cli->socket_path, CLIENT_DEADLINE_SECONDS);
+		return CLI_FAILED;
+	case -EPROTO:
+	case -EPROTONOSUPPORT:
+		complain("%s: what answers there does not speak this protocol; use the pagefused of version %s",
+			 cli->socket_path, PAGEFUSE_VERSION);
+		return CLI_FAILED;
+	case -E2BIG:
+		complain("too many names for one request; give fewer, or none for all VMs");
+		return CLI_FAILED;
+	case -EPROTOTYPE:
+	case -ENOTSOCK:
+		complain("%s: that is not pagefused's socket; name the right one with --socket", cli->socket_path);
+		return CLI_FAILED;
+	default:
+		complain("%s: %s; `pagefuse doctor` may know more", cli->socket_path, strerror(-error));
+		return CLI_FAILED;
+	}
+}
+
+int client_open(const struct cli *cli, struct client **ret_client)
+{
+	int r = client_connect(cli->socket_path, ret_client);
+
+	return r < 0 ? client_failed(cli, r) : CLI_DONE;
+}
+
+/** A request that the daemon refused: its code gives the way out. */
+static int complain_refused(const json_t *error)
+{
+	const char *code = field_text(error, "code"), *value = field_text(error, "value");
+	const char *message = field_text(error, "message");
+
+	if (strcmp(code, "unknown-vm") == 0)
+		complain("'%s' is no VM that pagefused knows; `pagefuse list` shows their names", value);
+	else if (strcmp(code, "not-permitted") == 0)
+		complain("'%s': not permitted: the VM belongs to another user; run this as root or as its owner", value);
+	else if (strcmp(code, "unknown-command") == 0)
+		complain("pagefused does not know '%s'; use the pagefused of version %s", value, PAGEFUSE_VERSION);
+	else if (strcmp(code, "no-memory") == 0)
+		complain("pagefused is out of memory; see `pagefuse status` and free some on the host");
+	else
+		complain("pagefused refuses: %s (%s)", message[0] != '\0' ? message : "it does not say why", code);
+	return CLI_FAILED;
+}
+
+int client_call(const struct cli *cli, struct client *client, json_t *request, json_t **ret_reply)
+{
+	const json_t *error;
+	json_t *reply;
+	int r;
+
+	r = request ? client_request(client, request, &reply) : -ENOMEM;
+	json_decref(request);
+	if (r < 0)
+		return client_failed(cli, r);
+	error = json_object_get(reply, "error");
+	if (error != NULL) {
+		r = complain_refused(error);
+		json_decref(reply);
+		return r;
+	}
+	*ret_reply = reply;
+	return CLI_DONE;
+}
+
+int client_status(const struct cli *cli, struct client *client, json_t **ret_status)
+{
+	json_t *status;
+	int r;
+
+	r = client_call(cli, client, json_pack("{s:s}", "command", "status"), &status);
+	if (r != CLI_DONE)
+		return r;
+	if (!json_is_object(json_object_get(status, "daemon")) || !json_is_object(json_object_get(status, "host")) ||
+	    !json_is_array(json_object_get(status, "vms"))) {
+		json_decref(status);
+		return client_failed(cli, -EPROTO);
+	}
+	*ret_status = status;
+	return CLI_DONE;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* pagefuse doctor: what keeps this host or a VM from sharing, and what to do about it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/document.h"
+#include "cli/findings.h"
+#include "cli/host-checks.h"
+#include "cli/host-facts.h"
+#include "cli/vm-checks.h"
+#include "cli/vmm-process.h"
+
+struct examination {
+	const struct cli *cli;
+	const char *name; /* of the only VM to look at; NULL: the host and all VMs */
+	json_t *status;   /* NULL: no daemon */
+	struct findings findings;
+	bool name_seen;
+};
+
+/** The daemon's view, as far as there is one. @return CLI_DONE also without a daemon, unless a VM was named. */
+static int ask_daemon(struct examination *examination)
+{
+	struct client *client;
+	int r = client_connect(examination->cli->socket_path, &client);
+
+	if (r == -ENOENT || r == -ECONNREFUSED) {
+		if (examination->name != NULL)
+			return client_failed(examination->cli, r);
+		findings_add(&examination->findings, SEVERITY_WARNING, "daemon", NULL,
+			     "Start it (`systemctl start pagefused`), or let `pagefuse run` start a private one.",
+			     "no pagefused answers at %s", examination->cli->socket_path);
+		return CLI_DONE;
+	}
+	if (r < 0)
+		return client_failed(examination->cli, r);
+	r = client_status(examination->cli, client, &examination->status);
+	client_free(client);
+	return r;
+}
+
+static void check_daemon(struct examination *examination)
+{
+	const json_t *daemon = json_object_get(examination->status, "daemon");
+
+	if (daemon == NULL)
+		return;
+	if (strcmp(field_text(daemon, "store"), "memfd") == 0)
+		findings_add(&examination->findings, SEVERITY_NOTE, "store", NULL,
+			     "Run pagefused as root for a store that no VMM can write.",
+			     "pagefused keeps shared pages in memfds: a VMM of the same user that was broken into could write them");
+	if (strcmp(field_text(daemon, "version"), PAGEFUSE_VERSION) != 0)
+		findings_add(&examination->findings, SEVERITY_NOTE, "version", NULL, "Install both from the same release.",
+			     "pagefused is of version %s, this program of %s", field_text(daemon, "version"), PAGEFUSE_VERSION);
+}
+
+static void check_host(struct examination *examination)
+{
+	const json_t *daemon = json_object_get(examination->status, "daemon");
+	struct host_facts facts;
+
+	host_facts_read("", (pid_t)field_integer(daemon, "pid"), &facts);
+	host_facts_probe(&facts);
+	host_checks(&facts, &examination->findings);
+	check_daemon(examination);
+}
+
+static bool is_wanted(struct examination *examination, const char *name)
+{
+	if (examination->name == NULL)
+		return true;
+	if (strcmp(examination->name, name) != 0)
+		return false;
+	examination->name_seen = true;
+	return true;
+}
+
+static void check_known_vms(struct examination *examination)
+{
+	const json_t *vm;
+	size_t i;
+
+	json_array_foreach(json_object_get(examination->status, "vms"), i, vm) {
+		struct vmm_process process;
+		bool readable;
+
+		if (!is_wanted(examination, field_text(vm, "name")))
+			continue;
+		readable = vmm_process_read("", (pid_t)field_integer(vm, "pid"), &process) == 0;
+		vm_checks(vm, readable ? &process : NULL, &examination->findings);
+		if (readable)
+			vmm_process_done(&process);
+	}
+}
+
+static bool is_known(const json_t *status, pid_t pid)
+{
+	const json_t *vm;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "vms"), i, vm)
+		if (field_integer(vm, "pid") == pid)
+			return true;
+	return false;
+}
+
+static void visit_qemu(const struct vmm_process *process, void *context)
+{
+	struct examination *examination = context;
+
+	if (is_known(examination->status, process->pid) || !is_wanted(examination, process->name))
+		return;
+	stray_vmm_checks(process, examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING, &examination->findings);
+}
+
+static int examine(struct examination *examination)
+{
+	int r = ask_daemon(examination);
+
+	if (r != CLI_DONE)
+		return r;
+	check_host(examination);
+	check_known_vms(examination);
+	r = vmm_process_each_qemu("", visit_qemu, examination);
+	if (r < 0) {
+		complain("/proc: %s; mount it to have processes looked at", strerror(-r));
+		return CLI_FAILED;
+	}
+	if (examination->name != NULL && !examination->name_seen) {
+		complain("'%s' is neither a VM that pagefused knows nor a running QEMU's name; `pagefuse list` shows names",
+			 examination->name);
+		return CLI_FAILED;
+	}
+	return CLI_DONE;
+}
+
+static int report(const struct examination *examination)
+{
+	json_t *document;
+	int r;
+
+	if (!examination->cli->json) {
+		findings_print(&examination->findings);
+		r = cli_finish_output();
+	} else {
+		document = findings_json(&examination->findings);
+		r = document_print(document, false);
+		json_decref(document);
+	}
+	if (examination->findings.incomplete) {
+		complain("doctor: out of memory, so findings are missing; free some and try again");
+		return CLI_FAILED;
+	}
+	if (r == CLI_DONE && findings_count(&examination->findings, SEVERITY_ERROR) > 0)
+		return CLI_FAILED;
+	return r;
+}
+
+static int run_doctor(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { 0 } };
+	struct examination examination = { .cli = cli };
+	int r;
+
+	if (cli_next_option(cli, argc, argv, ":", options) != -1)
+		return CLI_USAGE;
+	if (optind + 1 < argc)
+		return complain_usage("'%s': doctor takes one name, or none for the host and all VMs", argv[optind + 1]);
+	examination.name = argv[optind];
+	r = examine(&examination);
+	if (r == CLI_DONE)
+		r = report(&examination);
+	findings_done(&examination.findings);
+	json_decref(examination.status);
+	return r;
+}
+
+const struct cli_command command_doctor = {
+	.name = "doctor",
+	.usage = "[--json] [NAME]",
+	.summary = "Says what keeps this host or a VM from sharing, and what to do.",
+	.options = "  --json           the findings as a JSON document\n",
+	.run = run_doctor,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/document.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+int64_t field_integer(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+double field_real(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+bool field_bool(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+const char *field_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+json_t *status_find_vm(const json_t *status, const char *name)
+{
+	json_t *vm;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "vms"), i, vm)
+		if (strcmp(field_text(vm, "name"), name) == 0)
+			return vm;
+	return NULL;
+}
+
+int document_print(const json_t *document, bool compact)
+{
+	if (document == NULL || json_dumpf(document, stdout, compact ? JSON_COMPACT : JSON_INDENT(2)) < 0) {
+		complain("cannot write the JSON document: out of memory or no room at standard output; free some");
+		return CLI_FAILED;
+	}
+	putchar('\n');
+	return cli_finish_output();
+}

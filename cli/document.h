@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading fields of the daemon's JSON, and printing JSON. What is missing or of another type reads as 0, false or "". */
+#ifndef PAGEFUSE_CLI_DOCUMENT_H
+#define PAGEFUSE_CLI_DOCUMENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+int64_t field_integer(const json_t *object, const char *key);
+double field_real(const json_t *object, const char *key);
+bool field_bool(const json_t *object, const char *key);
+/** Never NULL; belongs to @object. */
+const char *field_text(const json_t *object, const char *key);
+
+/** The VM called @name in a status document, which keeps it; NULL if there is none. */
+json_t *status_find_vm(const json_t *status, const char *name);
+
+/** Prints @document and a line end on standard output; in one line if @compact. @return enum cli_exit. */
+int document_print(const json_t *document, bool compact);
+
+#endif

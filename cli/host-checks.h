@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* doctor's judgement of a host, from facts alone. */
+#ifndef PAGEFUSE_CLI_HOST_CHECKS_H
+#define PAGEFUSE_CLI_HOST_CHECKS_H
+
+#include <stdint.h>
+
+#include "cli/findings.h"
+#include "cli/host-facts.h"
+
+/** Mappings that sharing makes per MiB of a VM's RAM, as a rule: runs of about ten pages in memory that is shared. */
+#define MAPPINGS_PER_MIB 25
+
+void host_checks(const struct host_facts *facts, struct findings *findings);
+
+/** A value for vm.max_map_count that is enough for VMs of that size. */
+int64_t max_map_count_for(int64_t ram_bytes);
+
+#endif

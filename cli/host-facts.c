@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/host-facts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/kernel-probe.h"
+
+static FILE *open_file(const char *root, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static FILE *open_file(const char *root, const char *format, ...)
+{
+	char path[PATH_MAX];
+	int head = snprintf(path, sizeof(path), "%s", root), tail;
+	va_list arguments;
+
+	if (head < 0 || (size_t)head >= sizeof(path))
+		return NULL;
+	va_start(arguments, format);
+	tail = vsnprintf(path + head, sizeof(path) - (size_t)head, format, arguments);
+	va_end(arguments);
+	if (tail < 0 || (size_t)tail >= sizeof(path) - (size_t)head)
+		return NULL;
+	return fopen(path, "re");
+}
+
+/** The first line of a file, without its end; "" if it cannot be read. Closes @file. */
+static void read_line(FILE *file, char *ret, size_t size)
+{
+	ret[0] = '\0';
+	if (file == NULL)
+		return;
+	if (fgets(ret, (int)size, file) == NULL)
+		ret[0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+	fclose(file);
+}
+
+static int64_t read_number(FILE *file)
+{
+	char line[64], *end;
+	long long number;
+
+	read_line(file, line, sizeof(line));
+	number = strtoll(line, &end, 10);
+	return end == line ? FACT_UNKNOWN : number;
+}
+
+bool kernel_version_parse(const char *text, struct kernel_version *ret_version)
+{
+	struct kernel_version version = { 0 };
+
+	if (sscanf(text, "%5u.%5u.%5u", &version.major, &version.minor, &version.patch) < 2)
+		return false;
+	*ret_version = version;
+	return true;
+}
+
+int kernel_version_compare(struct kernel_version a, struct kernel_version b)
+{
+	if (a.major != b.major)
+		return a.major < b.major ? -1 : 1;
+	if (a.minor != b.minor)
+		return a.minor < b.minor ? -1 : 1;
+	return a.patch == b.patch ? 0 : a.patch < b.patch ? -1 : 1;
+}
+
+static void read_memory(const char *root, struct host_facts *facts)
+{
+	FILE *file = open_file(root, "/proc/meminfo");
+	char line[128];
+	int64_t kib;
+
+	facts->ram_bytes = facts->swap_bytes = FACT_UNKNOWN;
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "MemTotal: %" SCNd64, &kib) == 1)
+			facts->ram_bytes = kib * 1024;
+		else if (sscanf(line, "SwapTotal: %" SCNd64, &kib) == 1)
+			facts->swap_bytes = kib * 1024;
+	}
+	if (file != NULL)
+		fclose(file);
+}
+
+/** The word in brackets: "always [madvise] never". */
+static void read_thp(const char *root, struct host_facts *facts)
+{
+	char line[64], *begin, *end;
+
+	facts->thp[0] = '\0';
+	read_line(open_file(root, "/sys/kernel/mm/transparent_hugepage/enabled"), line, sizeof(line));
+	begin = strchr(line, '[');
+	end = begin ? strchr(begin, ']') : NULL;
+	if (end != NULL)
+		snprintf(facts->thp, sizeof(facts->thp), "%.*s", (int)(end - begin - 1), begin + 1);
+}
+
+static bool read_nested(const char *root)
+{
+	char line[8];
+
+	read_line(open_file(root, "/sys/module/kvm_intel/parameters/nested"), line, sizeof(line));
+	if (line[0] == '\0')
+		read_line(open_file(root, "/sys/module/kvm_amd/parameters/nested"), line, sizeof(line));
+	return line[0] == 'Y' || line[0] == '1';
+}
+
+/** The path in cgroup v2's line, "0::/system.slice/pagefused.service". */
+static bool read_cgroup(const char *root, pid_t pid, char *ret, size_t size)
+{
+	FILE *file = open_file(root, "/proc/%d/cgroup", (int)pid);
+	bool found = false;
+
+	while (file != NULL && !found && fgets(ret, (int)size, file) != NULL)
+		found = strncmp(ret, "0::/", 4) == 0;
+	if (file != NULL)
+		fclose(file);
+	if (!found)
+		return false;
+	ret[strcspn(ret, "\n")] = '\0';
+	memmove(ret, ret + 3, strlen(ret + 3) + 1);
+	return true;
+}
+
+/** The least memory.max from the process's cgroup up to the root. */
+static uint64_t read_memory_limit(const char *root, pid_t pid)
+{
+	char path[PATH_MAX / 2];
+	uint64_t least = UINT64_MAX;
+
+	if (pid <= 0 || !read_cgroup(root, pid, path, sizeof(path)))
+		return UINT64_MAX;
+	for (;;) {
+		int64_t limit = read_number(open_file(root, "/sys/fs/cgroup%s/memory.max", path));
+		char *slash = strrchr(path, '/');
+
+		if (limit >= 0 && (uint64_t)limit < least)
+			least = (uint64_t)limit;
+		if (slash == NULL)
+			return least;
+		*slash = '\0';
+	}
+}
+
+void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_facts)
+{
+	struct host_facts facts = { .root = geteuid() == 0 };
+
+	read_line(open_file(root, "/proc/sys/kernel/osrelease"), facts.kernel_release, sizeof(facts.kernel_release));
+	kernel_version_parse(facts.kernel_release, &facts.kernel);
+	facts.max_map_count = read_number(open_file(root, "/proc/sys/vm/max_map_count"));
+	facts.unprivileged_userfaultfd = read_number(open_file(root, "/proc/sys/vm/unprivileged_userfaultfd"));
+	facts.ksm_run = read_number(open_file(root, "/sys/kernel/mm/ksm/run"));
+	read_memory(root, &facts);
+	read_thp(root, &facts);
+	facts.nested_kvm = read_nested(root);
+	facts.daemon_memory_limit_bytes = read_memory_limit(root, daemon_pid);
+	*ret_facts = facts;
+}
+
+void host_facts_probe(struct host_facts *facts)
+{
+	facts->userfaultfd_error = probe_userfaultfd(&facts->userfaultfd_features, &facts->userfaultfd_full);
+	facts->userfaultfd_device_error = probe_userfaultfd_device();
+	facts->pagemap_scan_error = probe_pagemap_scan();
+}

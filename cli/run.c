@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* pagefuse run: becomes the VMM, with the preload, a name, and a daemon to talk to. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/kernel-probe.h"
+#include "cli/locate.h"
+#include "cli/private-daemon.h"
+#include "cli/vmm-command.h"
+#include "protocol/wire.h"
+
+struct run {
+	const char *name; /* or NULL */
+	const char *mode;
+	char **command;
+	char name_found[WIRE_NAME_MAX];
+	char path[PATH_MAX], preload[PATH_MAX];
+};
+
+static int choose_name(struct run *run)
+{
+	if (run->name == NULL) {
+		if (vmm_command_name(run->command, getpid(), run->name_found, sizeof(run->name_found)) < 0)
+			return complain_usage("'%s': the name that this command line suggests is too long; give one of at most %d "
+					      "bytes with --name",
+					      run->command[0], WIRE_NAME_MAX - 1);
+		run->name = run->name_found;
+	}
+	if (!vm_name_is_valid(run->name))
+		return complain_usage("'%s' cannot be a VM's name; give one of 1 to %d printable ASCII characters, no blanks, "
+				      "with --name",
+				      run->name, WIRE_NAME_MAX - 1);
+	return CLI_DONE;
+}
+
+static int find_command(struct run *run)
+{
+	int r = vmm_command_find(run->command[0], run->path);
+
+	switch (r) {
+	case 0:
+		return CLI_DONE;
+	case -ENOENT:
+		complain("'%s': no such program; install it or give its full path", run->command[0]);
+		return CLI_FAILED;
+	case -EISDIR:
+		complain("'%s' is a directory; give the program to run", run->command[0]);
+		return CLI_FAILED;
+	case -EACCES:
+		complain("'%s' is not executable; give a program, or chmod it", run->command[0]);
+		return CLI_FAILED;
+	default:
+		complain("'%s': %s; give the full path of a program", run->command[0], strerror(-r));
+		return CLI_FAILED;
+	}
+}
+
+static int check_command(const struct run *run)
+{
+	int r = vmm_command_check(run->path);
+
+	switch (r) {
+	case VMM_OBSTACLE_NONE:
+		return CLI_DONE;
+	case VMM_OBSTACLE_SETUID:
+		complain("'%s' is setuid or setgid, so the preload would be dropped; run pagefuse as that user, on the VMM itself",
+			 run->path);
+		break;
+	case VMM_OBSTACLE_CAPABILITIES:
+		complain("'%s' has file capabilities, so the preload would be dropped; remove them with `setcap -r`, or run "
+			 "this as root",
+			 run->path);
+		break;
+	case VMM_OBSTACLE_STATIC:
+		complain("'%s' is statically linked, so there is nothing to preload into; use a dynamically linked one, or "
+			 "link it with libpagefuse",
+			 run->path);
+		break;
+	case VMM_OBSTACLE_FOREIGN:
+		complain("'%s' is of another architecture than the preload; use a 64-bit VMM of this host's kind", run->path);
+		break;
+	default:
+		complain("'%s': %s; give a program that can be run", run->path, strerror(-r));
+		break;
+	}
+	return CLI_FAILED;
+}
+
+/** Stops only where sharing is known to be impossible: a daemon of root's lends a userfaultfd to those who may not make one. */
+static int check_kernel(void)
+{
+	struct utsname uts;
+	uint64_t features = 0;
+	bool full;
+	int r = probe_userfaultfd(&features, &full);
+
+	if (r != -ENOSYS && (r < 0 || (features & PROBE_FEATURE_MOVE) != 0))
+		return CLI_DONE;
+	uname(&uts);
+	complain("kernel %s cannot move pages by userfaultfd (UFFDIO_MOVE), so nothing can be shared; boot Linux 6.8 or newer",
+		 uts.release);
+	return CLI_FAILED;
+}
+
+static int find_preload(struct run *run)
+{
+	int r = locate_preload(run->preload);
+
+	if (r < 0) {
+		const char *named = getenv("PAGEFUSE_PRELOAD");
+
+		complain("'%s': no preload there (%s); install pagefuse, or set PAGEFUSE_PRELOAD to libpagefuse-preload.so",
+			 named && *named ? named : PAGEFUSE_PRELOAD_INSTALLED, strerror(-r));
+		return CLI_FAILED;
+	}
+	if (strpbrk(run->preload, " :\t\n") != NULL) {
+		complain("'%s': LD_PRELOAD cannot hold a path with blanks or colons; set PAGEFUSE_PRELOAD to a link without",
+			 run->preload);
+		return CLI_FAILED;
+	}
+	return CLI_DONE;
+}
+
+/** Whether a daemon answers. @return CLI_DONE, CLI_NO_DAEMON (nothing said yet), or CLI_FAILED after complaining. */
+static int find_daemon(const struct cli *cli)
+{
+	struct client *client;
+	int r = client_connect(cli->socket_path, &client);
+
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return CLI_NO_DAEMON;
+	if (r < 0)
+		return client_failed(cli, r);
+	client_free(client);
+	return CLI_DONE;
+}
+
+static int start_daemon(const struct cli *cli)
+{
+	char daemon[PATH_MAX], log[PATH_MAX];
+	int r = locate_daemon(daemon), found;
+
+	if (r < 0) {
+		const char *named = getenv("PAGEFUSED");
+
+		complain("'%s': no pagefused there to start (%s); install pagefuse, or set PAGEFUSED to the program",
+			 named && *named ? named : PAGEFUSED_INSTALLED, strerror(-r));
+		return CLI_NO_DAEMON;
+	}
+	r = private_daemon_start(daemon, cli->socket_path, log);
+	if (r == 0)
+		return CLI_DONE;
+	found = find_daemon(cli); /* another one may have been faster */
+	if (found != CLI_NO_DAEMON)
+		return found;
+	complain("'%s' did not start (%s); '%s' says why", daemon,
+		 r == -ECHILD ? "it ended" : r == -ETIMEDOUT ? "not ready in time" : strerror(-r), log);
+	return CLI_NO_DAEMON;
+}
+
+/** An LD_PRELOAD that is there already keeps its place: what must come first (a sanitizer) is still first. */
+static int set_preload(const char *preload)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char *both;
+	int r;
+
+	if (old == NULL || *old == '\0')
+		return setenv("LD_PRELOAD", preload, 1) < 0 ? -errno : 0;
+	if (strstr(old, preload) != NULL)
+		return 0;
+	if (asprintf(&both, "%s:%s", old, preload) < 0)
+		return -ENOMEM;
+	r = setenv("LD_PRELOAD", both, 1) < 0 ? -errno : 0;
+	free(both);
+	return r;
+}
+
+static int become_command(const struct cli *cli, const struct run *run)
+{
+	int r = set_preload(run->preload);
+
+	if (r == 0 && (setenv("PAGEFUSE_NAME", run->name, 1) < 0 || setenv("PAGEFUSE_MODE", run->mode, 1) < 0 ||
+		       setenv("PAGEFUSE_SOCKET", cli->socket_path, 1) < 0))
+		r = -errno;
+	if (r == 0) {
+		fflush(NULL);
+		execv(run->path, run->command);
+		r = -errno;
+	}
+	complain("'%s': %s; give a program that can be run", run->path, strerror(-r));
+	return CLI_FAILED;
+}
+
+static int run_vmm(struct cli *cli, struct run *run)
+{
+	int r;
+
+	if ((r = choose_name(run)) != CLI_DONE || (r = find_command(run)) != CLI_DONE ||
+	    (r = check_command(run)) != CLI_DONE || (r = check_kernel()) != CLI_DONE || (r = find_preload(run)) != CLI_DONE)
+		return r;
+	r = find_daemon(cli);
+	if (r == CLI_NO_DAEMON)
+		r = start_daemon(cli);
+	return r != CLI_DONE ? r : become_command(cli, run);
+}
+
+static int run_run(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+		CLI_COMMON_OPTIONS,
+		{ "name", required_argument, NULL, 'n' },
+		{ "mode", required_argument, NULL, 'm' },
+		{ 0 },
+	};
+	struct run run = { .mode = "full" };
+	int option;
+
+	while ((option = cli_next_option(cli, argc, argv, "+:n:m:", options)) != -1) {
+		if (option == '?')
+			return CLI_USAGE;
+		if (option == 'n')
+			run.name = optarg;
+		else
+			run.mode = optarg;
+	}
+	if (wire_mode_parse(run.mode) < 0)
+		return complain_usage("--mode '%s': no such mode; give zero or full", run.mode);
+	if (optind == argc)
+		return complain_usage("run needs a command, such as `pagefuse run -- qemu-system-x86_64 ...`");
+	run.command = argv + optind;
+	return run_vmm(cli, &run);
+}
+
+const struct cli_command command_run = {
+	.name = "run",
+	.usage = "[--name NAME] [--mode zero|full] -- COMMAND...",
+	.summary = "Runs a VMM so that its memory is shared.",
+	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
+		   "  -m, --mode MODE  zero: only give zero pages back; full: share all equal pages (default)\n",
+	.run = run_run,
+};

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* pagefuse showvminfo: one VM, a line for each fact. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/document.h"
+#include "cli/format.h"
+
+static void print_line(const char *key, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void print_line(const char *key, const char *format, ...)
+{
+	va_list arguments;
+
+	printf("%s:%*s", key, (int)(24 - strlen(key)), "");
+	va_start(arguments, format);
+	vprintf(format, arguments);
+	va_end(arguments);
+	putchar('\n');
+}
+
+static void print_pages(const char *key, const json_t *vm, const char *field)
+{
+	int64_t pages = field_integer(vm, field);
+	struct format_buffer buffer;
+
+	print_line(key, "%" PRId64 " pages (%s)", pages, format_pages(&buffer, pages));
+}
+
+static void print_refused(const json_t *vm)
+{
+	json_t *refused;
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "refused"), i, refused) {
+		struct format_buffer buffer;
+
+		print_line("Left alone", "%s %s (%s)", format_bytes(&buffer, field_integer(refused, "bytes")),
+			   field_text(refused, "text"), field_text(refused, "reason"));
+	}
+}
+
+static int print_vm(const json_t *vm)
+{
+	struct format_buffer p50, p99, max, ram;
+
+	print_line("Name", "%s", field_text(vm, "name"));
+	print_line("Process", "%" PRId64 " of uid %" PRId64, field_integer(vm, "pid"), field_integer(vm, "uid"));
+	print_line("Page Fusion", "%s, mode %s", field_bool(vm, "connected") ? "enabled" : "enabled, not connected",
+		   field_text(vm, "mode"));
+	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");
+	print_line("RAM", "%s", format_bytes(&ram, field_integer(vm, "ram_bytes")));
+	print_pages("Present", vm, "present_pages");
+	print_pages("Shared", vm, "shared_pages");
+	print_pages("Zero", vm, "zero_pages");
+	print_pages("Saved", vm, "saved_pages");
+	print_pages("Diverged", vm, "diverged_pages");
+	print_pages("Kept private", vm, "kept_private_pages");
+	print_line("Busy", "%" PRId64 " holds refused so far", field_integer(vm, "busy_pages"));
+	print_line("Mappings", "%" PRId64 " of %" PRId64, field_integer(vm, "mappings"),
+		   field_integer(vm, "mappings_limit"));
+	print_line("Hold", "%s median, %s 99th percentile, %s longest",
+		   format_usec(&p50, (uint64_t)field_integer(vm, "hold_p50_usec")),
+		   format_usec(&p99, (uint64_t)field_integer(vm, "hold_p99_usec")),
+		   format_usec(&max, (uint64_t)field_integer(vm, "hold_max_usec")));
+	print_line("Worker CPU", "%.2f s", field_real(vm, "worker_cpu_seconds"));
+	print_refused(vm);
+	return cli_finish_output();
+}
+
+static int show(const struct cli *cli, const json_t *status, const char *name)
+{
+	const json_t *vm = status_find_vm(status, name);
+
+	if (vm == NULL) {
+		complain("'%s' is no VM that pagefused knows; `pagefuse list` shows their names", name);
+		return CLI_FAILED;
+	}
+	return cli->json ? document_print(vm, false) : print_vm(vm);
+}
+
+static int run_showvminfo(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { 0 } };
+	struct client *client;
+	json_t *status;
+	int r;
+
+	if (cli_next_option(cli, argc, argv, ":", options) != -1)
+		return CLI_USAGE;
+	if (optind == argc)
+		return complain_usage("showvminfo needs a VM's name; `pagefuse list` shows them");
+	if (optind + 1 < argc)
+		return complain_usage("'%s': showvminfo takes one name; `pagefuse status` shows all VMs", argv[optind + 1]);
+	r = client_open(cli, &client);
+	if (r != CLI_DONE)
+		return r;
+	r = client_status(cli, client, &status);
+	if (r == CLI_DONE) {
+		r = show(cli, status, argv[optind]);
+		json_decref(status);
+	}
+	client_free(client);
+	return r;
+}
+
+const struct cli_command command_showvminfo = {
+	.name = "showvminfo",
+	.usage = "[--json] NAME",
+	.summary = "Shows all that is known of one VM.",
+	.options = "  --json           as a JSON document\n",
+	.run = run_showvminfo,
+};

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* pagefuse status: what is shared on this host, once or as a live table. */
+#include <errno.h>
+#include <inttypes.h>
+#include <libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/document.h"
+#include "cli/format.h"
+
+#define WATCH_SECONDS_MAX 86400
+
+enum column {
+	COLUMN_NAME,
+	COLUMN_PID,
+	COLUMN_MODE,
+	COLUMN_RAM,
+	COLUMN_PRESENT,
+	COLUMN_SHARED,
+	COLUMN_ZERO,
+	COLUMN_SAVED,
+	COLUMN_DIVERGED,
+	COLUMN_MAPPINGS,
+	COLUMN_HOLD_P99,
+	COLUMN_CPU,
+	COLUMN_STATE,
+	COLUMNS
+};
+
+static const struct {
+	const char *title;
+	int flags;
+} columns[COLUMNS] = {
+	[COLUMN_NAME] = { "NAME", SCOLS_FL_NOEXTREMES },
+	[COLUMN_PID] = { "PID", SCOLS_FL_RIGHT },
+	[COLUMN_MODE] = { "MODE", 0 },
+	[COLUMN_RAM] = { "RAM", SCOLS_FL_RIGHT },
+	[COLUMN_PRESENT] = { "PRESENT", SCOLS_FL_RIGHT },
+	[COLUMN_SHARED] = { "SHARED", SCOLS_FL_RIGHT },
+	[COLUMN_ZERO] = { "ZERO", SCOLS_FL_RIGHT },
+	[COLUMN_SAVED] = { "SAVED", SCOLS_FL_RIGHT },
+	[COLUMN_DIVERGED] = { "DIVERGED", SCOLS_FL_RIGHT },
+	[COLUMN_MAPPINGS] = { "MAPPINGS", SCOLS_FL_RIGHT },
+	[COLUMN_HOLD_P99] = { "HOLD-P99", SCOLS_FL_RIGHT },
+	[COLUMN_CPU] = { "CPU", SCOLS_FL_RIGHT },
+	[COLUMN_STATE] = { "STATE", 0 },
+};
+
+static const char *vm_state(const json_t *vm)
+{
+	if (!field_bool(vm, "connected"))
+		return "not connected";
+	if (field_bool(vm, "scanning"))
+		return "scanning";
+	return json_array_size(json_object_get(vm, "refused")) > 0 ? "see doctor" : "idle";
+}
+
+/** Out of memory is remembered in @error and reported once the row is full. */
+static void set_cell(struct libscols_line *line, enum column column, const char *text, int *error)
+{
+	if (scols_line_set_data(line, column, text) < 0)
+		*error = -ENOMEM;
+}
+
+static void set_pages(struct libscols_line *line, enum column column, const json_t *vm, const char *key, int *error)
+{
+	struct format_buffer buffer;
+
+	set_cell(line, column, format_pages(&buffer, field_integer(vm, key)), error);
+}
+
+static int add_vm(struct libscols_table *table, const json_t *vm)
+{
+	struct libscols_line *line = scols_table_new_line(table, NULL);
+	struct format_buffer buffer;
+	int error = 0;
+
+	if (line == NULL)
+		return -ENOMEM;
+	set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
+	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "pid"));
+	set_cell(line, COLUMN_PID, buffer.text, &error);
+	set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
+	set_cell(line, COLUMN_RAM, format_bytes(&buffer, field_integer(vm, "ram_bytes")), &error);
+	set_pages(line, COLUMN_PRESENT, vm, "present_pages", &error);
+	set_pages(line, COLUMN_SHARED, vm, "shared_pages", &error);
+	set_pages(line, COLUMN_ZERO, vm, "zero_pages", &error);
+	set_pages(line, COLUMN_SAVED, vm, "saved_pages", &error);
+	set_pages(line, COLUMN_DIVERGED, vm, "diverged_pages", &error);
+	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "mappings"));
+	set_cell(line, COLUMN_MAPPINGS, buffer.text, &error);
+	set_cell(line, COLUMN_HOLD_P99, format_usec(&buffer, (uint64_t)field_integer(vm, "hold_p99_usec")), &error);
+	snprintf(buffer.text, sizeof(buffer.text), "%.1fs", field_real(vm, "worker_cpu_seconds"));
+	set_cell(line, COLUMN_CPU, buffer.text, &error);
+	set_cell(line, COLUMN_STATE, vm_state(vm), &error);
+	return error;
+}
+
+static int print_table(const json_t *vms)
+{
+	struct libscols_table *table = scols_new_table();
+	json_t *vm;
+	size_t i;
+	int r = table ? 0 : -ENOMEM;
+
+	for (i = 0; i < COLUMNS && r == 0; i++)
+		if (scols_table_new_column(table, columns[i].title, 0, columns[i].flags) == NULL)
+			r = -ENOMEM;
+	if (r == 0)
+		json_array_foreach(vms, i, vm) {
+			r = add_vm(table, vm);
+			if (r < 0)
+				break;
+		}
+	if (r == 0)
+		r = scols_print_table(table);
+	scols_unref_table(table);
+	return r;
+}
+
+/** esxtop's line, with zero pages told apart: saving = shared - common + zero. */
+static void print_host(const json_t *status)
+{
+	const json_t *daemon = json_object_get(status, "daemon"), *host = json_object_get(status, "host");
+	struct format_buffer uptime, memory;
+
+	printf("pagefused %" PRId64 ": up %s, %.1fs CPU, %s memory, store on %s\n", field_integer(daemon, "pid"),
+	       format_seconds(&uptime, (uint64_t)field_integer(daemon, "uptime_seconds")), field_real(daemon, "cpu_seconds"),
+	       format_bytes(&memory, field_integer(daemon, "memory_bytes")), field_text(daemon, "store"));
+	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
+	       pages_to_mb(field_integer(host, "shared_pages")), pages_to_mb(field_integer(host, "common_pages")),
+	       pages_to_mb(field_integer(host, "zero_pages")), pages_to_mb(field_integer(host, "saved_pages")));
+	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead\n", bytes_to_mb(field_integer(host, "store_bytes")),
+	       bytes_to_mb(field_integer(host, "overhead_bytes")));
+}
+
+static int print_status(const json_t *status)
+{
+	const json_t *vms = json_object_get(status, "vms");
+
+	print_host(status);
+	putchar('\n');
+	if (json_array_size(vms) == 0) {
+		puts("No VM shares memory yet: start one with `pagefuse run -- COMMAND`.");
+		return cli_finish_output();
+	}
+	fflush(stdout);
+	if (print_table(vms) < 0) {
+		complain("status: out of memory while making the table; try `pagefuse status --json`");
+		return CLI_FAILED;
+	}
+	return cli_finish_output();
+}
+
+static int show(const struct cli *cli, struct client *client, bool watching)
+{
+	json_t *status;
+	int r = client_status(cli, client, &status);
+
+	if (r != CLI_DONE)
+		return r;
+	if (watching && !cli->json && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[J", stdout); /* begin at the top of an empty screen */
+	r = cli->json ? document_print(status, watching) : print_status(status);
+	json_decref(status);
+	return r;
+}
+
+static bool parse_seconds(const char *text, unsigned *ret_msec)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= WATCH_SECONDS_MAX))
+		return false;
+	*ret_msec = (unsigned)(seconds * 1000);
+	return true;
+}
+
+static int run_status(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+		CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { "watch", required_argument, NULL, 'w' }, { 0 },
+	};
+	struct client *client;
+	unsigned watch_msec = 0;
+	int option, r;
+
+	while ((option = cli_next_option(cli, argc, argv, ":w:", options)) != -1) {
+		if (option == '?')
+			return CLI_USAGE;
+		if (!parse_seconds(optarg, &watch_msec))
+			return complain_usage("--watch '%s': not a time; give seconds from 0.1 to %d", optarg, WATCH_SECONDS_MAX);
+	}
+	if (optind < argc)
+		return complain_usage("'%s': status takes no argument; `pagefuse showvminfo NAME` shows one VM", argv[optind]);
+	r = client_open(cli, &client);
+	if (r != CLI_DONE)
+		return r;
+	r = show(cli, client, watch_msec > 0);
+	while (r == CLI_DONE && watch_msec > 0) {
+		r = client_wait(client, watch_msec);
+		r = r < 0 ? client_failed(cli, r) : show(cli, client, true);
+	}
+	client_free(client);
+	return r;
+}
+
+const struct cli_command command_status = {
+	.name = "status",
+	.usage = "[--watch SECONDS] [--json]",
+	.summary = "Shows what is shared, for the host and each VM.",
+	.options = "  -w, --watch SECONDS  show it again and again, until interrupted\n"
+		   "  --json               as one JSON document; with --watch, one per line\n",
+	.run = run_status,
+};

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/vm-checks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/document.h"
+#include "cli/format.h"
+#include "cli/host-checks.h"
+#include "protocol/wire.h"
+
+/** Share of the mapping limit, percent, from which on it is worth a word. */
+#define MAPPINGS_WARN_PERCENT 80
+
+static const struct {
+	enum wire_reason reason;
+	const char *remedy;
+} remedies[] = {
+	{ WIRE_REASON_SHARED_MAPPING, "Start the VM without share=on; vhost-user and virtiofs need it, and exclude sharing." },
+	{ WIRE_REASON_FILE_BACKED, "Use the default RAM or memory-backend-ram instead of memory-backend-file, -memfd or -mem-path." },
+	{ WIRE_REASON_HUGETLB, "Take the RAM from ordinary pages: no hugetlb=on, no -mem-path on hugetlbfs." },
+	{ WIRE_REASON_LOCKED, "Start the VM without -overcommit mem-lock=on (libvirt: <memoryBacking><locked/>)." },
+	{ WIRE_REASON_VMM_USERFAULTFD, "Wait until the migration or background snapshot is over." },
+	{ WIRE_REASON_DEVICE_DMA, "Use virtio devices instead of VFIO passthrough where memory is to be shared." },
+	{ WIRE_REASON_PLAIN_REFERENCES, "Use cache=writeback for disks on NFS, Ceph or 9p, and virtio-scsi instead of vhost-scsi." },
+	{ WIRE_REASON_NO_USERFAULTFD, "Run pagefused as root so that it can lend one, and a kernel from 6.8 on." },
+	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
+	{ WIRE_REASON_DIRECT_IO, "Configure some swap to test for pins with, or use cache=writeback for its disks." },
+	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
+};
+
+static const char *find_remedy(const char *reason)
+{
+	for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++)
+		if (strcmp(wire_reason_name(remedies[i].reason), reason) == 0)
+			return remedies[i].remedy;
+	return "See pagefuse-doctor(1).";
+}
+
+/** The subject of a finding has to be a constant: the daemon's word is looked up among ours. */
+static const char *find_subject(const char *reason)
+{
+	for (uint32_t i = 1; i < WIRE_REASON_END; i++)
+		if (strcmp(wire_reason_name(i), reason) == 0)
+			return wire_reason_name(i);
+	return "refused";
+}
+
+static void remedy_for_mappings(const json_t *vm, char *ret, size_t size)
+{
+	int64_t limit = field_integer(vm, "mappings_limit"), wanted = max_map_count_for(field_integer(vm, "ram_bytes"));
+
+	if (wanted <= limit)
+		wanted = limit * 2;
+	snprintf(ret, size, "Set vm.max_map_count=%" PRId64 " by sysctl; it counts at once, also for VMs that run.", wanted);
+}
+
+static void check_refused(const json_t *vm, const char *name, struct findings *findings)
+{
+	int64_t ram_bytes = field_integer(vm, "ram_bytes");
+	const json_t *refused;
+	char remedy[160];
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "refused"), i, refused) {
+		const char *reason = field_text(refused, "reason");
+		int64_t bytes = field_integer(refused, "bytes");
+		struct format_buffer buffer;
+
+		snprintf(remedy, sizeof(remedy), "%s", find_remedy(reason));
+		if (strcmp(reason, wire_reason_name(WIRE_REASON_MAP_LIMIT)) == 0)
+			remedy_for_mappings(vm, remedy, sizeof(remedy));
+		findings_add(findings, ram_bytes > 0 ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason), name, remedy,
+			     "%s of its memory are left alone: %s", format_bytes(&buffer, bytes), field_text(refused, "text"));
+	}
+}
+
+static void check_connected(const json_t *vm, const char *name, struct findings *findings)
+{
+	if (!field_bool(vm, "connected"))
+		findings_add(findings, SEVERITY_WARNING, "not-connected", name,
+			     "It comes back by itself; if it does not, see pagefused's log for why it was dropped.",
+			     "process %" PRId64 " is not connected: it runs on and keeps what is shared, but nothing new is shared",
+			     field_integer(vm, "pid"));
+}
+
+static void check_mappings(const json_t *vm, const char *name, struct findings *findings)
+{
+	int64_t mappings = field_integer(vm, "mappings"), limit = field_integer(vm, "mappings_limit");
+	char remedy[160];
+
+	if (limit <= 0 || mappings < limit / 100 * MAPPINGS_WARN_PERCENT)
+		return;
+	if (findings_has(findings, wire_reason_name(WIRE_REASON_MAP_LIMIT), name))
+		return;
+	remedy_for_mappings(vm, remedy, sizeof(remedy));
+	findings_add(findings, SEVERITY_WARNING, wire_reason_name(WIRE_REASON_MAP_LIMIT), name, remedy,
+		     "%" PRId64 " of %" PRId64 " mappings are in use: sharing stops before the limit", mappings, limit);
+}
+
+static void check_kept_private(const json_t *vm, const char *name, struct findings *findings)
+{
+	int64_t pages = field_integer(vm, "kept_private_pages");
+
+	if (pages > 0 && !findings_has(findings, wire_reason_name(WIRE_REASON_DIRECT_IO), name))
+		findings_add(findings, SEVERITY_NOTE, wire_reason_name(WIRE_REASON_DIRECT_IO), name,
+			     find_remedy(wire_reason_name(WIRE_REASON_DIRECT_IO)),
+			     "%" PRId64 " times a written page stayed private, as direct I/O might be under way into it", pages);
+}
+
+static void check_mode(const json_t *vm, const char *name, struct findings *findings)
+{
+	if (strcmp(field_text(vm, "mode"), wire_mode_name(WIRE_MODE_ZERO)) == 0)
+		findings_add(findings, SEVERITY_NOTE, "mode", name, "Start it with `pagefuse run --mode full` to share all equal pages.",
+			     "mode zero: only pages full of zeros are given back");
+}
+
+static void check_ram(const json_t *vm, const char *name, struct findings *findings)
+{
+	if (field_integer(vm, "ram_bytes") == 0 && json_array_size(json_object_get(vm, "refused")) == 0)
+		findings_add(findings, SEVERITY_WARNING, "no-ram", name,
+			     "For QEMU, leave mem-merge on, which is its default; other VMMs call madvise(MADV_MERGEABLE).",
+			     "it has not offered any memory for sharing");
+}
+
+/* ---- QEMU's command line ---- */
+
+/** An option, a word of its value, and what that means for sharing. */
+static const struct {
+	const char *option, *value, *word;
+	const char *subject, *text;
+} hindrances[] = {
+	{ "machine", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
+	{ "M", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
+	{ "object", "memory-backend-", "merge=off", "mem-merge", "merge=off: a memory backend is not offered for sharing" },
+	{ "object", "memory-backend-", "share=on", "shared-mapping", "share=on: a memory backend is mapped MAP_SHARED" },
+	{ "object", "memory-backend-", "hugetlb=on", "hugetlb", "hugetlb=on: a memory backend is of hugetlb pages" },
+	{ "object", "memory-backend-memfd", "", "file-backed", "memory-backend-memfd: RAM is a memfd, which cannot be shared" },
+	{ "object", "memory-backend-file", "", "file-backed", "memory-backend-file: RAM is a file, which cannot be shared" },
+	{ "mem-path", "", "", "file-backed", "-mem-path: RAM is a file, which cannot be shared" },
+	{ "overcommit", "", "mem-lock=on", "locked", "mem-lock=on: RAM is locked" },
+	{ "device", "vfio-", "", "device-dma", "a VFIO device: RAM is pinned for it" },
+	{ "device", "vhost-scsi", "", "plain-references", "vhost-scsi: I/O that a hold cannot see" },
+};
+
+/** "-object {"qom-type":"memory-backend-ram","share":true}", as libvirt writes, becomes "memory-backend-ram,share=on". */
+static char *flatten_json(const char *text)
+{
+	json_t *object = json_loads(text, 0, NULL), *value;
+	char *flat = NULL, *longer;
+	const char *key, *kind;
+
+	kind = field_text(object, "qom-type");
+	if (kind[0] == '\0')
+		kind = field_text(object, "driver");
+	flat = strdup(kind);
+	json_object_foreach(object, key, value) {
+		const char *word = json_is_boolean(value) ? (json_is_true(value) ? "on" : "off") : json_string_value(value);
+
+		if (flat == NULL || word == NULL)
+			continue;
+		if (asprintf(&longer, "%s,%s=%s", flat, key, word) < 0)
+			longer = NULL;
+		free(flat);
+		flat = longer;
+	}
+	json_decref(object);
+	return flat;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (length == 0)
+		return true;
+	for (;;) {
+		size_t item = strcspn(list, ",");
+
+		if (item == length && strncmp(list, word, length) == 0)
+			return true;
+		if (list[item] == '\0')
+			return false;
+		list += item + 1;
+	}
+}
+
+static const char *option_name(const char *argument)
+{
+	if (argument[0] != '-')
+		return "";
+	return argument[1] == '-' ? argument + 2 : argument + 1;
+}
+
+static void check_option(const char *option, const char *value, const char *name, enum severity severity,
+			 struct findings *findings)
+{
+	for (size_t i = 0; i < sizeof(hindrances) / sizeof(hindrances[0]); i++) {
+		const char *remedy = find_remedy(hindrances[i].subject);
+
+		if (strcmp(hindrances[i].option, option) != 0 ||
+		    strncmp(value, hindrances[i].value, strlen(hindrances[i].value)) != 0 ||
+		    !has_word(value, hindrances[i].word) || findings_has(findings, hindrances[i].subject, name))
+			continue;
+		if (strcmp(hindrances[i].subject, "mem-merge") == 0)
+			remedy = "Start the VM without it (libvirt: no <nosharepages/>), or set the backend's merge=true by qom-set.";
+		findings_add(findings, severity, hindrances[i].subject, name, remedy, "%s", hindrances[i].text);
+	}
+}
+
+static void check_command_line(const struct vmm_process *process, const char *name, enum severity severity,
+			       struct findings *findings)
+{
+	for (char **argument = process->arguments; argument[0] != NULL && argument[1] != NULL; argument++) {
+		const char *option = option_name(argument[0]);
+		char *flat = NULL;
+
+		if (option[0] == '\0')
+			continue;
+		if (argument[1][0] == '{')
+			flat = flatten_json(argument[1]);
+		check_option(option, flat ? flat : argument[1], name, severity, findings);
+		free(flat);
+	}
+}
+
+void vm_checks(const json_t *vm, const struct vmm_process *process, struct findings *findings)
+{
+	static void (*const checks[])(const json_t *vm, const char *name, struct findings *findings) = {
+		check_refused, check_connected, check_mappings, check_kept_private, check_mode,
+	};
+	const char *name = field_text(vm, "name");
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		checks[i](vm, name, findings);
+	if (process != NULL)
+		check_command_line(process, name, SEVERITY_WARNING, findings);
+	if (!findings_has(findings, "mem-merge", name))
+		check_ram(vm, name, findings);
+}
+
+void stray_vmm_checks(const struct vmm_process *process, enum severity severity, struct findings *findings)
+{
+	const char *name = process->name;
+
+	if (!process->readable)
+		findings_add(findings, severity, "not-shared", name, "Run this as root to learn whether the preload is in it.",
+			     "QEMU with pid %d is not known to pagefused", (int)process->pid);
+	else if (process->preload_mapped)
+		findings_add(findings, severity, "not-connected", name,
+			     "Give both the same socket (--socket, PAGEFUSE_SOCKET); it connects once it has RAM that can be shared.",
+			     "QEMU with pid %d has the preload, but is not connected to this pagefused", (int)process->pid);
+	else if (process->preload_asked)
+		findings_add(findings, severity, "preload-stripped", name,
+			     "Use a QEMU that is neither setuid nor static nor has file capabilities; check the preload's path.",
+			     "QEMU with pid %d was started with the preload, but the dynamic linker has not loaded it",
+			     (int)process->pid);
+	else
+		findings_add(findings, severity, "preload-missing", name,
+			     "Start it by `pagefuse run -- COMMAND`; see pagefuse-run(1) for libvirt.",
+			     "QEMU with pid %d runs without the preload, so none of its memory is shared", (int)process->pid);
+	check_command_line(process, name, severity, findings);
+}

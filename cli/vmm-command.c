@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/vmm-command.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define OWN_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define OWN_MACHINE EM_AARCH64
+#else
+#error "say which ELF machine this is"
+#endif
+
+#define PROGRAM_HEADERS_MAX 256
+
+static int check_executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+		return -EACCES;
+	return 0;
+}
+
+static int join_path(char ret_path[PATH_MAX], const char *directory, size_t directory_length, const char *name)
+{
+	int length = snprintf(ret_path, PATH_MAX, "%.*s/%s", (int)directory_length, directory, name);
+
+	return length < 0 || length >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int find_in_path(const char *command, char ret_path[PATH_MAX])
+{
+	const char *place = getenv("PATH");
+	int result = -ENOENT;
+
+	if (place == NULL)
+		place = "/usr/local/bin:/usr/bin:/bin";
+	for (;; place++) {
+		size_t length = strcspn(place, ":");
+		int r = join_path(ret_path, length > 0 ? place : ".", length > 0 ? length : 1, command);
+
+		if (r == 0)
+			r = check_executable(ret_path);
+		if (r == 0)
+			return 0;
+		if (r == -EACCES) /* another directory may have a better one */
+			result = r;
+		place += length;
+		if (*place == '\0')
+			return result;
+	}
+}
+
+int vmm_command_find(const char *command, char ret_path[PATH_MAX])
+{
+	if (command[0] == '\0')
+		return -ENOENT;
+	if (strchr(command, '/') == NULL)
+		return find_in_path(command, ret_path);
+	if (strlen(command) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	strcpy(ret_path, command);
+	return check_executable(ret_path);
+}
+
+/** Whether exec would make the process privileged, and the dynamic linker distrust its environment (AT_SECURE). */
+static int check_privileges(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_mode & S_ISUID) && st.st_uid != getuid())
+		return VMM_OBSTACLE_SETUID;
+	if ((st.st_mode & S_ISGID) && (st.st_mode & S_IXGRP) && st.st_gid != getgid())
+		return VMM_OBSTACLE_SETUID;
+	if (getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0)
+		return VMM_OBSTACLE_CAPABILITIES;
+	return VMM_OBSTACLE_NONE;
+}
+
+static int check_elf(int fd)
+{
+	Elf64_Ehdr header;
+	ssize_t got = pread(fd, &header, sizeof(header), 0);
+
+	if (got < 0)
+		return -errno;
+	if (got < SELFMAG || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+		return VMM_OBSTACLE_NONE; /* a script, or something of binfmt_misc: exec knows */
+	if (got < (ssize_t)sizeof(header) || header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != OWN_MACHINE)
+		return VMM_OBSTACLE_FOREIGN;
+	if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > PROGRAM_HEADERS_MAX)
+		return -ENOEXEC;
+	for (unsigned i = 0; i < header.e_phnum; i++) {
+		off_t offset = (off_t)(header.e_phoff + i * sizeof(Elf64_Phdr));
+		Elf64_Phdr program;
+
+		if (pread(fd, &program, sizeof(program), offset) != sizeof(program))
+			return -ENOEXEC;
+		if (program.p_type == PT_INTERP)
+			return VMM_OBSTACLE_NONE;
+	}
+	return VMM_OBSTACLE_STATIC;
+}
+
+int vmm_command_check(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0) /* what may be executed need not be readable: then exec has to tell */
+		return errno == EACCES ? VMM_OBSTACLE_NONE : -errno;
+	r = check_privileges(fd);
+	if (r == VMM_OBSTACLE_NONE)
+		r = check_elf(fd);
+	close(fd);
+	return r;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/** Copies one value of a QEMU option list up to its comma; a double comma is one of the value's own. */
+static int copy_value(const char *value, char *ret, size_t size)
+{
+	size_t length = 0;
+
+	for (; *value != '\0'; value++) {
+		if (*value == ',' && *++value != ',')
+			break;
+		if (length + 1 >= size)
+			return -ENAMETOOLONG;
+		ret[length++] = *value;
+	}
+	ret[length] = '\0';
+	return 0;
+}
+
+/** The value of guest= in "guest=web1,debug-threads=on", "web1,process=x" or "process=x,guest=web1"; NULL if none. */
+static const char *find_guest(const char *list)
+{
+	bool first = true;
+
+	for (;;) {
+		size_t key = strcspn(list, "=,");
+
+		if (strncmp(list, "guest=", 6) == 0)
+			return list + 6;
+		if (first && list[key] != '=' && key > 0)
+			return list;
+		first = false;
+		for (; *list != '\0'; list++) /* on to what follows the next single comma */
+			if (*list == ',' && *++list != ',')
+				break;
+		if (*list == '\0')
+			return NULL;
+	}
+}
+
+static bool is_qemu(const char *name)
+{
+	return strncmp(name, "qemu", 4) == 0 || strncmp(name, "kvm", 3) == 0;
+}
+
+int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size)
+{
+	const char *name = base_name(argv[0]), *guest = NULL;
+	int length;
+
+	if (is_qemu(name))
+		for (int i = 1; argv[i] != NULL && argv[i + 1] != NULL; i++)
+			if (strcmp(argv[i], "-name") == 0 || strcmp(argv[i], "--name") == 0)
+				guest = find_guest(argv[++i]);
+	if (guest != NULL && *guest != '\0')
+		return copy_value(guest, ret, size);
+	length = snprintf(ret, size, "%s-%d", name, (int)pid);
+	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Looks at a command before it is run under the preload: where it is, whether the preload can work in it, its VM's name. */
+#ifndef PAGEFUSE_CLI_VMM_COMMAND_H
+#define PAGEFUSE_CLI_VMM_COMMAND_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/** Why a preload would have no effect. */
+enum vmm_obstacle {
+	VMM_OBSTACLE_NONE = 0,
+	VMM_OBSTACLE_SETUID,       /* runs as another user: the dynamic linker drops LD_PRELOAD */
+	VMM_OBSTACLE_CAPABILITIES, /* file capabilities: the same */
+	VMM_OBSTACLE_STATIC,       /* no dynamic linker at all */
+	VMM_OBSTACLE_FOREIGN,      /* of another architecture than the preload */
+};
+
+/**
+ * Finds @command as execvp() would. @return 0, -ENOENT, -EACCES (found, but not to be executed), -EISDIR,
+ * -ENAMETOOLONG, -errno.
+ */
+int vmm_command_find(const char *command, char ret_path[PATH_MAX]);
+
+/** Looks at the file at @path. Scripts pass: what they start inherits the preload. @return enum vmm_obstacle, or -errno. */
+int vmm_command_check(const char *path);
+
+/**
+ * The VM's name: the guest's in QEMU's -name option, else the command's base name and its process's @pid.
+ * @return 0, or -ENAMETOOLONG if it does not fit @size.
+ */
+int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/vmm-process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/vmm-command.h"
+
+#define COMMAND_LINE_BYTES_MAX (1 << 20)
+
+static FILE *open_of(const char *root, pid_t pid, const char *file)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/proc/%d/%s", root, (int)pid, file) >= (int)sizeof(path))
+		return NULL;
+	return fopen(path, "re");
+}
+
+/** Reads a file of strings that end in zero bytes; adds a zero of its own. @return bytes, or -errno. */
+static ssize_t read_strings(const char *root, pid_t pid, const char *file, char **ret_text)
+{
+	FILE *stream = open_of(root, pid, file);
+	char *text;
+	size_t size;
+
+	if (stream == NULL)
+		return -errno;
+	text = malloc(COMMAND_LINE_BYTES_MAX + 1);
+	if (text == NULL) {
+		fclose(stream);
+		return -ENOMEM;
+	}
+	size = fread(text, 1, COMMAND_LINE_BYTES_MAX, stream);
+	fclose(stream);
+	text[size] = '\0';
+	*ret_text = text;
+	return (ssize_t)size;
+}
+
+static int read_arguments(const char *root, struct vmm_process *process)
+{
+	ssize_t size = read_strings(root, process->pid, "cmdline", &process->command_line);
+	size_t count = 0;
+
+	if (size <= 0)
+		return size < 0 ? (int)size : -ENOENT;
+	process->arguments = calloc(VMM_ARGUMENTS_MAX + 1, sizeof(char *));
+	if (process->arguments == NULL)
+		return -ENOMEM;
+	for (char *text = process->command_line; text < process->command_line + size && count < VMM_ARGUMENTS_MAX;
+	     text += strlen(text) + 1)
+		process->arguments[count++] = text;
+	return 0;
+}
+
+static bool is_ours(const char *text)
+{
+	return strstr(text, "libpagefuse") != NULL;
+}
+
+static bool find_mapping(FILE *maps)
+{
+	char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	while (!found && getline(&line, &size, maps) > 0)
+		found = is_ours(line);
+	free(line);
+	return found;
+}
+
+static bool find_preload(const char *environment, ssize_t size)
+{
+	for (const char *text = environment; text < environment + size; text += strlen(text) + 1)
+		if (strncmp(text, "LD_PRELOAD=", 11) == 0 && is_ours(text))
+			return true;
+	return false;
+}
+
+static void read_preload(const char *root, struct vmm_process *process)
+{
+	FILE *maps = open_of(root, process->pid, "maps");
+	char *environment = NULL;
+	ssize_t size;
+
+	if (maps == NULL)
+		return;
+	process->preload_mapped = find_mapping(maps);
+	fclose(maps);
+	size = read_strings(root, process->pid, "environ", &environment);
+	if (size < 0)
+		return;
+	process->preload_asked = find_preload(environment, size);
+	process->readable = true;
+	free(environment);
+}
+
+int vmm_process_read(const char *root, pid_t pid, struct vmm_process *ret_process)
+{
+	struct vmm_process process = { .pid = pid };
+	int r = read_arguments(root, &process);
+
+	if (r < 0) {
+		vmm_process_done(&process);
+		return r;
+	}
+	if (vmm_command_name(process.arguments, pid, process.name, sizeof(process.name)) < 0)
+		process.name[0] = '\0';
+	read_preload(root, &process);
+	*ret_process = process;
+	return 0;
+}
+
+void vmm_process_done(struct vmm_process *process)
+{
+	free(process->command_line);
+	free(process->arguments);
+	process->command_line = NULL;
+	process->arguments = NULL;
+}
+
+static bool is_qemu(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *program = slash ? slash + 1 : path;
+
+	return strncmp(program, "qemu-system-", 12) == 0 || strcmp(program, "qemu-kvm") == 0 || strcmp(program, "kvm") == 0;
+}
+
+/** Whether the first argument of a process is a QEMU's; most processes need not be looked at any further. */
+static bool runs_qemu(const char *root, pid_t pid)
+{
+	FILE *file = open_of(root, pid, "cmdline");
+	char first[PATH_MAX];
+	size_t size;
+
+	if (file == NULL)
+		return false;
+	size = fread(first, 1, sizeof(first) - 1, file);
+	fclose(file);
+	first[size] = '\0';
+	return is_qemu(first);
+}
+
+int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_process *process, void *context),
+			  void *context)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *directory;
+
+	if (snprintf(path, sizeof(path), "%s/proc", root) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	directory = opendir(path);
+	if (directory == NULL)
+		return -errno;
+	while ((entry = readdir(directory)) != NULL) {
+		struct vmm_process process;
+		long pid = strtol(entry->d_name, NULL, 10);
+
+		if (pid <= 0 || pid > INT_MAX || !runs_qemu(root, (pid_t)pid) ||
+		    vmm_process_read(root, (pid_t)pid, &process) < 0)
+			continue;
+		visit(&process, context);
+		vmm_process_done(&process);
+	}
+	closedir(directory);
+	return 0;
+}
