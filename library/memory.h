@@ -5,7 +5,8 @@
  * errno. A change that excludes holds is bracketed:
  *
  *   r = memory_change_begin(CHANGE_DISCARD, address, length, advice);
- *   if (r < 0)  -> fail the call with -r
+ *   if (r < 0)  -> fail the call with -r, no end
+ *   if (r == 1) -> the library has done it all: the call succeeds without the real one, no end
  *   result = the real call
  *   memory_change_end(CHANGE_DISCARD, address, length, advice, result succeeded);
  *

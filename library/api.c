@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The public functions: thin, over the same code that serves the preload. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "include/pagefuse.h"
+#include "library/hold.h"
+#include "library/memory.h"
+#include "library/region.h"
+#include "library/sys.h"
+#include "library/worker.h"
+
+int pagefuse_configure(const struct pagefuse_options *options)
+{
+	if (memory_in_use())
+		return -EBUSY;
+	if (options == NULL || options->mode > PAGEFUSE_MODE_FULL)
+		return -EINVAL;
+	if (options->name != NULL) {
+		if (strlen(options->name) >= sizeof(worker_options.name))
+			return -ENAMETOOLONG;
+		for (const char *c = options->name; *c != 0; c++)
+			if (*c <= ' ' || *c > '~')
+				return -EINVAL;
+	}
+	if (options->socket_path != NULL && strlen(options->socket_path) >= sizeof(worker_options.socket_path))
+		return -ENAMETOOLONG;
+	strcpy(worker_options.name, options->name != NULL ? options->name : "");
+	strcpy(worker_options.socket_path, options->socket_path != NULL ? options->socket_path : "");
+	worker_options.mode = (enum wire_mode)options->mode;
+	return 0;
+}
+
+int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length)
+{
+	int r;
+
+	if ((uint64_t)hva % PAGE_BYTES != 0 || length % PAGE_BYTES != 0 || length == 0 || hva == NULL)
+		return -EINVAL;
+	if (memory_is_ours(hva, length))
+		return -EEXIST;
+	r = memory_register(hva, length, gpa);
+	return r < 0 ? r : 0;
+}
+
+/** The region that is exactly this range. Memory lock held. */
+static bool is_region(uint64_t start, uint64_t length)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		const struct region *region = region_at(i);
+
+		if (region != NULL && !region->leaving && region->start == start && region->pages * PAGE_BYTES == length)
+			return true;
+	}
+	return false;
+}
+
+int pagefuse_remove_ram(void *hva, size_t length)
+{
+	bool known;
+	int r;
+
+	memory_lock();
+	known = is_region((uint64_t)hva, length);
+	memory_unlock();
+	if (!known)
+		return -ENOENT;
+	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends. */
+	r = memory_change_begin(CHANGE_MOVE, hva, length, 0);
+	if (r == 0)
+		memory_change_end(CHANGE_MOVE, hva, length, 0, true);
+	return r;
+}
+
+int pagefuse_discard(void *hva, size_t length)
+{
+	int r;
+
+	if ((uint64_t)hva % PAGE_BYTES != 0)
+		return -EINVAL;
+	r = memory_change_begin(CHANGE_DISCARD, hva, length, MADV_DONTNEED);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = sys_madvise((uint64_t)hva, length, MADV_DONTNEED);
+	memory_change_end(CHANGE_DISCARD, hva, length, MADV_DONTNEED, r == 0);
+	return r;
+}
+
+int pagefuse_pause(void)
+{
+	worker_pause();
+	return 0;
+}
+
+int pagefuse_resume(void)
+{
+	worker_resume();
+	return 0;
+}
+
+int pagefuse_get_stats(struct pagefuse_stats *stats)
+{
+	uint64_t holds;
+
+	if (stats == NULL)
+		return -EINVAL;
+	*stats = (struct pagefuse_stats){
+		.ram_pages = region_totals.pages,
+		.shared_pages = region_totals.shared,
+		.zero_pages = region_totals.zeroed,
+		.diverged_pages = region_totals.diverged,
+		.busy_pages = hold_busy_pages,
+		.refused_bytes = worker_refused_bytes(),
+		.worker_cpu_nsec = worker_cpu_nsec(),
+		.connected = worker_is_connected(),
+	};
+	hold_times(&holds, &stats->hold_p50_usec, &stats->hold_p99_usec, &stats->hold_max_usec);
+	return 0;
+}
+
+const char *pagefuse_version(void)
+{
+	return PAGEFUSE_VERSION;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hold: make pages unwritable for a moment, compare every byte, then map them to the store or let go.
+ *
+ * All functions: worker thread, memory lock held, at most HOLD_PAGES pages of one region that are of one kind. Nothing is
+ * allocated. Each page gets an outcome; whatever it is, afterwards the guest's bytes are right and nobody sleeps.
+ */
+#ifndef PAGEFUSE_LIBRARY_HOLD_H
+#define PAGEFUSE_LIBRARY_HOLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "library/region.h"
+#include "protocol/ring.h"
+
+#define HOLD_PAGES RING_RUN_PAGES_MAX
+
+/** What a page is to be merged with: a slot, or this for zeros. */
+#define HOLD_ZERO UINT32_MAX
+
+enum outcome {
+	OUTCOME_NONE,    /* not tried yet */
+	OUTCOME_MERGED,  /* maps its slot now, or is a hole that reads as zeros */
+	OUTCOME_DIFFERS,
+	OUTCOME_BUSY,
+	OUTCOME_GONE,
+	OUTCOME_FULL, /* no mapping to be had */
+};
+
+/** Opens a userfaultfd that can move pages. @device: of /dev/userfaultfd from the daemon, or -1; stays the caller's.
+ * @return 0 or -errno: this process cannot share. */
+int hold_open(int device);
+bool hold_is_open(void);
+/** In the child of a fork: forget the parent's descriptors. */
+void hold_forget(void);
+
+/** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */
+void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes);
+
+/** Private copies inside store mappings, by write-protection. As above; BUSY where a pin cannot be excluded. */
+void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes);
+
+/** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno. */
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count);
+
+/**
+ * Replaces store mappings by anonymous memory of the same content. States stay the caller's to change. @count: at most
+ * HOLD_PAGES. @return 0, -EBUSY (a pin cannot be excluded), -ENOMEM, -errno; then nothing has changed.
+ */
+int hold_make_plain(struct region *region, uint64_t index, unsigned count);
+
+/** Pages to hold at once now: shrinks after long holds, grows again. */
+unsigned hold_length(void);
+
+/** Times of all holds so far, see struct ring_stats. */
+void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_usec, uint64_t *ret_max_usec);
+
+/** Totals for struct ring_stats. */
+extern _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves;
+/** Mappings that merges have added at most since the last count; see mappings.h. */
+extern _Atomic uint64_t hold_new_mappings;
+
+#endif

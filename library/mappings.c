@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/mappings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "library/hold.h"
+#include "library/protections.h"
+#include "library/sys.h"
+#include "protocol/wire.h"
+
+#define LIMIT_DEFAULT 65530
+#define RECOUNT_AFTER 1024 /* mappings that merges may have added */
+
+static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
+
+/* ---- reading lines without the heap ---- */
+
+struct lines {
+	int fd;
+	size_t filled, at;
+	char buffer[4096];
+};
+
+static int lines_open(struct lines *lines, const char *path)
+{
+	lines->fd = (int)sys_raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	lines->filled = lines->at = 0;
+	return lines->fd < 0 ? lines->fd : 0;
+}
+
+static void lines_close(struct lines *lines)
+{
+	sys_raw(SYS_close, lines->fd, 0, 0, 0, 0, 0);
+}
+
+/** @return the next line, zero terminated, cut if it is longer than the buffer; NULL at the end. */
+static char *lines_next(struct lines *lines)
+{
+	for (;;) {
+		char *start = lines->buffer + lines->at;
+		char *end = memchr(start, '\n', lines->filled - lines->at);
+		long got;
+
+		if (end != NULL) {
+			*end = 0;
+			lines->at = (size_t)(end - lines->buffer) + 1;
+			return start;
+		}
+		memmove(lines->buffer, start, lines->filled - lines->at);
+		lines->filled -= lines->at;
+		lines->at = 0;
+		if (lines->filled == sizeof(lines->buffer) - 1)
+			lines->filled = 0; /* no line of these files is that long */
+		got = sys_raw(SYS_read, lines->fd, (long)(lines->buffer + lines->filled),
+			      (long)(sizeof(lines->buffer) - 1 - lines->filled), 0, 0, 0);
+		if (got <= 0)
+			return NULL;
+		lines->filled += (size_t)got;
+	}
+}
+
+/* ---- what a range is ---- */
+
+struct mapping {
+	uint64_t start, end, inode;
+	char perms[5];
+};
+
+/** Parses "start-end perms offset device inode path". @return whether it is such a line. */
+static bool parse_header(const char *line, struct mapping *ret)
+{
+	char *at;
+
+	ret->start = strtoull(line, &at, 16);
+	if (at == line || *at != '-')
+		return false;
+	ret->end = strtoull(at + 1, &at, 16);
+	if (*at != ' ' || strlen(at) < 6)
+		return false;
+	memcpy(ret->perms, at + 1, 4);
+	ret->perms[4] = 0;
+	at = strchr(at + 6, ' '); /* past the offset */
+	at = at ? strchr(at + 1, ' ') : NULL; /* past the device */
+	if (at == NULL)
+		return false;
+	ret->inode = strtoull(at + 1, NULL, 10);
+	return true;
+}
+
+static int judge_header(const struct mapping *mapping)
+{
+	if (mapping->perms[3] != 'p')
+		return WIRE_REASON_SHARED_MAPPING;
+	return mapping->inode != 0 ? WIRE_REASON_FILE_BACKED : 0;
+}
+
+static int judge_flags(const char *flags, struct mapping_kind *kind)
+{
+	kind->dont_fork |= strstr(flags, " dc") != NULL;
+	kind->dont_dump |= strstr(flags, " dd") != NULL;
+	kind->no_reserve |= strstr(flags, " nr") != NULL;
+	if (strstr(flags, " hg") != NULL)
+		kind->huge_advice = MADV_HUGEPAGE;
+	if (strstr(flags, " nh") != NULL)
+		kind->huge_advice = MADV_NOHUGEPAGE;
+	if (strstr(flags, " ht") != NULL)
+		return WIRE_REASON_HUGETLB;
+	if (strstr(flags, " lo") != NULL)
+		return WIRE_REASON_LOCKED;
+	if (strstr(flags, " um") != NULL || strstr(flags, " uw") != NULL || strstr(flags, " ui") != NULL)
+		return WIRE_REASON_VMM_USERFAULTFD;
+	return 0;
+}
+
+int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
+{
+	struct lines lines;
+	struct mapping mapping = { 0 };
+	uint64_t covered = start, end = start + length;
+	bool inside = false;
+	char *line;
+	int r = lines_open(&lines, "/proc/self/smaps");
+
+	if (r < 0)
+		return r;
+	*ret = (struct mapping_kind){ 0 };
+	while (r == 0 && (line = lines_next(&lines)) != NULL) {
+		if (strncmp(line, "VmFlags:", 8) == 0) {
+			r = inside ? judge_flags(line + 8, ret) : 0;
+		} else if (parse_header(line, &mapping)) {
+			inside = mapping.start < end && mapping.end > start;
+			if (mapping.start >= end)
+				break;
+			if (inside && mapping.start > covered)
+				break; /* a hole */
+			if (inside) {
+				covered = mapping.end;
+				r = judge_header(&mapping);
+			}
+		}
+	}
+	lines_close(&lines);
+	if (r != 0)
+		return r;
+	return covered >= end ? 0 : -ENOMEM;
+}
+
+/* ---- how many there are ---- */
+
+static uint64_t read_limit(void)
+{
+	struct lines lines;
+	uint64_t value = LIMIT_DEFAULT;
+	const char *line;
+
+	if (lines_open(&lines, "/proc/sys/vm/max_map_count") < 0)
+		return value;
+	line = lines_next(&lines);
+	if (line != NULL)
+		value = strtoull(line, NULL, 10);
+	lines_close(&lines);
+	return value;
+}
+
+static uint64_t count_lines(void)
+{
+	char buffer[4096];
+	long fd = sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	uint64_t lines = 0;
+	long got;
+
+	if (fd < 0)
+		return LIMIT_DEFAULT; /* not knowing, add none */
+	while ((got = sys_raw(SYS_read, fd, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0)
+		for (const char *at = buffer; (at = memchr(at, '\n', (size_t)(buffer + got - at))) != NULL; at++)
+			lines++;
+	sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+	return lines;
+}
+
+void mappings_count(void)
+{
+	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+
+	atomic_store_explicit(&counted, count_lines(), memory_order_relaxed);
+	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
+	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
+	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
+}
+
+static uint64_t used(void)
+{
+	return atomic_load_explicit(&counted, memory_order_relaxed) +
+	       atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+}
+
+bool mappings_count_is_due(void)
+{
+	return counted == 0 || atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) >= RECOUNT_AFTER + counted / 4;
+}
+
+bool mappings_allow(uint64_t run_pages)
+{
+	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
+	uint64_t ours = all - all / 8, now = used() + 2;
+
+	if (!PROTECTED(PROTECT_RESERVE))
+		return true;
+	if (now >= ours)
+		return false;
+	if (now > ours / 4 * 3)
+		return run_pages >= 4;
+	return now <= ours / 2 || run_pages >= 2;
+}
+
+bool mappings_allow_discard(void)
+{
+	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
+
+	return !PROTECTED(PROTECT_RESERVE) || used() + 2 < all - all / 16;
+}
+
+void mappings_stats(uint64_t *ret_mappings, uint64_t *ret_limit)
+{
+	*ret_mappings = used();
+	*ret_limit = limit;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The process's mappings: what a range is before it becomes a region, and how many there are against vm.max_map_count.
+ *
+ * Every run costs up to two mappings, and the VMM needs some for itself: threads, discards, hot-plugged memory. So an
+ * eighth of the limit is its reserve, that merges never touch; and as the rest fills, runs must be long to be worth theirs.
+ */
+#ifndef PAGEFUSE_LIBRARY_MAPPINGS_H
+#define PAGEFUSE_LIBRARY_MAPPINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** What all of a range has in common. */
+struct mapping_kind {
+	bool dont_fork, dont_dump, no_reserve;
+	int huge_advice; /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+};
+
+/**
+ * Looks at [start, start+length) in /proc/self/smaps. @return 0 if it is private anonymous memory that can be read and
+ * written, and may be shared; else the enum wire_reason why not (positive), -ENOMEM if there are holes, or -errno.
+ */
+int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
+
+/** Counts the mappings and reads the limit anew. Takes about 1 µs per mapping; worker thread, without the lock. */
+void mappings_count(void);
+/** Whether the last count is so old or so full of guesses that a new one is due. */
+bool mappings_count_is_due(void);
+
+/** Whether a merge may add a run of @run_pages pages. */
+bool mappings_allow(uint64_t run_pages);
+/** Whether a discard may still split a run (it may use half of the reserve). */
+bool mappings_allow_discard(void);
+
+void mappings_stats(uint64_t *ret_mappings, uint64_t *ret_limit);
+
+#endif

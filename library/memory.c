@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See memory.h. Each change has a part before the system call and a part after it; the lock is held from one to the other. */
+#include "library/memory.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "include/pagefuse.h"
+#include "library/fork.h"
+#include "library/hold.h"
+#include "library/mappings.h"
+#include "library/merge.h"
+#include "library/protections.h"
+#include "library/region.h"
+#include "library/sys.h"
+#include "library/worker.h"
+
+#define GPA_SLOTS_MAX 512
+
+static _Atomic bool in_use;
+
+/** The part of a region that a range covers. */
+struct part {
+	struct region *region;
+	uint64_t index, count;
+	bool whole;
+};
+
+/** Rounds a range of bytes to the pages it touches, and cuts it to the region. @return whether anything is left. */
+static bool part_of(struct region *region, uint64_t start, uint64_t length, struct part *ret)
+{
+	uint64_t end = length > UINT64_MAX - start - PAGE_BYTES ? UINT64_MAX & ~(PAGE_BYTES - 1) :
+								 (start + length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	uint64_t from = start & ~(PAGE_BYTES - 1);
+
+	if (region == NULL || region->leaving || end <= region->start || from >= region_end(region))
+		return false;
+	from = from < region->start ? region->start : from;
+	end = end > region_end(region) ? region_end(region) : end;
+	*ret = (struct part){ .region = region, .index = (from - region->start) / PAGE_BYTES, .count = (end - from) / PAGE_BYTES };
+	ret->whole = ret->count == region->pages;
+	return ret->count > 0;
+}
+
+bool memory_is_ours(const void *address, size_t length)
+{
+	return in_use && region_overlaps((uint64_t)address, length);
+}
+
+bool memory_in_use(void)
+{
+	return in_use;
+}
+
+/* ---- registering ---- */
+
+/** A region that is there already: MADV_MERGEABLE again. @return whether the range lies in one. */
+static bool register_again(uint64_t start, uint64_t length)
+{
+	bool known = false;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part;
+
+		if (!part_of(region_at(i), start, length, &part))
+			continue;
+		known = true;
+		for (uint64_t p = part.index; p < part.index + part.count; p++)
+			part.region->barred[p] &= (uint8_t)~BARRED_UNMERGEABLE;
+	}
+	return known;
+}
+
+static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
+{
+	struct mapping_kind kind;
+	struct region *region;
+	int r = mappings_inspect(start, length, &kind);
+
+	if (r > 0)
+		worker_refuse((uint32_t)r, length);
+	if (r != 0)
+		return r > 0 ? -EOPNOTSUPP : r;
+	memory_lock();
+	r = region_add(start, length / PAGE_BYTES, gpa, &region);
+	if (r == 0) {
+		region->dont_fork = kind.dont_fork;
+		region->dont_dump = kind.dont_dump;
+		region->no_reserve = kind.no_reserve;
+		region->huge_advice = kind.huge_advice;
+	}
+	memory_unlock();
+	if (r == -ENOSPC)
+		worker_refuse(WIRE_REASON_TOO_MANY_REGIONS, length);
+	return r;
+}
+
+int memory_register(void *address, size_t length, uint64_t gpa)
+{
+	uint64_t start = (uint64_t)address;
+	bool known;
+	int r, served;
+
+	length = (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	if (start % PAGE_BYTES != 0 || length == 0 || length > UINT64_MAX - start)
+		return -EINVAL;
+	if (fork_is_child())
+		return -EOPNOTSUPP;
+	memory_lock();
+	known = register_again(start, length);
+	memory_unlock();
+	r = known ? 0 : register_new(start, length, gpa);
+	if (r != 0 && r != -EOPNOTSUPP)
+		return r;
+	in_use = true;
+	served = worker_start(); /* also if it was refused: the daemon is to know why */
+	worker_wake();
+	if (served < 0)
+		return served;
+	return r < 0 ? r : served;
+}
+
+/* ---- discards ---- */
+
+/** No mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
+static void write_zeros(const struct region *region, uint64_t index, uint64_t count)
+{
+	memset((void *)region_hva(region, index), 0, count * PAGE_BYTES);
+}
+
+/** Length of the run of pages from @index on that all are, or all are not, inside store mappings. */
+static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t end)
+{
+	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
+	uint64_t at = index + 1;
+
+	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store)
+		at++;
+	return at - index;
+}
+
+static void leave_slots(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint64_t i = index; i < index + count; i++)
+		if (page_reads_slot(region->state[i]))
+			page_set_state(region, i, PAGE_LEFT);
+		else if (region->state[i] & PAGE_IN_STORE)
+			page_set_state(region, i, PAGE_ANONYMOUS);
+}
+
+/** @return 0, or 1 if some pages had to be filled with zeros. */
+static int discard_store_pages(const struct part *part)
+{
+	uint64_t end = part->index + part->count;
+	int filled = 0;
+
+	for (uint64_t at = part->index, run; at < end; at += run) {
+		run = same_kind(part->region, at, end);
+		if (!(part->region->state[at] & PAGE_IN_STORE))
+			continue;
+		if (mappings_allow_discard() && hold_put_anonymous(part->region, at, run) == 0) {
+			leave_slots(part->region, at, run);
+		} else {
+			write_zeros(part->region, at, run);
+			filled = 1;
+		}
+	}
+	return filled;
+}
+
+/** Does the whole call where the real one would bring the store's bytes back into pages that were filled with zeros. */
+static int discard_the_rest(uint64_t start, uint64_t length, int advice)
+{
+	uint64_t at = start, end = start + length;
+	int r = 0;
+
+	while (at < end && r == 0) {
+		uint64_t run = PAGE_BYTES;
+		struct part part = { 0 };
+
+		for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
+			part_of(region_at(i), at, PAGE_BYTES, &part);
+		if (part.region != NULL)
+			run = same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
+		run = run > end - at ? end - at : run;
+		if (part.region == NULL || !(part.region->state[part.index] & PAGE_IN_STORE))
+			r = sys_madvise(at, run, advice);
+		at += run;
+	}
+	return r < 0 ? r : 1;
+}
+
+/* ---- unsharing ---- */
+
+static int unshare(const struct part *part)
+{
+	return merge_unshare(part->region, part->index, part->count);
+}
+
+/** Back to anonymous memory of the same content. */
+static int make_plain(const struct part *part)
+{
+	uint64_t end = part->index + part->count;
+
+	for (uint64_t at = part->index, run; at < end; at += run) {
+		int r;
+
+		run = same_kind(part->region, at, end);
+		if (!(part->region->state[at] & PAGE_IN_STORE))
+			continue;
+		run = run > HOLD_PAGES ? HOLD_PAGES : run;
+		r = hold_make_plain(part->region, at, (unsigned)run);
+		if (r < 0)
+			return r;
+		leave_slots(part->region, at, run);
+	}
+	return 0;
+}
+
+static int make_plain_or_unshare(const struct part *part)
+{
+	return make_plain(part) == 0 ? 0 : unshare(part);
+}
+
+/* ---- before and after ---- */
+
+static int before(enum memory_change change, const struct part *part)
+{
+	switch (change) {
+	case CHANGE_DISCARD:
+		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part) : 0;
+	case CHANGE_MOVE:
+		return make_plain(part) < 0 ? -ENOMEM : 0;
+	case CHANGE_LOCK:
+	case CHANGE_DEVICE:
+	case CHANGE_UNMERGEABLE:
+		return unshare(part);
+	case CHANGE_USERFAULTFD:
+		return make_plain_or_unshare(part);
+	default:
+		return 0;
+	}
+}
+
+int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
+{
+	bool done_by_us = false;
+	int r = 0;
+
+	memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
+		struct part part;
+
+		if (!part_of(region_at(i), (uint64_t)address, length, &part))
+			continue;
+		r = before(change, &part);
+		done_by_us |= r == 1;
+	}
+	if (r >= 0)
+		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
+	if (r != 0)
+		memory_unlock();
+	return r;
+}
+
+static void bar(const struct part *part, enum barred why, bool on)
+{
+	for (uint64_t i = part->index; i < part->index + part->count; i++)
+		part->region->barred[i] = (uint8_t)(on ? part->region->barred[i] | why : part->region->barred[i] & ~why);
+}
+
+static void unmapped(const struct part *part)
+{
+	struct region *region = part->region;
+
+	for (uint64_t i = part->index; i < part->index + part->count; i++) {
+		if (!(region->barred[i] & BARRED_UNMAPPED))
+			region->unmapped_pages++;
+		region->barred[i] |= BARRED_UNMAPPED;
+		page_set_state(region, i, page_is_counted(region->state[i]) ? PAGE_LEFT : PAGE_ANONYMOUS);
+	}
+	if (region->unmapped_pages == region->pages)
+		region_leave(region);
+}
+
+static void advised(const struct part *part, int advice)
+{
+	struct region *region = part->region;
+
+	if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
+		if (part->whole)
+			region->huge_advice = advice;
+		for (uint64_t i = part->index; i < part->index + part->count; i += HUGE_BYTES / PAGE_BYTES)
+			*region_block(region, i) &= (uint8_t)~BLOCK_BROKEN;
+		return;
+	}
+	if (!part->whole) {
+		bar(part, BARRED_ADVICE, true);
+		return;
+	}
+	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
+		region->dont_fork = advice == MADV_DONTFORK;
+	if (advice == MADV_DONTDUMP || advice == MADV_DODUMP)
+		region->dont_dump = advice == MADV_DONTDUMP;
+}
+
+static void after(enum memory_change change, const struct part *part, int detail)
+{
+	switch (change) {
+	case CHANGE_UNMAP:
+	case CHANGE_MOVE:
+		unmapped(part);
+		break;
+	case CHANGE_PROTECT:
+		bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
+		break;
+	case CHANGE_LOCK:
+	case CHANGE_UNLOCK:
+		bar(part, BARRED_LOCKED, change == CHANGE_LOCK);
+		break;
+	case CHANGE_ADVICE:
+		advised(part, detail);
+		break;
+	case CHANGE_UNMERGEABLE:
+		bar(part, BARRED_UNMERGEABLE, true);
+		break;
+	case CHANGE_USERFAULTFD:
+	case CHANGE_USERFAULTFD_END:
+		bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
+		break;
+	case CHANGE_DEVICE:
+		bar(part, BARRED_DEVICE, true);
+		break;
+	default:
+		break;
+	}
+}
+
+static uint32_t reason_of(enum memory_change change)
+{
+	switch (change) {
+	case CHANGE_LOCK:
+		return WIRE_REASON_LOCKED;
+	case CHANGE_USERFAULTFD:
+		return WIRE_REASON_VMM_USERFAULTFD;
+	case CHANGE_DEVICE:
+		return WIRE_REASON_DEVICE_DMA;
+	default:
+		return 0;
+	}
+}
+
+void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < REGIONS_MAX && succeeded; i++) {
+		struct part part;
+
+		if (!part_of(region_at(i), (uint64_t)address, length, &part))
+			continue;
+		bytes += part.count * PAGE_BYTES;
+		after(change, &part, detail);
+	}
+	memory_unlock();
+	if (bytes != 0 && reason_of(change) != 0)
+		worker_refuse(reason_of(change), bytes);
+	if (bytes != 0 && (change == CHANGE_UNMAP || change == CHANGE_MOVE))
+		worker_wake();
+}
+
+/* ---- where the guest sees it ---- */
+
+static struct gpa_slot {
+	uint64_t gpa, hva, length;
+} gpa_slots[GPA_SLOTS_MAX];
+
+void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
+{
+	if (slot >= GPA_SLOTS_MAX)
+		return;
+	memory_lock();
+	gpa_slots[slot] = (struct gpa_slot){ .gpa = gpa, .hva = (uint64_t)hva, .length = length };
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region != NULL && length != 0 && region->start - (uint64_t)hva < length)
+			region->gpa = gpa + (region->start - (uint64_t)hva);
+	}
+	memory_unlock();
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/merge.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/hash.h"
+#include "library/mappings.h"
+#include "library/pagemap.h"
+#include "library/protections.h"
+#include "library/sys.h"
+#include "library/view.h"
+
+enum kind { KIND_NONE, KIND_ANONYMOUS, KIND_DIVERGED };
+
+/** What can be done with a page; KIND_NONE: nothing, and *outcome says why. */
+static enum kind kind_of(const struct region *region, uint64_t index, uint64_t entry, enum outcome *outcome)
+{
+	uint32_t state = region->state[index];
+
+	*outcome = OUTCOME_GONE;
+	if (region->barred[index] != 0)
+		return KIND_NONE;
+	if (state != PAGE_ANONYMOUS && (state & (PAGE_IN_STORE | PAGE_DIVERGED)) != (PAGE_IN_STORE | PAGE_DIVERGED))
+		return KIND_NONE;
+	if (entry & PAGEMAP_SWAPPED)
+		*outcome = OUTCOME_BUSY;
+	if (!(entry & PAGEMAP_PRESENT) || (entry & PAGEMAP_FILE))
+		return KIND_NONE;
+	*outcome = OUTCOME_BUSY;
+	if (!(entry & PAGEMAP_EXCLUSIVE))
+		return KIND_NONE; /* also in a forked child, or the kernel's zero page */
+	return state == PAGE_ANONYMOUS ? KIND_ANONYMOUS : KIND_DIVERGED;
+}
+
+/** A first comparison, without a hold: it faults the store in, and most pages that differ end here. */
+static bool looks_equal(uint64_t hva, uint32_t target)
+{
+	const void *content;
+
+	if (!PROTECTED(PROTECT_COMPARE))
+		return true;
+	if (target == HOLD_ZERO)
+		return page_is_zero((const void *)hva);
+	content = view_slot(target);
+	return content != NULL && memcmp((const void *)hva, content, PAGE_BYTES) == 0;
+}
+
+struct batch {
+	struct region *region;
+	uint64_t index;
+	unsigned count;
+	const uint32_t *targets;
+	enum outcome *outcomes;
+	uint8_t kinds[HOLD_PAGES];
+};
+
+static void sort_out(struct batch *batch)
+{
+	uint64_t entries[HOLD_PAGES];
+
+	if (pagemap_read(region_hva(batch->region, batch->index), batch->count, entries) < 0)
+		memset(entries, 0, sizeof(entries));
+	for (unsigned i = 0; i < batch->count; i++) {
+		enum kind kind = kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
+
+		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
+			batch->outcomes[i] = OUTCOME_DIFFERS;
+			kind = KIND_NONE;
+		}
+		batch->kinds[i] = (uint8_t)kind;
+	}
+}
+
+static bool continues_run(const struct batch *batch, unsigned i)
+{
+	if (batch->kinds[i] != batch->kinds[i - 1])
+		return false;
+	return batch->targets[i] == HOLD_ZERO ? batch->targets[i - 1] == HOLD_ZERO :
+						batch->targets[i] == batch->targets[i - 1] + 1;
+}
+
+/** Drops runs that are not worth their mappings as these get scarce. */
+static void drop_short_runs(struct batch *batch)
+{
+	for (unsigned first = 0, end; first < batch->count; first = end) {
+		bool free_of_cost = batch->targets[first] == HOLD_ZERO && batch->kinds[first] == KIND_ANONYMOUS;
+
+		for (end = first + 1; end < batch->count && continues_run(batch, end); end++)
+			;
+		if (batch->kinds[first] == KIND_NONE || free_of_cost || mappings_allow(end - first))
+			continue;
+		for (unsigned i = first; i < end; i++) {
+			batch->kinds[i] = KIND_NONE;
+			batch->outcomes[i] = OUTCOME_FULL;
+		}
+	}
+}
+
+static void hold_all(struct batch *batch)
+{
+	for (unsigned first = 0, end; first < batch->count; first = end) {
+		unsigned longest = hold_length();
+
+		for (end = first + 1; end < batch->count && end - first < longest && batch->kinds[end] == batch->kinds[first];
+		     end++)
+			;
+		if (batch->kinds[first] == KIND_ANONYMOUS)
+			hold_anonymous(batch->region, batch->index + first, end - first, batch->targets + first,
+				       batch->outcomes + first);
+		else if (batch->kinds[first] == KIND_DIVERGED)
+			hold_diverged(batch->region, batch->index + first, end - first, batch->targets + first,
+				      batch->outcomes + first);
+	}
+}
+
+void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+{
+	struct region *region = region_of_page(page);
+	struct batch batch = { .region = region, .count = count, .targets = targets, .outcomes = outcomes };
+
+	for (unsigned i = 0; i < count; i++)
+		outcomes[i] = OUTCOME_GONE;
+	if (region == NULL)
+		return;
+	batch.index = page - region->first_page;
+	if (batch.count > region->pages - batch.index)
+		batch.count = (unsigned)(region->pages - batch.index);
+	sort_out(&batch);
+	drop_short_runs(&batch);
+	hold_all(&batch);
+}
+
+int merge_unshare(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint64_t at = index, end; at < index + count; at = end) {
+		bool shared = page_reads_slot(region->state[at]);
+		int r;
+
+		for (end = at + 1; end < index + count && page_reads_slot(region->state[end]) == shared; end++)
+			;
+		if (!shared)
+			continue;
+		do
+			r = sys_madvise(region_hva(region, at), (end - at) * PAGE_BYTES, MADV_POPULATE_WRITE);
+		while (r == -EINTR || r == -EAGAIN);
+		if (r < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Switches of the test builds; empty otherwise. */
+#include "library/protections.h"
+
+#include "library/sys.h"
+
+#ifdef PAGEFUSE_TEST_CONTROLS
+#include <stdatomic.h>
+
+unsigned protections_off;
+struct sys_fail sys_fail;
+
+int sys_fail_now(long number)
+{
+	if (atomic_load_explicit(&sys_fail.countdown, memory_order_acquire) <= 0)
+		return 0;
+	if (sys_fail.number != -1 && sys_fail.number != number)
+		return 0;
+	return atomic_fetch_sub(&sys_fail.countdown, 1) == 1 ? sys_fail.error : 0;
+}
+#endif

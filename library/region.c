@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/region.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "library/sys.h"
+
+struct region_totals region_totals;
+
+static struct region regions[REGIONS_MAX];
+static uint32_t next_page = 1; /* page numbers are never given twice */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic unsigned vmm_threads_waiting;
+
+void memory_lock(void)
+{
+	atomic_fetch_add_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
+	pthread_mutex_lock(&lock);
+	atomic_fetch_sub_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
+}
+
+void memory_lock_worker(void)
+{
+	/* A mutex goes to whoever is running; without this the worker would take it again and again. */
+	while (atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0)
+		sched_yield();
+	pthread_mutex_lock(&lock);
+}
+
+void memory_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+void memory_lock_reset(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	atomic_store(&vmm_threads_waiting, 0);
+}
+
+struct region *region_at(unsigned index)
+{
+	return index < REGIONS_MAX && regions[index].start != 0 ? &regions[index] : NULL;
+}
+
+bool region_overlaps(uint64_t start, uint64_t length)
+{
+	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		uint64_t from = atomic_load_explicit(&regions[i].start, memory_order_acquire);
+		uint64_t pages = atomic_load_explicit(&regions[i].pages, memory_order_relaxed);
+
+		if (from != 0 && start < from + pages * PAGE_BYTES && from < end)
+			return true;
+	}
+	return false;
+}
+
+static void *table_new(uint64_t bytes)
+{
+	long address = sys_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_is_error(address))
+		return NULL;
+	sys_madvise((uint64_t)address, bytes, MADV_NOHUGEPAGE); /* only what is used may cost memory */
+	return (void *)address;
+}
+
+static void table_free(void *table, uint64_t bytes)
+{
+	if (table != NULL)
+		sys_munmap((uint64_t)table, bytes);
+}
+
+static uint64_t block_count(uint64_t start, uint64_t pages)
+{
+	return (start + pages * PAGE_BYTES - 1) / HUGE_BYTES - start / HUGE_BYTES + 1;
+}
+
+static void tables_free(struct region *region, uint64_t start, uint64_t pages)
+{
+	table_free(region->state, pages * sizeof(*region->state));
+	table_free(region->barred, pages);
+	table_free(region->blocks, block_count(start, pages));
+	table_free(region->present, pages / REGION_GROUP + 1);
+	region->state = NULL;
+	region->barred = region->blocks = region->present = NULL;
+}
+
+static struct region *find_free(void)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++)
+		if (regions[i].start == 0)
+			return &regions[i];
+	return NULL;
+}
+
+int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region)
+{
+	struct region *region = find_free();
+
+	if (pages == 0 || start == 0)
+		return -EINVAL;
+	if (region_overlaps(start, pages * PAGE_BYTES))
+		return -EEXIST;
+	if (region == NULL || pages >= UINT32_MAX - next_page)
+		return -ENOSPC;
+	*region = (struct region){ .first_page = next_page, .gpa = gpa, .table_pages = pages };
+	region->state = table_new(pages * sizeof(*region->state));
+	region->barred = table_new(pages);
+	region->blocks = table_new(block_count(start, pages));
+	region->present = table_new(pages / REGION_GROUP + 1);
+	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL) {
+		tables_free(region, start, pages);
+		return -ENOMEM;
+	}
+	next_page += (uint32_t)pages;
+	atomic_fetch_add_explicit(&region_totals.pages, pages, memory_order_relaxed);
+	atomic_store_explicit(&region->pages, pages, memory_order_relaxed);
+	atomic_store_explicit(&region->start, start, memory_order_release);
+	*ret_region = region;
+	return 0;
+}
+
+void region_leave(struct region *region)
+{
+	for (uint64_t i = 0; i < region->table_pages; i++)
+		if (region->state[i] != PAGE_ANONYMOUS)
+			page_set_state(region, i, PAGE_ANONYMOUS);
+	for (uint64_t i = 0; i < region->table_pages; i += REGION_GROUP)
+		region_set_present(region, i, 0);
+	atomic_fetch_sub_explicit(&region_totals.pages, region->table_pages, memory_order_relaxed);
+	region->leaving = true;
+	atomic_store_explicit(&region->pages, 0, memory_order_relaxed);
+}
+
+void region_free(struct region *region)
+{
+	uint64_t start = region->start;
+
+	atomic_store_explicit(&region->start, 0, memory_order_release);
+	tables_free(region, start, region->table_pages);
+}
+
+static _Atomic uint64_t *total_of(uint32_t state)
+{
+	if (state == PAGE_ZEROED)
+		return &region_totals.zeroed;
+	if ((state & PAGE_IN_STORE) == 0)
+		return NULL;
+	return state & PAGE_DIVERGED ? &region_totals.diverged : &region_totals.shared;
+}
+
+void page_set_state(struct region *region, uint64_t index, uint32_t state)
+{
+	_Atomic uint64_t *before = total_of(region->state[index]), *after = total_of(state);
+
+	if (before != NULL)
+		atomic_fetch_sub_explicit(before, 1, memory_order_relaxed);
+	if (after != NULL)
+		atomic_fetch_add_explicit(after, 1, memory_order_relaxed);
+	region->state[index] = state;
+}
+
+void region_set_present(struct region *region, uint64_t index, uint8_t count)
+{
+	uint8_t *group = &region->present[index / REGION_GROUP];
+
+	atomic_fetch_add_explicit(&region_totals.present, (uint64_t)count - *group, memory_order_relaxed);
+	*group = count;
+}
+
+struct region *region_of_page(uint32_t page)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = &regions[i];
+
+		if (region->start != 0 && !region->leaving && page - region->first_page < region->pages)
+			return region;
+	}
+	return NULL;
+}

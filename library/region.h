@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The regions of this process: which memory is guest RAM, and what the library has made of each of its pages.
+ *
+ * Per page there is one 32-bit state (0.1 % of RAM), only touched where pages are shared, and one byte of reasons to leave
+ * the page alone. A page's state says what its *mapping* is; whether the guest has written since is the kernel's to know.
+ *
+ *   PAGE_ANONYMOUS             as the VMM made it
+ *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
+ *   PAGE_LEFT                  anonymous again (discarded, unshared); the daemon has not been told yet
+ *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
+ *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told
+ *
+ * Theory of locking. One lock guards everything here and excludes every hold: the worker takes it around each short piece
+ * of work, VMM threads around each call that changes the mapping of a region. No one touches guest memory that could be
+ * held while waiting for it, and its owner waits for nothing but the kernel.
+ */
+#ifndef PAGEFUSE_LIBRARY_REGION_H
+#define PAGEFUSE_LIBRARY_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/page.h"
+
+#define REGIONS_MAX 512
+#define REGION_GROUP 64u
+
+#define PAGE_ANONYMOUS UINT32_C(0)
+#define PAGE_ZEROED UINT32_C(1)
+#define PAGE_LEFT UINT32_C(2)
+#define PAGE_IN_STORE (UINT32_C(1) << 31)
+#define PAGE_DIVERGED (UINT32_C(1) << 30)
+#define PAGE_SLOT_MASK (PAGE_DIVERGED - 1)
+
+/** Reasons in `barred`: such a page is not held, hashed or mapped. */
+enum barred {
+	BARRED_PROTECTED = 1 << 0,   /* mprotect to other than read and write */
+	BARRED_LOCKED = 1 << 1,      /* mlock */
+	BARRED_USERFAULTFD = 1 << 2, /* the VMM's own */
+	BARRED_DEVICE = 1 << 3,      /* VFIO, iommufd */
+	BARRED_UNMAPPED = 1 << 4,    /* no longer part of the region */
+	BARRED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
+	BARRED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
+	BARRED_ADVICE = 1 << 7,      /* has advice that the rest of its region has not */
+};
+
+struct region {
+	_Atomic uint64_t start; /* hva; 0: free entry */
+	_Atomic uint64_t pages; /* 0: leaving */
+	uint64_t table_pages;   /* size of the tables */
+	uint32_t first_page; /* page number */
+	uint64_t gpa;
+	uint32_t *state;  /* per page */
+	uint8_t *barred;  /* per page, enum barred */
+	uint8_t *blocks;  /* per 2 MiB of address space, enum block */
+	uint8_t *present; /* per REGION_GROUP pages: how many were present when last looked at */
+	uint64_t unmapped_pages;
+	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
+	int huge_advice;  /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+	bool announced;   /* the daemon of this session knows it */
+	bool leaving;     /* unmapped or removed; forgotten once the daemon has been told */
+};
+
+enum block {
+	BLOCK_WAS_HUGE = 1, /* seen mapped as 2 MiB page */
+	BLOCK_BROKEN = 2,   /* we broke it and keep it from collapsing again */
+};
+
+/** The lock of everything in this folder. The worker lets VMM threads go first. Fork is excluded while it is held. */
+void memory_lock(void);
+void memory_lock_worker(void);
+void memory_unlock(void);
+/** In the child of a fork, which is its only thread: makes the lock usable again. */
+void memory_lock_reset(void);
+
+/* All below: with the lock held, unless said otherwise. */
+
+/** @return the entry (also leaving ones), or NULL at or past the end; for (i = 0; i < REGIONS_MAX; i++). */
+struct region *region_at(unsigned index);
+
+/** Makes a region. @return 0, -EEXIST (overlap), -ENOSPC, -ENOMEM. */
+int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region);
+/** Its memory is not ours any more: nothing is done in it from now on; region_free() follows once the daemon knows. */
+void region_leave(struct region *region);
+/** Frees the entry and its tables. */
+void region_free(struct region *region);
+
+/** Sets a page's state and keeps the totals. */
+void page_set_state(struct region *region, uint64_t index, uint32_t state);
+/** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
+void region_set_present(struct region *region, uint64_t index, uint8_t count);
+
+/** Totals over all regions; read from any thread. */
+struct region_totals {
+	_Atomic uint64_t pages, present, shared, zeroed, diverged;
+};
+extern struct region_totals region_totals;
+
+/** The region with page number @page, not a leaving one, or NULL. */
+struct region *region_of_page(uint32_t page);
+
+/** Cheap and without the lock: whether [start, start+length) touches a region. */
+bool region_overlaps(uint64_t start, uint64_t length);
+
+static inline uint64_t region_hva(const struct region *region, uint64_t index)
+{
+	return region->start + index * PAGE_BYTES;
+}
+
+static inline uint64_t region_end(const struct region *region)
+{
+	return region->start + region->pages * PAGE_BYTES;
+}
+
+static inline uint8_t *region_block(const struct region *region, uint64_t index)
+{
+	return &region->blocks[(region_hva(region, index) / HUGE_BYTES) - (region->start / HUGE_BYTES)];
+}
+
+static inline bool page_reads_slot(uint32_t state)
+{
+	return (state & (PAGE_IN_STORE | PAGE_DIVERGED)) == PAGE_IN_STORE;
+}
+
+/** Whether the daemon counts something for a page of this state. */
+static inline bool page_is_counted(uint32_t state)
+{
+	return page_reads_slot(state) || state == PAGE_ZEROED || state == PAGE_LEFT;
+}
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/scan.h"
+
+#include "common/hash.h"
+#include "library/fork.h"
+#include "library/pagemap.h"
+#include "library/region.h"
+
+/** Adds a report about one page, as part of the last one if it continues that. */
+static void report(struct scan *scan, enum ring_report op, uint32_t page, uint16_t count, uint64_t value)
+{
+	struct ring_record *last = scan->report_count > 0 ? &scan->reports[scan->report_count - 1] : NULL;
+
+	if (op != REPORT_HASH && last != NULL && last->op == op && last->page + last->count == page &&
+	    last->count < RING_RUN_PAGES_MAX) {
+		last->count++;
+		return;
+	}
+	scan->reports[scan->report_count++] =
+		(struct ring_record){ .op = (uint8_t)op, .count = count, .page = page, .value = value };
+}
+
+static void hash_page(struct scan *scan, const struct region *region, uint64_t index)
+{
+	const void *page = (const void *)region_hva(region, index);
+	uint32_t number = region->first_page + (uint32_t)index;
+
+	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
+		return;
+	scan->hashed++;
+	if (page_is_zero(page))
+		report(scan, REPORT_ZERO, number, 1, 0);
+	else if (scan->what == ORDER_SCAN)
+		report(scan, REPORT_HASH, number, region->state[index] & PAGE_DIVERGED ? 2 : 1, page_hash(page, scan->seed));
+}
+
+/**
+ * A present page of the given categories. That a page of a run no longer reads its slot is certain only if it is present
+ * and not of the file. It is told once, and not while a child of a fork lives that may still read the slot.
+ */
+static void look_at(struct scan *scan, struct region *region, uint64_t index, uint64_t categories)
+{
+	uint32_t state = region->state[index], number = region->first_page + (uint32_t)index;
+	bool private = (categories & (PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_SWAPPED)) == 0;
+
+	if (categories & PAGE_IS_HUGE)
+		*region_block(region, index) |= BLOCK_WAS_HUGE;
+	if (page_reads_slot(state)) {
+		if (!(categories & PAGE_IS_FILE) && !fork_child_alive()) {
+			page_set_state(region, index, state | PAGE_DIVERGED);
+			report(scan, REPORT_DIVERGED, number, 1, 0);
+		}
+	} else if (state == PAGE_ZEROED) {
+		if (private) {
+			page_set_state(region, index, PAGE_ANONYMOUS);
+			report(scan, REPORT_DIVERGED, number, 1, 0);
+		}
+	} else if (private && state != PAGE_LEFT) {
+		hash_page(scan, region, index);
+	}
+}
+
+/** Tells of pages that VMM threads have made anonymous again. */
+static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
+{
+	for (uint64_t i = index; i < index + count; i++) {
+		if (region->state[i] != PAGE_LEFT || fork_child_alive())
+			continue;
+		page_set_state(region, i, PAGE_ANONYMOUS);
+		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, 1, 0);
+	}
+}
+
+static void note_present(struct region *region, uint64_t index, unsigned count, const uint8_t *present)
+{
+	for (unsigned at = 0; at + REGION_GROUP <= count || (at < count && index + count == region->pages); at += REGION_GROUP)
+		if ((index + at) % REGION_GROUP == 0)
+			region_set_present(region, index + at, present[at / REGION_GROUP]);
+}
+
+void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
+{
+	struct page_region ranges[SCAN_CHUNK_PAGES];
+	uint8_t present[SCAN_CHUNK_PAGES / REGION_GROUP + 1] = { 0 };
+	struct region *region = region_of_page(page);
+	uint64_t index, walked;
+	int found;
+
+	scan->report_count = 0;
+	if (region == NULL)
+		return;
+	index = page - region->first_page;
+	if (count > region->pages - index)
+		count = (unsigned)(region->pages - index);
+	tell_left(scan, region, index, count);
+	found = pagemap_scan(region_hva(region, index), region_hva(region, index + count), ranges, SCAN_CHUNK_PAGES, &walked);
+	for (int r = 0; r < found; r++) {
+		uint64_t from = (ranges[r].start - region->start) / PAGE_BYTES;
+		uint64_t to = (ranges[r].end - region->start) / PAGE_BYTES;
+
+		for (uint64_t i = from; i < to; i++) {
+			present[(i - index) / REGION_GROUP]++;
+			scan->present++;
+			if (!(region->barred[i] & BARRED_UNMAPPED))
+				look_at(scan, region, i, ranges[r].categories);
+		}
+	}
+	if (found >= 0)
+		note_present(region, index, count, present);
+}

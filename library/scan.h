@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Carrying out SCAN and AUDIT orders: find present pages, tell what changed, hash in place. Worker thread, lock held. */
+#ifndef PAGEFUSE_LIBRARY_SCAN_H
+#define PAGEFUSE_LIBRARY_SCAN_H
+
+#include <stdint.h>
+
+#include "protocol/ring.h"
+
+/** Pages in one go: what is done without letting the lock go, some 50 µs. */
+#define SCAN_CHUNK_PAGES 128u
+/** Reports that one go can make. */
+#define SCAN_REPORTS_MAX (SCAN_CHUNK_PAGES * 2)
+
+struct scan {
+	enum ring_order what; /* ORDER_SCAN, ORDER_SCAN_ZERO or ORDER_AUDIT */
+	uint64_t seed;
+	uint64_t present; /* out: added to */
+	uint64_t hashed;  /* out: added to */
+	unsigned report_count;
+	struct ring_record reports[SCAN_REPORTS_MAX];
+};
+
+/** Looks at pages [page, page+count), at most SCAN_CHUNK_PAGES, and puts what there is to tell into scan->reports. */
+void scan_chunk(struct scan *scan, uint32_t page, unsigned count);
+
+#endif

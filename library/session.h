@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The worker's end of a connection to the daemon: socket, rings, messages. Worker thread, except session_connect().
+ * -ECONNRESET and other errors mean that the session is over: session_close() it.
+ */
+#ifndef PAGEFUSE_LIBRARY_SESSION_H
+#define PAGEFUSE_LIBRARY_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/ring.h"
+#include "protocol/wire.h"
+
+struct session {
+	int socket; /* -1: none */
+	void *ring; /* RING_BYTES */
+	struct ring_end up, down;
+	struct ring_record next; /* an order taken from the ring, but not yet carried out */
+	bool has_next;
+	uint64_t seed, store;
+	uint32_t unpublished;
+	uint32_t staging_place[RING_STAGING_PAGES]; /* place in the up ring of the record that handed the page over */
+	uint32_t staged;                            /* pages handed over so far */
+};
+
+/** Connects to the daemon's socket, without waiting. @return a socket or -errno. Any thread. */
+int session_connect(const char *path);
+
+/**
+ * Greets the daemon on @socket (taken over) and waits up to 5 s for its welcome. @wake: to be poked by, meanwhile.
+ * @store: identity of the store that this process still maps, or 0. @ret_device: descriptor of /dev/userfaultfd for the
+ * caller, or -1. @return 0 or -errno; then nothing is left open.
+ */
+int session_open(struct session *session, int socket, uint64_t store, int *ret_device);
+void session_close(struct session *session);
+
+/** Takes in all messages that have come. @return 0 or -errno. */
+int session_receive(struct session *session);
+
+/** The next order, taken over by session_done_order(). @return 1, 0 if there is none, or -errno (malformed). */
+int session_next_order(struct session *session, struct ring_record *ret_order);
+void session_done_order(struct session *session);
+
+/** Posts a report; waits for room if the ring is full. Not with the lock held. @return 0 or -errno. */
+int session_post(struct session *session, const struct ring_record *report);
+/** Publishes what was posted and rings the doorbell if the daemon sleeps. @return 0 or -errno. */
+int session_publish(struct session *session);
+
+/** A staging page that the daemon has done with; waits for one. @return its index or -errno. */
+int session_staging(struct session *session);
+/** Posts REPORT_FETCHED for @page with staging page @index. */
+int session_post_fetched(struct session *session, uint32_t page, uint32_t index);
+
+/** Sleeps until the daemon or @wake has something, or @timeout_ms passes. @return 0 or -errno. */
+int session_wait(struct session *session, int wake, int timeout_ms);
+
+#endif

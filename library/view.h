@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The store as this process sees it: read-only descriptors of its segments, mapped once more for comparing. Worker thread,
+ * with the memory lock held where a segment comes or goes.
+ */
+#ifndef PAGEFUSE_LIBRARY_VIEW_H
+#define PAGEFUSE_LIBRARY_VIEW_H
+
+#include <stdint.h>
+
+#define VIEW_SEGMENT_SLOTS UINT32_C(65536)
+#define VIEW_SEGMENTS_MAX 16384u
+
+/** Takes over @fd. @return 0, -EINVAL (number or size), -EEXIST, -ENOMEM; on error @fd is closed. */
+int view_add(uint32_t segment, uint32_t slots, int fd);
+/** Closes descriptor and mapping of a segment; what guest pages map of it stays. */
+void view_remove(uint32_t segment);
+void view_remove_all(void);
+
+/** The content of @slot for comparing, or NULL if its segment is not known or ends before it. May fault when read. */
+const void *view_slot(uint32_t slot);
+/** Descriptor and offset to map @slot by. @return 0 or -ENOENT. */
+int view_place(uint32_t slot, int *ret_fd, uint64_t *ret_offset);
+
+#endif
