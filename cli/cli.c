@@ -55,14 +55,15 @@ bool cli_set_socket(struct cli *cli, const char *path)
 		return false;
 	}
 	if (path[0] != '/' && getcwd(directory, sizeof(directory)) == NULL) {
-		complain("%s: cannot tell the working directory (%s); give the socket's absolute path", path, strerror(errno));
+		complain("%s: cannot tell the working directory (%s); give the socket's absolute path", path,
+			 strerror(errno));
 		return false;
 	}
 	length = snprintf(cli->socket_path, sizeof(cli->socket_path), "%s%s%s", path[0] == '/' ? "" : directory,
 			  path[0] == '/' ? "" : "/", path);
 	if (length < 0 || (size_t)length >= sizeof(cli->socket_path)) {
-		complain_usage("'%s': longer than the %zu bytes that a socket's path can have; choose a shorter one", path,
-			       sizeof(cli->socket_path) - 1);
+		complain_usage("'%s': longer than the %zu bytes that a socket's path can have; choose a shorter one",
+			       path, sizeof(cli->socket_path) - 1);
 		return false;
 	}
 	return true;

@@ -34,9 +34,10 @@ extern const struct cli_command command_run, command_status, command_list, comma
 	command_doctor;
 
 /** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
-#define CLI_COMMON_OPTIONS \
-	{ "socket", required_argument, NULL, 'S' }, { "help", no_argument, NULL, 'h' }
+/* clang-format off */
+#define CLI_COMMON_OPTIONS { "socket", required_argument, NULL, 'S' }, { "help", no_argument, NULL, 'h' }
 #define CLI_JSON_OPTION { "json", no_argument, NULL, 'J' }
+/* clang-format on */
 
 /**
  * getopt_long() that deals with the common options by itself. --help prints and exits.

@@ -18,7 +18,7 @@ struct client {
 	union {
 		struct wire_header header;
 		char bytes[WIRE_MESSAGE_MAX];
-	} message; /* being sent or received */
+	} message;   /* being sent or received */
 	char *reply; /* collected so far */
 	size_t reply_bytes;
 };
@@ -102,7 +102,8 @@ static int receive_message(struct client *client, int64_t deadline_msec, size_t 
 {
 	int fds[WIRE_FDS_MAX], r;
 
-	while ((r = wire_receive(client->socket, client->message.bytes, sizeof(client->message), ret_size, fds)) == -EAGAIN) {
+	while ((r = wire_receive(client->socket, client->message.bytes, sizeof(client->message), ret_size, fds)) ==
+	       -EAGAIN) {
 		r = wait_for(client, POLLIN, deadline_msec);
 		if (r < 0)
 			return r;
@@ -185,8 +186,8 @@ int client_failed(const struct cli *cli, int error)
 	switch (error) {
 	case -ENOENT:
 	case -ECONNREFUSED:
-		complain("%s: no pagefused answers there; start it (`systemctl start pagefused`), let `pagefuse run` start "
-			 "one, or name another socket with --socket",
+		complain("%s: no pagefused answers there; start it (`systemctl start pagefused`), let `pagefuse run` "
+			 "start one, or name another socket with --socket",
 			 cli->socket_path);
 		return CLI_NO_DAEMON;
 	case -ECONNRESET:
@@ -200,7 +201,8 @@ int client_failed(const struct cli *cli, int error)
 			 cli->socket_path);
 		return CLI_FAILED;
 	case -ETIMEDOUT:
-		complain("%s: pagefused has not answered within %d seconds; its log may say why (`journalctl -u pagefused`)",
+		complain("%s: pagefused has not answered within %d seconds; its log may say why "
+			 "(`journalctl -u pagefused`)",
 			 cli->socket_path, CLIENT_DEADLINE_SECONDS);
 		return CLI_FAILED;
 	case -EPROTO:
@@ -237,7 +239,8 @@ static int complain_refused(const json_t *error)
 	if (strcmp(code, "unknown-vm") == 0)
 		complain("'%s' is no VM that pagefused knows; `pagefuse list` shows their names", value);
 	else if (strcmp(code, "not-permitted") == 0)
-		complain("'%s': not permitted: the VM belongs to another user; run this as root or as its owner", value);
+		complain("'%s': not permitted: the VM belongs to another user; run this as root or as its owner",
+			 value);
 	else if (strcmp(code, "unknown-command") == 0)
 		complain("pagefused does not know '%s'; use the pagefused of version %s", value, PAGEFUSE_VERSION);
 	else if (strcmp(code, "no-memory") == 0)

@@ -52,10 +52,12 @@ static void check_daemon(struct examination *examination)
 	if (strcmp(field_text(daemon, "store"), "memfd") == 0)
 		findings_add(&examination->findings, SEVERITY_NOTE, "store", NULL,
 			     "Run pagefused as root for a store that no VMM can write.",
-			     "pagefused keeps shared pages in memfds: a VMM of the same user that was broken into could write them");
+			     "pagefused keeps shared pages in memfds: a VMM of the same user that was broken into "
+			     "could write them");
 	if (strcmp(field_text(daemon, "version"), PAGEFUSE_VERSION) != 0)
-		findings_add(&examination->findings, SEVERITY_NOTE, "version", NULL, "Install both from the same release.",
-			     "pagefused is of version %s, this program of %s", field_text(daemon, "version"), PAGEFUSE_VERSION);
+		findings_add(&examination->findings, SEVERITY_NOTE, "version", NULL,
+			     "Install both from the same release.", "pagefused is of version %s, this program of %s",
+			     field_text(daemon, "version"), PAGEFUSE_VERSION);
 }
 
 static void check_host(struct examination *examination)
@@ -114,7 +116,8 @@ static void visit_qemu(const struct vmm_process *process, void *context)
 
 	if (is_known(examination->status, process->pid) || !is_wanted(examination, process->name))
 		return;
-	stray_vmm_checks(process, examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING, &examination->findings);
+	stray_vmm_checks(process, examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING,
+			 &examination->findings);
 }
 
 static int examine(struct examination *examination)
@@ -131,7 +134,8 @@ static int examine(struct examination *examination)
 		return CLI_FAILED;
 	}
 	if (examination->name != NULL && !examination->name_seen) {
-		complain("'%s' is neither a VM that pagefused knows nor a running QEMU's name; `pagefuse list` shows names",
+		complain("'%s' is neither a VM that pagefused knows nor a running QEMU's name; `pagefuse list` shows "
+			 "names",
 			 examination->name);
 		return CLI_FAILED;
 	}
@@ -169,7 +173,8 @@ static int run_doctor(struct cli *cli, int argc, char **argv)
 	if (cli_next_option(cli, argc, argv, ":", options) != -1)
 		return CLI_USAGE;
 	if (optind + 1 < argc)
-		return complain_usage("'%s': doctor takes one name, or none for the host and all VMs", argv[optind + 1]);
+		return complain_usage("'%s': doctor takes one name, or none for the host and all VMs",
+				      argv[optind + 1]);
 	examination.name = argv[optind];
 	r = examine(&examination);
 	if (r == CLI_DONE)

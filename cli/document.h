@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading fields of the daemon's JSON, and printing JSON. What is missing or of another type reads as 0, false or "". */
+/* Reading fields of the daemon's JSON, and printing it. What is missing or of another type reads as 0, false or "". */
 #ifndef PAGEFUSE_CLI_DOCUMENT_H
 #define PAGEFUSE_CLI_DOCUMENT_H
 

@@ -114,7 +114,8 @@ void findings_print(const struct findings *findings)
 	if (errors == 0 && warnings == 0)
 		puts("Nothing was found that keeps memory from being shared.");
 	else
-		printf("%zu error%s, %zu warning%s.\n", errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s");
+		printf("%zu error%s, %zu warning%s.\n", errors, errors == 1 ? "" : "s", warnings,
+		       warnings == 1 ? "" : "s");
 }
 
 json_t *findings_json(const struct findings *findings)
@@ -125,9 +126,9 @@ json_t *findings_json(const struct findings *findings)
 		const struct finding *finding = &findings->list[i];
 
 		if (json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s, s:s}", "severity",
-							  severity_names[finding->severity], "subject", finding->subject,
-							  "vm", finding->vm, "text", finding->text, "remedy",
-							  finding->remedy)) < 0) {
+							  severity_names[finding->severity], "subject",
+							  finding->subject, "vm", finding->vm, "text", finding->text,
+							  "remedy", finding->remedy)) < 0) {
 			json_decref(list);
 			return NULL;
 		}

@@ -10,7 +10,8 @@
 static const char *three_digits(struct format_buffer *buffer, double value, const char *unit)
 {
 	double size = value < 0 ? -value : value;
-	int decimals = size < 9.995 ? 2 : size < 99.95 ? 1 : 0;
+	int decimals = size < 9.995 ? 2 : size < 99.95 ? 1
+						       : 0;
 
 	if (value == (double)(int64_t)value)
 		decimals = 0;

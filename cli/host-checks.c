@@ -33,8 +33,8 @@ static void check_kernel_version(const struct host_facts *facts, struct findings
 		if (kernel_version_compare(facts->kernel, bad[i].from) >= 0 &&
 		    kernel_version_compare(facts->kernel, bad[i].fixed) < 0) {
 			findings_add(findings, SEVERITY_WARNING, "kernel", NULL,
-				     "Boot 6.12.43, 6.18.20, 6.19.10 or newer of its series, unless your distribution says that "
-				     "its kernel has the fixes.",
+				     "Boot 6.12.43, 6.18.20, 6.19.10 or newer of its series, unless your distribution "
+				     "says that its kernel has the fixes.",
 				     "kernel %s is known to have %s", facts->kernel_release, bad[i].error);
 			return;
 		}
@@ -49,7 +49,8 @@ static void check_userfaultfd(const struct host_facts *facts, struct findings *f
 	}
 	if (facts->userfaultfd_error < 0) {
 		findings_add(findings, SEVERITY_ERROR, "userfaultfd", NULL,
-			     "Run this outside the sandbox or container that forbids it, or allow userfaultfd(2) there.",
+			     "Run this outside the sandbox or container that forbids it, or allow userfaultfd(2) "
+			     "there.",
 			     "userfaultfd cannot be used: %s", strerror(-facts->userfaultfd_error));
 		return;
 	}
@@ -65,10 +66,12 @@ static void check_userfaultfd(const struct host_facts *facts, struct findings *f
 /** A daemon of root's lends its VMMs a userfaultfd, so this is wrong only where everything runs as one plain user. */
 static void check_unprivileged_userfaultfd(const struct host_facts *facts, struct findings *findings)
 {
-	if (facts->root || facts->userfaultfd_error < 0 || facts->userfaultfd_full || facts->userfaultfd_device_error == 0)
+	if (facts->root || facts->userfaultfd_error < 0 || facts->userfaultfd_full ||
+	    facts->userfaultfd_device_error == 0)
 		return;
 	findings_add(findings, SEVERITY_NOTE, "unprivileged-userfaultfd", NULL,
-		     "Use a pagefused that runs as root, give this user /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1.",
+		     "Use a pagefused that runs as root, give this user /dev/userfaultfd, or set "
+		     "vm.unprivileged_userfaultfd=1.",
 		     "userfaultfd of this user does not see faults of kernel mode, which KVM needs "
 		     "(vm.unprivileged_userfaultfd=%" PRId64 ")",
 		     facts->unprivileged_userfaultfd);
@@ -105,8 +108,8 @@ static void check_max_map_count(const struct host_facts *facts, struct findings 
 	snprintf(remedy, sizeof(remedy), "Set vm.max_map_count=%" PRId64 " by sysctl, and in /etc/sysctl.d to keep it.",
 		 max_map_count_for(facts->ram_bytes));
 	findings_add(findings, SEVERITY_WARNING, "max-map-count", NULL, remedy,
-		     "vm.max_map_count=%" PRId64 " is enough for VMs of up to about %s; this host has %s", facts->max_map_count,
-		     format_bytes(&enough, facts->max_map_count / MAPPINGS_PER_MIB * (1 << 20)),
+		     "vm.max_map_count=%" PRId64 " is enough for VMs of up to about %s; this host has %s",
+		     facts->max_map_count, format_bytes(&enough, facts->max_map_count / MAPPINGS_PER_MIB * (1 << 20)),
 		     format_bytes(&ram, facts->ram_bytes));
 }
 
@@ -115,14 +118,16 @@ static void check_ksm(const struct host_facts *facts, struct findings *findings)
 	if (facts->ksm_run == 1)
 		findings_add(findings, SEVERITY_WARNING, "ksm", NULL,
 			     "Stop it and let it unmerge: echo 2 > /sys/kernel/mm/ksm/run (and disable ksmtuned).",
-			     "KSM is running too (/sys/kernel/mm/ksm/run=1): pages that it has merged are busy for pagefuse");
+			     "KSM is running too (/sys/kernel/mm/ksm/run=1): pages that it has merged are busy for "
+			     "pagefuse");
 }
 
 static void check_thp(const struct host_facts *facts, struct findings *findings)
 {
 	if (strcmp(facts->thp, "always") == 0)
 		findings_add(findings, SEVERITY_NOTE, "thp", NULL,
-			     "Nothing needs to be done; where VMs lose too much speed by it, run them with --mode zero.",
+			     "Nothing needs to be done; where VMs lose too much speed by it, run them with --mode "
+			     "zero.",
 			     "huge pages are always on: sharing breaks those of 2 MiB in which equal pages lie");
 }
 
@@ -152,16 +157,26 @@ static void check_nested(const struct host_facts *facts, struct findings *findin
 
 	if (facts->nested_kvm && facts->kernel.major != 0 && kernel_version_compare(facts->kernel, fixed) < 0)
 		findings_add(findings, SEVERITY_WARNING, "nested", NULL,
-			     "Boot Linux 6.13 or newer, load kvm_intel or kvm_amd with nested=0, or run no VMs inside shared VMs.",
-			     "nested virtualization is on, and KVM of kernel %s writes nested guests' pages behind a hold's back",
+			     "Boot Linux 6.13 or newer, load kvm_intel or kvm_amd with nested=0, or run no VMs inside "
+			     "shared VMs.",
+			     "nested virtualization is on, and KVM of kernel %s writes nested guests' pages behind a "
+			     "hold's back",
 			     facts->kernel_release);
 }
 
 void host_checks(const struct host_facts *facts, struct findings *findings)
 {
 	static void (*const checks[])(const struct host_facts *facts, struct findings *findings) = {
-		check_kernel_version, check_userfaultfd, check_unprivileged_userfaultfd, check_pagemap_scan,
-		check_max_map_count, check_ksm, check_thp, check_swap, check_memory_cgroup, check_nested,
+		check_kernel_version,
+		check_userfaultfd,
+		check_unprivileged_userfaultfd,
+		check_pagemap_scan,
+		check_max_map_count,
+		check_ksm,
+		check_thp,
+		check_swap,
+		check_memory_cgroup,
+		check_nested,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

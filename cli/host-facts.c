@@ -68,7 +68,8 @@ int kernel_version_compare(struct kernel_version a, struct kernel_version b)
 		return a.major < b.major ? -1 : 1;
 	if (a.minor != b.minor)
 		return a.minor < b.minor ? -1 : 1;
-	return a.patch == b.patch ? 0 : a.patch < b.patch ? -1 : 1;
+	return a.patch == b.patch ? 0 : a.patch < b.patch ? -1
+							  : 1;
 }
 
 static void read_memory(const char *root, struct host_facts *facts)

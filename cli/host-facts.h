@@ -17,8 +17,8 @@ struct host_facts {
 	struct kernel_version kernel;
 	char kernel_release[65];
 
-	int userfaultfd_error;        /* 0 or -errno of the system call */
-	bool userfaultfd_full;        /* faults of kernel mode are handled, too */
+	int userfaultfd_error; /* 0 or -errno of the system call */
+	bool userfaultfd_full; /* faults of kernel mode are handled, too */
 	uint64_t userfaultfd_features;
 	int userfaultfd_device_error; /* 0 or -errno of /dev/userfaultfd */
 	int pagemap_scan_error;
@@ -28,10 +28,10 @@ struct host_facts {
 	int64_t ksm_run;
 	int64_t ram_bytes;
 	int64_t swap_bytes;
-	char thp[16];      /* always, madvise, never, or "" */
+	char thp[16]; /* always, madvise, never, or "" */
 	bool nested_kvm;
 	uint64_t daemon_memory_limit_bytes; /* of the daemon's memory cgroup, UINT64_MAX: none, or no daemon */
-	bool root;         /* whether we are */
+	bool root;                          /* whether we are */
 };
 
 /** @text: "6.18.44-amd64". @return whether it begins with a version; missing parts are 0. */

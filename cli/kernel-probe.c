@@ -65,9 +65,17 @@ int probe_pagemap_scan(void)
 {
 	static char page;
 	uint64_t start = (uint64_t)(uintptr_t)&page & ~(PAGE_BYTES - 1);
-	struct { uint64_t start, end, categories; } region;
-	struct scan_argument scan = { .size = sizeof(scan), .start = start, .end = start + PAGE_BYTES,
-				      .vec = (uint64_t)(uintptr_t)&region, .vec_len = 1, .return_mask = SCAN_PRESENT };
+	struct {
+		uint64_t start, end, categories;
+	} region;
+	struct scan_argument scan = {
+		.size = sizeof(scan),
+		.start = start,
+		.end = start + PAGE_BYTES,
+		.vec = (uint64_t)(uintptr_t)&region,
+		.vec_len = 1,
+		.return_mask = SCAN_PRESENT,
+	};
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), r = 0;
 
 	if (fd < 0)

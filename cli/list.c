@@ -42,7 +42,8 @@ static int run_list(struct cli *cli, int argc, char **argv)
 	if (cli_next_option(cli, argc, argv, ":", options) != -1)
 		return CLI_USAGE;
 	if (optind < argc)
-		return complain_usage("'%s': list takes no argument; `pagefuse showvminfo NAME` shows one VM", argv[optind]);
+		return complain_usage("'%s': list takes no argument; `pagefuse showvminfo NAME` shows one VM",
+				      argv[optind]);
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;

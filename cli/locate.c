@@ -47,7 +47,8 @@ static int locate(const char *variable, const char *beside, const char *installe
 
 int locate_preload(char ret_path[PATH_MAX])
 {
-	return locate("PAGEFUSE_PRELOAD", "../preload/libpagefuse-preload.so", PAGEFUSE_PRELOAD_INSTALLED, R_OK, ret_path);
+	return locate("PAGEFUSE_PRELOAD", "../preload/libpagefuse-preload.so", PAGEFUSE_PRELOAD_INSTALLED, R_OK,
+		      ret_path);
 }
 
 int locate_daemon(char ret_path[PATH_MAX])

@@ -7,7 +7,12 @@
 #include "common/socket-path.h"
 
 static const struct cli_command *const commands[] = {
-	&command_run, &command_status, &command_list, &command_showvminfo, &command_scan, &command_doctor,
+	&command_run,
+	&command_status,
+	&command_list,
+	&command_showvminfo,
+	&command_scan,
+	&command_doctor,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -76,9 +81,11 @@ int main(int argc, char **argv)
 			printf("pagefuse %s\n", PAGEFUSE_VERSION);
 			return cli_finish_output();
 		case ':':
-			return complain_usage("'%s' needs a value; `pagefuse help` shows the options", argv[optind - 1]);
+			return complain_usage("'%s' needs a value; `pagefuse help` shows the options",
+					      argv[optind - 1]);
 		default:
-			return complain_usage("'%s' is no option of pagefuse; `pagefuse help` shows them", argv[optind - 1]);
+			return complain_usage("'%s' is no option of pagefuse; `pagefuse help` shows them",
+					      argv[optind - 1]);
 		}
 	}
 	argc -= optind;

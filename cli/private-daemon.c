@@ -48,11 +48,12 @@ static int open_notify_socket(char *ret_name, size_t size)
 		close(fd);
 		return r;
 	}
-	snprintf(ret_name, size, "@%.*s", (int)(length - offsetof(struct sockaddr_un, sun_path) - 1), address.sun_path + 1);
+	snprintf(ret_name, size, "@%.*s", (int)(length - offsetof(struct sockaddr_un, sun_path) - 1),
+		 address.sun_path + 1);
 	return fd;
 }
 
-/** Whether one of the messages waiting says READY=1 and comes from the daemon: from our session, which nobody else is in. */
+/** Whether one of the messages waiting says READY=1 and comes from our session, so from the daemon. */
 static bool said_ready(int notify)
 {
 	char text[1024];
@@ -63,7 +64,9 @@ static bool said_ready(int notify)
 
 	for (;;) {
 		struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) - 1 };
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+		struct msghdr msg = { .msg_iov = &iov,
+				      .msg_iovlen = 1,
+				      .msg_control = control.bytes,
 				      .msg_controllen = sizeof(control.bytes) };
 		ssize_t length = recvmsg(notify, &msg, MSG_CMSG_CLOEXEC);
 		struct cmsghdr *first = length < 0 ? NULL : CMSG_FIRSTHDR(&msg);
@@ -75,7 +78,8 @@ static bool said_ready(int notify)
 			continue;
 		memcpy(&sender, CMSG_DATA(first), sizeof(sender));
 		text[length] = '\0';
-		if (getsid(sender.pid) == getsid(0) && (strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1") != NULL))
+		if (getsid(sender.pid) == getsid(0) &&
+		    (strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1") != NULL))
 			return true;
 	}
 }
@@ -123,7 +127,8 @@ static void reset_signals(void)
 /** What the caller's own children get is none of the daemon's business: descriptors, preloads, directory, signals. */
 static _Noreturn void become_daemon(const char *daemon, const char *socket_path, const char *notify_name, int log)
 {
-	char *const arguments[] = { (char *)daemon, (char *)"--private", (char *)"--socket", (char *)socket_path, NULL };
+	char *const arguments[] = { (char *)daemon, (char *)"--private", (char *)"--socket", (char *)socket_path,
+				    NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0 ||

@@ -27,14 +27,14 @@ static int choose_name(struct run *run)
 {
 	if (run->name == NULL) {
 		if (vmm_command_name(run->command, getpid(), run->name_found, sizeof(run->name_found)) < 0)
-			return complain_usage("'%s': the name that this command line suggests is too long; give one of at most %d "
-					      "bytes with --name",
+			return complain_usage("'%s': the name that this command line suggests is too long; give one of "
+					      "at most %d bytes with --name",
 					      run->command[0], WIRE_NAME_MAX - 1);
 		run->name = run->name_found;
 	}
 	if (!vm_name_is_valid(run->name))
-		return complain_usage("'%s' cannot be a VM's name; give one of 1 to %d printable ASCII characters, no blanks, "
-				      "with --name",
+		return complain_usage("'%s' cannot be a VM's name; give one of 1 to %d printable ASCII characters, no "
+				      "blanks, with --name",
 				      run->name, WIRE_NAME_MAX - 1);
 	return CLI_DONE;
 }
@@ -69,21 +69,23 @@ static int check_command(const struct run *run)
 	case VMM_OBSTACLE_NONE:
 		return CLI_DONE;
 	case VMM_OBSTACLE_SETUID:
-		complain("'%s' is setuid or setgid, so the preload would be dropped; run pagefuse as that user, on the VMM itself",
+		complain("'%s' is setuid or setgid, so the preload would be dropped; run pagefuse as that user, on the "
+			 "VMM itself",
 			 run->path);
 		break;
 	case VMM_OBSTACLE_CAPABILITIES:
-		complain("'%s' has file capabilities, so the preload would be dropped; remove them with `setcap -r`, or run "
-			 "this as root",
+		complain("'%s' has file capabilities, so the preload would be dropped; remove them with `setcap -r`, "
+			 "or run this as root",
 			 run->path);
 		break;
 	case VMM_OBSTACLE_STATIC:
-		complain("'%s' is statically linked, so there is nothing to preload into; use a dynamically linked one, or "
-			 "link it with libpagefuse",
+		complain("'%s' is statically linked, so there is nothing to preload into; use a dynamically linked "
+			 "one, or link it with libpagefuse",
 			 run->path);
 		break;
 	case VMM_OBSTACLE_FOREIGN:
-		complain("'%s' is of another architecture than the preload; use a 64-bit VMM of this host's kind", run->path);
+		complain("'%s' is of another architecture than the preload; use a 64-bit VMM of this host's kind",
+			 run->path);
 		break;
 	default:
 		complain("'%s': %s; give a program that can be run", run->path, strerror(-r));
@@ -92,7 +94,7 @@ static int check_command(const struct run *run)
 	return CLI_FAILED;
 }
 
-/** Stops only where sharing is known to be impossible: a daemon of root's lends a userfaultfd to those who may not make one. */
+/** Stops only where sharing is impossible for certain: a daemon of root's lends its VMMs a userfaultfd. */
 static int check_kernel(void)
 {
 	struct utsname uts;
@@ -103,7 +105,8 @@ static int check_kernel(void)
 	if (r != -ENOSYS && (r < 0 || (features & PROBE_FEATURE_MOVE) != 0))
 		return CLI_DONE;
 	uname(&uts);
-	complain("kernel %s cannot move pages by userfaultfd (UFFDIO_MOVE), so nothing can be shared; boot Linux 6.8 or newer",
+	complain("kernel %s cannot move pages by userfaultfd (UFFDIO_MOVE), so nothing can be shared; boot Linux 6.8 "
+		 "or newer",
 		 uts.release);
 	return CLI_FAILED;
 }
@@ -115,12 +118,14 @@ static int find_preload(struct run *run)
 	if (r < 0) {
 		const char *named = getenv("PAGEFUSE_PRELOAD");
 
-		complain("'%s': no preload there (%s); install pagefuse, or set PAGEFUSE_PRELOAD to libpagefuse-preload.so",
+		complain("'%s': no preload there (%s); install pagefuse, or set PAGEFUSE_PRELOAD to "
+			 "libpagefuse-preload.so",
 			 named && *named ? named : PAGEFUSE_PRELOAD_INSTALLED, strerror(-r));
 		return CLI_FAILED;
 	}
 	if (strpbrk(run->preload, " :\t\n") != NULL) {
-		complain("'%s': LD_PRELOAD cannot hold a path with blanks or colons; set PAGEFUSE_PRELOAD to a link without",
+		complain("'%s': LD_PRELOAD cannot hold a path with blanks or colons; set PAGEFUSE_PRELOAD to a link "
+			 "without",
 			 run->preload);
 		return CLI_FAILED;
 	}
@@ -160,7 +165,10 @@ static int start_daemon(const struct cli *cli)
 	if (found != CLI_NO_DAEMON)
 		return found;
 	complain("'%s' did not start (%s); '%s' says why", daemon,
-		 r == -ECHILD ? "it ended" : r == -ETIMEDOUT ? "not ready in time" : strerror(-r), log);
+		 r == -ECHILD      ? "it ended"
+		 : r == -ETIMEDOUT ? "not ready in time"
+				   : strerror(-r),
+		 log);
 	return CLI_NO_DAEMON;
 }
 
@@ -203,7 +211,8 @@ static int run_vmm(struct cli *cli, struct run *run)
 	int r;
 
 	if ((r = choose_name(run)) != CLI_DONE || (r = find_command(run)) != CLI_DONE ||
-	    (r = check_command(run)) != CLI_DONE || (r = check_kernel()) != CLI_DONE || (r = find_preload(run)) != CLI_DONE)
+	    (r = check_command(run)) != CLI_DONE || (r = check_kernel()) != CLI_DONE ||
+	    (r = find_preload(run)) != CLI_DONE)
 		return r;
 	r = find_daemon(cli);
 	if (r == CLI_NO_DAEMON)

@@ -115,7 +115,8 @@ static int complain_gone(const json_t *vms)
 	json_array_foreach(vms, i, vm) {
 		if (!field_bool(vm, "gone"))
 			continue;
-		complain("'%s' ended before its pass was over; `pagefuse list` shows the VMs there are", field_text(vm, "name"));
+		complain("'%s' ended before its pass was over; `pagefuse list` shows the VMs there are",
+			 field_text(vm, "name"));
 		r = CLI_FAILED;
 	}
 	return r;
@@ -169,7 +170,10 @@ static int scan(const struct cli *cli, struct client *client, char **names, bool
 static int run_scan(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-		CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { "wait", no_argument, NULL, 'w' }, { 0 },
+		CLI_COMMON_OPTIONS,
+		CLI_JSON_OPTION,
+		{ "wait", no_argument, NULL, 'w' },
+		{ 0 },
 	};
 	struct client *client;
 	bool wait = false;

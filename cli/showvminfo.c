@@ -95,7 +95,8 @@ static int run_showvminfo(struct cli *cli, int argc, char **argv)
 	if (optind == argc)
 		return complain_usage("showvminfo needs a VM's name; `pagefuse list` shows them");
 	if (optind + 1 < argc)
-		return complain_usage("'%s': showvminfo takes one name; `pagefuse status` shows all VMs", argv[optind + 1]);
+		return complain_usage("'%s': showvminfo takes one name; `pagefuse status` shows all VMs",
+				      argv[optind + 1]);
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;

@@ -129,8 +129,9 @@ static void print_host(const json_t *status)
 	struct format_buffer uptime, memory;
 
 	printf("pagefused %" PRId64 ": up %s, %.1fs CPU, %s memory, store on %s\n", field_integer(daemon, "pid"),
-	       format_seconds(&uptime, (uint64_t)field_integer(daemon, "uptime_seconds")), field_real(daemon, "cpu_seconds"),
-	       format_bytes(&memory, field_integer(daemon, "memory_bytes")), field_text(daemon, "store"));
+	       format_seconds(&uptime, (uint64_t)field_integer(daemon, "uptime_seconds")),
+	       field_real(daemon, "cpu_seconds"), format_bytes(&memory, field_integer(daemon, "memory_bytes")),
+	       field_text(daemon, "store"));
 	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
 	       pages_to_mb(field_integer(host, "shared_pages")), pages_to_mb(field_integer(host, "common_pages")),
 	       pages_to_mb(field_integer(host, "zero_pages")), pages_to_mb(field_integer(host, "saved_pages")));
@@ -184,7 +185,10 @@ static bool parse_seconds(const char *text, unsigned *ret_msec)
 static int run_status(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-		CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { "watch", required_argument, NULL, 'w' }, { 0 },
+		CLI_COMMON_OPTIONS,
+		CLI_JSON_OPTION,
+		{ "watch", required_argument, NULL, 'w' },
+		{ 0 },
 	};
 	struct client *client;
 	unsigned watch_msec = 0;
@@ -194,10 +198,12 @@ static int run_status(struct cli *cli, int argc, char **argv)
 		if (option == '?')
 			return CLI_USAGE;
 		if (!parse_seconds(optarg, &watch_msec))
-			return complain_usage("--watch '%s': not a time; give seconds from 0.1 to %d", optarg, WATCH_SECONDS_MAX);
+			return complain_usage("--watch '%s': not a time; give seconds from 0.1 to %d", optarg,
+					      WATCH_SECONDS_MAX);
 	}
 	if (optind < argc)
-		return complain_usage("'%s': status takes no argument; `pagefuse showvminfo NAME` shows one VM", argv[optind]);
+		return complain_usage("'%s': status takes no argument; `pagefuse showvminfo NAME` shows one VM",
+				      argv[optind]);
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;

@@ -18,13 +18,16 @@ static const struct {
 	enum wire_reason reason;
 	const char *remedy;
 } remedies[] = {
-	{ WIRE_REASON_SHARED_MAPPING, "Start the VM without share=on; vhost-user and virtiofs need it, and exclude sharing." },
-	{ WIRE_REASON_FILE_BACKED, "Use the default RAM or memory-backend-ram instead of memory-backend-file, -memfd or -mem-path." },
+	{ WIRE_REASON_SHARED_MAPPING,
+	  "Start the VM without share=on; vhost-user and virtiofs need it, and exclude sharing." },
+	{ WIRE_REASON_FILE_BACKED,
+	  "Use the default RAM or memory-backend-ram instead of memory-backend-file, -memfd or -mem-path." },
 	{ WIRE_REASON_HUGETLB, "Take the RAM from ordinary pages: no hugetlb=on, no -mem-path on hugetlbfs." },
 	{ WIRE_REASON_LOCKED, "Start the VM without -overcommit mem-lock=on (libvirt: <memoryBacking><locked/>)." },
 	{ WIRE_REASON_VMM_USERFAULTFD, "Wait until the migration or background snapshot is over." },
 	{ WIRE_REASON_DEVICE_DMA, "Use virtio devices instead of VFIO passthrough where memory is to be shared." },
-	{ WIRE_REASON_PLAIN_REFERENCES, "Use cache=writeback for disks on NFS, Ceph or 9p, and virtio-scsi instead of vhost-scsi." },
+	{ WIRE_REASON_PLAIN_REFERENCES,
+	  "Use cache=writeback for disks on NFS, Ceph or 9p, and virtio-scsi instead of vhost-scsi." },
 	{ WIRE_REASON_NO_USERFAULTFD, "Run pagefused as root so that it can lend one, and a kernel from 6.8 on." },
 	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
 	{ WIRE_REASON_DIRECT_IO, "Configure some swap to test for pins with, or use cache=writeback for its disks." },
@@ -54,7 +57,8 @@ static void remedy_for_mappings(const json_t *vm, char *ret, size_t size)
 
 	if (wanted <= limit)
 		wanted = limit * 2;
-	snprintf(ret, size, "Set vm.max_map_count=%" PRId64 " by sysctl; it counts at once, also for VMs that run.", wanted);
+	snprintf(ret, size, "Set vm.max_map_count=%" PRId64 " by sysctl; it counts at once, also for VMs that run.",
+		 wanted);
 }
 
 static void check_refused(const json_t *vm, const char *name, struct findings *findings)
@@ -72,8 +76,9 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 		snprintf(remedy, sizeof(remedy), "%s", find_remedy(reason));
 		if (strcmp(reason, wire_reason_name(WIRE_REASON_MAP_LIMIT)) == 0)
 			remedy_for_mappings(vm, remedy, sizeof(remedy));
-		findings_add(findings, ram_bytes > 0 ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason), name, remedy,
-			     "%s of its memory are left alone: %s", format_bytes(&buffer, bytes), field_text(refused, "text"));
+		findings_add(findings, ram_bytes > 0 ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason), name,
+			     remedy, "%s of its memory are left alone: %s", format_bytes(&buffer, bytes),
+			     field_text(refused, "text"));
 	}
 }
 
@@ -82,7 +87,8 @@ static void check_connected(const json_t *vm, const char *name, struct findings 
 	if (!field_bool(vm, "connected"))
 		findings_add(findings, SEVERITY_WARNING, "not-connected", name,
 			     "It comes back by itself; if it does not, see pagefused's log for why it was dropped.",
-			     "process %" PRId64 " is not connected: it runs on and keeps what is shared, but nothing new is shared",
+			     "process %" PRId64
+			     " is not connected: it runs on and keeps what is shared, but nothing new is shared",
 			     field_integer(vm, "pid"));
 }
 
@@ -107,13 +113,16 @@ static void check_kept_private(const json_t *vm, const char *name, struct findin
 	if (pages > 0 && !findings_has(findings, wire_reason_name(WIRE_REASON_DIRECT_IO), name))
 		findings_add(findings, SEVERITY_NOTE, wire_reason_name(WIRE_REASON_DIRECT_IO), name,
 			     find_remedy(wire_reason_name(WIRE_REASON_DIRECT_IO)),
-			     "%" PRId64 " times a written page stayed private, as direct I/O might be under way into it", pages);
+			     "%" PRId64
+			     " times a written page stayed private, as direct I/O might be under way into it",
+			     pages);
 }
 
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
 	if (strcmp(field_text(vm, "mode"), wire_mode_name(WIRE_MODE_ZERO)) == 0)
-		findings_add(findings, SEVERITY_NOTE, "mode", name, "Start it with `pagefuse run --mode full` to share all equal pages.",
+		findings_add(findings, SEVERITY_NOTE, "mode", name,
+			     "Start it with `pagefuse run --mode full` to share all equal pages.",
 			     "mode zero: only pages full of zeros are given back");
 }
 
@@ -121,7 +130,8 @@ static void check_ram(const json_t *vm, const char *name, struct findings *findi
 {
 	if (field_integer(vm, "ram_bytes") == 0 && json_array_size(json_object_get(vm, "refused")) == 0)
 		findings_add(findings, SEVERITY_WARNING, "no-ram", name,
-			     "For QEMU, leave mem-merge on, which is its default; other VMMs call madvise(MADV_MERGEABLE).",
+			     "For QEMU, leave mem-merge on, which is its default; other VMMs call "
+			     "madvise(MADV_MERGEABLE).",
 			     "it has not offered any memory for sharing");
 }
 
@@ -134,18 +144,22 @@ static const struct {
 } hindrances[] = {
 	{ "machine", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
 	{ "M", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
-	{ "object", "memory-backend-", "merge=off", "mem-merge", "merge=off: a memory backend is not offered for sharing" },
-	{ "object", "memory-backend-", "share=on", "shared-mapping", "share=on: a memory backend is mapped MAP_SHARED" },
+	{ "object", "memory-backend-", "merge=off", "mem-merge",
+	  "merge=off: a memory backend is not offered for sharing" },
+	{ "object", "memory-backend-", "share=on", "shared-mapping",
+	  "share=on: a memory backend is mapped MAP_SHARED" },
 	{ "object", "memory-backend-", "hugetlb=on", "hugetlb", "hugetlb=on: a memory backend is of hugetlb pages" },
-	{ "object", "memory-backend-memfd", "", "file-backed", "memory-backend-memfd: RAM is a memfd, which cannot be shared" },
-	{ "object", "memory-backend-file", "", "file-backed", "memory-backend-file: RAM is a file, which cannot be shared" },
+	{ "object", "memory-backend-memfd", "", "file-backed",
+	  "memory-backend-memfd: RAM is a memfd, which cannot be shared" },
+	{ "object", "memory-backend-file", "", "file-backed",
+	  "memory-backend-file: RAM is a file, which cannot be shared" },
 	{ "mem-path", "", "", "file-backed", "-mem-path: RAM is a file, which cannot be shared" },
 	{ "overcommit", "", "mem-lock=on", "locked", "mem-lock=on: RAM is locked" },
 	{ "device", "vfio-", "", "device-dma", "a VFIO device: RAM is pinned for it" },
 	{ "device", "vhost-scsi", "", "plain-references", "vhost-scsi: I/O that a hold cannot see" },
 };
 
-/** "-object {"qom-type":"memory-backend-ram","share":true}", as libvirt writes, becomes "memory-backend-ram,share=on". */
+/** {"qom-type":"memory-backend-ram","share":true}, as libvirt writes, becomes "memory-backend-ram,share=on". */
 static char *flatten_json(const char *text)
 {
 	json_t *object = json_loads(text, 0, NULL), *value;
@@ -157,7 +171,8 @@ static char *flatten_json(const char *text)
 		kind = field_text(object, "driver");
 	flat = strdup(kind);
 	json_object_foreach(object, key, value) {
-		const char *word = json_is_boolean(value) ? (json_is_true(value) ? "on" : "off") : json_string_value(value);
+		const char *word =
+			json_is_boolean(value) ? (json_is_true(value) ? "on" : "off") : json_string_value(value);
 
 		if (flat == NULL || word == NULL)
 			continue;
@@ -205,7 +220,8 @@ static void check_option(const char *option, const char *value, const char *name
 		    !has_word(value, hindrances[i].word) || findings_has(findings, hindrances[i].subject, name))
 			continue;
 		if (strcmp(hindrances[i].subject, "mem-merge") == 0)
-			remedy = "Start the VM without it (libvirt: no <nosharepages/>), or set the backend's merge=true by qom-set.";
+			remedy = "Start the VM without it (libvirt: no <nosharepages/>), or set the backend's "
+				 "merge=true by qom-set.";
 		findings_add(findings, severity, hindrances[i].subject, name, remedy, "%s", hindrances[i].text);
 	}
 }
@@ -229,7 +245,11 @@ static void check_command_line(const struct vmm_process *process, const char *na
 void vm_checks(const json_t *vm, const struct vmm_process *process, struct findings *findings)
 {
 	static void (*const checks[])(const json_t *vm, const char *name, struct findings *findings) = {
-		check_refused, check_connected, check_mappings, check_kept_private, check_mode,
+		check_refused,
+		check_connected,
+		check_mappings,
+		check_kept_private,
+		check_mode,
 	};
 	const char *name = field_text(vm, "name");
 
@@ -246,20 +266,25 @@ void stray_vmm_checks(const struct vmm_process *process, enum severity severity,
 	const char *name = process->name;
 
 	if (!process->readable)
-		findings_add(findings, severity, "not-shared", name, "Run this as root to learn whether the preload is in it.",
+		findings_add(findings, severity, "not-shared", name,
+			     "Run this as root to learn whether the preload is in it.",
 			     "QEMU with pid %d is not known to pagefused", (int)process->pid);
 	else if (process->preload_mapped)
 		findings_add(findings, severity, "not-connected", name,
-			     "Give both the same socket (--socket, PAGEFUSE_SOCKET); it connects once it has RAM that can be shared.",
-			     "QEMU with pid %d has the preload, but is not connected to this pagefused", (int)process->pid);
+			     "Give both the same socket (--socket, PAGEFUSE_SOCKET); it connects once it has RAM that "
+			     "can be shared.",
+			     "QEMU with pid %d has the preload, but is not connected to this pagefused",
+			     (int)process->pid);
 	else if (process->preload_asked)
 		findings_add(findings, severity, "preload-stripped", name,
-			     "Use a QEMU that is neither setuid nor static nor has file capabilities; check the preload's path.",
+			     "Use a QEMU that is neither setuid nor static nor has file capabilities; check the "
+			     "preload's path.",
 			     "QEMU with pid %d was started with the preload, but the dynamic linker has not loaded it",
 			     (int)process->pid);
 	else
 		findings_add(findings, severity, "preload-missing", name,
 			     "Start it by `pagefuse run -- COMMAND`; see pagefuse-run(1) for libvirt.",
-			     "QEMU with pid %d runs without the preload, so none of its memory is shared", (int)process->pid);
+			     "QEMU with pid %d runs without the preload, so none of its memory is shared",
+			     (int)process->pid);
 	check_command_line(process, name, severity, findings);
 }

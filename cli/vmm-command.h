@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Looks at a command before it is run under the preload: where it is, whether the preload can work in it, its VM's name. */
+/* Looks at a command before it is run: where it is, whether the preload can work in it, and its VM's name. */
 #ifndef PAGEFUSE_CLI_VMM_COMMAND_H
 #define PAGEFUSE_CLI_VMM_COMMAND_H
 
@@ -22,7 +22,7 @@ enum vmm_obstacle {
  */
 int vmm_command_find(const char *command, char ret_path[PATH_MAX]);
 
-/** Looks at the file at @path. Scripts pass: what they start inherits the preload. @return enum vmm_obstacle, or -errno. */
+/** Looks at the file at @path. Scripts pass: what they start inherits the preload. @return vmm_obstacle, or -errno. */
 int vmm_command_check(const char *path);
 
 /**

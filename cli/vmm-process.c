@@ -129,7 +129,8 @@ static bool is_qemu(const char *path)
 {
 	const char *slash = strrchr(path, '/'), *program = slash ? slash + 1 : path;
 
-	return strncmp(program, "qemu-system-", 12) == 0 || strcmp(program, "qemu-kvm") == 0 || strcmp(program, "kvm") == 0;
+	return strncmp(program, "qemu-system-", 12) == 0 || strcmp(program, "qemu-kvm") == 0 ||
+	       strcmp(program, "kvm") == 0;
 }
 
 /** Whether the first argument of a process is a QEMU's; most processes need not be looked at any further. */
