@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+static bool to_journal, debugging;
+
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uint64_t device, inode;
+	struct stat st;
+
+	if (stream == NULL || sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) != 2)
+		return false;
+	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+void log_open(void)
+{
+	const char *debug = getenv("PAGEFUSE_DEBUG");
+
+	to_journal = stderr_is_journal();
+	debugging = debug && *debug;
+}
+
+static const char *priority_name(int priority)
+{
+	switch (priority) {
+	case LOG_ERR:
+		return "error: ";
+	case LOG_WARNING:
+		return "warning: ";
+	case LOG_DEBUG:
+		return "debug: ";
+	default:
+		return "";
+	}
+}
+
+static void log_list(int priority, const char *format, va_list list)
+{
+	char line[1024];
+
+	if (priority == LOG_DEBUG && !debugging)
+		return;
+	vsnprintf(line, sizeof(line), format, list);
+	if (to_journal && sd_journal_send("MESSAGE=%s", line, "PRIORITY=%i", priority, NULL) == 0)
+		return;
+	fprintf(stderr, "pagefused: %s%s\n", priority_name(priority), line);
+}
+
+void log_message(int priority, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	log_list(priority, format, list);
+	va_end(list);
+}
+
+void log_peer(int priority, const char *format, ...)
+{
+	static time_t window;
+	static unsigned lines, suppressed;
+	struct timespec now;
+	va_list list;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - window >= LOG_PEER_SECONDS) {
+		if (suppressed > 0)
+			log_warning("%u messages about misbehaving connections were left out", suppressed);
+		window = now.tv_sec;
+		lines = suppressed = 0;
+	}
+	if (lines == LOG_PEER_BURST) {
+		suppressed++;
+		return;
+	}
+	lines++;
+	va_start(list, format);
+	log_list(priority, format, list);
+	va_end(list);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One line per message: to the journal if stderr is connected to it, else to stderr. */
+#ifndef PAGEFUSE_DAEMON_LOG_H
+#define PAGEFUSE_DAEMON_LOG_H
+
+#include <syslog.h>
+
+/** Finds out where messages go. Until then they go to stderr. */
+void log_open(void);
+
+/** @priority: LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO or LOG_DEBUG; DEBUG only with $PAGEFUSE_DEBUG set. */
+void log_message(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** For what a peer can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is counted. */
+void log_peer(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define LOG_PEER_BURST 50
+#define LOG_PEER_SECONDS 10
+
+#define log_error(...) log_message(LOG_ERR, __VA_ARGS__)
+#define log_warning(...) log_message(LOG_WARNING, __VA_ARGS__)
+#define log_notice(...) log_message(LOG_NOTICE, __VA_ARGS__)
+#define log_info(...) log_message(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* pagefused: options, signals, and the loop. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "common/socket-path.h"
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+
+enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+
+#define DESCRIPTORS_WANTED 65536 /* a VM takes three, a segment of the store one */
+
+static const char usage[] =
+	"Usage: pagefused [--socket PATH] [--config FILE] [--private]\n"
+	"Shares identical memory pages of the VMs that connect to it.\n"
+	"\n"
+	"  --socket PATH  listen there instead of $PAGEFUSE_SOCKET or the default place\n"
+	"  --config FILE  read settings from FILE instead of " CONFIG_PATH "\n"
+	"  --private      end with the last VM, or if none comes\n"
+	"  --help         print this text\n"
+	"  --version      print the version\n";
+
+struct options {
+	const char *socket, *config;
+	bool private;
+};
+
+/* @return -1 to go on, or an exit code. */
+static int parse_options(int argc, char **argv, struct options *ret)
+{
+	static const struct option known[] = {
+		{ "socket", required_argument, NULL, 's' }, { "config", required_argument, NULL, 'c' },
+		{ "private", no_argument, NULL, 'p' },      { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },      { 0 },
+	};
+
+	*ret = (struct options){ 0 };
+	for (int c; (c = getopt_long(argc, argv, "+", known, NULL)) != -1;) {
+		switch (c) {
+		case 's':
+			ret->socket = optarg;
+			break;
+		case 'c':
+			ret->config = optarg;
+			break;
+		case 'p':
+			ret->private = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_DONE;
+		case 'V':
+			puts("pagefused " PAGEFUSE_VERSION);
+			return EXIT_DONE;
+		default: /* getopt has said what is wrong */
+			fputs("Try: pagefused --help\n", stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "pagefused: argument \"%s\" is not understood; try: pagefused --help\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+static int choose_socket(struct daemon *daemon, const char *wanted)
+{
+	int r = 0;
+
+	if (wanted == NULL)
+		r = socket_path_default(daemon->socket_path, sizeof(daemon->socket_path));
+	else if (*wanted == 0 || strlen(wanted) >= sizeof(daemon->socket_path))
+		r = -ENAMETOOLONG;
+	else
+		strcpy(daemon->socket_path, wanted);
+	if (r < 0)
+		log_error("the socket's path \"%s\" has to have 1 to %zu bytes; name another with --socket",
+			  wanted ? wanted : getenv("PAGEFUSE_SOCKET") ? getenv("PAGEFUSE_SOCKET") : "$XDG_RUNTIME_DIR/…",
+			  sizeof(daemon->socket_path) - 1);
+	return r;
+}
+
+/* The directory of a socket at its default place is ours to make and remove. @return the directory, or NULL. */
+static char *socket_directory(const struct daemon *daemon)
+{
+	char usual[sizeof(daemon->socket_path)], *slash;
+
+	if (socket_path_default(usual, sizeof(usual)) < 0 || strcmp(usual, daemon->socket_path) != 0)
+		return NULL;
+	slash = strrchr(usual, '/');
+	return slash && slash > usual ? strndup(usual, (size_t)(slash - usual)) : NULL;
+}
+
+static int read_settings(struct config *config, const char *wanted)
+{
+	char error[512];
+	int r;
+
+	config_default(config);
+	if (wanted == NULL && access(CONFIG_PATH, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	r = config_read(config, wanted ? wanted : CONFIG_PATH, error, sizeof(error));
+	if (r < 0)
+		log_error("%s", error);
+	return r;
+}
+
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_max < DESCRIPTORS_WANTED) {
+		const struct rlimit wanted = { .rlim_cur = DESCRIPTORS_WANTED, .rlim_max = DESCRIPTORS_WANTED };
+
+		if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+			return;
+		log_info("not allowed to open more than %lu files: that bounds the number of VMs",
+			 (unsigned long)limit.rlim_max);
+	}
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int watch_signals(sd_event *event)
+{
+	static const int ending[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t set;
+	int r = 0;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < 3; i++)
+		sigaddset(&set, ending[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; r >= 0 && i < 3; i++) /* without a handler, the signal ends the loop */
+		r = sd_event_add_signal(event, NULL, ending[i], NULL, NULL);
+	return r;
+}
+
+static int run(struct daemon *daemon)
+{
+	int r = daemon_start(daemon);
+
+	if (r == 0)
+		r = daemon_listen(daemon);
+	if (r < 0)
+		return r;
+	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path, store_kind_name(daemon->store));
+	(void)sd_notify(0, "READY=1");
+	r = sd_event_loop(daemon->event);
+	(void)sd_notify(0, "STOPPING=1");
+	/* First of all: who connects from here on shall find no daemon. */
+	unlink(daemon->socket_path);
+	if (r < 0)
+		log_error("the event loop failed: %s", strerror(-r));
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon daemon = { .userfaultfd = -1 };
+	struct options options;
+	char *directory;
+	int r = parse_options(argc, argv, &options);
+
+	if (r >= 0)
+		return r;
+	log_open();
+	umask(0077);
+	if (choose_socket(&daemon, options.socket) < 0)
+		return EXIT_USAGE;
+	if (read_settings(&daemon.config, options.config) < 0)
+		return EXIT_FAILED;
+	daemon.private = options.private;
+	raise_limits();
+	r = sd_event_new(&daemon.event);
+	if (r >= 0)
+		r = watch_signals(daemon.event);
+	if (r < 0) {
+		log_error("cannot set up the event loop: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
+	(void)sd_event_set_watchdog(daemon.event, true);
+	directory = socket_directory(&daemon);
+	if (directory && mkdir(directory, 0700) == 0 && geteuid() == 0)
+		(void)chmod(directory, 0755);
+	r = run(&daemon);
+	daemon_stop(&daemon);
+	sd_event_unref(daemon.event);
+	if (directory)
+		(void)rmdir(directory); /* fails as long as anything is in it */
+	free(directory);
+	return r < 0 ? EXIT_FAILED : EXIT_DONE;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/maps.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool has(pid_t pid, const char *name)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	bool found = false;
+	struct stat st;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	if (stat(path, &st) < 0 || (geteuid() != 0 && st.st_uid != geteuid()))
+		return false;
+	file = fopen(path, "re");
+	if (file == NULL)
+		return errno == EACCES || errno == EPERM;
+	while (!found && getline(&line, &size, file) > 0)
+		found = strstr(line, name) != NULL;
+	free(line);
+	fclose(file);
+	return found;
+}
+
+bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	bool found = false;
+
+	if (proc == NULL)
+		return true;
+	while (!found && (entry = readdir(proc)) != NULL) {
+		pid_t pid = atoi(entry->d_name);
+
+		found = pid > 0 && !skip(context, pid) && has(pid, name);
+	}
+	closedir(proc);
+	return found;
+}

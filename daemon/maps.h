@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who maps a memfd: for a daemon that cannot ask the kernel by umount. */
+#ifndef PAGEFUSE_DAEMON_MAPS_H
+#define PAGEFUSE_DAEMON_MAPS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/**
+ * Looks for a memfd's @name in the mappings of this user's processes, those left out for which @skip says so.
+ * @return whether one has it, or belongs to this user and cannot be looked at.
+ */
+bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context);
+
+#endif

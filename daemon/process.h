@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A VMM process, from its first HELLO (or, after a restart, from finding its view) until it has died and its view could
+ * be removed. Its references live as long, whatever its connections do.
+ */
+#ifndef PAGEFUSE_DAEMON_PROCESS_H
+#define PAGEFUSE_DAEMON_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "daemon/daemon.h"
+#include "protocol/ring.h"
+#include "protocol/wire.h"
+
+#define PROCESS_RETRY_SECONDS 2 /* between attempts to remove the view of a dead process */
+
+struct process {
+	TAILQ_ENTRY(process) entries;
+	struct daemon *daemon;
+	pid_t pid;
+	uint64_t start_time; /* clock ticks since boot, from /proc/PID/stat: with pid, never the same twice */
+	uid_t uid;
+	int pidfd;
+	sd_event_source *death, *retry;
+	bool dead;
+	bool unaccounted; /* may map the old store in ways that the engine has not been told */
+
+	struct session *session;  /* the connection that serves it now, or NULL */
+	struct engine_vm *kept;   /* references of an earlier connection; dropped when a new one has said READY */
+
+	/* What is known of the VM; empty until the first HELLO. */
+	char name[WIRE_NAME_MAX];
+	enum wire_mode mode;
+	uint64_t refused_bytes[WIRE_REASON_END];
+	struct ring_stats stats; /* as last seen; untrusted */
+};
+
+/** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
+int process_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
+
+/** Finds or adds the process behind a connection. @pidfd stays the caller's. @return 0 or -errno. */
+int process_get(struct daemon *daemon, const struct ucred *peer, int pidfd, struct process **ret);
+
+/** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
+int process_adopt_all(struct daemon *daemon);
+
+/** Gives the VM a name of its own: @wanted, with a suffix if another has it. */
+void process_set_name(struct process *process, const char *wanted);
+
+/** The engine now knows all that this process maps: what an earlier connection left is dropped. */
+void process_ready(struct process *process);
+
+/** The engine's VM that stands for this process, or NULL. */
+struct engine_vm *process_vm(const struct process *process);
+
+void process_free(struct process *process);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/segments.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+#define WINDOW_SLOTS ((uint32_t)(HUGE_BYTES / PAGE_BYTES))
+#define NOTHING UINT32_MAX
+
+struct segment {
+	int fd;
+	uint32_t live_slots;
+	uint64_t live[ENGINE_SEGMENT_SLOTS / 64];
+};
+
+static uint32_t index_of(uint32_t slot)
+{
+	return slot % ENGINE_SEGMENT_SLOTS;
+}
+
+static bool is_live(const struct segment *segment, uint32_t index)
+{
+	return segment->live[index / 64] >> (index % 64) & 1;
+}
+
+static void set_live(struct segment *segment, uint32_t index, bool live)
+{
+	uint64_t bit = UINT64_C(1) << (index % 64);
+
+	if (is_live(segment, index) == live)
+		return;
+	segment->live[index / 64] ^= bit;
+	segment->live_slots += live ? 1 : -1u;
+}
+
+static uint64_t used_pages(const struct segment *segment)
+{
+	struct stat st;
+
+	return fstat(segment->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512 / PAGE_BYTES;
+}
+
+int segments_init(struct segments *segments)
+{
+	void *area = mmap(NULL, SEGMENTS_WINDOWS * HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (area == MAP_FAILED)
+		return -errno;
+	memset(segments->table, 0, sizeof(segments->table));
+	segments->area = area;
+	for (unsigned w = 0; w < SEGMENTS_WINDOWS; w++)
+		segments->shown[w] = NOTHING;
+	return 0;
+}
+
+void segments_done(struct segments *segments)
+{
+	if (segments->area == NULL)
+		return;
+	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
+		if (segments->table[i])
+			segments_remove(segments, i);
+	munmap(segments->area, SEGMENTS_WINDOWS * HUGE_BYTES);
+	segments->area = NULL;
+}
+
+int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+
+	assert(number < ENGINE_SEGMENTS_MAX && segments->table[number] == NULL);
+	if (segment == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	segment->fd = fd;
+	if (old) {
+		/* Which of them are still read is for the engine to find out; it punches the others then. */
+		memset(segment->live, 0xff, sizeof(segment->live));
+		segment->live_slots = ENGINE_SEGMENT_SLOTS;
+	}
+	segments->table[number] = segment;
+	return 0;
+}
+
+static void hide(struct segments *segments, unsigned w)
+{
+	void *place = segments->area + w * HUGE_BYTES;
+
+	segments->shown[w] = NOTHING;
+	if (mmap(place, HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		log_warning("cannot unmap a window on the store: %s", strerror(errno));
+}
+
+void segments_remove(struct segments *segments, uint32_t number)
+{
+	for (unsigned w = 0; w < SEGMENTS_WINDOWS; w++)
+		if (segments->shown[w] != NOTHING && segments->shown[w] / (ENGINE_SEGMENT_SLOTS / WINDOW_SLOTS) == number)
+			hide(segments, w);
+	close(segments->table[number]->fd);
+	free(segments->table[number]);
+	segments->table[number] = NULL;
+}
+
+bool segments_has(const struct segments *segments, uint32_t number)
+{
+	return number < ENGINE_SEGMENTS_MAX && segments->table[number] != NULL;
+}
+
+int segments_fd(const struct segments *segments, uint32_t number)
+{
+	assert(segments_has(segments, number));
+	return segments->table[number]->fd;
+}
+
+/* @return the window that shows @slot, mapped anew if it has to be; NULL without memory. */
+static char *window_on(struct segments *segments, uint32_t slot)
+{
+	uint32_t stretch = slot / WINDOW_SLOTS;
+	unsigned w = stretch % SEGMENTS_WINDOWS;
+	char *place = segments->area + w * HUGE_BYTES;
+	off_t offset = (off_t)(index_of(slot) / WINDOW_SLOTS * HUGE_BYTES);
+	int fd = segments_fd(segments, slot / ENGINE_SEGMENT_SLOTS);
+
+	if (segments->shown[w] == stretch)
+		return place;
+	segments->shown[w] = NOTHING;
+	if (mmap(place, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
+		return NULL;
+	segments->shown[w] = stretch;
+	return place;
+}
+
+void *segments_slot(struct segments *segments, uint32_t slot)
+{
+	char *window = window_on(segments, slot), *page;
+
+	if (window == NULL)
+		return NULL;
+	page = window + slot % WINDOW_SLOTS * PAGE_BYTES;
+	/* A full tmpfs has to be an error here, not a SIGBUS at the first touch. */
+	if (madvise(page, PAGE_BYTES, MADV_POPULATE_WRITE) < 0)
+		return NULL;
+	set_live(segments->table[slot / ENGINE_SEGMENT_SLOTS], index_of(slot), true);
+	return page;
+}
+
+static int punch(const struct segment *segment, uint32_t index, uint32_t count)
+{
+	off_t offset = (off_t)(index * PAGE_BYTES), length = (off_t)(count * PAGE_BYTES);
+
+	return fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) < 0 ? -errno : 0;
+}
+
+void segments_punch(struct segments *segments, uint32_t slot, uint32_t count)
+{
+	struct segment *segment = segments->table[slot / ENGINE_SEGMENT_SLOTS];
+	uint32_t index = index_of(slot);
+	int r;
+
+	assert(segment != NULL && count <= ENGINE_SEGMENT_SLOTS - index);
+	for (uint32_t i = 0; i < count; i++)
+		set_live(segment, index + i, false);
+	r = punch(segment, index, count);
+	if (r < 0) /* the next recheck sees the difference and does it again */
+		log_warning("cannot free %u slots of the store from slot %u on, trying again later: %s", count, slot,
+			    strerror(-r));
+}
+
+static void punch_dead(const struct segment *segment)
+{
+	uint32_t first = 0, end;
+
+	while (first < ENGINE_SEGMENT_SLOTS) {
+		if (is_live(segment, first)) {
+			first++;
+			continue;
+		}
+		for (end = first; end < ENGINE_SEGMENT_SLOTS && !is_live(segment, end);)
+			end++;
+		(void)punch(segment, first, end - first);
+		first = end;
+	}
+}
+
+uint64_t segments_recheck(struct segments *segments)
+{
+	uint64_t before, after, freed = 0;
+
+	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++) {
+		const struct segment *segment = segments->table[i];
+
+		if (segment == NULL)
+			continue;
+		before = used_pages(segment);
+		if (before <= segment->live_slots)
+			continue;
+		punch_dead(segment);
+		after = used_pages(segment);
+		freed += before > after ? before - after : 0;
+	}
+	return freed;
+}
+
+uint64_t segments_used_bytes(const struct segments *segments)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
+		if (segments->table[i])
+			pages += used_pages(segments->table[i]);
+	return pages * PAGE_BYTES;
+}

@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation.
+ *
+ *   DIRECTORY/                    on the host's file system; locked by the daemon that uses it
+ *     pages/                      a tmpfs, mounted read-only and private
+ *       identity                  of the store, and its hash seed
+ *       seg-00000 ...             segments
+ *       vm-PID-START/             a read-only clone of the same tmpfs per VMM process: its view
+ *
+ * What is attached is read-only; the daemon writes through a clone that has no path (`tree`). A descriptor opened
+ * through a view stays bound to that mount, so every way to reopen or change the file fails with EROFS, whoever tries;
+ * and the mount cannot be taken away while such a descriptor or a mapping made with it exists anywhere, in the VMM, in a
+ * child or in a message not yet received. umount's EBUSY is thus the kernel's own answer to "can anybody still read
+ * this?", for one process and its descendants, and it outlives the daemon.
+ *
+ * Without the right to mount, segments are memfds. Nothing outlives the daemon then, and who may still read is found by
+ * looking for the memfds' name in /proc/PID/maps.
+ */
+#include "daemon/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/maps.h"
+#include "daemon/mounts.h"
+#include "daemon/segments.h"
+
+#define PATH_SIZE 320
+#define NAME_SIZE 64
+#define IDENTITY_FORMAT "pagefuse-store 1 %016" PRIx64 " %016" PRIx64 "\n"
+#define IDENTITY_SCAN "pagefuse-store 1 %16" SCNx64 " %16" SCNx64
+
+/* A process that was given memfds: only the memfd kind needs to know. */
+struct reader {
+	struct reader *next;
+	pid_t pid;
+};
+
+struct store {
+	enum store_kind kind;
+	bool old; /* found, not made */
+	int lock; /* of the directory */
+	int tree; /* the writable mount; -1 if there is none */
+	uint64_t identity, seed;
+	struct reader *readers;
+	struct segments segments;
+	char directory[PATH_SIZE];
+	char pages[PATH_SIZE];
+};
+
+/* ---- names ---- */
+
+static void segment_name(char ret[NAME_SIZE], uint32_t segment)
+{
+	snprintf(ret, NAME_SIZE, "seg-%05" PRIu32, segment);
+}
+
+static void view_name(char ret[NAME_SIZE], pid_t pid, uint64_t start_time)
+{
+	snprintf(ret, NAME_SIZE, "vm-%d-%" PRIu64, (int)pid, start_time);
+}
+
+static void memfd_name(char ret[NAME_SIZE], const struct store *store)
+{
+	snprintf(ret, NAME_SIZE, "pagefuse-%016" PRIx64, store->identity);
+}
+
+/* Longest: "DIRECTORY/pages/vm-PID-START/seg-NNNNN"; store_open() has left room for it. */
+static void path_in_pages(char ret[PATH_SIZE], const struct store *store, const char *name, const char *file)
+{
+	snprintf(ret, PATH_SIZE, "%.150s/%.63s%s%s", store->pages, name, file ? "/" : "", file ? file : "");
+}
+
+/* ---- opening and closing ---- */
+
+/*
+ * Locks the directory, made if need be. Another daemon that ends may have removed it between open and lock: then what is
+ * locked is not there any more, and it is made again.
+ */
+static int lock_directory(const char *directory)
+{
+	struct stat st;
+	int fd, r;
+
+	for (;;) {
+		if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT)
+			return -errno;
+		if (fd < 0)
+			continue;
+		if (fstat(fd, &st) < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+			break;
+		if (st.st_uid != geteuid()) {
+			errno = EPERM;
+			break;
+		}
+		if (fstat(fd, &st) == 0 && st.st_nlink > 0)
+			return fd;
+		close(fd);
+	}
+	r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	close(fd);
+	return r;
+}
+
+static int new_identity(struct store *store)
+{
+	uint64_t random[2];
+
+	do
+		if (getrandom(random, sizeof(random), 0) != sizeof(random))
+			return -EIO;
+	while (random[0] == 0); /* 0 is "no store" in HELLO */
+	store->identity = random[0];
+	store->seed = random[1];
+	return 0;
+}
+
+static int write_identity(const struct store *store)
+{
+	int fd = openat(store->tree, "identity", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (dprintf(fd, IDENTITY_FORMAT, store->identity, store->seed) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+static int read_identity(struct store *store)
+{
+	char text[128];
+	ssize_t size;
+	int fd = openat(store->tree, "identity", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (size < 0)
+		return -errno;
+	text[size] = 0;
+	if (sscanf(text, IDENTITY_SCAN, &store->identity, &store->seed) != 2 || store->identity == 0)
+		return -EINVAL;
+	return 0;
+}
+
+static int take_old_segments(struct store *store)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+	int fd, r;
+
+	for (uint32_t segment = 0; segment < ENGINE_SEGMENTS_MAX; segment++) {
+		segment_name(name, segment);
+		/* O_NONBLOCK: a reader's lease must not hold us up. */
+		fd = openat(store->tree, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0)
+			return -errno;
+		if (fstat(fd, &st) < 0 || st.st_size != (off_t)SEGMENT_BYTES) {
+			close(fd);
+			return -EINVAL;
+		}
+		r = segments_add(&store->segments, segment, fd, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int note_use(void *context, pid_t pid, uint64_t start_time)
+{
+	bool *found = context;
+
+	(void)pid;
+	(void)start_time;
+	*found = true;
+	return 0;
+}
+
+static void forget_tree(struct store *store)
+{
+	segments_done(&store->segments);
+	if (store->tree >= 0)
+		close(store->tree);
+	store->tree = -1;
+}
+
+/* Takes up what is mounted already. @return 1 if it is to be used, 0 if it is out of the way, -errno. */
+static int adopt_tmpfs(struct store *store)
+{
+	bool used = false;
+	int r;
+
+	store->tree = mounts_open_writable(store->pages);
+	if (store->tree < 0)
+		return store->tree;
+	r = store_each_view(store, note_use, &used);
+	if (r < 0)
+		return r;
+	if (!used) {
+		forget_tree(store);
+		r = mounts_remove(store->pages);
+		return r == -EBUSY ? mounts_abandon(store->pages) : r;
+	}
+	r = read_identity(store);
+	if (r == 0)
+		r = segments_init(&store->segments);
+	if (r == 0)
+		r = take_old_segments(store);
+	if (r == 0) {
+		store->old = true;
+		return 1;
+	}
+	log_warning("the old store in %s cannot be used (%s); VMs that map it keep it until they end", store->directory,
+		    strerror(-r));
+	forget_tree(store);
+	return mounts_abandon(store->pages);
+}
+
+static int create_tmpfs(struct store *store, const char *size)
+{
+	int r;
+
+	if (mkdir(store->pages, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	r = mounts_create(store->pages, size);
+	if (r < 0)
+		goto no_mount;
+	store->tree = mounts_open_writable(store->pages);
+	r = store->tree < 0 ? store->tree : new_identity(store);
+	if (r == 0)
+		r = write_identity(store);
+	if (r == 0)
+		r = segments_init(&store->segments);
+	if (r == 0)
+		return 0;
+	forget_tree(store);
+	(void)mounts_remove(store->pages);
+no_mount:
+	rmdir(store->pages);
+	return r;
+}
+
+static int open_tmpfs(struct store *store, const char *size)
+{
+	int r = mounts_is_mounted(store->pages) ? adopt_tmpfs(store) : 0;
+
+	if (r == 0)
+		r = create_tmpfs(store, size);
+	store->kind = STORE_TMPFS;
+	return r < 0 ? r : 0;
+}
+
+static int open_memfd(struct store *store)
+{
+	int r = new_identity(store);
+
+	store->kind = STORE_MEMFD;
+	return r < 0 ? r : segments_init(&store->segments);
+}
+
+static int open_kind(struct store *store, const struct store_settings *settings)
+{
+	int r;
+
+	if (settings->kind == STORE_MEMFD)
+		return open_memfd(store);
+	r = open_tmpfs(store, settings->size);
+	if (r == 0)
+		return 0;
+	if (settings->kind == STORE_TMPFS || r == -EINVAL) {
+		log_error("cannot mount the store's tmpfs (size %s) in %s: %s; as root of the host it works, and "
+			  "\"kind = memfd\" in the settings does without", settings->size, store->directory, strerror(-r));
+		return r;
+	}
+	log_warning("no right to mount a tmpfs in %s (%s): pages are kept in memfds, which a VMM of the same user could be "
+		    "made to write; run pagefused as root for the full guarantee", store->directory, strerror(-r));
+	return open_memfd(store);
+}
+
+int store_open(const char *directory, const struct store_settings *settings, struct store **ret)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	int r;
+
+	if (store == NULL)
+		return -ENOMEM;
+	store->tree = -1;
+	snprintf(store->directory, sizeof(store->directory), "%.128s", directory);
+	snprintf(store->pages, sizeof(store->pages), "%.128s/pages", directory);
+	store->lock = strlen(directory) > 128 ? -ENAMETOOLONG : lock_directory(directory);
+	if (store->lock < 0) {
+		r = store->lock;
+		log_error("cannot use %s for the store: %s; name another place with --socket", directory,
+			  r == -EBUSY ? "another pagefused does" : strerror(-r));
+		free(store);
+		return r;
+	}
+	r = open_kind(store, settings);
+	if (r < 0) {
+		forget_tree(store);
+		rmdir(directory);
+		close(store->lock);
+		free(store);
+		return r;
+	}
+	*ret = store;
+	return 0;
+}
+
+static bool remove_tmpfs(struct store *store)
+{
+	bool used = false;
+	int r = store_each_view(store, note_use, &used);
+
+	forget_tree(store);
+	if (r < 0 || used)
+		return false;
+	if (mounts_remove(store->pages) < 0)
+		return false;
+	return rmdir(store->pages) == 0;
+}
+
+bool store_close(struct store *store)
+{
+	bool removed = true;
+
+	if (store->kind == STORE_TMPFS)
+		removed = remove_tmpfs(store);
+	else
+		forget_tree(store);
+	if (removed)
+		rmdir(store->directory);
+	close(store->lock);
+	while (store->readers) {
+		struct reader *reader = store->readers;
+
+		store->readers = reader->next;
+		free(reader);
+	}
+	free(store);
+	return !removed;
+}
+
+uint64_t store_identity(const struct store *store)
+{
+	return store->identity;
+}
+
+uint64_t store_seed(const struct store *store)
+{
+	return store->seed;
+}
+
+const char *store_kind_name(const struct store *store)
+{
+	return store->kind == STORE_TMPFS ? "tmpfs" : "memfd";
+}
+
+/* ---- segments ---- */
+
+static int create_memfd(const struct store *store)
+{
+	char name[NAME_SIZE];
+	int fd;
+
+	memfd_name(name, store);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	/* Only the daemon's own descriptor is open for writing; 0400 keeps honest programs from making another one. */
+	if (fd >= 0 && fchmod(fd, 0400) < 0) {
+		close(fd);
+		return -EIO;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+static int create_file(const struct store *store, const char *name)
+{
+	int fd = openat(store->tree, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int store_add_segment(struct store *store, uint32_t segment)
+{
+	char name[NAME_SIZE];
+	int fd, r;
+
+	segment_name(name, segment);
+	fd = store->kind == STORE_TMPFS ? create_file(store, name) : create_memfd(store);
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)SEGMENT_BYTES) < 0)
+		r = -errno;
+	else if (store->kind == STORE_MEMFD && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		r = -errno;
+	else
+		return segments_add(&store->segments, segment, fd, false);
+	close(fd);
+	if (store->kind == STORE_TMPFS)
+		unlinkat(store->tree, name, 0);
+	return r;
+}
+
+void store_remove_segment(struct store *store, uint32_t segment)
+{
+	char name[NAME_SIZE];
+
+	segments_remove(&store->segments, segment);
+	segment_name(name, segment);
+	if (store->kind == STORE_TMPFS && unlinkat(store->tree, name, 0) < 0)
+		log_warning("cannot remove segment %s of the store: %s", name, strerror(errno));
+}
+
+void *store_slot(struct store *store, uint32_t slot)
+{
+	return segments_slot(&store->segments, slot);
+}
+
+void store_punch(struct store *store, uint32_t slot, uint32_t count)
+{
+	segments_punch(&store->segments, slot, count);
+}
+
+void store_recheck(struct store *store)
+{
+	uint64_t pages = segments_recheck(&store->segments);
+
+	if (pages > 0)
+		log_debug("freed %" PRIu64 " pages of the store that stray faults had allocated", pages);
+}
+
+uint64_t store_used_bytes(const struct store *store)
+{
+	return segments_used_bytes(&store->segments);
+}
+
+bool store_next_segment(const struct store *store, uint32_t *cursor, uint32_t *ret_segment)
+{
+	while (store->old && *cursor < ENGINE_SEGMENTS_MAX) {
+		*ret_segment = (*cursor)++;
+		if (segments_has(&store->segments, *ret_segment))
+			return true;
+	}
+	return false;
+}
+
+/* ---- views ---- */
+
+static int create_mounted_view(struct store *store, pid_t pid, uint64_t start_time)
+{
+	char name[NAME_SIZE], path[PATH_SIZE];
+	int r;
+
+	view_name(name, pid, start_time);
+	path_in_pages(path, store, name, NULL);
+	if (mounts_is_mounted(path))
+		return 0;
+	if (mkdirat(store->tree, name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	r = mounts_clone(store->pages, path);
+	if (r < 0)
+		unlinkat(store->tree, name, AT_REMOVEDIR);
+	return r;
+}
+
+static int add_reader(struct store *store, pid_t pid)
+{
+	struct reader *reader;
+
+	for (reader = store->readers; reader; reader = reader->next)
+		if (reader->pid == pid)
+			return 0;
+	reader = malloc(sizeof(*reader));
+	if (reader == NULL)
+		return -ENOMEM;
+	*reader = (struct reader){ .next = store->readers, .pid = pid };
+	store->readers = reader;
+	return 0;
+}
+
+int store_view_create(struct store *store, pid_t pid, uint64_t start_time)
+{
+	return store->kind == STORE_TMPFS ? create_mounted_view(store, pid, start_time) : add_reader(store, pid);
+}
+
+int store_view_open(struct store *store, pid_t pid, uint64_t start_time, uint32_t segment)
+{
+	char view[NAME_SIZE], file[NAME_SIZE], path[PATH_SIZE];
+	int fd;
+
+	if (!segments_has(&store->segments, segment))
+		return -ENOENT;
+	if (store->kind == STORE_TMPFS) {
+		view_name(view, pid, start_time);
+		segment_name(file, segment);
+		path_in_pages(path, store, view, file);
+	} else {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", segments_fd(&store->segments, segment));
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | (store->kind == STORE_TMPFS ? O_NOFOLLOW : 0));
+	return fd < 0 ? -errno : fd;
+}
+
+static int remove_mounted_view(struct store *store, const char *name)
+{
+	char path[PATH_SIZE];
+	int r;
+
+	path_in_pages(path, store, name, NULL);
+	r = mounts_remove(path);
+	if (r < 0 && r != -EINVAL && r != -ENOENT) /* these two: there is no such mount (any more) */
+		return r;
+	if (unlinkat(store->tree, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		log_warning("cannot remove the view %s of the store: %s", name, strerror(errno));
+	return 0;
+}
+
+static bool is_reader(void *context, pid_t pid)
+{
+	const struct store *store = context;
+
+	for (const struct reader *reader = store->readers; reader; reader = reader->next)
+		if (reader->pid == pid)
+			return true;
+	return pid == getpid();
+}
+
+static int remove_reader(struct store *store, pid_t pid)
+{
+	char name[NAME_SIZE];
+
+	/* First of all, since its number may be another's by the next attempt. */
+	for (struct reader **place = &store->readers; *place; place = &(*place)->next)
+		if ((*place)->pid == pid) {
+			struct reader *reader = *place;
+
+			*place = reader->next;
+			free(reader);
+			break;
+		}
+	memfd_name(name, store);
+	return maps_someone_has(name, is_reader, store) ? -EBUSY : 0;
+}
+
+int store_view_remove(struct store *store, pid_t pid, uint64_t start_time)
+{
+	char name[NAME_SIZE];
+
+	if (store->kind == STORE_MEMFD)
+		return remove_reader(store, pid);
+	view_name(name, pid, start_time);
+	return remove_mounted_view(store, name);
+}
+
+int store_each_view(struct store *store, int (*found)(void *context, pid_t pid, uint64_t start_time), void *context)
+{
+	struct dirent *entry;
+	uint64_t start_time;
+	DIR *directory;
+	int pid, r = 0;
+
+	if (store->kind == STORE_MEMFD)
+		return 0;
+	directory = opendir(store->pages);
+	if (directory == NULL)
+		return -errno;
+	while (r == 0 && (entry = readdir(directory)) != NULL) {
+		if (sscanf(entry->d_name, "vm-%d-%" SCNu64, &pid, &start_time) != 2)
+			continue;
+		r = remove_mounted_view(store, entry->d_name);
+		if (r == -EBUSY)
+			r = found(context, pid, start_time);
+	}
+	closedir(directory);
+	return r;
+}

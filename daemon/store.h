@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The store: the daemon's memory files with the one copy of each shared page, and each VMM process's read-only view of
+ * them. docs/design/store.md tells how it works and why.
+ */
+#ifndef PAGEFUSE_DAEMON_STORE_H
+#define PAGEFUSE_DAEMON_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define STORE_SIZE_MIN (UINT64_C(1) << 20)
+
+enum store_kind {
+	STORE_AUTO,  /* tmpfs if this process may mount */
+	STORE_TMPFS, /* nobody but the daemon can write it, and it survives the daemon */
+	STORE_MEMFD, /* needs no privilege; keeps honest VMMs from writing, and ends with its last user */
+};
+
+struct store_settings {
+	unsigned kind;  /* enum store_kind */
+	char size[32];  /* of the tmpfs, as mount(8) takes it */
+};
+
+struct store;
+
+/**
+ * Opens the store that lives in @directory: the one that an earlier daemon left there if a process may still map it,
+ * else a new one. Logs what it finds. @return 0, -EBUSY if another daemon has it, -errno; logs errors.
+ */
+int store_open(const char *directory, const struct store_settings *settings, struct store **ret);
+/** Gives the store up and removes all that nobody has open or mapped. @return whether anything had to stay. */
+bool store_close(struct store *store);
+
+/** Random, survives the daemon with the store. */
+uint64_t store_identity(const struct store *store);
+/** For page_hash(); secret towards guests, constant for this store. */
+uint64_t store_seed(const struct store *store);
+/** "tmpfs" or "memfd". */
+const char *store_kind_name(const struct store *store);
+/** Memory that the segments occupy now. */
+uint64_t store_used_bytes(const struct store *store);
+
+/* ---- segments, for struct engine_store ---- */
+
+int store_add_segment(struct store *store, uint32_t segment);
+void store_remove_segment(struct store *store, uint32_t segment);
+/** @return the slot's memory, allocated and writable until the next call; NULL if there is no memory. */
+void *store_slot(struct store *store, uint32_t slot);
+void store_punch(struct store *store, uint32_t slot, uint32_t count);
+/** Frees again what stray faults have allocated in punched slots. Call it now and then. */
+void store_recheck(struct store *store);
+/** Segments found in an old store: iterate with *@cursor = 0 at first. @return whether there was one. */
+bool store_next_segment(const struct store *store, uint32_t *cursor, uint32_t *ret_segment);
+
+/* ---- views: what a VMM process is given ---- */
+
+/** Makes, or finds again, the view of process @pid that started at @start_time. @return 0 or -errno. */
+int store_view_create(struct store *store, pid_t pid, uint64_t start_time);
+/** @return a descriptor of @segment for that process, that cannot be made writable; or -errno. */
+int store_view_open(struct store *store, pid_t pid, uint64_t start_time, uint32_t segment);
+/**
+ * Removes a dead process's view. @return 0 if nobody can read the store through it any more; -EBUSY while somebody does,
+ * such as a child that it forked: try again later.
+ */
+int store_view_remove(struct store *store, pid_t pid, uint64_t start_time);
+/** Views that an earlier daemon left and that are still in use: calls @found for each. @return 0 or the first error. */
+int store_each_view(struct store *store, int (*found)(void *context, pid_t pid, uint64_t start_time), void *context);
+
+#endif
