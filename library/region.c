@@ -11,6 +11,8 @@
 
 struct region_totals region_totals;
 
+#define YIELDS 8
+
 static struct region regions[REGIONS_MAX];
 static uint32_t next_page = 1; /* page numbers are never given twice */
 
@@ -26,8 +28,11 @@ void memory_lock(void)
 
 void memory_lock_worker(void)
 {
-	/* A mutex goes to whoever is running; without this the worker would take it again and again. */
-	while (atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0)
+	/*
+	 * A mutex goes to whoever is running; without this the worker would take it again and again. But VMM threads that
+	 * come without end must not keep it off for ever either.
+	 */
+	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
 		sched_yield();
 	pthread_mutex_lock(&lock);
 }
