@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/answers.h"
+
+#include <errno.h>
+
+#include "engine/match.h"
+#include "engine/state.h"
+
+/* The state of a page whose order @report answers, if it is MERGE (with the very slot) or ZERO. */
+static bool was_ordered(uint32_t state, const struct ring_record *report, uint32_t index)
+{
+	if (state_kind(state) == KIND_ORDERED)
+		return report->op != REPORT_ZEROED && (state & STATE_VALUE) == report->slot + index;
+	return state == PAGE_ZERO_ORDERED && report->op != REPORT_MERGED;
+}
+
+static int find_ordered(struct engine_vm *vm, const struct ring_record *report, struct page *ret_first)
+{
+	int r = vm_run(vm, report->page, report->count, &ret_first->region);
+
+	if (r < 0 || ret_first->region == NULL)
+		return r;
+	ret_first->index = report->page - ret_first->region->first;
+	for (uint32_t i = 0; i < report->count; i++)
+		if (!was_ordered(ret_first->region->state[ret_first->index + i], report, i))
+			return -EPROTO;
+	return 0;
+}
+
+static void finish(struct page page)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t *state = page_state(page), slot = *state & STATE_VALUE;
+
+	vm->answered++;
+	if (*state == PAGE_ZERO_ORDERED) {
+		*state = PAGE_ZERO;
+		vm->counters.zero_pages++;
+		return;
+	}
+	*state = STATE(KIND_SHARED, slot);
+	vm->counters.shared_pages++;
+	slots_confirm(&vm->engine->slots, slot);
+}
+
+int answer_done(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct page page;
+	int r = find_ordered(vm, report, &page);
+
+	if (r < 0)
+		return r;
+	if (page.region == NULL) /* it was gone before the worker said so: this cannot be */
+		return -EPROTO;
+	for (uint32_t i = 0; i < report->count; i++, page.index++)
+		finish(page);
+	return 0;
+}
+
+static void count_refused(struct engine_vm_counters *counters, const struct ring_record *report)
+{
+	switch (report->op) {
+	case REPORT_DIFFERS:
+		counters->differs += report->count;
+		break;
+	case REPORT_BUSY:
+		counters->busy += report->count;
+		break;
+	case REPORT_GONE:
+		counters->gone += report->count;
+		break;
+	default:
+		counters->full += report->count;
+	}
+}
+
+/* What to remember of a page whose order came to nothing: the content that it had when the order was made. */
+static uint32_t check_before(const struct slots *slots, uint32_t state)
+{
+	if (state_kind(state) == KIND_ORDERED)
+		return check_of(slots_get(slots, state & STATE_VALUE)->tag);
+	return CHECK_ZERO;
+}
+
+int answer_refused(struct engine_vm *vm, const struct ring_record *report)
+{
+	bool gone = report->op == REPORT_GONE;
+	struct page page;
+	int r;
+
+	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && fetch_refused(vm, report->page, gone)) {
+		count_refused(&vm->counters, report);
+		return 0;
+	}
+	r = find_ordered(vm, report, &page);
+	if (r < 0)
+		return r;
+	count_refused(&vm->counters, report);
+	if (page.region == NULL)
+		return 0;
+	for (uint32_t i = 0; i < report->count; i++, page.index++)
+		vm_forget(page, gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page)));
+	return 0;
+}
+
+int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct page page;
+	int r = vm_run(vm, report->page, report->count, &page.region);
+
+	if (r < 0 || page.region == NULL)
+		return r;
+	page.index = report->page - page.region->first;
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		uint32_t state = *page_state(page);
+
+		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO)
+			vm_forget(page, CHECK_WRITTEN);
+	}
+	return 0;
+}
+
+static int find_adoptable(struct engine_vm *vm, const struct ring_record *report, struct page *ret_first)
+{
+	int r = vm_run(vm, report->page, report->count, &ret_first->region);
+
+	if (r < 0 || ret_first->region == NULL)
+		return -EPROTO;
+	ret_first->index = report->page - ret_first->region->first;
+	for (uint32_t i = 0; i < report->count; i++) {
+		if (ret_first->region->state[ret_first->index + i] != STATE(KIND_PRIVATE, CHECK_NEVER))
+			return -EPROTO;
+		if (report->op == REPORT_ADOPT && !slots_can_adopt(&vm->engine->slots, report->slot + i))
+			return -EPROTO;
+	}
+	return 0;
+}
+
+int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct engine *engine = vm->engine;
+	struct page page;
+	int r = find_adoptable(vm, report, &page);
+
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		if (report->op == REPORT_ADOPT_ZERO) {
+			*page_state(page) = PAGE_ZERO;
+			vm->counters.zero_pages++;
+			continue;
+		}
+		*page_state(page) = STATE(KIND_SHARED, report->slot + i);
+		vm->counters.shared_pages++;
+		slots_adopt(&engine->slots, report->slot + i, vm->owner, engine->settings.seed);
+	}
+	return 0;
+}

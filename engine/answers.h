@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What workers answer to orders, and what they report of pages that no longer share. */
+#ifndef PAGEFUSE_ENGINE_ANSWERS_H
+#define PAGEFUSE_ENGINE_ANSWERS_H
+
+#include "engine/vm.h"
+
+/** MERGED, ZEROED: only for pages that were ordered so. All return 0, or -EPROTO with nothing applied. */
+int answer_done(struct engine_vm *vm, const struct ring_record *report);
+/** DIFFERS, BUSY, GONE, FULL: for pages that were ordered, or fetched. */
+int answer_refused(struct engine_vm *vm, const struct ring_record *report);
+/** DIVERGED. */
+int answer_diverged(struct engine_vm *vm, const struct ring_record *report);
+/** ADOPT, ADOPT_ZERO. */
+int answer_adopt(struct engine_vm *vm, const struct ring_record *report);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Large zeroed arrays of which only what is touched costs memory. */
+#ifndef PAGEFUSE_ENGINE_ARRAY_H
+#define PAGEFUSE_ENGINE_ARRAY_H
+
+#include <stddef.h>
+
+/** @count zeroed items of @size bytes. @return NULL without memory. To be freed by array_free() with the same figures. */
+void *array_new(size_t count, size_t size);
+/** @array may be NULL. */
+void array_free(void *array, size_t count, size_t size);
+
+#endif

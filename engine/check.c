@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The equations between table, slots and pages:
+ *
+ *   slot.sharers      = pages SHARED with it             slot.orders = pages ORDERED with it
+ *   live              <=> sharers + orders > 0           (between calls)
+ *   slots.common      = slots with sharers               slots.stored = live + idle
+ *   segment.used      = filling + spare + live + idle    segment.reserved = left in windows
+ *   filling           <=> one FETCH not given up names it
+ *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
+ *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
+ */
+#include <stdlib.h>
+
+#include "engine/array.h"
+#include "engine/state.h"
+
+/* What the pages say of one segment's slots. */
+struct seen {
+	uint32_t sharers, orders;
+	uint32_t fetches;
+};
+
+struct checker {
+	const struct engine *engine;
+	struct seen *seen[ENGINE_SEGMENTS_MAX];
+	uint32_t reserved[ENGINE_SEGMENTS_MAX];
+};
+
+static struct seen *seen_of(struct checker *checker, uint32_t number)
+{
+	uint32_t segment = number / ENGINE_SEGMENT_SLOTS;
+
+	if (slots_get(&checker->engine->slots, number) == NULL)
+		return NULL;
+	if (checker->seen[segment] == NULL)
+		checker->seen[segment] = array_new(ENGINE_SEGMENT_SLOTS, sizeof(struct seen));
+	return checker->seen[segment] ? &checker->seen[segment][number % ENGINE_SEGMENT_SLOTS] : NULL;
+}
+
+static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[4])
+{
+	for (uint32_t i = 0; i < region->pages; i++) {
+		uint32_t state = region->state[i];
+		struct seen *seen;
+
+		counts[0] += state_kind(state) == KIND_SHARED;
+		counts[1] += state == PAGE_ZERO;
+		counts[2] += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
+		counts[3] += state == PAGE_FETCHING;
+		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
+			continue;
+		seen = seen_of(checker, state & STATE_VALUE);
+		if (seen == NULL)
+			return "vm: a page names a slot that does not exist";
+		if (state_kind(state) == KIND_SHARED)
+			seen->sharers++;
+		else
+			seen->orders++;
+	}
+	if (space_find(&checker->engine->space, region->global) != region)
+		return "space: a region's numbers are somebody else's";
+	return NULL;
+}
+
+static const char *check_fetches(struct checker *checker, const struct engine_vm *vm, uint64_t *ret_count)
+{
+	const struct fetch *fetch;
+
+	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++) {
+		struct seen *seen;
+
+		if (fetch->slot == SLOT_NONE)
+			continue;
+		seen = seen_of(checker, fetch->slot);
+		if (seen == NULL || seen->fetches++ > 0)
+			return "fetch: its slot does not exist, or is another's, too";
+		(*ret_count)++;
+	}
+	return NULL;
+}
+
+static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
+{
+	uint64_t counts[4] = { 0 }, pages = 0, own_fetches = 0;
+	const char *wrong;
+
+	for (uint32_t i = 0; i < vm->region_count; i++) {
+		wrong = check_region(checker, vm->regions[i], counts);
+		if (wrong != NULL)
+			return wrong;
+		pages += vm->regions[i]->pages;
+	}
+	wrong = check_fetches(checker, vm, &own_fetches);
+	if (wrong != NULL)
+		return wrong;
+	*fetches += own_fetches;
+	if (vm->window.next < vm->window.end)
+		checker->reserved[vm->window.next / ENGINE_SEGMENT_SLOTS] += vm->window.end - vm->window.next;
+	if (pages != vm->ram_pages)
+		return "vm: wrong ram_pages";
+	if (counts[0] != vm->counters.shared_pages || counts[1] != vm->counters.zero_pages)
+		return "vm: wrong shared_pages or zero_pages";
+	if (counts[2] != vm->issued - vm->answered)
+		return "vm: pages ordered are not what was issued and not answered";
+	if (counts[3] != own_fetches)
+		return "vm: pages being fetched without a FETCH";
+	return NULL;
+}
+
+static const char *check_slot(const struct segment *segment, const struct slot *slot, const struct seen *seen)
+{
+	static const struct seen nothing;
+
+	if (seen == NULL)
+		seen = &nothing;
+	if (seen->fetches != (slot->state == SLOT_FILLING))
+		return "slot: filling without a FETCH, or the other way round";
+	if (seen->orders != slot->orders)
+		return "slot: wrong number of orders";
+	if (slot->state != SLOT_FILLING && seen->sharers != slot->sharers)
+		return "slot: wrong number of sharers";
+	if ((seen->sharers + seen->orders > 0) != (slot->state == SLOT_LIVE))
+		return "slot: live without a holder, or held and not live";
+	if (slot->state == SLOT_IDLE && !segment->old)
+		return "slot: idle outside old segments";
+	return NULL;
+}
+
+static const char *check_segment(const struct checker *checker, uint32_t number, uint64_t *common, uint64_t *stored)
+{
+	const struct segment *segment = checker->engine->slots.segments[number];
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < segment->handed; i++) {
+		const struct slot *slot = &segment->slots[i];
+		const char *wrong = check_slot(segment, slot, checker->seen[number] ? &checker->seen[number][i] : NULL);
+
+		if (wrong != NULL)
+			return wrong;
+		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
+		*common += slot->state == SLOT_LIVE && slot->sharers > 0;
+		*stored += slot->state == SLOT_LIVE || slot->state == SLOT_IDLE;
+	}
+	if (used != segment->used)
+		return "segment: wrong number of slots in use";
+	if (checker->reserved[number] != segment->reserved)
+		return "segment: reserved is not what windows have";
+	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->old)
+		return "segment: dead but still there";
+	return NULL;
+}
+
+static const char *check_slots(const struct checker *checker)
+{
+	const struct slots *slots = &checker->engine->slots;
+	uint64_t common = 0, stored = 0;
+
+	for (uint32_t i = 0; i < slots->segments_end; i++) {
+		const char *wrong = slots->segments[i] ? check_segment(checker, i, &common, &stored) : NULL;
+
+		if (wrong != NULL)
+			return wrong;
+	}
+	if (common != slots->common || stored != slots->stored)
+		return "slots: wrong common or stored";
+	return slots->punch_count == 0 ? NULL : "slots: freed memory was not given back";
+}
+
+static const char *check_entry(const struct engine *engine, struct table_key key, uint32_t ref)
+{
+	const struct slot *slot;
+
+	if ((ref & REF_SHARED) == 0)
+		return NULL; /* advice */
+	slot = slots_get(&engine->slots, ref & ~REF_SHARED);
+	if (slot == NULL || slot->state == SLOT_NEVER || slot->state == SLOT_IDLE)
+		return "table: an entry names a slot that is not there";
+	if (slot->state == SLOT_DEAD && !slot->stripe)
+		return "table: an entry names a dead slot";
+	if (slot->tag != key.tag || slot->partition != key.partition)
+		return "table: an entry names a slot with another tag";
+	return NULL;
+}
+
+static const char *check_table(const struct engine *engine)
+{
+	const char *wrong = table_check(&engine->table);
+
+	for (uint32_t i = 0; i < TABLE_PARTITIONS && wrong == NULL; i++) {
+		const struct table_partition *part = &engine->table.partitions[i];
+
+		for (uint32_t at = 0; at < part->places && wrong == NULL; at++)
+			if (part->entries[at].ref != 0)
+				wrong = check_entry(engine, (struct table_key){ part->entries[at].tag, i },
+						    part->entries[at].ref);
+	}
+	return wrong;
+}
+
+static const char *check_all(struct checker *checker)
+{
+	const struct engine *engine = checker->engine;
+	uint64_t fetches = 0;
+
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		const char *wrong = engine->vms[i] ? check_vm(checker, engine->vms[i], &fetches) : NULL;
+
+		if (wrong != NULL)
+			return wrong;
+	}
+	if (fetches != (uint64_t)engine->barrier.fetches[0] + engine->barrier.fetches[1])
+		return "barrier: wrong number of FETCHes";
+	if (fetches == 0 && engine->waiters_used != 0)
+		return "waiters: some wait for nothing";
+	return check_slots(checker);
+}
+
+const char *engine_check(const struct engine *engine)
+{
+	struct checker *checker = calloc(1, sizeof(*checker));
+	const char *wrong;
+
+	if (checker == NULL)
+		return "no memory to check";
+	checker->engine = engine;
+	wrong = check_all(checker);
+	if (wrong == NULL)
+		wrong = check_table(engine);
+	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
+		array_free(checker->seen[i], ENGINE_SEGMENT_SLOTS, sizeof(struct seen));
+	free(checker);
+	return wrong;
+}

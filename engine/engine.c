@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine as a whole: making it, and which report goes where. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/answers.h"
+#include "engine/array.h"
+#include "engine/match.h"
+#include "engine/schedule.h"
+#include "engine/state.h"
+
+void engine_settings_default(struct engine_settings *settings)
+{
+	*settings = (struct engine_settings){
+		.scan_interval_seconds = 30,
+		.audit_interval_seconds = 5,
+		.scan_cpu_percent = 10,
+		.vm_slots_max = UINT64_C(16) << 20,     /* 64 GiB */
+		.vm_ram_bytes_max = UINT64_C(4) << 40,
+	};
+}
+
+static void revoke_windows(void *context, uint32_t segment)
+{
+	struct engine *engine = context;
+
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = engine->vms[i];
+
+		if (vm != NULL && vm->window.next < vm->window.end && vm->window.next / ENGINE_SEGMENT_SLOTS == segment)
+			slots_return(&engine->slots, &vm->window);
+	}
+}
+
+struct engine *engine_new(const struct engine_settings *settings, const struct engine_store *store)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+
+	if (engine == NULL)
+		return NULL;
+	engine->settings = *settings;
+	engine->sweep_next = TABLE_PARTITIONS;
+	table_init(&engine->table, match_keep, engine);
+	engine->waiters = array_new(ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
+	if (engine->waiters == NULL || space_init(&engine->space) < 0 ||
+	    slots_init(&engine->slots, store, &engine->table, settings->vm_slots_max) < 0) {
+		engine_free(engine);
+		return NULL;
+	}
+	engine->slots.context = engine;
+	engine->slots.revoke = revoke_windows;
+	engine->slots.forget_hint = match_forget_hint;
+	return engine;
+}
+
+/* Memory only: the store stays as it is, for the next daemon. */
+static void vm_drop(struct engine_vm *vm)
+{
+	if (vm == NULL)
+		return;
+	for (uint32_t i = 0; i < vm->region_count; i++) {
+		array_free(vm->regions[i]->state, vm->regions[i]->pages, sizeof(uint32_t));
+		free(vm->regions[i]);
+	}
+	queue_done(&vm->orders);
+	queue_done(&vm->fetches);
+	free(vm);
+}
+
+void engine_free(struct engine *engine)
+{
+	if (engine == NULL)
+		return;
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		vm_drop(engine->vms[i]);
+	slots_done(&engine->slots);
+	space_done(&engine->space);
+	table_done(&engine->table);
+	array_free(engine->waiters, ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
+	free(engine);
+}
+
+int engine_old_segment(struct engine *engine, uint32_t segment)
+{
+	return slots_old_segment(&engine->slots, segment);
+}
+
+void engine_accounted(struct engine *engine)
+{
+	slots_accounted(&engine->slots);
+}
+
+static int region_add(struct engine_vm *vm, const struct ring_record *report)
+{
+	int r = vm_add_region(vm, report->page, report->value);
+
+	if (r == 0)
+		schedule_region(vm, report->page);
+	return r;
+}
+
+/* What a worker says until it is READY: what it has. */
+static int report_early(struct engine_vm *vm, const struct ring_record *report)
+{
+	switch (report->op) {
+	case REPORT_REGION_ADD:
+		return region_add(vm, report);
+	case REPORT_REGION_REMOVE:
+		return vm_remove_region(vm, report->page);
+	case REPORT_ADOPT:
+	case REPORT_ADOPT_ZERO:
+		return answer_adopt(vm, report);
+	case REPORT_READY:
+		schedule_ready(vm);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static int report_ready(struct engine_vm *vm, const struct ring_record *report, const void *staging)
+{
+	struct region *region;
+
+	switch (report->op) {
+	case REPORT_REGION_ADD:
+		return region_add(vm, report);
+	case REPORT_REGION_REMOVE:
+		return vm_remove_region(vm, report->page);
+	case REPORT_HASH:
+		return match_hash(vm, report);
+	case REPORT_ZERO:
+		return match_zero(vm, report);
+	case REPORT_SCANNED:
+		return schedule_scanned(vm, report);
+	case REPORT_FETCHED:
+		return fetch_answered(vm, report, staging);
+	case REPORT_MERGED:
+	case REPORT_ZEROED:
+		return answer_done(vm, report);
+	case REPORT_DIFFERS:
+	case REPORT_BUSY:
+	case REPORT_GONE:
+	case REPORT_FULL:
+		return answer_refused(vm, report);
+	case REPORT_DIVERGED:
+		return answer_diverged(vm, report);
+	case REPORT_UNSHARED:
+		return vm_run(vm, report->page, report->count, &region);
+	default:
+		return -EPROTO;
+	}
+}
+
+int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging)
+{
+	int r;
+
+	if (vm->detached)
+		return -EPROTO;
+	vm->heard = true;
+	vm->unresponsive = false;
+	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
+	slots_flush(&engine->slots);
+	return r;
+}

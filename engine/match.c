@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/match.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/hash.h"
+#include "engine/orders.h"
+#include "engine/state.h"
+
+static void match_page(struct page page, uint64_t hash, uint32_t parity);
+
+/* ---- hints ---- */
+
+/* The page of a global number, if it still exists. */
+static bool find_page(const struct engine *engine, uint32_t global, struct page *ret)
+{
+	struct region *region = space_find(&engine->space, global);
+
+	if (region == NULL || global - region->global >= region->pages)
+		return false;
+	*ret = (struct page){ region, global - region->global };
+	return true;
+}
+
+/* The page that a hint names, if it still is what the hint says. */
+static bool find_hint(const struct engine *engine, struct table_key key, uint32_t ref, struct page *ret)
+{
+	if (!find_page(engine, ref, ret))
+		return false;
+	return *page_state(*ret) == STATE(KIND_PRIVATE, PRIVATE_HINTED | check_of(key.tag));
+}
+
+static bool can_fetch(const struct engine_vm *vm)
+{
+	return vm->ready && !vm->detached && !vm->unresponsive && vm->mode == WIRE_MODE_FULL;
+}
+
+bool match_keep(void *engine, struct table_key key, uint32_t ref)
+{
+	struct page page;
+
+	return (ref & REF_SHARED) || find_hint(engine, key, ref, &page);
+}
+
+void match_forget_hint(void *engine, uint32_t ref)
+{
+	struct page page;
+
+	if (find_page(engine, ref, &page) && state_kind(*page_state(page)) == KIND_PRIVATE)
+		*page_state(page) &= ~PRIVATE_HINTED;
+}
+
+static void enter_hint(struct page page, struct table_key key)
+{
+	struct engine *engine = page.region->vm->engine;
+
+	if (table_put(&engine->table, key, page_global(page)) == 0)
+		*page_state(page) |= PRIVATE_HINTED;
+}
+
+/* ---- waiters ---- */
+
+static bool waiter_add(struct engine *engine, struct slot *slot, struct page page)
+{
+	uint32_t index = engine->waiters_free;
+
+	if (index != 0)
+		engine->waiters_free = engine->waiters[index].next;
+	else if (engine->waiters_top + 1 < ENGINE_WAITERS_MAX)
+		index = ++engine->waiters_top;
+	else
+		return false;
+	engine->waiters[index] = (struct waiter){ .global = page_global(page), .next = slot->waiters };
+	slot->waiters = index;
+	engine->waiters_used++;
+	return true;
+}
+
+/* The list is kept newest first; matching goes in the order in which the pages were seen. */
+static uint32_t reversed(struct engine *engine, uint32_t list)
+{
+	uint32_t turned = 0;
+
+	while (list != 0) {
+		uint32_t next = engine->waiters[list].next;
+
+		engine->waiters[list].next = turned;
+		turned = list;
+		list = next;
+	}
+	return turned;
+}
+
+static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash, uint32_t parity)
+{
+	uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(hash).tag));
+
+	list = reversed(engine, list);
+	while (list != 0) {
+		struct waiter waiter = engine->waiters[list];
+		struct page page;
+
+		engine->waiters[list].next = engine->waiters_free;
+		engine->waiters_free = list;
+		engine->waiters_used--;
+		list = waiter.next;
+		if (find_page(engine, waiter.global, &page) && *page_state(page) == expected)
+			match_page(page, hash, parity);
+	}
+}
+
+/* ---- fetches ---- */
+
+/* Has @other's content put into a new slot, for which @page waits. */
+static bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity)
+{
+	struct engine_vm *vm = page.region->vm, *owner = other.region->vm;
+	struct engine *engine = vm->engine;
+	uint32_t slot;
+	struct fetch *fetch;
+
+	if (engine->waiters_used + 1 >= ENGINE_WAITERS_MAX)
+		return false;
+	if (slots_new(&engine->slots, &vm->window, vm->owner, table_key(hash), &slot) < 0)
+		return false;
+	fetch = queue_push(&owner->fetches);
+	if (fetch == NULL || !orders_fetch(other)) {
+		if (fetch != NULL)
+			queue_unpush(&owner->fetches);
+		slots_abandon(&engine->slots, slot, false);
+		return false;
+	}
+	(void)table_put(&engine->table, table_key(hash), REF_SHARED | slot); /* replaces the hint: cannot fail */
+	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
+	engine->barrier.fetches[parity]++;
+	waiter_add(engine, slots_get(&engine->slots, slot), page);
+	return true;
+}
+
+void fetch_pop(struct engine_vm *vm)
+{
+	const struct fetch *fetch = queue_at(&vm->fetches, 0);
+
+	if (fetch->slot != SLOT_NONE)
+		vm->engine->barrier.fetches[fetch->parity]--;
+	queue_pop(&vm->fetches);
+}
+
+/* The slot gets no content: those that wait look for another page that has it. */
+static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t check, bool touched)
+{
+	struct engine *engine = vm->engine;
+	uint32_t waiters = slots_get(&engine->slots, fetch->slot)->waiters;
+	struct region *region = vm_region(vm, fetch->page);
+
+	slots_abandon(&engine->slots, fetch->slot, touched);
+	if (region != NULL)
+		*page_state((struct page){ region, fetch->page - region->first }) = STATE(KIND_PRIVATE, check);
+	match_waiters(engine, waiters, fetch->hash, fetch->parity);
+}
+
+void fetches_give_up(struct engine_vm *vm, const struct region *region)
+{
+	/* Matching waiters again may add to this very queue: what is added is not of @region, nor to be given up. */
+	for (uint32_t i = 0; i < vm->fetches.length; i++) {
+		struct fetch *fetch = queue_at(&vm->fetches, i), given_up = *fetch;
+
+		if (fetch->slot == SLOT_NONE)
+			continue;
+		if (region != NULL && (fetch->page < region->first || fetch->page - region->first >= region->pages))
+			continue;
+		fetch->slot = SLOT_NONE;
+		vm->engine->barrier.fetches[fetch->parity]--;
+		fail(vm, &given_up, check_of(table_key(given_up.hash).tag), false);
+	}
+}
+
+static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *staging)
+{
+	struct engine *engine = vm->engine;
+	struct region *region = vm_region(vm, fetch->page);
+	struct page page = { region, fetch->page - region->first };
+	uint32_t check = check_of(table_key(fetch->hash).tag), waiters;
+	void *content = engine->slots.store.slot(engine->slots.store.context, fetch->slot);
+	uint64_t hash;
+
+	if (content == NULL) {
+		fail(vm, fetch, check, false);
+		return;
+	}
+	memcpy(content, staging, PAGE_BYTES);
+	hash = page_hash(content, engine->settings.seed);
+	if (hash != fetch->hash) { /* the guest has written it since */
+		fail(vm, fetch, check_of(table_key(hash).tag), true);
+		return;
+	}
+	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
+	slots_filled(&engine->slots, fetch->slot); /* held by this until all have been matched */
+	*page_state(page) = STATE(KIND_PRIVATE, check);
+	match_page(page, hash, fetch->parity);
+	match_waiters(engine, waiters, hash, fetch->parity);
+	slots_unorder(&engine->slots, fetch->slot);
+}
+
+int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging)
+{
+	const struct fetch *oldest = queue_at(&vm->fetches, 0);
+	struct fetch fetch;
+
+	if (oldest == NULL || oldest->page != report->page || staging == NULL)
+		return -EPROTO;
+	fetch = *oldest;
+	fetch_pop(vm);
+	if (fetch.slot != SLOT_NONE)
+		fill(vm, &fetch, staging);
+	return 0;
+}
+
+bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone)
+{
+	const struct fetch *oldest = queue_at(&vm->fetches, 0);
+	struct fetch fetch;
+
+	if (oldest == NULL || oldest->page != page)
+		return false;
+	fetch = *oldest;
+	fetch_pop(vm);
+	if (fetch.slot != SLOT_NONE)
+		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(fetch.hash).tag), false);
+	return true;
+}
+
+/* ---- matching ---- */
+
+static bool maps(uint32_t state, uint32_t slot)
+{
+	return state == STATE(KIND_SHARED, slot) || state == STATE(KIND_ORDERED, slot);
+}
+
+static bool neighbour_maps(struct page page, uint32_t slot)
+{
+	const struct region *region = page.region;
+
+	return (page.index > 0 && maps(region->state[page.index - 1], slot)) ||
+	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
+}
+
+static void join(struct page page, uint32_t known)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct slots *slots = &vm->engine->slots;
+	struct slot *slot = slots_get(slots, known);
+	uint32_t chosen;
+
+	if (slot->state == SLOT_FILLING) {
+		if (!waiter_add(vm->engine, slot, page))
+			vm->counters.dropped_orders++;
+		return;
+	}
+	chosen = slots_choose(slots, known, page_number(page), neighbour_maps(page, known), vm->owner);
+	if (chosen == SLOT_NONE) {
+		vm->counters.dropped_orders++;
+		return;
+	}
+	slots_order(slots, chosen); /* first, so that it is never without a holder */
+	if (!orders_merge(page, chosen)) {
+		vm->counters.dropped_orders++;
+		slots_unorder(slots, chosen);
+	}
+}
+
+/* @page: private, its checksum is @hash's, and no hint of it is known to be in the table. */
+static void match_page(struct page page, uint64_t hash, uint32_t parity)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct engine *engine = vm->engine;
+	struct table_key key = table_key(hash);
+	uint32_t ref;
+	struct page other;
+
+	if (!can_fetch(vm))
+		return;
+	ref = table_get(&engine->table, key);
+	if (ref & REF_SHARED) {
+		join(page, ref & ~REF_SHARED);
+		return;
+	}
+	if (ref == 0 || !find_hint(engine, key, ref, &other)) {
+		enter_hint(page, key);
+		return;
+	}
+	if (ref == page_global(page))
+		return;
+	if (!can_fetch(other.region->vm)) {
+		match_forget_hint(engine, ref);
+		enter_hint(page, key);
+		return;
+	}
+	if (!fetch_start(other, page, hash, parity))
+		vm->counters.dropped_orders++;
+}
+
+static bool in_pass(const struct engine_vm *vm, uint32_t page)
+{
+	for (uint32_t i = 0; i < vm->scan_count; i++)
+		if (vm->scans[i].kind == SCAN_PASS && page - vm->scans[i].page < vm->scans[i].count)
+			return true;
+	return false;
+}
+
+/*
+ * The volatility filter: whether a page now seen with @check is worth a merge. In a slow pass only what is new, or has
+ * not changed since the last pass. Remembers @check.
+ */
+static bool is_stable(struct page page, uint32_t check, bool diverged)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t *state = page_state(page), before = *state & PRIVATE_CHECK;
+
+	if (before == check)
+		return true;
+	*state = STATE(KIND_PRIVATE, check);
+	if ((before == CHECK_NEVER && !diverged) || in_pass(vm, page_number(page)))
+		return true;
+	vm->engine->volatile_skips++;
+	return false;
+}
+
+int match_hash(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct page page;
+	uint32_t state;
+
+	if (vm_run(vm, report->page, 1, &page.region) < 0)
+		return -EPROTO;
+	if (page.region == NULL || vm->mode != WIRE_MODE_FULL)
+		return 0;
+	page.index = report->page - page.region->first;
+	state = *page_state(page);
+	if (state_kind(state) != KIND_PRIVATE)
+		return 0; /* said before the worker got the order, or while it diverges */
+	if (!is_stable(page, check_of(table_key(report->value).tag), report->count == 2))
+		return 0;
+	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
+		return 0; /* whoever has the same content finds this page's hint */
+	*page_state(page) &= ~PRIVATE_HINTED;
+	match_page(page, report->value, vm->engine->barrier.started & 1);
+	return 0;
+}
+
+int match_zero(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct page page;
+
+	if (vm_run(vm, report->page, report->count, &page.region) < 0)
+		return -EPROTO;
+	if (page.region == NULL)
+		return 0;
+	page.index = report->page - page.region->first;
+	for (uint32_t i = 0; i < report->count; i++, page.index++)
+		if (state_kind(*page_state(page)) == KIND_PRIVATE && is_stable(page, CHECK_ZERO, false))
+			vm->counters.dropped_orders += !orders_zero(page);
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a hash to an order: what to do about a page whose content somebody may already have.
+ *
+ *   the table knows   then
+ *   nothing           a hint of this page is entered
+ *   a hint            that page is FETCHed into a new slot, which the table names from now on; this page waits for it
+ *   a filling slot    this page waits for it
+ *   a slot            this page is ordered to MERGE with it
+ *
+ * When a FETCH fails or brings another content, the slot is dropped and those that waited are matched again.
+ */
+#ifndef PAGEFUSE_ENGINE_MATCH_H
+#define PAGEFUSE_ENGINE_MATCH_H
+
+#include "engine/vm.h"
+
+/** REPORT_HASH and REPORT_ZERO: the volatility filter, then the above. */
+int match_hash(struct engine_vm *vm, const struct ring_record *report);
+int match_zero(struct engine_vm *vm, const struct ring_record *report);
+
+/** REPORT_FETCHED. */
+int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging);
+/** Whether a BUSY or GONE about @page answers the oldest FETCH; if so takes it. @check: what to remember of the page. */
+bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone);
+/** Gives up FETCHes of pages in @region, or of all if it is NULL. Their answers are still waited for. */
+void fetches_give_up(struct engine_vm *vm, const struct region *region);
+/** Forgets the oldest FETCH, which has been given up or answered. */
+void fetch_pop(struct engine_vm *vm);
+
+/** For the table: whether an entry still means something. */
+bool match_keep(void *engine, struct table_key key, uint32_t ref);
+/** A hint is about to be replaced: its page has to be entered again when it is seen next. */
+void match_forget_hint(void *engine, uint32_t ref);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/orders.h"
+
+#include "engine/state.h"
+
+static void mark(struct engine_vm *vm, bool with_orders)
+{
+	uint64_t bit = UINT64_C(1) << (vm->index % 64);
+	uint64_t *word = &vm->engine->with_orders[vm->index / 64];
+
+	*word = with_orders ? *word | bit : *word & ~bit;
+}
+
+static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count, uint32_t slot)
+{
+	struct ring_record *order = vm->detached ? NULL : queue_push(&vm->orders);
+
+	if (order == NULL)
+		return false;
+	*order = (struct ring_record){ .op = op, .count = (uint16_t)count, .page = page };
+	order->slot = slot;
+	mark(vm, true);
+	return true;
+}
+
+/* Whether @page simply follows the newest order, which nobody has taken yet: one run is one hold and one mapping. */
+static bool extend(struct page page, uint8_t op, uint32_t slot)
+{
+	struct ring_record *last = queue_back(&page.region->vm->orders);
+	uint32_t number = page_number(page);
+
+	if (last == NULL || last->op != op || last->count == RING_RUN_PAGES_MAX || last->page + last->count != number)
+		return false;
+	if (page.index == 0) /* neighbours in number only */
+		return false;
+	if (op == ORDER_MERGE && (last->slot + last->count != slot || slot % ENGINE_SEGMENT_SLOTS == 0))
+		return false;
+	last->count++;
+	return true;
+}
+
+bool orders_merge(struct page page, uint32_t slot)
+{
+	if (!extend(page, ORDER_MERGE, slot) && !push(page.region->vm, ORDER_MERGE, page_number(page), 1, slot))
+		return false;
+	*page_state(page) = STATE(KIND_ORDERED, slot);
+	page.region->vm->issued++;
+	return true;
+}
+
+bool orders_zero(struct page page)
+{
+	if (!extend(page, ORDER_ZERO, 0) && !push(page.region->vm, ORDER_ZERO, page_number(page), 1, 0))
+		return false;
+	*page_state(page) = PAGE_ZERO_ORDERED;
+	page.region->vm->issued++;
+	return true;
+}
+
+bool orders_fetch(struct page page)
+{
+	if (!push(page.region->vm, ORDER_FETCH, page_number(page), 1, 0))
+		return false;
+	*page_state(page) = PAGE_FETCHING;
+	return true;
+}
+
+bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
+{
+	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, scan->page, scan->count, 0))
+		return false;
+	vm->scans[vm->scan_count++] = *scan;
+	return true;
+}
+
+bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
+{
+	return push(vm, ORDER_UNSHARE, page, count, 0);
+}
+
+static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
+{
+	struct region *region = vm_region(vm, order->page);
+
+	if (region == NULL)
+		return;
+	for (uint32_t i = 0; i < order->count; i++)
+		vm_forget((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
+}
+
+void orders_withdraw(struct engine_vm *vm)
+{
+	const struct ring_record *order;
+
+	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++)
+		if (order->op == ORDER_MERGE || order->op == ORDER_ZERO)
+			withdraw_run(vm, order);
+	queue_done(&vm->orders);
+	mark(vm, false);
+}
+
+/* An order for pages of a region that has gone since: what it counted for has been dropped with the region. */
+static bool is_void(struct engine_vm *vm, const struct ring_record *order)
+{
+	if (order->op != ORDER_MERGE && order->op != ORDER_ZERO && order->op != ORDER_UNSHARE)
+		return false;
+	return vm_region(vm, order->page) == NULL;
+}
+
+bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order)
+{
+	const struct ring_record *order;
+	bool taken = false;
+
+	(void)engine;
+	while (!taken && (order = queue_at(&vm->orders, 0)) != NULL) {
+		taken = !is_void(vm, order);
+		if (taken)
+			*ret_order = *order;
+		queue_pop(&vm->orders);
+	}
+	if (vm->orders.length == 0)
+		mark(vm, false);
+	return taken;
+}
+
+struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor)
+{
+	for (uint32_t i = *cursor / 64; i < ENGINE_VMS_MAX / 64; i++) {
+		uint64_t bits = engine->with_orders[i];
+
+		if (i == *cursor / 64)
+			bits &= UINT64_MAX << (*cursor % 64);
+		if (bits == 0)
+			continue;
+		*cursor = i * 64 + (uint32_t)__builtin_ctzll(bits) + 1;
+		return engine->vms[*cursor - 1];
+	}
+	*cursor = ENGINE_VMS_MAX;
+	return NULL;
+}

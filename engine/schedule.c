@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes as
+ * fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything which
+ * could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads its slices
+ * evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does the same over
+ * audit_interval_seconds, for slices in which something is shared.
+ *
+ * A VM that has orders and says nothing for SILENCE_USEC is unresponsive: what others wait for from it is given up. One
+ * whose queue stays over half full for as long is a laggard. Neither holds anybody back.
+ *
+ * The pass of a ticket is over when its last slice is answered; what came of it is done when a barrier that started
+ * afterwards is complete (see state.h).
+ */
+#include "engine/schedule.h"
+
+#include <errno.h>
+
+#include "engine/match.h"
+#include "engine/orders.h"
+#include "engine/state.h"
+
+#define SECOND_USEC UINT64_C(1000000)
+#define SILENCE_USEC (10 * SECOND_USEC)
+#define PASS_SLICE_PAGES 1024u
+#define PASS_SLICES 2u
+#define ORDERS_SHORT 512u
+#define AUDITS_PER_TICK 16u
+#define TICK_BUSY_USEC 2000u
+#define TICK_MIN_USEC 10000u
+#define SWEEP_PLACES 65536u
+
+/* ---- walks ---- */
+
+/* The next slice of a walk, inside one region, of at most @most pages. @return false at the end. */
+static bool next_slice(const struct engine_vm *vm, const struct walk *walk, uint32_t most, struct scan *ret)
+{
+	uint32_t low = 0, high = vm->region_count;
+	const struct region *region;
+
+	while (low < high) { /* the first region that ends after walk->page */
+		uint32_t middle = (low + high) / 2;
+
+		region = vm->regions[middle];
+		if (walk->page >= region->first && walk->page - region->first >= region->pages)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == vm->region_count)
+		return false;
+	region = vm->regions[low];
+	ret->page = walk->page > region->first ? walk->page : region->first;
+	ret->count = region->pages - (ret->page - region->first);
+	if (ret->count > most)
+		ret->count = most;
+	return true;
+}
+
+static uint32_t scans_under_way(const struct engine_vm *vm, enum scan_kind kind)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < vm->scan_count; i++)
+		count += vm->scans[i].kind == kind;
+	return count;
+}
+
+static uint8_t scan_op(const struct engine_vm *vm)
+{
+	return vm->mode == WIRE_MODE_FULL ? ORDER_SCAN : ORDER_SCAN_ZERO;
+}
+
+/* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues. */
+static uint32_t scan_room(const struct engine *engine)
+{
+	uint32_t longest = 0, under_way = 0, room, waiters = ENGINE_WAITERS_MAX - 1 - engine->waiters_used;
+
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		const struct engine_vm *vm = engine->vms[i];
+
+		if (vm == NULL || vm->unresponsive || vm->laggard)
+			continue;
+		for (uint32_t j = 0; j < vm->scan_count; j++)
+			under_way += vm->scans[j].kind != SCAN_AUDIT ? vm->scans[j].count : 0;
+		longest = vm->orders.length > longest ? vm->orders.length : longest;
+		longest = vm->fetches.length > longest ? vm->fetches.length : longest;
+	}
+	room = VM_QUEUE_MAX - longest;
+	room = room < waiters ? room : waiters;
+	return room > under_way ? room - under_way : 0;
+}
+
+/* ---- requested passes ---- */
+
+static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
+{
+	vm->pass_ticket = ticket;
+	vm->pass.page = page;
+}
+
+static void end_pass(struct engine_vm *vm)
+{
+	struct engine *engine = vm->engine;
+
+	vm->ended_ticket = vm->pass_ticket;
+	vm->ended_barrier = engine->barrier.started + 1;
+	engine->barrier.wanted = true;
+	begin_pass(vm, vm->queued_ticket, 1);
+	vm->queued_ticket = 0;
+	vm->slow.next_usec = vm->audit.next_usec = engine->now_usec;
+}
+
+static bool slices_go_on(const struct engine_vm *vm)
+{
+	return vm->ready && !vm->detached && !vm->unresponsive && vm->orders.length < ORDERS_SHORT;
+}
+
+static void schedule_pass(struct engine_vm *vm, uint32_t *room)
+{
+	struct scan scan = { .kind = SCAN_PASS };
+
+	if (vm->pass_ticket == 0)
+		return;
+	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
+	       next_slice(vm, &vm->pass, PASS_SLICE_PAGES, &scan) && scan.count <= *room) {
+		if (!orders_scan(vm, scan_op(vm), &scan))
+			return;
+		vm->pass.page = scan.page + scan.count;
+		*room -= scan.count;
+	}
+	if (vm->ready && scans_under_way(vm, SCAN_PASS) == 0 && !next_slice(vm, &vm->pass, 1, &scan))
+		end_pass(vm);
+}
+
+void schedule_ready(struct engine_vm *vm)
+{
+	vm->ready = true;
+	if (vm->pass_ticket == 0)
+		begin_pass(vm, ++vm->engine->last_ticket, 1);
+	vm->unshare.page = 1;
+}
+
+void schedule_region(struct engine_vm *vm, uint32_t page)
+{
+	if (vm->ready && vm->pass_ticket == 0)
+		begin_pass(vm, ++vm->engine->last_ticket, page);
+}
+
+int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
+{
+	uint32_t i = 0, room;
+
+	while (i < vm->scan_count && (vm->scans[i].page != report->page || vm->scans[i].count != report->count))
+		i++;
+	if (i == vm->scan_count)
+		return -EPROTO;
+	vm->scan_count--;
+	for (; i < vm->scan_count; i++)
+		vm->scans[i] = vm->scans[i + 1];
+	if (vm->pass_ticket != 0) {
+		room = scan_room(vm->engine);
+		schedule_pass(vm, &room);
+	}
+	return 0;
+}
+
+uint64_t engine_scan(struct engine *engine, struct engine_vm *vm)
+{
+	bool untouched = vm->pass.page <= 1 && scans_under_way(vm, SCAN_PASS) == 0;
+
+	if (vm->pass_ticket == 0)
+		begin_pass(vm, ++engine->last_ticket, 1);
+	else if (!untouched && vm->queued_ticket == 0)
+		vm->queued_ticket = ++engine->last_ticket;
+	return vm->queued_ticket != 0 ? vm->queued_ticket : vm->pass_ticket;
+}
+
+bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, uint64_t ticket)
+{
+	(void)engine;
+	return vm->settled_ticket >= ticket || vm->detached || vm->unresponsive;
+}
+
+void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total)
+{
+	uint64_t done = 0;
+
+	for (uint32_t i = 0; i < vm->region_count && vm->pass_ticket != 0; i++) {
+		const struct region *region = vm->regions[i];
+		uint32_t passed = vm->pass.page > region->first ? vm->pass.page - region->first : 0;
+
+		done += passed < region->pages ? passed : region->pages;
+	}
+	for (uint32_t i = 0; i < vm->scan_count; i++)
+		if (vm->scans[i].kind == SCAN_PASS && done >= vm->scans[i].count)
+			done -= vm->scans[i].count;
+	*ret_done = vm->pass_ticket != 0 ? done : vm->ram_pages;
+	*ret_total = vm->ram_pages;
+}
+
+/* ---- slow passes ---- */
+
+void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec)
+{
+	if (cpu_nsec > vm->cpu_nsec && vm->pass_ticket == 0)
+		vm->cpu_budget_nsec -= (int64_t)(cpu_nsec - vm->cpu_nsec < INT32_MAX ? cpu_nsec - vm->cpu_nsec : INT32_MAX);
+	vm->cpu_nsec = cpu_nsec;
+}
+
+/* The worker's share of a core, saved up for at most one second. */
+static void fill_budget(struct engine_vm *vm)
+{
+	struct engine *engine = vm->engine;
+	uint64_t passed = engine->now_usec - vm->cpu_filled_usec;
+	int64_t most = (int64_t)engine->settings.scan_cpu_percent * 10000000;
+
+	passed = passed < SECOND_USEC ? passed : SECOND_USEC;
+	vm->cpu_filled_usec = engine->now_usec;
+	vm->cpu_budget_nsec += (int64_t)(passed * engine->settings.scan_cpu_percent * 10);
+	if (vm->cpu_budget_nsec > most)
+		vm->cpu_budget_nsec = most;
+}
+
+static bool within_budget(const struct engine_vm *vm)
+{
+	return vm->engine->settings.scan_cpu_percent == 0 || vm->cpu_budget_nsec >= 0;
+}
+
+/* Moves a walk past @scan, and sets when its next slice is due, if all pages are to take @seconds. */
+static void walk_on(const struct engine_vm *vm, struct walk *walk, const struct scan *scan, uint32_t seconds)
+{
+	uint64_t now = vm->engine->now_usec;
+
+	walk->page = scan->page + scan->count;
+	walk->next_usec += (uint64_t)((__uint128_t)seconds * SECOND_USEC * scan->count / vm->ram_pages);
+	if (walk->next_usec + SECOND_USEC < now) /* it could not be done in time: no hurry afterwards */
+		walk->next_usec = now;
+}
+
+static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, struct scan *ret)
+{
+	if (next_slice(vm, walk, RING_SCAN_PAGES_MAX, ret))
+		return true;
+	walk->page = 1;
+	return next_slice(vm, walk, RING_SCAN_PAGES_MAX, ret);
+}
+
+static void schedule_slow(struct engine_vm *vm, uint32_t *room)
+{
+	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
+	struct scan scan = { .kind = SCAN_SLOW };
+
+	if (seconds == 0 || vm->pass_ticket != 0 || !slices_go_on(vm) || vm->slow.next_usec > vm->engine->now_usec)
+		return;
+	if (!within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+		return;
+	if (!next_slice_around(vm, &vm->slow, &scan) || scan.count > *room)
+		return;
+	if (!orders_scan(vm, scan_op(vm), &scan))
+		return;
+	*room -= scan.count;
+	walk_on(vm, &vm->slow, &scan, seconds);
+}
+
+/* ---- audits and unsharing ---- */
+
+static bool any_shared(struct engine_vm *vm, const struct scan *scan)
+{
+	const struct region *region = vm_region(vm, scan->page);
+	const uint32_t *state = &region->state[scan->page - region->first];
+
+	for (uint32_t i = 0; i < scan->count; i++)
+		if (state_kind(state[i]) == KIND_SHARED || state[i] == PAGE_ZERO)
+			return true;
+	return false;
+}
+
+static void schedule_audit(struct engine_vm *vm)
+{
+	uint32_t seconds = vm->engine->settings.audit_interval_seconds;
+	struct scan scan = { .kind = SCAN_AUDIT };
+
+	if (seconds == 0 || vm->pass_ticket != 0 || !slices_go_on(vm))
+		return;
+	for (uint32_t i = 0; i < AUDITS_PER_TICK && scans_under_way(vm, SCAN_AUDIT) == 0; i++) {
+		if (vm->audit.next_usec > vm->engine->now_usec || !next_slice_around(vm, &vm->audit, &scan))
+			return;
+		if (any_shared(vm, &scan) && !orders_scan(vm, ORDER_AUDIT, &scan))
+			return;
+		walk_on(vm, &vm->audit, &scan, seconds);
+	}
+}
+
+/* Orders runs of pages that map slots to be unshared, as far as there is room. */
+static void unshare_slice(struct engine_vm *vm, const struct scan *scan)
+{
+	const struct region *region = vm_region(vm, scan->page);
+	const uint32_t *state = &region->state[scan->page - region->first];
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i <= scan->count; i++) {
+		bool shared = i < scan->count && state_kind(state[i]) == KIND_SHARED;
+
+		if (run > 0 && (!shared || run == RING_RUN_PAGES_MAX)) {
+			orders_unshare(vm, scan->page + i - run, run);
+			run = 0;
+		}
+		run += shared;
+	}
+}
+
+/* In a mode that shares no slots, what still maps some is unshared: over and over, in case memory was short. */
+static void schedule_unshare(struct engine_vm *vm)
+{
+	struct scan scan;
+
+	if (vm->mode == WIRE_MODE_FULL || vm->counters.shared_pages == 0 || vm->unshare.next_usec > vm->engine->now_usec)
+		return;
+	while (slices_go_on(vm)) {
+		if (!next_slice(vm, &vm->unshare, RING_RUN_PAGES_MAX, &scan)) {
+			vm->unshare = (struct walk){ .page = 1, .next_usec = vm->engine->now_usec + SECOND_USEC };
+			return;
+		}
+		unshare_slice(vm, &scan);
+		vm->unshare.page = scan.page + scan.count;
+	}
+}
+
+int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode)
+{
+	if (mode != WIRE_MODE_ZERO && mode != WIRE_MODE_FULL)
+		return -EINVAL;
+	if (mode == vm->mode)
+		return 0;
+	vm->mode = mode;
+	vm->unshare = (struct walk){ .page = 1 };
+	if (mode == WIRE_MODE_FULL)
+		engine_scan(engine, vm);
+	return 0;
+}
+
+/* ---- who is waited for ---- */
+
+static bool owes_answers(const struct engine_vm *vm)
+{
+	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
+}
+
+static void watch(struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec;
+
+	if (vm->heard || !owes_answers(vm)) {
+		vm->heard = false;
+		vm->silent_since_usec = now;
+	} else if (now - vm->silent_since_usec >= SILENCE_USEC && !vm->unresponsive) {
+		vm->unresponsive = true;
+		fetches_give_up(vm, NULL);
+	}
+	if (vm->orders.length < VM_QUEUE_MAX / 2 && vm->fetches.length < VM_QUEUE_MAX / 2) {
+		vm->laggard = false;
+		vm->lag_since_usec = now;
+	} else if (now - vm->lag_since_usec >= SILENCE_USEC) {
+		vm->laggard = true;
+	}
+}
+
+static bool is_past_barrier(const struct engine_vm *vm)
+{
+	return vm->unresponsive || vm->detached || vm->answered >= vm->barrier_target;
+}
+
+static bool all_past_barrier(const struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL && !is_past_barrier(engine->vms[i]))
+			return false;
+	return true;
+}
+
+static void set_targets(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			engine->vms[i]->barrier_target = engine->vms[i]->issued;
+}
+
+static void settle_tickets(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = engine->vms[i];
+
+		if (vm != NULL && vm->ended_barrier <= engine->barrier.completed)
+			vm->settled_ticket = vm->ended_ticket;
+	}
+}
+
+static void advance_barrier(struct engine *engine)
+{
+	struct barrier *barrier = &engine->barrier;
+
+	if (barrier->started == barrier->completed) {
+		if (!barrier->wanted)
+			return;
+		barrier->started++;
+		barrier->wanted = barrier->orders = false;
+	}
+	if (!barrier->orders) {
+		if (barrier->fetches[(barrier->started - 1) & 1] > 0)
+			return;
+		set_targets(engine);
+		barrier->orders = true;
+	}
+	if (!all_past_barrier(engine))
+		return;
+	barrier->completed = barrier->started;
+	settle_tickets(engine);
+}
+
+/* ---- sweeping ---- */
+
+static void sweep_begin(struct engine *engine)
+{
+	space_sweep_begins(&engine->space);
+	engine->sweep_next = 0;
+}
+
+static void sweep_on(struct engine *engine, uint64_t places)
+{
+	while (engine->sweep_next < TABLE_PARTITIONS) {
+		uint32_t size = engine->table.partitions[engine->sweep_next].places;
+
+		table_sweep(&engine->table, engine->sweep_next++);
+		if (places <= size)
+			break;
+		places -= size;
+	}
+	if (engine->sweep_next == TABLE_PARTITIONS)
+		space_sweep_ended(&engine->space);
+}
+
+void sweep_all(struct engine *engine)
+{
+	if (engine->sweep_next < TABLE_PARTITIONS)
+		sweep_on(engine, UINT64_MAX);
+	sweep_begin(engine);
+	sweep_on(engine, UINT64_MAX);
+}
+
+/* Once the numbers that are gone are many, compared with what a sweep costs. */
+static void sweep_tick(struct engine *engine)
+{
+	const struct space *space = &engine->space;
+
+	if (engine->sweep_next < TABLE_PARTITIONS)
+		sweep_on(engine, SWEEP_PLACES);
+	else if (space->gone_count >= 1024 ||
+		 (space->gone_count > 0 && space->gone_chunks * SPACE_CHUNK_PAGES * 8 >= table_count(&engine->table)))
+		sweep_begin(engine);
+}
+
+/* ---- the tick ---- */
+
+static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
+{
+	if (engine->settings.scan_interval_seconds != 0 && vm->slow.next_usec < at)
+		at = vm->slow.next_usec;
+	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
+		at = vm->audit.next_usec;
+	return at;
+}
+
+static uint64_t time_to_next(const struct engine *engine)
+{
+	uint64_t at = engine->now_usec + SECOND_USEC;
+
+	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
+		return TICK_BUSY_USEC;
+	if (engine->sweep_next < TABLE_PARTITIONS)
+		return TICK_MIN_USEC;
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		const struct engine_vm *vm = engine->vms[i];
+
+		if (vm == NULL || !vm->ready || vm->detached || vm->unresponsive)
+			continue;
+		if (vm->pass_ticket != 0)
+			return TICK_BUSY_USEC;
+		at = earliest(engine, vm, at);
+	}
+	return at > engine->now_usec + TICK_MIN_USEC ? at - engine->now_usec : TICK_MIN_USEC;
+}
+
+uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
+{
+	uint32_t room;
+
+	engine->now_usec = now_usec;
+	engine->slots.store_failed = false;
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			watch(engine->vms[i]);
+	room = scan_room(engine);
+	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = engine->vms[(engine->turn + i) % engine->vms_end];
+
+		if (vm == NULL)
+			continue;
+		fill_budget(vm);
+		schedule_pass(vm, &room);
+		schedule_slow(vm, &room);
+		schedule_audit(vm);
+		schedule_unshare(vm);
+	}
+	advance_barrier(engine);
+	sweep_tick(engine);
+	slots_flush(&engine->slots);
+	return time_to_next(engine);
+}

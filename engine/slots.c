@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The life of slots and segments. See slots.h. Stripes are in stripes.c. */
+#include "engine/slots.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/hash.h"
+#include "engine/array.h"
+#include "engine/slots-internal.h"
+
+#define WINDOW_SLOTS 512u
+#define OWNERS 65536u
+
+int slots_init(struct slots *slots, const struct engine_store *store, struct table *table, uint64_t owner_slots_max)
+{
+	memset(slots, 0, sizeof(*slots));
+	slots->store = *store;
+	slots->table = table;
+	slots->owner_slots_max = owner_slots_max;
+	slots->open = SLOT_NONE;
+	slots->owners = array_new(OWNERS, sizeof(*slots->owners));
+	slots->owners_used = array_new(OWNERS / 64, sizeof(*slots->owners_used));
+	if (slots->owners == NULL || slots->owners_used == NULL) {
+		slots_done(slots);
+		return -ENOMEM;
+	}
+	slots->owners_used[0] = 1; /* owner 0: nobody */
+	return 0;
+}
+
+static void segment_free(struct slots *slots, uint32_t number)
+{
+	struct segment *segment = slots->segments[number];
+
+	if (segment == NULL)
+		return;
+	array_free(segment->slots, ENGINE_SEGMENT_SLOTS, sizeof(struct slot));
+	free(segment);
+	slots->segments[number] = NULL;
+	while (slots->segments_end > 0 && slots->segments[slots->segments_end - 1] == NULL)
+		slots->segments_end--;
+}
+
+void slots_done(struct slots *slots)
+{
+	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
+		segment_free(slots, i);
+	array_free(slots->owners, OWNERS, sizeof(*slots->owners));
+	array_free(slots->owners_used, OWNERS / 64, sizeof(*slots->owners_used));
+}
+
+/* ---- owners ---- */
+
+static void set_owner_used(struct slots *slots, uint16_t owner, bool used)
+{
+	uint64_t bit = UINT64_C(1) << (owner % 64);
+
+	slots->owners_used[owner / 64] = (slots->owners_used[owner / 64] & ~bit) | (used ? bit : 0);
+}
+
+/* A number whose slots outlive the VM stays taken until its last slot is dead: see slots_uncharge(). */
+#define OWNER_GONE (UINT32_C(1) << 31)
+
+static int unused_owner(const struct slots *slots)
+{
+	for (uint32_t i = 0; i < OWNERS / 64; i++)
+		if (slots->owners_used[i] != UINT64_MAX)
+			return (int)(i * 64 + (uint32_t)__builtin_ctzll(~slots->owners_used[i]));
+	return -ENOSPC;
+}
+
+/* Lets slots whose owner has gone be nobody's, so that the numbers can be used again. */
+static void disown(struct slots *slots)
+{
+	for (uint32_t i = 0; i < slots->segments_end * ENGINE_SEGMENT_SLOTS; i++) {
+		struct slot *slot = slots_get(slots, i);
+
+		if (slot == NULL)
+			i |= ENGINE_SEGMENT_SLOTS - 1;
+		else if (slots->owners[slot->owner] & OWNER_GONE)
+			slot->owner = 0;
+	}
+	for (uint32_t i = 1; i < OWNERS; i++)
+		if (slots->owners[i] & OWNER_GONE)
+			set_owner_used(slots, (uint16_t)i, false);
+}
+
+int slots_owner_new(struct slots *slots)
+{
+	int owner = unused_owner(slots);
+
+	if (owner < 0) {
+		disown(slots);
+		owner = unused_owner(slots);
+	}
+	if (owner < 0)
+		return owner;
+	set_owner_used(slots, (uint16_t)owner, true);
+	slots->owners[owner] = 0;
+	return owner;
+}
+
+void slots_owner_free(struct slots *slots, uint16_t owner)
+{
+	if (slots->owners[owner] == 0)
+		set_owner_used(slots, owner, false);
+	else
+		slots->owners[owner] |= OWNER_GONE;
+}
+
+void slots_charge(struct slots *slots, struct slot *slot, uint16_t owner)
+{
+	slot->owner = owner;
+	if (owner != 0)
+		slots->owners[owner]++;
+}
+
+static void slots_uncharge(struct slots *slots, struct slot *slot)
+{
+	uint16_t owner = slot->owner;
+
+	slot->owner = 0;
+	if (owner != 0 && --slots->owners[owner] == OWNER_GONE)
+		set_owner_used(slots, owner, false);
+}
+
+bool slots_may_charge(const struct slots *slots, uint16_t owner)
+{
+	return (slots->owners[owner] & ~OWNER_GONE) < slots->owner_slots_max;
+}
+
+/* ---- segments ---- */
+
+static struct segment *segment_of(const struct slots *slots, uint32_t number)
+{
+	uint32_t segment = number / ENGINE_SEGMENT_SLOTS;
+
+	return segment < ENGINE_SEGMENTS_MAX ? slots->segments[segment] : NULL;
+}
+
+struct slot *slots_get(const struct slots *slots, uint32_t number)
+{
+	struct segment *segment = segment_of(slots, number);
+
+	return segment ? &segment->slots[number % ENGINE_SEGMENT_SLOTS] : NULL;
+}
+
+static int segment_new(struct slots *slots, uint32_t number)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+
+	if (segment == NULL)
+		return -ENOMEM;
+	segment->slots = array_new(ENGINE_SEGMENT_SLOTS, sizeof(struct slot));
+	if (segment->slots == NULL) {
+		free(segment);
+		return -ENOMEM;
+	}
+	slots->segments[number] = segment;
+	if (number >= slots->segments_end)
+		slots->segments_end = number + 1;
+	return 0;
+}
+
+static int open_segment(struct slots *slots)
+{
+	uint32_t number = 0;
+	int r;
+
+	if (slots->store_failed)
+		return -ENOSPC;
+	while (number < ENGINE_SEGMENTS_MAX && slots->segments[number] != NULL)
+		number++;
+	if (number == ENGINE_SEGMENTS_MAX)
+		return -ENOSPC;
+	r = segment_new(slots, number);
+	if (r < 0)
+		return r;
+	r = slots->store.add_segment(slots->store.context, number);
+	if (r < 0) {
+		segment_free(slots, number);
+		slots->store_failed = true;
+		return r;
+	}
+	slots->open = number;
+	return 0;
+}
+
+static void maybe_remove_segment(struct slots *slots, uint32_t number)
+{
+	struct segment *segment = slots->segments[number];
+
+	if (segment == NULL || segment->used > 0 || segment->handed < ENGINE_SEGMENT_SLOTS || segment->old)
+		return;
+	if (segment->reserved > 0) {
+		slots->revoke(slots->context, number); /* comes back here for the last one */
+		return;
+	}
+	slots_flush(slots);
+	slots->store.remove_segment(slots->store.context, number);
+	segment_free(slots, number);
+	if (slots->open == number)
+		slots->open = SLOT_NONE;
+}
+
+/* Hands out @count offsets (less at a segment's end, always a multiple of STRIPE_SLOTS). */
+int slots_hand_out(struct slots *slots, uint32_t count, struct slot_window *ret)
+{
+	struct segment *segment;
+	uint32_t left;
+
+	if (slots->open == SLOT_NONE || slots->segments[slots->open]->handed == ENGINE_SEGMENT_SLOTS) {
+		int r = open_segment(slots);
+
+		if (r < 0)
+			return r;
+	}
+	segment = slots->segments[slots->open];
+	left = ENGINE_SEGMENT_SLOTS - segment->handed;
+	count = count < left ? count : left;
+	ret->next = slots->open * ENGINE_SEGMENT_SLOTS + segment->handed;
+	ret->end = ret->next + count;
+	segment->handed += count;
+	segment->reserved += count;
+	return 0;
+}
+
+void slots_return(struct slots *slots, struct slot_window *window)
+{
+	uint32_t left = window->end - window->next, number = window->next / ENGINE_SEGMENT_SLOTS;
+
+	*window = (struct slot_window){ 0 };
+	if (left == 0)
+		return;
+	slots->segments[number]->reserved -= left;
+	maybe_remove_segment(slots, number);
+}
+
+/* ---- the life of one slot ---- */
+
+/* Takes the next offset of @window into use. */
+uint32_t slots_take(struct slots *slots, struct slot_window *window, struct table_key key, enum slot_state state)
+{
+	uint32_t number = window->next++;
+	struct segment *segment = segment_of(slots, number);
+
+	segment->reserved--;
+	segment->used++;
+	segment->slots[number % ENGINE_SEGMENT_SLOTS] =
+		(struct slot){ .tag = key.tag, .partition = (uint8_t)key.partition, .state = state & 15 };
+	return number;
+}
+
+int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key, uint32_t *ret_slot)
+{
+	int r;
+
+	if (!slots_may_charge(slots, owner))
+		return -ENOSPC;
+	if (window->next == window->end) {
+		r = slots_hand_out(slots, WINDOW_SLOTS, window);
+		if (r < 0)
+			return r;
+	}
+	*ret_slot = slots_take(slots, window, key, SLOT_FILLING);
+	slots_charge(slots, slots_get(slots, *ret_slot), owner);
+	return 0;
+}
+
+void slots_flush(struct slots *slots)
+{
+	if (slots->punch_count == 0)
+		return;
+	slots->store.punch(slots->store.context, slots->punch_start, slots->punch_count);
+	slots->punch_count = 0;
+}
+
+static void punch_later(struct slots *slots, uint32_t number)
+{
+	bool follows = slots->punch_count > 0 && number == slots->punch_start + slots->punch_count &&
+		       number % ENGINE_SEGMENT_SLOTS != 0;
+
+	if (!follows) {
+		slots_flush(slots);
+		slots->punch_start = number;
+	}
+	slots->punch_count++;
+}
+
+void slots_unlink(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	table_remove(slots->table, (struct table_key){ slot->tag, slot->partition }, REF_SHARED | number);
+}
+
+void slots_kill(struct slots *slots, uint32_t number, bool touched)
+{
+	struct slot *slot = slots_get(slots, number);
+	struct segment *segment = segment_of(slots, number);
+
+	slots_uncharge(slots, slot);
+	slot->state = SLOT_DEAD;
+	slot->sharers = 0;
+	slot->repeats = 0;
+	segment->used--;
+	if (touched)
+		punch_later(slots, number);
+	maybe_remove_segment(slots, number / ENGINE_SEGMENT_SLOTS);
+}
+
+void slots_filled(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	assert(slot->state == SLOT_FILLING);
+	slot->state = SLOT_LIVE;
+	slot->sharers = 0;
+	slot->orders = 1;
+	slots->stored++;
+}
+
+void slots_abandon(struct slots *slots, uint32_t number, bool touched)
+{
+	assert(slots_get(slots, number)->state == SLOT_FILLING);
+	slots_unlink(slots, number);
+	slots_kill(slots, number, touched);
+}
+
+/* Its last holder has gone. */
+static void release(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	if (slot->stripe) {
+		slots->stored--;
+		stripes_release(slots, number);
+		return;
+	}
+	slots_unlink(slots, number);
+	if (segment_of(slots, number)->old) {
+		slot->state = SLOT_IDLE;
+		return;
+	}
+	slots->stored--;
+	slots_kill(slots, number, true);
+}
+
+void slots_order(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	assert(slot->state == SLOT_LIVE && slot->orders < SLOT_ORDERS_MAX);
+	slot->orders++;
+}
+
+void slots_confirm(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	assert(slot->state == SLOT_LIVE && slot->orders > 0);
+	slot->orders--;
+	if (slot->sharers++ == 0)
+		slots->common++;
+}
+
+void slots_unorder(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	assert(slot->state == SLOT_LIVE && slot->orders > 0);
+	slot->orders--;
+	if (slot->orders == 0 && slot->sharers == 0)
+		release(slots, number);
+}
+
+void slots_unshare(struct slots *slots, uint32_t number)
+{
+	struct slot *slot = slots_get(slots, number);
+
+	assert(slot->state == SLOT_LIVE && slot->sharers > 0);
+	if (--slot->sharers > 0)
+		return;
+	slots->common--;
+	if (slot->orders == 0)
+		release(slots, number);
+}
+
+/* ---- segments of an earlier daemon ---- */
+
+int slots_old_segment(struct slots *slots, uint32_t number)
+{
+	int r;
+
+	if (number >= ENGINE_SEGMENTS_MAX)
+		return -EINVAL;
+	if (slots->segments[number] != NULL)
+		return -EEXIST;
+	r = segment_new(slots, number);
+	if (r < 0)
+		return r;
+	slots->segments[number]->handed = ENGINE_SEGMENT_SLOTS;
+	slots->segments[number]->old = true;
+	return 0;
+}
+
+bool slots_can_adopt(const struct slots *slots, uint32_t number)
+{
+	const struct segment *segment = segment_of(slots, number);
+	enum slot_state state;
+
+	if (segment == NULL)
+		return false;
+	state = segment->slots[number % ENGINE_SEGMENT_SLOTS].state;
+	return state == SLOT_LIVE || (segment->old && (state == SLOT_NEVER || state == SLOT_IDLE));
+}
+
+/* Enters an old slot into the table, unless its content is known already: then it is only kept for those who map it. */
+static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
+{
+	struct slot *slot = slots_get(slots, number);
+	const void *content = slots->store.slot(slots->store.context, number);
+	struct table_key key;
+	uint32_t known;
+
+	if (content == NULL)
+		return;
+	key = table_key(page_hash(content, seed));
+	slot->tag = key.tag;
+	slot->partition = (uint8_t)key.partition;
+	known = table_get(slots->table, key);
+	if (known & REF_SHARED)
+		return;
+	if (known != 0)
+		slots->forget_hint(slots->context, known);
+	(void)table_put(slots->table, key, REF_SHARED | number); /* without memory: not found again, no harm */
+}
+
+void slots_adopt(struct slots *slots, uint32_t number, uint16_t owner, uint64_t seed)
+{
+	struct slot *slot = slots_get(slots, number);
+	enum slot_state state = slot->state;
+
+	if (state == SLOT_NEVER) {
+		segment_of(slots, number)->used++;
+		slots->stored++;
+		slots_charge(slots, slot, owner);
+	}
+	slot->state = SLOT_LIVE;
+	if (slot->sharers++ == 0)
+		slots->common++;
+	if (state != SLOT_LIVE)
+		link_old(slots, number, seed);
+}
+
+static void account_segment(struct slots *slots, uint32_t number)
+{
+	struct segment *segment = slots->segments[number];
+	uint32_t first = number * ENGINE_SEGMENT_SLOTS;
+
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS; i++) {
+		struct slot *slot = &segment->slots[i];
+
+		if (slot->state == SLOT_NEVER) {
+			punch_later(slots, first + i);
+		} else if (slot->state == SLOT_IDLE) {
+			slots->stored--;
+			slots_kill(slots, first + i, true);
+		}
+	}
+	segment->old = false;
+	maybe_remove_segment(slots, number);
+}
+
+void slots_accounted(struct slots *slots)
+{
+	for (uint32_t i = 0; i < slots->segments_end; i++)
+		if (slots->segments[i] != NULL && slots->segments[i]->old)
+			account_segment(slots, i);
+	slots_flush(slots);
+}
+
+uint64_t slots_bytes(const struct slots *slots)
+{
+	uint64_t bytes = OWNERS / 64 * sizeof(*slots->owners_used);
+
+	for (uint32_t i = 0; i < slots->segments_end; i++)
+		if (slots->segments[i] != NULL)
+			bytes += sizeof(struct segment) + slots->segments[i]->handed * sizeof(struct slot);
+	return bytes;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine's one instance of everything. */
+#ifndef PAGEFUSE_ENGINE_STATE_H
+#define PAGEFUSE_ENGINE_STATE_H
+
+#include "engine/space.h"
+#include "engine/vm.h"
+
+#define ENGINE_WAITERS_MAX 65536u
+
+/** A page that waits for a slot that is being filled; in a list that hangs off the slot. */
+struct waiter {
+	uint32_t global; /* may have changed or gone meanwhile: looked up and checked again */
+	uint32_t next;   /* index, 0 at the end */
+};
+
+/**
+ * A barrier answers "is everything that was ordered before it done?". It waits for the FETCHes from before it, then
+ * for the MERGE and ZERO orders that each VM has been given by then.
+ */
+struct barrier {
+	uint64_t started, completed;
+	bool wanted;         /* start another one when this one is over */
+	bool orders;         /* second stage: waits for orders */
+	uint32_t fetches[2]; /* FETCHes not answered, by parity of `started` when they (or what they come from) began */
+};
+
+struct engine {
+	struct engine_settings settings;
+	struct table table;
+	struct slots slots;
+	struct space space;
+	struct engine_vm *vms[ENGINE_VMS_MAX];
+	uint32_t vms_end;  /* above the highest index in use */
+	uint32_t turn;     /* who is the first to be given scans at the next tick */
+	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
+	struct waiter *waiters;
+	uint32_t waiters_free, waiters_top, waiters_used;
+	struct barrier barrier;
+	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
+	uint64_t last_ticket;
+	uint64_t now_usec;
+	uint64_t volatile_skips;
+};
+
+/** Sweeps the whole table at once, so that all numbers of regions that are gone are free. */
+void sweep_all(struct engine *engine);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * VMs, their regions, and what each page is. A page's state is 32 bits:
+ *
+ *   kind      bits 31-30  bits 29-0
+ *   PRIVATE   00          bit 29: the table has a hint of it; bits 28-0: checksum of the content seen last, or CHECK_
+ *   SHARED    01          slot that it maps
+ *   ORDERED   10          slot that a MERGE order under way names
+ *   OTHER     11          PAGE_ZERO, PAGE_ZERO_ORDERED, PAGE_FETCHING
+ *
+ * Every page of every VM also has a global number of 31 bits, by which hints name it. A region's numbers are given away
+ * again only after no hint can name them any more.
+ */
+#ifndef PAGEFUSE_ENGINE_VM_H
+#define PAGEFUSE_ENGINE_VM_H
+
+#include "engine/queue.h"
+#include "engine/slots.h"
+
+#define VM_REGIONS_MAX 1024u
+#define VM_QUEUE_MAX 8192u
+#define VM_SCANS_MAX 4u
+
+enum page_kind { KIND_PRIVATE, KIND_SHARED, KIND_ORDERED, KIND_OTHER };
+#define STATE_SHIFT 30
+#define STATE_VALUE ((UINT32_C(1) << STATE_SHIFT) - 1)
+#define STATE(kind, value) ((uint32_t)(kind) << STATE_SHIFT | (value))
+#define PAGE_ZERO STATE(KIND_OTHER, 0)
+#define PAGE_ZERO_ORDERED STATE(KIND_OTHER, 1)
+#define PAGE_FETCHING STATE(KIND_OTHER, 2)
+#define PRIVATE_HINTED (UINT32_C(1) << 29)
+#define PRIVATE_CHECK (PRIVATE_HINTED - 1)
+/* Checksums that no content has. */
+#define CHECK_NEVER 0u   /* not seen yet */
+#define CHECK_WRITTEN 1u /* shared until it was written: as if it had been seen with another content */
+#define CHECK_ZERO 2u
+
+struct region {
+	struct engine_vm *vm;
+	uint32_t first; /* page number */
+	uint32_t pages;
+	uint32_t global; /* global number of the first page */
+	uint32_t *state; /* by page */
+};
+
+/** One page: what most functions work on. */
+struct page {
+	struct region *region;
+	uint32_t index;
+};
+
+/** A FETCH order that is not answered yet. */
+struct fetch {
+	uint64_t hash;   /* that the content should have */
+	uint32_t page;
+	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
+	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
+};
+
+enum scan_kind { SCAN_PASS, SCAN_SLOW, SCAN_AUDIT };
+
+/** A SCAN or AUDIT order that is not answered yet. */
+struct scan {
+	uint32_t page, count;
+	enum scan_kind kind;
+};
+
+/** Where a walk over all pages of a VM stands. */
+struct walk {
+	uint32_t page;      /* next one */
+	uint64_t next_usec; /* when its next slice is due */
+};
+
+struct engine_vm {
+	struct engine *engine;
+	void *context;
+	uint32_t index;      /* in engine->vms */
+	uint16_t owner;      /* for slots_new() */
+	enum wire_mode mode;
+	bool ready, detached;
+	bool heard;          /* something was reported since the last tick */
+	bool unresponsive;   /* nothing was for a long time, with orders waiting for answers */
+	bool laggard;        /* takes orders too slowly to be waited for */
+
+	struct region *regions[VM_REGIONS_MAX]; /* by page number */
+	uint32_t region_count;
+	uint32_t region_last; /* index of the one found last */
+	uint32_t next_page;   /* number of the first page that no region had yet */
+	uint64_t ram_pages;
+
+	struct queue orders;  /* struct ring_record, not taken yet */
+	struct queue fetches; /* struct fetch */
+	struct scan scans[VM_SCANS_MAX];
+	uint32_t scan_count;
+	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
+	struct slot_window window;
+
+	uint64_t pass_ticket, queued_ticket, ended_ticket, settled_ticket; /* see schedule.h */
+	uint64_t ended_barrier, barrier_target;
+	struct walk pass, slow, audit, unshare;
+	uint64_t silent_since_usec, lag_since_usec;
+	uint64_t cpu_nsec, cpu_charged_nsec;
+	int64_t cpu_budget_nsec;
+	uint64_t cpu_filled_usec;
+
+	struct engine_vm_counters counters;
+};
+
+static inline uint32_t *page_state(struct page page)
+{
+	return &page.region->state[page.index];
+}
+
+static inline uint32_t page_number(struct page page)
+{
+	return page.region->first + page.index;
+}
+
+static inline uint32_t page_global(struct page page)
+{
+	return page.region->global + page.index;
+}
+
+static inline enum page_kind state_kind(uint32_t state)
+{
+	return (enum page_kind)(state >> STATE_SHIFT);
+}
+
+/** The checksum of a content with @tag in the table. */
+static inline uint32_t check_of(uint32_t tag)
+{
+	uint32_t check = tag & PRIVATE_CHECK;
+
+	return check > CHECK_ZERO ? check : check + CHECK_ZERO + 1;
+}
+
+/** The region of a page number, NULL if no region has it (any more). */
+struct region *vm_region(struct engine_vm *vm, uint32_t page);
+/** The same for a whole run; *@ret_region is NULL for pages of regions that are gone. @return 0, -EPROTO. */
+int vm_run(struct engine_vm *vm, uint32_t page, uint32_t count, struct region **ret_region);
+int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages);
+int vm_remove_region(struct engine_vm *vm, uint32_t page);
+/** Makes a page private with checksum @check, whatever it was: drops its reference or its share in an order. */
+void vm_forget(struct page page, uint32_t check);
+
+#endif
