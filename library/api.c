@@ -5,30 +5,33 @@
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
+#include "library/announce.h"
 #include "library/hold.h"
 #include "library/memory.h"
+#include "library/options.h"
+#include "library/orders.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/worker.h"
 
-int pagefuse_configure(const struct pagefuse_options *options)
+int pagefuse_configure(const struct pagefuse_options *wanted)
 {
 	if (memory_in_use())
 		return -EBUSY;
-	if (options == NULL || options->mode > PAGEFUSE_MODE_FULL)
+	if (wanted == NULL || wanted->mode > PAGEFUSE_MODE_FULL)
 		return -EINVAL;
-	if (options->name != NULL) {
-		if (strlen(options->name) >= sizeof(worker_options.name))
+	if (wanted->name != NULL) {
+		if (strlen(wanted->name) >= sizeof(options.name))
 			return -ENAMETOOLONG;
-		for (const char *c = options->name; *c != 0; c++)
+		for (const char *c = wanted->name; *c != 0; c++)
 			if (*c <= ' ' || *c > '~')
 				return -EINVAL;
 	}
-	if (options->socket_path != NULL && strlen(options->socket_path) >= sizeof(worker_options.socket_path))
+	if (wanted->socket_path != NULL && strlen(wanted->socket_path) >= sizeof(options.socket_path))
 		return -ENAMETOOLONG;
-	strcpy(worker_options.name, options->name != NULL ? options->name : "");
-	strcpy(worker_options.socket_path, options->socket_path != NULL ? options->socket_path : "");
-	worker_options.mode = (enum wire_mode)options->mode;
+	strcpy(options.name, wanted->name != NULL ? wanted->name : "");
+	strcpy(options.socket_path, wanted->socket_path != NULL ? wanted->socket_path : "");
+	options.mode = (enum wire_mode)wanted->mode;
 	return 0;
 }
 
@@ -89,13 +92,13 @@ int pagefuse_discard(void *hva, size_t length)
 
 int pagefuse_pause(void)
 {
-	worker_pause();
+	orders_pause();
 	return 0;
 }
 
 int pagefuse_resume(void)
 {
-	worker_resume();
+	orders_resume();
 	return 0;
 }
 
@@ -111,7 +114,7 @@ int pagefuse_get_stats(struct pagefuse_stats *stats)
 		.zero_pages = region_totals.zeroed,
 		.diverged_pages = region_totals.diverged,
 		.busy_pages = hold_busy_pages,
-		.refused_bytes = worker_refused_bytes(),
+		.refused_bytes = announce_refused_bytes(),
 		.worker_cpu_nsec = worker_cpu_nsec(),
 		.connected = worker_is_connected(),
 	};

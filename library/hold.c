@@ -41,7 +41,6 @@
 
 #define MOVE_ATTEMPTS (HOLD_PAGES + 32)
 #define COPY_ATTEMPTS 64
-#define LONG_HOLD_USEC 2000
 #define PINS_REMEMBERED_USEC 1000000
 
 _Static_assert(HOLD_PAGES <= 64, "a hold's pages fit a mask");
@@ -51,7 +50,6 @@ _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, 
 static int uffd = -1;
 static int uffd_device = -1; /* to open another one with */
 static uint64_t scratch;     /* HOLD_PAGES pages, and one more for the barrier */
-static unsigned length_now = HOLD_PAGES;
 static uint64_t pins_seen_usec; /* when a file that can pin was last seen; 0: never */
 
 struct hold {
@@ -487,73 +485,6 @@ static void release(const struct hold *hold, uint64_t mapped_over)
 		abandon();
 }
 
-/* ---- times ---- */
-
-/* Four buckets per doubling: bucket b covers up to 2^(b/4) µs, with the quarter steps linear. */
-static _Atomic uint64_t times[160];
-static _Atomic uint64_t time_max;
-
-static unsigned bucket_of(uint64_t usec)
-{
-	unsigned octave;
-
-	if (usec < 4)
-		return (unsigned)usec;
-	octave = 63 - (unsigned)__builtin_clzll(usec);
-	return octave * 4 - 4 + (unsigned)(usec >> (octave - 2) & 3);
-}
-
-static uint64_t bucket_top(unsigned bucket)
-{
-	if (bucket < 4)
-		return bucket;
-	return ((UINT64_C(4) + bucket % 4 + 1) << (bucket / 4 - 1)) - 1;
-}
-
-static void note_time(uint64_t usec)
-{
-	unsigned bucket = bucket_of(usec);
-
-	if (bucket >= sizeof(times) / sizeof(*times))
-		bucket = sizeof(times) / sizeof(*times) - 1;
-	atomic_fetch_add_explicit(&times[bucket], 1, memory_order_relaxed);
-	if (usec > atomic_load_explicit(&time_max, memory_order_relaxed))
-		atomic_store_explicit(&time_max, usec, memory_order_relaxed);
-	if (usec > LONG_HOLD_USEC)
-		length_now = length_now / 2 > 4 ? length_now / 2 : 4;
-	else if (length_now < HOLD_PAGES)
-		length_now++;
-}
-
-static uint64_t time_quantile(uint64_t total, uint64_t percent)
-{
-	uint64_t seen = 0, wanted = (total * percent + 99) / 100;
-
-	for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++) {
-		seen += atomic_load_explicit(&times[i], memory_order_relaxed);
-		if (seen >= wanted && seen > 0)
-			return bucket_top(i);
-	}
-	return 0;
-}
-
-void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_usec, uint64_t *ret_max_usec)
-{
-	uint64_t total = 0;
-
-	for (unsigned i = 0; i < sizeof(times) / sizeof(*times); i++)
-		total += atomic_load_explicit(&times[i], memory_order_relaxed);
-	*ret_holds = total;
-	*ret_p50_usec = time_quantile(total, 50);
-	*ret_p99_usec = time_quantile(total, 99);
-	*ret_max_usec = atomic_load_explicit(&time_max, memory_order_relaxed);
-}
-
-unsigned hold_length(void)
-{
-	return length_now;
-}
-
 /* ---- the two holds ---- */
 
 static uint64_t compare_pages(const struct hold *hold, uint64_t mask, uint64_t base)
@@ -599,7 +530,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	if (PROTECTED(PROTECT_MOVE_BACK))
 		move_back(&hold, moved & ~mapped);
 	release(&hold, mapped & ~zero_targets(&hold));
-	note_time(now_usec() - begin);
+	hold_times_note(now_usec() - begin);
 	sys_madvise(scratch, count * PAGE_BYTES, MADV_DONTNEED);
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);
 }
@@ -658,7 +589,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 		mapped = map_equal(&hold, compare_pages(&hold, safe, hold.start), false);
 	}
 	release(&hold, mapped);
-	note_time(now_usec() - begin);
+	hold_times_note(now_usec() - begin);
 }
 
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)

@@ -53,6 +53,8 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count);
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);
 
+/** Notes that a hold took so long. */
+void hold_times_note(uint64_t usec);
 /** Times of all holds so far, see struct ring_stats. */
 void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_usec, uint64_t *ret_max_usec);
 

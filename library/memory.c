@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
+#include "library/announce.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/mappings.h"
@@ -15,6 +16,7 @@
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/worker.h"
+#include "protocol/wire.h"
 
 #define GPA_SLOTS_MAX 512
 
@@ -79,7 +81,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	int r = mappings_inspect(start, length, &kind);
 
 	if (r > 0)
-		worker_refuse((uint32_t)r, length);
+		announce_refusal((uint32_t)r, length);
 	if (r != 0)
 		return r > 0 ? -EOPNOTSUPP : r;
 	memory_lock();
@@ -92,7 +94,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	}
 	memory_unlock();
 	if (r == -ENOSPC)
-		worker_refuse(WIRE_REASON_TOO_MANY_REGIONS, length);
+		announce_refusal(WIRE_REASON_TOO_MANY_REGIONS, length);
 	return r;
 }
 
@@ -365,7 +367,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	}
 	memory_unlock();
 	if (bytes != 0 && reason_of(change) != 0)
-		worker_refuse(reason_of(change), bytes);
+		announce_refusal(reason_of(change), bytes);
 	if (bytes != 0 && (change == CHANGE_UNMAP || change == CHANGE_MOVE))
 		worker_wake();
 }

@@ -10,9 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "library/options.h"
 #include "library/sys.h"
 #include "library/view.h"
-#include "library/worker.h"
 
 #define WELCOME_TIMEOUT_MS 5000
 #define PUBLISH_AFTER 512
@@ -86,7 +86,7 @@ static int take_welcome(struct session *session, const struct wire_welcome *welc
 
 int session_open(struct session *session, int socket, uint64_t store, int *ret_device)
 {
-	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = worker_options.mode, .store = store };
+	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = options.mode, .store = store };
 	char message[WIRE_MESSAGE_MAX];
 	int fds[WIRE_FDS_MAX];
 	size_t size;
@@ -94,7 +94,7 @@ int session_open(struct session *session, int socket, uint64_t store, int *ret_d
 
 	*session = (struct session){ .socket = socket };
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
-	memcpy(hello.name, worker_options.name, sizeof(hello.name));
+	memcpy(hello.name, options.name, sizeof(hello.name));
 	r = wire_send(socket, &hello, sizeof(hello), NULL, 0);
 	if (r == 0)
 		r = wait_for(socket, -1, WELCOME_TIMEOUT_MS);
@@ -233,6 +233,20 @@ int session_post(struct session *session, const struct ring_record *report)
 		return r;
 	ring_put(&session->up, report);
 	return ++session->unpublished >= PUBLISH_AFTER ? session_publish(session) : 0;
+}
+
+int session_post_value(struct session *session, enum ring_report op, uint32_t page, unsigned count, uint64_t value)
+{
+	struct ring_record record = { .op = (uint8_t)op, .count = (uint16_t)count, .page = page, .value = value };
+
+	return session_post(session, &record);
+}
+
+int session_post_run(struct session *session, enum ring_report op, uint32_t page, unsigned count, uint32_t slot)
+{
+	struct ring_record record = { .op = (uint8_t)op, .count = (uint16_t)count, .page = page, .slot = slot };
+
+	return session_post(session, &record);
 }
 
 /** Records in the up ring that the daemon has not consumed, or -EPROTO. */

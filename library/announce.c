@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/announce.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "library/fork.h"
+#include "library/region.h"
+#include "library/session.h"
+#include "library/view.h"
+
+#define LOOK_PAGES 4096 /* looked at without letting the lock go */
+
+static _Atomic uint64_t refused[WIRE_REASON_END];
+static _Atomic bool refused_changed;
+
+/** A run of pages that a newly met daemon is to adopt. */
+struct adoption {
+	uint64_t index;
+	unsigned count; /* 0: none */
+	uint32_t state; /* of the first page */
+};
+
+static unsigned adoptable_run(const struct region *region, uint64_t index)
+{
+	uint32_t state = region->state[index], step = state == PAGE_ZEROED ? 0 : 1;
+	unsigned count = 1;
+
+	if (!page_reads_slot(state) && state != PAGE_ZEROED)
+		return 0;
+	while (count < RING_RUN_PAGES_MAX && index + count < region->pages &&
+	       region->state[index + count] == state + step * count &&
+	       (step == 0 || (state + count) % VIEW_SEGMENT_SLOTS != 0))
+		count++;
+	return count;
+}
+
+/** Finds the next run from *index on, and moves *index past what was looked at. @return whether the region goes on. */
+static bool next_adoption(const struct region *region, uint64_t *index, struct adoption *ret)
+{
+	uint64_t end = *index + LOOK_PAGES;
+	bool more;
+
+	*ret = (struct adoption){ 0 };
+	memory_lock_worker();
+	end = end < region->pages ? end : region->pages; /* 0 if it has left */
+	while (*index < end && ret->count == 0) {
+		unsigned run = adoptable_run(region, *index);
+
+		if (run > 0)
+			*ret = (struct adoption){ .index = *index, .count = run, .state = region->state[*index] };
+		*index += run > 0 ? run : 1;
+	}
+	more = *index < region->pages;
+	memory_unlock();
+	return more;
+}
+
+static int announce_pages(struct session *session, const struct region *region)
+{
+	struct adoption run;
+	uint64_t index = 0;
+	bool more;
+	int r = 0;
+
+	if (region_totals.shared + region_totals.zeroed == 0)
+		return 0;
+	do {
+		more = next_adoption(region, &index, &run);
+		if (run.count == 0)
+			continue;
+		r = session_post_run(session, run.state == PAGE_ZEROED ? REPORT_ADOPT_ZERO : REPORT_ADOPT,
+				     region->first_page + (uint32_t)run.index, run.count,
+				     run.state == PAGE_ZEROED ? 0 : run.state & PAGE_SLOT_MASK);
+	} while (more && r == 0);
+	return r;
+}
+
+enum step { STEP_NONE, STEP_COME, STEP_GONE };
+
+/** What is to be told of entry @i, and does what goes with it. */
+static enum step next_step(unsigned i, struct region **ret_region, uint32_t *ret_first, uint64_t *ret_pages)
+{
+	enum step step = STEP_NONE;
+	struct region *region;
+
+	memory_lock_worker();
+	region = region_at(i);
+	if (region != NULL) {
+		*ret_region = region;
+		*ret_first = region->first_page;
+		*ret_pages = region->table_pages;
+		if (region->leaving && !fork_child_alive()) {
+			step = region->announced ? STEP_GONE : STEP_NONE;
+			region_free(region);
+		} else if (!region->leaving && !region->announced) {
+			region->announced = true;
+			step = STEP_COME;
+		}
+	}
+	memory_unlock();
+	return step;
+}
+
+int announce_regions(struct session *session)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++) {
+		struct region *region;
+		uint32_t first;
+		uint64_t pages;
+		enum step step = next_step(i, &region, &first, &pages);
+
+		if (step == STEP_COME) {
+			r = session_post_value(session, REPORT_REGION_ADD, first, 1, pages);
+			if (r == 0)
+				r = announce_pages(session, region);
+		} else if (step == STEP_GONE) {
+			r = session_post_value(session, REPORT_REGION_REMOVE, first, 1, 0);
+		}
+	}
+	return r;
+}
+
+void announce_forget(void)
+{
+	memory_lock_worker();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region == NULL)
+			continue;
+		region->announced = false;
+		for (uint64_t p = 0; p < region->pages; p++)
+			if (region->state[p] == PAGE_LEFT)
+				page_set_state(region, p, PAGE_ANONYMOUS);
+	}
+	memory_unlock();
+	atomic_store(&refused_changed, true);
+}
+
+void announce_refusal(uint32_t reason, uint64_t bytes)
+{
+	atomic_fetch_add(&refused[reason], bytes);
+	atomic_store(&refused_changed, true);
+}
+
+void announce_set_refusal(uint32_t reason, uint64_t bytes)
+{
+	if (atomic_exchange(&refused[reason], bytes) != bytes)
+		atomic_store(&refused_changed, true);
+}
+
+static int announce_refusal_of(struct session *session, uint32_t reason)
+{
+	struct wire_refused message = { .reason = reason, .bytes = refused[reason] };
+
+	wire_header_init(&message.header, WIRE_REFUSED, sizeof(message));
+	return wire_send(session->socket, &message, sizeof(message), NULL, 0);
+}
+
+int announce_refusals(struct session *session)
+{
+	int r = 0;
+
+	if (!atomic_exchange(&refused_changed, false))
+		return 0;
+	for (uint32_t reason = 1; reason < WIRE_REASON_END && r == 0; reason++)
+		r = announce_refusal_of(session, reason);
+	if (r == -EAGAIN) {
+		atomic_store(&refused_changed, true); /* the daemon does not read now: once more later */
+		r = 0;
+	}
+	return r;
+}
+
+uint64_t announce_refused_bytes(void)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned reason = 0; reason < WIRE_REASON_END; reason++)
+		bytes += reason == WIRE_REASON_DIRECT_IO ? 0 : refused[reason];
+	return bytes;
+}

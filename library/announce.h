@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Telling the daemon what there is: regions, what they already share, and memory that is left alone. */
+#ifndef PAGEFUSE_LIBRARY_ANNOUNCE_H
+#define PAGEFUSE_LIBRARY_ANNOUNCE_H
+
+#include <stdint.h>
+
+struct session;
+
+/** Tells of regions that came or went since the last time. Worker thread, without the lock. @return 0 or -errno. */
+int announce_regions(struct session *session);
+/** A new connection: everything has to be told again. Worker thread, without the lock. */
+void announce_forget(void);
+
+/** Notes that @bytes of memory are left alone for a reason, in addition to what there was. Any thread. */
+void announce_refusal(uint32_t reason, uint64_t bytes);
+/** Sets the bytes for a reason. Any thread. */
+void announce_set_refusal(uint32_t reason, uint64_t bytes);
+/** Tells of refusals that changed. Worker thread. @return 0 or -errno. */
+int announce_refusals(struct session *session);
+/** RAM that cannot take part. Any thread. */
+uint64_t announce_refused_bytes(void);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/orders.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "library/fork.h"
+#include "library/hold.h"
+#include "library/merge.h"
+#include "library/pagemap.h"
+#include "library/region.h"
+#include "library/scan.h"
+#include "library/session.h"
+
+static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
+static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
+static unsigned pauses; /* under pause_lock */
+
+static bool suspended;
+static uint64_t hashed_pages;
+
+void orders_suspend(bool suspend)
+{
+	suspended = suspend;
+}
+
+uint64_t orders_hashed_pages(void)
+{
+	return hashed_pages;
+}
+
+/** Takes the lock when nobody wants us to pause. */
+static void lock_unless_paused(void)
+{
+	pthread_mutex_lock(&pause_lock);
+	while (pauses != 0)
+		pthread_cond_wait(&pause_over, &pause_lock);
+	pthread_mutex_unlock(&pause_lock);
+	memory_lock_worker();
+}
+
+void orders_pause(void)
+{
+	pthread_mutex_lock(&pause_lock);
+	pauses++;
+	pthread_mutex_unlock(&pause_lock);
+	memory_lock(); /* a hold that is under way ends first */
+	memory_unlock();
+}
+
+void orders_resume(void)
+{
+	pthread_mutex_lock(&pause_lock);
+	if (pauses > 0 && --pauses == 0)
+		pthread_cond_signal(&pause_over);
+	pthread_mutex_unlock(&pause_lock);
+}
+
+static int do_scan(struct session *session, const struct ring_record *order)
+{
+	static struct scan scan; /* too large for a small stack */
+	int r = 0;
+
+	scan = (struct scan){ .what = order->op, .seed = session->seed };
+	for (unsigned at = 0; at < order->count && r == 0; at += SCAN_CHUNK_PAGES) {
+		unsigned count = order->count - at < SCAN_CHUNK_PAGES ? order->count - at : SCAN_CHUNK_PAGES;
+
+		lock_unless_paused();
+		if (suspended)
+			scan.what = ORDER_AUDIT;
+		scan_chunk(&scan, order->page + at, count);
+		memory_unlock();
+		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
+			r = session_post(session, &scan.reports[i]);
+	}
+	hashed_pages += scan.hashed;
+	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, scan.present);
+}
+
+/** Copies a private page to a staging page. @return 0, or the report that says why not. */
+static int copy_page(uint32_t page, void *to)
+{
+	struct region *region = region_of_page(page);
+	uint64_t index, entry;
+
+	if (region == NULL || region->barred[page - region->first_page] != 0)
+		return REPORT_GONE;
+	index = page - region->first_page;
+	if (pagemap_read(region_hva(region, index), 1, &entry) < 0 || (entry & PAGEMAP_SWAPPED))
+		return REPORT_BUSY; /* not worth bringing it in */
+	if (!(entry & PAGEMAP_PRESENT))
+		return REPORT_GONE;
+	memcpy(to, (const void *)region_hva(region, index), PAGE_BYTES);
+	return 0;
+}
+
+static int do_fetch(struct session *session, const struct ring_record *order)
+{
+	int index = session_staging(session), r;
+
+	if (index < 0)
+		return index;
+	lock_unless_paused();
+	r = copy_page(order->page, ring_staging(session->ring, (uint32_t)index));
+	memory_unlock();
+	if (r != 0)
+		return session_post_value(session, (enum ring_report)r, order->page, 1, 0);
+	return session_post_fetched(session, order->page, (uint32_t)index);
+}
+
+static enum ring_report report_of(enum outcome outcome, bool zero)
+{
+	switch (outcome) {
+	case OUTCOME_MERGED:
+		return zero ? REPORT_ZEROED : REPORT_MERGED;
+	case OUTCOME_DIFFERS:
+		return REPORT_DIFFERS;
+	case OUTCOME_GONE:
+		return REPORT_GONE;
+	case OUTCOME_FULL:
+		return REPORT_FULL;
+	default:
+		return REPORT_BUSY;
+	}
+}
+
+static int answer(struct session *session, uint32_t page, unsigned count, const uint32_t *targets, const enum outcome *outcomes)
+{
+	int r = 0;
+
+	for (unsigned first = 0, end; first < count && r == 0; first = end) {
+		bool zero = targets[first] == HOLD_ZERO;
+
+		for (end = first + 1; end < count && outcomes[end] == outcomes[first]; end++)
+			if (targets[end] != (zero ? HOLD_ZERO : targets[first] + (end - first)))
+				break;
+		r = session_post_run(session, report_of(outcomes[first], zero), page + first, end - first,
+				     zero ? 0 : targets[first]);
+	}
+	return r;
+}
+
+/** Takes this order and all that continue it in the guest, so that they can be held together. */
+static unsigned gather(struct session *session, struct ring_record order, uint32_t targets[HOLD_PAGES])
+{
+	uint32_t first = order.page;
+	unsigned count = 0;
+
+	do {
+		for (unsigned i = 0; i < order.count; i++)
+			targets[count + i] = order.op == ORDER_ZERO ? HOLD_ZERO : order.slot + i;
+		count += order.count;
+		session_done_order(session);
+	} while (session_next_order(session, &order) > 0 && (order.op == ORDER_MERGE || order.op == ORDER_ZERO) &&
+		 order.page == first + count && order.count <= HOLD_PAGES - count);
+	return count;
+}
+
+static int do_merge(struct session *session, const struct ring_record *order)
+{
+	uint32_t targets[HOLD_PAGES], page = order->page;
+	enum outcome outcomes[HOLD_PAGES];
+	unsigned count = gather(session, *order, targets);
+
+	lock_unless_paused();
+	if (suspended)
+		for (unsigned i = 0; i < count; i++)
+			outcomes[i] = OUTCOME_BUSY;
+	else
+		merge_pages(page, count, targets, outcomes);
+	memory_unlock();
+	return answer(session, page, count, targets, outcomes);
+}
+
+static int do_unshare(struct session *session, const struct ring_record *order)
+{
+	uint8_t diverged[RING_RUN_PAGES_MAX] = { 0 };
+	struct region *region;
+	int r = 0;
+
+	lock_unless_paused();
+	region = region_of_page(order->page);
+	for (unsigned i = 0; region != NULL && i < order->count; i++) {
+		uint64_t index = order->page - region->first_page + i;
+
+		if (index >= region->pages || !page_reads_slot(region->state[index]) || fork_child_alive() ||
+		    merge_unshare(region, index, 1) < 0)
+			continue;
+		page_set_state(region, index, region->state[index] | PAGE_DIVERGED);
+		diverged[i] = 1;
+	}
+	memory_unlock();
+	for (unsigned i = 0; i < order->count && r == 0; i++)
+		if (diverged[i])
+			r = session_post_value(session, REPORT_DIVERGED, order->page + i, 1, 0);
+	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
+}
+
+int orders_do(struct session *session, const struct ring_record *order)
+{
+	switch (order->op) {
+	case ORDER_SCAN:
+	case ORDER_SCAN_ZERO:
+	case ORDER_AUDIT:
+		session_done_order(session);
+		return do_scan(session, order);
+	case ORDER_FETCH:
+		session_done_order(session);
+		return do_fetch(session, order);
+	case ORDER_MERGE:
+	case ORDER_ZERO:
+		return do_merge(session, order);
+	case ORDER_UNSHARE:
+		session_done_order(session);
+		return do_unshare(session, order);
+	default:
+		return -EPROTO;
+	}
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Carrying out one order of the daemon and answering it. Worker thread, without the lock. */
+#ifndef PAGEFUSE_LIBRARY_ORDERS_H
+#define PAGEFUSE_LIBRARY_ORDERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/ring.h"
+
+struct session;
+
+/** @return 0, or -errno: the session is over. */
+int orders_do(struct session *session, const struct ring_record *order);
+
+/** While set, nothing is hashed or held: I/O is open that no hold can see. */
+void orders_suspend(bool suspend);
+
+/** Pages hashed so far. */
+uint64_t orders_hashed_pages(void);
+
+/** Between these no order touches memory; they nest. Any thread, without the lock. */
+void orders_pause(void);
+void orders_resume(void);
+
+#endif
