@@ -216,12 +216,17 @@ static struct process *find_own_vm(const struct session *session, const json_t *
 	return NULL;
 }
 
-/* A VM without a connection cannot be scanned: ticket 0, which is never under way. */
+/*
+ * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
+ * scanned and gets ticket 0, which counts as gone.
+ */
 static json_t *start_scan(struct process *process)
 {
 	struct session *session = process->session;
-	uint64_t ticket = session && session->vm ? engine_scan(process->daemon->engine, session->vm) : 0;
+	uint64_t ticket = 0;
 
+	if (session && session->vm)
+		ticket = (uint64_t)session->serial << 32 | (uint32_t)engine_scan(process->daemon->engine, session->vm);
 	daemon_schedule_pump(process->daemon);
 	return json_pack("{s:s,s:I}", "name", process->name, "ticket", (json_int_t)ticket);
 }
@@ -269,16 +274,28 @@ static json_t *on_scan(struct session *session, const json_t *request)
 
 /* ---- scan-progress ---- */
 
-static json_t *progress_of(const struct session *session, const char *name, json_int_t ticket)
+static const struct session *find_serial(const struct daemon *daemon, uint64_t serial)
 {
-	const struct process *process = find_vm(session->daemon, name);
+	const struct session *session;
+
+	LIST_FOREACH(session, &daemon->sessions, entries)
+		if (session->vm && session->serial == serial)
+			return session;
+	return NULL;
+}
+
+/* @name: for the reply, in case the VM is gone. */
+static json_t *progress_of(const struct session *session, const char *name, uint64_t ticket)
+{
+	const struct session *scanned = find_serial(session->daemon, ticket >> 32);
 	uint64_t done = 0, total = 0;
 	bool gone = true, finished = false;
 
-	if (process && may_see(session, process) && process->session && process->session->vm && ticket > 0) {
+	if (scanned && may_see(session, scanned->process)) {
 		gone = false;
-		finished = engine_scan_done(session->daemon->engine, process->session->vm, (uint64_t)ticket);
-		engine_scan_progress(process->session->vm, &done, &total);
+		finished = engine_scan_done(session->daemon->engine, scanned->vm, (uint32_t)ticket);
+		engine_scan_progress(scanned->vm, &done, &total);
+		name = scanned->process->name;
 	}
 	return json_pack("{s:s,s:o,s:o,s:b,s:b}", "name", name, "done_pages", number(done), "total_pages", number(total),
 			 "finished", finished, "gone", gone);
@@ -294,14 +311,14 @@ static json_t *on_scan_progress(const struct session *session, const json_t *req
 		return error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it", "tickets");
 	vms = json_array();
 	json_array_foreach(tickets, i, entry) {
-		const char *name;
-		json_int_t ticket;
+		const json_t *ticket = json_is_object(entry) ? json_object_get(entry, "ticket") : entry;
+		const char *name = json_string_value(json_object_get(entry, "name"));
 
-		if (json_unpack(entry, "{s:s,s:I}", "name", &name, "ticket", &ticket) < 0) {
+		if (!json_is_integer(ticket)) {
 			json_decref(vms);
-			return error("bad-request", "a ticket has to be {\"name\":…,\"ticket\":…}", "tickets");
+			return error("bad-request", "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
 		}
-		json_array_append_new(vms, progress_of(session, name, ticket));
+		json_array_append_new(vms, progress_of(session, name ? name : "", (uint64_t)json_integer_value(ticket)));
 	}
 	return json_pack("{s:o}", "vms", vms);
 }

@@ -7,6 +7,9 @@
 
 #include "daemon/session.h"
 
+/** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
+#define CONTROL_SERIAL_MAX ((UINT32_C(1) << 21) - 1)
+
 /** Answers one request; the reply is sent as the peer reads it. @return 0, or -ENOMEM: drop the connection. */
 int control_request(struct session *session, const char *text, size_t size);
 

@@ -42,6 +42,7 @@ struct daemon {
 	LIST_HEAD(, session) sessions;
 	TAILQ_HEAD(, process) processes;
 	unsigned session_count;
+	uint32_t last_serial; /* of a VMM's connection */
 
 	bool private;           /* end with the last VMM */
 	bool had_process;

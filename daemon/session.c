@@ -156,6 +156,7 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 	session->kind = SESSION_VMM;
 	session->process = process;
 	process->session = session;
+	session->serial = daemon->last_serial = daemon->last_serial % CONTROL_SERIAL_MAX + 1;
 	session->may_adopt = hello->store == store_identity(daemon->store) && (process->unaccounted || process->kept);
 	r = join(session, hello);
 	if (r < 0) {

@@ -36,6 +36,7 @@ struct session {
 	/* VMM */
 	struct process *process;
 	struct engine_vm *vm;
+	uint32_t serial;     /* tells it from all other connections of VMMs; not 0 */
 	bool ready;          /* REPORT_READY came */
 	bool may_adopt;      /* the process had this store's descriptors before */
 	void *ring;          /* RING_BYTES */
