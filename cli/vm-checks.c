@@ -55,8 +55,8 @@ static void remedy_for_mappings(const json_t *vm, char *ret, size_t size)
 {
 	int64_t limit = field_integer(vm, "mappings_limit"), wanted = max_map_count_for(field_integer(vm, "ram_bytes"));
 
-	if (wanted <= limit)
-		wanted = limit * 2;
+	while (wanted < limit * 2 && wanted < INT32_MAX / 2)
+		wanted *= 2;
 	snprintf(ret, size, "Set vm.max_map_count=%" PRId64 " by sysctl; it counts at once, also for VMs that run.",
 		 wanted);
 }

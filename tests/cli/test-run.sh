@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# run gives its command the preload, a name, a mode, a socket and a daemon, and refuses commands that it cannot help.
+# Needs $DUMMY_PRELOAD, any shared library, and $STATIC_PROGRAM.
+# shellcheck source=tests/cli/support.sh
+. "${0%/*}/support.sh"
+
+probe=$(PAGEFUSE_PRELOAD=$DUMMY_PRELOAD "$PAGEFUSE" run --socket "$directory/none" -- true 2>&1)
+case $probe in
+*'cannot move pages by userfaultfd'*) echo "skipped: $probe"; exit 77 ;;
+esac
+
+export PAGEFUSE_PRELOAD=$DUMMY_PRELOAD
+
+# has LINE: the environment that `env` printed has it.
+has() {
+	grep -qxF "$1" <<<"$output" || fail "no $1 in the environment"
+}
+
+# ---- what the command gets ----
+start_daemon '{}'
+run 0 run -- env
+has "LD_PRELOAD=$DUMMY_PRELOAD"
+has PAGEFUSE_MODE=full
+has "PAGEFUSE_SOCKET=$PAGEFUSE_SOCKET"
+grep -qE '^PAGEFUSE_NAME=env-[0-9]+$' <<<"$output" || fail 'no name made of program and pid'
+run 0 run --name web1 --mode zero -- env
+has PAGEFUSE_NAME=web1
+has PAGEFUSE_MODE=zero
+run 0 run -n web2 -m full env
+has PAGEFUSE_NAME=web2
+
+cd "$directory" || exit 1
+run 0 run --socket ./socket -- env
+has "PAGEFUSE_SOCKET=$directory/./socket"
+
+# shellcheck disable=SC2016 # for the inner shell
+run 0 run -- sh -c 'echo "$PAGEFUSE_NAME $$"'
+equal 'the pid in the name' "sh-${output#* }" "${output% *}"
+
+LD_PRELOAD=$DUMMY_PRELOAD run 0 run -- env
+has "LD_PRELOAD=$DUMMY_PRELOAD"
+cp "$DUMMY_PRELOAD" "$directory/other.so"
+LD_PRELOAD=$directory/other.so run 0 run -- env
+has "LD_PRELOAD=$directory/other.so:$DUMMY_PRELOAD"
+
+run 7 run -- sh -c 'exit 7'
+
+# ---- the name that QEMU is told ----
+cat >"$directory/qemu-system-fake" <<'END'
+#!/bin/sh
+echo "$PAGEFUSE_NAME"
+END
+chmod +x "$directory/qemu-system-fake"
+qemu_name() {
+	run 0 run -- "$directory/qemu-system-fake" -m 512 -name "$1" -nographic
+	equal "the name in -name $1" "$2" "$output"
+}
+qemu_name web1 web1
+qemu_name guest=web1,debug-threads=on web1
+qemu_name process=p,guest=web1 web1
+qemu_name web1,process=p web1
+qemu_name 'a,,b,process=p' 'a,b'
+complains 2 "'my guest'" run -- "$directory/qemu-system-fake" -name 'guest=my guest'
+complains 2 'too long' run -- "$directory/qemu-system-fake" -name "$(printf '%070d' 0)"
+
+# ---- commands that cannot be run, or in which the preload cannot be ----
+complains 1 "'no-such-program': no such program" run -- no-such-program
+complains 1 "'$directory/nothing': no such program" run -- "$directory/nothing"
+complains 1 "'$directory' is a directory" run -- "$directory"
+complains 1 "'$directory/script.json' is not executable" run -- "$directory/script.json"
+complains 1 'statically linked' run -- "$STATIC_PROGRAM"
+printf '\177ELF\1\1\1\0\0\0\0\0\0\0\0\0\2\0\3\0' >"$directory/foreign"
+chmod +x "$directory/foreign"
+complains 1 'another architecture' run -- "$directory/foreign"
+printf '\177ELF\2\1\1' >"$directory/cut"
+chmod +x "$directory/cut"
+complains 1 'another architecture' run -- "$directory/cut"
+if [ "$(id -u)" = 0 ]; then
+	cp "$(command -v env)" "$directory/setuid"
+	chown 65534 "$directory/setuid"
+	chmod 4755 "$directory/setuid"
+	complains 1 'is setuid or setgid' run -- "$directory/setuid"
+	chown 0:65534 "$directory/setuid"
+	chmod 2755 "$directory/setuid"
+	complains 1 'is setuid or setgid' run -- "$directory/setuid"
+fi
+
+# ---- the preload ----
+PAGEFUSE_PRELOAD=$directory/nothing.so complains 1 "'$directory/nothing.so': no preload there" run -- env
+mkdir "$directory/a b"
+cp "$DUMMY_PRELOAD" "$directory/a b/preload.so"
+PAGEFUSE_PRELOAD="$directory/a b/preload.so" complains 1 'blanks or colons' run -- env
+stop_daemon
+
+# ---- a private daemon ----
+export PAGEFUSED=$FAKE_DAEMON FAKE_PID=$directory/pid
+PAGEFUSE_SOCKET=$directory/runtime/pagefused.sock
+exec 9<"$0"
+run 0 run --name web1 -- env
+exec 9<&-
+has PAGEFUSE_NAME=web1
+if grep -q '^NOTIFY_SOCKET=' <<<"$output"; then fail 'the command got NOTIFY_SOCKET'; fi
+pid=$(cat "$directory/pid")
+kill -0 "$pid" 2>/dev/null || fail 'no private daemon runs'
+own_session=$(ps -o sid= -p $$)
+[ "$(ps -o sid= -p "$pid")" != "$own_session" ] || fail 'the private daemon is in our session'
+equal 'the parent of the private daemon is no process of ours' '' "$(ps -o ppid= -p "$pid" | grep -xF " *$$")"
+[ ! -e "/proc/$pid/fd/9" ] || fail 'the private daemon has a descriptor of ours'
+if tr '\0' '\n' <"/proc/$pid/environ" | grep -q '^LD_PRELOAD='; then fail 'the private daemon is preloaded'; fi
+equal 'its directory' / "$(readlink "/proc/$pid/cwd")"
+equal 'its log' ready "$(cat "$PAGEFUSE_SOCKET.log")"
+run 0 run --name web2 -- env
+equal 'one daemon serves both' "$pid" "$(cat "$directory/pid")"
+kill "$pid"
+rm -f "$PAGEFUSE_SOCKET"
+
+FAKE_START=fail complains 3 "did not start (it ended); '$PAGEFUSE_SOCKET.log' says why" run -- env
+equal 'its log' 'told to fail' "$(tail -n 1 "$PAGEFUSE_SOCKET.log")"
+PAGEFUSED=$directory/nothing complains 3 "'$directory/nothing': no pagefused there" run -- env
+PAGEFUSE_SOCKET=$directory/no/such/socket complains 3 'did not start (No such file or directory)' run -- env
+end

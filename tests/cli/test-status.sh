@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# status, list and showvminfo show what the daemon says, for people and as JSON.
+# shellcheck source=tests/cli/support.sh
+. "${0%/*}/support.sh"
+
+start_daemon "{\"status\": [$STATUS]}"
+run 0 status
+prints 'pagefused 77: up 1h02m, 1.5s CPU, 3M memory, store on tmpfs'
+prints 'PSHARE/MB: 200 shared, 50 common, 10 zero: 160 saving'
+prints 'STORE/MB:  50 store, 4 overhead'
+equal 'the table' 'web1 999999991 full 512M 250M 100M 5M 80M 48K 9000 180us 0.2s idle' \
+	"$(grep '^web1' <<<"$output" | xargs)"
+grep -q '^db2 .* scanning$' <<<"$output" || fail 'db2 is not scanning'
+
+run 0 status --json
+equal 'status --json' "$(jq -cS . <<<"$STATUS")" "$(jq -cS . <<<"$output")"
+equal 'the request' '{"command":"status"}' "$(tail -n 1 "$directory/requests")"
+
+run 0 list
+equal list $'web1\ndb2' "$output"
+run 0 list --json
+json '.vms == [{"name": "web1", "pid": 999999991, "uid": 0, "mode": "full"},
+	{"name": "db2", "pid": 999999992, "uid": 1000, "mode": "zero"}]'
+
+run 0 showvminfo db2
+prints 'Name:                    db2'
+prints 'Page Fusion:             enabled, mode zero'
+prints 'Process:                 999999992 of uid 1000'
+prints 'Shared:                  25600 pages (100M)'
+prints 'Mappings:                64000 of 65530'
+prints 'Left alone:              2M locked by mlock or mlockall (locked)'
+run 0 showvminfo --json web1
+json '.name == "web1" and .saved_pages == 20480 and .refused == []'
+
+# The answer in many pieces.
+start_daemon "{\"status\": [$STATUS], \"chunk\": 7}"
+run 0 status --json
+equal 'status --json in pieces' "$(jq -cS . <<<"$STATUS")" "$(jq -cS . <<<"$output")"
+
+start_daemon "{\"status\": [$EMPTY_STATUS]}"
+run 0 status
+prints 'No VM shares memory yet'
+run 0 list
+equal 'list of none' '' "$output"
+run 0 list --json
+json '.vms == []'
+
+# Three looks, then the daemon goes away.
+start_daemon "{\"status\": [$STATUS, $STATUS, $EMPTY_STATUS, \"close\"]}"
+run 3 status --watch 0.1 --json
+equal 'lines of --watch --json' 3 "$(wc -l <<<"$output")"
+jq -es 'length == 3 and (.[2].vms == [])' <<<"$output" >/dev/null || fail "--watch --json: $output"
+
+# Nothing that a daemon says steers the terminal.
+start_daemon "$(jq -c '{status: [.vms[0].name = "x\u001b[2Jx"]}' <<<"$STATUS")"
+run 0 status
+case $output in *$'\e'*) fail 'an escape character got through' ;; esac
+end

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What is wrong with a command line is said in one line that names it, and ends with exit code 2.
+# shellcheck source=tests/cli/support.sh
+. "${0%/*}/support.sh"
+
+complains 2 'no command given'
+complains 2 "'frobnicate'" frobnicate
+complains 2 "'--frobnicate'" --frobnicate
+complains 2 "'--socket' needs a value" --socket
+complains 2 "'nosuch'" help nosuch
+complains 2 "path is empty" --socket '' status
+complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
+
+for command in status list showvminfo scan doctor run; do
+	complains 2 "'--frobnicate'" "$command" --frobnicate
+	complains 2 "'--socket' needs a value" "$command" --socket
+	run 0 help "$command"
+	prints "Usage: pagefuse $command"
+	prints '--socket PATH'
+	run 0 "$command" --help
+	prints "Usage: pagefuse $command"
+done
+complains 2 "'-x'" status -x
+complains 2 "'extra'" status extra
+complains 2 "'extra'" list extra
+complains 2 "'two'" showvminfo one two
+complains 2 'needs a VM' showvminfo
+complains 2 "'two'" doctor one two
+complains 2 "'a b'" scan 'a b'
+complains 2 "'soon'" status --watch soon
+complains 2 "'0'" status --watch 0
+complains 2 "'nan'" status --watch nan
+complains 2 "'fast'" run --mode fast -- true
+complains 2 'needs a command' run
+complains 2 "'--name' needs a value" run --name
+complains 2 "'a b'" run --name 'a b' -- true
+complains 2 "''" run --name '' -- true
+complains 2 "'$(printf '%064d' 0)'" run --name "$(printf '%064d' 0)" -- true
+complains 2 "a???b" run --name $'a\e\n\tb' -- true
+
+run 0 help
+for command in status list showvminfo scan doctor run; do
+	prints "  $command"
+done
+run 0 --help
+run 0 --version
+prints 'pagefuse 0.'
+
+if [ -w /dev/full ]; then
+	"$PAGEFUSE" help >/dev/full 2>"$directory/complaint"
+	equal 'exit code with standard output full' 1 $?
+fi
+end

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* doctor's judgement of VMs, from the daemon's words and a command line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/vm-checks.h"
+#include "protocol/wire.h"
+
+static json_t *good_vm(void)
+{
+	json_t *vm = json_pack("{s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:b, s:[]}", "name", "web1", "pid", 4711, "mode",
+			       "full", "ram_bytes", 1 << 29, "mappings", 1000, "mappings_limit", 65530,
+			       "kept_private_pages", 0, "connected", 1, "refused");
+
+	assert_non_null(vm);
+	return vm;
+}
+
+/** Judges @vm, which it takes over, with a QEMU command line, or none if @arguments is NULL. */
+static struct findings judge(json_t *vm, char **arguments)
+{
+	struct vmm_process process = { .pid = 4711, .arguments = arguments, .readable = true, .preload_mapped = true };
+	struct findings findings = { 0 };
+
+	vm_checks(vm, arguments ? &process : NULL, &findings);
+	json_decref(vm);
+	return findings;
+}
+
+/** Exactly one finding, of this kind. */
+static void expect(struct findings findings, enum severity severity, const char *subject)
+{
+	if (findings.count != 1)
+		fail_msg("%zu findings where one was expected: %s", findings.count, subject);
+	assert_int_equal(findings.list[0].severity, severity);
+	assert_string_equal(findings.list[0].subject, subject);
+	assert_string_equal(findings.list[0].vm, "web1");
+	assert_true(strlen(findings.list[0].remedy) > 10);
+	findings_done(&findings);
+}
+
+static void expect_none(struct findings findings)
+{
+	if (findings.count > 0)
+		fail_msg("%s", findings.list[0].text);
+	findings_done(&findings);
+}
+
+static void test_good(void **state)
+{
+	(void)state;
+	expect_none(judge(good_vm(), NULL));
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	/* Every reason there is has its own subject and a remedy. */
+	for (uint32_t reason = 1; reason < WIRE_REASON_END; reason++) {
+		json_t *refused = json_pack("[{s:s, s:s, s:i}]", "reason", wire_reason_name(reason), "text",
+					    wire_reason_text(reason), "bytes", 4096);
+		json_t *vm = good_vm();
+		struct findings findings;
+
+		json_object_set_new(vm, "refused", refused);
+		findings = judge(vm, NULL);
+		assert_null(strstr(findings.list[0].remedy, "pagefuse-doctor(1)"));
+		expect(findings, SEVERITY_WARNING, wire_reason_name(reason));
+	}
+	json_t *vm = good_vm();
+
+	json_object_set_new(vm, "refused",
+			    json_pack("[{s:s, s:s, s:i}]", "reason", "unheard-of", "text", "?", "bytes", 1));
+	json_object_set_new(vm, "ram_bytes", json_integer(0));
+	expect(judge(vm, NULL), SEVERITY_ERROR, "refused");
+}
+
+static void test_fields(void **state)
+{
+	json_t *vm = good_vm();
+
+	(void)state;
+	json_object_set_new(vm, "connected", json_false());
+	expect(judge(vm, NULL), SEVERITY_WARNING, "not-connected");
+	vm = good_vm();
+	json_object_set_new(vm, "mappings", json_integer(60000));
+	expect(judge(vm, NULL), SEVERITY_WARNING, "map-limit");
+	vm = good_vm();
+	json_object_set_new(vm, "kept_private_pages", json_integer(9));
+	expect(judge(vm, NULL), SEVERITY_NOTE, "direct-io");
+	vm = good_vm();
+	json_object_set_new(vm, "mode", json_string("zero"));
+	expect(judge(vm, NULL), SEVERITY_NOTE, "mode");
+	vm = good_vm();
+	json_object_set_new(vm, "ram_bytes", json_integer(0));
+	expect(judge(vm, NULL), SEVERITY_WARNING, "no-ram");
+}
+
+/** A daemon that leaves everything out, or gets every type wrong, must not confuse anybody. */
+static void test_hostile(void **state)
+{
+	struct findings findings = judge(json_object(), NULL);
+
+	(void)state;
+	findings_done(&findings);
+	findings =
+		judge(json_pack("{s:i, s:s, s:{}, s:s}", "name", 1, "mappings", "many", "refused", "mode", "\033[2J"),
+		      NULL);
+	findings_done(&findings);
+}
+
+static void test_command_line(void **state)
+{
+	static const struct {
+		const char *option, *value, *subject; /* NULL: nothing wrong with it */
+	} cases[] = {
+		{ "-machine", "pc,mem-merge=off", "mem-merge" },
+		{ "--machine", "mem-merge=off,accel=kvm", "mem-merge" },
+		{ "-M", "q35,mem-merge=off", "mem-merge" },
+		{ "-machine", "pc,mem-merge=on", NULL },
+		{ "-machine", "pc,xmem-merge=off", NULL },
+		{ "-object", "memory-backend-ram,id=r,size=1G", NULL },
+		{ "-object", "memory-backend-ram,id=r,size=1G,share=on", "shared-mapping" },
+		{ "-object", "memory-backend-ram,id=r,merge=off", "mem-merge" },
+		{ "-object", "memory-backend-memfd,id=r,share=off", "file-backed" },
+		{ "-object", "memory-backend-file,id=r,mem-path=/x", "file-backed" },
+		{ "-object", "{\"qom-type\":\"memory-backend-ram\",\"id\":\"r\",\"share\":true}", "shared-mapping" },
+		{ "-object", "{\"qom-type\":\"memory-backend-ram\",\"id\":\"r\",\"share\":false}", NULL },
+		{ "-object", "{\"qom-type\":[", NULL },
+		{ "-object", "rng-random,share=on", NULL },
+		{ "-mem-path", "/dev/hugepages", "file-backed" },
+		{ "-overcommit", "mem-lock=on", "locked" },
+		{ "-overcommit", "mem-lock=off", NULL },
+		{ "-device", "vfio-pci,host=01:00.0", "device-dma" },
+		{ "-device", "{\"driver\":\"vfio-pci\",\"host\":\"01:00.0\"}", "device-dma" },
+		{ "-device", "vhost-scsi-pci,wwpn=x", "plain-references" },
+		{ "-device", "virtio-blk-pci", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *arguments[] = { (char *)"qemu-system-x86_64", (char *)cases[i].option, (char *)cases[i].value,
+				      NULL };
+		struct findings findings = judge(good_vm(), arguments);
+
+		if (cases[i].subject == NULL)
+			expect_none(findings);
+		else
+			expect(findings, SEVERITY_WARNING, cases[i].subject);
+	}
+}
+
+/** What the daemon has said already is not said again from the command line. */
+static void test_no_repetition(void **state)
+{
+	char *arguments[] = { (char *)"qemu-system-x86_64", (char *)"-object", (char *)"memory-backend-ram,share=on",
+			      NULL };
+	json_t *vm = good_vm();
+
+	(void)state;
+	json_object_set_new(vm, "refused",
+			    json_pack("[{s:s, s:s, s:i}]", "reason", "shared-mapping", "text", "mapped MAP_SHARED",
+				      "bytes", 1));
+	expect(judge(vm, arguments), SEVERITY_WARNING, "shared-mapping");
+}
+
+static void test_stray(void **state)
+{
+	static const struct {
+		bool readable, mapped, asked;
+		const char *subject;
+	} cases[] = {
+		{ false, false, false, "not-shared" },
+		{ true, true, true, "not-connected" },
+		{ true, false, true, "preload-stripped" },
+		{ true, false, false, "preload-missing" },
+	};
+	char *arguments[] = { (char *)"qemu-system-x86_64", NULL };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vmm_process process = { .pid = 4711,
+					       .arguments = arguments,
+					       .name = "web1",
+					       .readable = cases[i].readable,
+					       .preload_mapped = cases[i].mapped,
+					       .preload_asked = cases[i].asked };
+		struct findings findings = { 0 };
+
+		stray_vmm_checks(&process, SEVERITY_ERROR, &findings);
+		expect(findings, SEVERITY_ERROR, cases[i].subject);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_command_line),
+		cmocka_unit_test(test_no_repetition),
+		cmocka_unit_test(test_stray),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
