@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* madvise(), posix_madvise(), process_madvise(). */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "include/pagefuse.h"
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+struct change advice_change(void *address, size_t length, int advice)
+{
+	switch (advice) {
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_FREE:
+	case MADV_GUARD_INSTALL: /* drops the content too; without the guard there are zeros */
+		return change_of(CHANGE_DISCARD, address, length, advice);
+	case MADV_DONTFORK:
+	case MADV_DOFORK:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+		return change_of(CHANGE_ADVICE, address, length, advice);
+	case MADV_UNMERGEABLE:
+	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
+	case MADV_HWPOISON:   /* would poison everybody's copy */
+		return change_of(CHANGE_UNMERGEABLE, address, length, advice);
+	case MADV_COLLAPSE: /* refused for pages that are held */
+	case MADV_REMOVE:   /* for shared mappings only: the kernel refuses it here, so nothing may be dropped for it */
+		return change_of(CHANGE_POLICY, address, length, advice);
+	default:
+		/* Populating, paging out, ageing change no byte, and wait for a held page like any access. */
+		return change_none();
+	}
+}
+
+bool advice_register(void *address, size_t length)
+{
+	size_t rounded = change_length(address, length);
+	int saved = errno;
+	int r;
+
+	if (!forward_may_tell() || rounded == 0)
+		return false;
+	forward_inside = true;
+	r = memory_register(address, rounded, PAGEFUSE_GPA_UNKNOWN);
+	forward_inside = false;
+	errno = saved;
+	return r > 0;
+}
+
+INTERPOSED int madvise(void *address, size_t length, int advice)
+{
+	struct change change;
+	int result, r;
+
+	if (advice == MADV_MERGEABLE && advice_register(address, length))
+		return 0;
+	change = advice_change(address, length, advice);
+	r = change_begin(&change);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	result = next.madvise(address, length, advice);
+	change_end(&change, result == 0);
+	return result;
+}
+
+INTERPOSED int posix_madvise(void *address, size_t length, int advice)
+{
+	/* POSIX's DONTNEED keeps the content. Whatever the libc below makes of it, guest RAM never goes there. */
+	if (advice == POSIX_MADV_DONTNEED && forward_may_tell() && memory_is_ours(address, length))
+		return 0;
+	return next.posix_madvise(address, length, advice);
+}
+
+/* Whether any entry needs more than to be passed on. */
+static bool vector_concerns_us(const struct iovec *vector, size_t count, int advice)
+{
+	if (!forward_may_tell() || (advice != MADV_MERGEABLE && !memory_in_use()))
+		return false;
+	if (count == 0 || count > IOV_MAX || !readable(vector, count * sizeof(*vector)))
+		return false; /* the kernel refuses it */
+	for (size_t i = 0; i < count; i++)
+		if (advice == MADV_MERGEABLE || advice_change(vector[i].iov_base, vector[i].iov_len, advice).tell)
+			return true;
+	return false;
+}
+
+/*
+ * Whether @pidfd, which is valid, is this process or a thread of it. Its fdinfo has the number in the namespace of
+ * /proc, and so has /proc/self/task. Negative ones are the kernel's own names for the caller (PIDFD_SELF_THREAD).
+ */
+static bool is_self(int pidfd)
+{
+	char text[1024], path[64];
+	const char *line;
+	ssize_t length;
+	int fd;
+
+	if (pidfd < 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	fd = (int)next.syscall(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
+	if (fd < 0)
+		return false;
+	length = next.syscall(SYS_read, (long)fd, text, sizeof(text) - 1);
+	next.syscall(SYS_close, (long)fd);
+	if (length <= 0)
+		return false;
+	text[length] = 0;
+	line = strstr(text, "\nPid:\t");
+	if (line == NULL)
+		return false;
+	line += strlen("\nPid:\t");
+	snprintf(path, sizeof(path), "/proc/self/task/%.*s", (int)strspn(line, "0123456789"), line);
+	return line[0] >= '1' && line[0] <= '9' && next.syscall(SYS_faccessat, (long)AT_FDCWD, path, (long)F_OK) == 0;
+}
+
+static ssize_t advise_entry(process_madvise_function *real, int pidfd, const struct iovec *entry, int advice,
+			    unsigned flags)
+{
+	struct change change;
+	ssize_t result;
+	int r;
+
+	if (advice == MADV_MERGEABLE && advice_register(entry->iov_base, entry->iov_len))
+		return (ssize_t)entry->iov_len;
+	change = advice_change(entry->iov_base, entry->iov_len, advice);
+	r = change_begin(&change);
+	if (r != 0)
+		return r < 0 ? -1 : (ssize_t)entry->iov_len;
+	result = real(pidfd, entry, 1, advice, flags);
+	change_end(&change, result >= 0);
+	return result;
+}
+
+/*
+ * The kernel takes the entries one after the other and returns the bytes it has done when one fails, so doing them one
+ * by one is the same. The empty call first finds out whether this kernel takes this advice at all, since change_begin()
+ * must not drop the content for a call that is then refused.
+ */
+ssize_t advice_process(process_madvise_function *real, int pidfd, const struct iovec *vector, size_t count, int advice,
+		       unsigned flags)
+{
+	int saved = errno;
+	ssize_t done = 0;
+
+	if (!vector_concerns_us(vector, count, advice))
+		return real(pidfd, vector, count, advice, flags);
+	if (real(pidfd, vector, 0, advice, flags) < 0)
+		return -1;
+	if (!is_self(pidfd)) {
+		errno = saved;
+		return real(pidfd, vector, count, advice, flags);
+	}
+	errno = saved;
+	for (size_t i = 0; i < count; i++) {
+		ssize_t result = advise_entry(real, pidfd, &vector[i], advice, flags);
+
+		if (result < 0) {
+			if (done == 0)
+				return -1;
+			errno = saved;
+			break;
+		}
+		done += result;
+	}
+	return done;
+}
+
+INTERPOSED ssize_t process_madvise(int pidfd, const struct iovec *vector, size_t count, int advice, unsigned flags)
+{
+	return advice_process(next.process_madvise, pidfd, vector, count, advice, flags);
+}

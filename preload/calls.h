@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the interposed calls do to memory: one description per call, used by the libc function of that name and by
+ * syscall() with that number. They look at arguments only and touch nothing, unless said otherwise.
+ */
+#ifndef PAGEFUSE_PRELOAD_CALLS_H
+#define PAGEFUSE_PRELOAD_CALLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "preload/forward.h"
+
+/* advice.c */
+struct change advice_change(void *address, size_t length, int advice);
+/** MADV_MERGEABLE: offers the range to the library. @return whether a daemon serves it, so that KSM need not. */
+bool advice_register(void *address, size_t length);
+typedef ssize_t process_madvise_function(int pidfd, const struct iovec *vector, size_t count, int advice,
+					 unsigned flags);
+/** process_madvise(), complete, by way of @real. */
+ssize_t advice_process(process_madvise_function *real, int pidfd, const struct iovec *vector, size_t count, int advice,
+		       unsigned flags);
+
+/* mapping.c */
+struct change map_change(void *address, size_t length, int flags);
+struct change unmap_change(void *address, size_t length);
+/**
+ * mremap(). It can touch two ranges, but only one bracket may be open: where both are ours, the old one is made plain
+ * memory that is no longer ours right here. @return 0; or -1 with errno set: the call has to fail.
+ */
+int move_change(void *old, size_t old_length, size_t new_length, int flags, void *new_address,
+		struct change *ret_change);
+
+/* locking.c */
+struct change lock_change(enum memory_change what, const void *address, size_t length);
+
+/* attributes.c */
+struct change protect_change(void *address, size_t length, int prot, int pkey);
+struct change policy_change(void *address, size_t length);
+
+/* ioctl.c */
+struct change ioctl_change(unsigned long request, const void *argument);
+/** After an ioctl that succeeded: takes note of what the VMM told the kernel about its guest. */
+void ioctl_succeeded(unsigned long request, const void *argument);
+
+/* fork.c */
+/** Before a fork that passes the handlers of pthread_atfork() by. @return whether fork_end() has to be called. */
+bool fork_begin(void);
+/** After it, in the parent (also if it failed) and in the child. @pid: its result. */
+void fork_end(bool begun, long pid);
+
+/* syscall.c, called by entry.S */
+/** Whether this system call may concern memory of ours, so that syscall_forward() has to see it. */
+bool syscall_concerns_us(long number, long a, long b);
+long syscall_forward(long number, long a, long b, long c, long d, long e, long f);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ioctl(). The request numbers alone say what is meant: each names its driver and, mostly, its argument's size. If the
+ * descriptor is of something else, the call fails, and the library is told that it did.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <linux/userfaultfd.h>
+#include <linux/vfio.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#ifndef KVM_SET_USER_MEMORY_REGION2 /* Linux 6.8; it begins like its predecessor */
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, char[160])
+#endif
+
+#ifndef IOMMU_IOAS_MAP /* linux/iommufd.h, Linux 6.2 */
+#define IOMMU_IOAS_MAP _IO(';', 0x85)
+struct iommu_ioas_map {
+	__u32 size;
+	__u32 flags;
+	__u32 ioas_id;
+	__u32 reserved;
+	__aligned_u64 user_va;
+	__aligned_u64 length;
+	__aligned_u64 iova;
+};
+#endif
+
+/* The argument has an address at @address_at and a length at @length_at: describes @what happens to that range. */
+static struct change change_by(enum memory_change what, const void *argument, size_t size, size_t address_at,
+			       size_t length_at)
+{
+	uint64_t address, length;
+
+	if (!forward_may_tell() || !memory_in_use() || !readable(argument, size))
+		return change_none();
+	memcpy(&address, (const char *)argument + address_at, sizeof(address));
+	memcpy(&length, (const char *)argument + length_at, sizeof(length));
+	return change_of(what, (void *)(uintptr_t)address, length, 0);
+}
+
+#define CHANGE_BY(what, argument, type, address, length) \
+	change_by(what, argument, sizeof(type), offsetof(type, address), offsetof(type, length))
+
+struct change ioctl_change(unsigned long request, const void *argument)
+{
+	/* Callers that keep the number in an int have extended its sign. */
+	switch ((uint32_t)request) {
+	case UFFDIO_REGISTER:
+		return CHANGE_BY(CHANGE_USERFAULTFD, argument, struct uffdio_register, range.start, range.len);
+	case UFFDIO_UNREGISTER:
+		return CHANGE_BY(CHANGE_USERFAULTFD_END, argument, struct uffdio_range, start, len);
+	case VFIO_IOMMU_MAP_DMA:
+		return CHANGE_BY(CHANGE_DEVICE, argument, struct vfio_iommu_type1_dma_map, vaddr, size);
+	case IOMMU_IOAS_MAP:
+		return CHANGE_BY(CHANGE_DEVICE, argument, struct iommu_ioas_map, user_va, length);
+	case KVM_MEMORY_ENCRYPT_REG_REGION: /* pinned for the secure processor, and ciphertext has no twins */
+		return CHANGE_BY(CHANGE_DEVICE, argument, struct kvm_enc_region, addr, size);
+	default:
+		return change_none();
+	}
+}
+
+void ioctl_succeeded(unsigned long request, const void *argument)
+{
+	const struct kvm_userspace_memory_region *slot = argument;
+	int saved = errno;
+
+	if (!forward_may_tell())
+		return;
+	switch ((uint32_t)request) {
+	case KVM_SET_USER_MEMORY_REGION:
+	case KVM_SET_USER_MEMORY_REGION2:
+		forward_inside = true;
+		memory_note_gpa(slot->slot, slot->guest_phys_addr, (void *)(uintptr_t)slot->userspace_addr,
+				slot->memory_size);
+		forward_inside = false;
+		errno = saved;
+		break;
+	default:
+		break;
+	}
+}
+
+INTERPOSED int ioctl(int fd, unsigned long request, ...)
+{
+	struct change change;
+	va_list arguments;
+	void *argument;
+	int result;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	change = ioctl_change(request, argument);
+	if (change_begin(&change) != 0)
+		return -1;
+	result = next.ioctl(fd, request, argument);
+	change_end(&change, result >= 0);
+	if (result >= 0)
+		ioctl_succeeded(request, argument);
+	return result;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * syscall() with the numbers of the calls interposed by name. It always ends in the next syscall(), never in the next
+ * function of that name: that one may itself be made of syscall(). The kernel looks at the low 32 bits of a number,
+ * hence the casts.
+ */
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#ifndef SYS_set_mempolicy_home_node /* Linux 5.17, the same number everywhere */
+#define SYS_set_mempolicy_home_node 450
+#endif
+
+/* The part of struct clone_args that is there in all versions, and its size. */
+#define CLONE_ARGS_BYTES 64
+
+/*
+ * A child that shares memory is a thread, or borrows its parent's stack like vfork(): then it must come back by the
+ * very same way as its parent, with no frame of ours in between, and there is nothing to tell the library.
+ */
+static bool is_fork(long number, long a, long b)
+{
+	switch ((int)number) {
+#ifdef SYS_fork
+	case SYS_fork:
+		return true;
+#endif
+	case SYS_clone:
+		return (a & CLONE_VM) == 0;
+	case SYS_clone3:
+		return b >= CLONE_ARGS_BYTES && readable((const void *)a, CLONE_ARGS_BYTES) &&
+		       (*(const uint64_t *)a & CLONE_VM) == 0;
+	default:
+		return false;
+	}
+}
+
+bool syscall_concerns_us(long number, long a, long b)
+{
+	if (!forward_may_tell())
+		return false;
+	switch ((int)number) {
+	case SYS_madvise:
+	case SYS_process_madvise:
+	case SYS_mmap:
+	case SYS_munmap:
+	case SYS_mremap:
+	case SYS_mlock:
+	case SYS_mlock2:
+	case SYS_munlock:
+	case SYS_mlockall:
+	case SYS_munlockall:
+	case SYS_mprotect:
+	case SYS_pkey_mprotect:
+	case SYS_mbind:
+	case SYS_set_mempolicy_home_node:
+	case SYS_ioctl:
+		return true;
+	default:
+		return is_fork(number, a, b);
+	}
+}
+
+static struct change change_by_number(long number, long a, long b, long c, long d)
+{
+	void *address = (void *)a;
+	size_t length = (size_t)b;
+
+	switch ((int)number) {
+	case SYS_madvise:
+		return advice_change(address, length, (int)c);
+	case SYS_mmap:
+		return map_change(address, length, (int)d);
+	case SYS_munmap:
+		return unmap_change(address, length);
+	case SYS_mlock:
+	case SYS_mlock2:
+		return lock_change(CHANGE_LOCK, address, length);
+	case SYS_munlock:
+		return lock_change(CHANGE_UNLOCK, address, length);
+	case SYS_mlockall:
+		return change_of_all(CHANGE_LOCK, (int)a);
+	case SYS_munlockall:
+		return change_of_all(CHANGE_UNLOCK, 0);
+	case SYS_mprotect:
+		return protect_change(address, length, (int)c, -1);
+	case SYS_pkey_mprotect:
+		return protect_change(address, length, (int)c, (int)d);
+	case SYS_mbind:
+	case SYS_set_mempolicy_home_node:
+		return policy_change(address, length);
+	case SYS_ioctl:
+		return ioctl_change((unsigned long)b, (const void *)c);
+	default:
+		return change_none();
+	}
+}
+
+static ssize_t process_madvise_by_number(int pidfd, const struct iovec *vector, size_t count, int advice,
+					 unsigned flags)
+{
+	return next.syscall(SYS_process_madvise, (long)pidfd, vector, count, (long)advice, (long)flags);
+}
+
+static long fork_by_number(long number, long a, long b, long c, long d, long e, long f)
+{
+	bool begun = fork_begin();
+	long pid = next.syscall(number, a, b, c, d, e, f);
+
+	fork_end(begun, pid);
+	return pid;
+}
+
+long syscall_forward(long number, long a, long b, long c, long d, long e, long f)
+{
+	struct change change;
+	long result;
+	int r;
+
+	if ((int)number == SYS_process_madvise)
+		return advice_process(process_madvise_by_number, (int)a, (const struct iovec *)b, (size_t)c, (int)d,
+				      (unsigned)e);
+	if (is_fork(number, a, b))
+		return fork_by_number(number, a, b, c, d, e, f);
+	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
+		return 0;
+	if ((int)number == SYS_mremap) {
+		if (move_change((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e, &change) < 0)
+			return -1;
+	} else {
+		change = change_by_number(number, a, b, c, d);
+	}
+	r = change_begin(&change);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	result = next.syscall(number, a, b, c, d, e, f);
+	change_end(&change, result != -1);
+	if ((int)number == SYS_ioctl && result >= 0)
+		ioctl_succeeded((unsigned long)b, (const void *)c);
+	return result;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ioctl(): what KVM is told, userfaultfd of the VMM's own, memory mapped for devices. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/userfaultfd.h>
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "preload/next.h"
+#include "tests/preload/calls.h"
+
+#ifndef KVM_SET_USER_MEMORY_REGION2
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, char[160])
+#endif
+#ifndef IOMMU_IOAS_MAP
+#define IOMMU_IOAS_MAP _IO(';', 0x85)
+#endif
+
+static int call_ioctl(int fd, unsigned long request, void *argument)
+{
+	return by_number ? (int)syscall(SYS_ioctl, (long)fd, request, argument) : ioctl(fd, request, argument);
+}
+
+static int ioctl_result;
+static unsigned long ioctl_request;
+
+static int ioctl_of_a_device(int fd, unsigned long request, ...)
+{
+	(void)fd;
+	ioctl_request = request;
+	if (ioctl_result < 0)
+		errno = ENOTTY;
+	return ioctl_result;
+}
+
+static long syscall_of_a_device(long number, ...)
+{
+	va_list arguments;
+	unsigned long request;
+	int fd;
+
+	va_start(arguments, number);
+	fd = va_arg(arguments, int);
+	request = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	if (number != SYS_ioctl)
+		abort();
+	return ioctl_of_a_device(fd, request);
+}
+
+/* An ioctl on hardware that is not there, answered with @result. */
+static int device_ioctl(int result, unsigned long request, void *argument)
+{
+	struct next before = next;
+	int answer;
+
+	ioctl_result = result;
+	next.ioctl = ioctl_of_a_device;
+	next.syscall = syscall_of_a_device;
+	answer = call_ioctl(7, request, argument);
+	next = before;
+	assert_true(ioctl_request == request);
+	return answer;
+}
+
+static void kvm_slots_are_noted(void **state)
+{
+	struct {
+		struct kvm_userspace_memory_region slot;
+		char rest[128];
+	} region = { .slot = { .slot = 0x10003, .guest_phys_addr = 0x100000000, .memory_size = BYTES } };
+	static const unsigned long requests[] = { KVM_SET_USER_MEMORY_REGION, KVM_SET_USER_MEMORY_REGION2 };
+
+	(void)state;
+	region.slot.userspace_addr = (uintptr_t)ram;
+	for (int i = 0; i < 2; i++) {
+		expect_success(device_ioctl(0, requests[i], &region));
+		assert_int_equal(records_count, 1);
+		assert_int_equal(records[0].kind, RECORDED_NOTE);
+		assert_int_equal(records[0].slot, 0x10003);
+		assert_true(records[0].gpa == 0x100000000);
+		assert_ptr_equal(records[0].address, ram);
+		assert_int_equal(records[0].length, BYTES);
+		records_count = 0;
+		expect_failure(device_ioctl(-1, requests[i], &region), ENOTTY);
+		expect_nothing();
+	}
+}
+
+static void userfaultfd_of_the_vmm(void **state)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .range = { (uintptr_t)ram, BYTES }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | UFFD_USER_MODE_ONLY));
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	errno = ERRNO_BEFORE;
+	expect_success(call_ioctl(fd, UFFDIO_API, &api));
+	expect_nothing();
+	expect_success(call_ioctl(fd, UFFDIO_REGISTER, &range));
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, true);
+	expect_success(call_ioctl(fd, UFFDIO_UNREGISTER, &range.range));
+	expect_bracket(CHANGE_USERFAULTFD_END, ram, BYTES, 0, true);
+	/* as by a caller that keeps the number in an int */
+	expect_success(call_ioctl(fd, (unsigned long)(long)(int)UFFDIO_REGISTER, &range));
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, true);
+	expect_failure(call_ioctl(-1, UFFDIO_REGISTER, &range), EBADF);
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, false);
+	/* wild pointers are the kernel's to refuse */
+	expect_failure(call_ioctl(fd, UFFDIO_REGISTER, (void *)8), EFAULT);
+	expect_failure(call_ioctl(fd, UFFDIO_REGISTER, (void *)-8), EFAULT);
+	expect_nothing();
+	close(fd);
+}
+
+static void device_maps_memory(void **state)
+{
+	struct vfio_iommu_type1_dma_map vfio = { .argsz = sizeof(vfio), .vaddr = (uintptr_t)ram, .size = BYTES };
+	struct {
+		__u32 size, flags, ioas_id, reserved;
+		__u64 user_va, length, iova;
+	} ioas = { .size = sizeof(ioas), .user_va = (uintptr_t)ram, .length = BYTES };
+	struct kvm_enc_region encrypted = { .addr = (uintptr_t)ram, .size = BYTES };
+	const struct {
+		unsigned long request;
+		void *argument;
+	} maps[] = {
+		{ VFIO_IOMMU_MAP_DMA, &vfio },
+		{ IOMMU_IOAS_MAP, &ioas },
+		{ KVM_MEMORY_ENCRYPT_REG_REGION, &encrypted },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		expect_success(device_ioctl(0, maps[i].request, maps[i].argument));
+		expect_bracket(CHANGE_DEVICE, ram, BYTES, 0, true);
+		expect_failure(device_ioctl(-1, maps[i].request, maps[i].argument), ENOTTY);
+		expect_bracket(CHANGE_DEVICE, ram, BYTES, 0, false);
+	}
+	vfio.vaddr = (uintptr_t)other;
+	expect_success(device_ioctl(0, VFIO_IOMMU_MAP_DMA, &vfio));
+	expect_nothing();
+}
+
+static void other_ioctls(void **state)
+{
+	int pipes[2], queued = -1;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(write(pipes[1], "abc", 3), 3);
+	expect_success(call_ioctl(pipes[0], FIONREAD, &queued));
+	assert_int_equal(queued, 3);
+	expect_nothing();
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CALL_TEST(kvm_slots_are_noted),
+		CALL_TEST(userfaultfd_of_the_vmm),
+		CALL_TEST(device_maps_memory),
+		CALL_TEST(other_ioctls),
+	};
+
+	return calls_run(tests);
+}

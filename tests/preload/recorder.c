@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/preload/recorder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct record records[RECORDS_MAX];
+unsigned records_count;
+int recorder_register_result;
+int recorder_begin_result;
+void (*recorder_in_begin)(void);
+
+static uintptr_t ours;
+static size_t ours_length;
+static bool begun; /* between begin and end, or prepare and parent or child */
+
+static void record(struct record what)
+{
+	errno = EXDEV;
+	if (records_count == RECORDS_MAX)
+		abort();
+	records[records_count++] = what;
+}
+
+static void bracket(bool opens)
+{
+	if (begun == opens)
+		abort(); /* with the real library: a deadlock, or a lock given back that is not held */
+	begun = opens;
+}
+
+void recorder_reset(void *address, size_t length)
+{
+	records_count = 0;
+	recorder_register_result = 0;
+	recorder_begin_result = 0;
+	recorder_in_begin = NULL;
+	ours = (uintptr_t)address;
+	ours_length = length;
+}
+
+bool memory_is_ours(const void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address;
+
+	return ours_length != 0 && start < ours + ours_length && ours < start + length;
+}
+
+bool memory_in_use(void)
+{
+	return ours_length != 0;
+}
+
+int memory_register(void *address, size_t length, uint64_t gpa)
+{
+	record((struct record){ .kind = RECORDED_REGISTER, .address = address, .length = length, .gpa = gpa });
+	return recorder_register_result;
+}
+
+static void record_change(enum recorded kind, enum memory_change change, void *address, size_t length, int detail,
+			  bool succeeded)
+{
+	struct record what = { .kind = kind, .change = change, .address = address, .length = length };
+
+	what.detail = detail;
+	what.succeeded = succeeded;
+	record(what);
+}
+
+int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
+{
+	record_change(RECORDED_BEGIN, change, address, length, detail, false);
+	if (recorder_begin_result == 0)
+		bracket(true);
+	if (recorder_in_begin != NULL)
+		recorder_in_begin();
+	return recorder_begin_result;
+}
+
+void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
+{
+	bracket(false);
+	record_change(RECORDED_END, change, address, length, detail, succeeded);
+}
+
+void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
+{
+	record((struct record){ .kind = RECORDED_NOTE, .address = hva, .length = length, .gpa = gpa, .slot = slot });
+}
+
+void memory_fork_prepare(void)
+{
+	bracket(true);
+	record((struct record){ .kind = RECORDED_FORK_PREPARE });
+}
+
+void memory_fork_parent(void)
+{
+	bracket(false);
+	record((struct record){ .kind = RECORDED_FORK_PARENT });
+}
+
+void memory_fork_child(void)
+{
+	bracket(false);
+	record((struct record){ .kind = RECORDED_FORK_CHILD });
+}
