@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A small virtual machine monitor that takes part in page sharing through the C API. Its guest, 16-bit code under KVM,
- * counts in the first bytes of 128 pages for ever and asks for a check now and then; the rest of its RAM holds an "image",
- * the same in every instance, which pagefuse shares between them.
+ * counts in the first bytes of 128 pages for ever and asks for a check now and then; the rest of its RAM holds an
+ * "image", the same in every instance, which pagefuse shares between them.
  *
  *   pagefused & small-vmm one 10 & small-vmm two 10 & pagefuse status --watch 1
  *
@@ -48,16 +48,16 @@ struct vm {
  *     jmp each_round
  */
 static const uint8_t guest_code[] = {
-	0xb8, 0x00, 0x10,                   /* mov ax, 0x1000 */
-	0x8e, 0xd8,                         /* mov ds, ax */
-	0xb9, COUNTER_PAGES, 0x00,          /* mov cx, 128 */
-	0x66, 0xff, 0x06, 0x00, 0x00,       /* inc dword [0] */
-	0x8c, 0xdb,                         /* mov bx, ds */
-	0x81, 0xc3, 0x00, 0x01,             /* add bx, 0x100 */
-	0x8e, 0xdb,                         /* mov ds, bx */
-	0xe2, 0xf1,                         /* loop -15 */
-	0xe6, CHECK_PORT,                   /* out */
-	0xeb, 0xe6,                         /* jmp -26 */
+	0xb8, 0x00, 0x10,             /* mov ax, 0x1000 */
+	0x8e, 0xd8,                   /* mov ds, ax */
+	0xb9, COUNTER_PAGES, 0x00,    /* mov cx, 128 */
+	0x66, 0xff, 0x06, 0x00, 0x00, /* inc dword [0] */
+	0x8c, 0xdb,                   /* mov bx, ds */
+	0x81, 0xc3, 0x00, 0x01,       /* add bx, 0x100 */
+	0x8e, 0xdb,                   /* mov ds, bx */
+	0xe2, 0xf1,                   /* loop -15 */
+	0xe6, CHECK_PORT,             /* out */
+	0xeb, 0xe6,                   /* jmp -26 */
 };
 
 static int fail(const char *what)
@@ -188,8 +188,8 @@ int main(int argc, char **argv)
 		return 1;
 	errors = run_until(&vm, time(NULL) + (time_t)seconds, &rounds);
 	pagefuse_get_stats(&stats);
-	printf("%s: %u rounds, %lu of %lu pages shared, %ld wrong counters, %lu wrong words in the image\n", options.name, rounds,
-	       (unsigned long)stats.shared_pages, (unsigned long)stats.ram_pages, (long)errors,
+	printf("%s: %u rounds, %lu of %lu pages shared, %ld wrong counters, %lu wrong words in the image\n",
+	       options.name, rounds, (unsigned long)stats.shared_pages, (unsigned long)stats.ram_pages, (long)errors,
 	       (unsigned long)image_errors(&vm));
 	return errors != 0 || image_errors(&vm) != 0;
 }

@@ -39,8 +39,10 @@ struct pagefuse_stats {
 	uint64_t busy_pages;      /* could not be held: pinned for DMA, or shared with a child; a total */
 	uint64_t refused_bytes;   /* RAM that cannot take part; `pagefuse doctor` says why */
 	uint64_t worker_cpu_nsec; /* CPU time of the library's thread */
-	uint64_t hold_p50_usec, hold_p99_usec, hold_max_usec; /* how long pages were held */
-	int connected;            /* whether a daemon serves this process now */
+	uint64_t hold_p50_usec;   /* how long pages were held */
+	uint64_t hold_p99_usec;
+	uint64_t hold_max_usec;
+	int connected; /* whether a daemon serves this process now */
 };
 
 /** GPA of memory whose place in the guest is not known or does not matter. */
@@ -64,8 +66,8 @@ PAGEFUSE_PUBLIC int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length);
 
 /**
  * Takes RAM out again. Its bytes stay as they are: every page gets its own copy, so this can take long and needs
- * memory. Call it before munmap(). @return 0, -ENOENT (no such RAM), -ENOMEM (not enough memory to unshare: the RAM
- * stays under pagefuse).
+ * memory. Call it before munmap(). @return 0, -ENOENT (no such RAM), -ENOMEM (not enough memory to unshare, or
+ * direct I/O into it may be under way: the RAM stays under pagefuse).
  */
 PAGEFUSE_PUBLIC int pagefuse_remove_ram(void *hva, size_t length);
 
@@ -79,7 +81,8 @@ PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
 PAGEFUSE_PUBLIC int pagefuse_pause(void);
 PAGEFUSE_PUBLIC int pagefuse_resume(void);
 
-/** Fills in @stats with what the library itself knows; the daemon's view is `pagefuse showvminfo`. @return 0, -EINVAL. */
+/** Fills in @stats with what the library itself knows; the daemon's view is `pagefuse showvminfo`. @return 0, -EINVAL.
+ */
 PAGEFUSE_PUBLIC int pagefuse_get_stats(struct pagefuse_stats *stats);
 
 /** The library's version, such as "0.1.0". Never NULL. */

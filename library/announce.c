@@ -76,7 +76,9 @@ static int announce_pages(struct session *session, const struct region *region)
 	return r;
 }
 
-enum step { STEP_NONE, STEP_COME, STEP_GONE };
+enum step { STEP_NONE,
+	    STEP_COME,
+	    STEP_GONE };
 
 /** What is to be told of entry @i, and does what goes with it. */
 static enum step next_step(unsigned i, struct region **ret_region, uint32_t *ret_first, uint64_t *ret_pages)

@@ -53,7 +53,8 @@ static bool is_region(uint64_t start, uint64_t length)
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
 		const struct region *region = region_at(i);
 
-		if (region != NULL && !region->leaving && region->start == start && region->pages * PAGE_BYTES == length)
+		if (region != NULL && !region->leaving && region->start == start &&
+		    region->pages * PAGE_BYTES == length)
 			return true;
 	}
 	return false;
@@ -69,7 +70,8 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	memory_unlock();
 	if (!known)
 		return -ENOENT;
-	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends. */
+	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends.
+	 */
 	r = memory_change_begin(CHANGE_MOVE, hva, length, 0);
 	if (r == 0)
 		memory_change_end(CHANGE_MOVE, hva, length, 0, true);

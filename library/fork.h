@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Forks of the VMM. A child inherits the mappings of the store, so while it lives and has not called exec, slots that the
- * parent leaves may still be read by the child: the library then keeps the daemon from dropping them by not telling.
+ * Forks of the VMM. A child inherits the mappings of the store, so while it lives and has not called exec, slots that
+ * the parent leaves may still be read by the child: the library then keeps the daemon from dropping them by not
+ * telling.
  *
  * How long a child lives is seen by a pipe that it inherits: its write end is closed on exec and at the end.
  */

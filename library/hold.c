@@ -13,12 +13,12 @@
  *   UNREGISTER what is still anonymous; WAKE all; drop the scratch
  *
  * The kernel refuses to move a page that is pinned for DMA or shared with a forked child. What a failed MOVE did is
- * decided by the pagemap of the scratch alone: kernels report EEXIST or EAGAIN for pages that they have moved. The scratch
- * is not dropped before every page in it is known to be merged; what cannot be moved back is copied back, and if even
- * that fails the scratch page itself is remapped to its old place.
+ * decided by the pagemap of the scratch alone: kernels report EEXIST or EAGAIN for pages that they have moved. The
+ * scratch is not dropped before every page in it is known to be merged; what cannot be moved back is copied back, and
+ * if even that fails the scratch page itself is remapped to its old place.
  *
- * Private copies inside a mapping of the store cannot be moved (the kernel moves anonymous mappings only). They are held
- * by write-protection instead, which does not see DMA; see pins_excluded().
+ * Private copies inside a mapping of the store cannot be moved (the kernel moves anonymous mappings only). They are
+ * held by write-protection instead, which does not see DMA; see pins_excluded().
  *
  * Masks have one bit per page of the hold.
  */
@@ -48,8 +48,8 @@ _Static_assert(HOLD_PAGES <= 64, "a hold's pages fit a mask");
 _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, hold_new_mappings;
 
 static int uffd = -1;
-static int uffd_device = -1; /* to open another one with */
-static uint64_t scratch;     /* HOLD_PAGES pages, and one more for the barrier */
+static int uffd_device = -1;    /* to open another one with */
+static uint64_t scratch;        /* HOLD_PAGES pages, and one more for the barrier */
 static uint64_t pins_seen_usec; /* when a file that can pin was last seen; 0: never */
 
 struct hold {
@@ -386,7 +386,8 @@ static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 		while (end < hold->count && (mask >> end & 1) && hold->targets[end] == HOLD_ZERO)
 			end++;
 	else
-		while (end < hold->count && (mask >> end & 1) && hold->targets[end] == hold->targets[first] + (end - first) &&
+		while (end < hold->count && (mask >> end & 1) &&
+		       hold->targets[end] == hold->targets[first] + (end - first) &&
 		       hold->targets[end] % VIEW_SEGMENT_SLOTS != 0)
 			end++;
 	return end - first;
@@ -436,8 +437,8 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 		uint64_t block_end = (region_hva(region, at) / HUGE_BYTES + 1) * HUGE_BYTES;
 
 		if (*region_block(region, at) & BLOCK_BROKEN)
-			sys_madvise(region_hva(region, at), (block_end < end ? block_end : end) - region_hva(region, at),
-				    MADV_NOHUGEPAGE);
+			sys_madvise(region_hva(region, at),
+				    (block_end < end ? block_end : end) - region_hva(region, at), MADV_NOHUGEPAGE);
 		at = (block_end - region->start) / PAGE_BYTES - 1;
 	}
 	return 0;
@@ -507,7 +508,8 @@ static uint64_t zero_targets(const struct hold *hold)
 	return zero;
 }
 
-void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
+		    enum outcome *outcomes)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
 	uint64_t all = mask_of(0, count), moved, refused, swapped = 0, mapped = 0;
@@ -562,7 +564,8 @@ static uint64_t pins_excluded(const struct hold *hold)
 	return unpinned;
 }
 
-void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
+		   enum outcome *outcomes)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
 	struct uffdio_writeprotect protect = {

@@ -2,8 +2,8 @@
 /*
  * The hold: make pages unwritable for a moment, compare every byte, then map them to the store or let go.
  *
- * All functions: worker thread, memory lock held, at most HOLD_PAGES pages of one region that are of one kind. Nothing is
- * allocated. Each page gets an outcome; whatever it is, afterwards the guest's bytes are right and nobody sleeps.
+ * All functions: worker thread, memory lock held, at most HOLD_PAGES pages of one region that are of one kind. Nothing
+ * is allocated. Each page gets an outcome; whatever it is, afterwards the guest's bytes are right and nobody sleeps.
  */
 #ifndef PAGEFUSE_LIBRARY_HOLD_H
 #define PAGEFUSE_LIBRARY_HOLD_H
@@ -20,8 +20,8 @@
 #define HOLD_ZERO UINT32_MAX
 
 enum outcome {
-	OUTCOME_NONE,    /* not tried yet */
-	OUTCOME_MERGED,  /* maps its slot now, or is a hole that reads as zeros */
+	OUTCOME_NONE,   /* not tried yet */
+	OUTCOME_MERGED, /* maps its slot now, or is a hole that reads as zeros */
 	OUTCOME_DIFFERS,
 	OUTCOME_BUSY,
 	OUTCOME_GONE,
@@ -36,12 +36,15 @@ bool hold_is_open(void);
 void hold_forget(void);
 
 /** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */
-void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes);
+void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
+		    enum outcome *outcomes);
 
 /** Private copies inside store mappings, by write-protection. As above; BUSY where a pin cannot be excluded. */
-void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets, enum outcome *outcomes);
+void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
+		   enum outcome *outcomes);
 
-/** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno. */
+/** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
+ */
 int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count);
 
 /**

@@ -85,7 +85,7 @@ static bool parse_header(const char *line, struct mapping *ret)
 		return false;
 	memcpy(ret->perms, at + 1, 4);
 	ret->perms[4] = 0;
-	at = strchr(at + 6, ' '); /* past the offset */
+	at = strchr(at + 6, ' ');             /* past the offset */
 	at = at ? strchr(at + 1, ' ') : NULL; /* past the device */
 	if (at == NULL)
 		return false;
@@ -202,7 +202,8 @@ static uint64_t used(void)
 
 bool mappings_count_is_due(void)
 {
-	return counted == 0 || atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) >= RECOUNT_AFTER + counted / 4;
+	return counted == 0 ||
+	       atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) >= RECOUNT_AFTER + counted / 4;
 }
 
 bool mappings_allow(uint64_t run_pages)

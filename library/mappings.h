@@ -3,7 +3,8 @@
  * The process's mappings: what a range is before it becomes a region, and how many there are against vm.max_map_count.
  *
  * Every run costs up to two mappings, and the VMM needs some for itself: threads, discards, hot-plugged memory. So an
- * eighth of the limit is its reserve, that merges never touch; and as the rest fills, runs must be long to be worth theirs.
+ * eighth of the limit is its reserve, that merges never touch; and as the rest fills, runs must be long to be worth
+ * theirs.
  */
 #ifndef PAGEFUSE_LIBRARY_MAPPINGS_H
 #define PAGEFUSE_LIBRARY_MAPPINGS_H

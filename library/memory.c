@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See memory.h. Each change has a part before the system call and a part after it; the lock is held from one to the other. */
+/* See memory.h. Each change has a part before the system call and a part after it; the lock is held from one to the
+ * other. */
 #include "library/memory.h"
 
 #include <errno.h>
@@ -32,15 +33,17 @@ struct part {
 /** Rounds a range of bytes to the pages it touches, and cuts it to the region. @return whether anything is left. */
 static bool part_of(struct region *region, uint64_t start, uint64_t length, struct part *ret)
 {
-	uint64_t end = length > UINT64_MAX - start - PAGE_BYTES ? UINT64_MAX & ~(PAGE_BYTES - 1) :
-								 (start + length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	uint64_t end = length > UINT64_MAX - start - PAGE_BYTES ? UINT64_MAX & ~(PAGE_BYTES - 1)
+								: (start + length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 	uint64_t from = start & ~(PAGE_BYTES - 1);
 
 	if (region == NULL || region->leaving || end <= region->start || from >= region_end(region))
 		return false;
 	from = from < region->start ? region->start : from;
 	end = end > region_end(region) ? region_end(region) : end;
-	*ret = (struct part){ .region = region, .index = (from - region->start) / PAGE_BYTES, .count = (end - from) / PAGE_BYTES };
+	*ret = (struct part){ .region = region,
+			      .index = (from - region->start) / PAGE_BYTES,
+			      .count = (end - from) / PAGE_BYTES };
 	ret->whole = ret->count == region->pages;
 	return ret->count > 0;
 }
@@ -269,7 +272,8 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 static void bar(const struct part *part, enum barred why, bool on)
 {
 	for (uint64_t i = part->index; i < part->index + part->count; i++)
-		part->region->barred[i] = (uint8_t)(on ? part->region->barred[i] | why : part->region->barred[i] & ~why);
+		part->region->barred[i] =
+			(uint8_t)(on ? part->region->barred[i] | why : part->region->barred[i] & ~why);
 }
 
 static void unmapped(const struct part *part)

@@ -20,18 +20,30 @@
 #include <stdint.h>
 
 enum memory_change {
-	CHANGE_DISCARD,      /* content is dropped, zeros come back: begin puts anonymous memory back. detail: the advice */
-	CHANGE_UNMAP,        /* munmap, or mmap with MAP_FIXED over it: the pages leave the region */
-	CHANGE_MOVE,         /* mremap: begin makes the range plain anonymous memory, then as CHANGE_UNMAP */
-	CHANGE_PROTECT,      /* mprotect. detail: the protection */
-	CHANGE_LOCK,         /* mlock, mlock2: unshared and left alone from now on. mlockall: address NULL, length SIZE_MAX */
-	CHANGE_UNLOCK,       /* munlock, munlockall */
-	CHANGE_ADVICE,       /* other madvise whose effect must outlive a merge. detail: MADV_DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE, NOHUGEPAGE */
-	CHANGE_POLICY,       /* mbind and the like: only excludes holds */
-	CHANGE_UNMERGEABLE,  /* MADV_UNMERGEABLE: begin gives every page its own copy; the region is forgotten at end */
-	CHANGE_USERFAULTFD,  /* the VMM registers its own userfaultfd: unshared and left alone from now on */
-	CHANGE_USERFAULTFD_END, /* and unregisters it */
-	CHANGE_DEVICE,       /* mapped for DMA by VFIO or iommufd: unshared and left alone from now on */
+	/** Content is dropped, zeros come back: begin puts anonymous memory back. detail: the advice. */
+	CHANGE_DISCARD,
+	/** munmap, or mmap with MAP_FIXED over it: the pages leave the region. */
+	CHANGE_UNMAP,
+	/** mremap: begin makes the range plain anonymous memory, then as CHANGE_UNMAP. */
+	CHANGE_MOVE,
+	/** mprotect. detail: the protection. */
+	CHANGE_PROTECT,
+	/** mlock, mlock2: unshared, left alone from now on. mlockall: address NULL, length SIZE_MAX. */
+	CHANGE_LOCK,
+	/** munlock, munlockall. */
+	CHANGE_UNLOCK,
+	/** Advice that outlives a merge. detail: MADV_DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE, NOHUGEPAGE. */
+	CHANGE_ADVICE,
+	/** mbind and the like: only excludes holds. */
+	CHANGE_POLICY,
+	/** MADV_UNMERGEABLE: unshared, left alone until MADV_MERGEABLE. */
+	CHANGE_UNMERGEABLE,
+	/** The VMM registers its own userfaultfd: plain memory again, left alone from now on. */
+	CHANGE_USERFAULTFD,
+	/** And unregisters it. */
+	CHANGE_USERFAULTFD_END,
+	/** Mapped for DMA by VFIO or iommufd: unshared, left alone from now on. */
+	CHANGE_DEVICE,
 };
 
 /** Whether any page of the range is in a region. Cheap, no lock: the fast path of every interposed call. */

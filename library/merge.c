@@ -12,7 +12,9 @@
 #include "library/sys.h"
 #include "library/view.h"
 
-enum kind { KIND_NONE, KIND_ANONYMOUS, KIND_DIVERGED };
+enum kind { KIND_NONE,
+	    KIND_ANONYMOUS,
+	    KIND_DIVERGED };
 
 /** What can be done with a page; KIND_NONE: nothing, and *outcome says why. */
 static enum kind kind_of(const struct region *region, uint64_t index, uint64_t entry, enum outcome *outcome)
@@ -77,8 +79,8 @@ static bool continues_run(const struct batch *batch, unsigned i)
 {
 	if (batch->kinds[i] != batch->kinds[i - 1])
 		return false;
-	return batch->targets[i] == HOLD_ZERO ? batch->targets[i - 1] == HOLD_ZERO :
-						batch->targets[i] == batch->targets[i - 1] + 1;
+	return batch->targets[i] == HOLD_ZERO ? batch->targets[i - 1] == HOLD_ZERO
+					      : batch->targets[i] == batch->targets[i - 1] + 1;
 }
 
 /** Drops runs that are not worth their mappings as these get scarce. */
@@ -103,8 +105,8 @@ static void hold_all(struct batch *batch)
 	for (unsigned first = 0, end; first < batch->count; first = end) {
 		unsigned longest = hold_length();
 
-		for (end = first + 1; end < batch->count && end - first < longest && batch->kinds[end] == batch->kinds[first];
-		     end++)
+		for (end = first + 1;
+		     end < batch->count && end - first < longest && batch->kinds[end] == batch->kinds[first]; end++)
 			;
 		if (batch->kinds[first] == KIND_ANONYMOUS)
 			hold_anonymous(batch->region, batch->index + first, end - first, batch->targets + first,

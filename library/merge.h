@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carrying out MERGE and ZERO orders: sort the pages out, drop what differs, hold the rest. Worker thread, lock held. */
+/* Carrying out MERGE and ZERO orders: sort the pages out, drop what differs, hold the rest. Worker thread, lock held.
+ */
 #ifndef PAGEFUSE_LIBRARY_MERGE_H
 #define PAGEFUSE_LIBRARY_MERGE_H
 
@@ -7,7 +8,8 @@
 
 #include "library/hold.h"
 
-/** Merges pages [page, page+count), at most HOLD_PAGES, with their targets (slot or HOLD_ZERO). All outcomes are set. */
+/** Merges pages [page, page+count), at most HOLD_PAGES, with their targets (slot or HOLD_ZERO). All outcomes are set.
+ */
 void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes);
 
 /** Gives each page of the run its own copy. Cheap where there is one. @return 0 or -ENOMEM. */

@@ -125,7 +125,8 @@ static enum ring_report report_of(enum outcome outcome, bool zero)
 	}
 }
 
-static int answer(struct session *session, uint32_t page, unsigned count, const uint32_t *targets, const enum outcome *outcomes)
+static int answer(struct session *session, uint32_t page, unsigned count, const uint32_t *targets,
+		  const enum outcome *outcomes)
 {
 	int r = 0;
 

@@ -22,8 +22,8 @@ int pagemap_open(void)
 	if (r < 0)
 		return r;
 	pagemap = r;
-	r = pagemap_scan((uint64_t)&range & ~(PAGE_BYTES - 1), ((uint64_t)&range & ~(PAGE_BYTES - 1)) + PAGE_BYTES, &range, 1,
-			 &walked);
+	r = pagemap_scan((uint64_t)&range & ~(PAGE_BYTES - 1), ((uint64_t)&range & ~(PAGE_BYTES - 1)) + PAGE_BYTES,
+			 &range, 1, &walked);
 	if (r < 0)
 		pagemap_close();
 	return r < 0 ? r : 0;
@@ -58,7 +58,8 @@ int pagemap_scan(uint64_t start, uint64_t end, struct page_region *ranges, unsig
 int pagemap_read(uint64_t start, unsigned count, uint64_t *ret_entries)
 {
 	long wanted = (long)(count * sizeof(uint64_t));
-	long r = sys_call(SYS_pread64, pagemap, (long)ret_entries, wanted, (long)(start / PAGE_BYTES * sizeof(uint64_t)), 0, 0);
+	long r = sys_call(SYS_pread64, pagemap, (long)ret_entries, wanted,
+			  (long)(start / PAGE_BYTES * sizeof(uint64_t)), 0, 0);
 
 	if (r < 0)
 		return (int)r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the kernel says of our own pages (/proc/self/pagemap). It is the judge of every question of fact: what is present,
- * what has been written, what a failed move has really moved. Worker thread, or with the memory lock held.
+ * What the kernel says of our own pages (/proc/self/pagemap). It is the judge of every question of fact: what is
+ * present, what has been written, what a failed move has really moved. Worker thread, or with the memory lock held.
  */
 #ifndef PAGEFUSE_LIBRARY_PAGEMAP_H
 #define PAGEFUSE_LIBRARY_PAGEMAP_H

@@ -43,7 +43,8 @@ static bool begins(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
-/** Fixed buffers stay pinned as long as the ring lives; without them io_uring copies, or pins through O_DIRECT files. */
+/** Fixed buffers stay pinned as long as the ring lives; without them io_uring copies, or pins through O_DIRECT files.
+ */
 static bool has_fixed_buffers(const char *fd_name)
 {
 	char path[64] = "/proc/self/fdinfo/";
@@ -59,8 +60,10 @@ static bool has_fixed_buffers(const char *fd_name)
 
 static void look_at_kind(const char *fd_name, const char *target, struct pins *pins)
 {
-	static const char *const pinning[] = { "/dev/vfio/", "anon_inode:[vfio", "anon_inode:kvm-vfio", "/dev/iommu",
-					       "/dev/vhost-vdpa", "/dev/infiniband/", "anon_inode:[infinibandevent]" };
+	static const char *const pinning[] = {
+		"/dev/vfio/", "anon_inode:[vfio", "anon_inode:kvm-vfio", "/dev/iommu",
+		"/dev/vhost-vdpa", "/dev/infiniband/", "anon_inode:[infinibandevent]"
+	};
 
 	for (size_t i = 0; i < sizeof(pinning) / sizeof(*pinning); i++)
 		if (begins(target, pinning[i]))
@@ -81,7 +84,8 @@ static void look_at_file(int directory, const char *fd_name, struct pins *pins)
 
 	if (flags >= 0 && (flags & O_DIRECT) != 0) {
 		pins->possible = true;
-		if (fstatfs(fd, &fs) != 0 || fs.f_type == NFS_MAGIC || fs.f_type == CEPH_MAGIC || fs.f_type == NINEP_MAGIC)
+		if (fstatfs(fd, &fs) != 0 || fs.f_type == NFS_MAGIC || fs.f_type == CEPH_MAGIC ||
+		    fs.f_type == NINEP_MAGIC)
 			pins->unseen = true;
 	}
 	length = sys_raw(SYS_readlinkat, directory, (long)fd_name, (long)target, sizeof(target) - 1, 0, 0);
@@ -94,7 +98,8 @@ static void look_at_file(int directory, const char *fd_name, struct pins *pins)
 int pins_look(struct pins *ret)
 {
 	_Alignas(8) char entries[4096];
-	long directory = sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
+	long directory =
+		sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
 	long length;
 
 	*ret = (struct pins){ .possible = true, .unseen = true };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which I/O of this process could write guest memory without passing the page tables. UFFDIO_MOVE refuses pinned pages by
- * itself; holding by write-protection does not see pins, and some I/O takes references that neither sees.
+ * Which I/O of this process could write guest memory without passing the page tables. UFFDIO_MOVE refuses pinned pages
+ * by itself; holding by write-protection does not see pins, and some I/O takes references that neither sees.
  */
 #ifndef PAGEFUSE_LIBRARY_PINS_H
 #define PAGEFUSE_LIBRARY_PINS_H
@@ -13,7 +13,8 @@ struct pins {
 	bool unseen;   /* some open file takes plain references: O_DIRECT on NFS, Ceph, 9p; vhost-scsi */
 };
 
-/** Looks through the process's open files. Costs about 1 µs per file. Worker thread. @return 0 or -errno: assume both. */
+/** Looks through the process's open files. Costs about 1 µs per file. Worker thread. @return 0 or -errno: assume both.
+ */
 int pins_look(struct pins *ret);
 
 /** Whether swap is configured, so that MADV_PAGEOUT can tell pinned pages from others. Worker thread. */

@@ -15,11 +15,13 @@ enum protection {
 	PROTECT_PIN_TEST = 1 << 3,          /* diverged pages are merged only where no pin can be */
 	PROTECT_MOVE_BACK = 1 << 4,         /* what differs is moved back (UFFDIO_COPY if that fails for good) */
 	PROTECT_DISCARD = 1 << 5,           /* anonymous memory is put back before a discard */
-	PROTECT_SWAPPED_PROVES_NOTHING = 1 << 6, /* only PRESENT and not FILE means diverged */
-	PROTECT_FORK = 1 << 7,              /* no hold in flight during fork; references kept while children live */
-	PROTECT_RESERVE = 1 << 8,           /* mappings kept back for the VMM */
-	PROTECT_WAKE = 1 << 9,              /* waiters are woken after every hold */
-	PROTECT_EBUSY = 1 << 10,            /* pages that the kernel refuses to move are left alone */
+	/** Only PRESENT and not FILE means diverged. */
+	PROTECT_SWAPPED_PROVES_NOTHING = 1 << 6,
+	/** No hold is in flight during fork, references are kept while children live. */
+	PROTECT_FORK = 1 << 7,
+	PROTECT_RESERVE = 1 << 8, /* mappings kept back for the VMM */
+	PROTECT_WAKE = 1 << 9,    /* waiters are woken after every hold */
+	PROTECT_EBUSY = 1 << 10,  /* pages that the kernel refuses to move are left alone */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

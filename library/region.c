@@ -29,8 +29,8 @@ void memory_lock(void)
 void memory_lock_worker(void)
 {
 	/*
-	 * A mutex goes to whoever is running; without this the worker would take it again and again. But VMM threads that
-	 * come without end must not keep it off for ever either.
+	 * A mutex goes to whoever is running; without this the worker would take it again and again. But VMM threads
+	 * that come without end must not keep it off for ever either.
 	 */
 	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
 		sched_yield();

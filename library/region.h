@@ -2,8 +2,9 @@
 /*
  * The regions of this process: which memory is guest RAM, and what the library has made of each of its pages.
  *
- * Per page there is one 32-bit state (0.1 % of RAM), only touched where pages are shared, and one byte of reasons to leave
- * the page alone. A page's state says what its *mapping* is; whether the guest has written since is the kernel's to know.
+ * Per page there is one 32-bit state (0.1 % of RAM), only touched where pages are shared, and one byte of reasons to
+ * leave the page alone. A page's state says what its *mapping* is; whether the guest has written since is the kernel's
+ * to know.
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
@@ -11,9 +12,9 @@
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told
  *
- * Theory of locking. One lock guards everything here and excludes every hold: the worker takes it around each short piece
- * of work, VMM threads around each call that changes the mapping of a region. No one touches guest memory that could be
- * held while waiting for it, and its owner waits for nothing but the kernel.
+ * Theory of locking. One lock guards everything here and excludes every hold: the worker takes it around each short
+ * piece of work, VMM threads around each call that changes the mapping of a region. No one touches guest memory that
+ * could be held while waiting for it, and its owner waits for nothing but the kernel.
  */
 #ifndef PAGEFUSE_LIBRARY_REGION_H
 #define PAGEFUSE_LIBRARY_REGION_H
@@ -50,7 +51,7 @@ struct region {
 	_Atomic uint64_t start; /* hva; 0: free entry */
 	_Atomic uint64_t pages; /* 0: leaving */
 	uint64_t table_pages;   /* size of the tables */
-	uint32_t first_page; /* page number */
+	uint32_t first_page;    /* page number */
 	uint64_t gpa;
 	uint32_t *state;  /* per page */
 	uint8_t *barred;  /* per page, enum barred */
@@ -58,9 +59,9 @@ struct region {
 	uint8_t *present; /* per REGION_GROUP pages: how many were present when last looked at */
 	uint64_t unmapped_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
-	int huge_advice;  /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
-	bool announced;   /* the daemon of this session knows it */
-	bool leaving;     /* unmapped or removed; forgotten once the daemon has been told */
+	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+	bool announced;                        /* the daemon of this session knows it */
+	bool leaving;                          /* unmapped or removed; forgotten once the daemon has been told */
 };
 
 enum block {

@@ -31,12 +31,13 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 	if (page_is_zero(page))
 		report(scan, REPORT_ZERO, number, 1, 0);
 	else if (scan->what == ORDER_SCAN)
-		report(scan, REPORT_HASH, number, region->state[index] & PAGE_DIVERGED ? 2 : 1, page_hash(page, scan->seed));
+		report(scan, REPORT_HASH, number, region->state[index] & PAGE_DIVERGED ? 2 : 1,
+		       page_hash(page, scan->seed));
 }
 
 /**
- * A present page of the given categories. That a page of a run no longer reads its slot is certain only if it is present
- * and not of the file. It is told once, and not while a child of a fork lives that may still read the slot.
+ * A present page of the given categories. That a page of a run no longer reads its slot is certain only if it is
+ * present and not of the file. It is told once, and not while a child of a fork lives that may still read the slot.
  */
 static void look_at(struct scan *scan, struct region *region, uint64_t index, uint64_t categories)
 {
@@ -73,7 +74,8 @@ static void tell_left(struct scan *scan, struct region *region, uint64_t index, 
 
 static void note_present(struct region *region, uint64_t index, unsigned count, const uint8_t *present)
 {
-	for (unsigned at = 0; at + REGION_GROUP <= count || (at < count && index + count == region->pages); at += REGION_GROUP)
+	for (unsigned at = 0; at + REGION_GROUP <= count || (at < count && index + count == region->pages);
+	     at += REGION_GROUP)
 		if ((index + at) % REGION_GROUP == 0)
 			region_set_present(region, index + at, present[at / REGION_GROUP]);
 }
@@ -93,13 +95,17 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 	if (count > region->pages - index)
 		count = (unsigned)(region->pages - index);
 	tell_left(scan, region, index, count);
-	found = pagemap_scan(region_hva(region, index), region_hva(region, index + count), ranges, SCAN_CHUNK_PAGES, &walked);
+	found = pagemap_scan(region_hva(region, index), region_hva(region, index + count), ranges, SCAN_CHUNK_PAGES,
+			     &walked);
+	/* A page that reads a slot counts as present, faulted in or not. */
+	for (unsigned i = 0; i < count; i++)
+		present[i / REGION_GROUP] += page_reads_slot(region->state[index + i]);
 	for (int r = 0; r < found; r++) {
 		uint64_t from = (ranges[r].start - region->start) / PAGE_BYTES;
 		uint64_t to = (ranges[r].end - region->start) / PAGE_BYTES;
 
 		for (uint64_t i = from; i < to; i++) {
-			present[(i - index) / REGION_GROUP]++;
+			present[(i - index) / REGION_GROUP] += !page_reads_slot(region->state[i]);
 			scan->present++;
 			if (!(region->barred[i] & BARRED_UNMAPPED))
 				look_at(scan, region, i, ranges[r].categories);

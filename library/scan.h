@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carrying out SCAN and AUDIT orders: find present pages, tell what changed, hash in place. Worker thread, lock held. */
+/* Carrying out SCAN and AUDIT orders: find present pages, tell what changed, hash in place. Worker thread, lock held.
+ */
 #ifndef PAGEFUSE_LIBRARY_SCAN_H
 #define PAGEFUSE_LIBRARY_SCAN_H
 

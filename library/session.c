@@ -68,7 +68,8 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static int take_welcome(struct session *session, const struct wire_welcome *welcome, int fds[WIRE_FDS_MAX], int *ret_device)
+static int take_welcome(struct session *session, const struct wire_welcome *welcome, int fds[WIRE_FDS_MAX],
+			int *ret_device)
 {
 	int r;
 
@@ -220,7 +221,8 @@ static int wait_for_room(struct session *session)
 			r = session_receive(session);
 		ring_set_starved(&session->up, false);
 	}
-	return r < 0 ? r : room < 0 ? room : 0;
+	return r < 0 ? r : room < 0 ? room
+				    : 0;
 }
 
 int session_post(struct session *session, const struct ring_record *report)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The thin platform layer: the system calls that change memory, made directly. The preload interposes libc's functions of
- * the same names, so the library must not call those; and errno, which belongs to the VMM's code, stays untouched.
+ * The thin platform layer: the system calls that change memory, made directly. The preload interposes libc's functions
+ * of the same names, so the library must not call those; and errno, which belongs to the VMM's code, stays untouched.
  * All return the kernel's result or -errno. Any thread.
  *
  * In test builds the N-th call can be made to fail, see sys_fail.
@@ -56,7 +56,10 @@ static inline long sys_raw(long number, long a, long b, long c, long d, long e, 
 	register long x4 __asm__("x4") = e;
 	register long x5 __asm__("x5") = f;
 
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	__asm__ volatile("svc 0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
 	return x0;
 }
 #else

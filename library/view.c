@@ -76,7 +76,8 @@ void view_remove_all(void)
 
 static const struct segment *segment_of(uint32_t slot)
 {
-	const struct segment *s = slot / VIEW_SEGMENT_SLOTS < VIEW_SEGMENTS_MAX ? &segments[slot / VIEW_SEGMENT_SLOTS] : NULL;
+	const struct segment *s =
+		slot / VIEW_SEGMENT_SLOTS < VIEW_SEGMENTS_MAX ? &segments[slot / VIEW_SEGMENT_SLOTS] : NULL;
 
 	return s != NULL && s->base != NULL && slot % VIEW_SEGMENT_SLOTS < s->slots ? s : NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The store as this process sees it: read-only descriptors of its segments, mapped once more for comparing. Worker thread,
- * with the memory lock held where a segment comes or goes.
+ * The store as this process sees it: read-only descriptors of its segments, mapped once more for comparing. Worker
+ * thread, with the memory lock held where a segment comes or goes.
  */
 #ifndef PAGEFUSE_LIBRARY_VIEW_H
 #define PAGEFUSE_LIBRARY_VIEW_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. The thread is born with the first region and lives as long as the process. It connects to the
- * daemon, tells it of the regions, and then carries out orders one after the other, first come first served. Every piece of
- * work that touches guest memory is done in a short section under the memory lock; posting and waiting are done outside.
- * If the daemon goes away everything stays as it is, and the thread tries to connect again, for ever.
+ * daemon, tells it of the regions, and then carries out orders one after the other, first come first served. Every
+ * piece of work that touches guest memory is done in a short section under the memory lock; posting and waiting are
+ * done outside. If the daemon goes away everything stays as it is, and the thread tries to connect again, for ever.
  *
  * It allocates nothing, so that it can never wait for a lock of the VMM's heap.
  */

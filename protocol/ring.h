@@ -43,35 +43,57 @@
 
 /** Orders, daemon to worker. Each is answered; page, count and slot of the answers repeat the order's. */
 enum ring_order {
-	ORDER_SCAN = 1,  /* hash present private pages of [page, page+count), report changes: HASH*, ZERO*, DIVERGED*, SCANNED */
-	ORDER_SCAN_ZERO, /* the same, but report only zero pages */
-	ORDER_AUDIT,     /* only report pages that no longer share: DIVERGED*, SCANNED */
-	ORDER_FETCH,     /* copy the page to staging: FETCHED, or BUSY, GONE */
-	ORDER_MERGE,     /* map run to slots [slot, slot+count): MERGED, DIFFERS, BUSY, GONE, FULL; together they cover the run */
-	ORDER_ZERO,      /* give zero pages back: ZEROED, DIFFERS, BUSY, GONE, FULL; together they cover the run */
-	ORDER_UNSHARE,   /* give each page its own copy again: DIVERGED for those that shared, then UNSHARED for the run */
+	/** Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. */
+	ORDER_SCAN = 1,
+	/** The same, but tell only of zero pages. */
+	ORDER_SCAN_ZERO,
+	/** Only tell of pages that no longer share: DIVERGED*, SCANNED. */
+	ORDER_AUDIT,
+	/** Copy the page to staging: FETCHED, or BUSY, GONE. */
+	ORDER_FETCH,
+	/** Map the run to slots [slot, slot+count): MERGED, DIFFERS, BUSY, GONE, FULL, which together cover the run. */
+	ORDER_MERGE,
+	/** Give zero pages back: ZEROED, DIFFERS, BUSY, GONE, FULL, which together cover the run. */
+	ORDER_ZERO,
+	/** Give each page its own copy again: DIVERGED for those that shared, then UNSHARED for the run. */
+	ORDER_UNSHARE,
 	ORDER_END
 };
 
 /** Answers and reports, worker to daemon. */
 enum ring_report {
-	REPORT_REGION_ADD = 64, /* value: pages. Page numbers [page, page+value) exist from here on */
-	REPORT_REGION_REMOVE,   /* the region that starts at page is gone with all its references; later answers about it are GONE */
-	REPORT_ADOPT,           /* after reconnecting to the same store: run already maps slots [slot, slot+count) */
-	REPORT_ADOPT_ZERO,      /* the same for pages already given back as zero pages */
-	REPORT_READY,           /* all regions and adopted runs are told: orders may come */
-	REPORT_HASH,            /* value: hash of one private page; count: 1, or 2 if it diverged from a slot earlier */
-	REPORT_ZERO,            /* run of pages that are full of zeros (at most RING_RUN_PAGES_MAX) */
-	REPORT_SCANNED,         /* end of a SCAN or AUDIT; value: pages that were present */
-	REPORT_FETCHED,         /* value: index of the staging page */
+	/** value: pages. Page numbers [page, page+value) exist from here on. */
+	REPORT_REGION_ADD = 64,
+	/** The region that starts at page is gone with all its references; later answers about it are GONE. */
+	REPORT_REGION_REMOVE,
+	/** After reconnecting to the same store: the run already maps slots [slot, slot+count). */
+	REPORT_ADOPT,
+	/** The same for pages already given back as zero pages. */
+	REPORT_ADOPT_ZERO,
+	/** All regions and adopted runs are told: orders may come. */
+	REPORT_READY,
+	/** value: hash of one private page; count: 1, or 2 if it diverged from a slot earlier. */
+	REPORT_HASH,
+	/** A run of pages that are full of zeros (at most RING_RUN_PAGES_MAX). */
+	REPORT_ZERO,
+	/** End of a SCAN or AUDIT; value: pages that were present. */
+	REPORT_SCANNED,
+	/** value: index of the staging page. */
+	REPORT_FETCHED,
 	REPORT_MERGED,
 	REPORT_ZEROED,
-	REPORT_DIFFERS,  /* content was not equal */
-	REPORT_BUSY,     /* could not be held: pinned, swapped, locked, out of memory */
-	REPORT_GONE,     /* no such page (any more), not present, or the VMM asked to leave it alone */
-	REPORT_FULL,     /* the mapping limit is reached */
-	REPORT_DIVERGED, /* run no longer reads its slots, or is no longer zero: written, discarded, unshared */
-	REPORT_UNSHARED, /* an UNSHARE order is done */
+	/** The content was not equal. */
+	REPORT_DIFFERS,
+	/** Could not be held: pinned, swapped, locked, out of memory. */
+	REPORT_BUSY,
+	/** No such page (any more), not present, or the VMM asked to leave it alone. */
+	REPORT_GONE,
+	/** The mapping limit is reached. */
+	REPORT_FULL,
+	/** The run no longer reads its slots, or is no longer zero: written, discarded, unshared. */
+	REPORT_DIVERGED,
+	/** An UNSHARE order is done. */
+	REPORT_UNSHARED,
 	REPORT_END
 };
 
@@ -92,17 +114,19 @@ _Static_assert(sizeof(struct ring_record) == 16, "records are 16 bytes");
 
 /** What the worker says of itself. Plain numbers that nothing depends on. */
 struct ring_stats {
-	uint64_t cpu_nsec;       /* CPU time of the worker thread */
-	uint64_t present_pages;  /* at the last full pass, shared ones included */
-	uint64_t diverged_pages; /* private copies inside store mappings now */
-	uint64_t busy_pages;     /* holds refused by the kernel (pinned or shared by fork), total */
-	uint64_t kept_private_pages; /* diverged pages that had to stay private for lack of a safe hold, total */
-	uint64_t mappings;       /* of the whole process, at the last count */
-	uint64_t mappings_limit; /* vm.max_map_count */
-	uint64_t holds;          /* total */
-	uint64_t hold_p50_usec, hold_p99_usec, hold_max_usec; /* time from first page held to last page released */
+	uint64_t cpu_nsec;           /* CPU time of the worker thread */
+	uint64_t present_pages;      /* when last looked at, shared ones included */
+	uint64_t diverged_pages;     /* private copies inside store mappings now */
+	uint64_t busy_pages;         /* refused by the kernel (pinned or shared by fork), total */
+	uint64_t kept_private_pages; /* diverged, and no safe hold was to be had, total */
+	uint64_t mappings;           /* of the whole process, at the last count */
+	uint64_t mappings_limit;     /* vm.max_map_count */
+	uint64_t holds;              /* total */
+	uint64_t hold_p50_usec;      /* time from the first page held to the last page released */
+	uint64_t hold_p99_usec;
+	uint64_t hold_max_usec;
 	uint64_t ram_bytes;      /* of all registered regions */
-	uint64_t scanned_pages;  /* pages hashed, total */
+	uint64_t scanned_pages;  /* hashed, total */
 	uint64_t repaired_moves; /* UFFDIO_MOVE results that pagemap proved wrong, total */
 };
 
@@ -148,7 +172,8 @@ void ring_set_starved(struct ring_end *producer, bool starved);
 
 /** Consumer: copies out the next record. @return 1, 0 if the ring is empty, or -EPROTO. */
 int ring_get(struct ring_end *consumer, struct ring_record *ret_record);
-/** Consumer: gives the places of all records got back. @return whether the producer waits for room and wants a doorbell. */
+/** Consumer: gives the places of all records got back. @return whether the producer waits for room and wants a
+ * doorbell. */
 bool ring_release(struct ring_end *consumer);
 /** Consumer: says that it is about to sleep; look once more with ring_get() before sleeping. */
 void ring_set_waiting(struct ring_end *consumer, bool waiting);

@@ -67,8 +67,9 @@ int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int r
 {
 	union fd_control control;
 	struct iovec iov = { .iov_base = message, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
+	};
 	ssize_t received;
 	int r;
 

@@ -67,7 +67,8 @@ int wire_check(const void *message, size_t size)
 		return -EPROTO;
 	if (header.version != WIRE_VERSION)
 		return -EPROTONOSUPPORT;
-	if (header.length != size || header.type == 0 || header.type >= WIRE_TYPE_END || (header.flags & ~WIRE_MORE) != 0)
+	if (header.length != size || header.type == 0 || header.type >= WIRE_TYPE_END ||
+	    (header.flags & ~WIRE_MORE) != 0)
 		return -EPROTO;
 	r = check_length(header.type, size);
 	if (r < 0)
@@ -98,13 +99,15 @@ static const struct {
 	[WIRE_REASON_MAP_LIMIT] = { "map-limit", "beyond vm.max_map_count less the VMM's reserve" },
 	[WIRE_REASON_NO_USERFAULTFD] = { "no-userfaultfd", "without a userfaultfd that can move pages" },
 	[WIRE_REASON_NO_PAGEMAP] = { "no-pagemap", "without a /proc/self/pagemap that can be scanned" },
-	[WIRE_REASON_DIRECT_IO] = { "direct-io", "diverged while direct I/O is open and no swap is there to test for pins" },
+	[WIRE_REASON_DIRECT_IO] = { "direct-io",
+				    "diverged while direct I/O is open and no swap is there to test for pins" },
 	[WIRE_REASON_TOO_MANY_REGIONS] = { "too-many-regions", "beyond the number of regions that are tracked" },
 };
 
 const char *wire_reason_text(uint32_t reason)
 {
-	return reason < WIRE_REASON_END && reasons[reason].text ? reasons[reason].text : "left alone for an unknown reason";
+	return reason < WIRE_REASON_END && reasons[reason].text ? reasons[reason].text
+								: "left alone for an unknown reason";
 }
 
 const char *wire_reason_name(uint32_t reason)

@@ -27,9 +27,9 @@
 
 #define WIRE_MAGIC UINT32_C(0x45534650) /* "PFSE" */
 #define WIRE_VERSION 1
-#define WIRE_MESSAGE_MAX 32768 /* bytes, header included */
-#define WIRE_NAME_MAX 64       /* bytes, terminating zero included */
-#define WIRE_MORE UINT32_C(1)  /* flag: further chunks of the same reply follow */
+#define WIRE_MESSAGE_MAX 32768       /* bytes, header included */
+#define WIRE_NAME_MAX 64             /* bytes, terminating zero included */
+#define WIRE_MORE UINT32_C(1)        /* flag: further chunks of the same reply follow */
 #define WIRE_SEGMENT_SLOTS_MAX 65536 /* pages in a store segment, at most */
 
 enum wire_type {
@@ -57,14 +57,14 @@ enum wire_reason {
 	WIRE_REASON_SHARED_MAPPING = 1, /* MAP_SHARED: others would see the change */
 	WIRE_REASON_FILE_BACKED,        /* a private mapping of a file or memfd */
 	WIRE_REASON_HUGETLB,
-	WIRE_REASON_LOCKED,          /* mlock or mlockall */
-	WIRE_REASON_VMM_USERFAULTFD, /* the VMM itself uses userfaultfd there (postcopy, snapshot) */
-	WIRE_REASON_DEVICE_DMA,      /* mapped for a device by VFIO or iommufd */
-	WIRE_REASON_PLAIN_REFERENCES, /* O_DIRECT on NFS, Ceph or 9p, or vhost-scsi: I/O that a hold cannot see */
-	WIRE_REASON_MAP_LIMIT,       /* vm.max_map_count less the reserve is reached */
-	WIRE_REASON_NO_USERFAULTFD,  /* no usable userfaultfd with UFFDIO_MOVE */
-	WIRE_REASON_NO_PAGEMAP,      /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
-	WIRE_REASON_DIRECT_IO,       /* diverged pages stay private: direct I/O is open and there is no swap to test with */
+	WIRE_REASON_LOCKED,           /* mlock or mlockall */
+	WIRE_REASON_VMM_USERFAULTFD,  /* the VMM itself uses userfaultfd there (postcopy, snapshot) */
+	WIRE_REASON_DEVICE_DMA,       /* mapped for a device by VFIO or iommufd */
+	WIRE_REASON_PLAIN_REFERENCES, /* O_DIRECT on NFS, Ceph or 9p, or vhost-scsi: a hold cannot see that I/O */
+	WIRE_REASON_MAP_LIMIT,        /* vm.max_map_count less the reserve is reached */
+	WIRE_REASON_NO_USERFAULTFD,   /* no usable userfaultfd with UFFDIO_MOVE */
+	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
+	WIRE_REASON_DIRECT_IO,        /* diverged, direct I/O is open, and no swap is there to test for pins */
 	WIRE_REASON_TOO_MANY_REGIONS,
 	WIRE_REASON_END
 };
@@ -80,15 +80,15 @@ struct wire_header {
 struct wire_hello {
 	struct wire_header header;
 	uint32_t page_bytes;
-	uint32_t mode;          /* enum wire_mode */
-	uint64_t store;         /* identity of the store that this VMM still maps, 0 if none */
+	uint32_t mode;            /* enum wire_mode */
+	uint64_t store;           /* identity of the store that this VMM still maps, 0 if none */
 	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
 };
 
 struct wire_welcome {
 	struct wire_header header;
-	uint64_t seed;  /* for page_hash() */
-	uint64_t store; /* random identity of the daemon's store; survives its restarts on the same tmpfs */
+	uint64_t seed;            /* for page_hash() */
+	uint64_t store;           /* random identity of the daemon's store; survives its restarts on the same tmpfs */
 	uint32_t has_userfaultfd; /* a second descriptor, of /dev/userfaultfd, is attached */
 	uint32_t reserved;
 };
