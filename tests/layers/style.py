@@ -16,7 +16,8 @@ SOURCE_LINES_MAX = 800
 HEADER_LINES_WISHED = 100
 
 LICENCE = 'SPDX-License-Identifier: LGPL-2.1-or-later'
-LICENSED = ('.c', '.h', '.S', '.map', '.sh', '.py', '.scd', '.in', '.service', '.conf', 'meson.build', 'meson_options.txt')
+LICENSED = ('.c', '.h', '.S', '.map', '.sh', '.py', '.scd', '.in', '.service', '.conf', 'meson.build',
+            'meson_options.txt')
 MACHINE_PATHS = [
     (re.compile(r'(?<![\w.])/(work|builds|Users|mnt/data)/'), 'a path of one machine'),
     (re.compile(r'/tmp/[a-z0-9_-]+/[A-Z]'), 'a path of one machine'),

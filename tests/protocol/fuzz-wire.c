@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Messages: whatever arrives, wire_check() reads no byte too many, and what it lets through keeps its promises. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/page.h"
+#include "protocol/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define must(condition) \
+	do { \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
+
+static void check_promises(const void *message, size_t size)
+{
+	const struct wire_header *header = message;
+	const struct wire_hello *hello = message;
+	const struct wire_segment *segment = message;
+
+	must(header->magic == WIRE_MAGIC && header->version == WIRE_VERSION && header->length == size);
+	switch (header->type) {
+	case WIRE_HELLO:
+		must(size == sizeof(*hello) && hello->page_bytes == PAGE_BYTES);
+		must(memchr(hello->name, 0, sizeof(hello->name)) != NULL && hello->name[0] != 0);
+		must(wire_mode_parse(wire_mode_name(hello->mode)) == (int)hello->mode);
+		break;
+	case WIRE_SEGMENT:
+	case WIRE_SEGMENT_CLOSE:
+		must(size == sizeof(*segment) && segment->slots > 0 && segment->slots <= WIRE_SEGMENT_SLOTS_MAX);
+		break;
+	case WIRE_REFUSED:
+		must(size == sizeof(struct wire_refused));
+		must(strcmp(wire_reason_name(((const struct wire_refused *)message)->reason), "unknown") != 0);
+		break;
+	default:
+		must(header->type > 0 && header->type < WIRE_TYPE_END);
+	}
+}
+
+static void check(const void *message, size_t size)
+{
+	int r = wire_check(message, size);
+
+	must(r == 0 || r == -EPROTO || r == -EPROTONOSUPPORT);
+	if (r == 0)
+		check_promises(message, size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct wire_header *message;
+
+	check(data, size);
+	if (size < sizeof(*message))
+		return 0;
+	/* The same with a header that gets past the first checks. */
+	message = malloc(size);
+	must(message != NULL);
+	memcpy(message, data, size);
+	wire_header_init(message, data[6], size);
+	check(message, size);
+	free(message);
+	return 0;
+}
