@@ -64,8 +64,8 @@ static void check_one(const char *root, const char *name, uint64_t want_sum, uin
 	r = files_sum_one(path, &sum, &bytes);
 	if (r < 0 || sum != want_sum || bytes != want_bytes) {
 		ret->wrong++;
-		fprintf(stderr, "guest: file %s: error %d, or sum %016" PRIx64 " of %" PRIu64 " bytes is wrong\n", path, r,
-			sum, bytes);
+		fprintf(stderr, "guest: file %s: error %d, or sum %016" PRIx64 " of %" PRIu64 " bytes is wrong\n",
+			path, r, sum, bytes);
 	}
 	ret->sum = sum_word(ret->sum, sum);
 	ret->bytes += bytes;

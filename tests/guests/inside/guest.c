@@ -76,9 +76,11 @@ static void look(const char *command, bool against_sums)
 		sums.files = files.sum;
 		sums.memory = memory;
 	}
-	printf("guest: %s %s as_before=%s files=%u file_bytes=%" PRIu64 " wrong_files=%u files_sum=%016" PRIx64, command,
-	       good ? "ok" : "failed", same ? "yes" : "no", files.files, files.bytes, files.wrong, files.sum);
-	printf(" memory_bytes=%" PRIu64 " wrong_pages=%u memory_sum=%016" PRIx64 "\n", memory_bytes, wrong_pages, memory);
+	printf("guest: %s %s as_before=%s", command, good ? "ok" : "failed", same ? "yes" : "no");
+	printf(" files=%u wrong_files=%u file_bytes=%" PRIu64 " files_sum=%016" PRIx64,
+	       files.files, files.wrong, files.bytes, files.sum);
+	printf(" wrong_pages=%u memory_bytes=%" PRIu64 " memory_sum=%016" PRIx64 "\n",
+	       wrong_pages, memory_bytes, memory);
 }
 
 static int churn(void)

@@ -1,0 +1,172 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The table and the plot of what run measured. To be sourced; $DOCS: whether to write them into docs/, too.
+
+CONTENDERS=(pagefuse ksm-20000-10 ksm-1250-10 ksm-100-20)
+declare -A CONTENDER_NAME=([pagefuse]=pagefuse [ksm-20000-10]='KSM 20000/10' [ksm-1250-10]='KSM 1250/10'
+	[ksm-100-20]='KSM 100/20')
+
+# calculate EXPRESSION FORMAT FIGURE…: the figures are a, b, c in the expression; "?" if one of them is not known.
+calculate() {
+	local expression=$1 format=$2 a b c
+	shift 2
+	a=$(figure_of "$1") b=$(figure_of "${2:-$1}") c=$(figure_of "${3:-$1}")
+	case "$a$b$c" in
+	*[!0-9.-]*) echo '?' ;;
+	*) awk -v a="$a" -v b="$b" -v c="$c" "BEGIN { printf \"$format\", $expression }" ;;
+	esac
+}
+
+ksm_best_mib() {
+	local label
+	for label in "${CONTENDERS[@]:1}"; do
+		figure_of "$label.saved_mib"
+	done | sort -n | tail -n 1
+}
+
+# row TITLE COMMAND…: the command is given each contender's label.
+row() {
+	local title=$1 label
+	shift
+	printf '| %s |' "$title"
+	for label in "${CONTENDERS[@]}"; do
+		printf ' %s |' "$("$@" "$label")"
+	done
+	printf '\n'
+}
+
+of_name() { echo "${CONTENDER_NAME[$1]}"; }
+of_saved() { figure_of "$1.saved_mib"; }
+of_seconds() { figure_of "$1.seconds_to_90"; }
+of_common_goal() { [ -e "$OUT/$1.samples" ] && seconds_to "$1" "$goal_mib" || echo '?'; }
+of_cpu() { calculate a %.2f "$1.cpu_to_99"; }
+of_cpu_all() { calculate a %.2f "$1.cpu_all"; }
+of_page() { calculate 'a * 1e6 / (b * 256)' %.1f "$1.cpu_to_99" "$1.saved_mib"; }
+of_churn() { calculate 'a - b' %d control.used_after_churn_mib "$1.used_after_churn_mib"; }
+of_idle() { if [ "$1" = pagefuse ]; then figure_of slow.idle_percent; else figure_of "$1.idle_percent"; fi; }
+
+guests_table() {
+	local goal_mib
+	goal_mib=$(awk -v best="$(ksm_best_mib)" 'BEGIN { print 0.9 * best }')
+	row '' of_name
+	echo '|---|---|---|---|---|'
+	row 'saved, MiB' of_saved
+	row 'time to 90 % of its own saving, s' of_seconds
+	row "time to 90 % of KSM's best saving, s" of_common_goal
+	row 'CPU time until 99 % was saved, s' of_cpu
+	row 'CPU time per saved page, µs' of_page
+	row 'CPU time until it was seen to be finished, s' of_cpu_all
+	row 'saved after three churns of the page cache, MiB' of_churn
+	row 'CPU use once converged, guests idle, % of a core' of_idle
+}
+
+writer_row() {
+	local writer=writer-$1 title=$2 name
+	printf '| %s |' "$title"
+	for name in p50 p99 p999 max; do
+		printf ' %s |' "$(calculate a/1000 %.1f "$writer.${name}_nsec")"
+	done
+	printf ' %s | %s |\n' "$(calculate 'a * 100 / b' %.2f "$writer.stalled" "$writer.writes")" \
+		"$(calculate a/1000 %.1f "$writer.stalled_p99_nsec")"
+}
+
+writer_table() {
+	echo '| one write takes, µs | p50 | p99 | p99.9 | max | longer than 10 µs, % | p99 of those |'
+	echo '|---|---|---|---|---|---|---|'
+	writer_row alone 'no pass under way'
+	writer_row free-core 'passes all the time, a core free'
+	writer_row quota 'the same, worker under a 20 % CPU quota'
+	writer_row short-alone 'no pass, short of memory and swapping'
+	writer_row short 'passes all the time, short of memory and swapping'
+}
+
+other_table() {
+	echo '| | |'
+	echo '|---|---|'
+	printf '| new duplicates found by the slow pass of %s s | after %s s |\n' \
+		"$(figure_of slow.interval_seconds)" "$(figure_of slow.found_after_seconds)"
+	printf '| CPU use once converged, with no pass due | %s %% of a core |\n' \
+		"$(figure_of pagefuse-no-pass.idle_percent)"
+	printf '| scan: pages found, hashed, posted | %s GB/s of the worker, %s ns per page in the daemon |\n' \
+		"$(figure_of rate.bytes_per_nsec)" "$(figure_of rate.daemon_nsec_per_page)"
+	printf '| bookkeeping: daemon and rings | %s MiB |\n' \
+		"$(calculate a/1048576 %.1f pagefuse.overhead_daemon_bytes)"
+	printf '| bookkeeping: kernel, for %s mappings | %s MiB |\n' \
+		"$(figure_of pagefuse.mappings)" "$(calculate a/1048576 %.1f pagefuse.overhead_kernel_bytes)"
+	printf '| both, less 250 bytes per mapping, of the memory scanned | %s %% |\n' "$(overhead_percent)"
+}
+
+overhead_percent() {
+	figure pagefuse.overhead_bytes "$(calculate 'a + b - 250 * c' %d pagefuse.overhead_daemon_bytes \
+		pagefuse.overhead_kernel_bytes pagefuse.mappings)"
+	calculate '100 * a / b' %.2f pagefuse.overhead_bytes pagefuse.scanned_bytes
+}
+
+machine() {
+	printf '%s, %s cores, %s GiB, Linux %s, %s, guests by %s; %s.\n' \
+		"$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
+		"$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)" \
+		"$(qemu-system-x86_64 --version | head -n 1)" "$(accelerator)" "$(date -u +%Y-%m-%d)"
+}
+
+accelerator() {
+	case ${GUEST_ACCELERATOR[1]} in
+	kvm) echo KVM ;;
+	*) echo TCG ;;
+	esac
+}
+
+all_tables() {
+	echo "Machine: $(machine)"
+	printf '\nThree guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
+	guests_table
+	printf '\nWhat a writer feels that writes one word of a random page of %s MiB every 20 µs:\n\n' "$WRITER_MIB"
+	writer_table
+	printf '\nOther figures:\n\n'
+	other_table
+}
+
+# One file per contender: seconds since its start, MiB saved, seconds of CPU time.
+plot_data() {
+	local label=$1
+	awk -v start="$(figure_of "$label.start")" -v baseline="$(figure_of "$label.baseline_kib")" '
+		$1 < start { cpu = $3; next }
+		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $2) / 1024, ($3 - cpu) / 1e9 }' \
+		"$OUT/$label.samples" >"$OUT/$label.plot"
+}
+
+plot() {
+	local label
+	local -a measured=()
+	for label in "${CONTENDERS[@]}"; do
+		[ -e "$OUT/$label.samples" ] && [ "$(figure_of "$label.start")" != '?' ] || continue
+		plot_data "$label"
+		measured+=("$OUT/$label.plot" "${CONTENDER_NAME[$label]}")
+	done
+	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}"
+}
+
+report() {
+	all_tables >"$OUT/table.md"
+	cat "$OUT/table.md"
+	plot || give_up "gnuplot failed; is gnuplot-nox installed?"
+	echo
+	say "written: $OUT/table.md $OUT/plot.svg"
+	[ "$DOCS" = no ] || report_to_docs
+}
+
+# Between its markers the document is what the last run measured.
+report_to_docs() {
+	cp "$OUT/plot.svg" docs/benchmarks.svg
+	awk -v table="$OUT/table.md" '
+		/^<!-- measured: begin/ {
+			print; print ""
+			while ((getline line < table) > 0) print line
+			print ""
+			skip = 1
+		}
+		/^<!-- measured: end/ { skip = 0 }
+		!skip { print }' docs/benchmarks.md >"$OUT/benchmarks.md" && cp "$OUT/benchmarks.md" docs/benchmarks.md
+	say "written: docs/benchmarks.md docs/benchmarks.svg"
+}

@@ -1,0 +1,144 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What a writer feels, and how fast a scan is, by the program writer.c instead of a guest. To be sourced by run.
+
+WRITE_SECONDS=10
+WRITER_MIB=256
+SHORT_MIB=160      # what the writer may use in the test with too little memory
+SWAP_MIB=512
+RATE_MIB=1024
+RATE_PASSES=5
+CGROUP_CPU=/sys/fs/cgroup/cpu/pagefuse-benchmark
+CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
+
+# writer_open KIND MIB [COMMAND…]: started by the command, if there is one.
+writer_open() {
+	local kind=$1 mib=$2 word
+	shift 2
+	mkfifo "$GUESTS_RUN/writer.in" "$GUESTS_RUN/writer.out"
+	exec {WRITER_IN}<>"$GUESTS_RUN/writer.in" {WRITER_OUT}<>"$GUESTS_RUN/writer.out"
+	"$@" "$BUILD/benchmarks/writer" writer "$kind" "$mib" <"$GUESTS_RUN/writer.in" >"$GUESTS_RUN/writer.out" &
+	WRITER=$!
+	read -r -t 120 -u "$WRITER_OUT" word WRITER_THREAD || give_up "the writer does not start"
+	[ "$word" = ready ] || give_up "the writer says: $word $WRITER_THREAD"
+}
+
+writer_ask() {
+	echo "$1" >&"$WRITER_IN"
+	read -r -t 120 -u "$WRITER_OUT" WRITER_ANSWER || give_up "the writer does not answer"
+}
+
+writer_close() {
+	[ -z "${WRITER:-}" ] || { kill "$WRITER" 2>/dev/null; wait "$WRITER" 2>/dev/null; }
+	if [ -n "${WRITER_IN:-}" ]; then
+		exec {WRITER_IN}>&- {WRITER_OUT}>&-
+		rm -f "$GUESTS_RUN"/writer.{in,out}
+	fi
+	WRITER='' WRITER_IN=''
+	short_of_memory_end
+	[ ! -d $CGROUP_CPU ] || rmdir $CGROUP_CPU
+}
+
+# The writer writes, and passes follow each other meanwhile unless told otherwise.
+writer_measure() {
+	local label=$1 scanning=${2:-yes} scans='' word
+	if [ "$scanning" = yes ]; then
+		"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+		(while "$PAGEFUSE" scan --wait writer; do :; done >/dev/null 2>&1) &
+		scans=$!
+	fi
+	writer_ask "write $WRITE_SECONDS"
+	if [ -n "$scans" ]; then
+		kill "$scans"
+		wait "$scans" 2>/dev/null
+	fi
+	for word in $WRITER_ANSWER; do
+		figure "writer-$label.${word%%=*}" "${word#*=}"
+	done
+	say "writer, $label: $WRITER_ANSWER"
+	writer_ask check
+	[ "$WRITER_ANSWER" = wrong=0 ] || give_up "the writer's memory: $WRITER_ANSWER"
+}
+
+slow_down_worker() {
+	mkdir -p $CGROUP_CPU &&
+		echo 100000 >$CGROUP_CPU/cpu.cfs_period_us &&
+		echo 20000 >$CGROUP_CPU/cpu.cfs_quota_us &&
+		echo "$WRITER_THREAD" >$CGROUP_CPU/tasks
+}
+
+short_of_memory_begin() {
+	[ -e "${CGROUP_MEMORY%/*}/memory.limit_in_bytes" ] || return 1
+	SWAP_FILE=$OUT/swap
+	mkdir -p $CGROUP_MEMORY &&
+		echo ${SHORT_MIB}M >$CGROUP_MEMORY/memory.limit_in_bytes &&
+		dd if=/dev/zero of="$SWAP_FILE" bs=1M count=$SWAP_MIB status=none &&
+		chmod 600 "$SWAP_FILE" && mkswap -q "$SWAP_FILE" && swapon "$SWAP_FILE"
+}
+
+short_of_memory_end() {
+	if [ -n "${SWAP_FILE:-}" ]; then
+		swapoff "$SWAP_FILE" 2>/dev/null
+		rm -f "$SWAP_FILE"
+		SWAP_FILE=''
+	fi
+	[ ! -d $CGROUP_MEMORY ] || rmdir $CGROUP_MEMORY
+}
+
+in_memory_cgroup() {
+	# shellcheck disable=SC2016 # for the inner shell
+	sh -c 'echo $$ >"$0/tasks" && exec "$@"' $CGROUP_MEMORY "$@"
+}
+
+part_writer() {
+	say "writer: one core for it, one for pagefuse"
+	daemon_open "$BUILD" '[scan]' 'interval_seconds = 0' || give_up "the daemon does not start"
+	writer_open twins $WRITER_MIB
+	writer_measure alone no
+	writer_measure free-core
+	if slow_down_worker 2>/dev/null; then
+		writer_measure quota
+	else
+		say "writer: no cgroup v1 CPU controller here, not measured under a quota"
+	fi
+	writer_close
+	if short_of_memory_begin; then
+		writer_open twins $WRITER_MIB in_memory_cgroup
+		writer_measure short-alone no
+		writer_measure short
+	else
+		say "writer: no cgroup v1 memory controller here, not measured short of memory"
+	fi
+	writer_close
+	daemon_close || give_up "the daemon left something behind"
+}
+
+# thread_nsec PID TID
+thread_nsec() {
+	cut -d ' ' -f 1 "/proc/$1/task/$2/schedstat"
+}
+
+process_nsec() {
+	cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'
+}
+
+part_rate() {
+	local worker daemon pass
+	say "rate: passes over $RATE_MIB MiB in which nothing is equal"
+	daemon_open "$BUILD" '[scan]' 'interval_seconds = 0' || give_up "the daemon does not start"
+	writer_open unique $RATE_MIB
+	"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	worker=$(thread_nsec "$WRITER" "$WRITER_THREAD")
+	daemon=$(process_nsec "$DAEMON_PID")
+	for ((pass = 0; pass < RATE_PASSES; pass++)); do
+		"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	done
+	worker=$(($(thread_nsec "$WRITER" "$WRITER_THREAD") - worker))
+	daemon=$(($(process_nsec "$DAEMON_PID") - daemon))
+	figure rate.bytes_per_nsec "$(awk -v n=$RATE_PASSES -v mib=$RATE_MIB -v nsec="$worker" \
+		'BEGIN { printf "%.2f", n * mib * 1048576 / nsec }')"
+	figure rate.daemon_nsec_per_page $((daemon / (RATE_PASSES * RATE_MIB * 256)))
+	writer_close
+	daemon_close || give_up "the daemon left something behind"
+}

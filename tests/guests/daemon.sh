@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A daemon of one's own from a build folder, and what it and the host say. To be sourced.
+#
+#   daemon_open BUILD LINE…     starts it; the lines are its configuration. Sets $PAGEFUSE (the command) and exports
+#                               $PAGEFUSE_SOCKET
+#   daemon_close                ends it and looks whether it left anything: fails if so, and cleans up
+#   launch_shared NAME          for guests_boot: under `pagefuse run`
+#   launch_plain NAME           for guests_boot: QEMU alone
+#   status_numbers FILTER       numbers from `pagefuse status --json`, by jq, in one line
+#   host_memory_kib             what sharing saves in, and costs
+#   wait_until SECONDS COMMAND  tries until it succeeds
+
+wait_until() {
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$deadline" ] || return 1
+		sleep 0.05
+	done
+}
+
+daemon_answers() {
+	kill -0 "$DAEMON_PID" 2>/dev/null || return 0
+	"$PAGEFUSE" status --json >/dev/null 2>&1
+}
+
+daemon_open() {
+	local build=$1
+	shift
+	DAEMON_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pagefuse-daemon.XXXXXX")
+	PAGEFUSE=$build/cli/pagefuse
+	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
+	printf '%s\n' "$@" >"$DAEMON_DIR/config"
+	"$build/daemon/pagefused" --socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
+		</dev/null >"$DAEMON_DIR/log" 2>&1 &
+	DAEMON_PID=$!
+	if ! wait_until 20 daemon_answers || ! kill -0 "$DAEMON_PID" 2>/dev/null; then
+		echo "daemon: pagefused did not start:" >&2
+		cat "$DAEMON_DIR/log" >&2
+		return 1
+	fi
+}
+
+# What the daemon must not leave: mounts below its folder, its socket.
+daemon_left_overs() {
+	awk -v dir="$DAEMON_DIR/" 'index($2, dir) == 1 { print "mount " $2 }' /proc/mounts
+	find "$DAEMON_DIR" -xdev -type s
+}
+
+daemon_unmount() {
+	awk -v dir="$DAEMON_DIR/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r | while read -r path; do
+		umount -l "$path"
+	done
+}
+
+daemon_gone() {
+	! kill -0 "$DAEMON_PID" 2>/dev/null
+}
+
+daemon_close() {
+	local left status=0
+	[ -n "${DAEMON_DIR:-}" ] || return 0
+	if [ -n "${DAEMON_PID:-}" ]; then
+		kill -TERM "$DAEMON_PID" 2>/dev/null
+		if ! wait_until 20 daemon_gone; then
+			echo "daemon: pagefused does not end when told to" >&2
+			kill -KILL "$DAEMON_PID"
+			status=1
+		fi
+		wait "$DAEMON_PID" || { echo "daemon: pagefused ended with status $?" >&2; status=1; }
+	fi
+	left=$(daemon_left_overs)
+	if [ -n "$left" ]; then
+		echo "daemon: pagefused left behind: $left" >&2
+		status=1
+	fi
+	[ "$status" -eq 0 ] || cat "$DAEMON_DIR/log" >&2
+	daemon_unmount
+	rm -rf --one-file-system "$DAEMON_DIR"
+	DAEMON_DIR='' DAEMON_PID=''
+	return "$status"
+}
+
+# shellcheck disable=SC2034 # for guests_boot
+launch_shared() {
+	GUEST_LAUNCHER=("$PAGEFUSE" run --name "$1" --)
+}
+
+launch_plain() {
+	:
+}
+
+status_numbers() {
+	"$PAGEFUSE" status --json | jq -r "[$1] | map(floor) | @tsv"
+}
+
+host_memory_kib() {
+	awk '/^(AnonPages|Shmem|PageTables|Slab):/ { sum += $2 } END { print sum }' /proc/meminfo
+}

@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Real guests in the distribution's QEMU, sharing their memory and checking it.
+#
+# usage: test-guests.sh BUILD share      sharing, proved by page frames and by what the host uses; counters that follow
+#        test-guests.sh BUILD native     guests that read their disks with direct I/O, by libaio, while all is merged
+#        test-guests.sh BUILD io_uring   the same by io_uring
+set -u -o pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+build=$1 topic=$2
+case $topic in
+share) guests=(one two three) ;;
+native | io_uring)
+	guests=(one two)
+	GUEST_DISK_OPTIONS=,cache=none,aio=$topic
+	;;
+*)
+	echo "unknown topic '$topic'" >&2
+	exit 2
+	;;
+esac
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+command -v qemu-system-x86_64 >/dev/null || { echo "needs qemu-system-x86_64"; exit 77; }
+
+# shellcheck source=tests/guests/harness.sh
+. tests/guests/harness.sh
+# shellcheck source=tests/guests/daemon.sh
+. tests/guests/daemon.sh
+
+ended() {
+	local status=$?
+	trap - EXIT
+	guests_close
+	daemon_close || status=1
+	exit "$status"
+}
+trap ended EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+	echo "FAILED: $*" >&2
+	"$PAGEFUSE" status >&2
+	exit 1
+}
+
+# at_least FIGURE LIMIT WHAT
+at_least() {
+	echo "$3: $1 (at least $2)"
+	[ "$1" -ge "$2" ] || fail "$3 is $1, should be at least $2"
+}
+
+at_most() {
+	echo "$3: $1 (at most $2)"
+	[ "$1" -le "$2" ] || fail "$3 is $1, should be at most $2"
+}
+
+scan() {
+	"$PAGEFUSE" scan --wait >/dev/null || fail "pagefuse scan --wait: status $?"
+}
+
+census() {
+	"$build/tests/guests/pfn-census" "${GUEST_PID[@]}" || fail "pfn-census"
+}
+
+# What the counters say must be what the page frames say. Guests write a little all the time, and the counters know what
+# diverged only once somebody looked, so: within a tenth.
+check_against_frames() {
+	local line pages frames shared_pages shared_frames shared common
+	line=$(census) || exit 1
+	# shellcheck disable=SC2086 # "name=value" words that pfn-census prints
+	declare $line
+	read -r shared common < <(status_numbers '.host.shared_pages, .host.common_pages')
+	echo "frames: $line; counters: shared $shared common $common"
+	at_least $((shared_pages)) $((shared * 9 / 10)) "pages that really share a frame"
+	at_least $((pages - frames)) $(((shared - common) * 9 / 10)) "pages really saved by that"
+	at_most $((shared_frames)) $((common * 11 / 10 + 100)) "frames really shared"
+}
+
+check_sharing() {
+	local before after zero saved saved_by_vms
+	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
+	before=$(host_memory_kib)
+	scan
+	scan
+	after=$(host_memory_kib)
+	read -r saved zero saved_by_vms < <(status_numbers \
+		'.host.saved_pages, .host.zero_pages, ([.vms[].saved_pages] | add)')
+	# Of each guest 240 MiB of files, 32 of equal memory and 24 that cost nearly nothing: two guests of three share.
+	at_least "$saved" $((500 * 256)) "saved pages"
+	at_least "$zero" $((3 * 12 * 256)) "zero pages"
+	[ "$saved_by_vms" = "$saved" ] || fail "the VMs' saved pages add up to $saved_by_vms, the host's are $saved"
+	at_least $(((before - after) / 4)) $((saved * 8 / 10)) "pages really freed"
+	check_against_frames
+}
+
+check_new_duplicates() {
+	local before after
+	read -r before < <(status_numbers .host.saved_pages)
+	guests_do new-duplicates 60 "${guests[@]}" || fail "new duplicates"
+	scan
+	scan
+	read -r after < <(status_numbers .host.saved_pages)
+	at_least $((after - before)) $((2 * 16 * 256 * 8 / 10)) "saved pages of the new duplicates"
+}
+
+check_end() {
+	local shared store
+	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
+	guests_off one || fail "power off"
+	check_against_frames
+	guests_do check 120 two three || fail "a guest's memory or files are wrong after another one's end"
+	guests_off two three || fail "power off"
+	wait_until 20 nothing_left || {
+		read -r shared store < <(status_numbers '.host.shared_pages, .host.store_bytes')
+		fail "all guests are gone, but $shared pages are shared and the store holds $store bytes"
+	}
+}
+
+nothing_left() {
+	[ "$(status_numbers '(.vms | length), .host.shared_pages, .host.zero_pages, .host.store_bytes')" = \
+		$'0\t0\t0\t0' ]
+}
+
+share() {
+	check_sharing
+	guests_do busy 20 "${guests[@]}" || fail "busy"
+	check_new_duplicates
+	guests_do churn 120 "${guests[@]}" || fail "churn"
+	scan
+	check_end
+}
+
+# scan_while_guests_do COMMAND SECONDS: sends it to all, and scans again and again until all have answered.
+scan_while_guests_do() {
+	local answer passes=0
+	guests_do "$1" "$2" "${guests[@]}" &
+	answer=$!
+	while kill -0 "$answer" 2>/dev/null; do
+		scan
+		passes=$((passes + 1))
+	done
+	wait "$answer" || fail "$1 while pages are merged"
+	echo "$1: right after $passes passes"
+}
+
+direct_io() {
+	local round saved
+	guests_do sum 120 "${guests[@]}" || fail "sums"
+	scan
+	for round in 1 2 3; do
+		echo "round $round"
+		scan_while_guests_do check-disk 120
+		scan_while_guests_do churn 120
+		scan_while_guests_do check 120
+	done
+	read -r saved < <(status_numbers .host.saved_pages)
+	at_least "$saved" $((40 * 256)) "saved pages"
+	guests_off "${guests[@]}" || fail "power off"
+}
+
+guests_open || exit 1
+daemon_open "$build" '[scan]' 'interval_seconds = 0' || exit 1
+guests_boot launch_shared "${guests[@]}" || fail "boot"
+echo "guests run with: ${GUEST_ACCELERATOR[*]}"
+case $topic in
+share) share ;;
+*) direct_io ;;
+esac
+daemon_close || exit 1
+echo "all right"
