@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Runs a fuzz target on its corpus, as a plain test: each file named, each file of each folder named, and of all of them
- * shorter beginnings and changed bytes. With meson -Dfuzzers=true the target is linked to libFuzzer instead.
+ * Runs a fuzz target on its corpus, as a plain test: each file named, each file of each folder named, and of all of
+ * them shorter beginnings and changed bytes. With meson -Dfuzzers=true the target is linked to libFuzzer instead.
  */
 #include <dirent.h>
 #include <errno.h>
