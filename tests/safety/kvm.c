@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A KVM vCPU writes guest memory while it is shared and unshared. The guest is a few instructions in real mode: it goes
+ * from page to page, counts up in each for a while and compares every count with what it must be. That is in the end the
+ * same as other threads do, but the writes come through the second level of page tables, that KVM keeps in step.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/support/guest.h"
+
+#define PAGES 16u /* one segment of 64 KiB */
+#define CODE_GPA 0x1000u
+#define DATA_GPA 0x10000u
+#define PORT_WRONG 0x10
+#define PORT_PASS 0x11
+
+/*
+ *   start:  xor  dx, dx          count that each page has reached
+ *   pass:   xor  di, di          page
+ *   page:   mov  bx, dx
+ *           mov  cx, 4000
+ *   count:  cmp  [di], bx
+ *           jne  wrong
+ *           inc  word [di]
+ *           inc  bx
+ *           loop count
+ *           add  di, 1000h
+ *           jnc  page
+ *           add  dx, 4000
+ *           out  PORT_PASS, al
+ *           jmp  pass
+ *   wrong:  out  PORT_WRONG, al
+ */
+static const uint8_t code[] = {
+	0x31, 0xd2,             /* xor dx, dx */
+	0x31, 0xff,             /* pass: xor di, di */
+	0x89, 0xd3,             /* page: mov bx, dx */
+	0xb9, 0xa0, 0x0f,       /* mov cx, 4000 */
+	0x39, 0x1d,             /* count: cmp [di], bx */
+	0x75, 0x14,             /* jne wrong */
+	0xff, 0x05,             /* inc word [di] */
+	0x43,                   /* inc bx */
+	0xe2, 0xf7,             /* loop count */
+	0x81, 0xc7, 0x00, 0x10, /* add di, 1000h */
+	0x73, 0xec,             /* jnc page */
+	0x81, 0xc2, 0xa0, 0x0f, /* add dx, 4000 */
+	0xe6, PORT_PASS,        /* out PORT_PASS, al */
+	0xeb, 0xe2,             /* jmp pass */
+	0xe6, PORT_WRONG,       /* wrong: out PORT_WRONG, al */
+	0xf4,                   /* hlt */
+};
+
+static struct kvm_run *run;
+static int vcpu = -1;
+static atomic_bool stop;
+static atomic_uint passes;
+
+static int open_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0)
+		test_skip("/dev/kvm: %s", strerror(errno));
+	if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		test_skip("/dev/kvm speaks another version");
+	return kvm;
+}
+
+static void add_memory(int vm, uint32_t slot, uint64_t gpa, void *memory, uint64_t bytes)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot, .guest_phys_addr = gpa, .memory_size = bytes, .userspace_addr = (uintptr_t)memory,
+	};
+
+	test_check(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) == 0, "KVM_SET_USER_MEMORY_REGION: %s", strerror(errno));
+}
+
+static void set_registers(void)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = { .rip = CODE_GPA, .rflags = 2 };
+
+	test_check(ioctl(vcpu, KVM_GET_SREGS, &sregs) == 0, "KVM_GET_SREGS: %s", strerror(errno));
+	sregs.cs.base = sregs.cs.selector = 0;
+	sregs.ds.base = DATA_GPA;
+	sregs.ds.selector = DATA_GPA >> 4;
+	test_check(ioctl(vcpu, KVM_SET_SREGS, &sregs) == 0 && ioctl(vcpu, KVM_SET_REGS, &regs) == 0, "KVM_SET_REGS: %s",
+		   strerror(errno));
+}
+
+static void make_machine(void *data)
+{
+	int kvm = open_kvm(), vm = ioctl(kvm, KVM_CREATE_VM, 0), size;
+	void *low = pages_map(1, false);
+
+	if (vm < 0)
+		test_skip("KVM_CREATE_VM: %s", strerror(errno));
+	memcpy(low, code, sizeof(code));
+	add_memory(vm, 0, CODE_GPA, low, PAGE_BYTES);
+	add_memory(vm, 1, DATA_GPA, data, PAGES * PAGE_BYTES);
+	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (vcpu < 0 || size < (int)sizeof(*run))
+		test_skip("KVM_CREATE_VCPU: %s", strerror(errno));
+	run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	test_check(run != MAP_FAILED, "mapping the vCPU: %s", strerror(errno));
+	set_registers();
+}
+
+/** Runs until the guest is wrong or the test is over. @return false if KVM cannot run it. */
+static bool run_guest(void)
+{
+	while (!atomic_load(&stop)) {
+		if (ioctl(vcpu, KVM_RUN, 0) < 0 && errno != EINTR)
+			return false;
+		if (run->exit_reason != KVM_EXIT_IO)
+			return false;
+		if (run->io.port == PORT_WRONG)
+			test_damage("the vCPU has read other bytes than it wrote, after %u passes", atomic_load(&passes));
+		atomic_fetch_add(&passes, 1);
+	}
+	return true;
+}
+
+static void *vcpu_main(void *argument)
+{
+	(void)argument;
+	if (!run_guest() && atomic_load(&passes) == 0)
+		test_skip("KVM does not run a guest in real mode here: exit reason %u, %s", run->exit_reason, strerror(errno));
+	else if (!atomic_load(&stop))
+		test_fail("KVM_RUN: exit reason %u, %s", run->exit_reason, strerror(errno));
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t random;
+	pthread_t thread;
+	struct guest g;
+	void *memory;
+
+	test_begin(argc, argv);
+	random = test_seed(1);
+	memory = pages_map(PAGES, false);
+	memset(memory, 0, PAGES * PAGE_BYTES);
+	make_machine(memory);
+	guest_begin(&g, memory, PAGES);
+	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
+	while (test_running())
+		guest_churn(&g, &random);
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	guest_report(&g);
+	fprintf(stderr, "%u passes of the guest over its memory\n", atomic_load(&passes));
+	test_check(atomic_load(&passes) > 0 && g.vm->reports[REPORT_MERGED] > 0, "nothing was written, or nothing shared");
+	guest_end(&g);
+	return 0;
+}

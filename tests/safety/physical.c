@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sharing, freeing and unsharing as the kernel sees them: page frames, and memory really given back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "include/pagefuse.h"
+#include "tests/support/guest.h"
+
+#define PAGES 2048u
+#define HALF (PAGES / 2)
+
+/** Both halves hold the same contents; @return the content of page @index. */
+static uint64_t content_of(uint32_t index)
+{
+	return index % HALF % 8 == 7 ? 0 : 1000 + index % HALF;
+}
+
+static void check_contents(const struct guest *g, const char *when)
+{
+	for (uint32_t i = 0; i < g->pages; i++)
+		if (pages_differ(guest_at(g, i), content_of(i)) >= 0)
+			test_damage("page %u has changed %s", i, when);
+}
+
+/** Merges all pages that are not zero with one slot per content, zeros are given back. */
+static void share_all(const struct guest *g)
+{
+	uint32_t slot = director_take_slots(g->director, HALF);
+
+	for (uint32_t i = 0; i < HALF; i += 8)
+		director_fetch(g->vm, g->page + i, 7, slot + i);
+	for (uint32_t i = 0; i < PAGES; i++) {
+		if (content_of(i) == 0)
+			director_order(g->vm, ORDER_ZERO, g->page + i, 1, 0);
+		else if (i % 8 == 0)
+			director_order(g->vm, ORDER_MERGE, g->page + i, 7, slot + i % HALF);
+	}
+	director_wait(g->vm);
+}
+
+/** Twins are on one frame; zeros that have been read are all on the kernel's zero page. */
+static void check_frames(const struct guest *g)
+{
+	for (uint32_t i = 0; i < HALF; i++) {
+		uint64_t one = pages_frame(guest_at(g, i)), other = pages_frame(guest_at(g, i + HALF));
+
+		test_check(one != 0 && one == other, "page %u is at frame %llx, its twin at %llx", i, (unsigned long long)one,
+			   (unsigned long long)other);
+		test_check(content_of(i) != 0 || one == pages_frame(guest_at(g, 7)), "zero page %u has a frame of its own", i);
+	}
+}
+
+static void test_share(const struct guest *g)
+{
+	uint64_t before = pages_rollup("Anonymous:"), after;
+
+	share_all(g);
+	for (uint32_t i = 0; i < PAGES; i++)
+		test_check(g->vm->pages[g->page + i].answer == (content_of(i) == 0 ? REPORT_ZEROED : REPORT_MERGED),
+			   "page %u is answered %u", i, g->vm->pages[g->page + i].answer);
+	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == PAGES / 8 * 7 &&
+			   director_count(g->vm, g->page, PAGES, DIRECTOR_ZEROED) == PAGES / 8,
+		   "%u pages are shared and %u zero", director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED),
+		   director_count(g->vm, g->page, PAGES, DIRECTOR_ZEROED));
+	after = pages_rollup("Anonymous:");
+	test_check(before >= after + (PAGES - 64) * PAGE_BYTES, "anonymous memory fell from %llu to %llu only",
+		   (unsigned long long)before, (unsigned long long)after);
+	test_check(director_store_bytes(g->director) == HALF / 8 * 7 * PAGE_BYTES, "the store uses %llu bytes",
+		   (unsigned long long)director_store_bytes(g->director));
+	check_contents(g, "by sharing");
+	check_frames(g);
+}
+
+/** A write gives one page a copy of its own, and the audit tells. */
+static void test_write(const struct guest *g)
+{
+	volatile char *page = guest_at(g, 3);
+
+	page[5] ^= 1;
+	test_check(pages_frame(guest_at(g, 3)) != pages_frame(guest_at(g, 3 + HALF)), "a write did not unshare");
+	test_check(pages_frame(guest_at(g, 2)) == pages_frame(guest_at(g, 2 + HALF)), "a write unshared its neighbour");
+	page[5] ^= 1;
+	director_audit(g->vm, g->page, PAGES);
+	test_check(director_count(g->vm, g->page + 3, 1, DIRECTOR_PRIVATE) == 1, "the audit has not told of a write");
+	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == PAGES / 8 * 7 - 1,
+		   "the audit told of pages that nobody wrote");
+	check_contents(g, "by a write next to it");
+	*(volatile char *)guest_at(g, 7) = 1;
+	director_audit(g->vm, g->page, PAGES);
+	test_check(director_count(g->vm, g->page + 7, 1, DIRECTOR_PRIVATE) == 1, "the audit has not told of a zero page");
+	*(volatile char *)guest_at(g, 7) = 0;
+}
+
+/** What diverged is merged again, with the slot that its twin still reads. */
+static void test_merge_again(const struct guest *g)
+{
+	uint32_t slot = g->vm->pages[g->page + 3 + HALF].slot;
+
+	test_check(director_merge(g->vm, g->page + 3, 1, slot) == 1, "a page that diverged is answered %u",
+		   g->vm->pages[g->page + 3].answer);
+	test_check(pages_differ(guest_at(g, 3), content_of(3)) < 0 &&
+			   pages_frame(guest_at(g, 3)) == pages_frame(guest_at(g, 3 + HALF)),
+		   "a page that diverged is not shared again");
+	test_check(director_zero(g->vm, g->page + 7, 1) == 1, "a page that was zero once is answered %u",
+		   g->vm->pages[g->page + 7].answer);
+	check_contents(g, "by being merged again");
+}
+
+static void test_unshare(const struct guest *g)
+{
+	director_unshare(g->vm, g->page, PAGES);
+	for (uint32_t i = 0; i < HALF; i++)
+		test_check(content_of(i) == 0 || pages_frame(guest_at(g, i)) != pages_frame(guest_at(g, i + HALF)),
+			   "page %u is still shared", i);
+	check_contents(g, "by unsharing");
+	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == 0, "pages are still counted as shared");
+	test_check(director_store_bytes(g->director) == 0, "the store still uses %llu bytes",
+		   (unsigned long long)director_store_bytes(g->director));
+}
+
+int main(int argc, char **argv)
+{
+	struct guest g;
+	void *memory;
+
+	test_begin(argc, argv);
+	memory = pages_map(PAGES, test_wants("--huge"));
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill((char *)memory + i * PAGE_BYTES, content_of(i));
+	guest_begin(&g, memory, PAGES);
+	for (unsigned round = 0; round < 3; round++) {
+		test_share(&g);
+		test_write(&g);
+		test_merge_again(&g);
+		test_unshare(&g);
+	}
+	guest_report(&g);
+	guest_end(&g);
+	return 0;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads write all the time while everything is shared and unshared at random.
+ *
+ * --huge         2 MiB pages, that are collapsed again now and then
+ * --age          a thread ages pages, which makes the kernel misreport what it moved
+ * --discard, --protect, --flicker: see struct writers_plan
+ * --swap         in a memory control group that is too small, with swap
+ * --same-bytes   pages diverge all the time without changing
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+
+#include "library/protections.h"
+#include "tests/support/guest.h"
+#include "tests/support/swap.h"
+#include "tests/support/writers.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+#define PAGES 2048u
+#define LIMIT_BYTES (UINT64_C(12) << 20) /* of the control group with --swap: not enough for memory, shadow and store */
+
+static atomic_bool stop;
+
+/** MADV_COLD clears accessed bits, as the kernel's reclaim does. */
+static void *age(void *argument)
+{
+	const struct guest *g = argument;
+
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		madvise(g->memory, g->pages * PAGE_BYTES, MADV_COLD);
+	return NULL;
+}
+
+/** Puts 2 MiB pages together again where they were broken up. */
+static void *collapse(void *argument)
+{
+	const struct guest *g = argument;
+	uint64_t random = test_seed(2);
+
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		madvise(g->memory + test_random(&random) % (g->pages / 512) * HUGE_BYTES, HUGE_BYTES, MADV_COLLAPSE);
+	return NULL;
+}
+
+/** The wrong results of UFFDIO_MOVE came with the batched moves of Linux 6.18. */
+static void skip_control_if_kernel_is_right(void)
+{
+	struct utsname name;
+	unsigned major = 0, minor = 0;
+
+	if (protections_off != PROTECT_JUDGE_BY_PAGEMAP)
+		return;
+	uname(&name);
+	if (sscanf(name.release, "%u.%u", &major, &minor) == 2 && major * 1000 + minor < 6018)
+		test_skip("Linux %s does not misreport moves", name.release);
+}
+
+static pthread_t start(void *(*run)(void *), struct guest *g)
+{
+	pthread_t thread;
+
+	test_check(pthread_create(&thread, NULL, run, g) == 0, "no thread");
+	return thread;
+}
+
+int main(int argc, char **argv)
+{
+	struct writers_plan plan = { .pages = PAGES, .threads = 3 };
+	pthread_t ageing = 0, collapsing = 0;
+	struct writers *writers;
+	struct guest g;
+
+	test_begin(argc, argv);
+	skip_control_if_kernel_is_right();
+	if (test_wants("--swap")) {
+		swap_group_begin(LIMIT_BYTES);
+		swap_begin();
+	}
+	plan.discards = test_wants("--discard");
+	plan.protects = test_wants("--protect");
+	plan.flickers = test_wants("--flicker");
+	plan.same_bytes = test_wants("--same-bytes");
+	plan.memory = pages_map(PAGES, test_wants("--huge"));
+	writers = writers_new(&plan);
+	if (test_wants("--huge") && pages_rollup("AnonHugePages:") == 0)
+		test_skip("no 2 MiB pages to be had");
+	guest_begin(&g, plan.memory, PAGES);
+	writers_start(writers);
+	if (test_wants("--age"))
+		ageing = start(age, &g);
+	if (test_wants("--huge"))
+		collapsing = start(collapse, &g);
+	guest_work(&g, writers);
+	atomic_store(&stop, true);
+	if (ageing)
+		pthread_join(ageing, NULL);
+	if (collapsing)
+		pthread_join(collapsing, NULL);
+	guest_finish(&g, writers);
+	return 0;
+}

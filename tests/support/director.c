@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. There is no event loop: a test posts orders and then waits, and only while it waits are reports
+ * taken in. Each page knows the order that it is under and the answer that this got, so every answer can be checked
+ * against what was asked, and at the end of a wait nothing is left open.
+ *
+ *   readers[slot] = pages with .slot == slot + pages with .wanted == slot under a MERGE
+ *
+ * A slot is given out once. When its readers fall to 0 its memory is punched out, so that a page which should not read it
+ * any more but does reads zeros, and is found. A segment whose slots are all given out and unread is closed.
+ */
+#include "tests/support/director.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tests/support/test.h"
+
+#define SEGMENT_SLOTS WIRE_SEGMENT_SLOTS_MAX
+#define SEGMENTS_MAX 64
+
+struct segment {
+	int fd; /* -1: not in use */
+	char *base;
+	uint32_t given;    /* slots [0, given) have been given out */
+	uint64_t readers;  /* sum of the below */
+	uint32_t *of_slot; /* readers of each slot */
+};
+
+struct director {
+	int listener;
+	char path[64];
+	uint64_t store;
+	struct segment segments[SEGMENTS_MAX];
+	uint32_t current; /* segment that slots are given from */
+	uint64_t live_slots;
+	struct director_vm *vms;
+};
+
+struct director *director_new(void)
+{
+	struct director *d = calloc(1, sizeof(*d));
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	test_check(d != NULL, "no memory");
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		d->segments[i].fd = -1;
+	d->store = test_seed(getpid());
+	snprintf(d->path, sizeof(d->path), "/tmp/pagefuse-director-%d.sock", getpid());
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", d->path);
+	unlink(d->path);
+	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	test_check(d->listener >= 0 && bind(d->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+			   listen(d->listener, 16) == 0,
+		   "listening at %s: %s", d->path, strerror(errno));
+	setenv("PAGEFUSE_SOCKET", d->path, 1);
+	return d;
+}
+
+const char *director_socket_path(const struct director *director)
+{
+	return director->path;
+}
+
+static void segment_close(struct segment *s)
+{
+	munmap(s->base, SEGMENT_SLOTS * PAGE_BYTES);
+	close(s->fd);
+	free(s->of_slot);
+	*s = (struct segment){ .fd = -1 };
+}
+
+void director_free(struct director *d)
+{
+	if (d == NULL)
+		return;
+	while (d->vms != NULL)
+		director_forget(d->vms);
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		if (d->segments[i].fd >= 0)
+			segment_close(&d->segments[i]);
+	close(d->listener);
+	unlink(d->path);
+	free(d);
+}
+
+/* ---- connection ---- */
+
+/** The connection is gone. Orders under way may have been done: what they name stays referenced. */
+static void lose(struct director_vm *vm)
+{
+	if (vm->socket >= 0)
+		close(vm->socket);
+	vm->socket = -1;
+}
+
+static void send_or_lose(struct director_vm *vm, const void *message, size_t size, const int *fds, unsigned count)
+{
+	int r = vm->socket < 0 ? -ECONNRESET : wire_send(vm->socket, message, size, fds, count);
+
+	test_check(r == 0 || r == -ECONNRESET || r == -EPIPE || r == -EAGAIN, "sending to %s: %s", vm->name, strerror(-r));
+	if (r < 0 && r != -EAGAIN)
+		lose(vm);
+}
+
+static void ring_doorbell(struct director_vm *vm)
+{
+	struct wire_header message;
+
+	wire_header_init(&message, WIRE_DOORBELL, sizeof(message));
+	send_or_lose(vm, &message, sizeof(message), NULL, 0);
+}
+
+static void send_segment(struct director_vm *vm, uint32_t segment, enum wire_type type)
+{
+	struct wire_segment message = { .segment = segment, .slots = SEGMENT_SLOTS };
+	char path[64];
+	int fd = -1;
+
+	wire_header_init(&message.header, type, sizeof(message));
+	if (type == WIRE_SEGMENT) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", vm->director->segments[segment].fd);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		test_check(fd >= 0, "%s: %s", path, strerror(errno));
+	}
+	send_or_lose(vm, &message, sizeof(message), &fd, fd >= 0 ? 1 : 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int make_ring(struct director_vm *vm)
+{
+	int fd = memfd_create("pagefuse-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	test_check(fd >= 0 && ftruncate(fd, RING_BYTES) == 0 &&
+			   fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0,
+		   "making a ring: %s", strerror(errno));
+	vm->base = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	test_check(vm->base != MAP_FAILED, "mapping a ring: %s", strerror(errno));
+	madvise(vm->base, RING_BYTES, MADV_DONTFORK);
+	ring_attach_daemon(vm->base, &vm->up, &vm->down);
+	return fd;
+}
+
+static void welcome(struct director_vm *vm)
+{
+	struct wire_welcome message = { .seed = test_seed(0), .store = vm->director->store };
+	int fds[WIRE_FDS_MAX];
+	unsigned count = 1;
+
+	fds[0] = make_ring(vm);
+	fds[1] = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (fds[1] >= 0)
+		count++;
+	message.has_userfaultfd = fds[1] >= 0;
+	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
+	send_or_lose(vm, &message, sizeof(message), fds, count);
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+	for (uint32_t i = 0; i < SEGMENTS_MAX; i++)
+		if (vm->director->segments[i].fd >= 0)
+			send_segment(vm, i, WIRE_SEGMENT);
+}
+
+/** Waits for something on the socket and takes it in. */
+static void receive(struct director_vm *vm, uint64_t deadline_msec)
+{
+	struct pollfd readable = { .fd = vm->socket, .events = POLLIN };
+	union {
+		struct wire_header header;
+		struct wire_hello hello;
+		struct wire_refused refused;
+	} message;
+	uint64_t now = test_now_msec();
+	int fds[WIRE_FDS_MAX];
+	size_t size;
+	int r;
+
+	if (now >= deadline_msec || poll(&readable, 1, (int)(deadline_msec - now)) == 0)
+		test_damage("the worker of %s has not answered for %d s", vm->name, TEST_DEADLINE_SECONDS);
+	r = wire_receive(vm->socket, &message, sizeof(message), &size, fds);
+	if (r == -EAGAIN)
+		return;
+	if (r == -ECONNRESET) {
+		lose(vm);
+		return;
+	}
+	test_check(r == 0, "message of %s: %s", vm->name, strerror(-r));
+	if (message.header.type == WIRE_HELLO && vm->base == NULL) {
+		memcpy(vm->name, message.hello.name, sizeof(vm->name));
+		vm->hello_store = message.hello.store;
+		welcome(vm);
+	} else if (message.header.type == WIRE_REFUSED) {
+		vm->refused[message.refused.reason] = message.refused.bytes;
+	} else {
+		test_check(message.header.type == WIRE_DOORBELL, "%s sent message %u", vm->name, message.header.type);
+	}
+}
+
+/* ---- slots ---- */
+
+static struct segment *segment_of(const struct director *d, uint32_t slot)
+{
+	const struct segment *s = &d->segments[slot / SEGMENT_SLOTS % SEGMENTS_MAX];
+
+	test_check(slot / SEGMENT_SLOTS < SEGMENTS_MAX && s->fd >= 0, "slot %u is in no segment", slot);
+	return (struct segment *)s;
+}
+
+static void slot_ref(struct director *d, uint32_t slot)
+{
+	struct segment *s = segment_of(d, slot);
+
+	s->readers++;
+	d->live_slots += s->of_slot[slot % SEGMENT_SLOTS]++ == 0;
+}
+
+static void close_if_dead(struct director *d, uint32_t segment)
+{
+	struct segment *s = &d->segments[segment];
+
+	if (s->fd < 0 || s->readers != 0 || segment == d->current)
+		return;
+	for (struct director_vm *vm = d->vms; vm != NULL; vm = vm->next)
+		if (vm->socket >= 0)
+			send_segment(vm, segment, WIRE_SEGMENT_CLOSE);
+	segment_close(s);
+}
+
+static void slot_unref(struct director *d, uint32_t slot)
+{
+	struct segment *s = segment_of(d, slot);
+
+	test_check(s->of_slot[slot % SEGMENT_SLOTS] > 0, "slot %u is given back twice", slot);
+	s->readers--;
+	if (--s->of_slot[slot % SEGMENT_SLOTS] > 0)
+		return;
+	d->live_slots--;
+	test_check(fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			     (off_t)(slot % SEGMENT_SLOTS * PAGE_BYTES), PAGE_BYTES) == 0,
+		   "punching slot %u: %s", slot, strerror(errno));
+	close_if_dead(d, slot / SEGMENT_SLOTS);
+}
+
+static void segment_open(struct director *d, uint32_t segment)
+{
+	struct segment *s = &d->segments[segment];
+
+	s->fd = memfd_create("pagefuse-store", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	test_check(s->fd >= 0 && ftruncate(s->fd, SEGMENT_SLOTS * PAGE_BYTES) == 0 &&
+			   fcntl(s->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) == 0,
+		   "making a segment: %s", strerror(errno));
+	s->base = mmap(NULL, SEGMENT_SLOTS * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, s->fd, 0);
+	s->of_slot = calloc(SEGMENT_SLOTS, sizeof(*s->of_slot));
+	test_check(s->base != MAP_FAILED && s->of_slot != NULL, "making a segment: no memory");
+	madvise(s->base, SEGMENT_SLOTS * PAGE_BYTES, MADV_DONTFORK);
+	for (struct director_vm *vm = d->vms; vm != NULL; vm = vm->next)
+		if (vm->socket >= 0)
+			send_segment(vm, segment, WIRE_SEGMENT);
+}
+
+uint32_t director_take_slots(struct director *d, uint32_t count)
+{
+	struct segment *s = &d->segments[d->current];
+	uint32_t segment = d->current, slot;
+
+	test_check(count <= SEGMENT_SLOTS, "%u slots do not fit a segment", count);
+	if (s->fd < 0 || count > SEGMENT_SLOTS - s->given) {
+		uint32_t full = d->current;
+
+		for (segment = 0; segment < SEGMENTS_MAX && d->segments[segment].fd >= 0;)
+			segment++;
+		test_check(segment < SEGMENTS_MAX, "all %d segments are in use", SEGMENTS_MAX);
+		segment_open(d, segment);
+		d->current = segment;
+		close_if_dead(d, full);
+	}
+	slot = d->segments[segment].given;
+	d->segments[segment].given += count;
+	return segment * SEGMENT_SLOTS + slot;
+}
+
+void *director_slot(struct director *d, uint32_t slot)
+{
+	return segment_of(d, slot)->base + slot % SEGMENT_SLOTS * PAGE_BYTES;
+}
+
+uint64_t director_live_slots(const struct director *d)
+{
+	return d->live_slots;
+}
+
+uint64_t director_store_bytes(const struct director *d)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		if (d->segments[i].fd >= 0 && fstat(d->segments[i].fd, &st) == 0)
+			bytes += (uint64_t)st.st_blocks * 512;
+	return bytes;
+}
+
+/* ---- reports ---- */
+
+static void page_is_private(struct director_vm *vm, struct director_page *page)
+{
+	if (page->slot != DIRECTOR_NO_SLOT)
+		slot_unref(vm->director, page->slot);
+	page->slot = DIRECTOR_NO_SLOT;
+	page->state = DIRECTOR_PRIVATE;
+}
+
+static void page_reads(struct director_vm *vm, struct director_page *page, uint32_t slot)
+{
+	slot_ref(vm->director, slot);
+	page_is_private(vm, page);
+	page->slot = slot;
+	page->state = DIRECTOR_SHARED;
+}
+
+static void add_region(struct director_vm *vm, uint32_t first, uint32_t count)
+{
+	uint32_t end = first + count;
+
+	test_check(first == (vm->pages_end ? vm->pages_end : 1), "region at page %u does not follow page %u", first,
+		   vm->pages_end);
+	test_check(vm->region_count < DIRECTOR_REGIONS_MAX, "too many regions");
+	vm->pages = realloc(vm->pages, end * sizeof(*vm->pages));
+	test_check(vm->pages != NULL, "no memory");
+	for (uint32_t i = vm->pages_end; i < end; i++)
+		vm->pages[i] = (struct director_page){ .slot = DIRECTOR_NO_SLOT };
+	vm->pages_end = end;
+	vm->regions[vm->region_count++] = (struct director_region){ .page = first, .pages = count };
+}
+
+static void remove_region(struct director_vm *vm, uint32_t first)
+{
+	for (unsigned i = 0; i < vm->region_count; i++) {
+		struct director_region *region = &vm->regions[i];
+
+		if (region->page != first || region->gone)
+			continue;
+		region->gone = true;
+		for (uint32_t p = first; p < first + region->pages; p++)
+			page_is_private(vm, &vm->pages[p]);
+		return;
+	}
+	test_fail("no region at page %u to remove", first);
+}
+
+static void adopt(struct director_vm *vm, const struct ring_record *record)
+{
+	test_check(!vm->ready && vm->hello_store == vm->director->store, "adopting out of turn");
+	for (uint32_t i = 0; i < record->count; i++) {
+		struct director_page *page = &vm->pages[record->page + i];
+
+		if (record->op == REPORT_ADOPT)
+			page_reads(vm, page, record->slot + i);
+		else
+			page->state = DIRECTOR_ZEROED;
+	}
+}
+
+/** Whether @report can be an answer to @order. */
+static bool answers(enum ring_order order, enum ring_report report)
+{
+	switch (report) {
+	case REPORT_FETCHED:
+		return order == ORDER_FETCH;
+	case REPORT_MERGED:
+		return order == ORDER_MERGE;
+	case REPORT_ZEROED:
+		return order == ORDER_ZERO;
+	case REPORT_DIFFERS:
+	case REPORT_FULL:
+		return order == ORDER_MERGE || order == ORDER_ZERO;
+	case REPORT_BUSY:
+	case REPORT_GONE:
+		return order == ORDER_MERGE || order == ORDER_ZERO || order == ORDER_FETCH;
+	case REPORT_UNSHARED:
+		return order == ORDER_UNSHARE;
+	default:
+		return false;
+	}
+}
+
+static void take_answer(struct director_vm *vm, uint32_t number, const struct ring_record *record, uint32_t i)
+{
+	struct director_page *page = &vm->pages[number];
+	enum ring_order asked = page->asked;
+
+	test_check(answers(asked, record->op), "page %u is answered %u, but was asked %u", number, record->op, asked);
+	if (record->op == REPORT_FETCHED)
+		memcpy(director_slot(vm->director, page->wanted), ring_staging(vm->base, (uint32_t)record->value), PAGE_BYTES);
+	if (record->op == REPORT_MERGED) {
+		test_check(record->slot + i == page->wanted, "page %u is merged with slot %u, not %u", number,
+			   record->slot + i, page->wanted);
+		page_reads(vm, page, page->wanted);
+	}
+	if (record->op == REPORT_ZEROED) {
+		page_is_private(vm, page);
+		page->state = DIRECTOR_ZEROED;
+	}
+	page->answer = record->op;
+	page->asked = 0;
+	if (asked == ORDER_MERGE)
+		slot_unref(vm->director, page->wanted);
+	vm->pending--;
+}
+
+static void take_run(struct director_vm *vm, const struct ring_record *record)
+{
+	test_check(record->page + record->count <= vm->pages_end, "report %u about page %u+%u of %u", record->op,
+		   record->page, record->count, vm->pages_end);
+	for (uint32_t i = 0; i < record->count; i++) {
+		struct director_page *page = &vm->pages[record->page + i];
+
+		if (record->op == REPORT_DIVERGED)
+			page_is_private(vm, page);
+		else if (record->op == REPORT_ZERO)
+			page->was_zero = true;
+		else
+			take_answer(vm, record->page + i, record, i);
+	}
+}
+
+static void take_report(struct director_vm *vm, const struct ring_record *record)
+{
+	test_check(ring_check_report(record) == 0, "%s reports op %u page %u count %u", vm->name, record->op, record->page,
+		   record->count);
+	vm->reports[record->op] += record->op == REPORT_HASH ? 1 : record->count;
+	switch (record->op) {
+	case REPORT_REGION_ADD:
+		add_region(vm, record->page, (uint32_t)record->value);
+		break;
+	case REPORT_REGION_REMOVE:
+		remove_region(vm, record->page);
+		break;
+	case REPORT_ADOPT:
+	case REPORT_ADOPT_ZERO:
+		test_check(record->page + record->count <= vm->pages_end, "adopting page %u", record->page);
+		adopt(vm, record);
+		break;
+	case REPORT_READY:
+		vm->ready = true;
+		break;
+	case REPORT_HASH:
+		test_check(record->page < vm->pages_end, "hash of page %u", record->page);
+		vm->pages[record->page].hash = record->value;
+		vm->pages[record->page].was_hashed = true;
+		vm->pages[record->page].diverged = record->count == 2;
+		break;
+	case REPORT_SCANNED:
+		test_check(vm->pending > 0, "a scan that nobody asked for is over");
+		vm->present += record->value;
+		vm->pending--;
+		break;
+	default:
+		take_run(vm, record);
+	}
+}
+
+/** @return whether there were any. */
+static bool take_reports(struct director_vm *vm)
+{
+	struct ring_record record;
+	bool any = false;
+	int r;
+
+	if (vm->base == NULL)
+		return false;
+	while ((r = ring_get(&vm->up, &record)) > 0) {
+		take_report(vm, &record);
+		any = true;
+	}
+	test_check(r == 0, "%s has broken its ring", vm->name);
+	if (any && ring_release(&vm->up))
+		ring_doorbell(vm);
+	return any;
+}
+
+int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context), void *context)
+{
+	uint64_t deadline_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+
+	for (;;) {
+		if (take_reports(vm))
+			deadline_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+		if (done(vm, context))
+			return 0;
+		if (vm->socket < 0)
+			return take_reports(vm) && done(vm, context) ? 0 : -ECONNRESET;
+		if (vm->base != NULL)
+			ring_set_waiting(&vm->up, true);
+		if (!take_reports(vm))
+			receive(vm, deadline_msec);
+		if (vm->base != NULL)
+			ring_set_waiting(&vm->up, false);
+	}
+}
+
+static bool is_ready(const struct director_vm *vm, void *context)
+{
+	(void)context;
+	return vm->ready;
+}
+
+static bool is_idle(const struct director_vm *vm, void *context)
+{
+	(void)context;
+	return vm->pending == 0;
+}
+
+int director_wait(struct director_vm *vm)
+{
+	return director_wait_until(vm, is_idle, NULL);
+}
+
+struct director_vm *director_accept(struct director *d)
+{
+	struct pollfd readable = { .fd = d->listener, .events = POLLIN };
+	struct director_vm *vm = calloc(1, sizeof(*vm));
+
+	test_check(vm != NULL, "no memory");
+	if (poll(&readable, 1, TEST_DEADLINE_SECONDS * 1000) == 0)
+		test_fail("nobody has connected to %s in %d s", d->path, TEST_DEADLINE_SECONDS);
+	vm->director = d;
+	vm->socket = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
+	test_check(vm->socket >= 0, "accept: %s", strerror(errno));
+	snprintf(vm->name, sizeof(vm->name), "a new VMM");
+	vm->next = d->vms;
+	d->vms = vm;
+	test_check(director_wait_until(vm, is_ready, NULL) == 0, "%s has hung up before it was ready", vm->name);
+	return vm;
+}
+
+void director_disconnect(struct director_vm *vm)
+{
+	take_reports(vm);
+	lose(vm);
+}
+
+void director_forget(struct director_vm *vm)
+{
+	struct director_vm **link = &vm->director->vms;
+
+	lose(vm);
+	for (uint32_t i = 1; i < vm->pages_end; i++) {
+		page_is_private(vm, &vm->pages[i]);
+		if (vm->pages[i].asked == ORDER_MERGE)
+			slot_unref(vm->director, vm->pages[i].wanted);
+	}
+	while (*link != vm)
+		link = &(*link)->next;
+	*link = vm->next;
+	if (vm->base != NULL)
+		munmap(vm->base, RING_BYTES);
+	free(vm->pages);
+	free(vm);
+}
+
+/* ---- orders ---- */
+
+static bool has_room(const struct director_vm *vm, void *context)
+{
+	(void)context;
+	return ring_room(&((struct director_vm *)vm)->down) > 0;
+}
+
+void director_post(struct director_vm *vm, const struct ring_record *record)
+{
+	if (ring_room(&vm->down) == 0) {
+		ring_set_starved(&vm->down, true);
+		director_wait_until(vm, has_room, NULL);
+		ring_set_starved(&vm->down, false);
+	}
+	if (vm->socket < 0)
+		return;
+	ring_put(&vm->down, record);
+	if (ring_publish(&vm->down))
+		ring_doorbell(vm);
+}
+
+static bool is_scan(enum ring_order op)
+{
+	return op == ORDER_SCAN || op == ORDER_SCAN_ZERO || op == ORDER_AUDIT;
+}
+
+static void ask(struct director_vm *vm, enum ring_order op, uint32_t number, uint32_t slot)
+{
+	struct director_page *page = &vm->pages[number];
+
+	if (is_scan(op)) {
+		page->was_hashed = page->was_zero = page->diverged = false;
+		return;
+	}
+	test_check(page->asked == 0, "page %u is under an order already", number);
+	page->asked = op;
+	page->answer = 0;
+	page->wanted = slot;
+	vm->pending++;
+	if (op == ORDER_MERGE)
+		slot_ref(vm->director, slot);
+}
+
+void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, uint32_t count, uint32_t slot)
+{
+	struct ring_record record = { .op = op, .count = (uint16_t)count, .page = page };
+
+	if (vm->socket < 0)
+		return;
+	test_check(count > 0 && page > 0 && page + count <= vm->pages_end, "order about page %u+%u", page, count);
+	if (op == ORDER_MERGE)
+		record.slot = slot;
+	if (is_scan(op))
+		vm->pending++;
+	for (uint32_t i = 0; i < count; i++)
+		ask(vm, op, page + i, slot + i);
+	test_check(ring_check_order(&record) == 0, "order %u page %u count %u", op, page, count);
+	director_post(vm, &record);
+}
+
+/** Splits a long run into orders and waits for all. */
+static int order_all(struct director_vm *vm, enum ring_order op, uint32_t page, uint32_t count, uint32_t slot)
+{
+	uint32_t longest = is_scan(op) ? RING_SCAN_PAGES_MAX : op == ORDER_FETCH ? 1 : RING_RUN_PAGES_MAX;
+
+	vm->present = 0;
+	for (uint32_t i = 0; i < count; i += longest)
+		director_order(vm, op, page + i, count - i < longest ? count - i : longest, slot + i);
+	return director_wait(vm);
+}
+
+uint32_t director_scan(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	return order_all(vm, ORDER_SCAN, page, count, 0) < 0 ? 0 : (uint32_t)vm->present;
+}
+
+uint32_t director_audit(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	return order_all(vm, ORDER_AUDIT, page, count, 0) < 0 ? 0 : (uint32_t)vm->present;
+}
+
+uint32_t director_answers(const struct director_vm *vm, uint32_t page, uint32_t count, enum ring_report answer)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = page; i < page + count; i++)
+		found += vm->pages[i].answer == answer;
+	return found;
+}
+
+uint32_t director_count(const struct director_vm *vm, uint32_t page, uint32_t count, enum director_state state)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = page; i < page + count; i++)
+		found += vm->pages[i].state == state;
+	return found;
+}
+
+uint32_t director_fetch(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot)
+{
+	test_check(count <= RING_STAGING_PAGES, "fetching %u pages at once", count);
+	return order_all(vm, ORDER_FETCH, page, count, slot) < 0 ? 0 : director_answers(vm, page, count, REPORT_FETCHED);
+}
+
+uint32_t director_merge(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot)
+{
+	return order_all(vm, ORDER_MERGE, page, count, slot) < 0 ? 0 : director_answers(vm, page, count, REPORT_MERGED);
+}
+
+uint32_t director_zero(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	return order_all(vm, ORDER_ZERO, page, count, 0) < 0 ? 0 : director_answers(vm, page, count, REPORT_ZEROED);
+}
+
+void director_unshare(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	order_all(vm, ORDER_UNSHARE, page, count, 0);
+}
+
+/** Orders a merge of each stretch that has been fetched to [slot, ...). */
+static void merge_fetched(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot)
+{
+	uint32_t length;
+
+	for (uint32_t i = 0; i < count; i += length + 1) {
+		for (length = 0; i + length < count && vm->pages[page + i + length].answer == REPORT_FETCHED;)
+			length++;
+		if (length > 0)
+			director_order(vm, ORDER_MERGE, page + i, length, slot + i);
+	}
+}
+
+uint32_t director_share(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	uint32_t merged = 0;
+
+	for (uint32_t i = 0; i < count; i += RING_STAGING_PAGES) {
+		uint32_t n = count - i < RING_STAGING_PAGES ? count - i : RING_STAGING_PAGES;
+		uint32_t slot = director_take_slots(vm->director, n);
+
+		director_fetch(vm, page + i, n, slot);
+		merge_fetched(vm, page + i, n, slot);
+		if (director_wait(vm) < 0)
+			return 0;
+		merged += director_answers(vm, page + i, n, REPORT_MERGED);
+	}
+	return merged;
+}
+
+/** Merges with content that is wrong in one byte per page: all must differ. */
+static void churn_wrong(struct director_vm *vm, uint32_t page, uint32_t count, uint64_t *random)
+{
+	uint32_t slot = director_take_slots(vm->director, count);
+
+	if (director_fetch(vm, page, count, slot) < count)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		((uint8_t *)director_slot(vm->director, slot + i))[test_random(random) % PAGE_BYTES] ^= 0x10;
+	director_merge(vm, page, count, slot);
+}
+
+/** The same as director_share(), in single pages that are all under way at the same time, last one first. */
+static void churn_singles(struct director_vm *vm, uint32_t page, uint32_t count)
+{
+	uint32_t slot = director_take_slots(vm->director, count);
+
+	director_scan(vm, page, count);
+	if (director_fetch(vm, page, count, slot) < count)
+		return;
+	for (uint32_t i = count; i-- > 0;)
+		director_order(vm, ORDER_MERGE, page + i, 1, slot + i);
+	director_wait(vm);
+}
+
+void director_churn(struct director_vm *vm, uint32_t page, uint32_t count, uint64_t *random)
+{
+	uint32_t longest = count < RING_RUN_PAGES_MAX ? count : RING_RUN_PAGES_MAX;
+	uint32_t length = 1 + (uint32_t)(test_random(random) % longest);
+	uint32_t first = page + (uint32_t)(test_random(random) % (count - length + 1));
+
+	switch (test_random(random) % 16) {
+	case 0:
+	case 1:
+		director_unshare(vm, first, length);
+		break;
+	case 2:
+		director_zero(vm, first, length);
+		break;
+	case 3:
+		director_audit(vm, page, count);
+		break;
+	case 4:
+		director_scan(vm, first, length);
+		break;
+	case 5:
+		churn_wrong(vm, first, length, random);
+		break;
+	case 6:
+		churn_singles(vm, first, length);
+		break;
+	default:
+		director_scan(vm, first, length); /* what has diverged must be known before it can be merged again */
+		director_share(vm, first, length);
+	}
+}

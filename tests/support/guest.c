@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/support/guest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "include/pagefuse.h"
+
+static bool has_all_regions_gone(const struct director_vm *vm, void *context)
+{
+	(void)context;
+	for (unsigned i = 0; i < vm->region_count; i++)
+		if (!vm->regions[i].gone)
+			return false;
+	return true;
+}
+
+void guest_begin(struct guest *guest, void *memory, uint32_t pages)
+{
+	int r;
+
+	*guest = (struct guest){ .director = director_new(), .memory = memory, .pages = pages };
+	r = pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, pages * PAGE_BYTES);
+	test_check(r == 0, "pagefuse_add_ram: %s", strerror(-r));
+	guest->vm = director_accept(guest->director);
+	for (uint32_t reason = 0; reason < WIRE_REASON_END; reason++)
+		if (guest->vm->refused[reason] != 0 && reason == WIRE_REASON_NO_USERFAULTFD)
+			test_skip("memory is left alone: %s", wire_reason_text(reason));
+	test_check(guest->vm->region_count == 1 && guest->vm->regions[0].pages == pages, "the worker told of %u regions",
+		   guest->vm->region_count);
+	guest->page = guest->vm->regions[0].page;
+}
+
+void guest_end(struct guest *guest)
+{
+	int r = pagefuse_remove_ram(guest->memory, guest->pages * PAGE_BYTES);
+
+	test_check(r == 0, "pagefuse_remove_ram: %s", strerror(-r));
+	test_check(director_wait_until(guest->vm, has_all_regions_gone, NULL) == 0, "the worker has hung up");
+	test_check(director_live_slots(guest->director) == 0, "%llu slots are still in use",
+		   (unsigned long long)director_live_slots(guest->director));
+	director_free(guest->director);
+}
+
+uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count)
+{
+	director_scan(guest->vm, guest->page + index, count);
+	return director_share(guest->vm, guest->page + index, count);
+}
+
+void guest_churn(const struct guest *guest, uint64_t *random)
+{
+	director_churn(guest->vm, guest->page, guest->pages, random);
+}
+
+/** Shares the run around a page that is being written: most changes then happen during the hold. */
+static void share_hot(const struct guest *guest, const struct writers *writers, uint64_t *random)
+{
+	size_t hot = writers_hot_page(writers, random);
+	uint32_t first = hot > 8 ? (uint32_t)hot - 8 : 0;
+
+	guest_share(guest, first, guest->pages - first < 16 ? guest->pages - first : 16);
+}
+
+void guest_work(const struct guest *guest, const struct writers *writers)
+{
+	uint64_t random = test_seed(1);
+
+	while (test_running()) {
+		if (test_random(&random) % 4 == 0)
+			share_hot(guest, writers, &random);
+		else
+			guest_churn(guest, &random);
+	}
+}
+
+void guest_finish(struct guest *guest, struct writers *writers)
+{
+	uint64_t writes = writers_stop(writers);
+	const uint64_t *reports = guest->vm->reports;
+
+	guest_report(guest);
+	fprintf(stderr, "%llu writes, none lost\n", (unsigned long long)writes);
+	test_check(writes > 0 && reports[REPORT_MERGED] > 0 && reports[REPORT_DIVERGED] > 0,
+		   "nothing was written, or nothing shared and unshared");
+	guest_end(guest);
+	writers_free(writers);
+}
+
+void guest_report(const struct guest *guest)
+{
+	const uint64_t *reports = guest->vm->reports;
+	const struct ring_page *ring = guest->vm->base;
+
+	fprintf(stderr, "merged %llu, zeroed %llu, diverged %llu, differs %llu, busy %llu, gone %llu, full %llu; "
+			"kept private %llu, moves repaired %llu, hold p99 %llu us\n",
+		(unsigned long long)reports[REPORT_MERGED], (unsigned long long)reports[REPORT_ZEROED],
+		(unsigned long long)reports[REPORT_DIVERGED], (unsigned long long)reports[REPORT_DIFFERS],
+		(unsigned long long)reports[REPORT_BUSY], (unsigned long long)reports[REPORT_GONE],
+		(unsigned long long)reports[REPORT_FULL], (unsigned long long)ring->stats.kept_private_pages,
+		(unsigned long long)ring->stats.repaired_moves, (unsigned long long)ring->stats.hold_p99_usec);
+}

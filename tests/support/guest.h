@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The usual frame of a safety test: RAM in this process under the library, and a director that serves it. */
+#ifndef PAGEFUSE_TESTS_SUPPORT_GUEST_H
+#define PAGEFUSE_TESTS_SUPPORT_GUEST_H
+
+#include "tests/support/director.h"
+#include "tests/support/pages.h"
+#include "tests/support/test.h"
+#include "tests/support/writers.h"
+
+struct guest {
+	struct director *director;
+	struct director_vm *vm;
+	char *memory;
+	uint32_t pages;
+	uint32_t page; /* number of the first */
+};
+
+/** Offers @pages pages at @memory to the library and waits until its worker has told the director of them. */
+void guest_begin(struct guest *guest, void *memory, uint32_t pages);
+/** Unshares and takes the RAM back, and checks that nothing of the store is left in use. */
+void guest_end(struct guest *guest);
+
+/** Address of page @index, counted from 0. */
+static inline void *guest_at(const struct guest *guest, uint32_t index)
+{
+	return guest->memory + index * PAGE_BYTES;
+}
+
+/** Scans, so that the worker knows what diverged, and then shares [index, index+count). @return pages merged. */
+uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count);
+/** One random step anywhere. */
+void guest_churn(const struct guest *guest, uint64_t *random);
+
+/** Shares and unshares at random until test_running() ends, often just where a writer is at work. */
+void guest_work(const struct guest *guest, const struct writers *writers);
+/** Ends the writers, checks every byte, and that something was shared at all; ends and frees both. */
+void guest_finish(struct guest *guest, struct writers *writers);
+
+/** What was done in this test, for its last line: pages merged, zeroed, diverged, differing, busy, holds repaired. */
+void guest_report(const struct guest *guest);
+
+#endif

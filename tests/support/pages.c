@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/support/pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/support/test.h"
+
+#define ENTRY_PRESENT (UINT64_C(1) << 63)
+#define ENTRY_FILE (UINT64_C(1) << 61)
+#define ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
+
+void *pages_map(size_t count, bool huge)
+{
+	size_t length = count * PAGE_BYTES;
+	char *all = mmap(NULL, length + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *start;
+
+	test_check(all != MAP_FAILED, "mmap %zu pages: %s", count, strerror(errno));
+	start = (char *)(((uintptr_t)all + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1));
+	if (start > all)
+		munmap(all, (size_t)(start - all));
+	munmap(start + length, (size_t)(all + HUGE_BYTES - start));
+	madvise(start, length, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return start;
+}
+
+void pages_fill(void *page, uint64_t content)
+{
+	uint64_t *words = page;
+
+	for (size_t i = 0; i < PAGE_WORDS; i++)
+		__atomic_store_n(&words[i], pages_word(content, i), __ATOMIC_RELAXED);
+}
+
+long pages_differ(const void *page, uint64_t content)
+{
+	const uint64_t *words = page;
+
+	for (size_t i = 0; i < PAGE_WORDS; i++)
+		if (__atomic_load_n(&words[i], __ATOMIC_RELAXED) != pages_word(content, i))
+			return (long)i;
+	return -1;
+}
+
+static uint64_t entry_of(const void *address)
+{
+	static int pagemap = -1;
+	static pid_t owner;
+	uint64_t entry = 0;
+
+	if (pagemap < 0 || owner != getpid()) {
+		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		owner = getpid();
+	}
+	test_check(pread(pagemap, &entry, sizeof(entry), (off_t)((uintptr_t)address / PAGE_BYTES * sizeof(entry))) ==
+			   sizeof(entry),
+		   "reading pagemap: %s", strerror(errno));
+	return entry;
+}
+
+uint64_t pages_frame(const void *address)
+{
+	uint64_t entry = entry_of(address);
+
+	if ((entry & ENTRY_PRESENT) == 0)
+		return 0;
+	if ((entry & ENTRY_FRAME) == 0)
+		test_skip("page frame numbers in /proc/self/pagemap need CAP_SYS_ADMIN");
+	return entry & ENTRY_FRAME;
+}
+
+bool pages_is_file(const void *address)
+{
+	uint64_t entry = entry_of(address);
+
+	return (entry & ENTRY_PRESENT) != 0 && (entry & ENTRY_FILE) != 0;
+}
+
+static uint64_t field_of(const char *path, const char *field)
+{
+	FILE *file = fopen(path, "re");
+	unsigned long long kib = 0;
+	char line[256];
+	bool found = false;
+
+	test_check(file != NULL, "%s: %s", path, strerror(errno));
+	while (!found && fgets(line, sizeof(line), file) != NULL)
+		found = strncmp(line, field, strlen(field)) == 0 && sscanf(line + strlen(field), "%llu", &kib) == 1;
+	fclose(file);
+	test_check(found, "%s has no %s", path, field);
+	return kib * 1024;
+}
+
+uint64_t pages_meminfo(const char *field)
+{
+	return field_of("/proc/meminfo", field);
+}
+
+uint64_t pages_rollup(const char *field)
+{
+	return field_of("/proc/self/smaps_rollup", field);
+}
+
+unsigned pages_mappings(void)
+{
+	FILE *file = fopen("/proc/self/maps", "re");
+	unsigned lines = 0;
+	int c;
+
+	test_check(file != NULL, "/proc/self/maps: %s", strerror(errno));
+	while ((c = fgetc(file)) != EOF)
+		lines += c == '\n';
+	fclose(file);
+	return lines;
+}

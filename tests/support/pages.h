@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Memory for tests: making it, filling it so that every page can be told, and what the kernel says of it. */
+#ifndef PAGEFUSE_TESTS_SUPPORT_PAGES_H
+#define PAGEFUSE_TESTS_SUPPORT_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/page.h"
+
+#define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
+
+/** A private anonymous mapping, 2 MiB aligned; @huge: with MADV_HUGEPAGE, else MADV_NOHUGEPAGE. Never NULL. */
+void *pages_map(size_t count, bool huge);
+
+/** The word that belongs at @word of a page filled with @content; content 0 is a page of zeros. */
+static inline uint64_t pages_word(uint64_t content, size_t word)
+{
+	return content == 0 ? 0 : (content * UINT64_C(0x9e3779b97f4a7c15)) ^ (word * UINT64_C(0xff51afd7ed558ccd));
+}
+
+/** Fills one page. */
+void pages_fill(void *page, uint64_t content);
+
+/** @return the first word of the page that is not that of @content, or -1 if all are right. */
+long pages_differ(const void *page, uint64_t content);
+
+/** What physical page is at @address in this process: its number; 0 if none is present. Skips the test if not root. */
+uint64_t pages_frame(const void *address);
+
+/** Whether the page at @address is mapped from a file, and not a private copy. */
+bool pages_is_file(const void *address);
+
+/** A field of /proc/meminfo or of /proc/self/smaps_rollup ("AnonPages:", "Pss_Anon:"), in bytes. */
+uint64_t pages_meminfo(const char *field);
+uint64_t pages_rollup(const char *field);
+
+/** Number of mappings of this process. */
+unsigned pages_mappings(void);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/support/swap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/page.h"
+#include "tests/support/test.h"
+
+#define SWAP_BYTES (UINT64_C(256) << 20)
+
+bool swap_is_there(void)
+{
+	FILE *file = fopen("/proc/swaps", "re");
+	char line[256];
+	int lines = 0;
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		lines++;
+	if (file != NULL)
+		fclose(file);
+	return lines > 1;
+}
+
+static pid_t child;
+
+static void pass_on(int number)
+{
+	(void)number;
+	kill(child, SIGTERM);
+}
+
+/**
+ * Forks; returns in the child. In the parent waits, calls @undo and ends as the child did. What would end the parent
+ * ends the child first, so that @undo is not left out.
+ */
+static void continue_in_child(void (*undo)(void))
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	int status;
+
+	child = test_fork();
+	if (child == 0)
+		return;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		signal(signals[i], pass_on);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	alarm(0); /* the child has a watchdog of its own */
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	undo();
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* ---- swap ---- */
+
+static char swap_path[4096];
+
+static void swap_undo(void)
+{
+	if (swapoff(swap_path) < 0)
+		fprintf(stderr, "swapoff %s: %s\n", swap_path, strerror(errno));
+	unlink(swap_path);
+}
+
+/** The header that mkswap would write. */
+static void write_header(int fd)
+{
+	static union {
+		char bytes[PAGE_BYTES];
+		struct {
+			char boot[1024];
+			uint32_t version, last_page, bad_pages;
+		};
+	} header;
+
+	header.version = 1;
+	header.last_page = (uint32_t)(SWAP_BYTES / PAGE_BYTES - 1);
+	memcpy(header.bytes + PAGE_BYTES - 10, "SWAPSPACE2", 10);
+	test_check(pwrite(fd, &header, PAGE_BYTES, 0) == (ssize_t)PAGE_BYTES, "writing a swap header: %s", strerror(errno));
+}
+
+void swap_begin(void)
+{
+	char *directory;
+	int fd;
+
+	if (swap_is_there())
+		return;
+	directory = getcwd(NULL, 0);
+	test_check(directory != NULL, "getcwd: %s", strerror(errno));
+	snprintf(swap_path, sizeof(swap_path), "%s/pagefuse-swap-%d", directory, getpid());
+	free(directory);
+	fd = open(swap_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	test_check(fd >= 0, "%s: %s", swap_path, strerror(errno));
+	if (posix_fallocate(fd, 0, (off_t)SWAP_BYTES) != 0) {
+		unlink(swap_path);
+		test_skip("no room for a swap file");
+	}
+	write_header(fd);
+	fsync(fd);
+	close(fd);
+	if (swapon(swap_path, 0) < 0) {
+		int error = errno;
+
+		unlink(swap_path);
+		test_skip("swapon: %s", strerror(error));
+	}
+	continue_in_child(swap_undo);
+}
+
+/* ---- control group ---- */
+
+static char group_path[256];
+
+static void group_undo(void)
+{
+	if (rmdir(group_path) < 0)
+		fprintf(stderr, "rmdir %s: %s\n", group_path, strerror(errno));
+}
+
+static bool group_write(const char *name, uint64_t value)
+{
+	char path[320], text[32];
+	int length = snprintf(text, sizeof(text), "%llu\n", (unsigned long long)value);
+	bool written;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", group_path, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	written = fd >= 0 && write(fd, text, (size_t)length) == length;
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+void swap_group_begin(uint64_t limit_bytes)
+{
+	static const char *const parents[] = { "/sys/fs/cgroup/memory", "/sys/fs/cgroup" };
+	bool limited = false;
+
+	for (size_t i = 0; i < sizeof(parents) / sizeof(*parents) && !limited; i++) {
+		snprintf(group_path, sizeof(group_path), "%s/pagefuse-test-%d", parents[i], getpid());
+		if (mkdir(group_path, 0755) < 0)
+			continue;
+		limited = group_write("memory.limit_in_bytes", limit_bytes) || group_write("memory.max", limit_bytes);
+		if (!limited)
+			rmdir(group_path);
+	}
+	if (!limited)
+		test_skip("no memory control group can be made here");
+	continue_in_child(group_undo);
+	test_check(group_write("cgroup.procs", (uint64_t)getpid()), "entering %s: %s", group_path, strerror(errno));
+}

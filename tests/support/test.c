@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/support/test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "library/protections.h"
+
+static const struct {
+	const char *name;
+	enum protection which;
+} protections[] = {
+	{ "judge-by-pagemap", PROTECT_JUDGE_BY_PAGEMAP },
+	{ "compare", PROTECT_COMPARE },
+	{ "mmap-lock-barrier", PROTECT_MMAP_LOCK_BARRIER },
+	{ "pin-test", PROTECT_PIN_TEST },
+	{ "move-back", PROTECT_MOVE_BACK },
+	{ "discard", PROTECT_DISCARD },
+	{ "swapped-proves-nothing", PROTECT_SWAPPED_PROVES_NOTHING },
+	{ "fork", PROTECT_FORK },
+	{ "reserve", PROTECT_RESERVE },
+	{ "wake", PROTECT_WAKE },
+	{ "ebusy", PROTECT_EBUSY },
+};
+
+static char **words;
+static uint64_t seed;
+static uint64_t end_msec;
+
+static _Noreturn void end(int status, const char *kind, const char *format, va_list arguments)
+{
+	char text[1024];
+	int length = snprintf(text, sizeof(text), "%s: ", kind);
+	ssize_t written;
+
+	length += vsnprintf(text + length, sizeof(text) - 1 - (size_t)length, format, arguments);
+	if (length > (int)sizeof(text) - 2)
+		length = (int)sizeof(text) - 2;
+	text[length++] = '\n';
+	written = write(STDERR_FILENO, text, (size_t)length);
+	(void)written;
+	_exit(status); /* other threads may be asleep, so no handlers of exit() */
+}
+
+void test_damage(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	end(1, "damage", format, arguments);
+}
+
+void test_fail(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	end(1, "failed", format, arguments);
+}
+
+void test_skip(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	end(77, "skipped", format, arguments);
+}
+
+static void watchdog(int number)
+{
+	static const char text[] = "damage: the test does not come to an end; a thread sleeps\n";
+	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)number;
+	(void)written;
+	_exit(1);
+}
+
+static uint64_t environment(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void switch_off(const char *name)
+{
+	for (size_t i = 0; i < sizeof(protections) / sizeof(*protections); i++) {
+		if (strcmp(protections[i].name, name) == 0) {
+			protections_off |= protections[i].which;
+			return;
+		}
+	}
+	test_fail("no protection is called '%s'", name);
+}
+
+int test_begin(int argc, char **argv)
+{
+	int left = 1;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--without") != 0)
+			argv[left++] = argv[i];
+		else if (++i < argc)
+			switch_off(argv[i]);
+	}
+	argv[left] = NULL;
+	words = argv;
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		test_fail("getrandom: %s", strerror(errno));
+	seed = environment("PAGEFUSE_TEST_SEED", seed & UINT32_MAX);
+	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+	signal(SIGALRM, watchdog);
+	test_restart_clock();
+	return left;
+}
+
+bool test_wants(const char *word)
+{
+	for (char **w = words + 1; *w != NULL; w++)
+		if (strcmp(*w, word) == 0)
+			return true;
+	return false;
+}
+
+bool test_is_control(void)
+{
+	return protections_off != 0;
+}
+
+void test_restart_clock(void)
+{
+	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 40)
+					     : environment("PAGEFUSE_TEST_SECONDS", 3);
+
+	end_msec = test_now_msec() + seconds * 1000;
+	alarm((unsigned)seconds + 2 * TEST_DEADLINE_SECONDS);
+}
+
+bool test_running(void)
+{
+	return test_now_msec() < end_msec;
+}
+
+uint64_t test_random(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	*state = x;
+	return x * UINT64_C(0x2545f4914f6cdd1d) >> 11;
+}
+
+uint64_t test_seed(uint64_t which)
+{
+	uint64_t state = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ (which + 1) * UINT64_C(0xbf58476d1ce4e5b9);
+
+	state |= state == 0;
+	test_random(&state);
+	return state;
+}
+
+uint64_t test_now_msec(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int test_wait_child(int pid)
+{
+	struct pollfd ended = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	int status;
+
+	test_check(ended.fd >= 0, "pidfd_open %d: %s", pid, strerror(errno));
+	if (poll(&ended, 1, TEST_DEADLINE_SECONDS * 1000) == 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		test_damage("child %d did not end in %d s", pid, TEST_DEADLINE_SECONDS);
+	}
+	close(ended.fd);
+	test_check(waitpid(pid, &status, 0) == pid, "waitpid %d: %s", pid, strerror(errno));
+	return status;
+}
+
+int test_fork(void)
+{
+	pid_t parent = getpid();
+	pid_t pid = fork();
+
+	test_check(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		test_restart_clock();
+	}
+	return pid;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The frame of a safety test: a small program with one topic that exits 0, 1 or 77 (skipped, and says why).
+ *
+ * A safety test has a positive control: `TEST --without PROTECTION` switches one protection of the library off
+ * (library/protections.h) and must then see damage. tests/support/must-fail runs it and wants exactly that.
+ *
+ * Environment: PAGEFUSE_TEST_SECONDS, how long a test that works at random goes on (default 3);
+ * PAGEFUSE_TEST_CONTROL_SECONDS, how long a control waits for its damage (default 40); PAGEFUSE_TEST_SEED.
+ */
+#ifndef PAGEFUSE_TESTS_SUPPORT_TEST_H
+#define PAGEFUSE_TESTS_SUPPORT_TEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Seconds after which a wait for anything is over, and the test has failed. */
+#define TEST_DEADLINE_SECONDS 30
+
+/**
+ * Begins a test: reads --without, sets the seed and prints it, starts the clock of test_running(), and a watchdog that
+ * fails the test when it is still running TEST_DEADLINE_SECONDS after that. @return arguments left in @argv, from 1 on.
+ */
+int test_begin(int argc, char **argv);
+
+/** Whether one of the arguments left by test_begin() is @word. */
+bool test_wants(const char *word);
+
+/** Whether this is a control: a protection is off. */
+bool test_is_control(void);
+
+/** Whether a test that works at random should go on. */
+bool test_running(void);
+
+/** Gives the watchdog and test_running() their full time once more: after a long preparation, and in a child. */
+void test_restart_clock(void);
+
+/** The guest's memory is not right, or somebody sleeps for ever: what a protection is there to prevent. Exits 1. */
+_Noreturn void test_damage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** Anything else that is not as it should be. Exits 1. */
+_Noreturn void test_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** This machine cannot run the test. Exits 77. */
+_Noreturn void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define test_check(condition, ...)                                                                                     \
+	do {                                                                                                           \
+		if (!(condition))                                                                                      \
+			test_fail(__VA_ARGS__);                                                                        \
+	} while (0)
+
+/** A pseudo random number; each thread brings its own @state, from test_seed(). */
+uint64_t test_random(uint64_t *state);
+/** A state for thread or topic @which, derived from the test's seed. */
+uint64_t test_seed(uint64_t which);
+
+/** Monotonic clock. */
+uint64_t test_now_msec(void);
+
+/** waitpid() with a deadline. @return the wait status; a child that does not end is killed, and that is damage. */
+int test_wait_child(int pid);
+
+/** fork() for a child that is killed when this thread ends, with a watchdog of its own. */
+int test_fork(void);
+
+#endif
