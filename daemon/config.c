@@ -32,7 +32,7 @@ static int parse_number(const char *text, uint64_t *ret, const char **ret_rest)
 	errno = 0;
 	*ret = strtoull(text, &end, 10);
 	if (errno != 0)
-		return -errno;
+		return -ERANGE;
 	*ret_rest = end;
 	return 0;
 }
