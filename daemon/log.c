@@ -49,7 +49,7 @@ static const char *priority_name(int priority)
 	}
 }
 
-static void log_list(int priority, const char *format, va_list list)
+__attribute__((format(printf, 2, 0))) static void log_list(int priority, const char *format, va_list list)
 {
 	char line[1024];
 

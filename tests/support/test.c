@@ -38,7 +38,8 @@ static char **words;
 static uint64_t seed;
 static uint64_t end_msec;
 
-static _Noreturn void end(int status, const char *kind, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static _Noreturn void end(int status, const char *kind, const char *format,
+								va_list arguments)
 {
 	char text[1024];
 	int length = snprintf(text, sizeof(text), "%s: ", kind);
