@@ -352,7 +352,7 @@ static void watch(struct engine_vm *vm)
 	uint64_t now = vm->engine->now_usec;
 
 	if (vm->heard || !owes_answers(vm)) {
-		vm->heard = false;
+		vm->heard = vm->unresponsive = false;
 		vm->silent_since_usec = now;
 	} else if (now - vm->silent_since_usec >= SILENCE_USEC && !vm->unresponsive) {
 		vm->unresponsive = true;

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine against a naive model: simulated guests write, discard, come, go, lose their connection and refuse, in any
+ * order, while the engine shares their pages. Whatever happens no guest reads a wrong byte; at rest the engine's figures
+ * are those that counting gives; and once the guests hold still, one pass shares all that is equal.
+ *
+ *   model-test [SEED [STEPS]]     the seed is printed, and random if it is not given
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "tests/engine/simulation.h"
+
+#define CONTENTS 40u
+#define REGION_PAGES 300u
+
+static const char *failed;
+static bool unaccounted; /* old segments may still be mapped by a VM that has not reconnected */
+
+static void expect(bool holds, const char *what)
+{
+	if (!holds && failed == NULL)
+		failed = what;
+}
+
+static struct sim_vm *random_vm(struct sim *sim)
+{
+	return sim->vms[sim_random(sim, SIM_VMS)];
+}
+
+/* Few contents, so that much is equal; long runs of one, so that stripes come to be; and some that nobody else has. */
+static void write_run(struct sim *sim, struct sim_vm *vm)
+{
+	const struct sim_region *region;
+	uint32_t start, count, content, step;
+
+	if (vm->region_count == 0)
+		return;
+	region = &vm->regions[sim_random(sim, vm->region_count)];
+	start = sim_random(sim, region->pages);
+	count = 1 + sim_random(sim, sim_random(sim, 4) ? 16 : 200);
+	content = sim_random(sim, 8) ? sim_random(sim, CONTENTS) : 1000 + sim_random(sim, 1000000);
+	step = sim_random(sim, 3) != 0;
+	for (uint32_t i = 0; i < count && start + i < region->pages; i++)
+		sim_write(vm, region->first + start + i, content + i * step);
+}
+
+static void discard_run(struct sim *sim, struct sim_vm *vm)
+{
+	uint32_t start = 1 + sim_random(sim, vm->next_page), count = 1 + sim_random(sim, 40);
+
+	for (uint32_t i = start; i < start + count && i < vm->next_page; i++)
+		sim_discard(vm, i);
+}
+
+static void add_vm(struct sim *sim)
+{
+	struct sim_vm *vm = sim_vm_new(sim, sim_random(sim, 8) ? WIRE_MODE_FULL : WIRE_MODE_ZERO);
+	uint32_t regions = 1 + sim_random(sim, 3);
+
+	if (vm == NULL)
+		return;
+	for (uint32_t i = 0; i < regions; i++)
+		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
+	for (uint32_t i = 0; i < 10; i++)
+		write_run(sim, vm);
+	sim_vm_connect(vm);
+}
+
+static void change_region(struct sim *sim, struct sim_vm *vm)
+{
+	if (vm->region_count > 1 && sim_random(sim, 2))
+		sim_vm_remove_region(vm, sim_random(sim, vm->region_count));
+	else
+		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
+}
+
+static void change_mode(struct sim *sim, struct sim_vm *vm)
+{
+	vm->mode = vm->mode == WIRE_MODE_FULL ? WIRE_MODE_ZERO : WIRE_MODE_FULL;
+	if (vm->vm != NULL)
+		engine_set_mode(sim->engine, vm->vm, vm->mode);
+}
+
+static void reconnect_all(struct sim *sim)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] != NULL && sim->vms[i]->vm == NULL)
+			sim_vm_connect(sim->vms[i]);
+	if (unaccounted)
+		engine_accounted(sim->engine);
+	unaccounted = false;
+}
+
+static void restart(struct sim *sim)
+{
+	sim_kill_engine(sim);
+	sim_start(sim);
+	unaccounted = true;
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		if (sim->vms[i] == NULL)
+			continue;
+		if (sim_random(sim, 8) == 0)
+			sim_vm_end(sim->vms[i]);
+		else if (sim_random(sim, 4))
+			sim_vm_connect(sim->vms[i]);
+	}
+}
+
+static void rare_step(struct sim *sim, struct sim_vm *vm)
+{
+	switch (sim_random(sim, 12)) {
+	case 0:
+	case 1:
+		add_vm(sim);
+		break;
+	case 2:
+		if (!unaccounted || vm->vm != NULL)
+			sim_vm_end(vm);
+		break;
+	case 3:
+	case 4:
+		change_region(sim, vm);
+		break;
+	case 5:
+		change_mode(sim, vm);
+		break;
+	case 6:
+		if (vm->vm != NULL)
+			sim_vm_disconnect(vm);
+		else
+			sim_vm_connect(vm);
+		break;
+	case 7:
+		vm->refuse_percent = sim_random(sim, 3) ? 0 : sim_random(sim, 60);
+		break;
+	case 8:
+		vm->silent = sim_random(sim, 4) == 0;
+		break;
+	case 9:
+		if (sim_random(sim, 20) == 0)
+			restart(sim);
+		break;
+	case 10:
+		reconnect_all(sim);
+		break;
+	case 11:
+		sim->store_fails = sim_random(sim, 4) == 0;
+		break;
+	}
+}
+
+static void step(struct sim *sim)
+{
+	struct sim_vm *vm = random_vm(sim);
+
+	if (vm == NULL) {
+		if (sim_random(sim, 50) == 0)
+			add_vm(sim);
+		return;
+	}
+	switch (sim_random(sim, 16)) {
+	case 0:
+	case 1:
+		write_run(sim, vm);
+		break;
+	case 2:
+		discard_run(sim, vm);
+		break;
+	case 3:
+		if (vm->vm != NULL && sim_random(sim, 10) == 0)
+			engine_scan(sim->engine, vm->vm);
+		break;
+	case 4:
+		sim_tick(sim, sim_random(sim, 20) ? sim_random(sim, 100000) : sim_random(sim, 12000000));
+		break;
+	case 5:
+		if (sim_random(sim, 4) == 0)
+			rare_step(sim, vm);
+		break;
+	case 6:
+	case 7:
+	case 8:
+		sim_take_orders(vm, 1 + sim_random(sim, 40));
+		break;
+	case 9:
+	case 10:
+	case 11:
+		sim_work(vm, 1 + sim_random(sim, 20));
+		break;
+	default:
+		sim_take_reports(vm, 1 + sim_random(sim, 300));
+	}
+}
+
+/* ---- the naive model ---- */
+
+struct counted {
+	uint64_t shared, zero;
+};
+
+static struct counted count_vm(const struct sim_vm *vm)
+{
+	struct counted counted = { 0 };
+
+	for (uint32_t i = 1; i < vm->next_page; i++) {
+		counted.shared += vm->pages[i].state == SIM_SHARED;
+		counted.zero += vm->pages[i].state == SIM_ZEROED;
+	}
+	return counted;
+}
+
+/* Everything said has been heard, and everything ordered done: the engine knows what counting finds. */
+static void check_at_rest(struct sim *sim)
+{
+	struct engine_counters host;
+	struct engine_vm_counters counters;
+	struct counted total = { 0 };
+	int64_t saved = 0;
+
+	engine_counters(sim->engine, &host);
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		struct counted counted;
+
+		if (sim->vms[i] == NULL)
+			continue;
+		counted = count_vm(sim->vms[i]);
+		engine_vm_counters(sim->vms[i]->vm, &counters);
+		saved += counters.saved_pages;
+		total.shared += counted.shared;
+		total.zero += counted.zero;
+		expect(counters.shared_pages == counted.shared, "at rest: a VM's shared_pages");
+		expect(counters.zero_pages == counted.zero, "at rest: a VM's zero_pages");
+	}
+	expect(host.shared_pages == total.shared && host.zero_pages == total.zero, "at rest: the host's pages");
+	expect(host.saved_pages == (int64_t)(total.shared + total.zero - host.common_pages), "at rest: saved");
+	expect(saved == host.saved_pages, "at rest: the VMs' saved add up");
+	expect(host.store_pages == sim_stored(sim), "at rest: store_pages");
+	expect(host.common_pages <= host.store_pages, "at rest: common_pages");
+}
+
+/* Reports what diverged, without anything changing any more. */
+static void rest(struct sim *sim)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		if (sim->vms[i] == NULL)
+			continue;
+		sim->vms[i]->refuse_percent = 0;
+		sim->vms[i]->silent = false;
+		if (sim->vms[i]->mode == WIRE_MODE_ZERO)
+			change_mode(sim, sim->vms[i]);
+	}
+	sim->store_fails = false;
+	reconnect_all(sim);
+	sim_settle(sim);
+	expect(sim_scan_all(sim), "a pass never ends");
+	expect(sim_scan_all(sim), "a pass never ends");
+}
+
+static void check_all_shared(struct sim *sim)
+{
+	static uint32_t count[2000000];
+
+	for (int round = 0; round < 3; round++)
+		for (uint32_t i = 0; i < SIM_VMS; i++)
+			for (uint32_t j = 1; sim->vms[i] && j < sim->vms[i]->next_page; j++) {
+				const struct sim_page *page = &sim->vms[i]->pages[j];
+
+				if (page->state == SIM_ABSENT)
+					continue;
+				if (round == 0)
+					count[page->content]++;
+				else if (round == 1 && page->content == 0)
+					expect(page->state == SIM_ZEROED, "a zero page was not given back");
+				else if (round == 1 && count[page->content] > 1)
+					expect(page->state == SIM_SHARED, "an equal page was not shared");
+				else if (round == 2)
+					count[page->content] = 0;
+			}
+}
+
+static void check_now(struct sim *sim)
+{
+	const char *wrong = engine_check(sim->engine);
+
+	sim_check_memory(sim);
+	expect(wrong == NULL, wrong);
+	expect(sim->wrong == NULL, sim->wrong);
+}
+
+static void run(struct sim *sim, uint32_t steps)
+{
+	for (uint32_t i = 1; i <= steps && failed == NULL; i++) {
+		step(sim);
+		if (sim->wrong != NULL || i % 512 == 0)
+			check_now(sim);
+		if (i % 16384 == 0) {
+			rest(sim);
+			check_now(sim);
+			check_at_rest(sim);
+			check_all_shared(sim);
+		}
+		if (failed != NULL)
+			fprintf(stderr, "step %u: ", i);
+	}
+}
+
+static void end_all(struct sim *sim)
+{
+	struct engine_counters host;
+
+	reconnect_all(sim);
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] != NULL)
+			sim_vm_end(sim->vms[i]);
+	engine_counters(sim->engine, &host);
+	expect(host.shared_pages == 0 && host.store_pages == 0 && sim_stored(sim) == 0, "pages are left when all VMs have ended");
+	check_now(sim);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed;
+	static struct sim sim;
+
+	if (argc > 1)
+		seed = strtoull(argv[1], NULL, 0);
+	else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return 1;
+	printf("seed %" PRIu64 "\n", seed);
+	fflush(stdout);
+	if (sim_init(&sim, seed) < 0)
+		return 1;
+	run(&sim, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 200000);
+	if (failed == NULL)
+		end_all(&sim);
+	if (failed != NULL)
+		fprintf(stderr, "%s (seed %" PRIu64 ")\n", failed, seed);
+	else
+		printf("%" PRIu64 " merges, %" PRIu64 " pages diverged, %" PRIu64 " segments removed\n", sim.merged,
+		       sim.diverged, sim.removed_segments);
+	sim_done(&sim);
+	return failed != NULL;
+}

@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/engine/simulation.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/hash.h"
+
+#define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
+enum { UNTOUCHED, WRITTEN, PUNCHED };
+
+static void wrong(struct sim *sim, const char *what)
+{
+	if (sim->wrong == NULL)
+		sim->wrong = what;
+}
+
+uint32_t sim_random(struct sim *sim, uint32_t below)
+{
+	uint64_t x;
+
+	sim->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+	x = sim->random;
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (uint32_t)((x ^ (x >> 31)) % below);
+}
+
+void content_fill(void *page, uint32_t content)
+{
+	memset(page, 0, PAGE_BYTES);
+	memcpy(page, &content, sizeof(content));
+}
+
+/* ---- the store ---- */
+
+static struct sim_segment *segment_at(struct sim *sim, uint32_t segment)
+{
+	return segment < SIM_SEGMENTS && sim->segments[segment].memory ? &sim->segments[segment] : NULL;
+}
+
+static int store_add_segment(void *context, uint32_t segment)
+{
+	struct sim *sim = context;
+	struct sim_segment *at = &sim->segments[segment];
+
+	if (segment >= SIM_SEGMENTS || (sim->store_fails && sim_random(sim, 2)))
+		return -1;
+	if (at->memory != NULL)
+		wrong(sim, "store: a segment was added twice");
+	at->memory = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at->use = calloc(ENGINE_SEGMENT_SLOTS, 1);
+	if (at->memory == MAP_FAILED || at->use == NULL)
+		abort();
+	return 0;
+}
+
+static void segment_drop(struct sim_segment *at)
+{
+	if (at->memory != NULL)
+		munmap(at->memory, SEGMENT_BYTES);
+	free(at->use);
+	*at = (struct sim_segment){ 0 };
+}
+
+static void store_remove_segment(void *context, uint32_t segment)
+{
+	struct sim *sim = context;
+	struct sim_segment *at = segment_at(sim, segment);
+
+	if (at == NULL) {
+		wrong(sim, "store: a segment that is not there was removed");
+		return;
+	}
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS; i++)
+		if (at->use[i] == WRITTEN)
+			wrong(sim, "store: a segment was removed with memory in use");
+	segment_drop(at);
+	sim->removed_segments++;
+	sim_check_memory(sim);
+}
+
+static void *store_slot(void *context, uint32_t slot)
+{
+	struct sim *sim = context;
+	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
+	uint32_t index = slot % ENGINE_SEGMENT_SLOTS;
+
+	if (at == NULL || at->use[index] == PUNCHED) {
+		wrong(sim, "store: a slot was used that is gone");
+		return NULL;
+	}
+	if (sim->store_fails && at->use[index] == UNTOUCHED && sim_random(sim, 4) == 0)
+		return NULL;
+	at->use[index] = WRITTEN;
+	return at->memory + index * PAGE_BYTES;
+}
+
+static void store_punch(void *context, uint32_t slot, uint32_t count)
+{
+	struct sim *sim = context;
+	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
+	uint32_t index = slot % ENGINE_SEGMENT_SLOTS;
+
+	if (at == NULL || count == 0 || count > ENGINE_SEGMENT_SLOTS - index) {
+		wrong(sim, "store: a punch outside a segment");
+		return;
+	}
+	for (uint32_t i = index; i < index + count; i++) {
+		if (at->use[i] == PUNCHED && !at->old)
+			wrong(sim, "store: a slot was punched twice");
+		at->use[i] = PUNCHED;
+	}
+	madvise(at->memory + index * PAGE_BYTES, count * PAGE_BYTES, MADV_DONTNEED);
+}
+
+/* Whether a slot is there and holds @content. */
+static bool slot_holds(struct sim *sim, uint32_t slot, uint32_t content)
+{
+	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
+	unsigned char page[PAGE_BYTES];
+
+	if (at == NULL || at->use[slot % ENGINE_SEGMENT_SLOTS] != WRITTEN)
+		return false;
+	content_fill(page, content);
+	return memcmp(at->memory + slot % ENGINE_SEGMENT_SLOTS * PAGE_BYTES, page, PAGE_BYTES) == 0;
+}
+
+uint64_t sim_stored(const struct sim *sim)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
+		for (uint32_t j = 0; sim->segments[i].use && j < ENGINE_SEGMENT_SLOTS; j++)
+			count += sim->segments[i].use[j] == WRITTEN;
+	return count;
+}
+
+/* ---- the whole ---- */
+
+int sim_init(struct sim *sim, uint64_t seed)
+{
+	memset(sim, 0, sizeof(*sim));
+	sim->random = seed;
+	sim->now_usec = UINT64_C(1) << 40;
+	engine_settings_default(&sim->settings);
+	sim->settings.seed = seed;
+	sim_start(sim);
+	return sim->engine ? 0 : -1;
+}
+
+void sim_start(struct sim *sim)
+{
+	const struct engine_store store = {
+		.context = sim,
+		.add_segment = store_add_segment,
+		.remove_segment = store_remove_segment,
+		.slot = store_slot,
+		.punch = store_punch,
+	};
+
+	sim->engine = engine_new(&sim->settings, &store);
+	if (sim->engine == NULL)
+		abort();
+	for (uint32_t i = 0; i < SIM_SEGMENTS; i++) {
+		sim->segments[i].old = sim->segments[i].memory != NULL;
+		if (sim->segments[i].old && engine_old_segment(sim->engine, i) < 0)
+			wrong(sim, "engine: an old segment was refused");
+	}
+}
+
+static void queue_drop(struct sim_queue *queue)
+{
+	free(queue->items);
+	*queue = (struct sim_queue){ 0 };
+}
+
+void sim_kill_engine(struct sim *sim)
+{
+	engine_free(sim->engine);
+	sim->engine = NULL;
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		if (sim->vms[i] == NULL)
+			continue;
+		sim->vms[i]->vm = sim->vms[i]->kept = NULL;
+		queue_drop(&sim->vms[i]->up);
+		queue_drop(&sim->vms[i]->down);
+	}
+}
+
+void sim_done(struct sim *sim)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] != NULL)
+			sim_vm_end(sim->vms[i]);
+	engine_free(sim->engine);
+	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
+		segment_drop(&sim->segments[i]);
+}
+
+/* ---- queues ---- */
+
+static struct sim_record *queue_push(struct sim_queue *queue)
+{
+	if (queue->tail == queue->capacity) {
+		if (queue->head > queue->capacity / 2) {
+			memmove(queue->items, queue->items + queue->head,
+				(queue->tail - queue->head) * sizeof(*queue->items));
+			queue->tail -= queue->head;
+			queue->head = 0;
+		} else {
+			queue->capacity = queue->capacity ? queue->capacity * 2 : 64;
+			queue->items = realloc(queue->items, queue->capacity * sizeof(*queue->items));
+			if (queue->items == NULL)
+				abort();
+		}
+	}
+	return &queue->items[queue->tail++];
+}
+
+static void post(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t count, uint64_t value)
+{
+	struct sim_record *item = queue_push(&vm->up);
+
+	*item = (struct sim_record){ .record = { .op = (uint8_t)op, .count = (uint16_t)count, .page = page } };
+	item->record.value = value;
+}
+
+/* ---- VMs ---- */
+
+struct sim_vm *sim_vm_new(struct sim *sim, enum wire_mode mode)
+{
+	uint32_t index = 0;
+	struct sim_vm *vm;
+
+	while (index < SIM_VMS && sim->vms[index] != NULL)
+		index++;
+	if (index == SIM_VMS)
+		return NULL;
+	vm = calloc(1, sizeof(*vm));
+	if (vm == NULL)
+		abort();
+	vm->sim = sim;
+	vm->mode = mode;
+	vm->next_page = 1;
+	sim->vms[index] = vm;
+	return vm;
+}
+
+static void announce_region(struct sim_vm *vm, const struct sim_region *region)
+{
+	post(vm, REPORT_REGION_ADD, region->first, 1, region->pages);
+}
+
+/* The pages of a new connection are numbered anew, one region after the other. */
+static void renumber(struct sim_vm *vm)
+{
+	uint32_t next = 1;
+
+	for (uint32_t i = 0; i < vm->region_count; i++) {
+		memmove(&vm->pages[next], &vm->pages[vm->regions[i].first], vm->regions[i].pages * sizeof(*vm->pages));
+		vm->regions[i].first = next;
+		next += vm->regions[i].pages;
+	}
+	vm->next_page = next;
+}
+
+static void announce_page(struct sim_vm *vm, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (page->state == SIM_SHARED)
+		post(vm, REPORT_ADOPT, number, 1, page->slot);
+	else if (page->state == SIM_ZEROED)
+		post(vm, REPORT_ADOPT_ZERO, number, 1, 0);
+	else if (page->state == SIM_LEFT)
+		page->state = SIM_DIVERGED;
+	else if (page->state == SIM_DROPPED)
+		page->state = SIM_ABSENT;
+}
+
+void sim_vm_connect(struct sim_vm *vm)
+{
+	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
+		abort();
+	renumber(vm);
+	for (uint32_t i = 0; i < vm->region_count; i++)
+		announce_region(vm, &vm->regions[i]);
+	for (uint32_t i = 1; i < vm->next_page; i++)
+		announce_page(vm, i);
+	post(vm, REPORT_READY, 1, 1, 0);
+	sim_take_reports(vm, UINT32_MAX);
+	engine_remove_vm(vm->sim->engine, vm->kept);
+	vm->kept = NULL;
+}
+
+void sim_vm_disconnect(struct sim_vm *vm)
+{
+	if (vm->vm == NULL)
+		return;
+	engine_detach_vm(vm->sim->engine, vm->vm);
+	vm->kept = vm->vm;
+	vm->vm = NULL;
+	sim_work(vm, sim_random(vm->sim, 8)); /* what it had not noticed yet */
+	queue_drop(&vm->up);
+	queue_drop(&vm->down);
+}
+
+void sim_vm_end(struct sim_vm *vm)
+{
+	struct sim *sim = vm->sim;
+
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] == vm)
+			sim->vms[i] = NULL;
+	if (sim->engine != NULL) {
+		engine_remove_vm(sim->engine, vm->vm);
+		engine_remove_vm(sim->engine, vm->kept);
+	}
+	queue_drop(&vm->up);
+	queue_drop(&vm->down);
+	free(vm->pages);
+	free(vm);
+}
+
+int sim_vm_add_region(struct sim_vm *vm, uint32_t pages)
+{
+	struct sim_region region = { .first = vm->next_page, .pages = pages };
+
+	if (vm->region_count == SIM_REGIONS)
+		return -1;
+	vm->pages = realloc(vm->pages, (vm->next_page + pages) * sizeof(*vm->pages));
+	if (vm->pages == NULL)
+		abort();
+	memset(&vm->pages[vm->next_page], 0, pages * sizeof(*vm->pages));
+	vm->next_page += pages;
+	vm->regions[vm->region_count++] = region;
+	if (vm->vm != NULL)
+		announce_region(vm, &region);
+	return (int)vm->region_count - 1;
+}
+
+void sim_vm_remove_region(struct sim_vm *vm, uint32_t index)
+{
+	struct sim_region region = vm->regions[index];
+
+	for (uint32_t i = region.first; i < region.first + region.pages; i++)
+		vm->pages[i].state = SIM_ABSENT;
+	memmove(&vm->regions[index], &vm->regions[index + 1], (--vm->region_count - index) * sizeof(region));
+	if (vm->vm != NULL)
+		post(vm, REPORT_REGION_REMOVE, region.first, 1, 0);
+}
+
+static bool has_page(const struct sim_vm *vm, uint32_t page)
+{
+	for (uint32_t i = 0; i < vm->region_count; i++)
+		if (page >= vm->regions[i].first && page - vm->regions[i].first < vm->regions[i].pages)
+			return true;
+	return false;
+}
+
+static bool is_mapped(const struct sim_page *page)
+{
+	return page->state == SIM_SHARED || page->state == SIM_ZEROED;
+}
+
+void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (!has_page(vm, number))
+		return;
+	page->content = content;
+	if (is_mapped(page) || page->state == SIM_DROPPED)
+		page->state = SIM_LEFT;
+	else if (page->state == SIM_ABSENT)
+		page->state = SIM_PLAIN;
+}
+
+void sim_discard(struct sim_vm *vm, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (!has_page(vm, number))
+		return;
+	page->content = 0;
+	page->state = is_mapped(page) || page->state == SIM_LEFT || page->state == SIM_DROPPED ? SIM_DROPPED : SIM_ABSENT;
+}
+
+/* ---- what a worker does ---- */
+
+static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (page->state == SIM_LEFT || page->state == SIM_DROPPED) {
+		page->state = page->state == SIM_LEFT ? SIM_DIVERGED : SIM_ABSENT;
+		post(vm, REPORT_DIVERGED, number, 1, 0);
+		vm->sim->diverged++;
+	}
+	if (op == ORDER_AUDIT || (page->state != SIM_PLAIN && page->state != SIM_DIVERGED))
+		return;
+	if (page->content == 0) {
+		post(vm, REPORT_ZERO, number, 1, 0);
+	} else if (op == ORDER_SCAN) {
+		unsigned char bytes[PAGE_BYTES];
+
+		content_fill(bytes, page->content);
+		post(vm, REPORT_HASH, number, page->state == SIM_DIVERGED ? 2 : 1, page_hash(bytes, vm->sim->settings.seed));
+	}
+}
+
+static bool refuses(struct sim_vm *vm)
+{
+	return sim_random(vm->sim, 100) < vm->refuse_percent;
+}
+
+static void work_fetch(struct sim_vm *vm, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (!has_page(vm, number) || page->state == SIM_ABSENT) {
+		post(vm, REPORT_GONE, number, 1, 0);
+	} else if (refuses(vm)) {
+		post(vm, REPORT_BUSY, number, 1, 0);
+	} else {
+		post(vm, REPORT_FETCHED, number, 1, 0);
+		vm->up.items[vm->up.tail - 1].content = page->content;
+	}
+}
+
+static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *order, uint32_t at)
+{
+	struct sim_page *page = &vm->pages[order->page + at];
+	uint32_t slot = order->slot + at;
+	bool zero = order->op == ORDER_ZERO;
+
+	if (!has_page(vm, order->page + at) || page->state == SIM_ABSENT)
+		return REPORT_GONE;
+	if (page->state != SIM_PLAIN && page->state != SIM_DIVERGED)
+		wrong(vm->sim, "worker: told to merge a page that shares");
+	if (!zero && (segment_at(vm->sim, slot / ENGINE_SEGMENT_SLOTS) == NULL ||
+		      vm->sim->segments[slot / ENGINE_SEGMENT_SLOTS].use[slot % ENGINE_SEGMENT_SLOTS] != WRITTEN))
+		wrong(vm->sim, "worker: told to merge with a slot that is not there");
+	if (refuses(vm))
+		return sim_random(vm->sim, 2) ? REPORT_BUSY : REPORT_FULL;
+	if (zero ? page->content != 0 : !slot_holds(vm->sim, slot, page->content))
+		return REPORT_DIFFERS;
+	page->state = zero ? SIM_ZEROED : SIM_SHARED;
+	page->slot = slot;
+	vm->sim->merged++;
+	return zero ? REPORT_ZEROED : REPORT_MERGED;
+}
+
+static void work_merge(struct sim_vm *vm, const struct ring_record *order)
+{
+	enum ring_report answers[RING_RUN_PAGES_MAX];
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i < order->count; i++)
+		answers[i] = merge_page(vm, order, i);
+	for (uint32_t i = 1; i <= order->count; i++) {
+		if (i < order->count && answers[i] == answers[run])
+			continue;
+		post(vm, answers[run], order->page + run, i - run, order->op == ORDER_ZERO ? 0 : order->slot + run);
+		run = i;
+	}
+}
+
+static void work_unshare(struct sim_vm *vm, const struct ring_record *order)
+{
+	for (uint32_t i = order->page; i < order->page + order->count; i++) {
+		struct sim_page *page = &vm->pages[i];
+
+		if (!has_page(vm, i) || (page->state != SIM_SHARED && page->state != SIM_LEFT && page->state != SIM_DROPPED))
+			continue;
+		page->state = page->state == SIM_DROPPED ? SIM_ABSENT : SIM_PLAIN;
+		post(vm, REPORT_DIVERGED, i, 1, 0);
+	}
+	post(vm, REPORT_UNSHARED, order->page, order->count, 0);
+}
+
+static void work_order(struct sim_vm *vm, const struct ring_record *order)
+{
+	if (ring_check_order(order) < 0)
+		wrong(vm->sim, "worker: a malformed order");
+	switch (order->op) {
+	case ORDER_FETCH:
+		work_fetch(vm, order->page);
+		break;
+	case ORDER_MERGE:
+	case ORDER_ZERO:
+		work_merge(vm, order);
+		break;
+	case ORDER_UNSHARE:
+		work_unshare(vm, order);
+		break;
+	default:
+		for (uint32_t i = order->page; i < order->page + order->count; i++)
+			if (has_page(vm, i))
+				scan_page(vm, order->op, i);
+		post(vm, REPORT_SCANNED, order->page, order->count, 0);
+	}
+}
+
+bool sim_work(struct sim_vm *vm, uint32_t most)
+{
+	bool worked = false;
+
+	for (; most > 0 && !vm->silent && vm->down.head < vm->down.tail; most--) {
+		struct ring_record order = vm->down.items[vm->down.head++].record;
+
+		vm->cpu_nsec += UINT64_C(500) * order.count;
+		work_order(vm, &order);
+		worked = true;
+	}
+	return worked;
+}
+
+/* ---- what the daemon does ---- */
+
+bool sim_take_orders(struct sim_vm *vm, uint32_t most)
+{
+	struct ring_record order;
+	bool taken = false;
+
+	while (most-- > 0 && vm->vm != NULL && engine_next_order(vm->sim->engine, vm->vm, &order)) {
+		*queue_push(&vm->down) = (struct sim_record){ .record = order };
+		taken = true;
+	}
+	return taken;
+}
+
+bool sim_take_reports(struct sim_vm *vm, uint32_t most)
+{
+	unsigned char staging[PAGE_BYTES];
+	bool taken = false;
+
+	for (; most > 0 && vm->vm != NULL && vm->up.head < vm->up.tail; most--) {
+		struct sim_record item = vm->up.items[vm->up.head++];
+
+		content_fill(staging, item.content);
+		if (ring_check_report(&item.record) < 0)
+			wrong(vm->sim, "simulation: a malformed report");
+		if (engine_report(vm->sim->engine, vm->vm, &item.record,
+				  item.record.op == REPORT_FETCHED ? staging : NULL) < 0)
+			wrong(vm->sim, "engine: refuses an honest report");
+		taken = true;
+	}
+	return taken;
+}
+
+void sim_tick(struct sim *sim, uint64_t usec)
+{
+	sim->now_usec += usec;
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] && sim->vms[i]->vm)
+			engine_vm_set_cpu(sim->vms[i]->vm, sim->vms[i]->cpu_nsec);
+	if (engine_tick(sim->engine, sim->now_usec) == 0)
+		wrong(sim, "engine: wants to be called at once, for ever");
+}
+
+void sim_settle(struct sim *sim)
+{
+	bool moved = true;
+
+	while (moved && sim->wrong == NULL) {
+		moved = false;
+		for (uint32_t i = 0; i < SIM_VMS; i++) {
+			if (sim->vms[i] == NULL)
+				continue;
+			moved |= sim_take_orders(sim->vms[i], UINT32_MAX);
+			moved |= sim_work(sim->vms[i], UINT32_MAX);
+			moved |= sim_take_reports(sim->vms[i], UINT32_MAX);
+		}
+	}
+}
+
+static bool all_done(struct sim *sim, const uint64_t *tickets)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] && sim->vms[i]->vm && !engine_scan_done(sim->engine, sim->vms[i]->vm, tickets[i]))
+			return false;
+	return true;
+}
+
+bool sim_scan_all(struct sim *sim)
+{
+	uint64_t tickets[SIM_VMS] = { 0 };
+
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] && sim->vms[i]->vm)
+			tickets[i] = engine_scan(sim->engine, sim->vms[i]->vm);
+	for (uint32_t i = 0; i < 100000; i++) {
+		if (all_done(sim, tickets))
+			return true;
+		sim_tick(sim, 2000);
+		sim_settle(sim);
+	}
+	return false;
+}
+
+/* ---- checks ---- */
+
+void sim_check_memory(struct sim *sim)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		for (uint32_t j = 1; sim->vms[i] && j < sim->vms[i]->next_page; j++) {
+			const struct sim_page *page = &sim->vms[i]->pages[j];
+
+			if (page->state == SIM_SHARED && !slot_holds(sim, page->slot, page->content))
+				wrong(sim, "memory: a guest reads what it did not write");
+		}
+}
