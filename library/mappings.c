@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "library/hold.h"
 #include "library/protections.h"
@@ -16,8 +17,10 @@
 
 #define LIMIT_DEFAULT 65530
 #define RECOUNT_AFTER 1024 /* mappings that merges may have added */
+#define RECOUNT_SECONDS 5
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
+static time_t counted_sec; /* worker thread only */
 
 /* ---- reading lines without the heap ---- */
 
@@ -184,10 +187,19 @@ static uint64_t count_lines(void)
 	return lines;
 }
 
+static time_t now_sec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 void mappings_count(void)
 {
 	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
 
+	counted_sec = now_sec();
 	atomic_store_explicit(&counted, count_lines(), memory_order_relaxed);
 	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
 	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
@@ -202,8 +214,14 @@ static uint64_t used(void)
 
 bool mappings_count_is_due(void)
 {
-	return counted == 0 ||
-	       atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) >= RECOUNT_AFTER + counted / 4;
+	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+
+	if (counted == 0)
+		return true;
+	/* Far from the limit the guess is good enough for a while. */
+	if (guessed > 0 && now_sec() - counted_sec >= RECOUNT_SECONDS)
+		return true;
+	return used() > limit / 4 && guessed >= RECOUNT_AFTER + counted / 4;
 }
 
 bool mappings_allow(uint64_t run_pages)
