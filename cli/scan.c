@@ -11,6 +11,7 @@
 
 #define POLL_MSEC 100
 #define BAR_WIDTH 40
+#define TICKETS_PER_REQUEST 1000 /* so that they fit a message */
 
 struct progress {
 	int64_t done_pages, total_pages;
@@ -48,39 +49,73 @@ static void draw_bar(const struct progress *progress)
 	fflush(stderr);
 }
 
-static json_t *progress_request(const json_t *tickets)
+static json_t *progress_request(const json_t *tickets, size_t first)
 {
-	json_t *numbers = json_array(), *ticket;
-	size_t i;
+	json_t *numbers = json_array();
 
-	json_array_foreach(tickets, i, ticket)
-		json_array_append_new(numbers, json_integer(field_integer(ticket, "ticket")));
+	for (size_t i = first; i < json_array_size(tickets) && i < first + TICKETS_PER_REQUEST; i++)
+		json_array_append_new(numbers, json_integer(field_integer(json_array_get(tickets, i), "ticket")));
 	return json_pack("{s:s, s:o}", "command", "scan-progress", "tickets", numbers);
 }
 
-/** Waits for the passes of @tickets. *ret_progress is the last answer to scan-progress. */
-static int wait_for_passes(const struct cli *cli, struct client *client, const json_t *tickets, json_t **ret_progress)
+/** The daemon does not know the names of VMs that are gone; the reply's order is that of the tickets. */
+static void name_the_gone(json_t *vms, const json_t *tickets)
+{
+	json_t *vm;
+	size_t i;
+
+	json_array_foreach(vms, i, vm)
+		if (field_text(vm, "name")[0] == '\0')
+			json_object_set(vm, "name", json_object_get(json_array_get(tickets, i), "name"));
+}
+
+/** Asks for the state of all passes, in as many requests as it takes. *ret_vms: "vms" of the replies, in one array. */
+static int ask_progress(const struct cli *cli, struct client *client, const json_t *tickets, json_t **ret_vms)
+{
+	json_t *vms = json_array(), *reply;
+	int r;
+
+	for (size_t first = 0; first < json_array_size(tickets); first += TICKETS_PER_REQUEST) {
+		r = client_call(cli, client, progress_request(tickets, first), &reply);
+		if (r != CLI_DONE) {
+			json_decref(vms);
+			return r;
+		}
+		json_array_extend(vms, json_object_get(reply, "vms"));
+		json_decref(reply);
+	}
+	if (json_array_size(vms) != json_array_size(tickets)) {
+		json_decref(vms);
+		return client_failed(cli, -EPROTO);
+	}
+	name_the_gone(vms, tickets);
+	*ret_vms = vms;
+	return CLI_DONE;
+}
+
+/** Waits for the passes of @tickets. *ret_vms is the last answer. */
+static int wait_for_passes(const struct cli *cli, struct client *client, const json_t *tickets, json_t **ret_vms)
 {
 	bool bar = isatty(STDERR_FILENO);
 	struct progress progress;
-	json_t *reply;
+	json_t *vms;
 	int r;
 
 	for (;;) {
-		r = client_call(cli, client, progress_request(tickets), &reply);
+		r = ask_progress(cli, client, tickets, &vms);
 		if (r != CLI_DONE)
 			return r;
-		progress = sum_progress(json_object_get(reply, "vms"));
+		progress = sum_progress(vms);
 		if (bar)
 			draw_bar(&progress);
 		if (progress.finished)
 			break;
-		json_decref(reply);
+		json_decref(vms);
 		r = client_wait(client, POLL_MSEC);
 		if (r < 0)
 			return client_failed(cli, r);
 	}
-	*ret_progress = reply;
+	*ret_vms = vms;
 	return CLI_DONE;
 }
 
@@ -90,7 +125,8 @@ static int print_started(const json_t *tickets)
 	size_t i;
 
 	json_array_foreach(tickets, i, ticket)
-		printf("%s: pass started\n", field_text(ticket, "name"));
+		if (field_integer(ticket, "ticket") != 0)
+			printf("%s: pass started\n", field_text(ticket, "name"));
 	return cli_finish_output();
 }
 
@@ -106,14 +142,31 @@ static int print_finished(const json_t *vms)
 	return cli_finish_output();
 }
 
-static int complain_gone(const json_t *vms)
+/** Ticket 0 is the daemon's word for a VM that it knows, but has no connection to. */
+static int complain_not_connected(const json_t *tickets)
+{
+	const json_t *ticket;
+	size_t i;
+	int r = CLI_DONE;
+
+	json_array_foreach(tickets, i, ticket) {
+		if (field_integer(ticket, "ticket") != 0)
+			continue;
+		complain("'%s' is not connected, so it cannot be scanned; `pagefuse doctor %s` says more",
+			 field_text(ticket, "name"), field_text(ticket, "name"));
+		r = CLI_FAILED;
+	}
+	return r;
+}
+
+static int complain_gone(const json_t *vms, const json_t *tickets)
 {
 	const json_t *vm;
 	size_t i;
 	int r = CLI_DONE;
 
 	json_array_foreach(vms, i, vm) {
-		if (!field_bool(vm, "gone"))
+		if (!field_bool(vm, "gone") || field_integer(json_array_get(tickets, i), "ticket") == 0)
 			continue;
 		complain("'%s' ended before its pass was over; `pagefuse list` shows the VMs there are",
 			 field_text(vm, "name"));
@@ -142,29 +195,46 @@ static int start_passes(const struct cli *cli, struct client *client, char **nam
 	return CLI_DONE;
 }
 
+/** Prints @array under @key as JSON, or by @print. */
+static int show(const struct cli *cli, const char *key, json_t *array, int (*print)(const json_t *array))
+{
+	json_t *document;
+	int r;
+
+	if (!cli->json)
+		return print(array);
+	document = json_pack("{s:O}", key, array);
+	r = document_print(document, false);
+	json_decref(document);
+	return r;
+}
+
+static int finish_passes(const struct cli *cli, struct client *client, const json_t *tickets)
+{
+	json_t *vms = NULL;
+	int r, gone;
+
+	r = wait_for_passes(cli, client, tickets, &vms);
+	if (r != CLI_DONE)
+		return r;
+	r = show(cli, "vms", vms, print_finished);
+	gone = complain_gone(vms, tickets);
+	json_decref(vms);
+	return r != CLI_DONE ? r : gone;
+}
+
 static int scan(const struct cli *cli, struct client *client, char **names, bool wait)
 {
-	json_t *tickets = NULL, *progress = NULL;
-	int r, gone;
+	json_t *tickets = NULL;
+	int r, not_connected;
 
 	r = start_passes(cli, client, names, &tickets);
 	if (r != CLI_DONE)
 		return r;
-	if (!wait) {
-		json_t *document = json_pack("{s:o}", "tickets", tickets);
-
-		r = cli->json ? document_print(document, false) : print_started(tickets);
-		json_decref(document);
-		return r;
-	}
-	r = wait_for_passes(cli, client, tickets, &progress);
+	r = wait ? finish_passes(cli, client, tickets) : show(cli, "tickets", tickets, print_started);
+	not_connected = complain_not_connected(tickets);
 	json_decref(tickets);
-	if (r != CLI_DONE)
-		return r;
-	r = cli->json ? document_print(progress, false) : print_finished(json_object_get(progress, "vms"));
-	gone = complain_gone(json_object_get(progress, "vms"));
-	json_decref(progress);
-	return r != CLI_DONE ? r : gone;
+	return r != CLI_DONE ? r : not_connected;
 }
 
 static int run_scan(struct cli *cli, int argc, char **argv)

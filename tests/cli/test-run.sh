@@ -5,12 +5,14 @@
 # shellcheck source=tests/cli/support.sh
 . "${0%/*}/support.sh"
 
-probe=$(PAGEFUSE_PRELOAD=$DUMMY_PRELOAD "$PAGEFUSE" run --socket "$directory/none" -- true 2>&1)
+probe=$(PAGEFUSED=$directory/none PAGEFUSE_PRELOAD=$DUMMY_PRELOAD "$PAGEFUSE" run -- true 2>&1)
 case $probe in
 *'cannot move pages by userfaultfd'*) echo "skipped: $probe"; exit 77 ;;
 esac
 
 export PAGEFUSE_PRELOAD=$DUMMY_PRELOAD
+# A pagefuse built with it would mind an LD_PRELOAD of the test's own.
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
 
 # has LINE: the environment that `env` printed has it.
 has() {

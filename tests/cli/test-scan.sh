@@ -30,13 +30,30 @@ equal 'the question' '{"command":"scan-progress","tickets":[5,9007199254740993]}
 run 0 scan --json --wait db2
 json '.vms | length == 2 and all(.finished)'
 
-start_daemon "{\"scan\": [$TICKETS], \"scan-progress\": [$(progress 50 false true)]}"
+start_daemon "{\"scan\": [$TICKETS], \"scan-progress\": [$(progress 50 false true | sed 's/db2//')]}"
 run 1 scan --wait
 equal 'what did finish' 'web1: pass over 100 pages finished' "$output"
 case $complaint in *"'db2' ended before"*) ;; *) fail "no word of db2: $complaint" ;; esac
 
 start_daemon "{\"scan\": [$TICKETS], \"scan-progress\": [$(progress 50 false false), \"close\"]}"
 complains 3 'has closed the connection' scan --wait
+
+start_daemon "{\"scan\": [$TICKETS], \"scan-progress\": [{\"vms\": []}]}"
+complains 1 'does not speak this protocol' scan --wait
+
+# A VM without a connection gets ticket 0.
+start_daemon '{"scan": [{"tickets": [{"name": "web1", "ticket": 0}]}],
+	"scan-progress": [{"vms": [{"name": "", "done_pages": 0, "total_pages": 0, "finished": false, "gone": true}]}]}'
+complains 1 "'web1' is not connected" scan web1
+complains 1 "'web1' is not connected" scan --wait web1
+
+# More VMs than fit one request.
+start_daemon "$(jq -nc '{scan: [{tickets: [range(1; 2501) | {name: "vm\(.)", ticket: .}]}],
+	"scan-progress": [range(0; 3) | {vms: [range(. * 1000 + 1; [2501, . * 1000 + 1001] | min) |
+		{name: "vm\(.)", done_pages: 1, total_pages: 1, finished: true, gone: false}]}]}')"
+run 0 scan --wait
+equal 'passes' 2500 "$(grep -c finished <<<"$output")"
+equal 'requests' 3 "$(grep -c scan-progress "$directory/requests")"
 
 # Nothing to scan is no fault.
 start_daemon '{"scan": [{"tickets": []}], "scan-progress": [{"vms": []}]}'
