@@ -22,7 +22,8 @@ tidy() { # build-folder files...
 	shift
 	if [ $# -eq 0 ]; then
 		# Each file once, though several targets may compile it.
-		jq -r '.[].file' "$build/compile_commands.json" | (cd "$build" && xargs realpath) | sort -u
+		jq -r '.[].file | select(endswith(".c"))' "$build/compile_commands.json" |
+			(cd "$build" && xargs realpath) | sort -u
 	else
 		realpath "$@"
 	# One file per process: version 14 sees uninitialised va_lists from the second file on.
