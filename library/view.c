@@ -10,9 +10,9 @@
 #include "library/sys.h"
 
 static struct segment {
-	const char *base; /* read-only mapping; NULL: not known */
-	uint32_t slots;
+	uint32_t slots; /* 0: not known, and there is no descriptor */
 	int fd;
+	const char *base; /* read-only mapping; NULL: there has been no room for it so far */
 } segments[VIEW_SEGMENTS_MAX];
 
 static void fd_close(int fd)
@@ -30,29 +30,35 @@ static int check_size(int fd, uint64_t bytes)
 	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= bytes ? 0 : -EINVAL;
 }
 
+/** Maps a segment, or tries to: a mapping that cannot be had now may be had when an order needs it. */
+static void map(struct segment *s)
+{
+	uint64_t bytes = s->slots * PAGE_BYTES;
+	long base = sys_mmap(0, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd, 0);
+
+	if (sys_is_error(base))
+		return;
+	sys_madvise((uint64_t)base, bytes, MADV_DONTFORK);
+	sys_madvise((uint64_t)base, bytes, MADV_DONTDUMP);
+	s->base = (const char *)base;
+}
+
 int view_add(uint32_t segment, uint32_t slots, int fd)
 {
-	uint64_t bytes = slots * PAGE_BYTES;
-	long base;
-	int r = 0;
+	int r;
 
 	if (segment >= VIEW_SEGMENTS_MAX || slots == 0 || slots > VIEW_SEGMENT_SLOTS)
 		r = -EINVAL;
-	else if (segments[segment].base != NULL)
+	else if (segments[segment].slots != 0)
 		r = -EEXIST;
 	else
-		r = check_size(fd, bytes);
-	if (r == 0) {
-		base = sys_mmap(0, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-		r = sys_is_error(base) ? (int)base : 0;
-	}
+		r = check_size(fd, slots * PAGE_BYTES);
 	if (r < 0) {
 		fd_close(fd);
 		return r;
 	}
-	sys_madvise((uint64_t)base, bytes, MADV_DONTFORK);
-	sys_madvise((uint64_t)base, bytes, MADV_DONTDUMP);
-	segments[segment] = (struct segment){ .base = (const char *)base, .slots = slots, .fd = fd };
+	segments[segment] = (struct segment){ .slots = slots, .fd = fd };
+	map(&segments[segment]);
 	return 0;
 }
 
@@ -60,10 +66,11 @@ void view_remove(uint32_t segment)
 {
 	struct segment *s;
 
-	if (segment >= VIEW_SEGMENTS_MAX || segments[segment].base == NULL)
+	if (segment >= VIEW_SEGMENTS_MAX || segments[segment].slots == 0)
 		return;
 	s = &segments[segment];
-	sys_munmap((uint64_t)s->base, s->slots * PAGE_BYTES);
+	if (s->base != NULL)
+		sys_munmap((uint64_t)s->base, s->slots * PAGE_BYTES);
 	fd_close(s->fd);
 	*s = (struct segment){ .fd = -1 };
 }
@@ -76,10 +83,13 @@ void view_remove_all(void)
 
 static const struct segment *segment_of(uint32_t slot)
 {
-	const struct segment *s =
-		slot / VIEW_SEGMENT_SLOTS < VIEW_SEGMENTS_MAX ? &segments[slot / VIEW_SEGMENT_SLOTS] : NULL;
+	struct segment *s = slot / VIEW_SEGMENT_SLOTS < VIEW_SEGMENTS_MAX ? &segments[slot / VIEW_SEGMENT_SLOTS] : NULL;
 
-	return s != NULL && s->base != NULL && slot % VIEW_SEGMENT_SLOTS < s->slots ? s : NULL;
+	if (s == NULL || slot % VIEW_SEGMENT_SLOTS >= s->slots)
+		return NULL;
+	if (s->base == NULL)
+		map(s);
+	return s->base != NULL ? s : NULL;
 }
 
 const void *view_slot(uint32_t slot)

@@ -11,7 +11,7 @@
 #define VIEW_SEGMENT_SLOTS UINT32_C(65536)
 #define VIEW_SEGMENTS_MAX 16384u
 
-/** Takes over @fd. @return 0, -EINVAL (number or size), -EEXIST, -ENOMEM; on error @fd is closed. */
+/** Takes over @fd. @return 0, -EINVAL (number or size), -EEXIST; on error @fd is closed. */
 int view_add(uint32_t segment, uint32_t slots, int fd);
 /** Closes descriptor and mapping of a segment; what guest pages map of it stays. */
 void view_remove(uint32_t segment);
