@@ -49,6 +49,15 @@ static bool looks_equal(uint64_t hva, uint32_t target)
 	return content != NULL && memcmp((const void *)hva, content, PAGE_BYTES) == 0;
 }
 
+/** Whether the kernel has put its own zero page there, as it does with pages of zeros when it splits a 2 MiB page. */
+static bool is_given_back(uint64_t hva)
+{
+	struct page_region range;
+	uint64_t walked;
+
+	return pagemap_scan(hva, hva + PAGE_BYTES, &range, 1, &walked) == 1 && (range.categories & PAGE_IS_PFNZERO) != 0;
+}
+
 struct batch {
 	struct region *region;
 	uint64_t index;
@@ -70,6 +79,12 @@ static void sort_out(struct batch *batch)
 		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
 			batch->outcomes[i] = OUTCOME_DIFFERS;
 			kind = KIND_NONE;
+		}
+		if (kind == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY && batch->targets[i] == HOLD_ZERO &&
+		    batch->region->state[batch->index + i] == PAGE_ANONYMOUS &&
+		    is_given_back(region_hva(batch->region, batch->index + i))) {
+			page_set_state(batch->region, batch->index + i, PAGE_ZEROED);
+			batch->outcomes[i] = OUTCOME_MERGED;
 		}
 		batch->kinds[i] = (uint8_t)kind;
 	}
