@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-The positive control of includes.py and style.py: small trees that break one rule each, which they must refuse, and one
-that breaks none, which they must accept.
+The positive control of includes.py, style.py and docs.py: small trees that break one rule each, which they must refuse,
+and one that breaks none, which they must accept.
 
 usage: controls.py
 """
@@ -20,6 +20,12 @@ GOOD = {
     'library/hold.c': LICENCE + '#include "include/pagefuse.h"\n#include "hold.h"\n',
     'library/hold.h': LICENCE,
     'include/pagefuse.h': LICENCE,
+    'library/libpagefuse.map': LICENCE + 'PAGEFUSE {\nglobal:\n\tpagefuse_pause;\n};\n',
+    'docs/man/libpagefuse.3.scd': '; ' + LICENCE + '*pagefuse_pause*()\n',
+    'docs/design/README.md': 'See [hold.md](hold.md) and [there](https://example.org/).\n',
+    'docs/design/hold.md': 'See [the overview](README.md#words).\n',
+    'CHANGELOG.md': '## 0.1.0, not released yet\n',
+    'meson.build': '# SPDX-License-Identifier: LGPL-2.1-or-later\nproject(\'p\', version: \'0.1.0\')\n',
 }
 OUTSIDE = '../' + 'shared/notes.md'
 
@@ -41,6 +47,10 @@ BAD = [
     ('last line', 'style.py', 'engine/a.c', LICENCE + 'int a;'),
     ('long source', 'style.py', 'engine/a.c', LICENCE + 'int a;\n' * 900),
     ('path outside', 'style.py', 'README.md', 'see ' + OUTSIDE + '\n'),
+    ('dead link', 'docs.py', 'README.md', 'see [this](docs/design/nothing.md)\n'),
+    ('design document that nothing leads to', 'docs.py', 'docs/design/lost.md', 'lost\n'),
+    ('version', 'docs.py', 'CHANGELOG.md', '## 0.2.0\n'),
+    ('function without a manual', 'docs.py', 'docs/man/libpagefuse.3.scd', 'nothing\n'),
     ('path of a machine', 'style.py', 'README.md', 'in /' + 'work/main\n'),
 ]
 
@@ -58,7 +68,7 @@ def verdict(script, tree):
 
 def main():
     faults = 0
-    for script in ('includes.py', 'style.py'):
+    for script in ('includes.py', 'style.py', 'docs.py'):
         if verdict(script, GOOD) != 0:
             print(f'{script} refuses a tree without fault')
             faults += 1

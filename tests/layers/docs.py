@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The documents agree with each other and with what they describe: links lead somewhere, every option that a program names
+in its help is in its man page and the other way round, every function of the library has a manual entry.
+
+usage: docs.py ROOT [PAGEFUSE PAGEFUSED]     the two programs, to ask for their help
+"""
+import os
+import re
+import subprocess
+import sys
+
+import tree
+
+LINK = re.compile(r'\]\(([^)#\s]+)(?:#[^)]*)?\)')
+OPTION = re.compile(r'(?<![\w-])--[a-z][a-z-]+')
+
+
+def check_links(root, names):
+    for name in names:
+        for link in LINK.findall(tree.text(root, name) or ''):
+            path = os.path.normpath(os.path.join(os.path.dirname(name), link))
+            if '://' not in link and not os.path.exists(os.path.join(root, path)):
+                yield f'{name}: the link to {link} leads nowhere'
+
+
+def check_design(root, names):
+    overview = tree.text(root, 'docs/design/README.md') or ''
+    for name in names:
+        if os.path.dirname(name) != 'docs/design' or os.path.basename(name) == 'README.md':
+            continue
+        if os.path.basename(name) not in overview:
+            yield f'{name}: docs/design/README.md does not lead to it'
+
+
+def check_version(root):
+    version = re.search(r"version: '([\d.]+)'", tree.text(root, 'meson.build')).group(1)
+    newest = re.search(r'^## ([\d.]+)', tree.text(root, 'CHANGELOG.md'), re.MULTILINE).group(1)
+    if version != newest:
+        yield f'CHANGELOG.md begins with {newest}, meson.build says {version}'
+
+
+def man_pages(root, pattern):
+    """Text of all man pages whose names match."""
+    names = [name for name in tree.files(root) if re.fullmatch(r'docs/man/' + pattern, name)]
+    return '\n'.join((tree.text(root, name) or '').replace('\\', '') for name in names)
+
+
+def check_functions(root):
+    pages = man_pages(root, r'.*\.3\.scd')
+    for function in re.findall(r'^\s+(pagefuse_\w+);', tree.text(root, 'library/libpagefuse.map'), re.MULTILINE):
+        if function not in pages:
+            yield f'{function}() is in no man page of section 3'
+
+
+def help_of(*command):
+    shown = subprocess.run([*command, '--help'], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return shown.stdout
+
+
+def check_options(root, what, helps, pattern):
+    offered = set(OPTION.findall(helps))
+    described = set(OPTION.findall(man_pages(root, pattern)))
+    # What every program has needs no entry; a page may show the options of the VMM that it runs.
+    for option in sorted(offered - described - {'--help', '--version'}):
+        yield f'{what} offers {option}, its man page does not describe it'
+    for option in sorted(described - offered - {'--help', '--version'}):
+        yield f'the man page of {what} describes {option}, which its help does not offer'
+
+
+def check_programs(root, pagefuse, pagefused):
+    helps = help_of(pagefuse)
+    commands = re.findall(r'^  ([a-z]+)  ', helps, re.MULTILINE)
+    pages = man_pages(root, r'pagefuse(-\w+)?\.1\.scd')
+    if not commands or not pages:
+        yield 'no commands or no man page: this test is broken'
+    for command in commands:
+        if not re.search(rf'\b{command}\b', pages):
+            yield f'pagefuse {command} is in no man page'
+        if command != 'help':
+            helps += help_of(pagefuse, command)
+    yield from check_options(root, 'pagefuse', helps, r'pagefuse(-\w+)?\.1\.scd')
+    yield from check_options(root, 'pagefused', help_of(pagefused), r'pagefused\.8\.scd')
+
+
+def main():
+    root = sys.argv[1]
+    names = [name for name in tree.files(root) if name.endswith('.md')]
+    faults = [*check_links(root, names), *check_design(root, names), *check_version(root), *check_functions(root)]
+    if len(sys.argv) > 2:
+        faults += check_programs(root, *sys.argv[2:])
+    tree.finish(faults, len(names))
+
+
+main()
