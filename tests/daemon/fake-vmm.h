@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A VMM process that speaks the protocol without the library: it answers orders from a plain buffer and maps real slots
+ * over it, without any hold, since nobody writes meanwhile. It is a child of the test and does what the test asks.
+ */
+#ifndef PAGEFUSE_TESTS_DAEMON_FAKE_VMM_H
+#define PAGEFUSE_TESTS_DAEMON_FAKE_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "protocol/ring.h"
+#include "protocol/wire.h"
+
+struct fake_vmm {
+	pid_t pid;
+	int control; /* to the child */
+};
+
+struct fake_options {
+	const char *name;
+	enum wire_mode mode;   /* 0: full */
+	uint32_t pages;        /* of its RAM, page numbers from 1 on */
+	uint32_t common;       /* of these, from the first one on: the same in every VM */
+	uint32_t zero;         /* behind those: full of zeros; the rest is unique */
+	uid_t uid;             /* it runs as */
+	bool defiant;          /* answers the first MERGE with a slot that it was not told */
+};
+
+enum fake_request {
+	FAKE_CONNECT = 1, /* (again), adopting what it maps; detail: 0, or 1 to say that it knows no store */
+	FAKE_DISCONNECT,
+	FAKE_STATE,       /* only answers */
+	FAKE_AWAIT,       /* answers when at least `detail` pages are shared, zero, or the connection is gone */
+	FAKE_WRITE,       /* writes page `detail` */
+	FAKE_CHECK,       /* damaged: pages whose content is not what it should be */
+	FAKE_FRAME,       /* frame: of page `detail` */
+	FAKE_FORK,        /* pid: of a child that keeps all mappings until it is killed */
+	FAKE_OPEN_SEGMENT /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
+};
+
+struct fake_answer {
+	int error; /* 0 or -errno */
+	uint32_t shared, zeroed, damaged;
+	bool connected, welcomed_userfaultfd;
+	uint64_t store; /* identity of the daemon's store */
+	uint64_t frame;
+	uint32_t closes; /* SEGMENT_CLOSE messages so far */
+	pid_t pid;
+	int fd_of_segment;
+};
+
+/** Starts the process and connects it. */
+struct fake_vmm fake_start(const char *socket, const struct fake_options *options);
+/** Asks and waits for the answer. */
+struct fake_answer fake_ask(const struct fake_vmm *vmm, enum fake_request request, uint32_t detail);
+/** SIGKILL, and waits. */
+void fake_kill(struct fake_vmm *vmm);
+
+/* ---- a connection by hand, for tests of the protocol itself ---- */
+
+struct fake_link {
+	int socket;
+	int ring_fd, userfaultfd;
+	struct wire_welcome welcome;
+	void *ring;
+	struct ring_end up, down;
+};
+
+/** Connects, says HELLO, takes the WELCOME and maps the ring. @return 0, or -errno; the refusal's text is printed. */
+int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store);
+void fake_link_close(struct fake_link *link);
+/** Puts one record and rings. */
+void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);
+void fake_link_ring(struct fake_link *link);
+
+#endif

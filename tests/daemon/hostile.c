@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Peers that do what they must not: each is dropped with a line in the log, the daemon goes on, and an honest VM beside
+ * them does not notice.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/instance.h"
+#include "tests/support/test.h"
+
+static struct instance instance;
+
+/* The daemon closes the connection; what it says before is of no interest here. */
+static void expect_dropped(int fd, const char *what)
+{
+	char buffer[WIRE_MESSAGE_MAX];
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	ssize_t size;
+
+	do {
+		test_check(poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1, "not dropped: %s", what);
+		size = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+	} while (size > 0);
+	test_check(instance_alive(&instance), "the daemon died of: %s", what);
+}
+
+static void send_and_expect_drop(const void *message, size_t size, const char *what)
+{
+	int fd = instance_connect(&instance);
+
+	test_check(send(fd, message, size, MSG_NOSIGNAL) == (ssize_t)size, "send: %s", strerror(errno));
+	expect_dropped(fd, what);
+	close(fd);
+}
+
+static void check_messages(void)
+{
+	static char big[WIRE_MESSAGE_MAX + 1];
+	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = WIRE_MODE_FULL, .name = "x" }, bad;
+	struct wire_segment segment = { .slots = 1 };
+
+	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
+	for (size_t size = 1; size < sizeof(hello); size += 7)
+		send_and_expect_drop(&hello, size, "a truncated HELLO");
+	memset(big, 0x41, sizeof(big));
+	send_and_expect_drop(big, sizeof(big), "a message that is too long");
+	send_and_expect_drop(big, sizeof(big) - 1, "a message of the letter A");
+	bad = hello;
+	bad.header.version = WIRE_VERSION + 1;
+	send_and_expect_drop(&bad, sizeof(bad), "another version");
+	bad = hello;
+	bad.mode = WIRE_MODE_END;
+	send_and_expect_drop(&bad, sizeof(bad), "a mode that does not exist");
+	bad = hello;
+	memset(bad.name, 'x', sizeof(bad.name));
+	send_and_expect_drop(&bad, sizeof(bad), "a name without end");
+	bad = hello;
+	strcpy(bad.name, "a\nb");
+	send_and_expect_drop(&bad, sizeof(bad), "a name with a line break");
+	bad = hello;
+	bad.header.length = 1;
+	send_and_expect_drop(&bad, sizeof(bad), "a length that is not the packet's");
+	wire_header_init(&segment.header, WIRE_SEGMENT, sizeof(segment));
+	send_and_expect_drop(&segment, sizeof(segment), "a message that only the daemon sends");
+	wire_header_init(&bad.header, WIRE_DOORBELL, sizeof(bad.header));
+	send_and_expect_drop(&bad, sizeof(bad.header), "a doorbell before HELLO");
+}
+
+static void open_link(struct fake_link *link)
+{
+	test_check(fake_link_open(link, instance.socket, "hostile", WIRE_MODE_FULL, 0) == 0, "no welcome");
+}
+
+static void expect_link_dropped(struct fake_link *link, const char *what)
+{
+	expect_dropped(link->socket, what);
+	fake_link_close(link);
+}
+
+static void check_after_hello(void)
+{
+	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = WIRE_MODE_FULL, .name = "x" };
+	struct fake_link link;
+
+	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
+	open_link(&link);
+	test_check(wire_send(link.socket, &hello, sizeof(hello), NULL, 0) == 0, "send");
+	expect_link_dropped(&link, "HELLO twice");
+}
+
+static void check_cursors(void)
+{
+	static const uint32_t tails[] = { RING_UP_RECORDS + 1, 0x80000000u, UINT32_MAX };
+	struct fake_link link;
+
+	for (unsigned i = 0; i < sizeof(tails) / sizeof(*tails); i++) {
+		open_link(&link);
+		atomic_store(&link.up.cursors->tail, tails[i]);
+		fake_link_ring(&link);
+		expect_link_dropped(&link, "an impossible tail of the up ring");
+	}
+}
+
+static void check_order_cursor(void)
+{
+	struct fake_link link;
+
+	/* The daemon looks at this one when it has an order; REGION_ADD and READY bring the first. */
+	open_link(&link);
+	atomic_store(&link.down.cursors->head, 77);
+	fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 64);
+	fake_link_post(&link, REPORT_READY, 1, 1, 0);
+	expect_link_dropped(&link, "an impossible head of the down ring");
+}
+
+static void check_reports(void)
+{
+	static const struct {
+		uint8_t op;
+		uint16_t count;
+		uint32_t page;
+		uint64_t value;
+		const char *what;
+	} bad[] = {
+		{ 0, 1, 1, 0, "report 0" },
+		{ REPORT_END, 1, 1, 0, "a report beyond the last" },
+		{ ORDER_MERGE, 1, 1, 0, "an order as report" },
+		{ REPORT_MERGED, 1, 1, 0, "an answer to nothing" },
+		{ REPORT_FETCHED, 1, 1, 3, "a page that was not asked for" },
+		{ REPORT_FETCHED, 1, 1, RING_STAGING_PAGES, "a staging page that does not exist" },
+		{ REPORT_HASH, 1, 4000000000u, 1, "a hash of an unknown page" },
+		{ REPORT_DIVERGED, 64, 10, 0, "divergence beyond the last page" },
+		{ REPORT_SCANNED, 1, 1, 1, "the end of no scan" },
+		{ REPORT_REGION_ADD, 1, 5, 100, "a region over another" },
+		{ REPORT_REGION_ADD, 1, 100, UINT32_MAX - 200, "a region without measure" },
+		{ REPORT_REGION_REMOVE, 1, 3, 0, "removal of no region" },
+		{ REPORT_ADOPT, 1, 1, 0, "adoption of what it never had" },
+		{ REPORT_READY, 1, 1, 0, "READY twice" },
+	};
+	struct fake_link link;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		open_link(&link);
+		fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 16);
+		fake_link_post(&link, REPORT_READY, 1, 1, 0);
+		fake_link_post(&link, bad[i].op, bad[i].page, bad[i].count, bad[i].value);
+		fake_link_ring(&link);
+		expect_link_dropped(&link, bad[i].what);
+	}
+}
+
+/* Anything at all in the ring's memory, and the staging pages freed under the daemon's hands. */
+static void check_garbage(void)
+{
+	uint64_t random = test_seed(1);
+	struct fake_link link;
+
+	while (test_running()) {
+		open_link(&link);
+		fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 256);
+		fake_link_post(&link, REPORT_READY, 1, 1, 0);
+		for (unsigned i = 0; i < 2000; i++) {
+			uint64_t value = test_random(&random);
+
+			memcpy((char *)link.ring + value % (RING_BYTES - sizeof(value)), &random, sizeof(random));
+		}
+		fallocate(link.ring_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)RING_STAGING_OFFSET, 4096);
+		fake_link_ring(&link);
+		fake_link_close(&link);
+	}
+	test_check(instance_alive(&instance), "the daemon died of garbage");
+}
+
+/* Nobody reads: neither orders nor packets. */
+static void check_silence(void)
+{
+	struct wire_refused refused = { .bytes = 1, .reason = WIRE_REASON_LOCKED };
+	struct fake_link link;
+
+	open_link(&link);
+	wire_header_init(&refused.header, WIRE_REFUSED, sizeof(refused));
+	fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 100000);
+	fake_link_post(&link, REPORT_READY, 1, 1, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		(void)wire_send(link.socket, &refused, sizeof(refused), NULL, 0);
+	instance_await(&instance, "hostile", "connected", 1);
+	fake_link_close(&link);
+}
+
+static void check_descriptors(void)
+{
+	struct wire_header doorbell;
+	struct fake_link link;
+	int fds[2] = { STDERR_FILENO, STDERR_FILENO };
+
+	open_link(&link);
+	wire_header_init(&doorbell, WIRE_DOORBELL, sizeof(doorbell));
+	for (unsigned i = 0; i < 3000; i++)
+		(void)wire_send(link.socket, &doorbell, sizeof(doorbell), fds, 2);
+	fake_link_close(&link);
+	test_check(instance_host(&instance, "saved_pages") >= 0, "the daemon cannot answer any more");
+}
+
+int main(int argc, char **argv)
+{
+	const struct fake_options options = { .name = "honest", .pages = 512, .common = 128, .zero = 64 };
+	struct fake_vmm honest, other;
+
+	test_begin(argc, argv);
+	instance_init(&instance);
+	instance_start(&instance);
+	honest = fake_start(instance.socket, &options);
+	check_messages();
+	check_after_hello();
+	check_cursors();
+	check_order_cursor();
+	check_reports();
+	check_silence();
+	check_descriptors();
+	check_garbage();
+	test_check(instance_logged(&instance, "dropping the connection of"), "nothing was logged");
+	other = fake_start(instance.socket, &options);
+	fake_ask(&honest, FAKE_AWAIT, 128 + 64);
+	test_check(fake_ask(&honest, FAKE_CHECK, 0).damaged == 0, "the honest VM's memory was changed");
+	test_check(fake_ask(&honest, FAKE_STATE, 0).connected, "the honest VM was dropped");
+	fake_kill(&honest);
+	fake_kill(&other);
+	instance_await(&instance, NULL, "shared_pages", 0);
+	instance_done(&instance);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A pagefused of the test's own: on a socket in a temporary directory, started, ended or killed at will. */
+#ifndef PAGEFUSE_TESTS_DAEMON_INSTANCE_H
+#define PAGEFUSE_TESTS_DAEMON_INSTANCE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct instance {
+	pid_t pid; /* 0: not running */
+	char directory[64];
+	char socket[96];
+	char config[96]; /* written by instance_settings(); empty: no --config */
+	char log[96];    /* what it wrote to stderr, over all its lives */
+};
+
+/** Makes the directory. Nothing runs yet. */
+void instance_init(struct instance *instance);
+/** Writes the settings file for the next start. */
+void instance_settings(struct instance *instance, const char *text);
+/** Starts it and waits until it listens. */
+void instance_start(struct instance *instance);
+/** SIGTERM; the exit code must be 0. */
+void instance_stop(struct instance *instance);
+/** SIGKILL. */
+void instance_kill(struct instance *instance);
+/** Ends it if it runs and removes the directory. Fails the test if any mount or file of the daemon is left. */
+void instance_done(struct instance *instance);
+
+/** Whether it runs still. */
+bool instance_alive(const struct instance *instance);
+/** Whether its log has @text. */
+bool instance_logged(const struct instance *instance, const char *text);
+
+/** Connects. @return a blocking socket with a receive timeout; fails the test if there is no daemon. */
+int instance_connect(const struct instance *instance);
+/** Sends a request and returns the reply, which is the caller's. */
+json_t *instance_ask(const struct instance *instance, const char *request);
+/** The same as text over a connection that exists already. */
+json_t *instance_ask_on(int socket, const char *request, size_t size);
+
+/** host.@field of the status. */
+long long instance_host(const struct instance *instance, const char *field);
+/** vms[name].@field of the status, or -1 if there is no such VM. */
+long long instance_vm(const struct instance *instance, const char *name, const char *field);
+
+/** Asks until host.@field, or @name's if that is not NULL, is @value; fails the test at the deadline. */
+void instance_await(const struct instance *instance, const char *name, const char *field, long long value);
+
+/** Lines of /proc/self/mounts with the instance's directory in them. */
+unsigned instance_mounts(const struct instance *instance);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon is killed or ended at any moment and started again: VMs keep what they read, the store does not grow, and
+ * nothing is left at the end.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/instance.h"
+#include "tests/support/test.h"
+
+#define COMMON 200u
+#define ZERO 50u
+#define RESTARTS 10
+
+static const struct fake_options options = { .name = "vm", .pages = 512, .common = COMMON, .zero = ZERO };
+
+static void check_intact(const struct fake_vmm *vmm)
+{
+	test_check(fake_ask(vmm, FAKE_CHECK, 0).damaged == 0, "memory is not what it was");
+}
+
+static void reconnect(const struct fake_vmm *vmm)
+{
+	test_check(fake_ask(vmm, FAKE_CONNECT, 0).error == 0, "cannot connect again");
+}
+
+static void restart(struct instance *instance, bool kill)
+{
+	if (kill)
+		instance_kill(instance);
+	else
+		instance_stop(instance);
+	instance_start(instance);
+}
+
+static void ten_times(struct instance *instance, const struct fake_vmm *a, const struct fake_vmm *b)
+{
+	uint64_t store = fake_ask(a, FAKE_STATE, 0).store;
+
+	for (unsigned i = 0; i < RESTARTS; i++) {
+		restart(instance, i % 2 == 0);
+		check_intact(a);
+		reconnect(a);
+		check_intact(b);
+		/* b has not said yet what it maps: nothing may be freed. */
+		test_check(instance_host(instance, "store_bytes") >= (long long)(COMMON * PAGE_BYTES), "freed too early");
+		reconnect(b);
+		instance_await(instance, NULL, "shared_pages", 2 * COMMON);
+		instance_await(instance, NULL, "common_pages", COMMON);
+		instance_await(instance, NULL, "zero_pages", 2 * ZERO);
+		instance_await(instance, NULL, "store_bytes", COMMON * PAGE_BYTES);
+		test_check(fake_ask(a, FAKE_STATE, 0).store == store, "the store has another identity");
+		check_intact(a);
+		check_intact(b);
+	}
+}
+
+/* While nobody looks, one VM dies and the other writes: what that frees is found afterwards. */
+static void change_meanwhile(struct instance *instance, struct fake_vmm *a, const struct fake_vmm *b)
+{
+	instance_kill(instance);
+	fake_kill(a);
+	for (uint32_t page = 1; page <= 20; page++)
+		fake_ask(b, FAKE_WRITE, page);
+	instance_start(instance);
+	reconnect(b);
+	instance_await(instance, NULL, "shared_pages", COMMON - 20);
+	instance_await(instance, NULL, "store_bytes", (COMMON - 20) * PAGE_BYTES);
+	check_intact(b);
+}
+
+static void share_again(const struct instance *instance, const struct fake_vmm *b)
+{
+	struct fake_vmm c = fake_start(instance->socket, &options);
+
+	fake_ask(&c, FAKE_AWAIT, COMMON - 20 + ZERO);
+	check_intact(&c);
+	check_intact(b);
+	fake_kill(&c);
+	instance_await(instance, NULL, "shared_pages", COMMON - 20);
+}
+
+static void child_only(struct instance *instance, struct fake_vmm *b)
+{
+	pid_t child = fake_ask(b, FAKE_FORK, 0).pid;
+
+	instance_kill(instance);
+	fake_kill(b);
+	instance_start(instance);
+	test_check(instance_host(instance, "store_bytes") >= (long long)((COMMON - 20) * PAGE_BYTES), "freed under a child");
+	kill(child, SIGKILL);
+	instance_await(instance, NULL, "store_bytes", 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct instance instance;
+	struct fake_vmm a, b;
+
+	test_begin(argc, argv);
+	if (geteuid() != 0)
+		test_skip("only a store that root can mount survives its daemon");
+	instance_init(&instance);
+	instance_start(&instance);
+	if (instance_mounts(&instance) == 0)
+		test_skip("this machine does not let root mount a tmpfs");
+	a = fake_start(instance.socket, &options);
+	b = fake_start(instance.socket, &options);
+	fake_ask(&a, FAKE_AWAIT, COMMON + ZERO);
+	fake_ask(&b, FAKE_AWAIT, COMMON + ZERO);
+	instance_await(&instance, NULL, "shared_pages", 2 * COMMON);
+	test_restart_clock();
+	ten_times(&instance, &a, &b);
+	test_restart_clock();
+	change_meanwhile(&instance, &a, &b);
+	share_again(&instance, &b);
+	child_only(&instance, &b);
+	instance_done(&instance);
+	return 0;
+}
