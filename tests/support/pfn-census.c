@@ -5,7 +5,8 @@
  *
  *   pfn-census PID...
  *
- * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store), prints
+ * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is mapped
+ * from the store has no frame in the page table before somebody reads it, so those pages are read first. Prints
  *
  *   pages=N           present pages, the kernel's zero page left out
  *   frames=N          different page frames behind them: pages - frames is what sharing saves
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/page.h"
@@ -31,6 +33,7 @@
 #define ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
 #define FLAG_ZERO_PAGE (UINT64_C(1) << 24)
 #define BATCH_ENTRIES 4096
+#define READ_BATCH 1024 /* IOV_MAX */
 
 struct census {
 	uint64_t *frames; /* of every present page */
@@ -77,6 +80,25 @@ static int count_range(struct census *census, int pagemap, uint64_t start, uint6
 	return 0;
 }
 
+/* Reads a byte of every page from outside, which makes the kernel map it. */
+static int read_pages(pid_t pid, uint64_t start, uint64_t end)
+{
+	static char bytes[READ_BATCH];
+	static struct iovec remote[READ_BATCH];
+
+	while (start < end) {
+		struct iovec local = { .iov_base = bytes };
+		size_t count = 0;
+
+		for (; count < READ_BATCH && start < end; start += PAGE_BYTES)
+			remote[count++] = (struct iovec){ .iov_base = (void *)(uintptr_t)start, .iov_len = 1 };
+		local.iov_len = count;
+		if (process_vm_readv(pid, &local, 1, remote, count, 0) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int count_process(struct census *census, const char *pid)
 {
 	char path[64], line[1024];
@@ -98,7 +120,13 @@ static int count_process(struct census *census, const char *pid)
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*x %*s %" SCNu64, &start, &end, access, &inode) != 4)
 			continue;
 		census->mappings++;
-		if (access[3] == 'p' && (inode == 0 || strstr(line, "pagefuse")) && !strstr(line, "[v"))
+		if (access[3] != 'p' || strstr(line, "[v"))
+			continue;
+		if (inode != 0 && !strstr(line, "pagefuse"))
+			continue;
+		if (inode != 0)
+			r = read_pages((pid_t)strtol(pid, NULL, 10), start, end);
+		if (r == 0)
 			r = count_range(census, pagemap, start, end);
 	}
 out:
