@@ -40,9 +40,10 @@ struct change advice_change(void *address, size_t length, int advice)
 	case MADV_NOHUGEPAGE:
 		return change_of(CHANGE_ADVICE, address, length, advice);
 	case MADV_UNMERGEABLE:
-	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
-	case MADV_HWPOISON:   /* would poison everybody's copy */
+	case MADV_HWPOISON: /* would poison everybody's copy */
 		return change_of(CHANGE_UNMERGEABLE, address, length, advice);
+	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
+		return change_of(CHANGE_MOVE, address, length, advice);
 	case MADV_COLLAPSE: /* refused for pages that are held */
 	case MADV_REMOVE:   /* for shared mappings only: the kernel refuses it here, so nothing may be dropped for it */
 		return change_of(CHANGE_POLICY, address, length, advice);

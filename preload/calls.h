@@ -26,12 +26,11 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 /* mapping.c */
 struct change map_change(void *address, size_t length, int flags);
 struct change unmap_change(void *address, size_t length);
-/**
- * mremap(). It can touch two ranges, but only one bracket may be open: where both are ours, the old one is made plain
- * memory that is no longer ours right here. @return 0; or -1 with errno set: the call has to fail.
- */
-int move_change(void *old, size_t old_length, size_t new_length, int flags, void *new_address,
-		struct change *ret_change);
+
+/* remap.c */
+typedef void *remap_function(void *old, size_t old_length, size_t new_length, int flags, void *to);
+/** mremap(), complete, by way of @real. */
+void *remap_forward(remap_function *real, void *old, size_t old_length, size_t new_length, int flags, void *to);
 
 /* locking.c */
 struct change lock_change(enum memory_change what, const void *address, size_t length);

@@ -106,6 +106,11 @@ static ssize_t process_madvise_by_number(int pidfd, const struct iovec *vector, 
 	return next.syscall(SYS_process_madvise, (long)pidfd, vector, count, (long)advice, (long)flags);
 }
 
+static void *remap_by_number(void *old, size_t old_length, size_t new_length, int flags, void *to)
+{
+	return (void *)next.syscall(SYS_mremap, old, old_length, new_length, (long)flags, to);
+}
+
 static long fork_by_number(long number, long a, long b, long c, long d, long e, long f)
 {
 	bool begun = fork_begin();
@@ -124,16 +129,13 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	if ((int)number == SYS_process_madvise)
 		return advice_process(process_madvise_by_number, (int)a, (const struct iovec *)b, (size_t)c, (int)d,
 				      (unsigned)e);
+	if ((int)number == SYS_mremap)
+		return (long)remap_forward(remap_by_number, (void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
 	if (is_fork(number, a, b))
 		return fork_by_number(number, a, b, c, d, e, f);
 	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
 		return 0;
-	if ((int)number == SYS_mremap) {
-		if (move_change((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e, &change) < 0)
-			return -1;
-	} else {
-		change = change_by_number(number, a, b, c, d);
-	}
+	change = change_by_number(number, a, b, c, d);
 	r = change_begin(&change);
 	if (r != 0)
 		return r < 0 ? -1 : 0;

@@ -175,7 +175,7 @@ static void advice_that_a_merge_would_lose(void **state)
 {
 	(void)state;
 	expect_success(call_madvise(ram, BYTES, MADV_WIPEONFORK));
-	expect_bracket(CHANGE_UNMERGEABLE, ram, BYTES, MADV_WIPEONFORK, true);
+	expect_bracket(CHANGE_MOVE, ram, BYTES, MADV_WIPEONFORK, true);
 }
 
 static void collapse_excludes_holds(void **state)

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * mremap(). It takes a range of one kernel mapping only; from Linux 6.17 on several, if the length stays. RAM that has
+ * been shared is several mappings, also after the library has made it anonymous again: what was filled at another
+ * address never melts into its neighbours. So where the kernel says EFAULT the pieces are moved one by one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+typedef int piece_function(uintptr_t start, uintptr_t end, void *context);
+
+/** What is left to do with the mappings of a range, while /proc/self/maps goes by. */
+struct walk {
+	uintptr_t at, to; /* the range, from where it has not been seen yet */
+	piece_function *piece;
+	void *context;
+};
+
+static int walk_mapping(struct walk *walk, uintptr_t start, uintptr_t end)
+{
+	uintptr_t from = walk->at, to = end < walk->to ? end : walk->to;
+
+	if (end <= from || from >= walk->to)
+		return 0;
+	if (start > from)
+		return -EFAULT;
+	walk->at = to;
+	return walk->piece(from, to, walk->context);
+}
+
+/** Takes in some of "start-end flags ... path\n"; @number and @start hold what a line has told so far. */
+static int walk_text(struct walk *walk, const char *text, size_t length, uintptr_t number[2], int *field)
+{
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+		int r = 0;
+
+		if (c == '\n') {
+			*field = 0;
+			number[0] = number[1] = 0;
+		} else if (*field < 2 && (c == '-' || c == ' ')) {
+			r = ++*field == 2 ? walk_mapping(walk, number[0], number[1]) : 0;
+		} else if (*field < 2) {
+			number[*field] = number[*field] << 4 | (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/**
+ * Calls @piece for each part of [@from, @to) that is in one mapping, in order; it may move it away.
+ * @return 0, -EFAULT at a hole or without /proc, or what @piece has returned.
+ */
+static int each_piece(uintptr_t from, uintptr_t to, piece_function *piece, void *context)
+{
+	struct walk walk = { from, to, piece, context };
+	int fd = (int)next.syscall(SYS_openat, (long)AT_FDCWD, "/proc/self/maps", (long)(O_RDONLY | O_CLOEXEC), 0L);
+	uintptr_t number[2] = { 0 };
+	char text[4096];
+	int field = 0, r = 0;
+
+	if (fd < 0)
+		return -EFAULT;
+	while (r == 0 && walk.at < to) {
+		long length = next.syscall(SYS_read, (long)fd, text, sizeof(text));
+
+		r = length > 0 ? walk_text(&walk, text, (size_t)length, number, &field) : -EFAULT;
+	}
+	next.syscall(SYS_close, (long)fd);
+	return r;
+}
+
+static int note_last(uintptr_t start, uintptr_t end, void *context)
+{
+	(void)end;
+	*(uintptr_t *)context = start;
+	return 0;
+}
+
+/** A move of [from, end) to the address @to; the last piece becomes longer by @growth. */
+struct move {
+	remap_function *real;
+	uintptr_t from, end, to;
+	size_t growth;
+	int flags;
+	uintptr_t done; /* end of what has been moved */
+};
+
+static int move_piece(uintptr_t start, uintptr_t end, void *context)
+{
+	struct move *move = context;
+	size_t length = end - start, growth = end == move->end ? move->growth : 0;
+	void *result = move->real((void *)start, length, length + growth, move->flags | MREMAP_MAYMOVE | MREMAP_FIXED,
+				  (void *)(move->to + (start - move->from)));
+
+	if (result == MAP_FAILED)
+		return -errno;
+	move->done = end;
+	return 0;
+}
+
+static int move_pieces(struct move *move)
+{
+	int r = each_piece(move->from, move->end, move_piece, move);
+
+	if (r < 0 && move->done > move->from) {
+		struct move back = { .real = move->real, .from = move->to, .to = move->from };
+
+		back.end = back.from + (move->done - move->from);
+		each_piece(back.from, back.end, move_piece, &back); /* or as much as the kernel has room for */
+	}
+	return r;
+}
+
+static void *remap_pieces(remap_function *real, uintptr_t old, size_t old_length, size_t new_length, int flags,
+			  void *to)
+{
+	struct move move = { .real = real, .from = old, .end = old + old_length, .growth = new_length - old_length };
+	bool reserved = (flags & MREMAP_FIXED) == 0;
+	uintptr_t last = old;
+	int r = each_piece(old, move.end, note_last, &last);
+
+	if (r < 0)
+		goto fail;
+	if (reserved && move.growth > 0 &&
+	    real((void *)last, move.end - last, move.end - last + move.growth, 0, NULL) != MAP_FAILED)
+		return (void *)old;
+	if (reserved && (flags & MREMAP_MAYMOVE) == 0)
+		return MAP_FAILED;
+	if (reserved)
+		to = next.mmap(to, new_length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (to == MAP_FAILED)
+		return MAP_FAILED;
+	move.to = (uintptr_t)to;
+	move.flags = flags & MREMAP_DONTUNMAP;
+	r = move_pieces(&move);
+	if (r == 0)
+		return to;
+	if (reserved)
+		next.munmap(to, new_length);
+fail:
+	errno = -r;
+	return MAP_FAILED;
+}
+
+static size_t round_up(size_t length)
+{
+	return (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+}
+
+/*
+ * The bracket's beginning. The call can touch two ranges, but only one bracket may be open: where both are ours, the
+ * old one is made plain memory that is no longer ours right here. @return 0; or -1 with errno set: the call has to fail.
+ */
+static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int flags, void *to,
+		      struct change *ret_change)
+{
+	struct change from, over;
+
+	if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 && new_length != 0 && new_length <= old_length) {
+		/* It stays in place and loses its tail. */
+		*ret_change = change_of(CHANGE_UNMAP, (void *)(old + new_length), old_length - new_length, 0);
+		return change_begin(ret_change);
+	}
+	from = new_length != 0 ? change_of(CHANGE_MOVE, (void *)old, old_length, 0) : change_none();
+	over = (flags & MREMAP_FIXED) != 0 ? change_of(CHANGE_UNMAP, to, new_length, 0) : change_none();
+	*ret_change = from.tell ? from : over;
+	if (from.tell && over.tell) {
+		if (change_begin(&from) != 0)
+			return -1;
+		change_end(&from, true);
+		*ret_change = over;
+	}
+	return change_begin(ret_change);
+}
+
+void *remap_forward(remap_function *real, void *old, size_t old_length, size_t new_length, int flags, void *to)
+{
+	size_t old_rounded = round_up(old_length), new_rounded = round_up(new_length);
+	struct change change;
+	int saved = errno;
+	void *result;
+
+	if (begin_move((uintptr_t)old, old_rounded, new_rounded, flags, to, &change) != 0)
+		return MAP_FAILED;
+	result = real(old, old_length, new_length, flags, to);
+	if (result == MAP_FAILED && errno == EFAULT && change.tell && new_rounded >= old_rounded) {
+		result = remap_pieces(real, (uintptr_t)old, old_rounded, new_rounded, flags, to);
+		errno = result == MAP_FAILED ? errno : saved;
+	}
+	change_end(&change, result != MAP_FAILED);
+	return result;
+}
+
+static void *remap_by_name(void *old, size_t old_length, size_t new_length, int flags, void *to)
+{
+	return next.mremap(old, old_length, new_length, flags, to);
+}
+
+INTERPOSED void *mremap(void *old, size_t old_length, size_t new_length, int flags, ...)
+{
+	void *to = NULL;
+	va_list arguments;
+
+	if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0) {
+		va_start(arguments, flags);
+		to = va_arg(arguments, void *);
+		va_end(arguments);
+	}
+	return remap_forward(remap_by_name, old, old_length, new_length, flags, to);
+}

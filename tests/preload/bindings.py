@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+What the preload offers, and that a VMM really takes it.
+
+usage: bindings.py symbols PRELOAD           it offers exactly the interposed calls, without version, and needs only libc
+       bindings.py program PRELOAD PROGRAM   of all symbols that PROGRAM imports and the preload offers, each one binds to
+                                             the preload: the dynamic linker says so
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+OFFERED = {
+    '_Fork', 'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap',
+    'munlock', 'munlockall', 'munmap', 'pkey_mprotect', 'posix_madvise', 'process_madvise', 'syscall',
+}
+# What any VMM imports at the least: were these missing, the test would look at the wrong thing.
+IMPORTED = {'madvise', 'munmap', 'ioctl'}
+LIBC = re.compile(r'^(libc\.so\.6|ld-linux[\w.-]*)$')
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def symbols(path, which):
+    """name -> version, '' if none"""
+    found = {}
+    for line in run('nm', '-D', which, '--with-symbol-versions', path).splitlines():
+        kind, name = line.split()[-2:]
+        name, _, version = name.partition('@')
+        if kind != 'A':
+            found[name] = version.lstrip('@')
+    return found
+
+
+def check_symbols(preload):
+    offered = symbols(preload, '--defined-only')
+    for name in sorted(OFFERED ^ set(offered)):
+        yield f'{name} is {"not " if name in OFFERED else ""}offered, and should{"" if name in OFFERED else " not"} be'
+    for name, version in offered.items():
+        if version:
+            yield f'{name} is in the version node {version}: versioned references bind past it'
+    for name in re.findall(r'\(NEEDED\).*\[(.*)\]', run('readelf', '-d', '-W', preload)):
+        if not LIBC.match(name):
+            yield f'it needs {name}; inside a VMM it may need libc only'
+
+
+def check_program(preload, program):
+    path = shutil.which(program)
+    if path is None:
+        print(f'skipped: {program} is not installed')
+        sys.exit(77)
+    wanted = set(symbols(path, '--undefined-only')) & OFFERED
+    for name in sorted(IMPORTED - wanted):
+        yield f'{program} does not import {name}: this test is broken'
+    environment = dict(os.environ, LD_PRELOAD=os.path.realpath(preload), LD_BIND_NOW='1', LD_DEBUG='bindings',
+                       ASAN_OPTIONS='verify_asan_link_order=0')
+    said = subprocess.run([path, '--version'], env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                          check=True, text=True).stderr
+    binding = re.compile(r'binding file (\S+) \[0\] to (\S+) \[0\]: \w+ symbol [`\'](\w+)\'')
+    bound = {name: to for by, to, name in binding.findall(said) if os.path.basename(by) == os.path.basename(path)}
+    for name in sorted(wanted):
+        to = bound.get(name, 'nothing')
+        print(f'{name}: {to}')
+        if os.path.realpath(to) != os.path.realpath(preload):
+            yield f'{program} binds {name} to {to}'
+
+
+def main():
+    checks = {'symbols': check_symbols, 'program': check_program}
+    faults = list(checks[sys.argv[1]](*sys.argv[2:]))
+    for fault in faults:
+        print(fault)
+    print(f'{len(faults)} faults')
+    sys.exit(1 if faults else 0)
+
+
+main()

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Each interposed call over RAM that is partly shared, as an unmodified VMM makes it: afterwards every byte is what it
+ * would be without sharing, what the call has set stays set on what is shared later, and the director's books and the
+ * kernel's page tables agree.
+ *
+ * The program may have the preload linked in, or be started with it; it cannot tell.
+ *
+ * usage: effects [--by-number]         with libc's functions, or with syscall()
+ *        effects --past                past the preload: the control, which must see stale bytes
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "library/sys.h"
+#include "tests/support/director.h"
+#include "tests/support/pages.h"
+#include "tests/support/test.h"
+
+#define PAGES 64u
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+
+pid_t _Fork(void);
+
+/** RAM of the guest's, a region of its own, and what each page must read. */
+struct ram {
+	char *memory;
+	uint32_t page; /* number of the first */
+	uint64_t contents[PAGES];
+};
+
+static enum way { BY_NAME,
+		  BY_NUMBER,
+		  PAST } way;
+static struct director *director;
+static struct director_vm *vm;
+
+/* ---- the calls ---- */
+
+static long by_name(long number, void *address, size_t length, long c, long d, long e, long f)
+{
+	switch (number) {
+	case SYS_madvise:
+		return madvise(address, length, (int)c);
+	case SYS_mmap:
+		return (long)mmap(address, length, (int)c, (int)d, (int)e, f);
+	case SYS_munmap:
+		return munmap(address, length);
+	case SYS_mremap:
+		return (long)mremap(address, length, (size_t)c, (int)d, (void *)e);
+	case SYS_mprotect:
+		return mprotect(address, length, (int)c);
+	case SYS_pkey_mprotect:
+		return pkey_mprotect(address, length, (int)c, (int)d);
+	case SYS_mlock:
+		return mlock(address, length);
+	case SYS_mlock2:
+		return mlock2(address, length, (unsigned)c);
+	case SYS_munlock:
+		return munlock(address, length);
+	default:
+		return syscall(number, address, length, c, d, e, f);
+	}
+}
+
+static long call(long number, void *address, size_t length, long c, long d, long e, long f)
+{
+	long r;
+
+	if (way == BY_NAME)
+		return by_name(number, address, length, c, d, e, f);
+	if (way == BY_NUMBER)
+		return syscall(number, address, length, c, d, e, f);
+	r = sys_raw(number, (long)address, (long)length, c, d, e, f);
+	if (!sys_is_error(r))
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
+static void *at(const struct ram *ram, uint32_t index)
+{
+	return ram->memory + index * PAGE_BYTES;
+}
+
+static void advise(const struct ram *ram, uint32_t first, uint32_t count, int advice)
+{
+	long r = call(SYS_madvise, at(ram, first), count * PAGE_BYTES, advice, 0, 0, 0);
+
+	test_check(r == 0, "madvise %d: %s", advice, strerror(errno));
+}
+
+/* ---- RAM ---- */
+
+static bool has_more_regions(const struct director_vm *of, void *context)
+{
+	return of->region_count > *(unsigned *)context;
+}
+
+static bool has_no_regions(const struct director_vm *of, void *context)
+{
+	(void)context;
+	for (unsigned i = 0; i < of->region_count; i++)
+		if (!of->regions[i].gone)
+			return false;
+	return true;
+}
+
+/* Only the registration always goes the way of a VMM: the control is about what comes later. */
+static void offer(struct ram *ram)
+{
+	unsigned before = vm == NULL ? 0 : vm->region_count;
+
+	test_check(madvise(ram->memory, PAGES * PAGE_BYTES, MADV_MERGEABLE) == 0, "madvise: %s", strerror(errno));
+	if (vm == NULL) {
+		vm = director_accept(director);
+		if (vm->refused[WIRE_REASON_NO_USERFAULTFD] != 0)
+			test_skip("memory is left alone: %s", wire_reason_text(WIRE_REASON_NO_USERFAULTFD));
+	}
+	test_check(director_wait_until(vm, has_more_regions, &before) == 0, "the worker has hung up");
+	test_check(vm->regions[before].pages == PAGES, "the region has %u pages", vm->regions[before].pages);
+	ram->page = vm->regions[before].page;
+}
+
+static void write_page(struct ram *ram, uint32_t i, uint64_t content)
+{
+	ram->contents[i] = content;
+	pages_fill(at(ram, i), content);
+}
+
+static void check(const struct ram *ram, const char *when)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		if (pages_differ(at(ram, i), ram->contents[i]) >= 0)
+			test_damage("page %u reads wrong bytes %s", i, when);
+}
+
+/** Of every 8 pages: 4 shared, 1 diverged, 1 given back as zeros, 1 such and written since, 1 private. */
+static void share(struct ram *ram)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		write_page(ram, i, i % 8 == 5 || i % 8 == 6 ? 0 : i + 1);
+	director_scan(vm, ram->page, PAGES);
+	for (uint32_t i = 0; i < PAGES; i += 8) {
+		test_check(director_share(vm, ram->page + i, 5) == 5, "pages from %u on are not shared, but %u", i,
+			   vm->pages[ram->page + i].answer);
+		test_check(director_zero(vm, ram->page + i + 5, 2) == 2, "pages from %u on are not zero", i + 5);
+	}
+	check(ram, "after sharing");
+	for (uint32_t i = 0; i < PAGES; i += 8) {
+		test_check(pages_is_file(at(ram, i)), "page %u does not read the store", i);
+		write_page(ram, i + 4, i + 5000);
+		write_page(ram, i + 6, i + 6000);
+	}
+	check(ram, "when some have been written");
+}
+
+static void begin(struct ram *ram)
+{
+	ram->memory = pages_map(PAGES, false);
+	offer(ram);
+	share(ram);
+}
+
+/** The books agree that [first, first+count) is not shared any more, and the kernel does. */
+static void expect_private(const struct ram *ram, uint32_t first, uint32_t count)
+{
+	director_audit(vm, ram->page, PAGES);
+	check(ram, "after the slots have been freed"); /* and brings all pages in, for pagemap to tell */
+	for (uint32_t i = first; i < first + count; i++) {
+		test_check(vm->pages[ram->page + i].state != DIRECTOR_SHARED, "page %u is still counted", i);
+		test_check(!pages_is_file(at(ram, i)), "page %u still reads the store", i);
+	}
+}
+
+/** The director asks for these pages and gets none. */
+static void expect_left_alone(const struct ram *ram, uint32_t first, uint32_t count)
+{
+	director_scan(vm, ram->page, PAGES);
+	test_check(director_share(vm, ram->page + first, count) == 0, "pages from %u on are shared", first);
+	check(ram, "after a merge that was refused");
+}
+
+static void expect_sharing_again(const struct ram *ram, uint32_t first, uint32_t count)
+{
+	director_scan(vm, ram->page, PAGES);
+	test_check(director_share(vm, ram->page + first, count) > 0, "nothing is shared again from page %u on", first);
+	check(ram, "when shared again");
+}
+
+/** Ends a test: the RAM goes, and nothing of the store stays in use. */
+static void end(const struct ram *ram)
+{
+	test_check(munmap(ram->memory, PAGES * PAGE_BYTES) == 0, "munmap: %s", strerror(errno));
+	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
+	test_check(director_live_slots(director) == 0, "%llu slots are still in use",
+		   (unsigned long long)director_live_slots(director));
+}
+
+/* ---- discards ---- */
+
+static void zeros(struct ram *ram, uint32_t first, uint32_t count)
+{
+	memset(&ram->contents[first], 0, count * sizeof(ram->contents[0]));
+}
+
+static void test_discard(int advice)
+{
+	struct ram ram;
+
+	begin(&ram);
+	if (call(SYS_madvise, at(&ram, 6), 21 * PAGE_BYTES, advice, 0, 0, 0) < 0) {
+		test_check(errno == EINVAL, "madvise %d: %s", advice, strerror(errno));
+		check(&ram, "though this kernel refuses that advice"); /* it is newer than the kernel */
+	} else {
+		if (advice == MADV_GUARD_INSTALL)
+			advise(&ram, 6, 21, MADV_GUARD_REMOVE);
+		zeros(&ram, 6, 21);
+		check(&ram, "after a discard");
+		expect_private(&ram, 6, 21);
+		for (uint32_t i = 6; i < 27; i++)
+			write_page(&ram, i, i + 9000);
+		expect_sharing_again(&ram, 6, 21);
+	}
+	end(&ram);
+}
+
+/* MADV_FREE leaves it to the kernel when the old bytes go; shared pages must read one or the other, too. */
+static void test_free(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	advise(&ram, 0, PAGES, MADV_FREE);
+	for (uint32_t i = 0; i < PAGES; i++)
+		if (pages_differ(at(&ram, i), 0) < 0)
+			ram.contents[i] = 0;
+	check(&ram, "after MADV_FREE");
+	for (uint32_t i = 0; i < PAGES; i++)
+		write_page(&ram, i, i + 9000);
+	expect_private(&ram, 0, PAGES);
+	end(&ram);
+}
+
+static void test_process_madvise(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, (long)getpid(), 0L);
+	struct iovec vector[2];
+	struct ram ram;
+	ssize_t r;
+
+	begin(&ram);
+	vector[0] = (struct iovec){ at(&ram, 0), 2 * PAGE_BYTES };
+	vector[1] = (struct iovec){ at(&ram, 9), 10 * PAGE_BYTES };
+	r = way == BY_NAME ? process_madvise(pidfd, vector, 2, MADV_DONTNEED, 0)
+			   : syscall(SYS_process_madvise, (long)pidfd, vector, 2L, (long)MADV_DONTNEED, 0L);
+	if (r >= 0) {
+		test_check(r == 12 * (ssize_t)PAGE_BYTES, "process_madvise: %zd", r);
+		zeros(&ram, 0, 2);
+		zeros(&ram, 9, 10);
+	}
+	check(&ram, "after process_madvise");
+	expect_private(&ram, 0, r >= 0 ? 2 : 0);
+	close(pidfd);
+	end(&ram);
+}
+
+static void test_keeps_content(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	test_check(posix_madvise(at(&ram, 0), PAGES * PAGE_BYTES, POSIX_MADV_DONTNEED) == 0, "posix_madvise");
+	test_check(call(SYS_madvise, at(&ram, 0), PAGES * PAGE_BYTES, MADV_REMOVE, 0, 0, 0) < 0, "it succeeds");
+	call(SYS_madvise, at(&ram, 0), PAGES * PAGE_BYTES, MADV_COLLAPSE, 0, 0, 0);
+	call(SYS_mbind, at(&ram, 0), PAGES * PAGE_BYTES, 0, 0, 0, 0);
+	advise(&ram, 0, PAGES, MADV_COLD);
+	check(&ram, "after calls that change no byte");
+	expect_sharing_again(&ram, 0, PAGES);
+	end(&ram);
+}
+
+/* ---- mappings ---- */
+
+static void test_unmap(bool map_over)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	struct ram ram;
+	long r;
+
+	begin(&ram);
+	if (!map_over) {
+		r = call(SYS_munmap, at(&ram, 6), 21 * PAGE_BYTES, 0, 0, 0, 0);
+		test_check(r == 0, "munmap: %s", strerror(errno));
+		test_check(msync(at(&ram, 6), PAGE_BYTES, MS_ASYNC) < 0, "it is still mapped");
+	}
+	r = call(SYS_mmap, at(&ram, 6), 21 * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+	test_check(r == (long)at(&ram, 6), "mmap: %s", strerror(errno));
+	zeros(&ram, 6, 21);
+	check(&ram, "after mmap over it");
+	expect_private(&ram, 6, 21);
+	for (uint32_t i = 6; i < 27; i++)
+		write_page(&ram, i, i + 9000);
+	expect_left_alone(&ram, 6, 21); /* other memory now, though at the same place */
+	expect_sharing_again(&ram, 32, 32);
+	end(&ram);
+}
+
+static void remap(const struct ram *ram, uint32_t first, uint32_t count, uint32_t new_count, int flags, void *to)
+{
+	long length = (long)(new_count * PAGE_BYTES);
+	long r = call(SYS_mremap, at(ram, first), count * PAGE_BYTES, length, flags, (long)to, 0);
+
+	test_check(r != -1, "mremap: %s", strerror(errno));
+	test_check(r == (long)to, "mremap: %lx", r);
+}
+
+enum growth { IN_PLACE,
+	      ANYWHERE,
+	      TO_ADDRESS };
+
+static void test_remap_grows(enum growth growth)
+{
+	int flags = growth == IN_PLACE ? 0 : growth == ANYWHERE ? MREMAP_MAYMOVE
+								: MREMAP_MAYMOVE | MREMAP_FIXED;
+	char *target = pages_map(2 * PAGES, false);
+	struct ram ram = { .memory = pages_map(2 * PAGES, false) };
+	char *behind = ram.memory + PAGES * PAGE_BYTES;
+	long r;
+
+	offer(&ram);
+	share(&ram);
+	if (growth == IN_PLACE)
+		munmap(behind, PAGES * PAGE_BYTES);
+	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, 2 * PAGES * PAGE_BYTES, flags, (long)target, 0);
+	test_check(r != -1, "mremap: %s", strerror(errno));
+	test_check((r == (long)ram.memory) == (growth == IN_PLACE) && (r == (long)target) == (growth == TO_ADDRESS),
+		   "mremap to %lx", r);
+	ram.memory = (char *)r;
+	check(&ram, "after it has grown");
+	for (uint32_t i = 0; i < PAGES; i++)
+		test_check(!pages_is_file(at(&ram, i)), "page %u still reads the store", i);
+	pages_fill(at(&ram, 2 * PAGES - 1), 1);
+	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
+	test_check(director_live_slots(director) == 0, "slots are still in use");
+	check(&ram, "after the slots have been freed");
+	munmap(ram.memory, 2 * PAGES * PAGE_BYTES);
+	if (growth != IN_PLACE)
+		munmap(behind, PAGES * PAGE_BYTES);
+	if (growth != TO_ADDRESS)
+		munmap(target, 2 * PAGES * PAGE_BYTES);
+}
+
+static void test_remap_shrinks(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	remap(&ram, 0, PAGES, 19, 0, ram.memory);
+	for (uint32_t i = 0; i < 19; i++)
+		test_check(pages_differ(at(&ram, i), ram.contents[i]) < 0, "page %u reads wrong bytes", i);
+	test_check(pages_is_file(at(&ram, 0)) && pages_is_file(at(&ram, 16)), "what stays is not shared any more");
+	test_check(msync(at(&ram, 19), PAGE_BYTES, MS_ASYNC) < 0, "the tail is still there");
+	end(&ram);
+}
+
+/* The content moves, and the old place is there and empty. */
+static void test_remap_leaves_zeros(void)
+{
+	struct ram ram, moved;
+	long r;
+
+	begin(&ram);
+	moved = ram;
+	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, PAGES * PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+	test_check(r != -1, "mremap: %s", strerror(errno));
+	moved.memory = (char *)r;
+	zeros(&ram, 0, PAGES);
+	check(&moved, "after a move");
+	check(&ram, "where it was");
+	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
+	check(&moved, "after the slots have been freed");
+	munmap(moved.memory, PAGES * PAGE_BYTES);
+	end(&ram);
+}
+
+/* From one place in RAM to another. */
+static void test_remap_within(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	remap(&ram, 2, 9, 9, MREMAP_MAYMOVE | MREMAP_FIXED, at(&ram, 33));
+	memcpy(&ram.contents[33], &ram.contents[2], 9 * sizeof(ram.contents[0]));
+	test_check(call(SYS_mmap, at(&ram, 2), 9 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (long)at(&ram, 2),
+		   "mmap: %s", strerror(errno));
+	zeros(&ram, 2, 9);
+	check(&ram, "after a move within");
+	expect_private(&ram, 33, 9);
+	expect_sharing_again(&ram, 48, 16);
+	end(&ram);
+}
+
+/* ---- protection and locks ---- */
+
+/** Whether the kernel may write to the page for us, as it may for the guest. */
+static bool is_writable(void *page)
+{
+	int pipes[2];
+	bool result;
+
+	test_check(pipe(pipes) == 0 && write(pipes[1], page, 1) == 1, "pipe: %s", strerror(errno));
+	result = read(pipes[0], page, 1) == 1;
+	close(pipes[0]);
+	close(pipes[1]);
+	return result;
+}
+
+static void protect(const struct ram *ram, uint32_t first, uint32_t count, int prot, bool with_key)
+{
+	long number = with_key ? SYS_pkey_mprotect : SYS_mprotect;
+	long r = call(number, at(ram, first), count * PAGE_BYTES, prot, -1, 0, 0);
+
+	test_check(r == 0, "mprotect: %s", strerror(errno));
+}
+
+static void test_protection(bool with_key)
+{
+	struct ram ram;
+
+	begin(&ram);
+	protect(&ram, 0, 15, PROT_READ, with_key);
+	check(&ram, "after mprotect");
+	director_scan(vm, ram.page, PAGES);
+	director_share(vm, ram.page, 15);
+	for (uint32_t i = 0; i < 15; i++)
+		test_check(!is_writable(at(&ram, i)), "page %u can be written again", i);
+	check(&ram, "after a merge of pages that are protected");
+	protect(&ram, 0, 15, PROT_READ | PROT_WRITE, with_key);
+	for (uint32_t i = 0; i < 15; i++)
+		write_page(&ram, i, i + 9000);
+	expect_private(&ram, 0, 15);
+	expect_sharing_again(&ram, 0, 15);
+	end(&ram);
+}
+
+static void test_lock(bool on_fault)
+{
+	struct ram ram;
+	long r;
+
+	begin(&ram);
+	r = on_fault ? call(SYS_mlock2, at(&ram, 8), 16 * PAGE_BYTES, MLOCK_ONFAULT, 0, 0, 0)
+		     : call(SYS_mlock, at(&ram, 8), 16 * PAGE_BYTES, 0, 0, 0, 0);
+	if (r < 0)
+		test_skip("mlock: %s", strerror(errno));
+	check(&ram, "after mlock");
+	expect_private(&ram, 8, 16);
+	expect_left_alone(&ram, 8, 16);
+	call(SYS_munlock, at(&ram, 8), 16 * PAGE_BYTES, 0, 0, 0, 0);
+	expect_sharing_again(&ram, 8, 16);
+	end(&ram);
+}
+
+static void test_lock_all(void)
+{
+	long flags = MCL_CURRENT | MCL_ONFAULT; /* not populating: all of the store would be, too */
+	struct ram ram;
+	long r;
+
+	begin(&ram);
+	r = way == BY_NAME ? mlockall((int)flags) : syscall(SYS_mlockall, flags);
+	if (r < 0)
+		test_skip("mlockall: %s", strerror(errno));
+	check(&ram, "after mlockall");
+	expect_private(&ram, 0, PAGES);
+	expect_left_alone(&ram, 0, PAGES);
+	r = way == BY_NAME ? munlockall() : syscall(SYS_munlockall);
+	test_check(r == 0, "munlockall: %s", strerror(errno));
+	expect_sharing_again(&ram, 0, PAGES);
+	end(&ram);
+}
+
+/* ---- advice that outlives a merge ---- */
+
+enum child_sees { CHILD_SAME,
+		  CHILD_ZEROS,
+		  CHILD_NOTHING };
+
+static void look_as_child(const struct ram *ram, enum child_sees sees)
+{
+	int pipes[2];
+
+	test_check(pipe(pipes) == 0, "pipe: %s", strerror(errno));
+	for (uint32_t i = 0; i < PAGES; i++) {
+		bool there = write(pipes[1], at(ram, i), 1) == 1;
+
+		if (there != (sees != CHILD_NOTHING))
+			test_damage("page %u is %sthere in a child", i, there ? "" : "not ");
+		if (there && pages_differ(at(ram, i), sees == CHILD_ZEROS ? 0 : ram->contents[i]) >= 0)
+			test_damage("page %u reads wrong bytes in a child", i);
+	}
+	_exit(0);
+}
+
+static void expect_in_child(const struct ram *ram, enum child_sees sees)
+{
+	int pid = test_fork();
+	int status;
+
+	if (pid == 0)
+		look_as_child(ram, sees);
+	status = test_wait_child(pid);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		_exit(1); /* the child has said why */
+}
+
+/** Whether all mappings of the RAM have this flag of VmFlags. */
+static bool has_flag(const struct ram *ram, const char *flag)
+{
+	uint64_t from = (uint64_t)ram->memory, to = from + PAGES * PAGE_BYTES;
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	bool inside = false, all = true;
+	char line[512];
+
+	test_check(smaps != NULL, "smaps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), smaps) != NULL) {
+		unsigned long start, end_of;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end_of) == 2)
+			inside = start < to && end_of > from;
+		else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+			all = all && strstr(line, flag) != NULL;
+	}
+	fclose(smaps);
+	return all;
+}
+
+static void share_the_rest(const struct ram *ram)
+{
+	expect_sharing_again(ram, 0, PAGES);
+}
+
+static void test_not_in_children(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	expect_in_child(&ram, CHILD_SAME);
+	check(&ram, "after a fork");
+	advise(&ram, 0, PAGES, MADV_DONTFORK);
+	expect_in_child(&ram, CHILD_NOTHING);
+	share_the_rest(&ram);
+	expect_in_child(&ram, CHILD_NOTHING);
+	director_unshare(vm, ram.page, PAGES);
+	expect_in_child(&ram, CHILD_NOTHING);
+	advise(&ram, 0, PAGES, MADV_DOFORK);
+	expect_in_child(&ram, CHILD_SAME);
+	share_the_rest(&ram);
+	expect_in_child(&ram, CHILD_SAME);
+	end(&ram);
+}
+
+static void test_wiped_in_children(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	advise(&ram, 0, PAGES, MADV_WIPEONFORK);
+	check(&ram, "after MADV_WIPEONFORK");
+	expect_in_child(&ram, CHILD_ZEROS);
+	director_scan(vm, ram.page, PAGES);
+	director_share(vm, ram.page, PAGES);
+	expect_in_child(&ram, CHILD_ZEROS);
+	end(&ram);
+}
+
+static void test_not_in_dumps(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	advise(&ram, 0, PAGES, MADV_DONTDUMP);
+	test_check(has_flag(&ram, " dd"), "some of it would be dumped");
+	share_the_rest(&ram);
+	test_check(has_flag(&ram, " dd"), "some of it would be dumped after a merge");
+	advise(&ram, 0, PAGES, MADV_DONTNEED);
+	zeros(&ram, 0, PAGES);
+	test_check(has_flag(&ram, " dd"), "some of it would be dumped after a discard");
+	advise(&ram, 0, PAGES, MADV_DODUMP);
+	test_check(!has_flag(&ram, " dd"), "it is still not dumped");
+	end(&ram);
+}
+
+static void test_huge_advice(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	advise(&ram, 0, PAGES, MADV_HUGEPAGE);
+	advise(&ram, 0, PAGES, MADV_DONTNEED); /* new mappings come where the runs were */
+	zeros(&ram, 0, PAGES);
+	test_check(has_flag(&ram, " hg"), "the wish for huge pages is lost");
+	advise(&ram, 0, PAGES, MADV_NOHUGEPAGE);
+	share(&ram);
+	advise(&ram, 0, PAGES, MADV_DONTNEED);
+	zeros(&ram, 0, PAGES);
+	test_check(has_flag(&ram, " nh"), "the wish for no huge pages is lost");
+	check(&ram, "after all that");
+	end(&ram);
+}
+
+static void test_unmergeable(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	advise(&ram, 0, PAGES, MADV_UNMERGEABLE);
+	check(&ram, "after MADV_UNMERGEABLE");
+	expect_private(&ram, 0, PAGES);
+	expect_left_alone(&ram, 0, PAGES);
+	test_check(call(SYS_madvise, ram.memory, PAGES * PAGE_BYTES, MADV_MERGEABLE, 0, 0, 0) == 0, "MADV_MERGEABLE");
+	test_check(!has_flag(&ram, " mg"), "it went to KSM, too");
+	expect_sharing_again(&ram, 0, PAGES);
+	end(&ram);
+}
+
+/* ---- userfaultfd of the VMM's own ---- */
+
+static int call_ioctl(int fd, unsigned long request, void *argument)
+{
+	return way == BY_NAME ? ioctl(fd, request, argument) : (int)syscall(SYS_ioctl, (long)fd, request, argument);
+}
+
+static void test_userfaultfd(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | UFFD_USER_MODE_ONLY));
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct ram ram;
+
+	if (fd < 0)
+		test_skip("userfaultfd: %s", strerror(errno));
+	begin(&ram);
+	test_check(call_ioctl(fd, UFFDIO_API, &api) == 0, "UFFDIO_API: %s", strerror(errno));
+	range.range = (struct uffdio_range){ (uint64_t)at(&ram, 8), 16 * PAGE_BYTES };
+	test_check(call_ioctl(fd, UFFDIO_REGISTER, &range) == 0, "UFFDIO_REGISTER: %s", strerror(errno));
+	for (uint32_t i = 8; i < 24; i++)
+		if (ram.contents[i] != 0)
+			test_check(!pages_is_file(at(&ram, i)) && pages_differ(at(&ram, i), ram.contents[i]) < 0,
+				   "page %u is still shared, or wrong", i);
+	director_scan(vm, ram.page, PAGES);
+	test_check(director_share(vm, ram.page + 8, 16) == 0, "it is shared under the VMM's userfaultfd");
+	test_check(call_ioctl(fd, UFFDIO_UNREGISTER, &range.range) == 0, "UFFDIO_UNREGISTER: %s", strerror(errno));
+	check(&ram, "after a userfaultfd of the VMM's own");
+	expect_sharing_again(&ram, 8, 16);
+	close(fd);
+	end(&ram);
+}
+
+/* ---- forks that pass the handlers by ---- */
+
+static void test_bare_fork(void)
+{
+	struct ram ram;
+	int pid, status;
+
+	begin(&ram);
+	pid = way == BY_NAME ? _Fork() : (int)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+	test_check(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0)
+		look_as_child(&ram, CHILD_SAME);
+	status = test_wait_child(pid);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		_exit(1);
+	check(&ram, "after a fork without handlers");
+	for (uint32_t i = 0; i < PAGES; i++)
+		write_page(&ram, i, i + 9000); /* the kernel's own copies: after a fork nothing can be moved before */
+	expect_sharing_again(&ram, 0, PAGES);
+	end(&ram);
+}
+
+int main(int argc, char **argv)
+{
+	test_begin(argc, argv);
+	way = test_wants("--past") ? PAST : test_wants("--by-number") ? BY_NUMBER
+								      : BY_NAME;
+	director = director_new();
+	test_discard(MADV_DONTNEED);
+	test_discard(MADV_DONTNEED_LOCKED);
+	test_discard(MADV_GUARD_INSTALL);
+	test_free();
+	test_process_madvise();
+	test_keeps_content();
+	test_unmap(false);
+	test_unmap(true);
+	test_remap_grows(IN_PLACE);
+	test_remap_grows(ANYWHERE);
+	test_remap_grows(TO_ADDRESS);
+	test_remap_shrinks();
+	test_remap_leaves_zeros();
+	test_remap_within();
+	test_protection(false);
+	test_protection(true);
+	test_lock(false);
+	test_lock(true);
+	test_lock_all();
+	test_not_in_children();
+	test_wiped_in_children();
+	test_not_in_dumps();
+	test_huge_advice();
+	test_unmergeable();
+	test_userfaultfd();
+	test_bare_fork();
+	director_free(director);
+	return 0;
+}
