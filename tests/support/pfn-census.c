@@ -5,8 +5,8 @@
  *
  *   pfn-census PID...
  *
- * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is mapped
- * from the store has no frame in the page table before somebody reads it, so those pages are read first. Prints
+ * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is
+ * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. Prints
  *
  *   pages=N           present pages, the kernel's zero page left out
  *   frames=N          different page frames behind them: pages - frames is what sharing saves
