@@ -98,7 +98,7 @@ static int wait_for_passes(const struct cli *cli, struct client *client, const j
 {
 	bool bar = isatty(STDERR_FILENO);
 	struct progress progress;
-	json_t *vms;
+	json_t *vms = NULL; /* gcc cannot tell that a failure is never CLI_DONE */
 	int r;
 
 	for (;;) {

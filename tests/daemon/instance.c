@@ -213,7 +213,7 @@ json_t *instance_ask_on(int socket, const char *request, size_t size)
 {
 	static char message[WIRE_MESSAGE_MAX];
 	struct wire_header header = { .flags = WIRE_MORE };
-	char *text = NULL;
+	char *text = NULL, *longer;
 	size_t length = 0;
 	json_t *reply;
 
@@ -225,7 +225,9 @@ json_t *instance_ask_on(int socket, const char *request, size_t size)
 		memcpy(&header, message, sizeof(header));
 		test_check(header.type == WIRE_REPLY, "message %u instead of a reply: %.*s", header.type,
 			   (int)(received - (ssize_t)sizeof(header)), message + sizeof(header));
-		text = realloc(text, length + (size_t)received);
+		longer = realloc(text, length + (size_t)received);
+		test_check(longer != NULL, "no memory for the reply");
+		text = longer;
 		memcpy(text + length, message + sizeof(header), (size_t)received - sizeof(header));
 		length += (size_t)received - sizeof(header);
 	}

@@ -201,7 +201,7 @@ static bool attack_as(uid_t uid, int fd, int device)
 		if (uid != geteuid() && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
 			_exit(2);
 		attack(fd, device);
-		_exit(breaches > 0);
+		_exit(breaches > 0 ? 1 : 0);
 	}
 	status = test_wait_child(pid);
 	test_check(WIFEXITED(status) && WEXITSTATUS(status) <= 1, "the attacker ended with status 0x%x", status);
