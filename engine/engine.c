@@ -120,10 +120,30 @@ static int report_early(struct engine_vm *vm, const struct ring_record *report)
 	}
 }
 
+/* Applies a report about a run to the part of it that lies in each region: workers work across their borders. */
+static int by_region(struct engine_vm *vm, const struct ring_record *report,
+		     int (*apply)(struct engine_vm *, const struct ring_record *))
+{
+	struct ring_record part = *report;
+	uint32_t left = report->count;
+	int r = 0;
+
+	while (left > 0 && r == 0) {
+		const struct region *region = vm_region(vm, part.page);
+
+		part.count = 1;
+		while (part.count < left && vm_region(vm, part.page + part.count) == region)
+			part.count++;
+		r = apply(vm, &part);
+		left -= part.count;
+		part.page += part.count;
+		part.slot += part.count; /* means nothing to those that name none */
+	}
+	return r;
+}
+
 static int report_ready(struct engine_vm *vm, const struct ring_record *report, const void *staging)
 {
-	struct region *region;
-
 	switch (report->op) {
 	case REPORT_REGION_ADD:
 		return region_add(vm, report);
@@ -132,23 +152,23 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 	case REPORT_HASH:
 		return match_hash(vm, report);
 	case REPORT_ZERO:
-		return match_zero(vm, report);
+		return by_region(vm, report, match_zero);
 	case REPORT_SCANNED:
 		return schedule_scanned(vm, report);
 	case REPORT_FETCHED:
 		return fetch_answered(vm, report, staging);
 	case REPORT_MERGED:
 	case REPORT_ZEROED:
-		return answer_done(vm, report);
+		return by_region(vm, report, answer_done);
 	case REPORT_DIFFERS:
 	case REPORT_BUSY:
 	case REPORT_GONE:
 	case REPORT_FULL:
-		return answer_refused(vm, report);
+		return by_region(vm, report, answer_refused);
 	case REPORT_DIVERGED:
-		return answer_diverged(vm, report);
+		return by_region(vm, report, answer_diverged);
 	case REPORT_UNSHARED:
-		return vm_run(vm, report->page, report->count, &region);
+		return 0; /* what it came to has been told by DIVERGED */
 	default:
 		return -EPROTO;
 	}

@@ -71,7 +71,7 @@ int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode 
  * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
  * changing: it is copied first), else NULL.
  * @return 0, or -EPROTO if it does not fit what was ordered and known: the daemon then drops the peer. Nothing of the
- * report has been applied in that case. -ENOMEM: a region could not be taken in; drop the peer, too.
+ * report (of its part in that region) has been applied in that case. -ENOMEM: a region could not be taken in; drop the peer, too.
  */
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 

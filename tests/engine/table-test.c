@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table, the queue and the global page numbers, each by itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "engine/queue.h"
+#include "engine/space.h"
+#include "engine/table.h"
+
+/* ---- the table ---- */
+
+#define KEYS 60000u
+
+static uint64_t hash_of(uint32_t i)
+{
+	uint64_t x = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	return x ^ (x >> 27);
+}
+
+/* References from 1000000 on are stale. */
+static bool keep(void *context, struct table_key key, uint32_t ref)
+{
+	(void)context;
+	(void)key;
+	return ref < 1000000;
+}
+
+static void what_is_put_is_found(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	assert_int_equal(table_get(&table, table_key(7)), 0);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_put(&table, table_key(hash_of(i)), i + 1), 0);
+	assert_null(table_check(&table));
+	assert_int_equal(table_count(&table), KEYS);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_get(&table, table_key(hash_of(i))), i + 1);
+	for (uint32_t i = KEYS; i < 2 * KEYS; i++)
+		assert_int_equal(table_get(&table, table_key(hash_of(i))), 0);
+	table_done(&table);
+}
+
+static void the_same_key_is_replaced(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	table_put(&table, table_key(hash_of(1)), 5);
+	table_put(&table, table_key(hash_of(1)), 6);
+	assert_int_equal(table_get(&table, table_key(hash_of(1))), 6);
+	assert_int_equal(table_count(&table), 1);
+	table_done(&table);
+}
+
+static void only_what_is_named_is_removed(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	for (uint32_t i = 0; i < KEYS; i++)
+		table_put(&table, table_key(hash_of(i)), i + 1);
+	for (uint32_t i = 0; i < KEYS; i += 3)
+		table_remove(&table, table_key(hash_of(i)), i + 1);
+	for (uint32_t i = 1; i < KEYS; i += 3)
+		table_remove(&table, table_key(hash_of(i)), i + 2); /* another's reference */
+	assert_null(table_check(&table));
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_get(&table, table_key(hash_of(i))), i % 3 == 0 ? 0 : i + 1);
+	table_done(&table);
+}
+
+static void an_entry_costs_less_than_twelve_bytes(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	for (uint32_t i = 0; i < 300000; i++) {
+		table_put(&table, table_key(hash_of(i)), i + 1);
+		if (i > 100000 && i % 1000 == 0)
+			assert_true(table_bytes(&table) < UINT64_C(12) * i);
+	}
+	table_done(&table);
+}
+
+static void stale_entries_make_room(void **state)
+{
+	struct table table;
+	uint64_t before;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	for (uint32_t i = 0; i < KEYS; i++)
+		table_put(&table, table_key(hash_of(i)), i + 1);
+	before = table_bytes(&table);
+	for (uint32_t i = KEYS; i < 20 * KEYS; i++)
+		table_put(&table, table_key(hash_of(i)), 1000000 + i);
+	assert_true(table_bytes(&table) <= 2 * before);
+	assert_null(table_check(&table));
+	for (uint32_t i = 0; i < TABLE_PARTITIONS; i++)
+		table_sweep(&table, i);
+	assert_null(table_check(&table));
+	assert_int_equal(table_count(&table), KEYS);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_get(&table, table_key(hash_of(i))), i + 1);
+	table_done(&table);
+}
+
+/* Tags that nobody could choose in practice: all homes at one end. */
+static void crowded_tags_are_found(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	for (uint32_t i = 0; i < 200; i++) {
+		struct table_key low = { i, 1 }, high = { UINT32_MAX - i, 1 };
+
+		assert_int_equal(table_put(&table, low, i + 1), 0);
+		assert_int_equal(table_put(&table, high, i + 1001), 0);
+		assert_null(table_check(&table));
+	}
+	for (uint32_t i = 0; i < 200; i++) {
+		assert_int_equal(table_get(&table, (struct table_key){ i, 1 }), i + 1);
+		assert_int_equal(table_get(&table, (struct table_key){ UINT32_MAX - i, 1 }), i + 1001);
+		table_remove(&table, (struct table_key){ i, 1 }, i + 1);
+		assert_null(table_check(&table));
+	}
+	assert_int_equal(table_count(&table), 200);
+	table_done(&table);
+}
+
+/* ---- the queue ---- */
+
+static void a_queue_keeps_order_and_its_bound(void **state)
+{
+	struct queue queue;
+	uint32_t pushed = 0, popped = 0;
+
+	(void)state;
+	queue_init(&queue, sizeof(uint32_t), 64);
+	assert_null(queue_at(&queue, 0));
+	assert_null(queue_back(&queue));
+	for (uint32_t round = 0; round < 300; round++) {
+		for (uint32_t *item; pushed - popped < 1 + round % 64 && (item = queue_push(&queue)) != NULL;)
+			*item = pushed++;
+		for (uint32_t i = 0; i < queue.length; i++)
+			assert_int_equal(*(uint32_t *)queue_at(&queue, i), popped + i);
+		for (uint32_t i = 0; i < 1 + round % 7 && queue.length > 0; i++, popped++)
+			queue_pop(&queue);
+	}
+	while (queue_push(&queue) != NULL)
+		;
+	assert_int_equal(queue.length, 64);
+	queue_unpush(&queue);
+	assert_int_equal(queue.length, 63);
+	queue_done(&queue);
+}
+
+static void an_empty_queue_gives_its_memory_back(void **state)
+{
+	struct queue queue;
+
+	(void)state;
+	queue_init(&queue, 16, 8192);
+	for (uint32_t i = 0; i < 8192; i++)
+		assert_non_null(queue_push(&queue));
+	assert_null(queue_push(&queue));
+	while (queue.length > 0)
+		queue_pop(&queue);
+	assert_int_equal(queue.capacity, 0);
+	queue_done(&queue);
+}
+
+/* ---- global numbers ---- */
+
+static void *const regions[3] = { (void *)8, (void *)16, (void *)24 }; /* never looked into */
+
+static void numbers_are_given_again_after_a_sweep_only(void **state)
+{
+	struct space space;
+	uint32_t first, second, third;
+
+	(void)state;
+	assert_int_equal(space_init(&space), 0);
+	first = space_take(&space, regions[0], 1000);
+	second = space_take(&space, regions[1], SPACE_CHUNK_PAGES);
+	assert_true(first != 0 && second >= first + 1000);
+	assert_ptr_equal(space_find(&space, first + 999), regions[0]);
+	assert_ptr_equal(space_find(&space, second), regions[1]);
+	space_leave(&space, first, 1000);
+	assert_null(space_find(&space, first));
+	assert_ptr_equal(space_find(&space, second), regions[1]);
+	third = space_take(&space, regions[2], 1000);
+	assert_true(third != first);
+	space_sweep_begins(&space);
+	space_leave(&space, third, 1000); /* too late for this sweep */
+	space_sweep_ended(&space);
+	assert_int_equal(space.gone_count, 1);
+	assert_int_equal(space_take(&space, regions[2], 1000), first);
+	assert_null(space_find(&space, third));
+	space_done(&space);
+}
+
+static void numbers_run_out(void **state)
+{
+	struct space space;
+	uint32_t half = SPACE_CHUNKS / 2 * SPACE_CHUNK_PAGES, first;
+
+	(void)state;
+	assert_int_equal(space_init(&space), 0);
+	first = space_take(&space, regions[0], half);
+	assert_int_not_equal(first, 0);
+	assert_int_equal(space_take(&space, regions[1], half), 0); /* one chunk is nobody's */
+	assert_int_not_equal(space_take(&space, regions[1], half - SPACE_CHUNK_PAGES), 0);
+	assert_int_equal(space_take(&space, regions[2], 1), 0);
+	space_leave(&space, first, half);
+	assert_int_equal(space_take(&space, regions[2], 1), 0);
+	space_sweep_begins(&space);
+	space_sweep_ended(&space);
+	assert_int_equal(space_take(&space, regions[2], half), first);
+	space_done(&space);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_put_is_found),
+		cmocka_unit_test(the_same_key_is_replaced),
+		cmocka_unit_test(only_what_is_named_is_removed),
+		cmocka_unit_test(an_entry_costs_less_than_twelve_bytes),
+		cmocka_unit_test(stale_entries_make_room),
+		cmocka_unit_test(crowded_tags_are_found),
+		cmocka_unit_test(a_queue_keeps_order_and_its_bound),
+		cmocka_unit_test(an_empty_queue_gives_its_memory_back),
+		cmocka_unit_test(numbers_are_given_again_after_a_sweep_only),
+		cmocka_unit_test(numbers_run_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
