@@ -162,7 +162,8 @@ static size_t round_up(size_t length)
 
 /*
  * The bracket's beginning. The call can touch two ranges, but only one bracket may be open: where both are ours, the
- * old one is made plain memory that is no longer ours right here. @return 0; or -1 with errno set: the call has to fail.
+ * old one is made plain memory that is no longer ours right here.
+ * @return 0; or -1 with errno set: the call has to fail.
  */
 static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int flags, void *to,
 		      struct change *ret_change)

@@ -395,7 +395,8 @@ static void test_remap_leaves_zeros(void)
 
 	begin(&ram);
 	moved = ram;
-	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, PAGES * PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, PAGES * PAGE_BYTES,
+		 MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
 	test_check(r != -1, "mremap: %s", strerror(errno));
 	moved.memory = (char *)r;
 	zeros(&ram, 0, PAGES);
