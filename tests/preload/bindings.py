@@ -3,9 +3,9 @@
 """
 What the preload offers, and that a VMM really takes it.
 
-usage: bindings.py symbols PRELOAD           it offers exactly the interposed calls, without version, and needs only libc
-       bindings.py program PRELOAD PROGRAM   of all symbols that PROGRAM imports and the preload offers, each one binds to
-                                             the preload: the dynamic linker says so
+usage: bindings.py symbols PRELOAD           it offers just the interposed calls, without version, and needs only libc
+       bindings.py program PRELOAD PROGRAM   each symbol that PROGRAM imports and the preload offers binds to the
+                                             preload: the dynamic linker says so
 """
 import os
 import re

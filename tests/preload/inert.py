@@ -15,7 +15,8 @@ import tempfile
 
 DEADLINE_SECONDS = 30
 # A VMM as libvirt starts it to ask what it can do. When it has answered these two, all of it is set up.
-PROBE = ['-S', '-machine', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none', '-qmp', 'stdio']
+PROBE = ['-S', '-machine', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none',
+         '-qmp', 'stdio']
 QUESTION = b'{"execute": "qmp_capabilities"}\n{"execute": "query-status"}\n'
 REGION = '''
 import mmap, sys
