@@ -70,13 +70,15 @@ static void check_scan(void)
 	const struct fake_options options = { .name = "scanned", .pages = 3000, .common = 10, .zero = 10 };
 	struct fake_vmm vmm = fake_start(instance.socket, &options);
 	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
-	json_t *reply = instance_ask(&instance, "{\"command\":\"scan\",\"names\":[\"scanned\"]}"), *tickets, *progress, *vm;
+	json_t *reply = instance_ask(&instance, "{\"command\":\"scan\",\"names\":[\"scanned\"]}");
+	json_t *tickets, *question, *progress, *vm;
 	bool finished = false;
 	char *request;
 
 	tickets = json_object_get(reply, "tickets");
 	test_check(json_array_size(tickets) == 1, "no ticket");
-	request = json_dumps(json_pack("{s:s,s:O}", "command", "scan-progress", "tickets", tickets), 0);
+	question = json_pack("{s:s,s:O}", "command", "scan-progress", "tickets", tickets);
+	request = json_dumps(question, 0);
 	while (!finished) {
 		test_check(test_now_msec() < last, "the pass does not end");
 		progress = instance_ask(&instance, request);
@@ -95,6 +97,7 @@ static void check_scan(void)
 	test_check(strcmp(json_string_value(json_object_get(vm, "name")), "scanned") == 0, "its name was lost");
 	json_decref(progress);
 	json_decref(reply);
+	json_decref(question);
 	free(request);
 }
 
