@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -45,6 +46,7 @@ static void become_daemon(const struct instance *instance)
 	const char *program = getenv(PROGRAM_VARIABLE);
 	int log = open(instance->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (program == NULL || log < 0 || dup2(log, STDERR_FILENO) < 0)
 		_exit(126);
 	unsetenv("JOURNAL_STREAM");

@@ -51,15 +51,14 @@ int main(int argc, char **argv)
 	share(&a, &b);
 	instance_await(&instance, NULL, "common_pages", COMMON);
 
-	if (instance_mounts(&instance) == 0)
-		fprintf(stderr, "without root, children are found by /proc/PID/maps\n");
 	answer = fake_ask(&a, FAKE_FORK, 0);
 	child = answer.pid;
 	fake_kill(&a);
 	fake_kill(&b);
-	instance_await(&instance, "vm-2", "pid", -1);
 	instance_await(&instance, "vm", "connected", 0);
-	test_check(instance_host(&instance, "shared_pages") == COMMON, "references went while a child maps the slots");
+	if (instance_mounts(&instance) > 0) /* with memfds, whose child it is cannot be told */
+		instance_await(&instance, "vm-2", "pid", -1);
+	test_check(instance_host(&instance, "shared_pages") >= COMMON, "references went while a child maps the slots");
 	test_check(instance_host(&instance, "store_bytes") == COMMON * PAGE_BYTES, "slots were freed under a child");
 	kill(child, SIGKILL); /* not ours to wait for; init does */
 	instance_await(&instance, NULL, "shared_pages", 0);
