@@ -192,8 +192,9 @@ int client_failed(const struct cli *cli, int error)
 		return CLI_NO_DAEMON;
 	case -ECONNRESET:
 	case -EPIPE:
-		complain("%s: pagefused has closed the connection; its log says why (`journalctl -u pagefused`)",
-			 cli->socket_path);
+		complain("%s: pagefused has closed the connection; its log says why "
+			 "(`journalctl -u pagefused`, or %s.log)",
+			 cli->socket_path, cli->socket_path);
 		return CLI_NO_DAEMON;
 	case -EACCES:
 	case -EPERM:
@@ -202,8 +203,8 @@ int client_failed(const struct cli *cli, int error)
 		return CLI_FAILED;
 	case -ETIMEDOUT:
 		complain("%s: pagefused has not answered within %d seconds; its log may say why "
-			 "(`journalctl -u pagefused`)",
-			 cli->socket_path, CLIENT_DEADLINE_SECONDS);
+			 "(`journalctl -u pagefused`, or %s.log)",
+			 cli->socket_path, CLIENT_DEADLINE_SECONDS, cli->socket_path);
 		return CLI_FAILED;
 	case -EPROTO:
 	case -EPROTONOSUPPORT:

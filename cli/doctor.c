@@ -116,8 +116,8 @@ static void visit_qemu(const struct vmm_process *process, void *context)
 
 	if (is_known(examination->status, process->pid) || !is_wanted(examination, process->name))
 		return;
-	stray_vmm_checks(process, examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING,
-			 &examination->findings);
+	stray_vmm_checks(process, examination->cli->socket_path,
+			 examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING, &examination->findings);
 }
 
 static int examine(struct examination *examination)

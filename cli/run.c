@@ -164,11 +164,13 @@ static int start_daemon(const struct cli *cli)
 	found = find_daemon(cli); /* another one may have been faster */
 	if (found != CLI_NO_DAEMON)
 		return found;
-	complain("'%s' did not start (%s); '%s' says why", daemon,
-		 r == -ECHILD      ? "it ended"
-		 : r == -ETIMEDOUT ? "not ready in time"
-				   : strerror(-r),
-		 log);
+	if (r == -ECHILD || r == -ETIMEDOUT)
+		complain("'%s' did not start (%s); '%s' says why", daemon,
+			 r == -ECHILD ? "it ended" : "not ready in time", log);
+	else
+		complain("'%s': cannot start a private pagefused there (%s); name a socket in a directory of your own "
+			 "with --socket",
+			 cli->socket_path, strerror(-r));
 	return CLI_NO_DAEMON;
 }
 

@@ -261,7 +261,8 @@ void vm_checks(const json_t *vm, const struct vmm_process *process, struct findi
 		check_ram(vm, name, findings);
 }
 
-void stray_vmm_checks(const struct vmm_process *process, enum severity severity, struct findings *findings)
+void stray_vmm_checks(const struct vmm_process *process, const char *socket_path, enum severity severity,
+		      struct findings *findings)
 {
 	const char *name = process->name;
 
@@ -269,10 +270,15 @@ void stray_vmm_checks(const struct vmm_process *process, enum severity severity,
 		findings_add(findings, severity, "not-shared", name,
 			     "Run this as root to learn whether the preload is in it.",
 			     "QEMU with pid %d is not known to pagefused", (int)process->pid);
+	else if (process->preload_mapped && process->socket_path[0] != '\0' &&
+		 strcmp(process->socket_path, socket_path) != 0)
+		findings_add(findings, SEVERITY_NOTE, "other-daemon", name,
+			     "Ask that daemon (--socket); VMs of different daemons share nothing with each other.",
+			     "QEMU with pid %d belongs to the daemon at %s, not to the one at %s", (int)process->pid,
+			     process->socket_path, socket_path);
 	else if (process->preload_mapped)
 		findings_add(findings, severity, "not-connected", name,
-			     "Give both the same socket (--socket, PAGEFUSE_SOCKET); it connects once it has RAM that "
-			     "can be shared.",
+			     "It connects once it has RAM that can be shared; both need the same PAGEFUSE_SOCKET.",
 			     "QEMU with pid %d has the preload, but is not connected to this pagefused",
 			     (int)process->pid);
 	else if (process->preload_asked)

@@ -11,7 +11,10 @@
 /** A VM that the daemon knows. @vm: from the status document; @process: NULL if it cannot be looked at. */
 void vm_checks(const json_t *vm, const struct vmm_process *process, struct findings *findings);
 
-/** A QEMU that the daemon does not know. @severity: of the finding that it is not shared at all. */
-void stray_vmm_checks(const struct vmm_process *process, enum severity severity, struct findings *findings);
+/**
+ * A QEMU that the daemon at @socket_path does not know. @severity: of the finding that it is not shared at all.
+ */
+void stray_vmm_checks(const struct vmm_process *process, const char *socket_path, enum severity severity,
+		      struct findings *findings);
 
 #endif

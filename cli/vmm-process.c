@@ -75,30 +75,51 @@ static bool find_mapping(FILE *maps)
 	return found;
 }
 
-static bool find_preload(const char *environment, ssize_t size)
+/** The value of a variable among @size bytes of strings; NULL if it is not there. */
+static const char *find_variable(const char *environment, ssize_t size, const char *name)
 {
+	size_t length = strlen(name);
+
 	for (const char *text = environment; text < environment + size; text += strlen(text) + 1)
-		if (strncmp(text, "LD_PRELOAD=", 11) == 0 && is_ours(text))
-			return true;
-	return false;
+		if (strncmp(text, name, length) == 0 && text[length] == '=')
+			return text + length + 1;
+	return NULL;
+}
+
+/** What does not fit is left out: the daemon and the preload do not take it either. */
+static void take_variable(const char *value, char *ret, size_t size)
+{
+	if (value != NULL && value[0] != '\0' && strlen(value) < size)
+		strcpy(ret, value);
+}
+
+static void read_environment(const char *root, struct vmm_process *process)
+{
+	char *environment = NULL;
+	ssize_t size = read_strings(root, process->pid, "environ", &environment);
+	const char *preload;
+
+	if (size < 0)
+		return;
+	preload = find_variable(environment, size, "LD_PRELOAD");
+	process->preload_asked = preload != NULL && is_ours(preload);
+	if (process->preload_asked)
+		take_variable(find_variable(environment, size, "PAGEFUSE_NAME"), process->name, sizeof(process->name));
+	take_variable(find_variable(environment, size, "PAGEFUSE_SOCKET"), process->socket_path,
+		      sizeof(process->socket_path));
+	process->readable = true;
+	free(environment);
 }
 
 static void read_preload(const char *root, struct vmm_process *process)
 {
 	FILE *maps = open_of(root, process->pid, "maps");
-	char *environment = NULL;
-	ssize_t size;
 
 	if (maps == NULL)
 		return;
 	process->preload_mapped = find_mapping(maps);
 	fclose(maps);
-	size = read_strings(root, process->pid, "environ", &environment);
-	if (size < 0)
-		return;
-	process->preload_asked = find_preload(environment, size);
-	process->readable = true;
-	free(environment);
+	read_environment(root, process);
 }
 
 int vmm_process_read(const char *root, pid_t pid, struct vmm_process *ret_process)

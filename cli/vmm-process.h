@@ -11,12 +11,13 @@
 
 struct vmm_process {
 	pid_t pid;
-	char *command_line;  /* what the arguments point into */
-	char **arguments;    /* NULL at the end */
-	char name[64];       /* of the VM, as `pagefuse run` would call it; "" if that is too long */
-	bool readable;       /* the next two are known */
-	bool preload_mapped; /* the preload or the library is in its address space */
-	bool preload_asked;  /* LD_PRELOAD names it */
+	char *command_line;    /* what the arguments point into */
+	char **arguments;      /* NULL at the end */
+	char name[64];         /* of the VM, as `pagefuse run` calls it; "" if that is too long */
+	bool readable;         /* what follows is known */
+	bool preload_mapped;   /* the preload or the library is in its address space */
+	bool preload_asked;    /* LD_PRELOAD names it */
+	char socket_path[108]; /* $PAGEFUSE_SOCKET; "" if there is none */
 };
 
 /** Reads /proc/@pid below @root ("" but in tests). @return 0, -ENOENT (gone, or a kernel thread), -errno. */

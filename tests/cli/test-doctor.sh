@@ -5,6 +5,11 @@
 # shellcheck source=tests/cli/support.sh
 . "${0%/*}/support.sh"
 
+# Names that no QEMU of another test has: doctor looks at all of the host's.
+web=web1-$$ db=db2-$$ stray=stray-$$
+STATUS=${STATUS//web1/$web}
+STATUS=${STATUS//db2/$db}
+
 # Errors of this host are beside the point: they are the same in both runs.
 "$PAGEFUSE" doctor --json >"$directory/alone" 2>&1
 host=$?
@@ -15,23 +20,23 @@ equal 'exit code follows errors' "$host" "$(jq 'if .errors > 0 then 1 else 0 end
 
 start_daemon "{\"status\": [$STATUS]}"
 run "$host" doctor --json
-json '.findings | any(.vm == "db2" and .subject == "locked" and .severity == "warning" and (.text | test("2M")))'
-json '.findings | any(.vm == "db2" and .subject == "map-limit" and (.remedy | test("vm.max_map_count=131072")))'
-json '.findings | any(.vm == "db2" and .subject == "mode" and .severity == "note")'
-json '.findings | all(.vm != "web1")'
+json '.findings | any(.vm == "'$db'" and .subject == "locked" and .severity == "warning" and (.text | test("2M")))'
+json '.findings | any(.vm == "'$db'" and .subject == "map-limit" and (.remedy | test("vm.max_map_count=131072")))'
+json '.findings | any(.vm == "'$db'" and .subject == "mode" and .severity == "note")'
+json '.findings | all(.vm != "'$web'")'
 json '.findings | all(has("severity") and has("subject") and has("vm") and has("text") and has("remedy"))'
 json '(.findings | map(select(.severity == "warning")) | length) == .warnings'
 
 run "$host" doctor
-prints 'warning: db2: 2M of its memory are left alone: locked by mlock or mlockall'
+prints "warning: $db: 2M of its memory are left alone: locked by mlock or mlockall"
 prints '    Start the VM without -overcommit mem-lock=on'
 
-run "$host" doctor --json web1
+run "$host" doctor --json "$web"
 json '.findings | all(.vm == null)'
 
 # A VM none of whose memory can take part is an error.
 start_daemon "$(jq -c '{status: [.vms |= [.[1] | .ram_bytes = 0]]}' <<<"$STATUS")"
-run 1 doctor --json db2
+run 1 doctor --json "$db"
 json '.errors >= 1 and (.findings | any(.severity == "error" and .subject == "locked"))'
 
 start_daemon "$(jq -c '{status: [.daemon.store = "memfd" | .daemon.version = "0.0.1"]}' <<<"$STATUS")"
@@ -47,16 +52,16 @@ END
 chmod +x "$directory/qemu-system-fake"
 mkfifo "$directory/out" "$directory/in"
 # The name that counts is the process's first argument; the shell's own would be that of its interpreter.
-bash -c 'exec -a qemu-system-fake sh "$0" -name guest=stray -machine pc,mem-merge=off' "$directory/qemu-system-fake" \
-	>"$directory/out" <"$directory/in" &
-stray=$!
+bash -c 'exec -a qemu-system-fake sh "$0" -name "guest=$1" -machine pc,mem-merge=off' \
+	"$directory/qemu-system-fake" "$stray" >"$directory/out" <"$directory/in" &
+stray_pid=$!
 exec 7<"$directory/out" 8>"$directory/in" # in the order in which it opens them
 read -r -t 20 <&7 || fail 'the stray QEMU does not start'
-run 1 doctor --json stray
-json '.findings | any(.vm == "stray" and .severity == "error" and .subject == "preload-missing")'
-json '.findings | any(.vm == "stray" and .subject == "mem-merge")'
+run 1 doctor --json "$stray"
+json '.findings | any(.vm == "'$stray'" and .severity == "error" and .subject == "preload-missing")'
+json '.findings | any(.vm == "'$stray'" and .subject == "mem-merge")'
 run "$host" doctor --json
-json '.findings | any(.vm == "stray" and .severity == "warning" and .subject == "preload-missing")'
+json '.findings | any(.vm == "'$stray'" and .severity == "warning" and .subject == "preload-missing")'
 exec 8>&-
-wait "$stray"
+wait "$stray_pid"
 end

@@ -120,5 +120,5 @@ rm -f "$PAGEFUSE_SOCKET"
 FAKE_START=fail complains 3 "did not start (it ended); '$PAGEFUSE_SOCKET.log' says why" run -- env
 equal 'its log' 'told to fail' "$(tail -n 1 "$PAGEFUSE_SOCKET.log")"
 PAGEFUSED=$directory/nothing complains 3 "'$directory/nothing': no pagefused there" run -- env
-PAGEFUSE_SOCKET=$directory/no/such/socket complains 3 'did not start (No such file or directory)' run -- env
+PAGEFUSE_SOCKET=$directory/no/such/socket complains 3 'private pagefused there (No such file or directory)' run -- env
 end

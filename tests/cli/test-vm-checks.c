@@ -2,6 +2,7 @@
 /* doctor's judgement of VMs, from the daemon's words and a command line. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -174,12 +175,15 @@ static void test_stray(void **state)
 {
 	static const struct {
 		bool readable, mapped, asked;
-		const char *subject;
+		const char *socket_path, *subject;
+		enum severity severity;
 	} cases[] = {
-		{ false, false, false, "not-shared" },
-		{ true, true, true, "not-connected" },
-		{ true, false, true, "preload-stripped" },
-		{ true, false, false, "preload-missing" },
+		{ false, false, false, "", "not-shared", SEVERITY_ERROR },
+		{ true, true, true, "", "not-connected", SEVERITY_ERROR },
+		{ true, true, true, "/ours", "not-connected", SEVERITY_ERROR },
+		{ true, true, true, "/theirs", "other-daemon", SEVERITY_NOTE },
+		{ true, false, true, "/ours", "preload-stripped", SEVERITY_ERROR },
+		{ true, false, false, "", "preload-missing", SEVERITY_ERROR },
 	};
 	char *arguments[] = { (char *)"qemu-system-x86_64", NULL };
 
@@ -193,8 +197,9 @@ static void test_stray(void **state)
 					       .preload_asked = cases[i].asked };
 		struct findings findings = { 0 };
 
-		stray_vmm_checks(&process, SEVERITY_ERROR, &findings);
-		expect(findings, SEVERITY_ERROR, cases[i].subject);
+		snprintf(process.socket_path, sizeof(process.socket_path), "%s", cases[i].socket_path);
+		stray_vmm_checks(&process, "/ours", SEVERITY_ERROR, &findings);
+		expect(findings, cases[i].severity, cases[i].subject);
 	}
 }
 
