@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Completion of pagefuse(1) for bash. Behind `run --` it is left to the command.
+
+# The position of the command's name among the words, into $position; 0 if it is not there yet.
+_pagefuse_find_command() {
+	local i
+	position=0
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket) ((i++)) ;;
+		-*) ;;
+		*)
+			position=$i
+			return
+			;;
+		esac
+	done
+}
+
+# The VMs that the daemon named on the line, or the usual one, knows.
+_pagefuse_vms() {
+	local i socket=()
+	for ((i = 1; i + 1 < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} == --socket ]] && socket=(--socket "${COMP_WORDS[i + 1]}")
+	done
+	pagefuse "${socket[@]}" list 2>/dev/null
+}
+
+# The first word behind `run` that is not of its own options, into $command_position; 0 if there is none yet.
+_pagefuse_find_vmm() {
+	local i
+	command_position=0
+	for ((i = position + 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket | --name | --mode | -n | -m) ((i++)) ;;
+		--)
+			command_position=$((i + 1))
+			return
+			;;
+		-*) ;;
+		*)
+			command_position=$i
+			return
+			;;
+		esac
+	done
+}
+
+_pagefuse_complete() {
+	mapfile -t COMPREPLY < <(compgen "$@" -- "${COMP_WORDS[COMP_CWORD]}")
+}
+
+_pagefuse_run() {
+	local command_position
+	_pagefuse_find_vmm
+	if ((command_position == COMP_CWORD)); then
+		_pagefuse_complete -c
+	elif ((command_position > 0)); then
+		compopt -o default
+	elif [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
+		_pagefuse_complete -W '--name --mode --socket --help --'
+	else
+		_pagefuse_complete -c
+	fi
+}
+
+_pagefuse() {
+	local position options
+	COMPREPLY=()
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	--socket)
+		_pagefuse_complete -f
+		return
+		;;
+	--mode)
+		_pagefuse_complete -W 'zero full'
+		return
+		;;
+	--name | --watch) return ;;
+	esac
+	_pagefuse_find_command
+	if ((position == 0)); then
+		_pagefuse_complete -W 'run status list showvminfo scan doctor help --socket --help --version'
+		return
+	fi
+	case ${COMP_WORDS[position]} in
+	run)
+		_pagefuse_run
+		return
+		;;
+	help)
+		_pagefuse_complete -W 'run status list showvminfo scan doctor'
+		return
+		;;
+	status) options='--watch --json' ;;
+	scan) options='--wait --json' ;;
+	*) options='--json' ;;
+	esac
+	if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
+		_pagefuse_complete -W "$options --socket --help"
+	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|scan|doctor)$ ]]; then
+		_pagefuse_complete -W "$(_pagefuse_vms)"
+	fi
+}
+
+complete -F _pagefuse pagefuse

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What bash offers to complete. Needs $COMPLETION, the file that is installed for it.
+# shellcheck source=tests/cli/support.sh
+. "${0%/*}/support.sh"
+
+# shellcheck source=packaging/pagefuse.bash
+. "${COMPLETION:?names the completion}"
+compopt() { :; } # only there while bash completes
+ln -s "$(realpath "$PAGEFUSE")" "$directory/pagefuse"
+PATH=$directory:$PATH
+
+# offers EXPECTED WORD...: with the cursor at the end of the last word, these are offered.
+offers() {
+	local expected=$1
+	shift
+	COMP_WORDS=("$@")
+	COMP_CWORD=$(($# - 1))
+	_pagefuse
+	equal "completion of '$*'" "$expected" "${COMPREPLY[*]}"
+}
+
+offers 'run' pagefuse r
+offers 'status' pagefuse st
+offers 'status' pagefuse --socket /x st
+offers '--socket' pagefuse --s
+offers 'zero full' pagefuse run --mode ''
+offers '--mode' pagefuse run --m
+offers '--watch' pagefuse status --w
+offers '--wait' pagefuse scan --w
+offers '--json' pagefuse list --j
+offers 'doctor' pagefuse help d
+offers '' pagefuse run -- qemu-system-x86_64 --m
+offers '' pagefuse run --name x qemu-system-x86_64 --m
+offers '' pagefuse showvminfo w
+
+start_daemon "{\"status\": [$STATUS]}"
+offers 'web1 db2' pagefuse showvminfo ''
+offers 'db2' pagefuse scan --wait web1 d
+mv "$PAGEFUSE_SOCKET" "$directory/moved"
+offers 'web1' pagefuse --socket "$directory/moved" doctor w
+offers '' pagefuse list w
+end
