@@ -9,6 +9,8 @@
  *   filling           <=> one FETCH not given up names it
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
+ *   spare              => the table names its stripe
+ *   owners[o]         = slots charged to o
  */
 #include <stdlib.h>
 
@@ -25,6 +27,8 @@ struct checker {
 	const struct engine *engine;
 	struct seen *seen[ENGINE_SEGMENTS_MAX];
 	uint32_t reserved[ENGINE_SEGMENTS_MAX];
+	uint32_t charged[SLOT_OWNERS];
+	uint64_t common, stored;
 };
 
 static struct seen *seen_of(struct checker *checker, uint32_t number)
@@ -127,9 +131,17 @@ static const char *check_slot(const struct segment *segment, const struct slot *
 	return NULL;
 }
 
-static const char *check_segment(const struct checker *checker, uint32_t number, uint64_t *common, uint64_t *stored)
+static bool is_named(const struct slots *slots, uint32_t number, const struct slot *slot)
 {
-	const struct segment *segment = checker->engine->slots.segments[number];
+	struct table_key key = { slot->tag, slot->partition };
+
+	return table_get(slots->table, key) == (REF_SHARED | (number - number % STRIPE_SLOTS));
+}
+
+static const char *check_segment(struct checker *checker, uint32_t number)
+{
+	const struct slots *slots = &checker->engine->slots;
+	const struct segment *segment = slots->segments[number];
 	uint32_t used = 0;
 
 	for (uint32_t i = 0; i < segment->handed; i++) {
@@ -138,9 +150,12 @@ static const char *check_segment(const struct checker *checker, uint32_t number,
 
 		if (wrong != NULL)
 			return wrong;
+		if (slot->state == SLOT_SPARE && !is_named(slots, number * ENGINE_SEGMENT_SLOTS + i, slot))
+			return "slot: spare in a stripe that the table does not name";
+		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
-		*common += slot->state == SLOT_LIVE && slot->sharers > 0;
-		*stored += slot->state == SLOT_LIVE || slot->state == SLOT_IDLE;
+		checker->common += slot->state == SLOT_LIVE && slot->sharers > 0;
+		checker->stored += slot->state == SLOT_LIVE || slot->state == SLOT_IDLE;
 	}
 	if (used != segment->used)
 		return "segment: wrong number of slots in use";
@@ -151,19 +166,21 @@ static const char *check_segment(const struct checker *checker, uint32_t number,
 	return NULL;
 }
 
-static const char *check_slots(const struct checker *checker)
+static const char *check_slots(struct checker *checker)
 {
 	const struct slots *slots = &checker->engine->slots;
-	uint64_t common = 0, stored = 0;
 
 	for (uint32_t i = 0; i < slots->segments_end; i++) {
-		const char *wrong = slots->segments[i] ? check_segment(checker, i, &common, &stored) : NULL;
+		const char *wrong = slots->segments[i] ? check_segment(checker, i) : NULL;
 
 		if (wrong != NULL)
 			return wrong;
 	}
-	if (common != slots->common || stored != slots->stored)
+	if (checker->common != slots->common || checker->stored != slots->stored)
 		return "slots: wrong common or stored";
+	for (uint32_t i = 1; i < SLOT_OWNERS; i++)
+		if ((slots->owners[i] & ~SLOT_OWNER_GONE) != checker->charged[i])
+			return "slots: wrong number of slots charged to an owner";
 	return slots->punch_count == 0 ? NULL : "slots: freed memory was not given back";
 }
 

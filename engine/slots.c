@@ -12,7 +12,6 @@
 #include "engine/slots-internal.h"
 
 #define WINDOW_SLOTS 512u
-#define OWNERS 65536u
 
 int slots_init(struct slots *slots, const struct engine_store *store, struct table *table, uint64_t owner_slots_max)
 {
@@ -21,8 +20,8 @@ int slots_init(struct slots *slots, const struct engine_store *store, struct tab
 	slots->table = table;
 	slots->owner_slots_max = owner_slots_max;
 	slots->open = SLOT_NONE;
-	slots->owners = array_new(OWNERS, sizeof(*slots->owners));
-	slots->owners_used = array_new(OWNERS / 64, sizeof(*slots->owners_used));
+	slots->owners = array_new(SLOT_OWNERS, sizeof(*slots->owners));
+	slots->owners_used = array_new(SLOT_OWNERS / 64, sizeof(*slots->owners_used));
 	if (slots->owners == NULL || slots->owners_used == NULL) {
 		slots_done(slots);
 		return -ENOMEM;
@@ -48,8 +47,8 @@ void slots_done(struct slots *slots)
 {
 	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
 		segment_free(slots, i);
-	array_free(slots->owners, OWNERS, sizeof(*slots->owners));
-	array_free(slots->owners_used, OWNERS / 64, sizeof(*slots->owners_used));
+	array_free(slots->owners, SLOT_OWNERS, sizeof(*slots->owners));
+	array_free(slots->owners_used, SLOT_OWNERS / 64, sizeof(*slots->owners_used));
 }
 
 /* ---- owners ---- */
@@ -61,12 +60,9 @@ static void set_owner_used(struct slots *slots, uint16_t owner, bool used)
 	slots->owners_used[owner / 64] = (slots->owners_used[owner / 64] & ~bit) | (used ? bit : 0);
 }
 
-/* A number whose slots outlive the VM stays taken until its last slot is dead: see slots_uncharge(). */
-#define OWNER_GONE (UINT32_C(1) << 31)
-
 static int unused_owner(const struct slots *slots)
 {
-	for (uint32_t i = 0; i < OWNERS / 64; i++)
+	for (uint32_t i = 0; i < SLOT_OWNERS / 64; i++)
 		if (slots->owners_used[i] != UINT64_MAX)
 			return (int)(i * 64 + (uint32_t)__builtin_ctzll(~slots->owners_used[i]));
 	return -ENOSPC;
@@ -80,11 +76,11 @@ static void disown(struct slots *slots)
 
 		if (slot == NULL)
 			i |= ENGINE_SEGMENT_SLOTS - 1;
-		else if (slots->owners[slot->owner] & OWNER_GONE)
+		else if (slots->owners[slot->owner] & SLOT_OWNER_GONE)
 			slot->owner = 0;
 	}
-	for (uint32_t i = 1; i < OWNERS; i++)
-		if (slots->owners[i] & OWNER_GONE)
+	for (uint32_t i = 1; i < SLOT_OWNERS; i++)
+		if (slots->owners[i] & SLOT_OWNER_GONE)
 			set_owner_used(slots, (uint16_t)i, false);
 }
 
@@ -108,7 +104,7 @@ void slots_owner_free(struct slots *slots, uint16_t owner)
 	if (slots->owners[owner] == 0)
 		set_owner_used(slots, owner, false);
 	else
-		slots->owners[owner] |= OWNER_GONE;
+		slots->owners[owner] |= SLOT_OWNER_GONE;
 }
 
 void slots_charge(struct slots *slots, struct slot *slot, uint16_t owner)
@@ -123,13 +119,13 @@ static void slots_uncharge(struct slots *slots, struct slot *slot)
 	uint16_t owner = slot->owner;
 
 	slot->owner = 0;
-	if (owner != 0 && --slots->owners[owner] == OWNER_GONE)
+	if (owner != 0 && --slots->owners[owner] == SLOT_OWNER_GONE)
 		set_owner_used(slots, owner, false);
 }
 
 bool slots_may_charge(const struct slots *slots, uint16_t owner)
 {
-	return (slots->owners[owner] & ~OWNER_GONE) < slots->owner_slots_max;
+	return (slots->owners[owner] & ~SLOT_OWNER_GONE) < slots->owner_slots_max;
 }
 
 /* ---- segments ---- */
@@ -485,7 +481,7 @@ void slots_accounted(struct slots *slots)
 
 uint64_t slots_bytes(const struct slots *slots)
 {
-	uint64_t bytes = OWNERS / 64 * sizeof(*slots->owners_used);
+	uint64_t bytes = SLOT_OWNERS / 64 * sizeof(*slots->owners_used);
 
 	for (uint32_t i = 0; i < slots->segments_end; i++)
 		if (slots->segments[i] != NULL)

@@ -23,6 +23,9 @@
 #define SLOT_NONE UINT32_MAX
 #define STRIPE_SLOTS 64u
 #define SLOT_ORDERS_MAX ((1u << 24) - 1)
+#define SLOT_OWNERS 65536u
+/** An owner whose VM has gone and whose slots have not: its number stays taken until the last of them is dead. */
+#define SLOT_OWNER_GONE (UINT32_C(1) << 31)
 /** A reference in the table: this bit and a slot, or without it the global number of a page (a hint). */
 #define REF_SHARED (UINT32_C(1) << 31)
 

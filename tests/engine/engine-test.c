@@ -131,25 +131,12 @@ static void neighbours_get_neighbouring_slots(void **state)
 
 static void runs_are_ordered_whole(void **state)
 {
-	struct sim_vm *a = new_vm(256, 1, 1), *b = new_vm(256, 1, 1);
-	struct ring_record order;
-	uint32_t orders = 0;
+	struct sim_vm *a = new_vm(512, 1, 1), *b = new_vm(512, 1, 1);
 
 	(void)state;
-	for (int i = 0; i < 40; i++) {
-		sim_tick(&sim, 2000);
-		sim_take_orders(a, UINT32_MAX);
-		sim_work(a, UINT32_MAX);
-		sim_take_reports(a, UINT32_MAX);
-		if (shared_of(a) == 0 && i < 20)
-			sim_settle(&sim);
-		while (next_order(b, ORDER_MERGE, &order)) {
-			assert_int_equal(order.count, RING_RUN_PAGES_MAX);
-			orders++;
-		}
-	}
-	assert_true(orders == 0 || orders == 4);
-	assert_int_equal(shared_of(a), 256);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 1024);
+	assert_int_equal(sim.merge_orders, 1024 / RING_RUN_PAGES_MAX);
 }
 
 static void a_page_alone_is_not_shared(void **state)
@@ -360,6 +347,37 @@ static void a_pass_ends_when_its_vm_is_detached(void **state)
 	assert_true(engine_scan_done(sim.engine, a->vm, ticket));
 }
 
+static void a_pass_waits_for_what_came_of_it(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b;
+	struct ring_record order;
+	uint64_t ticket;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	b = new_vm(10, 1, 1);
+	ticket = engine_scan(sim.engine, b->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(b, ORDER_SCAN, &order));
+	assert_int_equal(report(b, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	assert_int_equal(report(b, REPORT_SCANNED, order.page, order.count, 10), 0);
+	for (int i = 0; i < 100; i++) { /* a has yet to be asked for its page */
+		sim_tick(&sim, 2000);
+		assert_false(engine_scan_done(sim.engine, b->vm, ticket));
+	}
+	sim_take_orders(a, UINT32_MAX);
+	sim_work(a, UINT32_MAX);
+	sim_take_reports(a, UINT32_MAX);
+	for (int i = 0; i < 100; i++) { /* a and b have yet to merge theirs */
+		sim_tick(&sim, 2000);
+		assert_false(engine_scan_done(sim.engine, b->vm, ticket));
+	}
+	sim_settle(&sim);
+	for (int i = 0; i < 5; i++)
+		sim_tick(&sim, 2000);
+	assert_true(engine_scan_done(sim.engine, b->vm, ticket));
+}
+
 static void a_pass_under_way_is_followed_by_a_whole_one(void **state)
 {
 	struct sim_vm *a = new_vm(20000, 1, 1);
@@ -442,6 +460,51 @@ static void a_vm_brings_in_no_more_slots_than_it_may(void **state)
 	new_vm(1000, 1, 1);
 	assert_true(sim_scan_all(&sim));
 	assert_true(host().store_pages <= 100);
+}
+
+static void slots_that_are_dead_count_no_longer(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim_done(&sim);
+	sim_init(&sim, 1);
+	engine_free(sim.engine);
+	sim.settings.vm_slots_max = 50;
+	sim_start(&sim);
+	a = new_vm(50, 1, 1);
+	b = new_vm(50, 1, 1);
+	for (uint32_t round = 1; round <= 5; round++) {
+		assert_true(sim_scan_all(&sim));
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(a) + shared_of(b), 100);
+		for (uint32_t i = 1; i <= 50; i++) {
+			sim_write(a, i, round * 1000 + i);
+			sim_write(b, i, round * 1000 + i);
+		}
+	}
+}
+
+static void a_dead_segment_is_removed_and_used_again(void **state)
+{
+	struct sim_vm *idle = new_vm(1, 1, 1), *other = new_vm(1, 1, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_write(idle, 1, 2);
+	sim_write(other, 1, 3);
+	run_for(6); /* both keep a stretch of offsets, and nothing in it */
+	for (uint32_t i = 0; i < 2 * ENGINE_SEGMENT_SLOTS / 512; i++) {
+		struct sim_vm *a = new_vm(1, 9, 1), *b = new_vm(1, 9, 1);
+
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(a) + shared_of(b), 2);
+		sim_vm_end(a);
+		sim_vm_end(b);
+	}
+	assert_true(sim.removed_segments >= 1);
+	for (uint32_t i = 2; i < SIM_SEGMENTS; i++)
+		assert_null(sim.segments[i].memory);
 }
 
 static void regions_have_limits(void **state)
@@ -556,6 +619,21 @@ static void a_removed_region_is_forgotten(void **state)
 	assert_int_equal(report(a, REPORT_HASH, 1, 1, 5), 0);
 }
 
+static void no_order_names_a_region_that_is_gone(void **state)
+{
+	struct sim_vm *a = new_vm(100, 1, 1), *b = new_vm(100, 0, 0);
+	struct ring_record order;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(report(a, REPORT_REGION_ADD, 101, 1, 100), 0);
+	assert_int_equal(report(a, REPORT_ZERO, 101, 50, 0), 0);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 101, 1, 0), 0);
+	assert_false(next_order(a, ORDER_ZERO, &order));
+	assert_int_equal(host().zero_pages, 100);
+	(void)b;
+}
+
 static void a_wrong_hash_harms_nobody(void **state)
 {
 	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 100, 1);
@@ -595,6 +673,24 @@ static void a_restarted_engine_takes_over_what_is_shared(void **state)
 	assert_true(sim_scan_all(&sim));
 	assert_int_equal(shared_of(c), 200);
 	assert_int_equal(host().common_pages, 200);
+}
+
+static void a_hint_gives_way_to_a_slot_that_is_adopted(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	c = new_vm(10, 1, 1);
+	assert_true(sim_scan_all(&sim)); /* c's pages are all that is known */
+	sim_vm_connect(a);
+	sim_vm_connect(b);
+	engine_accounted(sim.engine);
+	run_for(31);
+	assert_int_equal(shared_of(c), 10);
+	assert_int_equal(host().common_pages, 10);
 }
 
 static void nothing_old_is_punched_before_all_are_accounted_for(void **state)
@@ -696,19 +792,24 @@ int main(void)
 		UNIT(content_that_many_vms_have_once_is_no_stripe),
 		UNIT(a_pass_ends_though_a_vm_is_silent),
 		UNIT(a_pass_ends_when_its_vm_is_detached),
+		UNIT(a_pass_waits_for_what_came_of_it),
 		UNIT(a_pass_under_way_is_followed_by_a_whole_one),
 		UNIT(a_slow_pass_is_spread_over_its_interval),
 		UNIT(a_slow_pass_keeps_to_its_cpu_share),
 		UNIT(no_queue_overflows_in_a_pass),
 		UNIT(a_vm_brings_in_no_more_slots_than_it_may),
+		UNIT(slots_that_are_dead_count_no_longer),
+		UNIT(a_dead_segment_is_removed_and_used_again),
 		UNIT(regions_have_limits),
 		UNIT(what_was_not_ordered_is_refused),
 		UNIT(only_the_slot_that_was_ordered_is_confirmed),
 		UNIT(nothing_but_regions_before_ready),
 		UNIT(a_run_may_span_regions),
 		UNIT(a_removed_region_is_forgotten),
+		UNIT(no_order_names_a_region_that_is_gone),
 		UNIT(a_wrong_hash_harms_nobody),
 		UNIT(a_restarted_engine_takes_over_what_is_shared),
+		UNIT(a_hint_gives_way_to_a_slot_that_is_adopted),
 		UNIT(nothing_old_is_punched_before_all_are_accounted_for),
 		UNIT(ten_restarts_do_not_grow_the_store),
 		UNIT(a_lost_connection_keeps_its_references),

@@ -453,11 +453,26 @@ static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *
 	return zero ? REPORT_ZEROED : REPORT_MERGED;
 }
 
+/* One order is one mapping: it lies in one region, and names slots of one segment. */
+static void check_run(struct sim_vm *vm, const struct ring_record *order)
+{
+	uint32_t last = order->page + order->count - 1;
+
+	for (uint32_t i = 0; i < vm->region_count; i++)
+		if (vm->regions[i].first > order->page && vm->regions[i].first <= last)
+			wrong(vm->sim, "worker: an order spans regions");
+	if (order->op == ORDER_MERGE &&
+	    order->slot / ENGINE_SEGMENT_SLOTS != (order->slot + order->count - 1) / ENGINE_SEGMENT_SLOTS)
+		wrong(vm->sim, "worker: an order spans segments");
+}
+
 static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 {
 	enum ring_report answers[RING_RUN_PAGES_MAX];
 	uint32_t run = 0;
 
+	check_run(vm, order);
+	vm->sim->merge_orders += order->op == ORDER_MERGE;
 	for (uint32_t i = 0; i < order->count; i++)
 		answers[i] = merge_page(vm, order, i);
 	for (uint32_t i = 1; i <= order->count; i++) {

@@ -75,7 +75,7 @@ struct sim {
 	struct sim_vm *vms[SIM_VMS];
 	uint64_t now_usec;
 	bool store_fails;     /* add_segment and slot fail now and then */
-	uint64_t removed_segments, merged, diverged;
+	uint64_t removed_segments, merged, diverged, merge_orders;
 	const char *wrong;
 };
 
