@@ -82,10 +82,15 @@ static uint64_t own_cpu_nsec(void)
 
 static json_t *daemon_object(const struct daemon *daemon, uint64_t memory_bytes)
 {
+	uint64_t uptime_usec = daemon_now_usec() - daemon->started_usec;
+
 	return json_pack("{s:i,s:o,s:o,s:o,s:s,s:s,s:s}", "pid", (int)getpid(),
-			 "uptime_seconds", seconds((daemon_now_usec() - daemon->started_usec) * 1000),
-			 "cpu_seconds", seconds(own_cpu_nsec()), "memory_bytes", number(memory_bytes),
-			 "version", PAGEFUSE_VERSION, "socket", daemon->socket_path, "store", store_kind_name(daemon->store));
+			 "uptime_seconds", seconds(uptime_usec * 1000),
+			 "cpu_seconds", seconds(own_cpu_nsec()),
+			 "memory_bytes", number(memory_bytes),
+			 "version", PAGEFUSE_VERSION,
+			 "socket", daemon->socket_path,
+			 "store", store_kind_name(daemon->store));
 }
 
 static json_t *host_object(struct daemon *daemon, uint64_t memory_bytes)
@@ -93,11 +98,19 @@ static json_t *host_object(struct daemon *daemon, uint64_t memory_bytes)
 	const struct engine_counters *counters = daemon_counters(daemon);
 
 	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "shared_pages", number(counters->shared_pages),
-			 "common_pages", number(counters->common_pages), "zero_pages", number(counters->zero_pages),
+			 "common_pages", number(counters->common_pages),
+			 "zero_pages", number(counters->zero_pages),
 			 "saved_pages", signed_number(counters->saved_pages),
 			 "saved_bytes", signed_number(counters->saved_pages * (int64_t)PAGE_BYTES),
 			 "store_bytes", number(store_used_bytes(daemon->store)),
 			 "overhead_bytes", number(memory_bytes + ring_bytes(daemon)));
+}
+
+static json_t *refused_object(uint32_t reason, uint64_t bytes)
+{
+	return json_pack("{s:s,s:s,s:o}", "reason", wire_reason_name(reason),
+			 "text", wire_reason_text(reason),
+			 "bytes", number(bytes));
 }
 
 static json_t *refused_array(const struct process *process)
@@ -106,8 +119,7 @@ static json_t *refused_array(const struct process *process)
 
 	for (uint32_t reason = 1; reason < WIRE_REASON_END; reason++)
 		if (process->refused_bytes[reason] > 0)
-			json_array_append_new(array, json_pack("{s:s,s:s,s:o}", "reason", wire_reason_name(reason),
-				"text", wire_reason_text(reason), "bytes", number(process->refused_bytes[reason])));
+			json_array_append_new(array, refused_object(reason, process->refused_bytes[reason]));
 	return array;
 }
 
@@ -129,10 +141,14 @@ static json_t *counted_object(const struct process *process)
 	if (process_vm(process))
 		engine_vm_counters(process_vm(process), &counters);
 	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name", process->name, "pid", (int)process->pid,
-			 "uid", (json_int_t)process->uid, "mode", wire_mode_name(process->mode),
-			 "connected", process->session != NULL, "scanning", is_scanning(process),
-			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES), "shared_pages", number(counters.shared_pages),
-			 "zero_pages", number(counters.zero_pages), "saved_pages", signed_number(counters.saved_pages));
+			 "uid", (json_int_t)process->uid,
+			 "mode", wire_mode_name(process->mode),
+			 "connected", process->session != NULL,
+			 "scanning", is_scanning(process),
+			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES),
+			 "shared_pages", number(counters.shared_pages),
+			 "zero_pages", number(counters.zero_pages),
+			 "saved_pages", signed_number(counters.saved_pages));
 }
 
 /* From the VMM: what it says. */
@@ -141,11 +157,15 @@ static json_t *stated_object(const struct process *process)
 	const struct ring_stats *stats = &process->stats;
 
 	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "present_pages", number(stats->present_pages),
-			 "diverged_pages", number(stats->diverged_pages), "busy_pages", number(stats->busy_pages),
-			 "kept_private_pages", number(stats->kept_private_pages), "mappings", number(stats->mappings),
+			 "diverged_pages", number(stats->diverged_pages),
+			 "busy_pages", number(stats->busy_pages),
+			 "kept_private_pages", number(stats->kept_private_pages),
+			 "mappings", number(stats->mappings),
 			 "mappings_limit", number(stats->mappings_limit),
-			 "worker_cpu_seconds", seconds(stats->cpu_nsec), "hold_p50_usec", number(stats->hold_p50_usec),
-			 "hold_p99_usec", number(stats->hold_p99_usec), "hold_max_usec", number(stats->hold_max_usec));
+			 "worker_cpu_seconds", seconds(stats->cpu_nsec),
+			 "hold_p50_usec", number(stats->hold_p50_usec),
+			 "hold_p99_usec", number(stats->hold_p99_usec),
+			 "hold_max_usec", number(stats->hold_max_usec));
 }
 
 static json_t *vm_object(struct process *process)
@@ -208,7 +228,8 @@ static struct process *find_own_vm(const struct session *session, const json_t *
 	}
 	process = find_vm(session->daemon, json_string_value(name));
 	if (process == NULL)
-		*ret_error = error("unknown-vm", "there is no VM of this name; pagefuse list shows them", json_string_value(name));
+		*ret_error = error("unknown-vm", "there is no VM of this name; pagefuse list shows them",
+				   json_string_value(name));
 	else if (!may_see(session, process))
 		*ret_error = error("not-permitted", "this VM belongs to another user", json_string_value(name));
 	else
@@ -297,8 +318,11 @@ static json_t *progress_of(const struct session *session, const char *name, uint
 		engine_scan_progress(scanned->vm, &done, &total);
 		name = scanned->process->name;
 	}
-	return json_pack("{s:s,s:o,s:o,s:b,s:b}", "name", name, "done_pages", number(done), "total_pages", number(total),
-			 "finished", finished, "gone", gone);
+	return json_pack("{s:s,s:o,s:o,s:b,s:b}", "name", name,
+			 "done_pages", number(done),
+			 "total_pages", number(total),
+			 "finished", finished,
+			 "gone", gone);
 }
 
 static json_t *on_scan_progress(const struct session *session, const json_t *request)
@@ -308,7 +332,8 @@ static json_t *on_scan_progress(const struct session *session, const json_t *req
 	size_t i;
 
 	if (!json_is_array(tickets))
-		return error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it", "tickets");
+		return error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it",
+			     "tickets");
 	vms = json_array();
 	json_array_foreach(tickets, i, entry) {
 		const json_t *ticket = json_is_object(entry) ? json_object_get(entry, "ticket") : entry;
@@ -316,9 +341,11 @@ static json_t *on_scan_progress(const struct session *session, const json_t *req
 
 		if (!json_is_integer(ticket)) {
 			json_decref(vms);
-			return error("bad-request", "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
+			return error("bad-request",
+				     "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
 		}
-		json_array_append_new(vms, progress_of(session, name ? name : "", (uint64_t)json_integer_value(ticket)));
+		json_array_append_new(vms,
+				      progress_of(session, name ? name : "", (uint64_t)json_integer_value(ticket)));
 	}
 	return json_pack("{s:o}", "vms", vms);
 }

@@ -154,7 +154,8 @@ static int add_sources(struct daemon *daemon)
 
 	r = sd_event_add_defer(daemon->event, &daemon->pump, on_pump, daemon); /* comes once, and sets the tick */
 	if (r >= 0)
-		r = sd_event_add_time(daemon->event, &daemon->tick, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_tick, daemon);
+		r = sd_event_add_time(daemon->event, &daemon->tick, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_tick,
+				      daemon);
 	if (r >= 0)
 		r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, recheck, 0, on_recheck, daemon);
 	if (r >= 0 && daemon->private)
@@ -187,8 +188,9 @@ static int start_engine(struct daemon *daemon)
 	if (r == 0)
 		r = process_adopt_all(daemon);
 	if (r == 0 && !daemon->accounted) {
-		log_notice("found the store of an earlier daemon: %u segments; waiting for %u processes that may map it",
-			   segments, daemon->unaccounted);
+		log_notice(
+			"found the store of an earlier daemon: %u segments; waiting for %u processes that may map it",
+			segments, daemon->unaccounted);
 		daemon_process_gone(daemon);
 	}
 	return r;
@@ -204,8 +206,9 @@ int daemon_start(struct daemon *daemon)
 	daemon->started_usec = daemon_now_usec();
 	daemon->userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	if (daemon->userfaultfd < 0)
-		log_warning("cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",
-			    strerror(errno));
+		log_warning(
+			"cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",
+			strerror(errno));
 	snprintf(directory, sizeof(directory), "%s.store", daemon->socket_path);
 	r = store_open(directory, &daemon->config.store, &daemon->store);
 	if (r < 0)

@@ -23,7 +23,7 @@
 #include "engine/engine.h"
 
 #define DAEMON_SESSIONS_MAX (ENGINE_VMS_MAX + 1024)
-#define DAEMON_RECHECK_SECONDS 60     /* between looks for memory that stray faults allocated */
+#define DAEMON_RECHECK_SECONDS 60      /* between looks for memory that stray faults allocated */
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
 
 struct session;
@@ -44,10 +44,10 @@ struct daemon {
 	unsigned session_count;
 	uint32_t last_serial; /* of a VMM's connection */
 
-	bool private;           /* end with the last VMM */
+	bool private; /* end with the last VMM */
 	bool had_process;
-	unsigned unaccounted;   /* processes that may map the old store and have not said which slots */
-	bool accounted;         /* the engine was told that there is none (any more) */
+	unsigned unaccounted; /* processes that may map the old store and have not said which slots */
+	bool accounted;       /* the engine was told that there is none (any more) */
 
 	/* engine_counters() walks over all pages: how often that is done has a limit. */
 	struct engine_counters counters;

@@ -64,7 +64,8 @@ static int remove_stale(const struct sockaddr_un *address)
 	}
 	r = somebody_answers(address);
 	if (r == 1) {
-		log_error("another daemon answers on %s; end it first, or name another place with --socket", address->sun_path);
+		log_error("another daemon answers on %s; end it first, or name another place with --socket",
+			  address->sun_path);
 		return -EADDRINUSE;
 	}
 	if (r < 0) {
@@ -100,7 +101,8 @@ int daemon_listen(struct daemon *daemon)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = fd < 0 ? -errno : start_listening(fd, &address);
 	if (r < 0) {
-		log_error("cannot listen on %s: %s; name another place with --socket", daemon->socket_path, strerror(-r));
+		log_error("cannot listen on %s: %s; name another place with --socket", daemon->socket_path,
+			  strerror(-r));
 		if (fd >= 0)
 			close(fd);
 		return r;

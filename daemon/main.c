@@ -15,7 +15,11 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
-enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+enum exit_code {
+	EXIT_DONE,
+	EXIT_FAILED,
+	EXIT_USAGE,
+};
 
 #define DESCRIPTORS_WANTED 65536 /* a VM takes three, a segment of the store one */
 
@@ -38,9 +42,12 @@ struct options {
 static int parse_options(int argc, char **argv, struct options *ret)
 {
 	static const struct option known[] = {
-		{ "socket", required_argument, NULL, 's' }, { "config", required_argument, NULL, 'c' },
-		{ "private", no_argument, NULL, 'p' },      { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },      { 0 },
+		{ "socket", required_argument, NULL, 's' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "private", no_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
 	};
 
 	*ret = (struct options){ 0 };
@@ -75,18 +82,18 @@ static int parse_options(int argc, char **argv, struct options *ret)
 
 static int choose_socket(struct daemon *daemon, const char *wanted)
 {
+	const size_t size = sizeof(daemon->socket_path);
 	int r = 0;
 
 	if (wanted == NULL)
-		r = socket_path_default(daemon->socket_path, sizeof(daemon->socket_path));
-	else if (*wanted == 0 || strlen(wanted) >= sizeof(daemon->socket_path))
+		r = socket_path_default(daemon->socket_path, size);
+	else if (*wanted == 0 || strlen(wanted) >= size)
 		r = -ENAMETOOLONG;
 	else
 		strcpy(daemon->socket_path, wanted);
 	if (r < 0)
-		log_error("the socket's path \"%s\" has to have 1 to %zu bytes; name another with --socket",
-			  wanted ? wanted : getenv("PAGEFUSE_SOCKET") ? getenv("PAGEFUSE_SOCKET") : "$XDG_RUNTIME_DIR/…",
-			  sizeof(daemon->socket_path) - 1);
+		log_error("the path \"%s\" is no name for a socket, which has 1 to %zu bytes; name another with --socket",
+			  wanted ? wanted : "$PAGEFUSE_SOCKET or $XDG_RUNTIME_DIR/pagefuse/pagefused.sock", size - 1);
 	return r;
 }
 

@@ -17,7 +17,7 @@ static int configure(int context, const char *size)
 	    fsconfig(context, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
 	    fsconfig(context, FSCONFIG_SET_STRING, "mode", "0700", 0) < 0)
 		return -errno;
-	/* Memory is freed by the page, so none may come by the 2 MiB. A kernel without huge pages has no such option. */
+	/* Memory is freed by the page, so none may come by the 2 MiB. A kernel without these has no such option. */
 	(void)fsconfig(context, FSCONFIG_SET_STRING, "huge", "never", 0);
 	return fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0 ? -errno : 0;
 }

@@ -134,9 +134,16 @@ static void retry_later(struct process *process)
 	int r;
 
 	process->retry = sd_event_source_disable_unref(process->retry);
-	r = sd_event_add_time_relative(process->daemon->event, &process->retry, CLOCK_MONOTONIC, usec, 0, on_retry, process);
+	r = sd_event_add_time_relative(process->daemon->event, &process->retry, CLOCK_MONOTONIC, usec, 0, on_retry,
+				       process);
 	if (r < 0)
-		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)process->pid, strerror(-r));
+		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)process->pid,
+			  strerror(-r));
+}
+
+static const char *name_of(const struct process *process)
+{
+	return process->name[0] ? process->name : "a VM of an earlier daemon";
 }
 
 static void try_release(struct process *process)
@@ -146,12 +153,12 @@ static void try_release(struct process *process)
 
 	if (r < 0) {
 		if (process->retry == NULL)
-			log_info("process %d is gone, but its view of the store is still in use (%s): its references stay",
-				 (int)process->pid, strerror(-r));
+			log_info("%s (pid %d) is gone, but what it was given is in use (%s): its references stay",
+				 name_of(process), (int)process->pid, strerror(-r));
 		retry_later(process);
 		return;
 	}
-	log_info("process %d is gone: its references are dropped", (int)process->pid);
+	log_info("%s (pid %d) is gone: its references are dropped", name_of(process), (int)process->pid);
 	if (process->kept)
 		engine_remove_vm(daemon->engine, process->kept);
 	account(process);
@@ -187,7 +194,12 @@ static int add(struct daemon *daemon, pid_t pid, uint64_t start_time, uid_t uid,
 		return -ENOMEM;
 	}
 	*process = (struct process){
-		.daemon = daemon, .pid = pid, .start_time = start_time, .uid = uid, .pidfd = pidfd, .dead = pidfd < 0,
+		.daemon = daemon,
+		.pid = pid,
+		.start_time = start_time,
+		.uid = uid,
+		.pidfd = pidfd,
+		.dead = pidfd < 0,
 	};
 	TAILQ_INSERT_TAIL(&daemon->processes, process, entries);
 	if (pidfd >= 0)

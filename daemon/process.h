@@ -29,8 +29,8 @@ struct process {
 	bool dead;
 	bool unaccounted; /* may map the old store in ways that the engine has not been told */
 
-	struct session *session;  /* the connection that serves it now, or NULL */
-	struct engine_vm *kept;   /* references of an earlier connection; dropped when a new one has said READY */
+	struct session *session; /* the connection that serves it now, or NULL */
+	struct engine_vm *kept;  /* references of an earlier connection; dropped when a new one has said READY */
 
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];

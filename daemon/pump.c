@@ -134,8 +134,9 @@ bool pump_take_reports(struct session *session)
 		taken++;
 		r = take_report(session, &report);
 		if (r < 0) {
-			session_fail(session, "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s", report.op,
-				     report.page, report.count, report.value,
+			session_fail(session,
+				     "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
+				     report.op, report.page, report.count, report.value,
 				     r == -EPROTO ? "it does not fit what was ordered" : strerror(-r));
 			return false;
 		}

@@ -13,7 +13,10 @@
 int pump_init(struct session *session);
 void pump_done(struct session *session);
 
-/** Feeds at most PUMP_REPORTS_PER_TURN reports to the engine. @return whether there may be more. May fail the session. */
+/**
+ * Feeds at most PUMP_REPORTS_PER_TURN reports to the engine. May fail the session.
+ * @return whether there may be more.
+ */
 bool pump_take_reports(struct session *session);
 
 /** Copies what the worker says of itself to the session's process. */

@@ -50,7 +50,8 @@ static uint64_t used_pages(const struct segment *segment)
 
 int segments_init(struct segments *segments)
 {
-	void *area = mmap(NULL, SEGMENTS_WINDOWS * HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *area = mmap(NULL, SEGMENTS_WINDOWS * HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 
 	if (area == MAP_FAILED)
 		return -errno;
@@ -96,14 +97,16 @@ static void hide(struct segments *segments, unsigned w)
 	void *place = segments->area + w * HUGE_BYTES;
 
 	segments->shown[w] = NOTHING;
-	if (mmap(place, HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (mmap(place, HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+	    MAP_FAILED)
 		log_warning("cannot unmap a window on the store: %s", strerror(errno));
 }
 
 void segments_remove(struct segments *segments, uint32_t number)
 {
 	for (unsigned w = 0; w < SEGMENTS_WINDOWS; w++)
-		if (segments->shown[w] != NOTHING && segments->shown[w] / (ENGINE_SEGMENT_SLOTS / WINDOW_SLOTS) == number)
+		if (segments->shown[w] != NOTHING &&
+		    segments->shown[w] / (ENGINE_SEGMENT_SLOTS / WINDOW_SLOTS) == number)
 			hide(segments, w);
 	close(segments->table[number]->fd);
 	free(segments->table[number]);

@@ -29,7 +29,7 @@ int segments_init(struct segments *segments);
 /** Closes and unmaps everything; the files stay as they are. */
 void segments_done(struct segments *segments);
 
-/** Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content already. @return 0, -ENOMEM (@fd is closed). */
+/** Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content. @return 0, -ENOMEM (@fd is closed). */
 int segments_add(struct segments *segments, uint32_t segment, int fd, bool old);
 void segments_remove(struct segments *segments, uint32_t segment);
 /** The file of a segment, which must exist. */

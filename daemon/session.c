@@ -150,7 +150,8 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		return;
 	}
 	if (process->session) {
-		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", session_describe(process->session));
+		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends",
+			 session_describe(process->session));
 		session_free(process->session);
 	}
 	session->kind = SESSION_VMM;
@@ -253,7 +254,8 @@ static void receive(struct session *session)
 			return;
 		}
 		if (r == -EPROTONOSUPPORT) {
-			refuse(session, "it speaks another version of the protocol than %d: use the same release", WIRE_VERSION);
+			refuse(session, "it speaks another version of the protocol than %d: use the same release",
+			       WIRE_VERSION);
 			return;
 		}
 		if (r < 0) {

@@ -36,13 +36,13 @@ struct session {
 	/* VMM */
 	struct process *process;
 	struct engine_vm *vm;
-	uint32_t serial;     /* tells it from all other connections of VMMs; not 0 */
-	bool ready;          /* REPORT_READY came */
-	bool may_adopt;      /* the process had this store's descriptors before */
-	void *ring;          /* RING_BYTES */
+	uint32_t serial; /* tells it from all other connections of VMMs; not 0 */
+	bool ready;      /* REPORT_READY came */
+	bool may_adopt;  /* the process had this store's descriptors before */
+	void *ring;      /* RING_BYTES */
 	int ring_fd;
 	struct ring_end up, down;
-	bool has_held;       /* an order taken from the engine that could not be passed on yet */
+	bool has_held; /* an order taken from the engine that could not be passed on yet */
 	struct ring_record held;
 	uint64_t told[SESSION_BITMAP_WORDS];    /* segments whose descriptor was sent on this connection */
 	uint64_t closing[SESSION_BITMAP_WORDS]; /* segments whose SEGMENT_CLOSE is still to be sent */

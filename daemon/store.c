@@ -10,8 +10,8 @@
  *
  * What is attached is read-only; the daemon writes through a clone that has no path (`tree`). A descriptor opened
  * through a view stays bound to that mount, so every way to reopen or change the file fails with EROFS, whoever tries;
- * and the mount cannot be taken away while such a descriptor or a mapping made with it exists anywhere, in the VMM, in a
- * child or in a message not yet received. umount's EBUSY is thus the kernel's own answer to "can anybody still read
+ * and the mount cannot be taken away while such a descriptor or a mapping made with it exists anywhere, in the VMM, in
+ * a child or in a message not yet received. umount's EBUSY is thus the kernel's own answer to "can anybody still read
  * this?", for one process and its descendants, and it outlives the daemon.
  *
  * Without the right to mount, segments are memfds. Nothing outlives the daemon then, and who may still read is found by
@@ -86,8 +86,8 @@ static void path_in_pages(char ret[PATH_SIZE], const struct store *store, const 
 /* ---- opening and closing ---- */
 
 /*
- * Locks the directory, made if need be. Another daemon that ends may have removed it between open and lock: then what is
- * locked is not there any more, and it is made again.
+ * Locks the directory, made if need be. Another daemon that ends may have removed it between open and lock: then what
+ * is locked is not there any more, and it is made again.
  */
 static int lock_directory(const char *directory)
 {
@@ -288,11 +288,14 @@ static int open_kind(struct store *store, const struct store_settings *settings)
 		return 0;
 	if (settings->kind == STORE_TMPFS || r == -EINVAL) {
 		log_error("cannot mount the store's tmpfs (size %s) in %s: %s; as root of the host it works, and "
-			  "\"kind = memfd\" in the settings does without", settings->size, store->directory, strerror(-r));
+			  "\"kind = memfd\" in the settings does without",
+			  settings->size, store->directory, strerror(-r));
 		return r;
 	}
-	log_warning("no right to mount a tmpfs in %s (%s): pages are kept in memfds, which a VMM of the same user could be "
-		    "made to write; run pagefused as root for the full guarantee", store->directory, strerror(-r));
+	log_warning(
+		"no right to mount a tmpfs in %s (%s): pages are kept in memfds, which a VMM of the same user could be "
+		"made to write; run pagefused as root for the full guarantee",
+		store->directory, strerror(-r));
 	return open_memfd(store);
 }
 

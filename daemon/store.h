@@ -20,8 +20,8 @@ enum store_kind {
 };
 
 struct store_settings {
-	unsigned kind;  /* enum store_kind */
-	char size[32];  /* of the tmpfs, as mount(8) takes it */
+	unsigned kind; /* enum store_kind */
+	char size[32]; /* of the tmpfs, as mount(8) takes it */
 };
 
 struct store;
@@ -62,8 +62,8 @@ int store_view_create(struct store *store, pid_t pid, uint64_t start_time);
 /** @return a descriptor of @segment for that process, that cannot be made writable; or -errno. */
 int store_view_open(struct store *store, pid_t pid, uint64_t start_time, uint32_t segment);
 /**
- * Removes a dead process's view. @return 0 if nobody can read the store through it any more; -EBUSY while somebody does,
- * such as a child that it forked: try again later.
+ * Removes a dead process's view. @return 0 if nobody can read the store through it any more; -EBUSY while somebody
+ * does, such as a child that it forked: try again later.
  */
 int store_view_remove(struct store *store, pid_t pid, uint64_t start_time);
 /** Views that an earlier daemon left and that are still in use: calls @found for each. @return 0 or the first error. */

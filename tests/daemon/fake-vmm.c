@@ -22,7 +22,11 @@
 #define SEGMENTS 64
 #define NO_SLOT UINT32_MAX
 
-enum state { PRIVATE, SHARED, ZEROED };
+enum state {
+	PRIVATE,
+	SHARED,
+	ZEROED,
+};
 
 struct page {
 	enum state state;
@@ -172,8 +176,9 @@ static void make_private(uint32_t p)
 	if (page->state == PRIVATE)
 		return;
 	memcpy(copy, address(p), PAGE_BYTES);
-	test_check(mmap(address(p), PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-			   MAP_FAILED, "map anonymous memory: %s", strerror(errno));
+	test_check(mmap(address(p), PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			0) != MAP_FAILED,
+		   "map anonymous memory: %s", strerror(errno));
 	memcpy(address(p), copy, PAGE_BYTES);
 	page->state = PRIVATE;
 	page->slot = NO_SLOT;
@@ -191,8 +196,8 @@ static void unshare(const struct ring_record *order)
 static void obey(const struct ring_record *order)
 {
 	test_check(ring_check_order(order) == 0, "order %u is malformed", order->op);
-	test_check(order->page + order->count - 1u <= vmm.options.pages, "order %u about page %u: there is none", order->op,
-		   order->page);
+	test_check(order->page + order->count - 1u <= vmm.options.pages, "order %u about page %u: there is none",
+		   order->op, order->page);
 	switch (order->op) {
 	case ORDER_SCAN:
 	case ORDER_SCAN_ZERO:
@@ -373,7 +378,8 @@ static void answer(const struct question *question)
 	answer.closes = vmm.closes;
 	answer.store = vmm.store;
 	answer.welcomed_userfaultfd = vmm.connected && vmm.link.userfaultfd >= 0;
-	test_check(send(vmm.control, &answer, sizeof(answer), MSG_NOSIGNAL) > 0, "answer the test: %s", strerror(errno));
+	test_check(send(vmm.control, &answer, sizeof(answer), MSG_NOSIGNAL) > 0, "answer the test: %s",
+		   strerror(errno));
 }
 
 static void take_question(void)
@@ -477,8 +483,8 @@ struct fake_answer fake_ask(const struct fake_vmm *asked, enum fake_request requ
 	struct fake_answer answer;
 
 	test_check(send(asked->control, &question, sizeof(question), MSG_NOSIGNAL) > 0, "the VM is gone");
-	test_check(poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1, "the VM does not answer request %d (%u)", request,
-		   detail);
+	test_check(poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1, "the VM does not answer request %d (%u)",
+		   request, detail);
 	test_check(recv(asked->control, &answer, sizeof(answer), 0) == sizeof(answer), "the VM is gone");
 	return answer;
 }

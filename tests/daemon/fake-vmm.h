@@ -20,12 +20,12 @@ struct fake_vmm {
 
 struct fake_options {
 	const char *name;
-	enum wire_mode mode;   /* 0: full */
-	uint32_t pages;        /* of its RAM, page numbers from 1 on */
-	uint32_t common;       /* of these, from the first one on: the same in every VM */
-	uint32_t zero;         /* behind those: full of zeros; the rest is unique */
-	uid_t uid;             /* it runs as */
-	bool defiant;          /* answers the first MERGE with a slot that it was not told */
+	enum wire_mode mode; /* 0: full */
+	uint32_t pages;      /* of its RAM, page numbers from 1 on */
+	uint32_t common;     /* of these, from the first one on: the same in every VM */
+	uint32_t zero;       /* behind those: full of zeros; the rest is unique */
+	uid_t uid;           /* it runs as */
+	bool defiant;        /* answers a MERGE with another slot than it was told */
 };
 
 enum fake_request {

@@ -37,7 +37,8 @@ static void check_welcome(const struct instance *instance)
 	fake_link_post(&first, REPORT_READY, 1, 1, 0);
 	instance_await(instance, "one", "ram_bytes", 16 * PAGE_BYTES);
 	/* The same process once more: it takes the place of the older connection. */
-	test_check(fake_link_open(&second, instance->socket, "one", WIRE_MODE_ZERO, first.welcome.store) == 0, "no second welcome");
+	test_check(fake_link_open(&second, instance->socket, "one", WIRE_MODE_ZERO, first.welcome.store) == 0,
+		   "no second welcome");
 	test_check(second.welcome.store == first.welcome.store && second.welcome.seed == first.welcome.seed,
 		   "another store, or another seed");
 	fake_link_post(&second, REPORT_REGION_ADD, 1, 1, 8);

@@ -157,6 +157,17 @@ static void check_reports(void)
 	}
 }
 
+/* It answers what was ordered, but with other slots. */
+static void check_defiance(void)
+{
+	const struct fake_options options = { .name = "defiant", .pages = 128, .common = 128, .defiant = true };
+	struct fake_vmm vmm = fake_start(instance.socket, &options);
+
+	instance_await(&instance, "defiant", "connected", 0);
+	fake_kill(&vmm);
+	instance_await(&instance, "defiant", "pid", -1);
+}
+
 /* Anything at all in the ring's memory, and the staging pages freed under the daemon's hands. */
 static void check_garbage(void)
 {
@@ -224,6 +235,7 @@ int main(int argc, char **argv)
 	check_order_cursor();
 	check_reports();
 	check_silence();
+	check_defiance();
 	check_descriptors();
 	check_garbage();
 	test_check(instance_logged(&instance, "dropping the connection of"), "nothing was logged");

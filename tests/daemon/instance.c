@@ -38,7 +38,8 @@ void instance_settings(struct instance *instance, const char *text)
 
 	snprintf(instance->config, sizeof(instance->config), "%s/config", instance->directory);
 	file = fopen(instance->config, "we");
-	test_check(file && fputs(text, file) >= 0 && fclose(file) == 0, "write %s: %s", instance->config, strerror(errno));
+	test_check(file && fputs(text, file) >= 0 && fclose(file) == 0, "write %s: %s", instance->config,
+		   strerror(errno));
 }
 
 static void become_daemon(const struct instance *instance)
@@ -51,8 +52,8 @@ static void become_daemon(const struct instance *instance)
 		_exit(126);
 	unsetenv("JOURNAL_STREAM");
 	unsetenv("NOTIFY_SOCKET");
-	execl(program, "pagefused", "--socket", instance->socket, instance->config[0] ? "--config" : NULL, instance->config,
-	      NULL);
+	execl(program, "pagefused", "--socket", instance->socket, instance->config[0] ? "--config" : NULL,
+	      instance->config, NULL);
 	_exit(126);
 }
 
@@ -223,7 +224,8 @@ json_t *instance_ask_on(int socket, const char *request, size_t size)
 	while (header.flags & WIRE_MORE) {
 		ssize_t received = recv(socket, message, sizeof(message), 0);
 
-		test_check(received > 0 && wire_check(message, (size_t)received) == 0, "no proper reply: %zd", received);
+		test_check(received > 0 && wire_check(message, (size_t)received) == 0, "no proper reply: %zd",
+			   received);
 		memcpy(&header, message, sizeof(header));
 		test_check(header.type == WIRE_REPLY, "message %u instead of a reply: %.*s", header.type,
 			   (int)(received - (ssize_t)sizeof(header)), message + sizeof(header));
@@ -288,7 +290,8 @@ void instance_await(const struct instance *instance, const char *name, const cha
 	while ((seen = name ? instance_vm(instance, name, field) : instance_host(instance, field)) != value) {
 		if (test_now_msec() > last) {
 			show_log(instance);
-			test_fail("%s's %s stays %lld and does not become %lld", name ? name : "host", field, seen, value);
+			test_fail("%s's %s stays %lld and does not become %lld", name ? name : "host", field, seen,
+				  value);
 		}
 		poll(NULL, 0, 10);
 	}

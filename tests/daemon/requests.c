@@ -24,10 +24,12 @@ static void expect_error(const char *request, const char *code, const char *valu
 	json_t *reply = instance_ask(&instance, request), *error = json_object_get(reply, "error");
 	const char *seen = json_string_value(json_object_get(error, "code"));
 
-	test_check(seen && strcmp(seen, code) == 0, "%s was answered with %s, not with %s", request, seen ? seen : "success", code);
+	test_check(seen && strcmp(seen, code) == 0, "%s was answered with %s, not with %s", request,
+		   seen ? seen : "success", code);
 	test_check(json_string_value(json_object_get(error, "message")) != NULL, "%s: no message", request);
 	if (value)
-		test_check(strcmp(json_string_value(json_object_get(error, "value")), value) == 0, "%s: wrong value", request);
+		test_check(strcmp(json_string_value(json_object_get(error, "value")), value) == 0, "%s: wrong value",
+			   request);
 	json_decref(reply);
 }
 
@@ -109,7 +111,8 @@ static void be_nobody(void)
 	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
 		test_fail("cannot become user %d: %s", NOBODY, strerror(errno));
 	status = instance_ask(&instance, "{\"command\":\"status\"}");
-	test_check(json_array_size(json_object_get(status, "vms")) == 1, "user %d does not see exactly its own VM", NOBODY);
+	test_check(json_array_size(json_object_get(status, "vms")) == 1, "user %d does not see exactly its own VM",
+		   NOBODY);
 	json_decref(status);
 	expect_error("{\"command\":\"scan\",\"names\":[\"roots\"]}", "not-permitted", "roots");
 	status = instance_ask(&instance, "{\"command\":\"scan\",\"names\":[\"nobodys\"]}");
@@ -128,7 +131,8 @@ static void check_permissions(void)
 	test_check(json_array_size(json_object_get(status, "vms")) == 2, "root does not see both VMs");
 	test_check(instance_vm(&instance, "nobodys", "uid") == NOBODY, "the VM's user is wrong");
 	if (access("/dev/userfaultfd", F_OK) == 0)
-		test_check(fake_ask(&b, FAKE_STATE, 0).welcomed_userfaultfd, "user %d was not given userfaultfd", NOBODY);
+		test_check(fake_ask(&b, FAKE_STATE, 0).welcomed_userfaultfd, "user %d was not given userfaultfd",
+			   NOBODY);
 	child = test_fork();
 	if (child == 0)
 		be_nobody();

@@ -46,7 +46,8 @@ static void ten_times(struct instance *instance, const struct fake_vmm *a, const
 		reconnect(a);
 		check_intact(b);
 		/* b has not said yet what it maps: nothing may be freed. */
-		test_check(instance_host(instance, "store_bytes") >= (long long)(COMMON * PAGE_BYTES), "freed too early");
+		test_check(instance_host(instance, "store_bytes") >= (long long)(COMMON * PAGE_BYTES),
+			   "freed too early");
 		reconnect(b);
 		instance_await(instance, NULL, "shared_pages", 2 * COMMON);
 		instance_await(instance, NULL, "common_pages", COMMON);
@@ -90,7 +91,8 @@ static void child_only(struct instance *instance, struct fake_vmm *b)
 	instance_kill(instance);
 	fake_kill(b);
 	instance_start(instance);
-	test_check(instance_host(instance, "store_bytes") >= (long long)((COMMON - 20) * PAGE_BYTES), "freed under a child");
+	test_check(instance_host(instance, "store_bytes") >= (long long)((COMMON - 20) * PAGE_BYTES),
+		   "freed under a child");
 	kill(child, SIGKILL);
 	instance_await(instance, NULL, "store_bytes", 0);
 }

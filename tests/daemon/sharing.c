@@ -11,7 +11,9 @@
 #define ZERO 100u
 #define UNIQUE 200u
 
-static const struct fake_options options = { .name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO };
+static const struct fake_options options = {
+	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO
+};
 
 static void check_intact(const struct fake_vmm *vmm)
 {
@@ -23,7 +25,8 @@ static void check_counters(const struct instance *instance, long long shared, lo
 	instance_await(instance, NULL, "shared_pages", shared);
 	instance_await(instance, NULL, "common_pages", common);
 	instance_await(instance, NULL, "zero_pages", zero);
-	test_check(instance_host(instance, "saved_pages") == shared - common + zero, "saved is not shared - common + zero");
+	test_check(instance_host(instance, "saved_pages") == shared - common + zero,
+		   "saved is not shared - common + zero");
 }
 
 static void check_frames(const struct fake_vmm *a, const struct fake_vmm *b)
@@ -49,7 +52,8 @@ int main(int argc, char **argv)
 	fake_ask(&b, FAKE_AWAIT, COMMON + ZERO);
 	check_counters(&instance, 2 * COMMON, COMMON, 2 * ZERO);
 	test_check(instance_vm(&instance, "vm", "saved_pages") + instance_vm(&instance, "vm-2", "saved_pages") ==
-			   instance_host(&instance, "saved_pages"), "the VMs' saved pages do not add up to the host's");
+			   instance_host(&instance, "saved_pages"),
+		   "the VMs' saved pages do not add up to the host's");
 	check_intact(&a);
 	check_intact(&b);
 	if (instance_mounts(&instance) > 0) /* that is: as root */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a VMM can do with the descriptor of a store segment that it was given: read. As the daemon's user, as another one
- * and as root, each way to write or change the file has to fail and leave the slot's bytes alone.
+ * What a VMM can do with the descriptor of a store segment that it was given: read. As root, who is the daemon's user,
+ * and as two others, each way to write or change the file has to fail and leave the slot's bytes alone.
  *
- * Positive control: `store-attack control` attacks a file of a tmpfs that was opened O_RDONLY without a read-only clone of
- * its mount, and must get through.
+ * Positive control: `store-attack control` attacks a file of a tmpfs that was opened O_RDONLY without a read-only clone
+ * of its mount, and must get through.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/falloc.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
-#include <grp.h>
 #include <unistd.h>
 
 #include "tests/daemon/fake-vmm.h"
@@ -148,8 +148,10 @@ static void by_metadata(int fd)
 	expect_refused(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0, "F_ADD_SEALS");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	expect_refused(chmod(path, 0666) < 0, "chmod through /proc/self/fd");
-	expect_refused(linkat(AT_FDCWD, path, AT_FDCWD, "/dev/shm/pagefuse-test-link", AT_SYMLINK_FOLLOW) < 0, "linkat");
-	expect_refused(linkat(fd, "", AT_FDCWD, "/dev/shm/pagefuse-test-link", AT_EMPTY_PATH) < 0, "linkat with AT_EMPTY_PATH");
+	expect_refused(linkat(AT_FDCWD, path, AT_FDCWD, "/dev/shm/pagefuse-test-link", AT_SYMLINK_FOLLOW) < 0,
+		       "linkat");
+	expect_refused(linkat(fd, "", AT_FDCWD, "/dev/shm/pagefuse-test-link", AT_EMPTY_PATH) < 0,
+		       "linkat with AT_EMPTY_PATH");
 }
 
 static void by_handle(int fd)
@@ -198,7 +200,8 @@ static bool attack_as(uid_t uid, int fd, int device)
 	int status, pid = test_fork();
 
 	if (pid == 0) {
-		if (uid != geteuid() && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+		if (uid != geteuid() &&
+		    (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
 			_exit(2);
 		attack(fd, device);
 		_exit(breaches > 0 ? 1 : 0);
@@ -213,7 +216,8 @@ static int control(void)
 	char path[] = "/dev/shm/pagefuse-test-XXXXXX";
 	int writable = mkostemp(path, O_CLOEXEC), fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	test_check(writable >= 0 && fd >= 0 && ftruncate(writable, 1 << 22) == 0, "prepare %s: %s", path, strerror(errno));
+	test_check(writable >= 0 && fd >= 0 && ftruncate(writable, 1 << 22) == 0, "prepare %s: %s", path,
+		   strerror(errno));
 	unlink(path);
 	attack(fd, -1);
 	unlink("/dev/shm/pagefuse-test-link");
@@ -258,7 +262,8 @@ int main(int argc, char **argv)
 	test_check(!attack_as(NOBODY, fd, device), "another user gets through");
 	test_check(!attack_as(NOBODY - 1, fd, device), "a third user gets through");
 	test_check(!attack_as(0, fd, device), "root, the daemon's own user, gets through");
-	test_check(fake_ask(&a, FAKE_CHECK, 0).damaged == 0 && fake_ask(&b, FAKE_CHECK, 0).damaged == 0, "slots were changed");
+	test_check(fake_ask(&a, FAKE_CHECK, 0).damaged == 0 && fake_ask(&b, FAKE_CHECK, 0).damaged == 0,
+		   "slots were changed");
 	instance_await(&instance, NULL, "shared_pages", 128);
 	close(fd);
 	if (device >= 0)
