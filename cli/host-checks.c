@@ -69,10 +69,10 @@ static void check_unprivileged_userfaultfd(const struct host_facts *facts, struc
 	if (facts->root || facts->userfaultfd_error < 0 || facts->userfaultfd_full ||
 	    facts->userfaultfd_device_error == 0)
 		return;
-	findings_add(findings, SEVERITY_NOTE, "unprivileged-userfaultfd", NULL,
+	findings_add(findings, SEVERITY_WARNING, "unprivileged-userfaultfd", NULL,
 		     "Use a pagefused that runs as root, give this user /dev/userfaultfd, or set "
 		     "vm.unprivileged_userfaultfd=1.",
-		     "userfaultfd of this user does not see faults of kernel mode, which KVM needs "
+		     "userfaultfd of this user does not see faults of kernel mode, which sharing needs "
 		     "(vm.unprivileged_userfaultfd=%" PRId64 ")",
 		     facts->unprivileged_userfaultfd);
 }

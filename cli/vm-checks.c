@@ -28,7 +28,8 @@ static const struct {
 	{ WIRE_REASON_DEVICE_DMA, "Use virtio devices instead of VFIO passthrough where memory is to be shared." },
 	{ WIRE_REASON_PLAIN_REFERENCES,
 	  "Use cache=writeback for disks on NFS, Ceph or 9p, and virtio-scsi instead of vhost-scsi." },
-	{ WIRE_REASON_NO_USERFAULTFD, "Run pagefused as root so that it can lend one, and a kernel from 6.8 on." },
+	{ WIRE_REASON_NO_USERFAULTFD,
+	  "Run pagefused as root, so that it can lend one, or set vm.unprivileged_userfaultfd=1." },
 	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
 	{ WIRE_REASON_DIRECT_IO, "Configure some swap to test for pins with, or use cache=writeback for its disks." },
 	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
@@ -76,8 +77,9 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 		snprintf(remedy, sizeof(remedy), "%s", find_remedy(reason));
 		if (strcmp(reason, wire_reason_name(WIRE_REASON_MAP_LIMIT)) == 0)
 			remedy_for_mappings(vm, remedy, sizeof(remedy));
-		findings_add(findings, ram_bytes > 0 ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason), name,
-			     remedy, "%s of its memory are left alone: %s", format_bytes(&buffer, bytes),
+		/* Where all RAM that was offered is left alone, nothing is shared. */
+		findings_add(findings, bytes < ram_bytes ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason),
+			     name, remedy, "%s of its memory are left alone: %s", format_bytes(&buffer, bytes),
 			     field_text(refused, "text"));
 	}
 }

@@ -119,7 +119,7 @@ static void test_unprivileged(void **state)
 	expect_nothing(&facts);
 	facts.userfaultfd_full = false;
 	facts.userfaultfd_device_error = -EACCES;
-	expect_finding(&facts, SEVERITY_NOTE, "unprivileged-userfaultfd", "vm.unprivileged_userfaultfd=0");
+	expect_finding(&facts, SEVERITY_WARNING, "unprivileged-userfaultfd", "vm.unprivileged_userfaultfd=0");
 	facts.userfaultfd_device_error = 0;
 	expect_nothing(&facts);
 }

@@ -80,6 +80,11 @@ static void test_refused(void **state)
 			    json_pack("[{s:s, s:s, s:i}]", "reason", "unheard-of", "text", "?", "bytes", 1));
 	json_object_set_new(vm, "ram_bytes", json_integer(0));
 	expect(judge(vm, NULL), SEVERITY_ERROR, "refused");
+	vm = good_vm();
+	json_object_set_new(
+		vm, "refused",
+		json_pack("[{s:s, s:s, s:i}]", "reason", "no-userfaultfd", "text", "?", "bytes", 1 << 29));
+	expect(judge(vm, NULL), SEVERITY_ERROR, "no-userfaultfd");
 }
 
 static void test_fields(void **state)
