@@ -39,7 +39,7 @@
 #include "library/sys.h"
 #include "library/view.h"
 
-#define MOVE_ATTEMPTS (HOLD_PAGES + 32)
+#define MOVE_ATTEMPTS (4 * HOLD_PAGES)
 #define COPY_ATTEMPTS 64
 #define PINS_REMEMBERED_USEC 1000000
 
@@ -233,10 +233,19 @@ static bool cure_after_fork(uint64_t page_hva)
 	return sys_madvise(page_hva, PAGE_BYTES, MADV_POPULATE_WRITE) == 0;
 }
 
+/** One move stays inside one mapping, and a region can be made of several: how many pages to try next. */
+static unsigned move_length(unsigned longest, unsigned run, int result)
+{
+	if (result == -EINVAL && run > 1)
+		return run / 2;
+	return result == 0 && longest < HOLD_PAGES ? longest * 2 : longest;
+}
+
 /** Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: those that the kernel refused. */
 static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused)
 {
 	uint64_t moved = 0, refused = 0, cured = 0, swapped;
+	unsigned longest = HOLD_PAGES;
 
 	for (int attempts = 0; attempts < (int)MOVE_ATTEMPTS; attempts++) {
 		uint64_t left = mask_of(0, hold->count) & ~(moved | refused);
@@ -247,11 +256,13 @@ static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused)
 
 		if (run == 0)
 			break;
+		run = run < longest ? run : longest;
 		r = move(scratch + first * PAGE_BYTES, hold->start + first * PAGE_BYTES, run, &bytes);
-		if (r == 0) {
+		longest = move_length(longest, run, r);
+		if (r == 0)
 			moved |= mask_of(first, run);
+		if (r == 0 || (r == -EINVAL && run > 1))
 			continue;
-		}
 		claimed = moved | (bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
 		judged = PROTECTED(PROTECT_JUDGE_BY_PAGEMAP) ? scratch_has(hold->count, &swapped) : claimed;
 		if (judged != claimed)
@@ -299,15 +310,21 @@ static bool remap_back(uint64_t to, uint64_t from)
 
 static void move_back(const struct hold *hold, uint64_t back)
 {
+	unsigned first, run, longest = HOLD_PAGES;
 	uint64_t swapped;
-	unsigned first, run;
 
 	for (int attempts = 0; back != 0 && attempts < (int)MOVE_ATTEMPTS; attempts++) {
 		int64_t bytes;
+		int r;
 
 		run = next_run(back, &first);
-		if (move(hold->start + first * PAGE_BYTES, scratch + first * PAGE_BYTES, run, &bytes) == 0)
+		run = run < longest ? run : longest;
+		r = move(hold->start + first * PAGE_BYTES, scratch + first * PAGE_BYTES, run, &bytes);
+		longest = move_length(longest, run, r);
+		if (r == 0)
 			back &= ~mask_of(first, run);
+		else if (r == -EINVAL && run > 1)
+			continue;
 		else if (PROTECTED(PROTECT_JUDGE_BY_PAGEMAP))
 			back &= scratch_has(hold->count, &swapped);
 		else
