@@ -9,9 +9,14 @@
 
 unsigned protections_off;
 struct sys_fail sys_fail;
+void (*_Atomic sys_watch)(long number, long second);
 
-int sys_fail_now(long number)
+int sys_fail_now(long number, long second)
 {
+	void (*watch)(long number, long second) = atomic_load_explicit(&sys_watch, memory_order_acquire);
+
+	if (watch != NULL)
+		watch(number, second);
 	if (atomic_load_explicit(&sys_fail.countdown, memory_order_acquire) <= 0)
 		return 0;
 	if (sys_fail.number != -1 && sys_fail.number != number)

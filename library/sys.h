@@ -4,7 +4,7 @@
  * of the same names, so the library must not call those; and errno, which belongs to the VMM's code, stays untouched.
  * All return the kernel's result or -errno. Any thread.
  *
- * In test builds the N-th call can be made to fail, see sys_fail.
+ * In test builds the N-th call can be made to fail, see sys_fail, and every call be watched, see sys_watch.
  */
 #ifndef PAGEFUSE_LIBRARY_SYS_H
 #define PAGEFUSE_LIBRARY_SYS_H
@@ -21,12 +21,15 @@ struct sys_fail {
 	int error;
 };
 extern struct sys_fail sys_fail;
+/** Called before each system call with its number and second argument (an ioctl's request): to wait at a chosen place. */
+extern void (*_Atomic sys_watch)(long number, long second);
 /** @return 0, or the error (positive) that this call is to fail with. */
-int sys_fail_now(long number);
+int sys_fail_now(long number, long second);
 #else
-static inline int sys_fail_now(long number)
+static inline int sys_fail_now(long number, long second)
 {
 	(void)number;
+	(void)second;
 	return 0;
 }
 #endif
@@ -68,7 +71,7 @@ static inline long sys_raw(long number, long a, long b, long c, long d, long e, 
 
 static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
 {
-	int error = sys_fail_now(number);
+	int error = sys_fail_now(number, b);
 
 	return error != 0 ? -error : sys_raw(number, a, b, c, d, e, f);
 }
