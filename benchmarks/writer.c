@@ -151,21 +151,24 @@ static long worker_thread(void)
 	return found;
 }
 
-static bool wait_connected(void)
+/* The thread names itself, maybe a moment after it has connected. @return its number, 0 if no daemon answers in time. */
+static long wait_connected(void)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
 	uint64_t end = now_nsec() + CONNECT_SECONDS * UINT64_C(1000000000);
 	struct pagefuse_stats stats;
 
 	while (now_nsec() < end) {
-		if (pagefuse_get_stats(&stats) == 0 && stats.connected)
-			return true;
+		long thread = worker_thread();
+
+		if (thread != 0 && pagefuse_get_stats(&stats) == 0 && stats.connected)
+			return thread;
 		nanosleep(&pause, NULL);
 	}
-	return false;
+	return 0;
 }
 
-static int start(const char *name, bool twins, size_t mib)
+static int start(const char *name, bool twins, size_t mib, long *ret_thread)
 {
 	struct pagefuse_options options = { .name = name, .mode = PAGEFUSE_MODE_FULL };
 	int r;
@@ -177,14 +180,16 @@ static int start(const char *name, bool twins, size_t mib)
 		r = make_memory(pages * PAGE_BYTES);
 	if (r == 0)
 		r = pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, pages * PAGE_BYTES);
-	if (r == 0 && !wait_connected())
-		r = -ETIMEDOUT;
-	return r;
+	if (r < 0)
+		return r;
+	*ret_thread = wait_connected();
+	return *ret_thread == 0 ? -ETIMEDOUT : 0;
 }
 
 int main(int argc, char **argv)
 {
 	char line[64];
+	long thread;
 	int r;
 
 	if (argc != 4) {
@@ -192,12 +197,12 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	r = start(argv[1], strcmp(argv[2], "twins") == 0, strtoul(argv[3], NULL, 10));
+	r = start(argv[1], strcmp(argv[2], "twins") == 0, strtoul(argv[3], NULL, 10), &thread);
 	if (r < 0) {
 		fprintf(stderr, "writer: %s\n", strerror(-r));
 		return 1;
 	}
-	printf("ready %ld\n", worker_thread());
+	printf("ready %ld\n", thread);
 	while (fgets(line, sizeof(line), stdin)) {
 		if (strncmp(line, "write ", 6) == 0)
 			write_for((unsigned)strtoul(line + 6, NULL, 10));

@@ -5,12 +5,14 @@
 
 WRITE_SECONDS=10
 WRITER_MIB=256
-SHORT_MIB=160      # what the writer may use in the test with too little memory
+SHORT_MIB=200      # what the writer may use in the test with too little memory
 SWAP_MIB=512
 RATE_MIB=1024
 RATE_PASSES=5
 CGROUP_CPU=/sys/fs/cgroup/cpu/pagefuse-benchmark
 CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
+# shellcheck disable=SC2016 # for the inner shell
+IN_MEMORY_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"' "$CGROUP_MEMORY")
 
 # writer_open KIND MIB [COMMAND…]: started by the command, if there is one.
 writer_open() {
@@ -37,7 +39,20 @@ writer_close() {
 	fi
 	WRITER='' WRITER_IN=''
 	short_of_memory_end
-	[ ! -d $CGROUP_CPU ] || rmdir $CGROUP_CPU
+	remove_cgroup $CGROUP_CPU
+}
+
+# A cgroup lets go of a thread a moment after its end.
+remove_cgroup() {
+	[ ! -d "$1" ] || wait_until 20 rmdir "$1" 2>/dev/null || give_up "cannot remove $1"
+}
+
+# Asks for one pass after the other until the file is gone.
+scan_while_exists() {
+	while [ -e "$1" ]; do
+		"$PAGEFUSE" scan writer || return
+		sleep 0.01
+	done >/dev/null
 }
 
 # The writer writes, and passes follow each other meanwhile unless told otherwise.
@@ -45,13 +60,14 @@ writer_measure() {
 	local label=$1 scanning=${2:-yes} scans='' word
 	if [ "$scanning" = yes ]; then
 		"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
-		(while "$PAGEFUSE" scan --wait writer; do :; done >/dev/null 2>&1) &
+		: >"$GUESTS_RUN/scanning"
+		scan_while_exists "$GUESTS_RUN/scanning" &
 		scans=$!
 	fi
 	writer_ask "write $WRITE_SECONDS"
 	if [ -n "$scans" ]; then
-		kill "$scans"
-		wait "$scans" 2>/dev/null
+		rm "$GUESTS_RUN/scanning"
+		wait "$scans" || give_up "scan while the writer writes"
 	fi
 	for word in $WRITER_ANSWER; do
 		figure "writer-$label.${word%%=*}" "${word#*=}"
@@ -79,16 +95,11 @@ short_of_memory_begin() {
 
 short_of_memory_end() {
 	if [ -n "${SWAP_FILE:-}" ]; then
-		swapoff "$SWAP_FILE" 2>/dev/null
+		! grep -q "^$SWAP_FILE " /proc/swaps || swapoff "$SWAP_FILE" || give_up "cannot take $SWAP_FILE away"
 		rm -f "$SWAP_FILE"
 		SWAP_FILE=''
 	fi
-	[ ! -d $CGROUP_MEMORY ] || rmdir $CGROUP_MEMORY
-}
-
-in_memory_cgroup() {
-	# shellcheck disable=SC2016 # for the inner shell
-	sh -c 'echo $$ >"$0/tasks" && exec "$@"' $CGROUP_MEMORY "$@"
+	remove_cgroup $CGROUP_MEMORY
 }
 
 part_writer() {
@@ -104,7 +115,7 @@ part_writer() {
 	fi
 	writer_close
 	if short_of_memory_begin; then
-		writer_open twins $WRITER_MIB in_memory_cgroup
+		writer_open twins $WRITER_MIB "${IN_MEMORY_CGROUP[@]}"
 		writer_measure short-alone no
 		writer_measure short
 	else

@@ -55,6 +55,11 @@ daemon_unmount() {
 	done
 }
 
+# The daemon lets go of a VM's mount a moment after the process ended.
+daemon_has_no_vm() {
+	daemon_gone || ! grep -q " $DAEMON_DIR/.*/vm-" /proc/mounts
+}
+
 daemon_gone() {
 	! kill -0 "$DAEMON_PID" 2>/dev/null
 }
@@ -63,6 +68,7 @@ daemon_close() {
 	local left status=0
 	[ -n "${DAEMON_DIR:-}" ] || return 0
 	if [ -n "${DAEMON_PID:-}" ]; then
+		wait_until 10 daemon_has_no_vm || echo "daemon: pagefused keeps the mount of a VM that ended" >&2
 		kill -TERM "$DAEMON_PID" 2>/dev/null
 		if ! wait_until 20 daemon_gone; then
 			echo "daemon: pagefused does not end when told to" >&2
