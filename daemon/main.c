@@ -92,7 +92,7 @@ static int choose_socket(struct daemon *daemon, const char *wanted)
 	else
 		strcpy(daemon->socket_path, wanted);
 	if (r < 0)
-		log_error("the path \"%s\" is no name for a socket, which has 1 to %zu bytes; name another with --socket",
+		log_error("the path \"%s\" cannot be a socket's: it has to have 1 to %zu bytes; use --socket",
 			  wanted ? wanted : "$PAGEFUSE_SOCKET or $XDG_RUNTIME_DIR/pagefuse/pagefused.sock", size - 1);
 	return r;
 }
