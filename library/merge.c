@@ -49,15 +49,6 @@ static bool looks_equal(uint64_t hva, uint32_t target)
 	return content != NULL && memcmp((const void *)hva, content, PAGE_BYTES) == 0;
 }
 
-/** Whether the kernel has put its own zero page there, as it does with pages of zeros when it splits a 2 MiB page. */
-static bool is_given_back(uint64_t hva)
-{
-	struct page_region range;
-	uint64_t walked;
-
-	return pagemap_scan(hva, hva + PAGE_BYTES, &range, 1, &walked) == 1 && (range.categories & PAGE_IS_PFNZERO) != 0;
-}
-
 struct batch {
 	struct region *region;
 	uint64_t index;
@@ -67,27 +58,49 @@ struct batch {
 	uint8_t kinds[HOLD_PAGES];
 };
 
+/**
+ * Takes note of zeros that need no hold any more: when the kernel splits a 2 MiB page it puts its own zero page in place
+ * of small pages full of zeros, by itself.
+ */
+static void take_given_back(struct batch *batch)
+{
+	uint64_t start = region_hva(batch->region, batch->index), walked;
+	struct page_region ranges[HOLD_PAGES];
+	int found = pagemap_scan(start, start + batch->count * PAGE_BYTES, ranges, HOLD_PAGES, &walked);
+
+	for (int r = 0; r < found; r++) {
+		if (!(ranges[r].categories & PAGE_IS_PFNZERO))
+			continue;
+		for (uint64_t i = (ranges[r].start - start) / PAGE_BYTES; i < (ranges[r].end - start) / PAGE_BYTES; i++) {
+			if (batch->outcomes[i] != OUTCOME_BUSY || batch->targets[i] != HOLD_ZERO ||
+			    batch->region->state[batch->index + i] != PAGE_ANONYMOUS)
+				continue;
+			page_set_state(batch->region, batch->index + i, PAGE_ZEROED);
+			batch->outcomes[i] = OUTCOME_MERGED;
+		}
+	}
+}
+
 static void sort_out(struct batch *batch)
 {
 	uint64_t entries[HOLD_PAGES];
+	bool busy_zeros = false;
 
 	if (pagemap_read(region_hva(batch->region, batch->index), batch->count, entries) < 0)
 		memset(entries, 0, sizeof(entries));
 	for (unsigned i = 0; i < batch->count; i++) {
 		enum kind kind = kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
 
+		if (kind == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY && batch->targets[i] == HOLD_ZERO)
+			busy_zeros = true;
 		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
 			batch->outcomes[i] = OUTCOME_DIFFERS;
 			kind = KIND_NONE;
 		}
-		if (kind == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY && batch->targets[i] == HOLD_ZERO &&
-		    batch->region->state[batch->index + i] == PAGE_ANONYMOUS &&
-		    is_given_back(region_hva(batch->region, batch->index + i))) {
-			page_set_state(batch->region, batch->index + i, PAGE_ZEROED);
-			batch->outcomes[i] = OUTCOME_MERGED;
-		}
 		batch->kinds[i] = (uint8_t)kind;
 	}
+	if (busy_zeros)
+		take_given_back(batch);
 }
 
 static bool continues_run(const struct batch *batch, unsigned i)
@@ -132,21 +145,29 @@ static void hold_all(struct batch *batch)
 	}
 }
 
-void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+/** Merges those that are in the region of the first one. @return how many these are; at least that one. */
+static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
 {
 	struct region *region = region_of_page(page);
 	struct batch batch = { .region = region, .count = count, .targets = targets, .outcomes = outcomes };
 
-	for (unsigned i = 0; i < count; i++)
-		outcomes[i] = OUTCOME_GONE;
+	outcomes[0] = OUTCOME_GONE;
 	if (region == NULL)
-		return;
+		return 1;
 	batch.index = page - region->first_page;
 	if (batch.count > region->pages - batch.index)
 		batch.count = (unsigned)(region->pages - batch.index);
 	sort_out(&batch);
 	drop_short_runs(&batch);
 	hold_all(&batch);
+	return batch.count;
+}
+
+void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+{
+	/* Numbers go on from one region to the next, and orders that follow each other are done together. */
+	for (unsigned done = 0; done < count;)
+		done += merge_in_region(page + done, count - done, targets + done, outcomes + done);
 }
 
 int merge_unshare(struct region *region, uint64_t index, uint64_t count)

@@ -15,7 +15,7 @@
 
 static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
 static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
-static unsigned pauses; /* under pause_lock */
+static _Atomic unsigned pauses; /* changed under pause_lock */
 
 static bool suspended;
 static uint64_t hashed_pages;
@@ -30,14 +30,22 @@ uint64_t orders_hashed_pages(void)
 	return hashed_pages;
 }
 
-/** Takes the lock when nobody wants us to pause. */
+/**
+ * Takes the lock when nobody wants us to pause. It looks again with the lock held: orders_pause() counts first and takes
+ * the lock then, so either we see it, or it waits for us.
+ */
 static void lock_unless_paused(void)
 {
-	pthread_mutex_lock(&pause_lock);
-	while (pauses != 0)
-		pthread_cond_wait(&pause_over, &pause_lock);
-	pthread_mutex_unlock(&pause_lock);
-	memory_lock_worker();
+	for (;;) {
+		pthread_mutex_lock(&pause_lock);
+		while (pauses != 0)
+			pthread_cond_wait(&pause_over, &pause_lock);
+		pthread_mutex_unlock(&pause_lock);
+		memory_lock_worker();
+		if (pauses == 0)
+			return;
+		memory_unlock();
+	}
 }
 
 void orders_pause(void)
@@ -78,35 +86,68 @@ static int do_scan(struct session *session, const struct ring_record *order)
 	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, scan.present);
 }
 
+/** Reads the pagemap of @count pages from @page on; what cannot be told counts as not present. */
+static void look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
+{
+	struct region *region;
+
+	memset(ret_entries, 0, count * sizeof(*ret_entries));
+	lock_unless_paused();
+	region = region_of_page(page);
+	if (region != NULL) {
+		uint64_t index = page - region->first_page, left = region->pages - index;
+
+		pagemap_read(region_hva(region, index), left < count ? (unsigned)left : count, ret_entries);
+	}
+	memory_unlock();
+}
+
 /** Copies a private page to a staging page. @return 0, or the report that says why not. */
-static int copy_page(uint32_t page, void *to)
+static int copy_page(uint32_t page, uint64_t entry, void *to)
 {
 	struct region *region = region_of_page(page);
-	uint64_t index, entry;
 
 	if (region == NULL || region->barred[page - region->first_page] != 0)
 		return REPORT_GONE;
-	index = page - region->first_page;
-	if (pagemap_read(region_hva(region, index), 1, &entry) < 0 || (entry & PAGEMAP_SWAPPED))
+	if (entry & PAGEMAP_SWAPPED)
 		return REPORT_BUSY; /* not worth bringing it in */
 	if (!(entry & PAGEMAP_PRESENT))
 		return REPORT_GONE;
-	memcpy(to, (const void *)region_hva(region, index), PAGE_BYTES);
+	memcpy(to, (const void *)region_hva(region, page - region->first_page), PAGE_BYTES);
 	return 0;
 }
 
-static int do_fetch(struct session *session, const struct ring_record *order)
+static int fetch_page(struct session *session, uint32_t page, uint64_t entry)
 {
 	int index = session_staging(session), r;
 
 	if (index < 0)
 		return index;
 	lock_unless_paused();
-	r = copy_page(order->page, ring_staging(session->ring, (uint32_t)index));
+	r = copy_page(page, entry, ring_staging(session->ring, (uint32_t)index));
 	memory_unlock();
 	if (r != 0)
-		return session_post_value(session, (enum ring_report)r, order->page, 1, 0);
-	return session_post_fetched(session, order->page, (uint32_t)index);
+		return session_post_value(session, (enum ring_report)r, page, 1, 0);
+	return session_post_fetched(session, page, (uint32_t)index);
+}
+
+/** Fetches this page and all that are asked for next and follow it in the guest, with one look at the pagemap. */
+static int do_fetch(struct session *session, struct ring_record order)
+{
+	uint64_t entries[HOLD_PAGES];
+	uint32_t first = order.page;
+	unsigned done = 0;
+	int r;
+
+	look_ahead(first, HOLD_PAGES, entries);
+	do {
+		r = fetch_page(session, order.page, entries[done++]);
+		session_done_order(session);
+		if (r < 0 || done == HOLD_PAGES)
+			return r;
+		r = session_next_order(session, &order);
+	} while (r > 0 && order.op == ORDER_FETCH && order.page == first + done);
+	return r < 0 ? r : 0;
 }
 
 static enum ring_report report_of(enum outcome outcome, bool zero)
@@ -207,8 +248,7 @@ int orders_do(struct session *session, const struct ring_record *order)
 		session_done_order(session);
 		return do_scan(session, order);
 	case ORDER_FETCH:
-		session_done_order(session);
-		return do_fetch(session, order);
+		return do_fetch(session, *order);
 	case ORDER_MERGE:
 	case ORDER_ZERO:
 		return do_merge(session, order);
