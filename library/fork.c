@@ -33,7 +33,11 @@ static void fd_close(int fd)
 
 int fork_watch(void)
 {
-	return -pthread_atfork(memory_fork_prepare, memory_fork_parent, memory_fork_child);
+	static bool watched;
+	int r = watched ? 0 : -pthread_atfork(memory_fork_prepare, memory_fork_parent, memory_fork_child);
+
+	watched |= r == 0;
+	return r;
 }
 
 /** Whether a child would get any mapping of the store. */
@@ -77,11 +81,23 @@ void memory_fork_parent(void)
 	memory_unlock();
 }
 
+/** What has not been inherited may be other memory of the child's by and by. */
+static void forget_unforked(void)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region != NULL && region->dont_fork)
+			region_free(region);
+	}
+}
+
 void memory_fork_child(void)
 {
 	atomic_store(&is_child, true);
-	/* lease[1] stays open on purpose: its end of life is the message. */
 	fd_close(lease[0]);
+	lease[0] = lease[1] = -1; /* the write end stays open on purpose: its end of life is the message */
+	forget_unforked();
 	hold_forget();
 	worker_forget();
 	memory_lock_reset();

@@ -41,7 +41,8 @@ static int wait_for(int socket, int other, int timeout_ms)
 	struct pollfd fds[2] = { { .fd = socket, .events = POLLIN }, { .fd = other, .events = POLLIN } };
 	int r = poll(fds, 2, timeout_ms);
 
-	return r < 0 && errno != EINTR ? -errno : r;
+	/* No signal is let through, but setuid() of the VMM interrupts all of its threads: that is no error. */
+	return r < 0 ? errno == EINTR ? 0 : -errno : r;
 }
 
 static int map_ring(struct session *session, int fd)

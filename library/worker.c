@@ -224,7 +224,8 @@ static int start_thread(void)
 	int r;
 
 	options_complete();
-	wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wake_fd < 0)
+		wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
 		return -errno;
 	r = fork_watch();
@@ -239,6 +240,8 @@ static int start_thread(void)
 	r = -pthread_create(&thread, &attributes, worker_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
+	if (r < 0 && first_socket >= 0)
+		close(first_socket);
 	return r;
 }
 
@@ -250,7 +253,7 @@ int worker_start(void)
 	if (!started) {
 		r = start_thread();
 		started = r == 0;
-		atomic_store(&connected, first_socket >= 0);
+		atomic_store(&connected, started && first_socket >= 0);
 	}
 	pthread_mutex_unlock(&start_lock);
 	return r < 0 ? r : atomic_load(&connected);
