@@ -446,6 +446,27 @@ static void no_queue_overflows_in_a_pass(void **state)
 	}
 }
 
+static void one_that_is_slow_loses_nobody_a_page(void **state)
+{
+	struct sim_vm *a = new_vm(20000, 1, 1), *b;
+	struct engine_vm_counters counters;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	b = new_vm(20000, 1, 1);
+	for (int i = 0; i < 1000; i++) { /* nobody takes a's orders meanwhile */
+		sim_tick(&sim, 2000);
+		sim_take_orders(b, UINT32_MAX);
+		sim_work(b, UINT32_MAX);
+		sim_take_reports(b, UINT32_MAX);
+	}
+	assert_true(sim_scan_all(&sim));
+	engine_vm_counters(b->vm, &counters);
+	assert_int_equal(counters.dropped_orders, 0);
+	assert_int_equal(counters.shared_pages, 20000);
+	assert_int_equal(shared_of(a), 20000);
+}
+
 /* ---- limits and lies ---- */
 
 static void a_vm_brings_in_no_more_slots_than_it_may(void **state)
@@ -505,6 +526,27 @@ static void a_dead_segment_is_removed_and_used_again(void **state)
 	assert_true(sim.removed_segments >= 1);
 	for (uint32_t i = 2; i < SIM_SEGMENTS; i++)
 		assert_null(sim.segments[i].memory);
+}
+
+static void a_run_ends_where_its_segment_does(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS / 512 - 1; i++) {
+		a = new_vm(1, 9, 1);
+		b = new_vm(1, 9, 1);
+		assert_true(sim_scan_all(&sim));
+		sim_vm_end(a);
+		sim_vm_end(b);
+	}
+	a = new_vm(1024, 1, 1);
+	b = new_vm(1024, 1, 1);
+	sim_write(b, 5, 5000); /* so that runs do not end there by themselves */
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a), 1023);
+	assert_int_equal(a->pages[1].slot / ENGINE_SEGMENT_SLOTS, 0);
+	assert_int_equal(b->pages[1024].slot / ENGINE_SEGMENT_SLOTS, 1);
 }
 
 static void regions_have_limits(void **state)
@@ -797,9 +839,11 @@ int main(void)
 		UNIT(a_slow_pass_is_spread_over_its_interval),
 		UNIT(a_slow_pass_keeps_to_its_cpu_share),
 		UNIT(no_queue_overflows_in_a_pass),
+		UNIT(one_that_is_slow_loses_nobody_a_page),
 		UNIT(a_vm_brings_in_no_more_slots_than_it_may),
 		UNIT(slots_that_are_dead_count_no_longer),
 		UNIT(a_dead_segment_is_removed_and_used_again),
+		UNIT(a_run_ends_where_its_segment_does),
 		UNIT(regions_have_limits),
 		UNIT(what_was_not_ordered_is_refused),
 		UNIT(only_the_slot_that_was_ordered_is_confirmed),
