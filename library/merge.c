@@ -59,8 +59,8 @@ struct batch {
 };
 
 /**
- * Takes note of zeros that need no hold any more: when the kernel splits a 2 MiB page it puts its own zero page in place
- * of small pages full of zeros, by itself.
+ * Takes note of zeros that need no hold any more: when the kernel splits a 2 MiB page it puts its own zero page in
+ * place of small pages full of zeros, by itself.
  */
 static void take_given_back(struct batch *batch)
 {
@@ -69,9 +69,11 @@ static void take_given_back(struct batch *batch)
 	int found = pagemap_scan(start, start + batch->count * PAGE_BYTES, ranges, HOLD_PAGES, &walked);
 
 	for (int r = 0; r < found; r++) {
+		uint64_t first = (ranges[r].start - start) / PAGE_BYTES, end = (ranges[r].end - start) / PAGE_BYTES;
+
 		if (!(ranges[r].categories & PAGE_IS_PFNZERO))
 			continue;
-		for (uint64_t i = (ranges[r].start - start) / PAGE_BYTES; i < (ranges[r].end - start) / PAGE_BYTES; i++) {
+		for (uint64_t i = first; i < end; i++) {
 			if (batch->outcomes[i] != OUTCOME_BUSY || batch->targets[i] != HOLD_ZERO ||
 			    batch->region->state[batch->index + i] != PAGE_ANONYMOUS)
 				continue;

@@ -31,8 +31,8 @@ uint64_t orders_hashed_pages(void)
 }
 
 /**
- * Takes the lock when nobody wants us to pause. It looks again with the lock held: orders_pause() counts first and takes
- * the lock then, so either we see it, or it waits for us.
+ * Takes the lock when nobody wants us to pause. It looks again with the lock held: orders_pause() counts first and
+ * takes the lock then, so either we see it, or it waits for us.
  */
 static void lock_unless_paused(void)
 {

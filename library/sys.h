@@ -21,7 +21,7 @@ struct sys_fail {
 	int error;
 };
 extern struct sys_fail sys_fail;
-/** Called before each system call with its number and second argument (an ioctl's request): to wait at a chosen place. */
+/** Called before each system call with its number and second argument (an ioctl's request), to wait at some of them. */
 extern void (*_Atomic sys_watch)(long number, long second);
 /** @return 0, or the error (positive) that this call is to fail with. */
 int sys_fail_now(long number, long second);
