@@ -5,7 +5,9 @@
 
 #include <stddef.h>
 
-/** @count zeroed items of @size bytes. @return NULL without memory. To be freed by array_free() with the same figures. */
+/**
+ * @count zeroed items of @size bytes. @return NULL without memory. To be freed by array_free() with the same figures.
+ */
 void *array_new(size_t count, size_t size);
 /** @array may be NULL. */
 void array_free(void *array, size_t count, size_t size);

@@ -4,8 +4,8 @@
  *
  *   saved(vm) = zero(vm) + sum over its shared pages of (1 - 1 / sharers of the slot)
  *
- * and all of them together shared - common + zero, a whole number. The VMs' figures are rounded by largest remainder, so
- * that the rounded ones add up as well. Costs are summed up in units of 2^-32 pages.
+ * and all of them together shared - common + zero, a whole number. The VMs' figures are rounded by largest remainder,
+ * so that the rounded ones add up as well. Costs are summed up in units of 2^-32 pages.
  */
 #include <stdlib.h>
 
@@ -31,10 +31,12 @@ static int by_remainder(const void *left, const void *right)
 {
 	uint32_t a = (uint32_t)((const struct cost *)left)->fixed, b = (uint32_t)((const struct cost *)right)->fixed;
 
-	return a < b ? 1 : a > b ? -1 : 0;
+	return (a < b) - (a > b);
 }
 
-/* Gives every VM its whole pages of cost, and what is left of @common one by one to those with the largest remainder. */
+/*
+ * Gives every VM its whole pages of cost, and what is left of @common one by one to those with the largest remainder.
+ */
 static void set_saved(struct cost *costs, uint32_t count, uint64_t common)
 {
 	uint64_t left = common;

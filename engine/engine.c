@@ -17,7 +17,7 @@ void engine_settings_default(struct engine_settings *settings)
 		.scan_interval_seconds = 30,
 		.audit_interval_seconds = 5,
 		.scan_cpu_percent = 10,
-		.vm_slots_max = UINT64_C(16) << 20,     /* 64 GiB */
+		.vm_slots_max = UINT64_C(16) << 20, /* 64 GiB */
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
 	};
 }

@@ -30,20 +30,22 @@ struct engine_store {
 	int (*add_segment)(void *context, uint32_t segment);
 	/** All its slots are dead and no VM's orders name it: drop it. The number may be added again later. */
 	void (*remove_segment)(void *context, uint32_t segment);
-	/** Writable memory of one slot, PAGE_BYTES; NULL if it cannot be had (no memory). Valid until the next call. */
-	void *(*slot)(void *context, uint32_t slot);
+	/** Gives a slot its content, PAGE_BYTES. @return 0, -ENOSPC (no memory), -errno: the slot is as good as empty. */
+	int (*write)(void *context, uint32_t slot, const void *content);
+	/** Reads a slot's content, PAGE_BYTES. @return 0 or -errno. */
+	int (*read)(void *context, uint32_t slot, void *ret_content);
 	/** Frees the memory of @count slots that no guest page reads. Failure is retried by the store itself. */
 	void (*punch)(void *context, uint32_t slot, uint32_t count);
 };
 
 /** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
 struct engine_settings {
-	uint32_t scan_interval_seconds; /* time for one slow pass over a VM; 0: none, only on request */
+	uint32_t scan_interval_seconds;  /* time for one slow pass over a VM; 0: none, only on request */
 	uint32_t audit_interval_seconds; /* how often to look for pages that diverged; 0: only with scans */
-	uint32_t scan_cpu_percent;      /* at most this share of one core for a VM's slow pass */
-	uint64_t vm_slots_max;          /* slots that one VM's pages may have brought in (their memory is charged to the daemon) */
-	uint64_t vm_ram_bytes_max;      /* registered RAM of one VM */
-	uint64_t seed;                  /* for page_hash() */
+	uint32_t scan_cpu_percent;       /* at most this share of one core for a VM's slow pass */
+	uint64_t vm_slots_max;           /* slots that one VM may bring in: their memory is the daemon's */
+	uint64_t vm_ram_bytes_max;       /* registered RAM of one VM */
+	uint64_t seed;                   /* for page_hash() */
 };
 void engine_settings_default(struct engine_settings *settings);
 
@@ -71,7 +73,8 @@ int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode 
  * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
  * changing: it is copied first), else NULL.
  * @return 0, or -EPROTO if it does not fit what was ordered and known: the daemon then drops the peer. Nothing of the
- * report (of its part in that region) has been applied in that case. -ENOMEM: a region could not be taken in; drop the peer, too.
+ * report (of its part in that region) has been applied in that case. -ENOMEM: a region could not be taken in; drop the
+ * peer, too.
  */
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
@@ -105,36 +108,42 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 
 /**
  * After a restart: the store still has segment @segment from an earlier daemon. Its slots can be adopted by
- * REPORT_ADOPT (the engine hashes their content through store->slot() and enters them into the table); nothing in it is
+ * REPORT_ADOPT (the engine hashes their content through store->read() and enters them into the table); nothing in it is
  * allocated, and nothing punched before engine_accounted(). To be called before any VM is added.
  */
 int engine_old_segment(struct engine *engine, uint32_t segment);
-/** Every process that might map the old segments has reconnected (and said READY) or is gone: punch what nobody reads. */
+/**
+ * Every process that might map the old segments has reconnected (and said READY) or is gone: punch what nobody reads.
+ */
 void engine_accounted(struct engine *engine);
 
-/** What a VM saves. saved = its shared pages, each less its part of the slot's cost, + zero; rounded so that all add up. */
+/**
+ * What a VM saves. saved = its shared pages, each less its part of the slot's cost, + zero; rounded so that all add up.
+ */
 struct engine_vm_counters {
 	uint64_t ram_pages;
 	uint64_t shared_pages;
 	uint64_t zero_pages;
-	int64_t saved_pages; /* filled in by engine_counters() of the whole only */
-	uint64_t dropped_orders; /* for lack of room; found again by the next pass */
+	int64_t saved_pages;                /* filled in by engine_counters() of the whole only */
+	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 };
 struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
-	int64_t saved_pages;   /* shared - common + zero */
-	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
-	uint64_t memory_bytes; /* of the engine's own tables */
+	int64_t saved_pages;     /* shared - common + zero */
+	uint64_t store_pages;    /* slots whose memory is in use: common, and those being filled or dropped */
+	uint64_t memory_bytes;   /* of the engine's own tables */
 	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
 };
 /** Computes the host's counters and every VM's saved_pages, in one walk over the pages. */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
 
-/** Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong. */
+/**
+ * Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong.
+ */
 const char *engine_check(const struct engine *engine);
 
 #endif

@@ -182,17 +182,17 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *st
 	struct region *region = vm_region(vm, fetch->page);
 	struct page page = { region, fetch->page - region->first };
 	uint32_t check = check_of(table_key(fetch->hash).tag), waiters;
-	void *content = engine->slots.store.slot(engine->slots.store.context, fetch->slot);
+	unsigned char content[PAGE_BYTES];
 	uint64_t hash;
 
-	if (content == NULL) {
-		fail(vm, fetch, check, false);
-		return;
-	}
-	memcpy(content, staging, PAGE_BYTES);
+	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
 	hash = page_hash(content, engine->settings.seed);
 	if (hash != fetch->hash) { /* the guest has written it since */
 		fail(vm, fetch, check_of(table_key(hash).tag), true);
+		return;
+	}
+	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
+		fail(vm, fetch, check, false);
 		return;
 	}
 	waiters = slots_get(&engine->slots, fetch->slot)->waiters;

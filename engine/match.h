@@ -21,7 +21,9 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report);
 
 /** REPORT_FETCHED. */
 int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging);
-/** Whether a BUSY or GONE about @page answers the oldest FETCH; if so takes it. @check: what to remember of the page. */
+/**
+ * Whether a BUSY or GONE about @page answers the oldest FETCH; if so takes it. @check: what to remember of the page.
+ */
 bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone);
 /** Gives up FETCHes of pages in @region, or of all if it is NULL. Their answers are still waited for. */
 void fetches_give_up(struct engine_vm *vm, const struct region *region);

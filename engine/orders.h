@@ -5,7 +5,9 @@
 
 #include "engine/vm.h"
 
-/** Orders a private page to be merged with @slot, which must be held by an order already counted. It becomes ORDERED. */
+/**
+ * Orders a private page to be merged with @slot, which must be held by an order already counted. It becomes ORDERED.
+ */
 bool orders_merge(struct page page, uint32_t slot);
 /** Orders a private page to be given back as zero page. It becomes PAGE_ZERO_ORDERED. */
 bool orders_zero(struct page page);

@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 struct queue {
-	char *items;       /* ring of `capacity` places, a power of two; NULL while capacity is 0 */
-	uint32_t size;     /* bytes of an item */
-	uint32_t most;     /* items at most, a power of two */
+	char *items;   /* ring of `capacity` places, a power of two; NULL while capacity is 0 */
+	uint32_t size; /* bytes of an item */
+	uint32_t most; /* items at most, a power of two */
 	uint32_t capacity;
-	uint32_t head;     /* place of the oldest item */
+	uint32_t head; /* place of the oldest item */
 	uint32_t length;
 };
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes as
- * fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything which
- * could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads its slices
- * evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does the same over
- * audit_interval_seconds, for slices in which something is shared.
+ * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes
+ * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
+ * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
+ * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does
+ * the same over audit_interval_seconds, for slices in which something is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC is unresponsive: what others wait for from it is given up. One
  * whose queue stays over half full for as long is a laggard. Neither holds anybody back.
@@ -29,6 +29,7 @@
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
 #define SWEEP_PLACES 65536u
+#define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
 
 /* ---- walks ---- */
 
@@ -203,8 +204,10 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 
 void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec)
 {
-	if (cpu_nsec > vm->cpu_nsec && vm->pass_ticket == 0)
-		vm->cpu_budget_nsec -= (int64_t)(cpu_nsec - vm->cpu_nsec < INT32_MAX ? cpu_nsec - vm->cpu_nsec : INT32_MAX);
+	uint64_t used = cpu_nsec > vm->cpu_nsec ? cpu_nsec - vm->cpu_nsec : 0;
+
+	if (vm->pass_ticket == 0)
+		vm->cpu_budget_nsec -= (int64_t)(used < CHARGE_NSEC_MAX ? used : CHARGE_NSEC_MAX);
 	vm->cpu_nsec = cpu_nsec;
 }
 
@@ -315,7 +318,9 @@ static void schedule_unshare(struct engine_vm *vm)
 {
 	struct scan scan;
 
-	if (vm->mode == WIRE_MODE_FULL || vm->counters.shared_pages == 0 || vm->unshare.next_usec > vm->engine->now_usec)
+	if (vm->mode == WIRE_MODE_FULL || vm->counters.shared_pages == 0)
+		return;
+	if (vm->unshare.next_usec > vm->engine->now_usec)
 		return;
 	while (slices_go_on(vm)) {
 		if (!next_slice(vm, &vm->unshare, RING_RUN_PAGES_MAX, &scan)) {

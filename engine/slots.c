@@ -250,7 +250,8 @@ uint32_t slots_take(struct slots *slots, struct slot_window *window, struct tabl
 	return number;
 }
 
-int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key, uint32_t *ret_slot)
+int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key,
+	      uint32_t *ret_slot)
 {
 	int r;
 
@@ -418,11 +419,11 @@ bool slots_can_adopt(const struct slots *slots, uint32_t number)
 static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
 {
 	struct slot *slot = slots_get(slots, number);
-	const void *content = slots->store.slot(slots->store.context, number);
+	unsigned char content[PAGE_BYTES];
 	struct table_key key;
 	uint32_t known;
 
-	if (content == NULL)
+	if (slots->store.read(slots->store.context, number, content) < 0)
 		return;
 	key = table_key(page_hash(content, seed));
 	slot->tag = key.tag;

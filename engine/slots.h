@@ -6,9 +6,9 @@
  *   never --> spare ----> live --> dead            a member of a stripe: filled when a page first needs it
  *   never --> live --> idle --> live | dead        a slot found in the store by a restarted daemon, and adopted
  *
- * A live slot has at least one holder: a page that maps it (sharer) or an order under way that names it. Without any it is
- * dead: unlinked from the table, its memory punched, its offset never used again. A segment whose offsets have all been
- * handed out and are dead is removed, and its number used again. In a segment from before a restart a slot without
+ * A live slot has at least one holder: a page that maps it (sharer) or an order under way that names it. Without any it
+ * is dead: unlinked from the table, its memory punched, its offset never used again. A segment whose offsets have all
+ * been handed out and are dead is removed, and its number used again. In a segment from before a restart a slot without
  * holders is only idle until engine_accounted().
  *
  * Stripe: 64 slots, aligned, for one content that lies in many consecutive pages: page p maps member p % 64, so that
@@ -29,7 +29,14 @@
 /** A reference in the table: this bit and a slot, or without it the global number of a page (a hint). */
 #define REF_SHARED (UINT32_C(1) << 31)
 
-enum slot_state { SLOT_NEVER, SLOT_FILLING, SLOT_SPARE, SLOT_LIVE, SLOT_IDLE, SLOT_DEAD };
+enum slot_state {
+	SLOT_NEVER,
+	SLOT_FILLING,
+	SLOT_SPARE,
+	SLOT_LIVE,
+	SLOT_IDLE,
+	SLOT_DEAD,
+};
 
 struct slot {
 	uint32_t tag; /* with partition: where the table would know it */
@@ -64,16 +71,18 @@ struct slots {
 	struct table *table;
 	uint64_t owner_slots_max;
 	struct segment *segments[ENGINE_SEGMENTS_MAX];
-	uint32_t segments_end; /* above the highest one that exists */
-	uint32_t open;         /* the segment that windows come from, or SLOT_NONE */
-	bool store_failed;     /* no new segment until the next tick */
-	uint32_t *owners;      /* by owner: slots with memory that count against its limit */
-	uint64_t *owners_used; /* bitmap: given to a VM, or slots are left of one that went */
-	uint64_t common, stored; /* slots with sharers; slots whose memory is in use */
+	uint32_t segments_end;             /* above the highest one that exists */
+	uint32_t open;                     /* the segment that windows come from, or SLOT_NONE */
+	bool store_failed;                 /* no new segment until the next tick */
+	uint32_t *owners;                  /* by owner: slots with memory that count against its limit */
+	uint64_t *owners_used;             /* bitmap: given to a VM, or slots are left of one that went */
+	uint64_t common, stored;           /* slots with sharers; slots whose memory is in use */
 	uint32_t punch_start, punch_count; /* freed but not yet told to the store */
 	void *context;
-	void (*revoke)(void *context, uint32_t segment);       /* give back all windows in @segment by slots_return() */
-	void (*forget_hint)(void *context, uint32_t reference); /* this hint is about to leave the table */
+	/* Gives back all windows in @segment by slots_return(). */
+	void (*revoke)(void *context, uint32_t segment);
+	/* This hint is about to leave the table. */
+	void (*forget_hint)(void *context, uint32_t ref);
 };
 
 int slots_init(struct slots *slots, const struct engine_store *store, struct table *table, uint64_t owner_slots_max);
@@ -85,13 +94,17 @@ void slots_owner_free(struct slots *slots, uint16_t owner);
 
 /** Metadata of a slot; NULL if there is no such segment. */
 struct slot *slots_get(const struct slots *slots, uint32_t number);
-/** The next slot of @window (refilled as needed), filling. @return 0, -ENOSPC (limits), -ENOMEM or the store's error. */
-int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key, uint32_t *ret_slot);
+/**
+ * The next slot of @window (refilled as needed), filling. @return 0, -ENOSPC (limits), -ENOMEM or the store's error.
+ */
+int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key,
+	      uint32_t *ret_slot);
 /** Gives back what is left of a window. */
 void slots_return(struct slots *slots, struct slot_window *window);
 /**
  * The slot that page number @page is to map, given the one that the table knows (@known, live or a stripe's first).
- * @repeated: a page beside it maps the same. Turns much repeated contents into a stripe. @return a live slot or SLOT_NONE.
+ * @repeated: a page beside it maps the same. Turns much repeated contents into a stripe. @return a live slot or
+ * SLOT_NONE.
  */
 uint32_t slots_choose(struct slots *slots, uint32_t known, uint32_t page, bool repeated, uint16_t owner);
 

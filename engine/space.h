@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The global page numbers, 1 to 2^31-1, and whose they are: given to regions in chunks, looked up by hints. Numbers of a
- * region that is gone stay taken until the table has been swept of hints that name them.
+ * The global page numbers, 1 to 2^31-1, and whose they are: given to regions in chunks, looked up by hints. Numbers of
+ * a region that is gone stay taken until the table has been swept of hints that name them.
  */
 #ifndef PAGEFUSE_ENGINE_SPACE_H
 #define PAGEFUSE_ENGINE_SPACE_H
@@ -19,9 +19,9 @@ struct space_range {
 };
 
 struct space {
-	struct region **chunks; /* by chunk: NULL if free */
-	uint32_t next;          /* where the search begins */
-	uint32_t top;           /* no chunk from here on was ever used */
+	struct region **chunks;   /* by chunk: NULL if free */
+	uint32_t next;            /* where the search begins */
+	uint32_t top;             /* no chunk from here on was ever used */
 	struct space_range *gone; /* ranges of regions that are gone, oldest first */
 	uint32_t gone_count, gone_capacity;
 	uint32_t sweeping; /* of these, the first so many will be free when the sweep under way is over */

@@ -31,8 +31,8 @@ struct engine {
 	struct slots slots;
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
-	uint32_t vms_end;  /* above the highest index in use */
-	uint32_t turn;     /* who is the first to be given scans at the next tick */
+	uint32_t vms_end;                          /* above the highest index in use */
+	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
 	struct waiter *waiters;
 	uint32_t waiters_free, waiters_top, waiters_used;

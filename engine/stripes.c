@@ -29,21 +29,14 @@ static uint32_t live_member(const struct slots *slots, uint32_t first)
 static bool fill(struct slots *slots, uint32_t to, uint32_t from, uint16_t owner)
 {
 	struct slot *slot = slots_get(slots, to);
-	unsigned char copy[PAGE_BYTES];
-	const void *source;
-	void *target;
+	unsigned char content[PAGE_BYTES];
 
 	assert(slot->state == SLOT_SPARE);
 	if (!slots_may_charge(slots, owner))
 		return false;
-	source = slots->store.slot(slots->store.context, from);
-	if (source == NULL)
+	if (slots->store.read(slots->store.context, from, content) < 0 ||
+	    slots->store.write(slots->store.context, to, content) < 0)
 		return false;
-	memcpy(copy, source, sizeof(copy)); /* the next call may unmap it */
-	target = slots->store.slot(slots->store.context, to);
-	if (target == NULL)
-		return false;
-	memcpy(target, copy, sizeof(copy));
 	slots_charge(slots, slot, owner);
 	slot->state = SLOT_LIVE;
 	slots->stored++;

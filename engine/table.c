@@ -8,11 +8,23 @@
 #include "engine/array.h"
 
 #define TABLE_CAPACITY_MIN 56u
+
 /* A partition is rebuilt when more than 7/8 of its homes have an entry. */
-#define FULL(count, capacity) ((uint64_t)(count) * 8 > (uint64_t)(capacity) * 7)
+static bool is_full(uint32_t count, uint32_t capacity)
+{
+	return (uint64_t)count * 8 > (uint64_t)capacity * 7;
+}
+
 /* Sweeping was enough if a fifth of what there may be is free again. */
-#define ROOMY(count, capacity) ((uint64_t)(count) * 10 <= (uint64_t)(capacity) * 7)
-#define SPARSE(count, capacity) ((uint64_t)(count) * 3 < (capacity))
+static bool is_roomy(uint32_t count, uint32_t capacity)
+{
+	return (uint64_t)count * 10 <= (uint64_t)capacity * 7;
+}
+
+static bool is_sparse(uint32_t count, uint32_t capacity)
+{
+	return (uint64_t)count * 3 < capacity;
+}
 
 void table_init(struct table *table, bool (*keep)(void *, struct table_key, uint32_t), void *context)
 {
@@ -69,8 +81,11 @@ uint32_t table_get(const struct table *table, struct table_key key)
 /* Streams all entries into an array with @capacity homes. */
 static int resize(struct table_partition *part, uint32_t capacity)
 {
-	struct table_partition fresh = { .capacity = capacity, .places = capacity + capacity / 64 + 32,
-					 .count = part->count };
+	struct table_partition fresh = {
+		.capacity = capacity,
+		.places = capacity + capacity / 64 + 32,
+		.count = part->count,
+	};
 	uint32_t at = 0;
 
 	fresh.entries = array_new((size_t)fresh.places + 1, sizeof(struct table_entry));
@@ -84,7 +99,7 @@ static int resize(struct table_partition *part, uint32_t capacity)
 			continue;
 		home = home_of(entry.tag, capacity);
 		at = at > home ? at : home;
-		if (at >= fresh.places) { /* only if somebody could choose tags: the hash's seed keeps it from happening */
+		if (at >= fresh.places) { /* only if somebody could choose tags, which the hash's seed prevents */
 			drop_array(&fresh);
 			return -ENOMEM;
 		}
@@ -130,7 +145,7 @@ void table_sweep(struct table *table, uint32_t partition)
 	struct table_partition *part = &table->partitions[partition];
 
 	sweep(table, partition);
-	if (SPARSE(part->count, part->capacity) && part->capacity > 2 * TABLE_CAPACITY_MIN)
+	if (is_sparse(part->count, part->capacity) && part->capacity > 2 * TABLE_CAPACITY_MIN)
 		resize(part, part->count * 3 / 2 + TABLE_CAPACITY_MIN); /* without memory it stays as it is */
 }
 
@@ -141,7 +156,7 @@ static int make_room(struct table *table, uint32_t index)
 
 	if (part->count > 0)
 		sweep(table, index);
-	if (part->capacity > 0 && ROOMY(part->count, part->capacity))
+	if (part->capacity > 0 && is_roomy(part->count, part->capacity))
 		return 0;
 	return grow(part);
 }
@@ -159,7 +174,7 @@ int table_put(struct table *table, struct table_key key, uint32_t ref)
 			return 0;
 		}
 	}
-	if (FULL(part->count + 1, part->capacity)) {
+	if (is_full(part->count + 1, part->capacity)) {
 		r = make_room(table, key.partition);
 		if (r < 0 && part->count + 1 > part->capacity)
 			return r;

@@ -3,8 +3,8 @@
  * The table: which content is known, by its hash, and where it is.
  *
  * An entry is 8 bytes: 32 bits of the hash (the tag) and a 32-bit reference, whose meaning is the caller's. 8 further
- * bits of the hash choose one of 256 partitions, so that 40 bits tell contents apart; what remains is found out by those
- * who compare bytes. The table knows one reference per (partition, tag).
+ * bits of the hash choose one of 256 partitions, so that 40 bits tell contents apart; what remains is found out by
+ * those who compare bytes. The table knows one reference per (partition, tag).
  *
  * Theory of Operation. A partition is an array in which the entries stand in the order of their tags, each at its home
  * place (tag * capacity / 2^32) or to the right of it with no empty place in between:
@@ -14,9 +14,10 @@
  *            | a  | b  |    | c  | d  | e  |    |    |     tag(a) < tag(b) < ... < tag(e)
  *            +----+----+----+----+----+----+----+----+
  *
- * Since a home follows from the tag alone and order is kept, a partition is rebuilt at any capacity by streaming through
- * it once: it grows by a quarter at a time, is never less than about 70 % full when large, and costs 9 to 11.5 bytes
- * per entry. One partition at a time is rebuilt, so that nothing stalls and no second copy of the whole ever exists.
+ * Since a home follows from the tag alone and order is kept, a partition is rebuilt at any capacity by streaming
+ * through it once: it grows by a quarter at a time, is never less than about 70 % full when large, and costs 9 to 11.5
+ * bytes per entry. One partition at a time is rebuilt, so that nothing stalls and no second copy of the whole ever
+ * exists.
  *
  * Before it grows, a partition asks the owner of each entry whether it still means anything: entries may go stale
  * without being removed, and are bounded all the same.

@@ -21,7 +21,12 @@
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 
-enum page_kind { KIND_PRIVATE, KIND_SHARED, KIND_ORDERED, KIND_OTHER };
+enum page_kind {
+	KIND_PRIVATE,
+	KIND_SHARED,
+	KIND_ORDERED,
+	KIND_OTHER,
+};
 #define STATE_SHIFT 30
 #define STATE_VALUE ((UINT32_C(1) << STATE_SHIFT) - 1)
 #define STATE(kind, value) ((uint32_t)(kind) << STATE_SHIFT | (value))
@@ -51,13 +56,17 @@ struct page {
 
 /** A FETCH order that is not answered yet. */
 struct fetch {
-	uint64_t hash;   /* that the content should have */
+	uint64_t hash; /* that the content should have */
 	uint32_t page;
 	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
 };
 
-enum scan_kind { SCAN_PASS, SCAN_SLOW, SCAN_AUDIT };
+enum scan_kind {
+	SCAN_PASS,
+	SCAN_SLOW,
+	SCAN_AUDIT,
+};
 
 /** A SCAN or AUDIT order that is not answered yet. */
 struct scan {
@@ -74,13 +83,13 @@ struct walk {
 struct engine_vm {
 	struct engine *engine;
 	void *context;
-	uint32_t index;      /* in engine->vms */
-	uint16_t owner;      /* for slots_new() */
+	uint32_t index; /* in engine->vms */
+	uint16_t owner; /* for slots_new() */
 	enum wire_mode mode;
 	bool ready, detached;
-	bool heard;          /* something was reported since the last tick */
-	bool unresponsive;   /* nothing was for a long time, with orders waiting for answers */
-	bool laggard;        /* takes orders too slowly to be waited for */
+	bool heard;        /* something was reported since the last tick */
+	bool unresponsive; /* nothing was for a long time, with orders waiting for answers */
+	bool laggard;      /* takes orders too slowly to be waited for */
 
 	struct region *regions[VM_REGIONS_MAX]; /* by page number */
 	uint32_t region_count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The engine against a naive model: simulated guests write, discard, come, go, lose their connection and refuse, in any
- * order, while the engine shares their pages. Whatever happens no guest reads a wrong byte; at rest the engine's figures
- * are those that counting gives; and once the guests hold still, one pass shares all that is equal.
+ * order, while the engine shares their pages. Whatever happens no guest reads a wrong byte; at rest the engine's
+ * figures are those that counting gives; and once the guests hold still, one pass shares all that is equal.
  *
  *   model-test [SEED [STEPS]]     the seed is printed, and random if it is not given
  */
@@ -316,7 +316,8 @@ static void end_all(struct sim *sim)
 		if (sim->vms[i] != NULL)
 			sim_vm_end(sim->vms[i]);
 	engine_counters(sim->engine, &host);
-	expect(host.shared_pages == 0 && host.store_pages == 0 && sim_stored(sim) == 0, "pages are left when all VMs have ended");
+	expect(host.shared_pages == 0 && host.store_pages == 0, "slots are left when all VMs have ended");
+	expect(sim_stored(sim) == 0, "memory is left when all VMs have ended");
 	check_now(sim);
 }
 

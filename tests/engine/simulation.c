@@ -8,7 +8,11 @@
 #include "common/hash.h"
 
 #define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
-enum { UNTOUCHED, WRITTEN, PUNCHED };
+enum slot_use {
+	UNTOUCHED,
+	WRITTEN,
+	PUNCHED,
+};
 
 static void wrong(struct sim *sim, const char *what)
 {
@@ -49,7 +53,8 @@ static int store_add_segment(void *context, uint32_t segment)
 		return -1;
 	if (at->memory != NULL)
 		wrong(sim, "store: a segment was added twice");
-	at->memory = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at->memory = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 	at->use = calloc(ENGINE_SEGMENT_SLOTS, 1);
 	if (at->memory == MAP_FAILED || at->use == NULL)
 		abort();
@@ -81,20 +86,38 @@ static void store_remove_segment(void *context, uint32_t segment)
 	sim_check_memory(sim);
 }
 
-static void *store_slot(void *context, uint32_t slot)
+/* @return the slot's memory, or NULL if it is gone. */
+static unsigned char *slot_memory(struct sim *sim, uint32_t slot)
 {
-	struct sim *sim = context;
 	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
 	uint32_t index = slot % ENGINE_SEGMENT_SLOTS;
 
-	if (at == NULL || at->use[index] == PUNCHED) {
-		wrong(sim, "store: a slot was used that is gone");
-		return NULL;
-	}
-	if (sim->store_fails && at->use[index] == UNTOUCHED && sim_random(sim, 4) == 0)
-		return NULL;
-	at->use[index] = WRITTEN;
-	return at->memory + index * PAGE_BYTES;
+	if (at != NULL && at->use[index] != PUNCHED)
+		return at->memory + index * PAGE_BYTES;
+	wrong(sim, "store: a slot was used that is gone");
+	return NULL;
+}
+
+static int store_write(void *context, uint32_t slot, const void *content)
+{
+	struct sim *sim = context;
+	unsigned char *memory = slot_memory(sim, slot);
+
+	if (memory == NULL || (sim->store_fails && sim_random(sim, 4) == 0))
+		return -ENOSPC;
+	memcpy(memory, content, PAGE_BYTES);
+	segment_at(sim, slot / ENGINE_SEGMENT_SLOTS)->use[slot % ENGINE_SEGMENT_SLOTS] = WRITTEN;
+	return 0;
+}
+
+static int store_read(void *context, uint32_t slot, void *ret_content)
+{
+	const unsigned char *memory = slot_memory(context, slot);
+
+	if (memory == NULL)
+		return -EIO;
+	memcpy(ret_content, memory, PAGE_BYTES);
+	return 0;
 }
 
 static void store_punch(void *context, uint32_t slot, uint32_t count)
@@ -156,7 +179,8 @@ void sim_start(struct sim *sim)
 		.context = sim,
 		.add_segment = store_add_segment,
 		.remove_segment = store_remove_segment,
-		.slot = store_slot,
+		.write = store_write,
+		.read = store_read,
 		.punch = store_punch,
 	};
 
@@ -365,6 +389,12 @@ static bool is_mapped(const struct sim_page *page)
 	return page->state == SIM_SHARED || page->state == SIM_ZEROED;
 }
 
+/* Private again, which the engine has not been told yet. */
+static bool is_left(const struct sim_page *page)
+{
+	return page->state == SIM_LEFT || page->state == SIM_DROPPED;
+}
+
 void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
 {
 	struct sim_page *page = &vm->pages[number];
@@ -385,7 +415,7 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 	if (!has_page(vm, number))
 		return;
 	page->content = 0;
-	page->state = is_mapped(page) || page->state == SIM_LEFT || page->state == SIM_DROPPED ? SIM_DROPPED : SIM_ABSENT;
+	page->state = is_mapped(page) || is_left(page) ? SIM_DROPPED : SIM_ABSENT;
 }
 
 /* ---- what a worker does ---- */
@@ -394,7 +424,7 @@ static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 {
 	struct sim_page *page = &vm->pages[number];
 
-	if (page->state == SIM_LEFT || page->state == SIM_DROPPED) {
+	if (is_left(page)) {
 		page->state = page->state == SIM_LEFT ? SIM_DIVERGED : SIM_ABSENT;
 		post(vm, REPORT_DIVERGED, number, 1, 0);
 		vm->sim->diverged++;
@@ -407,7 +437,8 @@ static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 		unsigned char bytes[PAGE_BYTES];
 
 		content_fill(bytes, page->content);
-		post(vm, REPORT_HASH, number, page->state == SIM_DIVERGED ? 2 : 1, page_hash(bytes, vm->sim->settings.seed));
+		post(vm, REPORT_HASH, number, page->state == SIM_DIVERGED ? 2 : 1,
+		     page_hash(bytes, vm->sim->settings.seed));
 	}
 }
 
@@ -488,7 +519,7 @@ static void work_unshare(struct sim_vm *vm, const struct ring_record *order)
 	for (uint32_t i = order->page; i < order->page + order->count; i++) {
 		struct sim_page *page = &vm->pages[i];
 
-		if (!has_page(vm, i) || (page->state != SIM_SHARED && page->state != SIM_LEFT && page->state != SIM_DROPPED))
+		if (!has_page(vm, i) || (page->state != SIM_SHARED && !is_left(page)))
 			continue;
 		page->state = page->state == SIM_DROPPED ? SIM_ABSENT : SIM_PLAIN;
 		post(vm, REPORT_DIVERGED, i, 1, 0);

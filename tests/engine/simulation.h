@@ -3,9 +3,9 @@
  * A store and VMs for the engine, in memory and without kernel, threads or time: workers that carry out orders one at
  * a time and answer through a queue, as slow, as often refusing, and as late as a test wants it.
  *
- * A page's content is a number, 0 for zeros; content_fill() makes 4096 bytes of it. The simulation notices by itself, in
- * sim->wrong, when a guest would read what it did not write, when a slot is written that a page maps, used again after
- * having been punched, or named by an order while it is not there.
+ * A page's content is a number, 0 for zeros; content_fill() makes 4096 bytes of it. The simulation notices by itself,
+ * in sim->wrong, when a guest would read what it did not write, when a slot is written that a page maps, used again
+ * after having been punched, or named by an order while it is not there.
  */
 #ifndef PAGEFUSE_TESTS_ENGINE_SIMULATION_H
 #define PAGEFUSE_TESTS_ENGINE_SIMULATION_H
@@ -74,7 +74,7 @@ struct sim {
 	struct sim_segment segments[SIM_SEGMENTS];
 	struct sim_vm *vms[SIM_VMS];
 	uint64_t now_usec;
-	bool store_fails;     /* add_segment and slot fail now and then */
+	bool store_fails; /* add_segment and slot fail now and then */
 	uint64_t removed_segments, merged, diverged, merge_orders;
 	const char *wrong;
 };

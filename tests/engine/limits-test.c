@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the engine refuses and what it bounds; what it takes over when it starts again. */
+#include <errno.h>
+
+#include "tests/engine/harness.h"
+
+/* ---- limits and lies ---- */
+
+static void a_vm_brings_in_no_more_slots_than_it_may(void **state)
+{
+	(void)state;
+	sim.settings.vm_slots_max = 50;
+	restart_with_settings();
+	new_vm(1000, 1, 1);
+	new_vm(1000, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	assert_true(host().store_pages <= 100);
+}
+
+static void slots_that_are_dead_count_no_longer(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim.settings.vm_slots_max = 50;
+	restart_with_settings();
+	a = new_vm(50, 1, 1);
+	b = new_vm(50, 1, 1);
+	for (uint32_t round = 1; round <= 5; round++) {
+		assert_true(sim_scan_all(&sim));
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(a) + shared_of(b), 100);
+		for (uint32_t i = 1; i <= 50; i++) {
+			sim_write(a, i, round * 1000 + i);
+			sim_write(b, i, round * 1000 + i);
+		}
+	}
+}
+
+static void a_dead_segment_is_removed_and_used_again(void **state)
+{
+	struct sim_vm *idle = new_vm(1, 1, 1), *other = new_vm(1, 1, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_write(idle, 1, 2);
+	sim_write(other, 1, 3);
+	run_for(6); /* both keep a stretch of offsets, and nothing in it */
+	for (uint32_t i = 0; i < 2 * ENGINE_SEGMENT_SLOTS / 512; i++) {
+		struct sim_vm *a = new_vm(1, 9, 1), *b = new_vm(1, 9, 1);
+
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(a) + shared_of(b), 2);
+		sim_vm_end(a);
+		sim_vm_end(b);
+	}
+	assert_true(sim.removed_segments >= 1);
+	for (uint32_t i = 2; i < SIM_SEGMENTS; i++)
+		assert_null(sim.segments[i].memory);
+}
+
+static void a_run_ends_where_its_segment_does(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS / 512 - 1; i++) {
+		a = new_vm(1, 9, 1);
+		b = new_vm(1, 9, 1);
+		assert_true(sim_scan_all(&sim));
+		sim_vm_end(a);
+		sim_vm_end(b);
+	}
+	a = new_vm(1024, 1, 1);
+	b = new_vm(1024, 1, 1);
+	sim_write(b, 5, 5000); /* so that runs do not end there by themselves */
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a), 1023);
+	assert_int_equal(a->pages[1].slot / ENGINE_SEGMENT_SLOTS, 0);
+	assert_int_equal(b->pages[1024].slot / ENGINE_SEGMENT_SLOTS, 1);
+}
+
+static void regions_have_limits(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1);
+
+	(void)state;
+	assert_int_equal(report(a, REPORT_REGION_ADD, 1, 1, 5), -EPROTO);  /* given already */
+	assert_int_equal(report(a, REPORT_REGION_ADD, 12, 1, 5), -EPROTO); /* leaves a gap */
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11, 1, UINT32_MAX - 20), -ENOMEM);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 2, 1, 0), -EPROTO); /* starts none */
+	for (uint32_t i = 11; i < 11 + 1023; i++)
+		assert_int_equal(report(a, REPORT_REGION_ADD, i, 1, 1), 0);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11 + 1023, 1, 1), -ENOMEM);
+	drop_orders(a);
+}
+
+static void what_was_not_ordered_is_refused(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1);
+	unsigned char staging[PAGE_BYTES] = { 0 };
+	struct ring_record fetched = { .op = REPORT_FETCHED, .count = 1, .page = 3 };
+
+	(void)state;
+	assert_int_equal(report(a, REPORT_MERGED, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_ZEROED, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_DIFFERS, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_BUSY, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_SCANNED, 1, 10, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_HASH, 11, 1, 5), -EPROTO);
+	assert_int_equal(report(a, REPORT_ZERO, 5, 7, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_DIVERGED, 11, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_ADOPT, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_READY, 1, 1, 0), -EPROTO);
+	assert_int_equal(engine_report(sim.engine, a->vm, &fetched, staging), -EPROTO);
+}
+
+static void only_the_slot_that_was_ordered_is_confirmed(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1);
+	struct ring_record order;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(report(a, REPORT_DIVERGED, 1, 1, 0), 0);
+	engine_scan(sim.engine, a->vm);
+	sim_tick(&sim, 2000);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	assert_true(next_order(a, ORDER_MERGE, &order));
+	assert_int_equal(order.slot, b->pages[1].slot);
+	assert_int_equal(report(a, REPORT_MERGED, 1, 1, order.slot + 1), -EPROTO);
+	assert_int_equal(report(a, REPORT_MERGED, 1, 2, order.slot), -EPROTO);
+	assert_int_equal(report(a, REPORT_ZEROED, 1, 1, order.slot), -EPROTO);
+	assert_int_equal(shared_of(a), 9);
+	assert_int_equal(report(a, REPORT_MERGED, 1, 1, order.slot), 0);
+	assert_int_equal(report(a, REPORT_MERGED, 1, 1, order.slot), -EPROTO);
+	assert_int_equal(shared_of(a), 10);
+	drop_orders(a);
+}
+
+static void nothing_but_regions_before_ready(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL);
+
+	(void)state;
+	assert_int_equal(engine_add_vm(sim.engine, WIRE_MODE_FULL, &a->vm), 0);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 1, 1, 10), 0);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, 5), -EPROTO);
+	assert_int_equal(report(a, REPORT_ADOPT, 1, 1, 5), -EPROTO); /* no such slot */
+	assert_int_equal(report(a, REPORT_READY, 1, 1, 0), 0);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, 5), 0);
+}
+
+static void a_run_may_span_regions(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL);
+	struct ring_record order;
+	uint32_t pages = 0;
+
+	(void)state;
+	sim_vm_add_region(a, 8);
+	sim_vm_add_region(a, 8);
+	sim_vm_connect(a);
+	assert_int_equal(report(a, REPORT_ZERO, 5, 8, 0), 0);
+	while (next_order(a, ORDER_ZERO, &order)) {
+		assert_true(order.page + order.count <= 9 || order.page >= 9);
+		pages += order.count;
+	}
+	assert_int_equal(pages, 8);
+	assert_int_equal(report(a, REPORT_ZEROED, 5, 8, 0), 0);
+	assert_int_equal(host().zero_pages, 8);
+	assert_int_equal(report(a, REPORT_DIVERGED, 5, 8, 0), 0);
+}
+
+static void a_removed_region_is_forgotten(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL), *b = new_vm(200, 1, 1);
+
+	(void)state;
+	sim_vm_add_region(a, 100);
+	sim_vm_add_region(a, 100);
+	for (uint32_t i = 1; i <= 200; i++)
+		sim_write(a, i, i);
+	sim_vm_connect(a);
+	assert_true(sim_scan_all(&sim));
+	sim_vm_remove_region(a, 0);
+	sim_settle(&sim);
+	assert_int_equal(shared_of(a), 100);
+	assert_int_equal(shared_of(b), 200);
+	assert_int_equal(report(a, REPORT_GONE, 1, 10, 0), 0);
+	assert_int_equal(report(a, REPORT_MERGED, 1, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, 5), 0);
+}
+
+static void no_order_names_a_region_that_is_gone(void **state)
+{
+	struct sim_vm *a = new_vm(100, 1, 1), *b = new_vm(100, 0, 0);
+	struct ring_record order;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(report(a, REPORT_REGION_ADD, 101, 1, 100), 0);
+	assert_int_equal(report(a, REPORT_ZERO, 101, 50, 0), 0);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 101, 1, 0), 0);
+	assert_false(next_order(a, ORDER_ZERO, &order));
+	assert_int_equal(host().zero_pages, 100);
+	(void)b;
+}
+
+static void a_wrong_hash_harms_nobody(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 100, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	engine_scan(sim.engine, b->vm);
+	sim_tick(&sim, 2000);
+	assert_int_equal(report(b, REPORT_HASH, 1, 1, hash_of(1)), 0); /* it has 100 */
+	sim_settle(&sim);
+	assert_int_equal(shared_of(b), 0);
+	assert_true(shared_of(a) <= 1);
+	assert_true(sim_scan_all(&sim));
+}
+
+/* ---- restarts ---- */
+
+static void a_restarted_engine_takes_over_what_is_shared(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1), *c;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	for (uint32_t i = 201; i <= 300; i++) {
+		sim_write(a, i, 5000 + i);
+		sim_write(b, i, 6000 + i);
+	}
+	sim_start(&sim);
+	sim_vm_connect(a);
+	sim_vm_connect(b);
+	assert_int_equal(host().common_pages, 200);
+	assert_int_equal(sim_stored(&sim), 300);
+	engine_accounted(sim.engine);
+	assert_int_equal(sim_stored(&sim), 200);
+	c = new_vm(200, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(c), 200);
+	assert_int_equal(host().common_pages, 200);
+}
+
+static void a_hint_gives_way_to_a_slot_that_is_adopted(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	c = new_vm(10, 1, 1);
+	assert_true(sim_scan_all(&sim)); /* c's pages are all that is known */
+	sim_vm_connect(a);
+	sim_vm_connect(b);
+	engine_accounted(sim.engine);
+	run_for(31);
+	assert_int_equal(shared_of(c), 10);
+	assert_int_equal(host().common_pages, 10);
+}
+
+static void nothing_old_is_punched_before_all_are_accounted_for(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	sim_vm_connect(a);
+	sim_vm_end(a);
+	assert_int_equal(sim_stored(&sim), 300); /* b has not come back yet */
+	sim_vm_connect(b);
+	engine_accounted(sim.engine);
+	assert_int_equal(shared_of(b), 300);
+	assert_int_equal(sim_stored(&sim), 300);
+}
+
+static void ten_restarts_do_not_grow_the_store(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1);
+	uint32_t segments = 0;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		assert_true(sim_scan_all(&sim));
+		sim_kill_engine(&sim);
+		sim_start(&sim);
+		sim_vm_connect(a);
+		sim_vm_connect(b);
+		engine_accounted(sim.engine);
+		for (uint32_t j = 1; j <= 300; j++) {
+			sim_write(a, j, (uint32_t)i * 1000 + j);
+			sim_write(b, j, (uint32_t)i * 1000 + j);
+		}
+	}
+	assert_true(sim_scan_all(&sim));
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(sim_stored(&sim), 300);
+	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
+		segments += sim.segments[i].memory != NULL;
+	assert_true(segments <= 2);
+}
+
+static void a_lost_connection_keeps_its_references(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_vm_disconnect(a);
+	sim_vm_end(b);
+	assert_int_equal(sim_stored(&sim), 300);
+	sim_check_memory(&sim);
+	sim_vm_connect(a);
+	assert_int_equal(shared_of(a), 300);
+	assert_int_equal(host().shared_pages, 300);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
+		ENGINE_TEST(slots_that_are_dead_count_no_longer),
+		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
+		ENGINE_TEST(a_run_ends_where_its_segment_does),
+		ENGINE_TEST(regions_have_limits),
+		ENGINE_TEST(what_was_not_ordered_is_refused),
+		ENGINE_TEST(only_the_slot_that_was_ordered_is_confirmed),
+		ENGINE_TEST(nothing_but_regions_before_ready),
+		ENGINE_TEST(a_run_may_span_regions),
+		ENGINE_TEST(a_removed_region_is_forgotten),
+		ENGINE_TEST(no_order_names_a_region_that_is_gone),
+		ENGINE_TEST(a_wrong_hash_harms_nobody),
+		ENGINE_TEST(a_restarted_engine_takes_over_what_is_shared),
+		ENGINE_TEST(a_hint_gives_way_to_a_slot_that_is_adopted),
+		ENGINE_TEST(nothing_old_is_punched_before_all_are_accounted_for),
+		ENGINE_TEST(ten_restarts_do_not_grow_the_store),
+		ENGINE_TEST(a_lost_connection_keeps_its_references),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
