@@ -43,11 +43,18 @@ static void remove_segment(void *context, uint32_t segment)
 	session_segment_removed(daemon, segment);
 }
 
-static void *slot(void *context, uint32_t number)
+static int write_slot(void *context, uint32_t slot, const void *content)
 {
 	struct daemon *daemon = context;
 
-	return store_slot(daemon->store, number);
+	return store_write(daemon->store, slot, content);
+}
+
+static int read_slot(void *context, uint32_t slot, void *ret_content)
+{
+	struct daemon *daemon = context;
+
+	return store_read(daemon->store, slot, ret_content);
 }
 
 static void punch(void *context, uint32_t first, uint32_t count)
@@ -169,7 +176,8 @@ static int start_engine(struct daemon *daemon)
 		.context = daemon,
 		.add_segment = add_segment,
 		.remove_segment = remove_segment,
-		.slot = slot,
+		.write = write_slot,
+		.read = read_slot,
 		.punch = punch,
 	};
 	uint32_t cursor = 0, segment, segments = 0;

@@ -6,14 +6,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
-
-#define WINDOW_SLOTS ((uint32_t)(HUGE_BYTES / PAGE_BYTES))
-#define NOTHING UINT32_MAX
 
 struct segment {
 	int fd;
@@ -48,29 +44,11 @@ static uint64_t used_pages(const struct segment *segment)
 	return fstat(segment->fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512 / PAGE_BYTES;
 }
 
-int segments_init(struct segments *segments)
-{
-	void *area = mmap(NULL, SEGMENTS_WINDOWS * HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
-
-	if (area == MAP_FAILED)
-		return -errno;
-	memset(segments->table, 0, sizeof(segments->table));
-	segments->area = area;
-	for (unsigned w = 0; w < SEGMENTS_WINDOWS; w++)
-		segments->shown[w] = NOTHING;
-	return 0;
-}
-
 void segments_done(struct segments *segments)
 {
-	if (segments->area == NULL)
-		return;
 	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
 		if (segments->table[i])
 			segments_remove(segments, i);
-	munmap(segments->area, SEGMENTS_WINDOWS * HUGE_BYTES);
-	segments->area = NULL;
 }
 
 int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
@@ -92,22 +70,8 @@ int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
 	return 0;
 }
 
-static void hide(struct segments *segments, unsigned w)
-{
-	void *place = segments->area + w * HUGE_BYTES;
-
-	segments->shown[w] = NOTHING;
-	if (mmap(place, HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
-	    MAP_FAILED)
-		log_warning("cannot unmap a window on the store: %s", strerror(errno));
-}
-
 void segments_remove(struct segments *segments, uint32_t number)
 {
-	for (unsigned w = 0; w < SEGMENTS_WINDOWS; w++)
-		if (segments->shown[w] != NOTHING &&
-		    segments->shown[w] / (ENGINE_SEGMENT_SLOTS / WINDOW_SLOTS) == number)
-			hide(segments, w);
 	close(segments->table[number]->fd);
 	free(segments->table[number]);
 	segments->table[number] = NULL;
@@ -124,36 +88,25 @@ int segments_fd(const struct segments *segments, uint32_t number)
 	return segments->table[number]->fd;
 }
 
-/* @return the window that shows @slot, mapped anew if it has to be; NULL without memory. */
-static char *window_on(struct segments *segments, uint32_t slot)
+int segments_write(struct segments *segments, uint32_t slot, const void *content)
 {
-	uint32_t stretch = slot / WINDOW_SLOTS;
-	unsigned w = stretch % SEGMENTS_WINDOWS;
-	char *place = segments->area + w * HUGE_BYTES;
-	off_t offset = (off_t)(index_of(slot) / WINDOW_SLOTS * HUGE_BYTES);
-	int fd = segments_fd(segments, slot / ENGINE_SEGMENT_SLOTS);
+	struct segment *segment = segments->table[slot / ENGINE_SEGMENT_SLOTS];
+	ssize_t written = pwrite(segment->fd, content, PAGE_BYTES, (off_t)(index_of(slot) * PAGE_BYTES));
 
-	if (segments->shown[w] == stretch)
-		return place;
-	segments->shown[w] = NOTHING;
-	if (mmap(place, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
-		return NULL;
-	segments->shown[w] = stretch;
-	return place;
+	if (written < 0)
+		return -errno;
+	set_live(segment, index_of(slot), true);
+	return written == (ssize_t)PAGE_BYTES ? 0 : -EIO;
 }
 
-void *segments_slot(struct segments *segments, uint32_t slot)
+int segments_read(struct segments *segments, uint32_t slot, void *ret_content)
 {
-	char *window = window_on(segments, slot), *page;
+	const struct segment *segment = segments->table[slot / ENGINE_SEGMENT_SLOTS];
+	ssize_t got = pread(segment->fd, ret_content, PAGE_BYTES, (off_t)(index_of(slot) * PAGE_BYTES));
 
-	if (window == NULL)
-		return NULL;
-	page = window + slot % WINDOW_SLOTS * PAGE_BYTES;
-	/* A full tmpfs has to be an error here, not a SIGBUS at the first touch. */
-	if (madvise(page, PAGE_BYTES, MADV_POPULATE_WRITE) < 0)
-		return NULL;
-	set_live(segments->table[slot / ENGINE_SEGMENT_SLOTS], index_of(slot), true);
-	return page;
+	if (got < 0)
+		return -errno;
+	return got == (ssize_t)PAGE_BYTES ? 0 : -EIO;
 }
 
 static int punch(const struct segment *segment, uint32_t index, uint32_t count)

@@ -13,20 +13,14 @@
 struct segment;
 
 /*
- * Slots are looked at through windows of 2 MiB, so that the daemon has neither page tables for the whole store nor a
- * mapping per segment. live: a slot was asked for and not punched since; live_slots is the number of these bits, and
- * whatever st_blocks shows beyond it was allocated by a stray fault.
+ * Each segment has a bitmap of live slots: written, and not punched since. Whatever st_blocks shows beyond their number was
+ * allocated by a stray fault.
  */
-#define SEGMENTS_WINDOWS 16
 struct segments {
 	struct segment *table[ENGINE_SEGMENTS_MAX]; /* NULL: no such segment */
-	char *area;                                 /* address space of the windows */
-	uint32_t shown[SEGMENTS_WINDOWS];           /* which 2 MiB of the store each window shows, or UINT32_MAX */
 };
 
-/** @return 0 or -ENOMEM. */
-int segments_init(struct segments *segments);
-/** Closes and unmaps everything; the files stay as they are. */
+/** Closes everything; the files stay as they are. */
 void segments_done(struct segments *segments);
 
 /** Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content. @return 0, -ENOMEM (@fd is closed). */
@@ -36,8 +30,9 @@ void segments_remove(struct segments *segments, uint32_t segment);
 int segments_fd(const struct segments *segments, uint32_t segment);
 bool segments_has(const struct segments *segments, uint32_t segment);
 
-/** @return the slot's memory, allocated; valid until the next call. NULL if there is no memory. */
-void *segments_slot(struct segments *segments, uint32_t slot);
+/** Gives a slot its content, or reads it; PAGE_BYTES. @return 0, -ENOSPC (the tmpfs is full), -errno. */
+int segments_write(struct segments *segments, uint32_t slot, const void *content);
+int segments_read(struct segments *segments, uint32_t slot, void *ret_content);
 /** Frees the memory of @count slots of one segment. */
 void segments_punch(struct segments *segments, uint32_t slot, uint32_t count);
 /** Punches again where more memory is in use than slots are live. @return pages that were freed. */

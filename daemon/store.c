@@ -222,8 +222,6 @@ static int adopt_tmpfs(struct store *store)
 	}
 	r = read_identity(store);
 	if (r == 0)
-		r = segments_init(&store->segments);
-	if (r == 0)
 		r = take_old_segments(store);
 	if (r == 0) {
 		store->old = true;
@@ -249,8 +247,6 @@ static int create_tmpfs(struct store *store, const char *size)
 	if (r == 0)
 		r = write_identity(store);
 	if (r == 0)
-		r = segments_init(&store->segments);
-	if (r == 0)
 		return 0;
 	forget_tree(store);
 	(void)mounts_remove(store->pages);
@@ -274,7 +270,7 @@ static int open_memfd(struct store *store)
 	int r = new_identity(store);
 
 	store->kind = STORE_MEMFD;
-	return r < 0 ? r : segments_init(&store->segments);
+	return r;
 }
 
 static int open_kind(struct store *store, const struct store_settings *settings)
@@ -433,9 +429,14 @@ void store_remove_segment(struct store *store, uint32_t segment)
 		log_warning("cannot remove segment %s of the store: %s", name, strerror(errno));
 }
 
-void *store_slot(struct store *store, uint32_t slot)
+int store_write(struct store *store, uint32_t slot, const void *content)
 {
-	return segments_slot(&store->segments, slot);
+	return segments_write(&store->segments, slot, content);
+}
+
+int store_read(struct store *store, uint32_t slot, void *ret_content)
+{
+	return segments_read(&store->segments, slot, ret_content);
 }
 
 void store_punch(struct store *store, uint32_t slot, uint32_t count)

@@ -47,8 +47,9 @@ uint64_t store_used_bytes(const struct store *store);
 
 int store_add_segment(struct store *store, uint32_t segment);
 void store_remove_segment(struct store *store, uint32_t segment);
-/** @return the slot's memory, allocated and writable until the next call; NULL if there is no memory. */
-void *store_slot(struct store *store, uint32_t slot);
+/** Gives a slot its content, or reads it; PAGE_BYTES. @return 0, -ENOSPC (the tmpfs is full), -errno. */
+int store_write(struct store *store, uint32_t slot, const void *content);
+int store_read(struct store *store, uint32_t slot, void *ret_content);
 void store_punch(struct store *store, uint32_t slot, uint32_t count);
 /** Frees again what stray faults have allocated in punched slots. Call it now and then. */
 void store_recheck(struct store *store);
