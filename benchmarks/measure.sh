@@ -7,14 +7,12 @@
 #   samples_open LABEL WHO…       starts benchmarks/sampler, into $OUT/LABEL.samples, and waits for a baseline
 #   samples_start                 the moment from which all is counted; call it right before the work begins
 #   samples_close
-#   wait_still SECONDS CAP [TEST…]   until memory has not moved for so long and the test succeeds, or for CAP seconds
 #   summarise LABEL               figures of what was saved, how fast, for how much CPU
 #   idle_percent LABEL SECONDS    figure of the CPU use from now on
 #   figure NAME VALUE             writes a figure down;  figure_of NAME: prints it
 
 SAMPLE_MSEC=20
 BASELINE_SECONDS=2
-STILL_KIB=2048
 
 figure() {
 	printf '%s %s\n' "$1" "$2" >>"$OUT/figures"
@@ -46,21 +44,6 @@ samples_start() {
 # last_samples SECONDS
 last_samples() {
 	tail -n "$(($1 * 1000 / SAMPLE_MSEC))" "$SAMPLES"
-}
-
-memory_moved_kib() {
-	last_samples "$1" | awk 'NR == 1 { low = high = $2 } { if ($2 < low) low = $2; if ($2 > high) high = $2 }
-		END { print high - low }'
-}
-
-wait_still() {
-	local seconds=$1 deadline=$((SECONDS + $2))
-	shift 2
-	sleep "$seconds"
-	until [ "$(memory_moved_kib "$seconds")" -lt $STILL_KIB ] && "${@:-true}"; do
-		[ "$SECONDS" -lt "$deadline" ] || return 0
-		sleep 0.5
-	done
 }
 
 # What the whole host uses now, as the mean of a second.

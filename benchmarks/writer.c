@@ -151,7 +151,7 @@ static long worker_thread(void)
 	return found;
 }
 
-/* The thread names itself, maybe a moment after it has connected. @return its number, 0 if no daemon answers in time. */
+/* The thread names itself, maybe a moment after it connected. @return its number, 0 if no daemon answers in time. */
 static long wait_connected(void)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
