@@ -68,7 +68,7 @@ static int owner_of(pid_t pid, uid_t *ret)
 static int open_peer(const struct ucred *peer)
 {
 	int fd = pidfd_open(peer->pid, 0);
-	uid_t uid;
+	uid_t uid = 0;
 
 	if (fd < 0)
 		return -errno;
@@ -238,7 +238,7 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 	struct daemon *daemon = context;
 	struct process *process;
 	uid_t uid = 0;
-	uint64_t now;
+	uint64_t now = 0;
 	int r, pidfd = pidfd_open(pid, 0);
 
 	if (pidfd >= 0 &&

@@ -24,10 +24,10 @@ struct segments {
 void segments_done(struct segments *segments);
 
 /** Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content. @return 0, -ENOMEM (@fd is closed). */
-int segments_add(struct segments *segments, uint32_t segment, int fd, bool old);
-void segments_remove(struct segments *segments, uint32_t segment);
+int segments_add(struct segments *segments, uint32_t number, int fd, bool old);
+void segments_remove(struct segments *segments, uint32_t number);
 /** The file of a segment, which must exist. */
-int segments_fd(const struct segments *segments, uint32_t segment);
+int segments_fd(const struct segments *segments, uint32_t number);
 bool segments_has(const struct segments *segments, uint32_t segment);
 
 /** Gives a slot its content, or reads it; PAGE_BYTES. @return 0, -ENOSPC (the tmpfs is full), -errno. */
