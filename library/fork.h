@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-/** Registers the handlers, before the worker starts; further calls do nothing. One thread at a time. @return 0 or -errno. */
+/** Registers the handlers, before the worker starts; again, does nothing. One thread at a time. @return 0 or -errno. */
 int fork_watch(void);
 /** Whether a child may still read our store mappings. Memory lock held. */
 bool fork_child_alive(void);

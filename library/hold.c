@@ -296,11 +296,14 @@ static bool copy_back(uint64_t to, uint64_t from)
 }
 
 /** Gives up the scratch page itself: it becomes the region's page. Needs no memory for content, only mappings. */
-static bool remap_back(uint64_t to, uint64_t from)
+static bool remap_back(const struct region *region, uint64_t to, uint64_t from)
 {
 	if (sys_is_error(sys_mremap(from, PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to)))
 		return false;
-	sys_madvise(to, PAGE_BYTES, MADV_DOFORK);
+	if (!region->dont_fork)
+		sys_madvise(to, PAGE_BYTES, MADV_DOFORK);
+	if (!region->dont_dump)
+		sys_madvise(to, PAGE_BYTES, MADV_DODUMP);
 	/* If one of these fails the place is of no use until the next userfaultfd: moves to it are refused, no more. */
 	sys_mmap(from, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	sys_madvise(from, PAGE_BYTES, MADV_DONTFORK);
@@ -334,7 +337,7 @@ static void move_back(const struct hold *hold, uint64_t back)
 		uint64_t to = hold->start + first * PAGE_BYTES, from = scratch + first * PAGE_BYTES;
 
 		/* This is the guest's only copy: there is no other way out than one of the two. */
-		while (!copy_back(to, from) && !remap_back(to, from))
+		while (!copy_back(to, from) && !remap_back(hold->region, to, from))
 			;
 	}
 }
@@ -503,6 +506,19 @@ static void release(const struct hold *hold, uint64_t mapped_over)
 		abandon();
 }
 
+/**
+ * Registers all pages of the hold, or none: where a mapping in the middle cannot be split for want of mappings, the
+ * kernel leaves those before it registered, and whoever touches a hole in there would wait for ever.
+ */
+static int arm(const struct hold *hold, uint64_t mode)
+{
+	int r = uffd_register(hold->start, hold->count * PAGE_BYTES, mode);
+
+	if (r == -ENOMEM)
+		release(hold, 0);
+	return r;
+}
+
 /* ---- the two holds ---- */
 
 static uint64_t compare_pages(const struct hold *hold, uint64_t mask, uint64_t base)
@@ -537,7 +553,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 		return;
 	break_blocks(&hold);
 	begin = now_usec();
-	if (uffd_register(hold.start, count * PAGE_BYTES, UFFDIO_REGISTER_MODE_MISSING) < 0)
+	if (arm(&hold, UFFDIO_REGISTER_MODE_MISSING) < 0)
 		return;
 	moved = move_out(&hold, &refused);
 	barrier();
@@ -599,7 +615,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
 		return;
 	}
-	if (uffd_register(hold.start, count * PAGE_BYTES, UFFDIO_REGISTER_MODE_WP) < 0)
+	if (arm(&hold, UFFDIO_REGISTER_MODE_WP) < 0)
 		return;
 	if (sys_ioctl(uffd, UFFDIO_WRITEPROTECT, &protect) == 0) {
 		barrier();
@@ -612,10 +628,22 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	hold_times_note(now_usec() - begin);
 }
 
+/** Pages that are private copies now, and can be the target of DMA; the others are the store's, or swapped out. */
+static uint64_t private_pages(const struct hold *hold)
+{
+	uint64_t entries[HOLD_PAGES], private = 0;
+
+	if (pagemap_read(hold->start, hold->count, entries) < 0)
+		return mask_of(0, hold->count);
+	for (unsigned i = 0; i < hold->count; i++)
+		private |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
+	return private;
+}
+
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES, pages = mask_of(0, count);
+	uint64_t length = count * PAGE_BYTES, private;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -627,14 +655,17 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 		return (int)copy;
 	r = hold_open(-1);
 	if (r == 0)
-		r = uffd_register(hold.start, length, UFFDIO_REGISTER_MODE_WP);
+		r = pagemap_open(); /* a forked child begins without both */
+	if (r == 0)
+		r = arm(&hold, UFFDIO_REGISTER_MODE_WP);
 	if (r < 0) {
 		sys_munmap((uint64_t)copy, length);
 		return (int)r;
 	}
 	r = sys_ioctl(uffd, UFFDIO_WRITEPROTECT, &protect);
 	barrier();
-	if (r == 0 && pins_excluded(&hold) != pages)
+	private = r == 0 ? private_pages(&hold) : 0;
+	if (private != 0 && (private & ~pins_excluded(&hold)) != 0)
 		r = -EBUSY;
 	if (r == 0) {
 		memcpy((void *)copy, (const void *)hold.start, length);
@@ -643,6 +674,6 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 	}
 	if (sys_is_error(r))
 		sys_munmap((uint64_t)copy, length);
-	release(&hold, sys_is_error(r) ? 0 : pages);
+	release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
 	return sys_is_error(r) ? (int)r : 0;
 }

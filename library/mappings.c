@@ -16,7 +16,6 @@
 #include "protocol/wire.h"
 
 #define LIMIT_DEFAULT 65530
-#define RECOUNT_AFTER 1024 /* mappings that merges may have added */
 #define RECOUNT_SECONDS 5
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
@@ -145,6 +144,7 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 			if (inside) {
 				covered = mapping.end;
 				r = judge_header(&mapping);
+				ret->protected |= strncmp(mapping.perms, "rw-", 3) != 0;
 			}
 		}
 	}
@@ -218,10 +218,10 @@ bool mappings_count_is_due(void)
 
 	if (counted == 0)
 		return true;
-	/* Far from the limit the guess is good enough for a while. */
 	if (guessed > 0 && now_sec() - counted_sec >= RECOUNT_SECONDS)
 		return true;
-	return used() > limit / 4 && guessed >= RECOUNT_AFTER + counted / 4;
+	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
+	return guessed >= limit / 16 + counted / 4;
 }
 
 bool mappings_allow(uint64_t run_pages)

@@ -15,12 +15,13 @@
 /** What all of a range has in common. */
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
+	bool protected; /* some of it cannot be read and written, or can be executed */
 	int huge_advice; /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 };
 
 /**
- * Looks at [start, start+length) in /proc/self/smaps. @return 0 if it is private anonymous memory that can be read and
- * written, and may be shared; else the enum wire_reason why not (positive), -ENOMEM if there are holes, or -errno.
+ * Looks at [start, start+length) in /proc/self/smaps. @return 0 if it is private anonymous memory that may be
+ * shared; else the enum wire_reason why not (positive), -ENOMEM if there are holes, or -errno.
  */
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 

@@ -94,6 +94,8 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 		region->dont_dump = kind.dont_dump;
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
+		if (kind.protected) /* until mprotect() says otherwise of it */
+			memset(region->barred, BARRED_PROTECTED, length / PAGE_BYTES);
 	}
 	memory_unlock();
 	if (r == -ENOSPC)
@@ -147,11 +149,13 @@ static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t 
 
 static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
-	for (uint64_t i = index; i < index + count; i++)
+	for (uint64_t i = index; i < index + count; i++) {
+		region->barred[i] &= (uint8_t)~BARRED_FOREIGN;
 		if (page_reads_slot(region->state[i]))
 			page_set_state(region, i, PAGE_LEFT);
 		else if (region->state[i] & PAGE_IN_STORE)
 			page_set_state(region, i, PAGE_ANONYMOUS);
+	}
 }
 
 /** @return 0, or 1 if some pages had to be filled with zeros. */
@@ -230,17 +234,19 @@ static int make_plain_or_unshare(const struct part *part)
 
 /* ---- before and after ---- */
 
-static int before(enum memory_change change, const struct part *part)
+static int before(enum memory_change change, const struct part *part, int detail)
 {
 	switch (change) {
 	case CHANGE_DISCARD:
 		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part) : 0;
+	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
+		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
 		return make_plain(part) < 0 ? -ENOMEM : 0;
-	case CHANGE_LOCK:
 	case CHANGE_DEVICE:
 	case CHANGE_UNMERGEABLE:
 		return unshare(part);
+	case CHANGE_LOCK: /* what a discard puts in place of store pages would not be locked */
 	case CHANGE_USERFAULTFD:
 		return make_plain_or_unshare(part);
 	default:
@@ -259,7 +265,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 
 		if (!part_of(region_at(i), (uint64_t)address, length, &part))
 			continue;
-		r = before(change, &part);
+		r = before(change, &part, detail);
 		done_by_us |= r == 1;
 	}
 	if (r >= 0)

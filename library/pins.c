@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,26 +44,36 @@ static bool begins(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
-/** Fixed buffers stay pinned as long as the ring lives; without them io_uring copies, or pins through O_DIRECT files.
+/** The number after @name, which is not known where the text has been cut. */
+static unsigned long count_after(const char *text, const char *name)
+{
+	const char *found = strstr(text, name);
+
+	return found != NULL ? strtoul(found + strlen(name), NULL, 10) : ULONG_MAX;
+}
+
+/**
+ * Fixed buffers stay pinned as long as the ring lives; a file registered with it can be open for direct I/O without
+ * being among ours. Without these io_uring copies, or pins through O_DIRECT files.
  */
 static bool has_fixed_buffers(const char *fd_name)
 {
 	char path[64] = "/proc/self/fdinfo/";
 	char text[512];
-	const char *line;
 
 	strncat(path, fd_name, sizeof(path) - strlen(path) - 1);
 	if (read_proc(path, text, sizeof(text)) < 0)
 		return true;
-	line = strstr(text, "UserBufs:");
-	return line == NULL || strtoul(line + strlen("UserBufs:"), NULL, 10) != 0;
+	return count_after(text, "UserFiles:") != 0 || count_after(text, "UserBufs:") != 0;
 }
 
 static void look_at_kind(const char *fd_name, const char *target, struct pins *pins)
 {
 	static const char *const pinning[] = {
 		"/dev/vfio/", "anon_inode:[vfio", "anon_inode:kvm-vfio", "/dev/iommu",
-		"/dev/vhost-vdpa", "/dev/infiniband/", "anon_inode:[infinibandevent]"
+		"/dev/vhost-vdpa", "/dev/infiniband/", "anon_inode:[infinibandevent]",
+		/* Commands passed through to a disk (SG_IO and the like) pin their buffers without O_DIRECT. */
+		"/dev/sd", "/dev/sr", "/dev/sg", "/dev/bsg/", "/dev/dm-", "/dev/nvme", "/dev/ng"
 	};
 
 	for (size_t i = 0; i < sizeof(pinning) / sizeof(*pinning); i++)

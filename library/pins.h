@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 struct pins {
-	bool possible; /* some open file can pin pages: O_DIRECT, fixed buffers of io_uring, vfio, vdpa, RDMA */
+	bool possible; /* some open file can pin pages: O_DIRECT, fixed buffers of io_uring, SG_IO, vfio, vdpa, RDMA */
 	bool unseen;   /* some open file takes plain references: O_DIRECT on NFS, Ceph, 9p; vhost-scsi */
 };
 

@@ -154,10 +154,9 @@ static int open_session(int socket)
 	memory_lock_worker();
 	r = hold_open(device);
 	memory_unlock();
-	if (r < 0)
-		announce_refusal(WIRE_REASON_NO_USERFAULTFD, region_totals.pages * PAGE_BYTES);
-	if (pagemap_open() < 0)
-		announce_refusal(WIRE_REASON_NO_PAGEMAP, region_totals.pages * PAGE_BYTES);
+	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, r < 0 ? region_totals.pages * PAGE_BYTES : 0);
+	r = pagemap_open();
+	announce_set_refusal(WIRE_REASON_NO_PAGEMAP, r < 0 ? region_totals.pages * PAGE_BYTES : 0);
 	if (known_store != 0 && known_store != session.store)
 		make_foreign();
 	known_store = session.store;
