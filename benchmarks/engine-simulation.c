@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the engine costs the daemon, without workers, kernel or store: many VMs that all report as fast as they can.
- * Contents are 8 distinct bytes at the beginning of a page; the time to hash those that are fetched is part of it, as it
- * is in the daemon, but each slot's memory is the same page, so that the kernel's share (tmpfs) is not.
+ * Contents are 8 distinct bytes at the beginning of a page; the time to hash those that are fetched is part of it, as
+ * it is in the daemon, but each slot's memory is the same page, so that the kernel's share (tmpfs) is not.
  *
  *   engine-simulation [VMS [PAGES]]     defaults: 1000 VMs of 4096 pages
  *
@@ -85,12 +85,16 @@ static void content_of(const struct vm *vm, uint32_t page, void *ret)
 
 static uint64_t hash_of(const struct vm *vm, uint32_t page)
 {
-	/* What nobody else has needs no real hash: it is never fetched. */
-	return page % 2 ? common_hashes[page] :
-			  ((uint64_t)vm->index << 32 | page) * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)page << 40;
+	uint64_t own = (uint64_t)vm->index << 32 | page;
+
+	if (page % 2)
+		return common_hashes[page];
+	/* What nobody else has is never fetched, and needs no real hash. */
+	return own * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)page << 40;
 }
 
-static void report(struct vm *vm, enum ring_report op, uint32_t page, uint32_t count, uint64_t value, const void *content)
+static void report(struct vm *vm, enum ring_report op, uint32_t page, uint32_t count, uint64_t value,
+		   const void *content)
 {
 	struct ring_record record = { .op = (uint8_t)op, .count = (uint16_t)count, .page = page, .value = value };
 
@@ -214,8 +218,9 @@ int main(int argc, char **argv)
 	}
 	begun = seconds() - begun;
 	engine_counters(engine, &counters);
-	printf("first pass: %.2f s, %" PRIu64 " hashes, %" PRIu64 " merged: %.0f ns per hash, %.0f ns per merge if all were its cost\n",
-	       begun, hashed, merged, begun / (double)hashed * 1e9, begun / (double)merged * 1e9);
+	printf("first pass: %.2f s, %" PRIu64 " hashes, %" PRIu64 " merged: ", begun, hashed, merged);
+	printf("%.0f ns per hash; were all the merges' cost, %.0f ns per merge\n", begun / (double)hashed * 1e9,
+	       begun / (double)merged * 1e9);
 	printf("saved %" PRId64 " of %" PRIu64 " pages, common %" PRIu64 "\n", counters.saved_pages, pages,
 	       counters.common_pages);
 	printf("engine memory: %.1f MiB, %.1f bytes per page\n", (double)counters.memory_bytes / 1048576.0,

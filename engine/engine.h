@@ -30,7 +30,9 @@ struct engine_store {
 	int (*add_segment)(void *context, uint32_t segment);
 	/** All its slots are dead and no VM's orders name it: drop it. The number may be added again later. */
 	void (*remove_segment)(void *context, uint32_t segment);
-	/** Gives a slot its content, PAGE_BYTES. @return 0, -ENOSPC (no memory), -errno: the slot is as good as empty. */
+	/**
+	 * Gives a slot its content, PAGE_BYTES. @return 0, -ENOSPC (no memory), -errno: the slot is as good as empty.
+	 */
 	int (*write)(void *context, uint32_t slot, const void *content);
 	/** Reads a slot's content, PAGE_BYTES. @return 0 or -errno. */
 	int (*read)(void *context, uint32_t slot, void *ret_content);

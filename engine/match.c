@@ -128,7 +128,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	if (fetch == NULL || !orders_fetch(other)) {
 		if (fetch != NULL)
 			queue_unpush(&owner->fetches);
-		slots_abandon(&engine->slots, slot, false);
+		slots_abandon(&engine->slots, slot);
 		return false;
 	}
 	(void)table_put(&engine->table, table_key(hash), REF_SHARED | slot); /* replaces the hint: cannot fail */
@@ -148,13 +148,13 @@ void fetch_pop(struct engine_vm *vm)
 }
 
 /* The slot gets no content: those that wait look for another page that has it. */
-static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t check, bool touched)
+static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t check)
 {
 	struct engine *engine = vm->engine;
 	uint32_t waiters = slots_get(&engine->slots, fetch->slot)->waiters;
 	struct region *region = vm_region(vm, fetch->page);
 
-	slots_abandon(&engine->slots, fetch->slot, touched);
+	slots_abandon(&engine->slots, fetch->slot);
 	if (region != NULL)
 		*page_state((struct page){ region, fetch->page - region->first }) = STATE(KIND_PRIVATE, check);
 	match_waiters(engine, waiters, fetch->hash, fetch->parity);
@@ -172,7 +172,7 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 			continue;
 		fetch->slot = SLOT_NONE;
 		vm->engine->barrier.fetches[fetch->parity]--;
-		fail(vm, &given_up, check_of(table_key(given_up.hash).tag), false);
+		fail(vm, &given_up, check_of(table_key(given_up.hash).tag));
 	}
 }
 
@@ -188,11 +188,11 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *st
 	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
 	hash = page_hash(content, engine->settings.seed);
 	if (hash != fetch->hash) { /* the guest has written it since */
-		fail(vm, fetch, check_of(table_key(hash).tag), true);
+		fail(vm, fetch, check_of(table_key(hash).tag));
 		return;
 	}
 	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
-		fail(vm, fetch, check, false);
+		fail(vm, fetch, check);
 		return;
 	}
 	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
@@ -227,7 +227,7 @@ bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone)
 	fetch = *oldest;
 	fetch_pop(vm);
 	if (fetch.slot != SLOT_NONE)
-		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(fetch.hash).tag), false);
+		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(fetch.hash).tag));
 	return true;
 }
 

@@ -14,8 +14,8 @@ void slots_charge(struct slots *slots, struct slot *slot, uint16_t owner);
 bool slots_may_charge(const struct slots *slots, uint16_t owner);
 /** Removes the table's entry if it names this slot. */
 void slots_unlink(struct slots *slots, uint32_t number);
-/** A slot that nobody holds and that is not linked: dead from here on. */
-void slots_kill(struct slots *slots, uint32_t number, bool touched);
+/** A slot that nobody holds and that is not linked: dead from here on. @written: it has memory to be freed. */
+void slots_kill(struct slots *slots, uint32_t number, bool written);
 /** A stripe's member has lost its last holder. */
 void stripes_release(struct slots *slots, uint32_t number);
 

@@ -294,7 +294,7 @@ void slots_unlink(struct slots *slots, uint32_t number)
 	table_remove(slots->table, (struct table_key){ slot->tag, slot->partition }, REF_SHARED | number);
 }
 
-void slots_kill(struct slots *slots, uint32_t number, bool touched)
+void slots_kill(struct slots *slots, uint32_t number, bool written)
 {
 	struct slot *slot = slots_get(slots, number);
 	struct segment *segment = segment_of(slots, number);
@@ -304,7 +304,7 @@ void slots_kill(struct slots *slots, uint32_t number, bool touched)
 	slot->sharers = 0;
 	slot->repeats = 0;
 	segment->used--;
-	if (touched)
+	if (written)
 		punch_later(slots, number);
 	maybe_remove_segment(slots, number / ENGINE_SEGMENT_SLOTS);
 }
@@ -320,11 +320,11 @@ void slots_filled(struct slots *slots, uint32_t number)
 	slots->stored++;
 }
 
-void slots_abandon(struct slots *slots, uint32_t number, bool touched)
+void slots_abandon(struct slots *slots, uint32_t number)
 {
 	assert(slots_get(slots, number)->state == SLOT_FILLING);
 	slots_unlink(slots, number);
-	slots_kill(slots, number, touched);
+	slots_kill(slots, number, false);
 }
 
 /* Its last holder has gone. */

@@ -110,8 +110,8 @@ uint32_t slots_choose(struct slots *slots, uint32_t known, uint32_t page, bool r
 
 /** A filling slot now has its content, and one order under way, which keeps it until slots_unorder(). */
 void slots_filled(struct slots *slots, uint32_t number);
-/** A filling slot will get none. @touched: its memory may have been used. */
-void slots_abandon(struct slots *slots, uint32_t number, bool touched);
+/** A filling slot will get none. */
+void slots_abandon(struct slots *slots, uint32_t number);
 /** One page's order naming it is sent; was answered: it maps the slot; or does not. */
 void slots_order(struct slots *slots, uint32_t number);
 void slots_confirm(struct slots *slots, uint32_t number);
