@@ -86,8 +86,11 @@ static int do_scan(struct session *session, const struct ring_record *order)
 	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, scan.present);
 }
 
-/** Reads the pagemap of @count pages from @page on; what cannot be told counts as not present. */
-static void look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
+/**
+ * Reads the pagemap of @count pages from @page on; what cannot be told counts as not present. @return how many of them
+ * are in the same region; at least 1.
+ */
+static unsigned look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 {
 	struct region *region;
 
@@ -97,9 +100,13 @@ static void look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 	if (region != NULL) {
 		uint64_t index = page - region->first_page, left = region->pages - index;
 
-		pagemap_read(region_hva(region, index), left < count ? (unsigned)left : count, ret_entries);
+		count = left < count ? (unsigned)left : count;
+		pagemap_read(region_hva(region, index), count, ret_entries);
+	} else {
+		count = 1;
 	}
 	memory_unlock();
+	return count;
 }
 
 /** Copies a private page to a staging page. @return 0, or the report that says why not. */
@@ -136,14 +143,13 @@ static int do_fetch(struct session *session, struct ring_record order)
 {
 	uint64_t entries[HOLD_PAGES];
 	uint32_t first = order.page;
-	unsigned done = 0;
+	unsigned known = look_ahead(first, HOLD_PAGES, entries), done = 0;
 	int r;
 
-	look_ahead(first, HOLD_PAGES, entries);
 	do {
 		r = fetch_page(session, order.page, entries[done++]);
 		session_done_order(session);
-		if (r < 0 || done == HOLD_PAGES)
+		if (r < 0 || done == known)
 			return r;
 		r = session_next_order(session, &order);
 	} while (r > 0 && order.op == ORDER_FETCH && order.page == first + done);

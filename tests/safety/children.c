@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a child of a fork has of the library: no descriptor of its own is taken for one of the library's, memory that was
+ * not inherited is not taken for RAM, and handlers that were asked for twice run once.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "library/fork.h"
+#include "library/memory.h"
+#include "tests/support/guest.h"
+
+#define PAGES 64u
+#define FILES 64
+
+static void end_child(int pid)
+{
+	int status = test_wait_child(pid);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		_exit(1); /* the child has said why */
+}
+
+/** A child opens files, where numbers are free again, and has a child itself. */
+static void test_descriptors(void)
+{
+	int pid = test_fork(), files[FILES];
+
+	if (pid != 0) {
+		end_child(pid);
+		return;
+	}
+	for (int i = 0; i < FILES; i++)
+		test_check((files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0, "open /dev/null");
+	pid = test_fork();
+	if (pid != 0) {
+		end_child(pid);
+		_exit(0);
+	}
+	for (int i = 0; i < FILES; i++)
+		if (fcntl(files[i], F_GETFD) < 0)
+			test_damage("descriptor %d is closed in a grandchild", files[i]);
+	_exit(0);
+}
+
+static void test_not_inherited(const struct guest *g)
+{
+	int r = memory_change_begin(CHANGE_ADVICE, g->memory, PAGES * PAGE_BYTES, MADV_DONTFORK), pid;
+
+	test_check(r == 0, "memory_change_begin: %s", strerror(-r));
+	r = madvise(g->memory, PAGES * PAGE_BYTES, MADV_DONTFORK);
+	memory_change_end(CHANGE_ADVICE, g->memory, PAGES * PAGE_BYTES, MADV_DONTFORK, r == 0);
+	test_check(r == 0, "MADV_DONTFORK");
+	pid = test_fork();
+	if (pid == 0) {
+		if (memory_is_ours(g->memory, PAGES * PAGE_BYTES))
+			test_damage("a child takes for RAM what it has not inherited");
+		_exit(0);
+	}
+	end_child(pid);
+}
+
+int main(int argc, char **argv)
+{
+	struct guest g;
+	void *memory;
+
+	test_begin(argc, argv);
+	memory = pages_map(PAGES, false);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill((char *)memory + i * PAGE_BYTES, i + 1);
+	guest_begin(&g, memory, PAGES);
+	test_check(fork_watch() == 0, "fork_watch"); /* as when the worker's thread could not be started at first */
+	test_check(guest_share(&g, 0, PAGES) == PAGES, "not all pages are shared");
+	test_descriptors();
+	test_not_inherited(&g);
+	guest_end(&g);
+	return 0;
+}
