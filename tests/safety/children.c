@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a child of a fork has of the library: no descriptor of its own is taken for one of the library's, memory that was
- * not inherited is not taken for RAM, and handlers that were asked for twice run once.
+ * What a child of a fork has of the library: no descriptor of its own is taken for one of the library's, memory that
+ * was not inherited is not taken for RAM, and handlers that were asked for twice run once.
  */
 #include <fcntl.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two regions whose page numbers follow each other: runs across the border are done as a whole. And what mprotect() made
- * of memory stays when the memory is discarded.
+ * Two regions whose page numbers follow each other: runs across the border are done as a whole. And what mprotect()
+ * made of memory stays when the memory is discarded.
  */
 #include <stdio.h>
 #include <string.h>
@@ -89,7 +89,8 @@ int main(int argc, char **argv)
 	director_wait_until(vm, knows_both, NULL);
 	first = vm->regions[0].page;
 	test_check(vm->regions[1].page == first + PAGES, "the second region does not follow the first");
-	test_check(director_share(vm, first + PAGES / 2, PAGES) == PAGES, "not all pages of a run across two regions are shared");
+	test_check(director_share(vm, first + PAGES / 2, PAGES) == PAGES,
+		   "not all pages of a run across two regions are shared");
 	check(memory);
 	test_protection(memory[0] + (PAGES - 1) * PAGE_BYTES);
 	director_audit(vm, first, PAGES);
