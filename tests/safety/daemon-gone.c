@@ -26,7 +26,8 @@ static uint64_t below(uint64_t limit)
 /** Posts orders and does not wait for what comes of them. */
 static void post_orders(const struct guest *g)
 {
-	static const enum ring_order ops[] = { ORDER_SCAN, ORDER_FETCH, ORDER_MERGE, ORDER_ZERO, ORDER_UNSHARE, ORDER_AUDIT };
+	static const enum ring_order ops[] = { ORDER_SCAN, ORDER_FETCH, ORDER_MERGE,
+					       ORDER_ZERO, ORDER_UNSHARE, ORDER_AUDIT };
 
 	for (uint32_t i = 0; i < PAGES; i += 16) {
 		enum ring_order op = ops[below(sizeof(ops) / sizeof(*ops))];
@@ -81,7 +82,8 @@ static void test_other_store(struct guest *g)
 	g->director = director_new();
 	g->vm = director_accept(g->director);
 	g->page = g->vm->regions[0].page;
-	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == 0, "pages of a store that is gone are adopted");
+	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == 0,
+		   "pages of a store that is gone are adopted");
 	for (unsigned i = 0; i < 8; i++)
 		guest_churn(g, &random_state);
 }
@@ -167,7 +169,8 @@ static void bad_messages(struct director_vm *vm)
 
 		random_bytes(message, length);
 		if (below(2))
-			wire_header_init((struct wire_header *)message, (enum wire_type)below(WIRE_TYPE_END + 2), length);
+			wire_header_init((struct wire_header *)message, (enum wire_type)below(WIRE_TYPE_END + 2),
+					 length);
 		if (send(vm->socket, message, length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			return; /* it has hung up, and may */
 	}
@@ -185,7 +188,8 @@ static void test_nonsense(struct guest *g, void (*talk)(struct director_vm *vm))
 
 int main(int argc, char **argv)
 {
-	static void (*const talks[])(struct director_vm *) = { bad_records, bad_cursors, bad_ring, bad_segments, bad_messages };
+	static void (*const talks[])(struct director_vm *) = { bad_records, bad_cursors, bad_ring, bad_segments,
+							       bad_messages };
 	struct writers_plan plan = { .pages = PAGES, .threads = 2 };
 	struct writers *writers;
 	struct guest g;

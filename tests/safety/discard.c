@@ -36,8 +36,8 @@ static void prepare(const struct guest *g, uint64_t generation)
 		write_page(g, i, i % 8 == 5 || i % 8 == 6 ? 0 : generation * PAGES + i + 1);
 	director_scan(g->vm, g->page, PAGES);
 	for (uint32_t i = 0; i < PAGES; i += 8) {
-		test_check(director_share(g->vm, g->page + i, 5) == 5, "pages from %u on are not shared, but answered %u", i,
-			   g->vm->pages[g->page + i].answer);
+		test_check(director_share(g->vm, g->page + i, 5) == 5,
+			   "pages from %u on are not shared, but answered %u", i, g->vm->pages[g->page + i].answer);
 		test_check(director_zero(g->vm, g->page + i + 5, 2) == 2, "pages from %u on are not zero", i + 5);
 		write_page(g, i + 4, generation * PAGES + i + 5000);
 		write_page(g, i + 6, generation * PAGES + i + 6000);
@@ -77,7 +77,8 @@ static void test_discard(const struct guest *g, uint32_t first, uint32_t count,
 	check(g, "after a discard");
 	director_audit(g->vm, g->page, PAGES);
 	for (uint32_t i = first; i < first + count; i++)
-		test_check(g->vm->pages[g->page + i].state != DIRECTOR_SHARED, "page %u is discarded and still counted", i);
+		test_check(g->vm->pages[g->page + i].state != DIRECTOR_SHARED, "page %u is discarded and still counted",
+			   i);
 	check(g, "after the slots have been freed");
 	for (uint32_t i = first; i < first + count; i++)
 		write_page(g, i, i + 9000);

@@ -75,8 +75,11 @@ static void *begin_aio(unsigned which)
 static void read_by_aio(void *context, void *to, const void *from, size_t length)
 {
 	struct way *way = context;
-	struct iocb read = { .aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = (unsigned)way->file,
-			     .aio_buf = (uintptr_t)to, .aio_nbytes = length, .aio_offset = way->offset };
+	struct iocb read = { .aio_lio_opcode = IOCB_CMD_PREAD,
+			     .aio_fildes = (unsigned)way->file,
+			     .aio_buf = (uintptr_t)to,
+			     .aio_nbytes = length,
+			     .aio_offset = way->offset };
 	struct iocb *reads[] = { &read };
 	struct io_event event = { 0 };
 
@@ -143,10 +146,11 @@ static void *age(void *argument)
 
 int main(int argc, char **argv)
 {
-	struct writers_plan plan = { .pages = PAGES, .threads = THREADS };
+	struct writers_plan plan = { .pages = PAGES, .threads = THREADS, .discards = true };
 	struct writers *writers;
 	struct io_uring probe;
 	pthread_t ageing;
+	uint64_t writes;
 	struct guest g;
 
 	test_begin(argc, argv);
@@ -164,6 +168,8 @@ int main(int argc, char **argv)
 	atomic_store(&stop, true);
 	if (test_wants("--age"))
 		pthread_join(ageing, NULL);
-	guest_finish(&g, writers);
+	writes = writers_stop(writers);
+	close(file); /* as long as it is open, reads could be under way */
+	guest_finish(&g, writers, writes);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every system call that sharing makes fails once, in turn, with every error that it may give: whatever the outcome, the
- * guest's bytes are right afterwards, nobody sleeps, and the next round shares as if nothing had been.
+ * Every system call that sharing makes fails once, in turn, with every error that it may give: whatever the outcome,
+ * the guest's bytes are right afterwards, nobody sleeps, and the next round shares as if nothing had been.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -33,7 +33,8 @@ static void *sweep(void *argument)
 		for (uint32_t i = 0; i < PAGES; i++) {
 			size_t word = test_random(&random) % PAGE_WORDS;
 
-			__atomic_store_n((uint64_t *)guest_at(g, i) + word, pages_word(content_of(i), word), __ATOMIC_RELAXED);
+			__atomic_store_n((uint64_t *)guest_at(g, i) + word, pages_word(content_of(i), word),
+					 __ATOMIC_RELAXED);
 		}
 		atomic_fetch_add(&sweeps, 1);
 	}
@@ -52,7 +53,8 @@ static void check(const struct guest *g, int error, int call)
 	}
 	for (uint32_t i = 0; i < PAGES; i++)
 		if (pages_differ(guest_at(g, i), content_of(i)) >= 0)
-			test_damage("page %u reads wrong bytes after call %d has failed with %s", i, call, strerror(error));
+			test_damage("page %u reads wrong bytes after call %d has failed with %s", i, call,
+				    strerror(error));
 }
 
 /** Merges of every kind: of private, diverged, zero and differing pages; then everything is unshared. */
@@ -87,8 +89,8 @@ static bool fail_call(const struct guest *g, int error, int call)
 	merged = g->vm->reports[REPORT_MERGED];
 	for (unsigned round = 0; round < 16 && g->vm->reports[REPORT_MERGED] == merged; round++)
 		do_all(g);
-	test_check(g->vm->reports[REPORT_MERGED] > merged, "nothing is shared any more after call %d has failed with %s", call,
-		   strerror(error));
+	test_check(g->vm->reports[REPORT_MERGED] > merged,
+		   "nothing is shared any more after call %d has failed with %s", call, strerror(error));
 	return left <= 0;
 }
 

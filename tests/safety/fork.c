@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The VMM forks. A child reads what its parent had at that moment, also when the parent's pages were held, and also later
- * when the parent has written them and their slots could go; afterwards the parent shares as before.
+ * The VMM forks. A child reads what its parent had at that moment, also when the parent's pages were held, and also
+ * later when the parent has written them and their slots could go; afterwards the parent shares as before.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -62,9 +62,11 @@ static void *write_same_bytes(void *argument)
 	uint64_t random = test_seed(3);
 
 	while (!atomic_load(&stop)) {
-		uint32_t page = (uint32_t)(test_random(&random) % PAGES), word = (uint32_t)(test_random(&random) % PAGE_WORDS);
+		uint32_t page = (uint32_t)(test_random(&random) % PAGES),
+			 word = (uint32_t)(test_random(&random) % PAGE_WORDS);
 
-		__atomic_store_n((uint64_t *)guest_at(g, page) + word, pages_word(content_of(page), word), __ATOMIC_RELAXED);
+		__atomic_store_n((uint64_t *)guest_at(g, page) + word, pages_word(content_of(page), word),
+				 __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -106,7 +108,8 @@ static void test_slots_stay(const struct guest *g)
 	test_check(pipe(go) == 0, "pipe");
 	director_unshare(g->vm, g->page, PAGES);
 	guest_share(g, 0, PAGES);
-	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) > PAGES / 2, "nothing is shared before the fork");
+	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) > PAGES / 2,
+		   "nothing is shared before the fork");
 	pid = test_fork();
 	if (pid == 0) {
 		hear(go[0]);

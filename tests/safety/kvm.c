@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A KVM vCPU writes guest memory while it is shared and unshared. The guest is a few instructions in real mode: it goes
- * from page to page, counts up in each for a while and compares every count with what it must be. That is in the end the
- * same as other threads do, but the writes come through the second level of page tables, that KVM keeps in step.
+ * from page to page, counts up in each for a while and compares every count with what it must be. That is in the end
+ * the same as other threads do, but the writes come through the second level of page tables, that KVM keeps in step.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
  *   start:  xor  dx, dx          count that each page has reached
  *   pass:   xor  di, di          page
  *   page:   mov  bx, dx
- *           mov  cx, 4000
+ *           mov  cx, 400
  *   count:  cmp  [di], bx
  *           jne  wrong
  *           inc  word [di]
@@ -35,7 +35,7 @@
  *           loop count
  *           add  di, 1000h
  *           jnc  page
- *           add  dx, 4000
+ *           add  dx, 400
  *           out  PORT_PASS, al
  *           jmp  pass
  *   wrong:  out  PORT_WRONG, al
@@ -44,7 +44,7 @@ static const uint8_t code[] = {
 	0x31, 0xd2,             /* xor dx, dx */
 	0x31, 0xff,             /* pass: xor di, di */
 	0x89, 0xd3,             /* page: mov bx, dx */
-	0xb9, 0xa0, 0x0f,       /* mov cx, 4000 */
+	0xb9, 0x90, 0x01,       /* mov cx, 400 */
 	0x39, 0x1d,             /* count: cmp [di], bx */
 	0x75, 0x14,             /* jne wrong */
 	0xff, 0x05,             /* inc word [di] */
@@ -52,7 +52,7 @@ static const uint8_t code[] = {
 	0xe2, 0xf7,             /* loop count */
 	0x81, 0xc7, 0x00, 0x10, /* add di, 1000h */
 	0x73, 0xec,             /* jnc page */
-	0x81, 0xc2, 0xa0, 0x0f, /* add dx, 4000 */
+	0x81, 0xc2, 0x90, 0x01, /* add dx, 400 */
 	0xe6, PORT_PASS,        /* out PORT_PASS, al */
 	0xeb, 0xe2,             /* jmp pass */
 	0xe6, PORT_WRONG,       /* wrong: out PORT_WRONG, al */
@@ -78,10 +78,14 @@ static int open_kvm(void)
 static void add_memory(int vm, uint32_t slot, uint64_t gpa, void *memory, uint64_t bytes)
 {
 	struct kvm_userspace_memory_region region = {
-		.slot = slot, .guest_phys_addr = gpa, .memory_size = bytes, .userspace_addr = (uintptr_t)memory,
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = bytes,
+		.userspace_addr = (uintptr_t)memory,
 	};
 
-	test_check(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) == 0, "KVM_SET_USER_MEMORY_REGION: %s", strerror(errno));
+	test_check(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) == 0, "KVM_SET_USER_MEMORY_REGION: %s",
+		   strerror(errno));
 }
 
 static void set_registers(void)
@@ -125,7 +129,8 @@ static bool run_guest(void)
 		if (run->exit_reason != KVM_EXIT_IO)
 			return false;
 		if (run->io.port == PORT_WRONG)
-			test_damage("the vCPU has read other bytes than it wrote, after %u passes", atomic_load(&passes));
+			test_damage("the vCPU has read other bytes than it wrote, after %u passes",
+				    atomic_load(&passes));
 		atomic_fetch_add(&passes, 1);
 	}
 	return true;
@@ -135,10 +140,25 @@ static void *vcpu_main(void *argument)
 {
 	(void)argument;
 	if (!run_guest() && atomic_load(&passes) == 0)
-		test_skip("KVM does not run a guest in real mode here: exit reason %u, %s", run->exit_reason, strerror(errno));
+		test_skip("KVM does not run a guest in real mode here: exit reason %u, %s", run->exit_reason,
+			  strerror(errno));
 	else if (!atomic_load(&stop))
 		test_fail("KVM_RUN: exit reason %u, %s", run->exit_reason, strerror(errno));
 	return NULL;
+}
+
+/** A vCPU that nobody wakes makes no more passes. */
+static void check_progress(void)
+{
+	static uint64_t since_msec;
+	static unsigned seen;
+
+	if (since_msec == 0 || atomic_load(&passes) != seen) {
+		since_msec = test_now_msec();
+		seen = atomic_load(&passes);
+	}
+	if (test_now_msec() - since_msec > TEST_DEADLINE_SECONDS * 1000)
+		test_damage("the vCPU sleeps after %u passes", seen);
 }
 
 int main(int argc, char **argv)
@@ -155,13 +175,16 @@ int main(int argc, char **argv)
 	make_machine(memory);
 	guest_begin(&g, memory, PAGES);
 	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
-	while (test_running())
+	while (test_running()) {
 		guest_churn(&g, &random);
+		check_progress();
+	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
 	guest_report(&g);
 	fprintf(stderr, "%u passes of the guest over its memory\n", atomic_load(&passes));
-	test_check(atomic_load(&passes) > 0 && g.vm->reports[REPORT_MERGED] > 0, "nothing was written, or nothing shared");
+	test_check(atomic_load(&passes) > 0 && g.vm->reports[REPORT_MERGED] > 0,
+		   "nothing was written, or nothing shared");
 	guest_end(&g);
 	return 0;
 }

@@ -40,10 +40,11 @@ static void use_up(unsigned left)
 	area = mmap(NULL, (size_t)all * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	test_check(area != MAP_FAILED, "mmap: %s", strerror(errno));
 	for (unsigned i = 1; have + i + left < all; i += 2)
-		test_check(mprotect(area + i * PAGE_BYTES, PAGE_BYTES, PROT_READ) == 0, "mprotect: %s", strerror(errno));
+		test_check(mprotect(area + i * PAGE_BYTES, PAGE_BYTES, PROT_READ) == 0, "mprotect: %s",
+			   strerror(errno));
 }
 
-/** Merges runs of @run pages, with one page between them that stays private, until the worker says FULL. */
+/** Merges runs of @run pages, with one page between them that stays private, until the worker refuses. */
 static void merge_runs(const struct guest *g, uint32_t run)
 {
 	uint32_t merged = 0, full = 0;
@@ -56,7 +57,8 @@ static void merge_runs(const struct guest *g, uint32_t run)
 			director_order(g->vm, ORDER_MERGE, g->page + i + k, run, slot + k);
 		director_wait(g->vm);
 		merged += director_answers(g->vm, g->page + i, RING_STAGING_PAGES, REPORT_MERGED);
-		full += director_answers(g->vm, g->page + i, RING_STAGING_PAGES, REPORT_FULL);
+		full += director_answers(g->vm, g->page + i, RING_STAGING_PAGES, REPORT_FULL) +
+			director_answers(g->vm, g->page + i, RING_STAGING_PAGES, REPORT_BUSY);
 	}
 	fprintf(stderr, "%u pages merged in runs of %u, then %u refused; %u of %u mappings\n", merged, run, full,
 		pages_mappings(), limit());
@@ -92,7 +94,8 @@ static void test_maps(void)
 	void *maps[256];
 
 	for (unsigned i = 0; i < 256; i++) {
-		maps[i] = mmap(NULL, PAGE_BYTES, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		maps[i] = mmap(NULL, PAGE_BYTES, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (maps[i] == MAP_FAILED)
 			test_damage("mapping %u cannot be made: %s", i, strerror(errno));
 	}

@@ -73,7 +73,8 @@ static void write_by_receive(void *context, void *to, const void *from, size_t l
 	const int *fds = context;
 
 	test_check(send(fds[1], from, length, 0) == (ssize_t)length, "send: %s", strerror(errno));
-	test_check(recv(fds[0], to, length, MSG_WAITALL) == (ssize_t)length, "recv into guest memory: %s", strerror(errno));
+	test_check(recv(fds[0], to, length, MSG_WAITALL) == (ssize_t)length, "recv into guest memory: %s",
+		   strerror(errno));
 }
 
 /* ---- by another process: it takes jobs from shared memory ---- */
@@ -182,6 +183,6 @@ int main(int argc, char **argv)
 	guest_begin(&g, plan.memory, PAGES);
 	writers_start(writers);
 	guest_work(&g, writers);
-	guest_finish(&g, writers);
+	guest_finish(&g, writers, writers_stop(writers));
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pages pinned as fixed buffers of io_uring: a device may write them at any time, so they must not be shared, whatever they
- * hold now. Pinned private pages are refused by the kernel's move; pinned pages that diverged must be found out.
+ * Pages pinned as fixed buffers of io_uring: a device may write them at any time, so they must not be shared, whatever
+ * they hold now. Pinned private pages are refused by the kernel's move; pinned pages that diverged must be found out.
  *
  * --swap   pages of a process with fixed buffers, but unpinned themselves, are shared again where swap can tell
  */
@@ -81,7 +81,8 @@ static void test_private(const struct guest *g, int file)
 	pin(g);
 	merged = guest_share(g, 0, PAGES);
 	write_all_by_device(g, file, 1);
-	test_check(merged == PAGES - PINNED, "%u pages are shared, wanted the %u that are not pinned", merged, PAGES - PINNED);
+	test_check(merged == PAGES - PINNED, "%u pages are shared, wanted the %u that are not pinned", merged,
+		   PAGES - PINNED);
 	io_uring_unregister_buffers(&uring);
 	merged = guest_share(g, FIRST, PINNED);
 	test_check(merged == PINNED, "%u of %u pages are shared after the pins have gone", merged, PINNED);
@@ -96,7 +97,8 @@ static void test_diverged(const struct guest *g, int file, bool swap)
 	pin(g);
 	merged = guest_share(g, 0, PAGES);
 	write_all_by_device(g, file, 3);
-	test_check(merged == (swap ? PAGES - PINNED : 0), "%u pages are shared, wanted %u", merged, swap ? PAGES - PINNED : 0);
+	test_check(merged == (swap ? PAGES - PINNED : 0), "%u pages are shared, wanted %u", merged,
+		   swap ? PAGES - PINNED : 0);
 	io_uring_unregister_buffers(&uring);
 }
 

@@ -3,7 +3,7 @@
  * Threads write all the time while everything is shared and unshared at random.
  *
  * --huge         2 MiB pages, that are collapsed again now and then
- * --age          a thread ages pages, which makes the kernel misreport what it moved
+ * --age          a thread ages pages, as the kernel's reclaim does
  * --discard, --protect, --flicker: see struct writers_plan
  * --swap         in a memory control group that is too small, with swap
  * --same-bytes   pages diverge all the time without changing
@@ -13,9 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 
-#include "library/protections.h"
 #include "tests/support/guest.h"
 #include "tests/support/swap.h"
 #include "tests/support/writers.h"
@@ -25,7 +23,8 @@
 #endif
 
 #define PAGES 2048u
-#define LIMIT_BYTES (UINT64_C(12) << 20) /* of the control group with --swap: not enough for memory, shadow and store */
+#define LIMIT_BYTES (UINT64_C(12) << 20) /* of the control group with --swap: not enough for memory, shadow and store \
+					  */
 
 static atomic_bool stop;
 
@@ -50,19 +49,6 @@ static void *collapse(void *argument)
 	return NULL;
 }
 
-/** The wrong results of UFFDIO_MOVE came with the batched moves of Linux 6.18. */
-static void skip_control_if_kernel_is_right(void)
-{
-	struct utsname name;
-	unsigned major = 0, minor = 0;
-
-	if (protections_off != PROTECT_JUDGE_BY_PAGEMAP)
-		return;
-	uname(&name);
-	if (sscanf(name.release, "%u.%u", &major, &minor) == 2 && major * 1000 + minor < 6018)
-		test_skip("Linux %s does not misreport moves", name.release);
-}
-
 static pthread_t start(void *(*run)(void *), struct guest *g)
 {
 	pthread_t thread;
@@ -79,7 +65,6 @@ int main(int argc, char **argv)
 	struct guest g;
 
 	test_begin(argc, argv);
-	skip_control_if_kernel_is_right();
 	if (test_wants("--swap")) {
 		swap_group_begin(LIMIT_BYTES);
 		swap_begin();
@@ -104,6 +89,6 @@ int main(int argc, char **argv)
 		pthread_join(ageing, NULL);
 	if (collapsing)
 		pthread_join(collapsing, NULL);
-	guest_finish(&g, writers);
+	guest_finish(&g, writers, writers_stop(writers));
 	return 0;
 }

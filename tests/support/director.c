@@ -6,8 +6,8 @@
  *
  *   readers[slot] = pages with .slot == slot + pages with .wanted == slot under a MERGE
  *
- * A slot is given out once. When its readers fall to 0 its memory is punched out, so that a page which should not read it
- * any more but does reads zeros, and is found. A segment whose slots are all given out and unread is closed.
+ * A slot is given out once. When its readers fall to 0 its memory is punched out, so that a page which should not read
+ * it any more but does reads zeros, and is found. A segment whose slots are all given out and unread is closed.
  */
 #include "tests/support/director.h"
 
@@ -43,6 +43,7 @@ struct director {
 	struct segment segments[SEGMENTS_MAX];
 	uint32_t current; /* segment that slots are given from */
 	uint64_t live_slots;
+	bool ending; /* nothing is punched any more: VMMs may go on reading what they have mapped */
 	struct director_vm *vms;
 };
 
@@ -50,11 +51,12 @@ struct director *director_new(void)
 {
 	struct director *d = calloc(1, sizeof(*d));
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	static unsigned count;
 
 	test_check(d != NULL, "no memory");
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		d->segments[i].fd = -1;
-	d->store = test_seed(getpid());
+	d->store = test_seed((uint64_t)getpid() << 32 | count++);
 	snprintf(d->path, sizeof(d->path), "/tmp/pagefuse-director-%d.sock", getpid());
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", d->path);
 	unlink(d->path);
@@ -83,6 +85,7 @@ void director_free(struct director *d)
 {
 	if (d == NULL)
 		return;
+	d->ending = true;
 	while (d->vms != NULL)
 		director_forget(d->vms);
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
@@ -107,7 +110,8 @@ static void send_or_lose(struct director_vm *vm, const void *message, size_t siz
 {
 	int r = vm->socket < 0 ? -ECONNRESET : wire_send(vm->socket, message, size, fds, count);
 
-	test_check(r == 0 || r == -ECONNRESET || r == -EPIPE || r == -EAGAIN, "sending to %s: %s", vm->name, strerror(-r));
+	test_check(r == 0 || r == -ECONNRESET || r == -EPIPE || r == -EAGAIN, "sending to %s: %s", vm->name,
+		   strerror(-r));
 	if (r < 0 && r != -EAGAIN)
 		lose(vm);
 }
@@ -245,6 +249,8 @@ static void slot_unref(struct director *d, uint32_t slot)
 	if (--s->of_slot[slot % SEGMENT_SLOTS] > 0)
 		return;
 	d->live_slots--;
+	if (d->ending)
+		return;
 	test_check(fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			     (off_t)(slot % SEGMENT_SLOTS * PAGE_BYTES), PAGE_BYTES) == 0,
 		   "punching slot %u: %s", slot, strerror(errno));
@@ -401,7 +407,8 @@ static void take_answer(struct director_vm *vm, uint32_t number, const struct ri
 
 	test_check(answers(asked, record->op), "page %u is answered %u, but was asked %u", number, record->op, asked);
 	if (record->op == REPORT_FETCHED)
-		memcpy(director_slot(vm->director, page->wanted), ring_staging(vm->base, (uint32_t)record->value), PAGE_BYTES);
+		memcpy(director_slot(vm->director, page->wanted), ring_staging(vm->base, (uint32_t)record->value),
+		       PAGE_BYTES);
 	if (record->op == REPORT_MERGED) {
 		test_check(record->slot + i == page->wanted, "page %u is merged with slot %u, not %u", number,
 			   record->slot + i, page->wanted);
@@ -436,8 +443,8 @@ static void take_run(struct director_vm *vm, const struct ring_record *record)
 
 static void take_report(struct director_vm *vm, const struct ring_record *record)
 {
-	test_check(ring_check_report(record) == 0, "%s reports op %u page %u count %u", vm->name, record->op, record->page,
-		   record->count);
+	test_check(ring_check_report(record) == 0, "%s reports op %u page %u count %u", vm->name, record->op,
+		   record->page, record->count);
 	vm->reports[record->op] += record->op == REPORT_HASH ? 1 : record->count;
 	switch (record->op) {
 	case REPORT_REGION_ADD:
@@ -489,7 +496,8 @@ static bool take_reports(struct director_vm *vm)
 	return any;
 }
 
-int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context), void *context)
+int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context),
+			void *context)
 {
 	uint64_t deadline_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
 
@@ -633,7 +641,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 /** Splits a long run into orders and waits for all. */
 static int order_all(struct director_vm *vm, enum ring_order op, uint32_t page, uint32_t count, uint32_t slot)
 {
-	uint32_t longest = is_scan(op) ? RING_SCAN_PAGES_MAX : op == ORDER_FETCH ? 1 : RING_RUN_PAGES_MAX;
+	uint32_t longest = is_scan(op) ? RING_SCAN_PAGES_MAX : op == ORDER_FETCH ? 1
+										 : RING_RUN_PAGES_MAX;
 
 	vm->present = 0;
 	for (uint32_t i = 0; i < count; i += longest)
@@ -672,7 +681,8 @@ uint32_t director_count(const struct director_vm *vm, uint32_t page, uint32_t co
 uint32_t director_fetch(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot)
 {
 	test_check(count <= RING_STAGING_PAGES, "fetching %u pages at once", count);
-	return order_all(vm, ORDER_FETCH, page, count, slot) < 0 ? 0 : director_answers(vm, page, count, REPORT_FETCHED);
+	return order_all(vm, ORDER_FETCH, page, count, slot) < 0 ? 0
+								 : director_answers(vm, page, count, REPORT_FETCHED);
 }
 
 uint32_t director_merge(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot)

@@ -2,9 +2,9 @@
 /*
  * A daemon for tests of the library, without policy: the test says which pages to hash, fetch, merge, zero, unshare.
  * It listens on a socket of its own, serves any number of VMMs (usually the test's own process), has a store of memfds,
- * and keeps the same books as the real one: a slot is referenced from the order that names it until no page reads it any
- * more, and its memory is freed then. A worker that answers what was not asked, leaves a page of a run without an answer,
- * or does not answer in time fails the test.
+ * and keeps the same books as the real one: a slot is referenced from the order that names it until no page reads it
+ * any more, and its memory is freed then. A worker that answers what was not asked, leaves a page of a run without an
+ * answer, or does not answer in time fails the test.
  *
  * Everything runs on the calling thread. Page numbers are those of common/page.h.
  */
@@ -27,15 +27,15 @@ enum director_state {
 };
 
 struct director_page {
-	uint64_t hash;    /* of the last SCAN that reported one */
-	uint32_t slot;    /* that it reads, or DIRECTOR_NO_SLOT */
-	uint32_t wanted;  /* that the order under way names */
-	uint8_t state;    /* enum director_state */
-	uint8_t asked;    /* enum ring_order under way, or 0 */
-	uint8_t answer;   /* enum ring_report that the last order got */
-	bool was_hashed;  /* by the last SCAN */
-	bool was_zero;    /* found full of zeros by the last SCAN */
-	bool diverged;    /* in the words of the last SCAN */
+	uint64_t hash;   /* of the last SCAN that reported one */
+	uint32_t slot;   /* that it reads, or DIRECTOR_NO_SLOT */
+	uint32_t wanted; /* that the order under way names */
+	uint8_t state;   /* enum director_state */
+	uint8_t asked;   /* enum ring_order under way, or 0 */
+	uint8_t answer;  /* enum ring_report that the last order got */
+	bool was_hashed; /* by the last SCAN */
+	bool was_zero;   /* found full of zeros by the last SCAN */
+	bool diverged;   /* in the words of the last SCAN */
 };
 
 struct director_region {
@@ -60,14 +60,15 @@ struct director_vm {
 	uint32_t pages_end;          /* numbers 1 to pages_end - 1 exist */
 	struct director_region regions[DIRECTOR_REGIONS_MAX];
 	unsigned region_count;
-	uint64_t pending; /* pages in run orders, and scans, without an answer */
-	uint64_t present; /* sum of what SCANNED told since the last order */
-	uint64_t reports[REPORT_END]; /* pages, by kind */
+	uint64_t pending;                  /* pages in run orders, and scans, without an answer */
+	uint64_t present;                  /* sum of what SCANNED told since the last order */
+	uint64_t reports[REPORT_END];      /* pages, by kind */
 	uint64_t refused[WIRE_REASON_END]; /* bytes */
 };
 
 /** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library in this process and its children. */
 struct director *director_new(void);
+/** Closes everything. VMMs that still map the store keep it as it is: to them this is a daemon that has died. */
 void director_free(struct director *director);
 const char *director_socket_path(const struct director *director);
 
@@ -91,7 +92,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 /** Waits until all orders are answered. @return 0, or -ECONNRESET if the VMM is gone. */
 int director_wait(struct director_vm *vm);
 /** Waits until @done(vm, context) holds, taking in reports meanwhile. @return 0 or -ECONNRESET. */
-int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context), void *context);
+int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context),
+			void *context);
 /** Posts a record as it is, and rings. Nothing is expected of it: a test of hostile orders. */
 void director_post(struct director_vm *vm, const struct ring_record *record);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "include/pagefuse.h"
+#include "library/memory.h"
 
 static bool has_all_regions_gone(const struct director_vm *vm, void *context)
 {
@@ -26,8 +27,8 @@ void guest_begin(struct guest *guest, void *memory, uint32_t pages)
 	for (uint32_t reason = 0; reason < WIRE_REASON_END; reason++)
 		if (guest->vm->refused[reason] != 0 && reason == WIRE_REASON_NO_USERFAULTFD)
 			test_skip("memory is left alone: %s", wire_reason_text(reason));
-	test_check(guest->vm->region_count == 1 && guest->vm->regions[0].pages == pages, "the worker told of %u regions",
-		   guest->vm->region_count);
+	test_check(guest->vm->region_count == 1 && guest->vm->regions[0].pages == pages,
+		   "the worker told of %u regions", guest->vm->region_count);
 	guest->page = guest->vm->regions[0].page;
 }
 
@@ -53,13 +54,37 @@ void guest_churn(const struct guest *guest, uint64_t *random)
 	director_churn(guest->vm, guest->page, guest->pages, random);
 }
 
-/** Shares the run around a page that is being written: most changes then happen during the hold. */
-static void share_hot(const struct guest *guest, const struct writers *writers, uint64_t *random)
+/** Tells the library that the VMM puts @change into effect there; the VMM's own call is left out. */
+static void bracket(enum memory_change change, void *address, size_t length)
 {
-	size_t hot = writers_hot_page(writers, random);
-	uint32_t first = hot > 8 ? (uint32_t)hot - 8 : 0;
+	int r = memory_change_begin(change, address, length, 0);
 
-	guest_share(guest, first, guest->pages - first < 16 ? guest->pages - first : 16);
+	test_check(r == 0, "memory_change_begin: %s", strerror(-r));
+	memory_change_end(change, address, length, 0, true);
+}
+
+void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count)
+{
+	void *address = guest_at(guest, index);
+
+	bracket(CHANGE_USERFAULTFD, address, count * PAGE_BYTES);
+	bracket(CHANGE_USERFAULTFD_END, address, count * PAGE_BYTES);
+}
+
+/** Any run, or one around a page that is being written: most changes then happen during the hold. */
+static void choose_run(const struct guest *guest, const struct writers *writers, uint64_t *random, uint32_t *ret_first,
+		       uint32_t *ret_count)
+{
+	uint32_t count = 1 + (uint32_t)(test_random(random) % RING_RUN_PAGES_MAX);
+	uint32_t first = (uint32_t)(test_random(random) % guest->pages);
+
+	if (test_random(random) % 2) {
+		first = (uint32_t)writers_hot_page(writers, random);
+		first -= first < 8 ? first : 8;
+		count = count % 16 + 1;
+	}
+	*ret_first = first;
+	*ret_count = count < guest->pages - first ? count : guest->pages - first;
 }
 
 void guest_work(const struct guest *guest, const struct writers *writers)
@@ -67,16 +92,25 @@ void guest_work(const struct guest *guest, const struct writers *writers)
 	uint64_t random = test_seed(1);
 
 	while (test_running()) {
-		if (test_random(&random) % 4 == 0)
-			share_hot(guest, writers, &random);
-		else
+		uint32_t first, count;
+
+		choose_run(guest, writers, &random, &first, &count);
+		switch (test_random(&random) % 4) {
+		case 0:
 			guest_churn(guest, &random);
+			break;
+		case 1:
+			guest_share(guest, first, count); /* most have been shared before: held by write-protection */
+			break;
+		default:
+			guest_make_plain(guest, first, count); /* held by moving */
+			guest_share(guest, first, count);
+		}
 	}
 }
 
-void guest_finish(struct guest *guest, struct writers *writers)
+void guest_finish(struct guest *guest, struct writers *writers, uint64_t writes)
 {
-	uint64_t writes = writers_stop(writers);
 	const uint64_t *reports = guest->vm->reports;
 
 	guest_report(guest);
@@ -92,8 +126,9 @@ void guest_report(const struct guest *guest)
 	const uint64_t *reports = guest->vm->reports;
 	const struct ring_page *ring = guest->vm->base;
 
-	fprintf(stderr, "merged %llu, zeroed %llu, diverged %llu, differs %llu, busy %llu, gone %llu, full %llu; "
-			"kept private %llu, moves repaired %llu, hold p99 %llu us\n",
+	fprintf(stderr,
+		"merged %llu, zeroed %llu, diverged %llu, differs %llu, busy %llu, gone %llu, full %llu; "
+		"kept private %llu, moves repaired %llu, hold p99 %llu us\n",
 		(unsigned long long)reports[REPORT_MERGED], (unsigned long long)reports[REPORT_ZEROED],
 		(unsigned long long)reports[REPORT_DIVERGED], (unsigned long long)reports[REPORT_DIFFERS],
 		(unsigned long long)reports[REPORT_BUSY], (unsigned long long)reports[REPORT_GONE],

@@ -32,10 +32,16 @@ uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count);
 /** One random step anywhere. */
 void guest_churn(const struct guest *guest, uint64_t *random);
 
+/**
+ * Makes pages anonymous again, with their bytes: what the library does before the VMM registers a userfaultfd of its
+ * own. Where pages may be pinned they only get copies of their own.
+ */
+void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count);
+
 /** Shares and unshares at random until test_running() ends, often just where a writer is at work. */
 void guest_work(const struct guest *guest, const struct writers *writers);
-/** Ends the writers, checks every byte, and that something was shared at all; ends and frees both. */
-void guest_finish(struct guest *guest, struct writers *writers);
+/** After writers_stop(): checks that something was written and shared at all, says how much, ends and frees both. */
+void guest_finish(struct guest *guest, struct writers *writers, uint64_t writes);
 
 /** What was done in this test, for its last line: pages merged, zeroed, diverged, differing, busy, holds repaired. */
 void guest_report(const struct guest *guest);

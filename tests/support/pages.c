@@ -17,7 +17,8 @@
 void *pages_map(size_t count, bool huge)
 {
 	size_t length = count * PAGE_BYTES;
-	char *all = mmap(NULL, length + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *all = mmap(NULL, length + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
 	char *start;
 
 	test_check(all != MAP_FAILED, "mmap %zu pages: %s", count, strerror(errno));

@@ -86,7 +86,8 @@ static void write_header(int fd)
 	header.version = 1;
 	header.last_page = (uint32_t)(SWAP_BYTES / PAGE_BYTES - 1);
 	memcpy(header.bytes + PAGE_BYTES - 10, "SWAPSPACE2", 10);
-	test_check(pwrite(fd, &header, PAGE_BYTES, 0) == (ssize_t)PAGE_BYTES, "writing a swap header: %s", strerror(errno));
+	test_check(pwrite(fd, &header, PAGE_BYTES, 0) == (ssize_t)PAGE_BYTES, "writing a swap header: %s",
+		   strerror(errno));
 }
 
 void swap_begin(void)

@@ -11,7 +11,8 @@ bool swap_is_there(void);
 
 /**
  * Makes a swap file in the working directory if the host has no swap, and returns in a child process. The parent stays
- * behind, removes the file when the child has ended, and ends with the child's status. Skips the test without the right.
+ * behind, removes the file when the child has ended, and ends with the child's status. Skips the test without the
+ * right.
  */
 void swap_begin(void);
 

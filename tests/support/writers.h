@@ -34,11 +34,16 @@ struct writers_plan {
 	void *memory;
 	size_t pages;
 	unsigned threads;
-	const struct writer_method *method; /* NULL: writer_stores */
-	bool discards;   /* now and then a thread discards a page of its own, told to the library */
-	bool protects;   /* now and then a thread makes a page of its own read-only and writable again, told to the library */
-	bool same_bytes; /* writes change nothing: pages diverge, and still hold what they held at first */
-	bool flickers;   /* writes put a page's old bytes back soon, so that it often equals what it was fetched as */
+	/** NULL: writer_stores. */
+	const struct writer_method *method;
+	/** Now and then a thread discards a page of its own, and tells the library. */
+	bool discards;
+	/** Now and then a thread makes a page of its own read-only and writable again, and tells the library. */
+	bool protects;
+	/** Writes change nothing: pages diverge, and still hold what they held at first. */
+	bool same_bytes;
+	/** Writes put a page's old bytes back soon, so that it often equals what it was fetched as. */
+	bool flickers;
 };
 
 struct writers;

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The kernel misreports what it has moved: while something clears accessed bits, UFFDIO_MOVE can say EEXIST and
+ * "nothing moved" although all pages have been moved. So a thread ages the pages of one page table without end, while
+ * pages there are held again and again. To make it happen often, the worker is made to wait before a move until a pass
+ * of ageing begins, and the pages have just been read.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+
+#include "library/kernel.h"
+#include "library/sys.h"
+#include "tests/support/guest.h"
+
+#define PAGES 512u
+#define RUN RING_RUN_PAGES_MAX
+
+static atomic_bool stop;
+static atomic_uint passes; /* of ageing that have begun */
+static uint64_t contents[PAGES];
+static char *_Atomic held; /* the run that is to be moved next */
+static uint64_t watch_random;
+
+static void *age(void *argument)
+{
+	const struct guest *g = argument;
+
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		atomic_fetch_add(&passes, 1);
+		madvise(g->memory, g->pages * PAGE_BYTES, MADV_COLD);
+	}
+	return NULL;
+}
+
+/** Called by the worker. Only the first move of a hold finds all pages in place; reading a hole would put it to sleep.
+ */
+static void meet_ageing(long number, long request)
+{
+	static bool armed;
+	unsigned before;
+
+	if (number == SYS_ioctl && (unsigned long)request == UFFDIO_REGISTER)
+		armed = true;
+	if (number != SYS_ioctl || (unsigned long)request != UFFDIO_MOVE || !armed)
+		return;
+	armed = false;
+	for (uint32_t i = 0; i < RUN; i++)
+		(void)__atomic_load_n(atomic_load(&held) + i * PAGE_BYTES, __ATOMIC_RELAXED);
+	before = atomic_load(&passes);
+	while (atomic_load(&passes) == before && !atomic_load(&stop))
+		sched_yield();
+	for (unsigned i = test_random(&watch_random) % 1024; i > 0; i--)
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static void check(const struct guest *g, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		if (pages_differ(guest_at(g, i), contents[i]) >= 0)
+			test_damage("page %u reads wrong bytes after a hold; %llu moves were repaired", i,
+				    (unsigned long long)((struct ring_page *)g->vm->base)->stats.repaired_moves);
+}
+
+/** The wrong results came with the batched moves of Linux 6.18. */
+static bool kernel_may_misreport(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	return sscanf(name.release, "%u.%u", &major, &minor) != 2 || major * 1000 + minor >= 6018;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t random, content = 0;
+	pthread_t thread;
+	struct guest g;
+	void *memory;
+
+	test_begin(argc, argv);
+	if (test_is_control() && !kernel_may_misreport())
+		test_skip("this kernel reports moves rightly, or never was seen not to");
+	random = test_seed(1);
+	memory = pages_map(PAGES, false);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill((char *)memory + i * PAGE_BYTES, contents[i] = ++content);
+	guest_begin(&g, memory, PAGES);
+	watch_random = test_seed(2);
+	atomic_store(&sys_watch, meet_ageing);
+	test_check(pthread_create(&thread, NULL, age, &g) == 0, "no thread");
+	while (test_running()) {
+		uint32_t first = (uint32_t)(test_random(&random) % (PAGES / RUN)) * RUN;
+
+		for (uint32_t i = first; i < first + RUN; i++)
+			pages_fill(guest_at(&g, i), contents[i] = ++content);
+		atomic_store(&held, guest_at(&g, first));
+		guest_share(&g, first, RUN);
+		check(&g, first, RUN);
+		guest_make_plain(&g, first, RUN); /* only anonymous pages are moved, and aged at any length */
+	}
+	atomic_store(&sys_watch, NULL);
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	check(&g, 0, PAGES);
+	guest_report(&g);
+	guest_end(&g);
+	return 0;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Another process writes a page through /proc/PID/mem, as a debugger does, just while that page is being held. It has a
+ * plain reference for a moment, that UFFDIO_MOVE does not see, and may write after the comparison.
+ *
+ * The helper writes content A and B in turn, which differ in the last word only; the page is merged with a slot that
+ * holds A. A merge in the middle of writing B, after which the page reads A, has lost the write. To hit that moment
+ * often the worker is delayed before each move, and the page is thrown out of the cache, so that writing it takes long.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "include/pagefuse.h"
+#include "library/kernel.h"
+#include "library/sys.h"
+#include "tests/support/guest.h"
+
+#define PAGES 64u
+
+static struct shared {
+	_Atomic(uint64_t *) target; /* to write; NULL: none */
+	atomic_bool busy;           /* the helper is at it */
+	atomic_uint lost;
+	uint64_t last; /* last word of what the helper wrote last */
+	uint64_t writes;
+} * shared;
+
+static uint64_t *volatile held_page;
+static uint64_t random_state;
+
+static void put(int mem, uint64_t *page, uint64_t *bytes, uint64_t last)
+{
+	uint64_t seen;
+
+	bytes[PAGE_WORDS - 1] = last;
+	while (pwrite(mem, bytes, PAGE_BYTES, (off_t)(uintptr_t)page) != (ssize_t)PAGE_BYTES)
+		test_check(errno == EIO, "write to /proc/PID/mem: %s",
+			   strerror(errno)); /* held: a debugger tries again */
+	while (pread(mem, &seen, sizeof(seen), (off_t)(uintptr_t)&page[PAGE_WORDS - 1]) != sizeof(seen))
+		test_check(errno == EIO, "read from /proc/PID/mem: %s", strerror(errno));
+	if (seen != last)
+		atomic_fetch_add(&shared->lost, 1);
+	shared->last = last;
+	shared->writes++;
+}
+
+static _Noreturn void helper(void)
+{
+	static uint64_t bytes[PAGE_WORDS];
+	uint64_t a = pages_word(1, PAGE_WORDS - 1), *page;
+	char path[32];
+	int mem;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", getppid());
+	mem = open(path, O_RDWR | O_CLOEXEC);
+	test_check(mem >= 0, "%s: %s", path, strerror(errno));
+	pages_fill(bytes, 1);
+	for (;;) {
+		atomic_store(&shared->busy, true);
+		for (unsigned i = 0; (page = atomic_load(&shared->target)) != NULL && i < 2; i++)
+			put(mem, page, bytes, i == 0 ? a : a + 1);
+		atomic_store(&shared->busy, false);
+		if (page == NULL)
+			sched_yield();
+	}
+}
+
+/** Called by the worker. Only before the first move of a hold: at the move back there is a hole, that would put it to
+ * sleep. */
+static void delay(long number, long request)
+{
+	static bool armed;
+
+	if (number == SYS_ioctl && (unsigned long)request == UFFDIO_REGISTER)
+		armed = true;
+	if (number != SYS_ioctl || (unsigned long)request != UFFDIO_MOVE || !armed)
+		return;
+	armed = false;
+	for (unsigned i = test_random(&random_state) % 8192; i > 0; i--)
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+#ifdef __x86_64__
+	for (unsigned i = 0; i < PAGE_BYTES; i += 64)
+		__builtin_ia32_clflush((char *)held_page + i);
+#endif
+}
+
+static void set_target(uint64_t *page)
+{
+	atomic_store(&shared->target, page);
+	while (page == NULL && atomic_load(&shared->busy))
+		sched_yield();
+}
+
+/** Page @index is anonymous and holds A; orders merges while it is being written until one succeeds. */
+static bool merge_while_written(const struct guest *g, uint32_t index, uint32_t slot)
+{
+	uint64_t *page = guest_at(g, index);
+	bool merged = false;
+
+	held_page = page;
+	shared->last = page[PAGE_WORDS - 1];
+	set_target(page);
+	for (unsigned i = 0; i < 16 && !merged; i++)
+		merged = director_merge(g->vm, g->page + index, 1, slot) == 1;
+	set_target(NULL);
+	if (atomic_load(&shared->lost) != 0 || page[PAGE_WORDS - 1] != shared->last)
+		test_damage("a write through /proc/PID/mem was lost, after %llu", (unsigned long long)shared->writes);
+	return merged;
+}
+
+int main(int argc, char **argv)
+{
+	uint32_t slot, merges = 0;
+	struct guest g;
+	char *memory;
+
+	test_begin(argc, argv);
+	random_state = test_seed(1);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	test_check(shared != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (test_fork() == 0)
+		helper();
+	memory = pages_map(PAGES, false);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(memory + i * PAGE_BYTES, 1);
+	guest_begin(&g, memory, PAGES);
+	slot = director_take_slots(g.director, PAGES);
+	director_fetch(g.vm, g.page, PAGES, slot);
+	director_merge(g.vm, g.page + PAGES - 1, 1, slot); /* keeps the slot alive */
+	atomic_store(&sys_watch, delay);
+	for (uint32_t i = 0; test_running(); i = (i + 1) % (PAGES - 1)) {
+		pagefuse_discard(guest_at(&g, i), PAGE_BYTES);
+		pages_fill(guest_at(&g, i), 1);
+		director_audit(g.vm, g.page + i, 1);
+		merges += merge_while_written(&g, i, slot);
+	}
+	atomic_store(&sys_watch, NULL);
+	fprintf(stderr, "%u merges, %llu writes, none lost\n", merges, (unsigned long long)shared->writes);
+	test_check(merges > 0, "nothing was merged");
+	guest_report(&g);
+	guest_end(&g);
+	return 0;
+}
