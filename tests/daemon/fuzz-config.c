@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The configuration file: what is taken is within its limits, and what is refused is said in one line. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/page.h"
+#include "daemon/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define must(condition) \
+	do { \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
+
+static void check_limits(const struct config *config)
+{
+	must(config->engine.scan_interval_seconds <= 604800 && config->engine.audit_interval_seconds <= 604800);
+	must(config->engine.scan_cpu_percent >= 1 && config->engine.scan_cpu_percent <= 100);
+	must(config->engine.vm_slots_max > 0 && config->engine.vm_ram_bytes_max >= PAGE_BYTES);
+	must(config->connections_per_user >= 1 && config->connections_per_user <= 65536);
+	must(config->store.kind <= STORE_MEMFD);
+	must(memchr(config->store.size, 0, sizeof(config->store.size)) != NULL && config->store.size[0] != 0);
+	must(strchr(config->store.size, ',') == NULL); /* it becomes a mount option */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static int file = -1;
+	static char path[64];
+	struct config config;
+	char error[512] = "";
+	int r;
+
+	if (file < 0) {
+		file = memfd_create("config", MFD_CLOEXEC);
+		must(file >= 0);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	}
+	must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+	config_default(&config);
+	check_limits(&config);
+	r = config_read(&config, path, error, sizeof(error));
+	must(r == 0 || r == -EINVAL || r == -ENOMEM);
+	if (r == 0)
+		check_limits(&config);
+	else
+		must(error[0] != 0 && strchr(error, '\n') == NULL);
+	return 0;
+}

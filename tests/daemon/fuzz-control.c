@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A client's request: whatever it asks, the reply is one JSON object. */
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "daemon/session.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define must(condition) \
+	do { \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
+
+static struct daemon the_daemon;
+
+static void stop(void)
+{
+	daemon_stop(&the_daemon);
+	sd_event_unref(the_daemon.event);
+}
+
+/* One that nobody can reach: it does not listen, and its store is memory without a name. */
+static void start(void)
+{
+	if (the_daemon.event != NULL)
+		return;
+	must(sd_event_default(&the_daemon.event) >= 0);
+	config_default(&the_daemon.config);
+	the_daemon.config.store.kind = STORE_MEMFD;
+	snprintf(the_daemon.socket_path, sizeof(the_daemon.socket_path), "/tmp/pagefuse-fuzz-%d", getpid());
+	must(daemon_start(&the_daemon) == 0);
+	atexit(stop);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct session session = { .daemon = &the_daemon, .kind = SESSION_CONTROL, .socket = -1, .pidfd = -1, .ring_fd = -1 };
+	json_t *reply;
+
+	start();
+	must(control_request(&session, (const char *)data, size) == 0);
+	reply = json_loadb(session.reply, session.reply_size, JSON_REJECT_DUPLICATES, NULL);
+	must(json_is_object(reply));
+	json_decref(reply);
+	free(session.reply);
+	return 0;
+}
