@@ -82,7 +82,7 @@ int pagefuse_discard(void *hva, size_t length)
 {
 	int r;
 
-	if ((uint64_t)hva % PAGE_BYTES != 0)
+	if ((uint64_t)hva % PAGE_BYTES != 0 || length > SIZE_MAX - PAGE_BYTES - (size_t)hva)
 		return -EINVAL;
 	r = memory_change_begin(CHANGE_DISCARD, hva, length, MADV_DONTNEED);
 	if (r != 0)

@@ -232,8 +232,11 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 	for (unsigned i = 0; region != NULL && i < order->count; i++) {
 		uint64_t index = order->page - region->first_page + i;
 
-		if (index >= region->pages || !page_reads_slot(region->state[index]) || fork_child_alive() ||
-		    merge_unshare(region, index, 1) < 0)
+		if (index >= region->pages || !page_reads_slot(region->state[index]) || fork_child_alive())
+			continue;
+		if (region->barred[index] & BARRED_USERFAULTFD) /* a write could wait for the VMM, and that for our lock */
+			continue;
+		if (merge_unshare(region, index, 1) < 0)
 			continue;
 		page_set_state(region, index, region->state[index] | PAGE_DIVERGED);
 		diverged[i] = 1;
