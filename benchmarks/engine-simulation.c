@@ -99,7 +99,7 @@ static void report(struct vm *vm, enum ring_report op, uint32_t page, uint32_t c
 	struct ring_record record = { .op = (uint8_t)op, .count = (uint16_t)count, .page = page, .value = value };
 
 	if (engine_report(engine, vm->vm, &record, content) < 0) {
-		fprintf(stderr, "report %u of page %u was refused\n", op, page);
+		fprintf(stderr, "report %d of page %u was refused\n", (int)op, page);
 		exit(1);
 	}
 }

@@ -13,7 +13,7 @@
 struct segment;
 
 /*
- * Each segment has a bitmap of live slots: written, and not punched since. Whatever st_blocks shows beyond their number was
+ * Each segment has a bitmap of live slots: written, not punched since. Whatever st_blocks shows beyond their number was
  * allocated by a stray fault.
  */
 struct segments {

@@ -42,10 +42,11 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct session session = { .daemon = &the_daemon, .kind = SESSION_CONTROL, .socket = -1, .pidfd = -1, .ring_fd = -1 };
+	struct session session = { .daemon = &the_daemon, .kind = SESSION_CONTROL };
 	json_t *reply;
 
 	start();
+	session.socket = session.pidfd = session.ring_fd = -1;
 	must(control_request(&session, (const char *)data, size) == 0);
 	reply = json_loadb(session.reply, session.reply_size, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));
