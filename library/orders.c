@@ -234,7 +234,7 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 
 		if (index >= region->pages || !page_reads_slot(region->state[index]) || fork_child_alive())
 			continue;
-		if (region->barred[index] & BARRED_USERFAULTFD) /* a write could wait for the VMM, and that for our lock */
+		if (region->barred[index] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
 			continue;
 		if (merge_unshare(region, index, 1) < 0)
 			continue;
