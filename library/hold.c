@@ -74,7 +74,7 @@ static uint64_t mask_of(unsigned first, unsigned count)
 {
 	uint64_t ones = count >= 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
 
-	return ones << first;
+	return ones << first; /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult): first is below 64 */
 }
 
 /** Finds the first run of set bits. @return its length, 0 if there is none. */
@@ -333,7 +333,7 @@ static void move_back(const struct hold *hold, uint64_t back)
 		else
 			back &= ~(bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
 	}
-	for (; (run = next_run(back, &first)) != 0; back &= ~mask_of(first, 1)) {
+	for (; next_run(back, &first) != 0; back &= ~mask_of(first, 1)) {
 		uint64_t to = hold->start + first * PAGE_BYTES, from = scratch + first * PAGE_BYTES;
 
 		/* This is the guest's only copy: there is no other way out than one of the two. */
@@ -636,7 +636,7 @@ static uint64_t private_pages(const struct hold *hold)
 	if (pagemap_read(hold->start, hold->count, entries) < 0)
 		return mask_of(0, hold->count);
 	for (unsigned i = 0; i < hold->count; i++)
-		private |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
+	private |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
 	return private;
 }
 

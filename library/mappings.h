@@ -15,7 +15,7 @@
 /** What all of a range has in common. */
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
-	bool protected; /* some of it cannot be read and written, or can be executed */
+	bool protected;  /* some of it cannot be read and written, or can be executed */
 	int huge_advice; /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 };
 

@@ -121,7 +121,7 @@ int pins_look(struct pins *ret)
 		for (long at = 0; at < length;) {
 			const struct dirent64_raw *entry = (const void *)(entries + at);
 
-			at += entry->d_reclen;
+			at += entry->d_reclen; /* NOLINT(*Assign): the system call has written it */
 			if (entry->d_name[0] != '.')
 				look_at_file((int)directory, entry->d_name, ret);
 		}

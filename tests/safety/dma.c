@@ -149,7 +149,7 @@ int main(int argc, char **argv)
 	struct writers_plan plan = { .pages = PAGES, .threads = THREADS, .discards = true };
 	struct writers *writers;
 	struct io_uring probe;
-	pthread_t ageing;
+	pthread_t ageing = 0;
 	uint64_t writes;
 	struct guest g;
 
