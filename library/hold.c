@@ -631,13 +631,13 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 /** Pages that are private copies now, and can be the target of DMA; the others are the store's, or swapped out. */
 static uint64_t private_pages(const struct hold *hold)
 {
-	uint64_t entries[HOLD_PAGES], private = 0;
+	uint64_t entries[HOLD_PAGES], own = 0;
 
 	if (pagemap_read(hold->start, hold->count, entries) < 0)
 		return mask_of(0, hold->count);
 	for (unsigned i = 0; i < hold->count; i++)
-	private |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
-	return private;
+		own |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
+	return own;
 }
 
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)
