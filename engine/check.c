@@ -10,6 +10,7 @@
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
  *   spare              => the table names its stripe
+ *   live, filling      => the table names it or its stripe, or it is displaced
  *   owners[o]         = slots charged to o
  */
 #include <stdlib.h>
@@ -134,8 +135,17 @@ static const char *check_slot(const struct segment *segment, const struct slot *
 static bool is_named(const struct slots *slots, uint32_t number, const struct slot *slot)
 {
 	struct table_key key = { slot->tag, slot->partition };
+	uint32_t first = slot->stripe ? number - number % STRIPE_SLOTS : number;
 
-	return table_get(slots->table, key) == (REF_SHARED | (number - number % STRIPE_SLOTS));
+	return table_get(slots->table, key) == (REF_SHARED | first);
+}
+
+/* Slots that new pages with their content should find. */
+static bool should_be_named(const struct slot *slot)
+{
+	if (slot->state == SLOT_SPARE)
+		return true;
+	return (slot->state == SLOT_LIVE || slot->state == SLOT_FILLING) && !slot->displaced;
 }
 
 static const char *check_segment(struct checker *checker, uint32_t number)
@@ -150,8 +160,8 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 
 		if (wrong != NULL)
 			return wrong;
-		if (slot->state == SLOT_SPARE && !is_named(slots, number * ENGINE_SEGMENT_SLOTS + i, slot))
-			return "slot: spare in a stripe that the table does not name";
+		if (should_be_named(slot) && !is_named(slots, number * ENGINE_SEGMENT_SLOTS + i, slot))
+			return "slot: new pages cannot find it";
 		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
 		checker->common += slot->state == SLOT_LIVE && slot->sharers > 0;

@@ -423,6 +423,7 @@ static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
 	struct table_key key;
 	uint32_t known;
 
+	slot->displaced = 1;
 	if (slots->store.read(slots->store.context, number, content) < 0)
 		return;
 	key = table_key(page_hash(content, seed));
@@ -433,7 +434,8 @@ static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
 		return;
 	if (known != 0)
 		slots->forget_hint(slots->context, known);
-	(void)table_put(slots->table, key, REF_SHARED | number); /* without memory: not found again, no harm */
+	if (table_put(slots->table, key, REF_SHARED | number) == 0)
+		slot->displaced = 0;
 }
 
 void slots_adopt(struct slots *slots, uint32_t number, uint16_t owner, uint64_t seed)

@@ -43,7 +43,8 @@ struct slot {
 	uint8_t partition;
 	uint8_t state : 4; /* enum slot_state */
 	uint8_t stripe : 1;
-	uint16_t owner; /* whose limit it counts against */
+	uint8_t displaced : 1; /* the table names, or named, another slot for the content: no new page will find it */
+	uint16_t owner;        /* whose limit it counts against */
 	union {
 		uint32_t sharers; /* pages confirmed to map it */
 		uint32_t waiters; /* while filling: list of pages that wait for it, see match.h */

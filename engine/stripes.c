@@ -104,6 +104,8 @@ static uint32_t choose_member(struct slots *slots, uint32_t first, uint32_t page
 	fresh = restripe(slots, from, page, owner);
 	if (fresh == SLOT_NONE)
 		return from;
+	for (uint32_t i = 0; i < STRIPE_SLOTS; i++)
+		slots_get(slots, first + i)->displaced = 1;
 	drop_spares(slots, first);
 	return fresh;
 }
@@ -121,6 +123,7 @@ uint32_t slots_choose(struct slots *slots, uint32_t known, uint32_t page, bool r
 		if (slot->repeats == STRIPE_REPEATS) {
 			member = restripe(slots, known, page, owner);
 			chosen = member != SLOT_NONE ? member : known;
+			slot->displaced = member != SLOT_NONE;
 		}
 	}
 	return slots_get(slots, chosen)->orders < SLOT_ORDERS_MAX ? chosen : SLOT_NONE;
