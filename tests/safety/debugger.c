@@ -5,7 +5,7 @@
  *
  * The helper writes content A and B in turn, which differ in the last word only; the page is merged with a slot that
  * holds A. A merge in the middle of writing B, after which the page reads A, has lost the write. To hit that moment
- * often the worker is delayed before each move, and the page is thrown out of the cache, so that writing it takes long.
+ * often the worker waits for it before each move.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,16 +22,17 @@
 #include "tests/support/guest.h"
 
 #define PAGES 64u
+#define DELAY_STEPS 768 /* of an empty loop: some hundred nanoseconds */
 
 static struct shared {
 	_Atomic(uint64_t *) target; /* to write; NULL: none */
 	atomic_bool busy;           /* the helper is at it */
+	atomic_uint begun;          /* writes of B */
 	atomic_uint lost;
 	uint64_t last; /* last word of what the helper wrote last */
 	uint64_t writes;
 } * shared;
 
-static uint64_t *volatile held_page;
 static uint64_t random_state;
 
 static void put(int mem, uint64_t *page, uint64_t *bytes, uint64_t last)
@@ -63,18 +64,24 @@ static _Noreturn void helper(void)
 	pages_fill(bytes, 1);
 	for (;;) {
 		atomic_store(&shared->busy, true);
-		for (unsigned i = 0; (page = atomic_load(&shared->target)) != NULL && i < 2; i++)
+		for (unsigned i = 0; (page = atomic_load(&shared->target)) != NULL && i < 2; i++) {
+			if (i == 1)
+				atomic_fetch_add(&shared->begun, 1);
 			put(mem, page, bytes, i == 0 ? a : a + 1);
+		}
 		atomic_store(&shared->busy, false);
 		if (page == NULL)
 			sched_yield();
 	}
 }
 
-/** Called by the worker. Only before the first move of a hold: at the move back there is a hole, that would put it to
- * sleep. */
+/**
+ * Called by the worker. Before the first move of a hold it waits until the helper begins to write B, and a moment
+ * longer: the reference is taken and the bytes are copied in the microsecond after that.
+ */
 static void delay(long number, long request)
 {
+	unsigned before = atomic_load(&shared->begun);
 	static bool armed;
 
 	if (number == SYS_ioctl && (unsigned long)request == UFFDIO_REGISTER)
@@ -82,12 +89,11 @@ static void delay(long number, long request)
 	if (number != SYS_ioctl || (unsigned long)request != UFFDIO_MOVE || !armed)
 		return;
 	armed = false;
-	for (unsigned i = test_random(&random_state) % 8192; i > 0; i--)
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-#ifdef __x86_64__
-	for (unsigned i = 0; i < PAGE_BYTES; i += 64)
-		__builtin_ia32_clflush((char *)held_page + i);
-#endif
+	for (unsigned i = 0; i < 100000 && atomic_load(&shared->begun) == before; i++)
+		if (i % 1024 == 1023)
+			sched_yield();
+	for (unsigned i = test_random(&random_state) % DELAY_STEPS; i > 0; i--)
+		__asm__ volatile("");
 }
 
 static void set_target(uint64_t *page)
@@ -103,7 +109,6 @@ static bool merge_while_written(const struct guest *g, uint32_t index, uint32_t 
 	uint64_t *page = guest_at(g, index);
 	bool merged = false;
 
-	held_page = page;
 	shared->last = page[PAGE_WORDS - 1];
 	set_target(page);
 	for (unsigned i = 0; i < 16 && !merged; i++)

@@ -87,13 +87,14 @@ static void choose_run(const struct guest *guest, const struct writers *writers,
 	*ret_count = count < guest->pages - first ? count : guest->pages - first;
 }
 
-void guest_work(const struct guest *guest, const struct writers *writers)
+void guest_work(const struct guest *guest, struct writers *writers)
 {
 	uint64_t random = test_seed(1);
 
 	while (test_running()) {
 		uint32_t first, count;
 
+		writers_check_awake(writers);
 		choose_run(guest, writers, &random, &first, &count);
 		switch (test_random(&random) % 4) {
 		case 0:

@@ -39,7 +39,7 @@ void guest_churn(const struct guest *guest, uint64_t *random);
 void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count);
 
 /** Shares and unshares at random until test_running() ends, often just where a writer is at work. */
-void guest_work(const struct guest *guest, const struct writers *writers);
+void guest_work(const struct guest *guest, struct writers *writers);
 /** After writers_stop(): checks that something was written and shared at all, says how much, ends and frees both. */
 void guest_finish(struct guest *guest, struct writers *writers, uint64_t writes);
 

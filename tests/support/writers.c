@@ -23,8 +23,10 @@ struct writer {
 	pthread_t thread;
 	uint64_t random;
 	void *context;
-	uint64_t writes;
+	atomic_ullong writes;
 	atomic_size_t window;
+	unsigned long long seen_writes; /* by writers_check_awake() */
+	uint64_t seen_msec;
 };
 
 struct writers {
@@ -74,7 +76,7 @@ static void write_somewhere(struct writer *writer, size_t page, bool change)
 	w->plan.method->write(writer->context, &w->memory[first], &w->shadow[first], words * sizeof(uint64_t));
 	for (size_t i = first; i < first + words; i++)
 		check_word(w, i, "after a write");
-	writer->writes++;
+	atomic_fetch_add_explicit(&writer->writes, 1, memory_order_relaxed);
 }
 
 /** Two writes: something else, and soon the old bytes again. */
@@ -91,7 +93,7 @@ static void write_and_restore(struct writer *writer, size_t page)
 		for (unsigned look = 0; look < 8; look++)
 			check_word(w, word, "after a write");
 	}
-	writer->writes += 2;
+	atomic_fetch_add_explicit(&writer->writes, 2, memory_order_relaxed);
 }
 
 static void discard(struct writer *writer, size_t page)
@@ -212,6 +214,23 @@ void writers_start(struct writers *w)
 		int r = pthread_create(&w->writer[i].thread, NULL, run, &w->writer[i]);
 
 		test_check(r == 0, "pthread_create: %s", strerror(r));
+	}
+}
+
+void writers_check_awake(struct writers *w)
+{
+	uint64_t now = test_now_msec();
+
+	for (unsigned i = 0; i < w->plan.threads; i++) {
+		struct writer *writer = &w->writer[i];
+		unsigned long long writes = atomic_load_explicit(&writer->writes, memory_order_relaxed);
+
+		if (writes != writer->seen_writes || writer->seen_msec == 0) {
+			writer->seen_writes = writes;
+			writer->seen_msec = now;
+		} else if (now - writer->seen_msec > TEST_DEADLINE_SECONDS * 1000) {
+			test_damage("writer %u sleeps after %llu writes", i, writes);
+		}
 	}
 }
 

@@ -51,6 +51,8 @@ struct writers;
 /** Fills the memory, each page with content of its own except for every eighth, which is zero; no thread runs yet. */
 struct writers *writers_new(const struct writers_plan *plan);
 void writers_start(struct writers *writers);
+/** To be called often: a thread that has written nothing for TEST_DEADLINE_SECONDS is damage. */
+void writers_check_awake(struct writers *writers);
 /** Ends the threads and checks every byte. @return number of writes. */
 uint64_t writers_stop(struct writers *writers);
 void writers_free(struct writers *writers);
