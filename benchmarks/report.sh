@@ -163,7 +163,7 @@ report_to_docs() {
 		/^<!-- measured: begin/ {
 			print; print ""
 			while ((getline line < table) > 0) print line
-			print ""
+			print "\n![saved memory and CPU time over time](benchmarks.svg)\n"
 			skip = 1
 		}
 		/^<!-- measured: end/ { skip = 0 }
