@@ -120,7 +120,7 @@ void slots_unorder(struct slots *slots, uint32_t number);
 /** One page maps it no longer. */
 void slots_unshare(struct slots *slots, uint32_t number);
 
-int slots_old_segment(struct slots *slots, uint32_t segment);
+int slots_old_segment(struct slots *slots, uint32_t number);
 /** Whether a page may claim to map it already: live, or to be found in an old segment. */
 bool slots_can_adopt(const struct slots *slots, uint32_t number);
 /** Takes such a page in. @seed: for the content's hash. */

@@ -643,7 +643,7 @@ static uint64_t private_pages(const struct hold *hold)
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES, private;
+	uint64_t length = count * PAGE_BYTES, own;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -664,8 +664,8 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 	}
 	r = sys_ioctl(uffd, UFFDIO_WRITEPROTECT, &protect);
 	barrier();
-	private = r == 0 ? private_pages(&hold) : 0;
-	if (private != 0 && (private & ~pins_excluded(&hold)) != 0)
+	own = r == 0 ? private_pages(&hold) : 0;
+	if (own != 0 && (own & ~pins_excluded(&hold)) != 0)
 		r = -EBUSY;
 	if (r == 0) {
 		memcpy((void *)copy, (const void *)hold.start, length);
