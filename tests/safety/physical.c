@@ -57,14 +57,14 @@ static void check_frames(const struct guest *g)
 
 static void test_share(const struct guest *g)
 {
-	uint64_t before = pages_rollup("Anonymous:"), after;
+	uint64_t before = pages_anonymous(g->memory, PAGES * PAGE_BYTES), after;
 
 	share_all(g);
 	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == PAGES / 8 * 7 &&
 			   director_count(g->vm, g->page, PAGES, DIRECTOR_ZEROED) == PAGES / 8,
 		   "%u pages are shared and %u zero", director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED),
 		   director_count(g->vm, g->page, PAGES, DIRECTOR_ZEROED));
-	after = pages_rollup("Anonymous:");
+	after = pages_anonymous(g->memory, PAGES * PAGE_BYTES);
 	test_check(before >= after + (PAGES / 8 * 7 - 64) * PAGE_BYTES, "anonymous memory fell from %llu to %llu only",
 		   (unsigned long long)before, (unsigned long long)after);
 	test_check(director_store_bytes(g->director) == HALF / 8 * 7 * PAGE_BYTES, "the store uses %llu bytes",

@@ -23,8 +23,8 @@
 #endif
 
 #define PAGES 2048u
-#define LIMIT_BYTES (UINT64_C(12) << 20) /* of the control group with --swap: not enough for memory, shadow and store \
-					  */
+/* Of the control group with --swap: not enough for memory, shadow copy and store. */
+#define LIMIT_BYTES (UINT64_C(12) << (TEST_THREAD_SANITIZER ? 23 : 20))
 
 static atomic_bool stop;
 

@@ -89,9 +89,11 @@ static void choose_run(const struct guest *guest, const struct writers *writers,
 
 void guest_work(const struct guest *guest, struct writers *writers)
 {
+	const uint64_t *reports = guest->vm->reports;
 	uint64_t random = test_seed(1);
 
-	while (test_running()) {
+	/* A slow build may need longer than its time to see each at least once. */
+	while (test_running() || reports[REPORT_MERGED] == 0 || reports[REPORT_DIVERGED] == 0) {
 		uint32_t first, count;
 
 		writers_check_awake(writers);

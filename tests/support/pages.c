@@ -107,6 +107,26 @@ uint64_t pages_rollup(const char *field)
 	return field_of("/proc/self/smaps_rollup", field);
 }
 
+uint64_t pages_anonymous(const void *address, size_t length)
+{
+	FILE *file = fopen("/proc/self/smaps", "re");
+	unsigned long long start = 0, end = 0, from, to, kib, total = 0;
+	char line[512];
+
+	test_check(file != NULL, "/proc/self/smaps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "Anonymous: %llu", &kib) == 1) {
+			if (start >= (uintptr_t)address && end <= (uintptr_t)address + length)
+				total += kib * 1024;
+		} else if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
+			start = from;
+			end = to;
+		}
+	}
+	fclose(file);
+	return total;
+}
+
 unsigned pages_mappings(void)
 {
 	FILE *file = fopen("/proc/self/maps", "re");

@@ -36,6 +36,9 @@ bool pages_is_file(const void *address);
 uint64_t pages_meminfo(const char *field);
 uint64_t pages_rollup(const char *field);
 
+/** Bytes of anonymous memory that this process has between @address and @address + @length. */
+uint64_t pages_anonymous(const void *address, size_t length);
+
 /** Number of mappings of this process. */
 unsigned pages_mappings(void);
 

@@ -14,6 +14,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** Whether this is a build for ThreadSanitizer, which needs several times the memory. */
+#if defined(__SANITIZE_THREAD__)
+#define TEST_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define TEST_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define TEST_THREAD_SANITIZER 0
+#endif
+
 /** Seconds after which a wait for anything is over, and the test has failed; fewer in a control, which waits for that.
  */
 #define TEST_DEADLINE_SECONDS (test_is_control() ? 5 : 30)
