@@ -66,8 +66,8 @@ int main(int argc, char **argv)
 
 	test_begin(argc, argv);
 	if (test_wants("--swap")) {
-		swap_group_begin(LIMIT_BYTES);
 		swap_begin();
+		swap_group_begin(LIMIT_BYTES);
 	}
 	plan.discards = test_wants("--discard");
 	plan.protects = test_wants("--protect");
