@@ -23,6 +23,15 @@
 #define TEST_THREAD_SANITIZER 0
 #endif
 
+/** Whether this is a build for AddressSanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#define TEST_ADDRESS_SANITIZER __has_feature(address_sanitizer)
+#else
+#define TEST_ADDRESS_SANITIZER 0
+#endif
+
 /** Seconds after which a wait for anything is over, and the test has failed; fewer in a control, which waits for that.
  */
 #define TEST_DEADLINE_SECONDS (test_is_control() ? 5 : 30)
