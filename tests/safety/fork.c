@@ -34,7 +34,7 @@ static void end_child(int pid)
 	int status = test_wait_child(pid);
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		_exit(1); /* the child has said why */
+		test_fail("a child ended with status %d; it has said why", status);
 }
 
 /** Forks all the time; every child looks at all memory. */

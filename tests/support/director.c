@@ -38,7 +38,6 @@ struct segment {
 
 struct director {
 	int listener;
-	char path[64];
 	uint64_t store;
 	struct segment segments[SEGMENTS_MAX];
 	uint32_t current; /* segment that slots are given from */
@@ -46,6 +45,13 @@ struct director {
 	bool ending; /* nothing is punched any more: VMMs may go on reading what they have mapped */
 	struct director_vm *vms;
 };
+
+static char socket_path[64]; /* of the director that is there */
+
+static void remove_socket(void)
+{
+	unlink(socket_path);
+}
 
 struct director *director_new(void)
 {
@@ -57,20 +63,16 @@ struct director *director_new(void)
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		d->segments[i].fd = -1;
 	d->store = test_seed((uint64_t)getpid() << 32 | count++);
-	snprintf(d->path, sizeof(d->path), "/tmp/pagefuse-director-%d.sock", getpid());
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", d->path);
-	unlink(d->path);
+	snprintf(socket_path, sizeof(socket_path), "/tmp/pagefuse-director-%d.sock", getpid());
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	unlink(socket_path);
+	test_at_end(remove_socket);
 	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	test_check(d->listener >= 0 && bind(d->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 			   listen(d->listener, 16) == 0,
-		   "listening at %s: %s", d->path, strerror(errno));
-	setenv("PAGEFUSE_SOCKET", d->path, 1);
+		   "listening at %s: %s", socket_path, strerror(errno));
+	setenv("PAGEFUSE_SOCKET", socket_path, 1);
 	return d;
-}
-
-const char *director_socket_path(const struct director *director)
-{
-	return director->path;
 }
 
 static void segment_close(struct segment *s)
@@ -92,7 +94,7 @@ void director_free(struct director *d)
 		if (d->segments[i].fd >= 0)
 			segment_close(&d->segments[i]);
 	close(d->listener);
-	unlink(d->path);
+	remove_socket();
 	free(d);
 }
 
@@ -541,7 +543,7 @@ struct director_vm *director_accept(struct director *d)
 
 	test_check(vm != NULL, "no memory");
 	if (poll(&readable, 1, TEST_DEADLINE_SECONDS * 1000) == 0)
-		test_fail("nobody has connected to %s in %d s", d->path, TEST_DEADLINE_SECONDS);
+		test_fail("nobody has connected to %s in %d s", socket_path, TEST_DEADLINE_SECONDS);
 	vm->director = d;
 	vm->socket = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
 	test_check(vm->socket >= 0, "accept: %s", strerror(errno));

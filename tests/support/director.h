@@ -66,11 +66,10 @@ struct director_vm {
 	uint64_t refused[WIRE_REASON_END]; /* bytes */
 };
 
-/** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library in this process and its children. */
+/** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library here and in children. One at a time. */
 struct director *director_new(void);
 /** Closes everything. VMMs that still map the store keep it as it is: to them this is a daemon that has died. */
 void director_free(struct director *director);
-const char *director_socket_path(const struct director *director);
 
 /** Waits for a VMM to connect, welcomes it and waits until it is READY. */
 struct director_vm *director_accept(struct director *director);

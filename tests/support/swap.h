@@ -18,7 +18,7 @@ void swap_begin(void);
 
 /**
  * Makes a memory control group with a limit and returns in a child as above, which is in it. If the kernel kills the
- * child for want of memory another one begins with half as much more, a few times. Call it after swap_begin(), if
+ * child for want of memory, another one begins with half as much more, a few times. Call it after swap_begin(), if
  * both, so that who removes the swap cannot be killed with it. Skips the test where there is no such controller.
  */
 void swap_group_begin(uint64_t limit_bytes);

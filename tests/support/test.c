@@ -37,6 +37,22 @@ static const struct {
 static char **words;
 static uint64_t seed;
 static uint64_t end_msec;
+static void (*at_end)(void);
+static pid_t at_end_of;
+
+void test_at_end(void (*clean_up)(void))
+{
+	at_end_of = getpid();
+	at_end = clean_up;
+}
+
+/** Other threads may be asleep, so no handlers of exit(). Also called by a signal handler. */
+static _Noreturn void end_now(int status)
+{
+	if (at_end != NULL && at_end_of == getpid())
+		at_end();
+	_exit(status);
+}
 
 __attribute__((format(printf, 3, 0))) static _Noreturn void end(int status, const char *kind, const char *format,
 								va_list arguments)
@@ -51,7 +67,7 @@ __attribute__((format(printf, 3, 0))) static _Noreturn void end(int status, cons
 	text[length++] = '\n';
 	written = write(STDERR_FILENO, text, (size_t)length);
 	(void)written;
-	_exit(status); /* other threads may be asleep, so no handlers of exit() */
+	end_now(status);
 }
 
 void test_damage(const char *format, ...)
@@ -85,7 +101,7 @@ static void watchdog(int number)
 
 	(void)number;
 	(void)written;
-	_exit(1);
+	end_now(1);
 }
 
 static uint64_t environment(const char *name, uint64_t otherwise)

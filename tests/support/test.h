@@ -54,6 +54,9 @@ bool test_running(void);
 /** Gives the watchdog and test_running() their full time once more: after a long preparation, and in a child. */
 void test_restart_clock(void);
 
+/** Has @clean_up (one at most) called when this process ends by one of the three below or by the watchdog. */
+void test_at_end(void (*clean_up)(void));
+
 /** The guest's memory is not right, or somebody sleeps for ever: what a protection is there to prevent. Exits 1. */
 _Noreturn void test_damage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** Anything else that is not as it should be. Exits 1. */
