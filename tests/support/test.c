@@ -158,7 +158,7 @@ bool test_is_control(void)
 
 void test_restart_clock(void)
 {
-	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 40)
+	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 120)
 					     : environment("PAGEFUSE_TEST_SECONDS", 3);
 
 	end_msec = test_now_msec() + seconds * 1000;
