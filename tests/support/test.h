@@ -6,7 +6,7 @@
  * (library/protections.h) and must then see damage. tests/support/must-fail runs it and wants exactly that.
  *
  * Environment: PAGEFUSE_TEST_SECONDS, how long a test that works at random goes on (default 3);
- * PAGEFUSE_TEST_CONTROL_SECONDS, how long a control waits for its damage (default 40); PAGEFUSE_TEST_SEED.
+ * PAGEFUSE_TEST_CONTROL_SECONDS, how long a control waits for its damage (default 120); PAGEFUSE_TEST_SEED.
  */
 #ifndef PAGEFUSE_TESTS_SUPPORT_TEST_H
 #define PAGEFUSE_TESTS_SUPPORT_TEST_H
