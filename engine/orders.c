@@ -3,6 +3,8 @@
 
 #include "engine/state.h"
 
+#define ORDERS_LOOK_BACK 4u
+
 static void mark(struct engine_vm *vm, bool with_orders)
 {
 	uint64_t bit = UINT64_C(1) << (vm->index % 64);
@@ -23,20 +25,34 @@ static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count
 	return true;
 }
 
-/* Whether @page simply follows the newest order, which nobody has taken yet: one run is one hold and one mapping. */
-static bool extend(struct page page, uint8_t op, uint32_t slot)
+/* Whether an order can take @page in as its last one: one run is one hold and one mapping. */
+static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint32_t slot)
 {
-	struct ring_record *last = queue_back(&page.region->vm->orders);
-	uint32_t number = page_number(page);
-
-	if (last == NULL || last->op != op || last->count == RING_RUN_PAGES_MAX || last->page + last->count != number)
+	if (order == NULL || order->op != op || order->count == RING_RUN_PAGES_MAX ||
+	    order->page + order->count != page_number(page))
 		return false;
 	if (page.index == 0) /* neighbours in number only */
 		return false;
-	if (op == ORDER_MERGE && (last->slot + last->count != slot || slot % ENGINE_SEGMENT_SLOTS == 0))
-		return false;
-	last->count++;
-	return true;
+	return op != ORDER_MERGE || (order->slot + order->count == slot && slot % ENGINE_SEGMENT_SLOTS != 0);
+}
+
+/*
+ * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run of
+ * pages several times, the orders for its copies come by turns.
+ */
+static bool extend(struct page page, uint8_t op, uint32_t slot)
+{
+	const struct queue *orders = &page.region->vm->orders;
+
+	for (uint32_t back = 1; back <= ORDERS_LOOK_BACK && back <= orders->length; back++) {
+		struct ring_record *order = queue_at(orders, orders->length - back);
+
+		if (follows(order, page, op, slot)) {
+			order->count++;
+			return true;
+		}
+	}
+	return false;
 }
 
 bool orders_merge(struct page page, uint32_t slot)

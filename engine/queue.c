@@ -62,11 +62,6 @@ void *queue_at(const struct queue *queue, uint32_t index)
 	return index < queue->length ? place_of(queue, index) : NULL;
 }
 
-void *queue_back(const struct queue *queue)
-{
-	return queue->length > 0 ? place_of(queue, queue->length - 1) : NULL;
-}
-
 void queue_unpush(struct queue *queue)
 {
 	assert(queue->length > 0);

@@ -22,8 +22,6 @@ void queue_done(struct queue *queue);
 void *queue_push(struct queue *queue);
 /** Item @index counted from the oldest; NULL beyond the end. Valid until the next push or pop. */
 void *queue_at(const struct queue *queue, uint32_t index);
-/** The newest item, NULL if there is none. */
-void *queue_back(const struct queue *queue);
 /** Drops the newest item again. */
 void queue_unpush(struct queue *queue);
 /** Drops the oldest item. Gives the memory back once the queue is empty. */

@@ -43,6 +43,21 @@ static void runs_are_ordered_whole(void **state)
 	assert_int_equal(sim.merge_orders, 1024 / RING_RUN_PAGES_MAX);
 }
 
+/* The orders for the two copies of a page come by turns, and are two runs all the same. */
+static void runs_inside_one_vm_are_ordered_whole(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL);
+
+	(void)state;
+	sim_vm_add_region(a, 512);
+	for (uint32_t i = 1; i <= 512; i++)
+		sim_write(a, i, i <= 256 ? i : i - 256);
+	sim_vm_connect(a);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a), 512);
+	assert_int_equal(sim.merge_orders, 512 / RING_RUN_PAGES_MAX);
+}
+
 static void a_page_alone_is_not_shared(void **state)
 {
 	struct sim_vm *a = new_vm(100, 1, 1);
@@ -394,6 +409,7 @@ int main(void)
 		ENGINE_TEST(equal_pages_of_two_vms_are_shared),
 		ENGINE_TEST(neighbours_get_neighbouring_slots),
 		ENGINE_TEST(runs_are_ordered_whole),
+		ENGINE_TEST(runs_inside_one_vm_are_ordered_whole),
 		ENGINE_TEST(a_page_alone_is_not_shared),
 		ENGINE_TEST(zero_pages_are_given_back),
 		ENGINE_TEST(pages_of_one_vm_share_among_themselves),
