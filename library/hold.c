@@ -464,7 +464,11 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 	return 0;
 }
 
-/** A 2 MiB page that is broken up must not collapse again at once, which would bring back what was given up. */
+/**
+ * Breaks up 2 MiB pages before anything of them is held: a move would do it, too, but page by page, for twice the time,
+ * and with writers waiting. Making one small page of it cold splits it at the level of its one entry. If that is refused
+ * the move decides. It must not collapse again at once, which would bring back what was given up.
+ */
 static void break_blocks(const struct hold *hold)
 {
 	struct region *region = hold->region;
@@ -480,6 +484,7 @@ static void break_blocks(const struct hold *hold)
 		from = from < region->start ? region->start : from;
 		to = to > region_end(region) ? region_end(region) : to;
 		sys_madvise(from, to - from, MADV_NOHUGEPAGE);
+		sys_madvise(region_hva(region, hold->index + i), PAGE_BYTES, MADV_COLD);
 		*block |= BLOCK_BROKEN;
 	}
 }
