@@ -2,6 +2,7 @@
 #include "library/view.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,8 +13,10 @@
 static struct segment {
 	uint32_t slots; /* 0: not known, and there is no descriptor */
 	int fd;
-	const char *base; /* read-only mapping; NULL: there has been no room for it so far */
+	const char *base; /* read-only mapping; NULL: not needed lately, or there has been no room for it */
+	bool used;        /* since the last view_rest() */
 } segments[VIEW_SEGMENTS_MAX];
+static uint32_t segments_end; /* all that were ever known are below */
 
 static void fd_close(int fd)
 {
@@ -30,7 +33,7 @@ static int check_size(int fd, uint64_t bytes)
 	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= bytes ? 0 : -EINVAL;
 }
 
-/** Maps a segment, or tries to: a mapping that cannot be had now may be had when an order needs it. */
+/** Maps a segment, or tries to: a mapping that cannot be had now may be had at the next order. */
 static void map(struct segment *s)
 {
 	uint64_t bytes = s->slots * PAGE_BYTES;
@@ -41,6 +44,13 @@ static void map(struct segment *s)
 	sys_madvise((uint64_t)base, bytes, MADV_DONTFORK);
 	sys_madvise((uint64_t)base, bytes, MADV_DONTDUMP);
 	s->base = (const char *)base;
+}
+
+static void unmap(struct segment *s)
+{
+	if (s->base != NULL)
+		sys_munmap((uint64_t)s->base, s->slots * PAGE_BYTES);
+	s->base = NULL;
 }
 
 int view_add(uint32_t segment, uint32_t slots, int fd)
@@ -58,7 +68,8 @@ int view_add(uint32_t segment, uint32_t slots, int fd)
 		return r;
 	}
 	segments[segment] = (struct segment){ .slots = slots, .fd = fd };
-	map(&segments[segment]);
+	if (segment >= segments_end)
+		segments_end = segment + 1;
 	return 0;
 }
 
@@ -69,15 +80,23 @@ void view_remove(uint32_t segment)
 	if (segment >= VIEW_SEGMENTS_MAX || segments[segment].slots == 0)
 		return;
 	s = &segments[segment];
-	if (s->base != NULL)
-		sys_munmap((uint64_t)s->base, s->slots * PAGE_BYTES);
+	unmap(s);
 	fd_close(s->fd);
 	*s = (struct segment){ .fd = -1 };
 }
 
+void view_rest(void)
+{
+	for (uint32_t i = 0; i < segments_end; i++) {
+		if (!segments[i].used)
+			unmap(&segments[i]);
+		segments[i].used = false;
+	}
+}
+
 void view_remove_all(void)
 {
-	for (uint32_t i = 0; i < VIEW_SEGMENTS_MAX; i++)
+	for (uint32_t i = 0; i < segments_end; i++)
 		view_remove(i);
 }
 
@@ -89,6 +108,7 @@ static const struct segment *segment_of(uint32_t slot)
 		return NULL;
 	if (s->base == NULL)
 		map(s);
+	s->used = true;
 	return s->base != NULL ? s : NULL;
 }
 

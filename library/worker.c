@@ -104,6 +104,7 @@ static int housekeeping(void)
 	if (r == 0 && now_msec() - last_msec >= HOUSEKEEPING_MS) {
 		last_msec = now_msec();
 		look_for_unseen_io();
+		view_rest();
 		announce_set_refusal(WIRE_REASON_DIRECT_IO, hold_kept_private_pages * PAGE_BYTES);
 		r = announce_regions(&session); /* those that waited for a child to end */
 	}
