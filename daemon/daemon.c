@@ -133,10 +133,12 @@ void daemon_process_gone(struct daemon *daemon)
 		engine_accounted(daemon->engine);
 		daemon_schedule_pump(daemon);
 	}
-	if (daemon->private && daemon->had_process && TAILQ_EMPTY(&daemon->processes)) {
+	if (!TAILQ_EMPTY(&daemon->processes))
+		return;
+	if (daemon->private && daemon->had_process && !daemon->ending)
 		log_info("the last VM is gone");
+	if (daemon->ending || (daemon->private && daemon->had_process))
 		sd_event_exit(daemon->event, 0);
-	}
 }
 
 static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
@@ -229,11 +231,51 @@ int daemon_start(struct daemon *daemon)
 	return r;
 }
 
-void daemon_stop(struct daemon *daemon)
+/* First of all the socket: who connects from here on shall find no daemon. */
+static void stop_serving(struct daemon *daemon)
 {
+	if (daemon->listener)
+		unlink(daemon->socket_path);
 	daemon->listener = sd_event_source_disable_unref(daemon->listener);
 	while (!LIST_EMPTY(&daemon->sessions))
 		session_free(LIST_FIRST(&daemon->sessions));
+}
+
+static int on_waited_enough(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct daemon *daemon = user;
+
+	(void)source;
+	(void)usec;
+	return sd_event_exit(daemon->event, 0);
+}
+
+static bool wait_for_dying(struct daemon *daemon)
+{
+	const uint64_t usec = DAEMON_END_SECONDS * UINT64_C(1000000);
+
+	if (!store_outlives_daemon(daemon->store))
+		return false;
+	process_forget_living(daemon);
+	if (TAILQ_EMPTY(&daemon->processes))
+		return false;
+	log_info("waiting for what VMs that are dying still map");
+	return sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, usec, 0, on_waited_enough, daemon) >= 0;
+}
+
+void daemon_end(struct daemon *daemon)
+{
+	bool again = daemon->ending;
+
+	daemon->ending = true;
+	stop_serving(daemon);
+	if (again || !wait_for_dying(daemon))
+		sd_event_exit(daemon->event, 0);
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+	stop_serving(daemon);
 	while (!TAILQ_EMPTY(&daemon->processes))
 		process_free(TAILQ_FIRST(&daemon->processes));
 	daemon->pump = sd_event_source_disable_unref(daemon->pump);

@@ -25,6 +25,7 @@
 #define DAEMON_SESSIONS_MAX (ENGINE_VMS_MAX + 1024)
 #define DAEMON_RECHECK_SECONDS 60      /* between looks for memory that stray faults allocated */
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
+#define DAEMON_END_SECONDS 5           /* a daemon that ends waits so long for what dying VMMs still map */
 
 struct session;
 struct process;
@@ -46,6 +47,7 @@ struct daemon {
 
 	bool private; /* end with the last VMM */
 	bool had_process;
+	bool ending;          /* serves nobody any more */
 	unsigned unaccounted; /* processes that may map the old store and have not said which slots */
 	bool accounted;       /* the engine was told that there is none (any more) */
 
@@ -56,6 +58,11 @@ struct daemon {
 
 /** Starts everything but the listening. Logs errors. @return 0 or -errno. */
 int daemon_start(struct daemon *daemon);
+/**
+ * Serves nobody any more, and has the loop left: at once, or when nothing of the store is held by VMMs that are dying,
+ * or when it is called again.
+ */
+void daemon_end(struct daemon *daemon);
 /** Ends what daemon_start() began, as far as it came. */
 void daemon_stop(struct daemon *daemon);
 
@@ -65,7 +72,7 @@ int daemon_listen(struct daemon *daemon);
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void daemon_schedule_pump(struct daemon *daemon);
 
-/** Ends a private daemon if no VMM is left; tells the engine if the last unaccounted process is gone. */
+/** A process is gone or accounted for. Tells the engine of the last unaccounted; ends a daemon that waited for the last. */
 void daemon_process_gone(struct daemon *daemon);
 
 /** Counters of the host and, in the engine, of every VM; as old as twenty times what it takes to count. */

@@ -140,7 +140,16 @@ static void raise_limits(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int watch_signals(sd_event *event)
+static int on_ending_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
+{
+	(void)source;
+	(void)info;
+	(void)sd_notify(0, "STOPPING=1");
+	daemon_end(user);
+	return 0;
+}
+
+static int watch_signals(struct daemon *daemon)
 {
 	static const int ending[] = { SIGTERM, SIGINT, SIGHUP };
 	sigset_t set;
@@ -152,8 +161,8 @@ static int watch_signals(sd_event *event)
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
-	for (unsigned i = 0; r >= 0 && i < 3; i++) /* without a handler, the signal ends the loop */
-		r = sd_event_add_signal(event, NULL, ending[i], NULL, NULL);
+	for (unsigned i = 0; r >= 0 && i < 3; i++)
+		r = sd_event_add_signal(daemon->event, NULL, ending[i], on_ending_signal, daemon);
 	return r;
 }
 
@@ -168,9 +177,6 @@ static int run(struct daemon *daemon)
 	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path, store_kind_name(daemon->store));
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(daemon->event);
-	(void)sd_notify(0, "STOPPING=1");
-	/* First of all: who connects from here on shall find no daemon. */
-	unlink(daemon->socket_path);
 	if (r < 0)
 		log_error("the event loop failed: %s", strerror(-r));
 	return r;
@@ -195,7 +201,7 @@ int main(int argc, char **argv)
 	raise_limits();
 	r = sd_event_new(&daemon.event);
 	if (r >= 0)
-		r = watch_signals(daemon.event);
+		r = watch_signals(&daemon);
 	if (r < 0) {
 		log_error("cannot set up the event loop: %s", strerror(-r));
 		return EXIT_FAILED;

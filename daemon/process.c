@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,30 @@
 #define SO_PEERPIDFD 77
 #endif
 
+#define PROCESS_EXITING 0x4u /* PF_EXITING of <linux/sched.h> in the kernel */
+
 /* ---- who it is ---- */
 
-/* Field 22 of /proc/PID/stat; the name in field 2 may contain anything, so fields are counted from its last ')'. */
-static int read_start_time(pid_t pid, uint64_t *ret)
+/* What proc_pid_stat(5) calls so: fields 9, 22 and 52. */
+struct stat_fields {
+	unsigned flags;
+	uint64_t start_time;
+	int exit_code; /* 0 also if we may not know */
+};
+
+/* @n: counted as the manual does. The name in field 2 may contain anything: count from its last ')'. */
+static const char *find_field(const char *text, int n)
 {
-	char path[64], text[1024], *field;
+	const char *field = strrchr(text, ')');
+
+	for (int i = 2; field && i < n; i++)
+		field = strchr(field + 1, ' ');
+	return field ? field : "";
+}
+
+static int read_stat(pid_t pid, struct stat_fields *ret)
+{
+	char path[64], text[2048];
 	ssize_t size;
 	int fd;
 
@@ -37,10 +56,9 @@ static int read_start_time(pid_t pid, uint64_t *ret)
 	if (size <= 0)
 		return -ESRCH;
 	text[size] = 0;
-	field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
-		field = strchr(field + 1, ' ');
-	if (field == NULL || sscanf(field, "%" SCNu64, ret) != 1)
+	if (sscanf(find_field(text, 9), "%u", &ret->flags) != 1 ||
+	    sscanf(find_field(text, 22), "%" SCNu64, &ret->start_time) != 1 ||
+	    sscanf(find_field(text, 52), "%d", &ret->exit_code) != 1)
 		return -EIO;
 	return 0;
 }
@@ -50,6 +68,23 @@ static bool is_alive(int pidfd)
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
 
 	return poll(&poll_fd, 1, 0) == 0;
+}
+
+/*
+ * Whether it is past the point of no return, but not dead yet. The kernel flags a thread that exits some time after the
+ * process was told to; until then the exit code shows it, which is also set for a process that is stopped.
+ */
+static bool is_dying(const struct process *process)
+{
+	struct stat_fields stat = { 0 };
+	int signal;
+
+	if (read_stat(process->pid, &stat) < 0 || stat.start_time != process->start_time)
+		return true;
+	signal = stat.exit_code & 0x7f;
+	if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU)
+		return false;
+	return stat.exit_code != 0 || (stat.flags & PROCESS_EXITING) != 0;
 }
 
 static int owner_of(pid_t pid, uid_t *ret)
@@ -128,9 +163,14 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
+static const char *name_of(const struct process *process)
+{
+	return process->name[0] ? process->name : "a VM of an earlier daemon";
+}
+
 static void retry_later(struct process *process)
 {
-	const uint64_t usec = PROCESS_RETRY_SECONDS * UINT64_C(1000000);
+	uint64_t usec = process->retry_usec ? process->retry_usec : PROCESS_RETRY_FIRST_USEC;
 	int r;
 
 	process->retry = sd_event_source_disable_unref(process->retry);
@@ -139,22 +179,17 @@ static void retry_later(struct process *process)
 	if (r < 0)
 		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)process->pid,
 			  strerror(-r));
-}
-
-static const char *name_of(const struct process *process)
-{
-	return process->name[0] ? process->name : "a VM of an earlier daemon";
+	if (usec < PROCESS_RETRY_MOST_USEC && 2 * usec >= PROCESS_RETRY_MOST_USEC)
+		log_info("%s (pid %d) is gone, but what it was given is in use: its references stay", name_of(process),
+			 (int)process->pid);
+	process->retry_usec = 2 * usec < PROCESS_RETRY_MOST_USEC ? 2 * usec : PROCESS_RETRY_MOST_USEC;
 }
 
 static void try_release(struct process *process)
 {
 	struct daemon *daemon = process->daemon;
-	int r = store_view_remove(daemon->store, process->pid, process->start_time);
 
-	if (r < 0) {
-		if (process->retry == NULL)
-			log_info("%s (pid %d) is gone, but what it was given is in use (%s): its references stay",
-				 name_of(process), (int)process->pid, strerror(-r));
+	if (store_view_remove(daemon->store, process->pid, process->start_time) < 0) {
 		retry_later(process);
 		return;
 	}
@@ -215,22 +250,22 @@ static int add(struct daemon *daemon, pid_t pid, uint64_t start_time, uid_t uid,
 
 int process_get(struct daemon *daemon, const struct ucred *peer, int pidfd, struct process **ret)
 {
-	uint64_t start_time;
+	struct stat_fields stat = { 0 };
 	int copy, r;
 
-	r = read_start_time(peer->pid, &start_time);
+	r = read_stat(peer->pid, &stat);
 	if (r < 0)
 		return r;
 	/* Alive after the look at /proc: then what was read there was this process's. */
 	if (!is_alive(pidfd))
 		return -ESRCH;
 	TAILQ_FOREACH(*ret, &daemon->processes, entries)
-		if ((*ret)->pid == peer->pid && (*ret)->start_time == start_time)
+		if ((*ret)->pid == peer->pid && (*ret)->start_time == stat.start_time)
 			return 0;
 	copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
 	if (copy < 0)
 		return -errno;
-	return add(daemon, peer->pid, start_time, peer->uid, copy, ret);
+	return add(daemon, peer->pid, stat.start_time, peer->uid, copy, ret);
 }
 
 static int adopt(void *context, pid_t pid, uint64_t start_time)
@@ -238,11 +273,11 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 	struct daemon *daemon = context;
 	struct process *process;
 	uid_t uid = 0;
-	uint64_t now = 0;
+	struct stat_fields stat = { 0 };
 	int r, pidfd = pidfd_open(pid, 0);
 
 	if (pidfd >= 0 &&
-	    (read_start_time(pid, &now) < 0 || now != start_time || owner_of(pid, &uid) < 0 || !is_alive(pidfd))) {
+	    (read_stat(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 || !is_alive(pidfd))) {
 		close(pidfd);
 		pidfd = -1;
 	}
@@ -259,6 +294,20 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 int process_adopt_all(struct daemon *daemon)
 {
 	return store_each_view(daemon->store, adopt, daemon);
+}
+
+void process_forget_living(struct daemon *daemon)
+{
+	struct process *process = TAILQ_FIRST(&daemon->processes), *next;
+
+	for (; process; process = next) {
+		next = TAILQ_NEXT(process, entries);
+		process->retry_usec = 0;
+		if (process->dead)
+			try_release(process);
+		else if (!is_dying(process))
+			process_free(process);
+	}
 }
 
 /* ---- its connections ---- */

@@ -16,7 +16,9 @@
 #include "protocol/ring.h"
 #include "protocol/wire.h"
 
-#define PROCESS_RETRY_SECONDS 2 /* between attempts to remove the view of a dead process */
+/* Between attempts to remove the view of a dead process: twice as long each time. */
+#define PROCESS_RETRY_FIRST_USEC UINT64_C(10000)
+#define PROCESS_RETRY_MOST_USEC UINT64_C(2000000)
 
 struct process {
 	TAILQ_ENTRY(process) entries;
@@ -26,6 +28,7 @@ struct process {
 	uid_t uid;
 	int pidfd;
 	sd_event_source *death, *retry;
+	uint64_t retry_usec; /* until the next attempt */
 	bool dead;
 	bool unaccounted; /* may map the old store in ways that the engine has not been told */
 
@@ -56,6 +59,9 @@ void process_ready(struct process *process);
 
 /** The engine's VM that stands for this process, or NULL. */
 struct engine_vm *process_vm(const struct process *process);
+
+/** For a daemon that ends: keeps only the dead, and those that die just now, and looks after the dead at once. */
+void process_forget_living(struct daemon *daemon);
 
 void process_free(struct process *process);
 

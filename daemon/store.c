@@ -369,6 +369,11 @@ uint64_t store_seed(const struct store *store)
 	return store->seed;
 }
 
+bool store_outlives_daemon(const struct store *store)
+{
+	return store->kind == STORE_TMPFS;
+}
+
 const char *store_kind_name(const struct store *store)
 {
 	return store->kind == STORE_TMPFS ? "tmpfs" : "memfd";

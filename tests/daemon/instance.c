@@ -103,19 +103,17 @@ void instance_start(struct instance *instance)
 	close(fd);
 }
 
-static int end(struct instance *instance, int signal)
+static int await_end(struct instance *instance)
 {
-	int status;
+	int status = test_wait_child(instance->pid);
 
-	kill(instance->pid, signal);
-	status = test_wait_child(instance->pid);
 	instance->pid = 0;
 	return status;
 }
 
-void instance_stop(struct instance *instance)
+void instance_await_end(struct instance *instance)
 {
-	int status = end(instance, SIGTERM);
+	int status = await_end(instance);
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		show_log(instance);
@@ -124,9 +122,27 @@ void instance_stop(struct instance *instance)
 	test_check(access(instance->socket, F_OK) < 0, "the daemon left its socket behind");
 }
 
+void instance_stop(struct instance *instance)
+{
+	kill(instance->pid, SIGTERM);
+	instance_await_end(instance);
+}
+
+void instance_begin_stop(struct instance *instance)
+{
+	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+
+	kill(instance->pid, SIGTERM);
+	while (access(instance->socket, F_OK) == 0) {
+		test_check(test_now_msec() < last, "the daemon does not begin to end");
+		poll(NULL, 0, 5);
+	}
+}
+
 void instance_kill(struct instance *instance)
 {
-	end(instance, SIGKILL);
+	kill(instance->pid, SIGKILL);
+	await_end(instance);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -25,6 +25,10 @@ void instance_start(struct instance *instance);
 void instance_stop(struct instance *instance);
 /** SIGKILL. */
 void instance_kill(struct instance *instance);
+/** SIGTERM; waits only until it has begun to end: until its socket is gone. */
+void instance_begin_stop(struct instance *instance);
+/** Waits for the end of one that was signalled; the exit code must be 0. */
+void instance_await_end(struct instance *instance);
 /** Ends it if it runs and removes the directory. Fails the test if any mount or file of the daemon is left. */
 void instance_done(struct instance *instance);
 
