@@ -37,8 +37,8 @@ static bool follows(const struct ring_record *order, struct page page, uint8_t o
 }
 
 /*
- * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run of
- * pages several times, the orders for its copies come by turns.
+ * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run
+ * of pages several times, the orders for its copies come by turns.
  */
 static bool extend(struct page page, uint8_t op, uint32_t slot)
 {

@@ -465,9 +465,9 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 }
 
 /**
- * Breaks up 2 MiB pages before anything of them is held: a move would do it, too, but page by page, for twice the time,
- * and with writers waiting. Making one small page of it cold splits it at the level of its one entry. If that is refused
- * the move decides. It must not collapse again at once, which would bring back what was given up.
+ * Breaks up 2 MiB pages before anything of them is held: a move would do it, too, but page by page, for twice the
+ * time, and with writers waiting. Making one small page of it cold splits it at the level of its one entry. If that is
+ * refused the move decides. It must not collapse again at once, which would bring back what was given up.
  */
 static void break_blocks(const struct hold *hold)
 {
