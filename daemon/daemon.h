@@ -72,7 +72,7 @@ int daemon_listen(struct daemon *daemon);
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void daemon_schedule_pump(struct daemon *daemon);
 
-/** A process is gone or accounted for. Tells the engine of the last unaccounted; ends a daemon that waited for the last. */
+/** A process is gone or accounted for: tells the engine of the last unaccounted, ends a daemon that waited for it. */
 void daemon_process_gone(struct daemon *daemon);
 
 /** Counters of the host and, in the engine, of every VM; as old as twenty times what it takes to count. */

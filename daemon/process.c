@@ -276,8 +276,8 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 	struct stat_fields stat = { 0 };
 	int r, pidfd = pidfd_open(pid, 0);
 
-	if (pidfd >= 0 &&
-	    (read_stat(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 || !is_alive(pidfd))) {
+	if (pidfd >= 0 && (read_stat(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 ||
+			   !is_alive(pidfd))) {
 		close(pidfd);
 		pidfd = -1;
 	}
