@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kernel misreports what it has moved: while something clears accessed bits, UFFDIO_MOVE can say EEXIST and
- * "nothing moved" although all pages have been moved. So a thread ages the pages of one page table without end, while
- * pages there are held again and again. To make it happen often, the worker is made to wait before a move until a pass
- * of ageing begins, and the pages have just been read.
+ * The kernel misreports what it has moved: if something clears the accessed bit of a page between two looks of
+ * UFFDIO_MOVE at it, the kernel tries again, moves all pages, and then says EEXIST and "nothing moved". So a thread
+ * reads and ages, without end, the first page of the run that is held next; and the worker is made to wait before a
+ * move until that thread is at it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,27 +18,30 @@
 #include "tests/support/guest.h"
 
 #define PAGES 512u
-#define RUN RING_RUN_PAGES_MAX
+#define RUN 4u
+#define DELAY_STEPS 8192 /* of an empty loop: some microseconds, about a round of ageing */
 
 static atomic_bool stop;
-static atomic_uint passes; /* of ageing that have begun */
+static atomic_uint rounds; /* of reading and ageing */
 static uint64_t contents[PAGES];
 static char *_Atomic held; /* the run that is to be moved next */
 static uint64_t watch_random;
 
-static void *age(void *argument)
+/** Sleeps with the others when the page is held, and goes on with them. */
+static void *age(void *unused)
 {
-	const struct guest *g = argument;
-
+	test_pin(1);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-		atomic_fetch_add(&passes, 1);
-		madvise(g->memory, g->pages * PAGE_BYTES, MADV_COLD);
+		char *page = atomic_load(&held);
+
+		(void)__atomic_load_n(page, __ATOMIC_RELAXED);
+		atomic_fetch_add(&rounds, 1);
+		madvise(page, PAGE_BYTES, MADV_COLD);
 	}
-	return NULL;
+	return unused;
 }
 
-/** Called by the worker. Only the first move of a hold finds all pages in place; reading a hole would put it to sleep.
- */
+/** Called by the worker. Waits before the first move of a hold only: after that the ageing thread may be asleep. */
 static void meet_ageing(long number, long request)
 {
 	static bool armed;
@@ -49,12 +52,10 @@ static void meet_ageing(long number, long request)
 	if (number != SYS_ioctl || (unsigned long)request != UFFDIO_MOVE || !armed)
 		return;
 	armed = false;
-	for (uint32_t i = 0; i < RUN; i++)
-		(void)__atomic_load_n(atomic_load(&held) + i * PAGE_BYTES, __ATOMIC_RELAXED);
-	before = atomic_load(&passes);
-	while (atomic_load(&passes) == before && !atomic_load(&stop))
+	before = atomic_load(&rounds);
+	while (atomic_load(&rounds) == before && !atomic_load(&stop))
 		sched_yield();
-	for (unsigned i = test_random(&watch_random) % 1024; i > 0; i--)
+	for (unsigned i = test_random(&watch_random) % DELAY_STEPS; i > 0; i--)
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -86,14 +87,16 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	if (test_is_control() && !kernel_may_misreport())
 		test_skip("this kernel reports moves rightly, or never was seen not to");
+	test_pin(0); /* and the worker: alternating is faster than being sent from one CPU to the other */
 	random = test_seed(1);
 	memory = pages_map(PAGES, false);
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill((char *)memory + i * PAGE_BYTES, contents[i] = ++content);
 	guest_begin(&g, memory, PAGES);
 	watch_random = test_seed(2);
+	atomic_store(&held, g.memory);
 	atomic_store(&sys_watch, meet_ageing);
-	test_check(pthread_create(&thread, NULL, age, &g) == 0, "no thread");
+	test_check(pthread_create(&thread, NULL, age, NULL) == 0, "no thread");
 	while (test_running()) {
 		uint32_t first = (uint32_t)(test_random(&random) % (PAGES / RUN)) * RUN;
 

@@ -4,8 +4,10 @@
  * plain reference for a moment, that UFFDIO_MOVE does not see, and may write after the comparison.
  *
  * The helper writes content A and B in turn, which differ in the last word only; the page is merged with a slot that
- * holds A. A merge in the middle of writing B, after which the page reads A, has lost the write. To hit that moment
- * often the worker waits for it before each move.
+ * holds A. A merge in the middle of writing B, after which the page reads A, has lost the write. The kernel copies in
+ * less than the time of a merge, so the helper has its CPU interrupted for as long as that takes, by many timers at
+ * once, and the worker, on another CPU, waits for that moment before it moves the page. One time in some tens it is the
+ * right one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
@@ -22,18 +27,30 @@
 #include "tests/support/guest.h"
 
 #define PAGES 64u
-#define DELAY_STEPS 768 /* of an empty loop: some hundred nanoseconds */
+#define TIMERS 800u         /* some 100 us without the helper */
+#define AHEAD_NSEC 20000    /* that they are set to, after the last of them has been set */
+#define SETTING_NSEC 400000 /* that setting them takes at first guess */
+#define LATER_NSEC 16384    /* after which the worker moves the page, at most */
+#define WAIT_NSEC 4000000   /* of the worker for the helper, which may be off its CPU */
 
 static struct shared {
-	_Atomic(uint64_t *) target; /* to write; NULL: none */
-	atomic_bool busy;           /* the helper is at it */
-	atomic_uint begun;          /* writes of B */
+	_Atomic(uint64_t *) target;   /* to write; NULL: none */
+	atomic_bool busy;             /* the helper is at it */
+	atomic_ullong interrupt_nsec; /* when it will be interrupted next, or was last */
 	atomic_uint lost;
 	uint64_t last; /* last word of what the helper wrote last */
 	uint64_t writes;
 } * shared;
 
 static uint64_t random_state;
+
+static uint64_t now_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 static void put(int mem, uint64_t *page, uint64_t *bytes, uint64_t last)
 {
@@ -51,49 +68,76 @@ static void put(int mem, uint64_t *page, uint64_t *bytes, uint64_t last)
 	shared->writes++;
 }
 
+static void open_timers(int timers[TIMERS])
+{
+	struct rlimit files;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	for (unsigned i = 0; i < TIMERS; i++)
+		test_check((timers[i] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) >= 0, "timerfd_create: %s",
+			   strerror(errno));
+}
+
+/** Sets all timers to one moment, soon after this is done, and tells the worker. @return that moment. */
+static uint64_t set_timers(const int timers[TIMERS])
+{
+	static uint64_t setting_nsec = SETTING_NSEC;
+	uint64_t begin = now_nsec(), at = begin + setting_nsec + AHEAD_NSEC;
+	struct itimerspec when = { .it_value = { (time_t)(at / 1000000000), (long)(at % 1000000000) } };
+
+	for (unsigned i = 0; i < TIMERS; i++)
+		timerfd_settime(timers[i], TFD_TIMER_ABSTIME, &when, NULL);
+	setting_nsec = (setting_nsec * 7 + (now_nsec() - begin)) / 8;
+	atomic_store(&shared->interrupt_nsec, at);
+	return at;
+}
+
 static _Noreturn void helper(void)
 {
 	static uint64_t bytes[PAGE_WORDS];
 	uint64_t a = pages_word(1, PAGE_WORDS - 1), *page;
+	int mem, timers[TIMERS];
 	char path[32];
-	int mem;
 
+	test_pin(1);
+	open_timers(timers);
 	snprintf(path, sizeof(path), "/proc/%d/mem", getppid());
 	mem = open(path, O_RDWR | O_CLOEXEC);
 	test_check(mem >= 0, "%s: %s", path, strerror(errno));
 	pages_fill(bytes, 1);
 	for (;;) {
+		uint64_t until = set_timers(timers);
+
 		atomic_store(&shared->busy, true);
-		for (unsigned i = 0; (page = atomic_load(&shared->target)) != NULL && i < 2; i++) {
-			if (i == 1)
-				atomic_fetch_add(&shared->begun, 1);
-			put(mem, page, bytes, i == 0 ? a : a + 1);
-		}
+		for (unsigned i = 0; (page = atomic_load(&shared->target)) != NULL && now_nsec() < until; i++)
+			put(mem, page, bytes, a + i % 2);
 		atomic_store(&shared->busy, false);
 		if (page == NULL)
 			sched_yield();
 	}
 }
 
-/**
- * Called by the worker. Before the first move of a hold it waits until the helper begins to write B, and a moment
- * longer: the reference is taken and the bytes are copied in the microsecond after that.
- */
+/** Called by the worker. Before the first move of a hold it waits until the helper is interrupted. */
 static void delay(long number, long request)
 {
-	unsigned before = atomic_load(&shared->begun);
+	static uint64_t met_nsec;
 	static bool armed;
+	uint64_t at, later;
 
 	if (number == SYS_ioctl && (unsigned long)request == UFFDIO_REGISTER)
 		armed = true;
 	if (number != SYS_ioctl || (unsigned long)request != UFFDIO_MOVE || !armed)
 		return;
 	armed = false;
-	for (unsigned i = 0; i < 100000 && atomic_load(&shared->begun) == before; i++)
-		if (i % 1024 == 1023)
-			sched_yield();
-	for (unsigned i = test_random(&random_state) % DELAY_STEPS; i > 0; i--)
-		__asm__ volatile("");
+	later = now_nsec() + WAIT_NSEC;
+	while ((at = atomic_load(&shared->interrupt_nsec)) == met_nsec && now_nsec() < later)
+		;
+	met_nsec = at;
+	later = at + test_random(&random_state) % LATER_NSEC;
+	while (now_nsec() < later)
+		;
 }
 
 static void set_target(uint64_t *page)
@@ -129,6 +173,7 @@ int main(int argc, char **argv)
 	random_state = test_seed(1);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	test_check(shared != MAP_FAILED, "mmap: %s", strerror(errno));
+	test_pin(0);
 	if (test_fork() == 0)
 		helper();
 	memory = pages_map(PAGES, false);

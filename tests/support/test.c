@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -188,6 +190,25 @@ uint64_t test_seed(uint64_t which)
 	state |= state == 0;
 	test_random(&state);
 	return state;
+}
+
+void test_pin(unsigned which)
+{
+	static cpu_set_t both; /* the first two that this process may use */
+	cpu_set_t one;
+	int left = (int)which;
+
+	if (CPU_COUNT(&both) == 0)
+		test_check(sched_getaffinity(0, sizeof(both), &both) == 0, "sched_getaffinity: %s", strerror(errno));
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &both) && left-- == 0)
+			CPU_SET(cpu, &one);
+	if (CPU_COUNT(&one) == 0)
+		test_skip("two CPUs are needed");
+	test_check(sched_setaffinity(0, sizeof(one), &one) == 0, "sched_setaffinity: %s", strerror(errno));
+	if (test_is_control())
+		setpriority(PRIO_PROCESS, 0, -20); /* of this thread, and if it may not, it just takes longer */
 }
 
 uint64_t test_now_msec(void)

@@ -75,6 +75,12 @@ uint64_t test_random(uint64_t *state);
 /** A state for thread or topic @which, derived from the test's seed. */
 uint64_t test_seed(uint64_t which);
 
+/**
+ * Keeps this thread, and those that it starts, on one of two CPUs: @which is 0 or 1; in a control also before what else
+ * runs there, so that two threads meet often. Skips where there is one CPU only. The first call is the main thread's.
+ */
+void test_pin(unsigned which);
+
 /** Monotonic clock. */
 uint64_t test_now_msec(void);
 
