@@ -61,8 +61,9 @@ static int print_vm(const json_t *vm)
 	print_pages("Diverged", vm, "diverged_pages");
 	print_pages("Kept private", vm, "kept_private_pages");
 	print_line("Busy", "%" PRId64 " holds refused so far", field_integer(vm, "busy_pages"));
-	print_line("Mappings", "%" PRId64 " of %" PRId64, field_integer(vm, "mappings"),
-		   field_integer(vm, "mappings_limit"));
+	print_line("Mappings", "%" PRId64 " of %" PRId64 ", %" PRId64 " pages refused so far to spare some",
+		   field_integer(vm, "mappings"), field_integer(vm, "mappings_limit"),
+		   field_integer(vm, "no_mapping_pages"));
 	print_line("Hold", "%s median, %s 99th percentile, %s longest",
 		   format_usec(&p50, (uint64_t)field_integer(vm, "hold_p50_usec")),
 		   format_usec(&p99, (uint64_t)field_integer(vm, "hold_p99_usec")),

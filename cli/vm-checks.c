@@ -11,8 +11,9 @@
 #include "cli/host-checks.h"
 #include "protocol/wire.h"
 
-/** Share of the mapping limit, percent, from which on it is worth a word. */
+/** Share of the mapping limit, percent, from which on it is worth a word: always, and if merges have been refused. */
 #define MAPPINGS_WARN_PERCENT 80
+#define MAPPINGS_SCARCE_PERCENT 40
 
 static const struct {
 	enum wire_reason reason;
@@ -97,15 +98,19 @@ static void check_connected(const json_t *vm, const char *name, struct findings 
 static void check_mappings(const json_t *vm, const char *name, struct findings *findings)
 {
 	int64_t mappings = field_integer(vm, "mappings"), limit = field_integer(vm, "mappings_limit");
+	int64_t refused = field_integer(vm, "no_mapping_pages");
 	char remedy[160];
 
-	if (limit <= 0 || mappings < limit / 100 * MAPPINGS_WARN_PERCENT)
+	if (limit <= 0 ||
+	    mappings < limit / 100 * (refused > 0 ? MAPPINGS_SCARCE_PERCENT : MAPPINGS_WARN_PERCENT))
 		return;
 	if (findings_has(findings, wire_reason_name(WIRE_REASON_MAP_LIMIT), name))
 		return;
 	remedy_for_mappings(vm, remedy, sizeof(remedy));
 	findings_add(findings, SEVERITY_WARNING, wire_reason_name(WIRE_REASON_MAP_LIMIT), name, remedy,
-		     "%" PRId64 " of %" PRId64 " mappings are in use: sharing stops before the limit", mappings, limit);
+		     "%" PRId64 " of %" PRId64 " mappings are in use, and sharing stops before the limit: %" PRId64
+		     " times an equal page stayed private",
+		     mappings, limit, refused);
 }
 
 static void check_kept_private(const json_t *vm, const char *name, struct findings *findings)

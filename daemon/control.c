@@ -140,7 +140,7 @@ static json_t *counted_object(const struct process *process)
 
 	if (process_vm(process))
 		engine_vm_counters(process_vm(process), &counters);
-	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name", process->name, "pid", (int)process->pid,
+	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o}", "name", process->name, "pid", (int)process->pid,
 			 "uid", (json_int_t)process->uid,
 			 "mode", wire_mode_name(process->mode),
 			 "connected", process->session != NULL,
@@ -148,7 +148,8 @@ static json_t *counted_object(const struct process *process)
 			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES),
 			 "shared_pages", number(counters.shared_pages),
 			 "zero_pages", number(counters.zero_pages),
-			 "saved_pages", signed_number(counters.saved_pages));
+			 "saved_pages", signed_number(counters.saved_pages),
+			 "no_mapping_pages", number(counters.full));
 }
 
 /* From the VMM: what it says. */

@@ -98,6 +98,16 @@ static void test_fields(void **state)
 	json_object_set_new(vm, "mappings", json_integer(60000));
 	expect(judge(vm, NULL), SEVERITY_WARNING, "map-limit");
 	vm = good_vm();
+	json_object_set_new(vm, "mappings", json_integer(30000));
+	expect_none(judge(vm, NULL));
+	vm = good_vm();
+	json_object_set_new(vm, "mappings", json_integer(30000));
+	json_object_set_new(vm, "no_mapping_pages", json_integer(1));
+	expect(judge(vm, NULL), SEVERITY_WARNING, "map-limit");
+	vm = good_vm();
+	json_object_set_new(vm, "no_mapping_pages", json_integer(1)); /* the limit has been raised since */
+	expect_none(judge(vm, NULL));
+	vm = good_vm();
 	json_object_set_new(vm, "kept_private_pages", json_integer(9));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "direct-io");
 	vm = good_vm();
