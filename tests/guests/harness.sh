@@ -20,6 +20,7 @@
 GUEST_RAM_MIB=512
 GUEST_BOOT_SECONDS=90
 GUEST_DISK_OPTIONS=${GUEST_DISK_OPTIONS:-}   # further -drive options, such as ,cache=none,aio=native
+GUEST_MORE=()                                # further options of the next guest; a launcher function may set them
 declare -A GUEST_PID=() GUEST_IN=() GUEST_OUT=()
 
 guests_say() {
@@ -62,7 +63,7 @@ guest_start() {
 	"$@" qemu-system-x86_64 -name "guest=$name" "${GUEST_OPTIONS[@]}" -pidfile "$base.pid" \
 		-chardev "pipe,id=serial,path=$base,logfile=$base.log" -serial chardev:serial \
 		-drive "file=$GUESTS_DIR/disk,format=raw,if=virtio,readonly=on$GUEST_DISK_OPTIONS" \
-		</dev/null >"$base.stdout" 2>"$base.stderr" {in}>&- {out}>&- &
+		"${GUEST_MORE[@]}" </dev/null >"$base.stdout" 2>"$base.stderr" {in}>&- {out}>&- &
 	GUEST_PID[$name]=$!
 }
 
@@ -114,13 +115,13 @@ guests_do() {
 	done
 }
 
-# guests_boot LAUNCHER-FUNCTION NAME…: starts all, each by "LAUNCHER-FUNCTION NAME" that fills the array GUEST_LAUNCHER,
-# and waits until all are ready.
+# guests_boot LAUNCHER-FUNCTION NAME…: starts all, each by "LAUNCHER-FUNCTION NAME" that fills the arrays GUEST_LAUNCHER
+# and GUEST_MORE, and waits until all are ready.
 guests_boot() {
 	local launcher=$1 name
 	shift
 	for name; do
-		GUEST_LAUNCHER=()
+		GUEST_LAUNCHER=() GUEST_MORE=()
 		"$launcher" "$name"
 		guest_start "$name" "${GUEST_LAUNCHER[@]}"
 	done

@@ -21,44 +21,8 @@ native | io_uring)
 	exit 2
 	;;
 esac
-[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-command -v qemu-system-x86_64 >/dev/null || { echo "needs qemu-system-x86_64"; exit 77; }
-
-# shellcheck source=tests/guests/harness.sh
-. tests/guests/harness.sh
-# shellcheck source=tests/guests/daemon.sh
-. tests/guests/daemon.sh
-
-ended() {
-	local status=$?
-	trap - EXIT
-	guests_close
-	daemon_close || status=1
-	exit "$status"
-}
-trap ended EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-	echo "FAILED: $*" >&2
-	"$PAGEFUSE" status >&2
-	exit 1
-}
-
-# at_least FIGURE LIMIT WHAT
-at_least() {
-	echo "$3: $1 (at least $2)"
-	[ "$1" -ge "$2" ] || fail "$3 is $1, should be at least $2"
-}
-
-at_most() {
-	echo "$3: $1 (at most $2)"
-	[ "$1" -le "$2" ] || fail "$3 is $1, should be at most $2"
-}
-
-scan() {
-	"$PAGEFUSE" scan --wait >/dev/null || fail "pagefuse scan --wait: status $?"
-}
+# shellcheck source=tests/guests/frame.sh
+. tests/guests/frame.sh
 
 census() {
 	"$build/tests/guests/pfn-census" "${GUEST_PID[@]}" || fail "pfn-census"

@@ -9,6 +9,9 @@
  *   check-disk      the same with the page cache dropped before, so that all files are read from the disk once more
  *   churn           read the files of the other list, drop the page cache, read the first list again
  *   new-duplicates  fill more memory with what every other guest that is told so has as well
+ *   scatter         fill much memory in a way that sharing it all would take very many mappings
+ *   thin-out        give half of that back, in blocks of 2 MiB
+ *   resources       take CPUs into use that were plugged in; tells how many CPUs and how much memory there are now
  *   idle, busy      the writer rests, or writes
  *   poweroff
  *
@@ -31,7 +34,12 @@
 #define FIRST_LIST "/lists/first"
 #define OTHER_LIST "/lists/others"
 #define DISK "/disk"
-#define NEW_DUPLICATES_BYTES (16u * 1024 * 1024)
+#define MIB ((size_t)1024 * 1024)
+#define NEW_DUPLICATES_BYTES (16 * MIB)
+#define SCATTERED_BYTES (1280 * MIB)
+#define CPUS_MAX 16
+
+static uint64_t own_seed;
 
 static struct {
 	bool taken;
@@ -107,6 +115,29 @@ static int new_duplicates(void)
 	return r;
 }
 
+static void take_cpus(void)
+{
+	for (unsigned cpu = 1; cpu < CPUS_MAX; cpu++) {
+		char path[64];
+		int fd;
+
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (write(fd, "1", 1) < 0)
+			fprintf(stderr, "guest: %s: %s\n", path, strerror(errno));
+		close(fd);
+	}
+}
+
+static void tell_resources(void)
+{
+	take_cpus();
+	printf("guest: resources ok cpus=%ld memory_mib=%zu\n", sysconf(_SC_NPROCESSORS_ONLN),
+	       (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MIB);
+}
+
 static void obey(const char *command)
 {
 	if (strcmp(command, "sum") == 0) {
@@ -122,6 +153,12 @@ static void obey(const char *command)
 		answer(command, churn());
 	} else if (strcmp(command, "new-duplicates") == 0) {
 		answer(command, new_duplicates());
+	} else if (strcmp(command, "scatter") == 0) {
+		answer(command, memory_add_scattered(own_seed, SCATTERED_BYTES));
+	} else if (strcmp(command, "thin-out") == 0) {
+		answer(command, memory_thin_out());
+	} else if (strcmp(command, "resources") == 0) {
+		tell_resources();
 	} else if (strcmp(command, "idle") == 0 || strcmp(command, "busy") == 0) {
 		memory_set_writing(command[0] == 'b');
 		answer(command, 0);
@@ -141,7 +178,8 @@ int main(int argc, char **argv)
 	int r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	r = memory_start(sum_bytes(SUM_START, name, strlen(name)));
+	own_seed = sum_bytes(SUM_START, name, strlen(name));
+	r = memory_start(own_seed);
 	if (r < 0) {
 		answer("start", r);
 		return 1;

@@ -21,12 +21,15 @@
 #define MOVING_PAGES (MOVING_BYTES / PAGE_BYTES)
 #define WRITE_BURST_PAGES 64
 #define WRITE_PAUSE_NSEC (20 * 1000 * 1000)
+#define BLOCK_PAGES 512u /* 2 MiB */
+#define SCATTER_PAGES 19u
 
 enum kind {
 	KIND_SEEDED,
 	KIND_ZERO,
 	KIND_REPEATED,
 	KIND_MOVING,
+	KIND_SCATTERED,
 };
 
 struct part {
@@ -35,6 +38,7 @@ struct part {
 	size_t bytes;
 	uint64_t seed;
 	enum kind kind;
+	bool thinned; /* every second block of 2 MiB has been given back */
 };
 
 static struct part parts[PARTS_MAX];
@@ -47,6 +51,20 @@ static pthread_cond_t moving_change = PTHREAD_COND_INITIALIZER;
 static uint8_t generation[MOVING_PAGES];
 static bool writing = true;
 
+/* Runs of 1, 2, 4 and 8 pages that both halves have, and a page after each that nobody has: AxBBxCCCCxDDDDDDDDx. */
+static uint64_t scattered_word(const struct part *part, size_t page, size_t word)
+{
+	static const uint64_t both_seed = 4;
+	unsigned place = page % SCATTER_PAGES;
+	size_t half = part->bytes / PAGE_BYTES / 2;
+
+	if (part->thinned && page / BLOCK_PAGES % 2 == 1)
+		return 0;
+	if (place == 1 || place == 4 || place == 9 || place == 18)
+		return sum_word(part->seed, page) + word;
+	return sum_word(both_seed, page % half) + word;
+}
+
 static uint64_t expected_word(const struct part *part, size_t page, size_t word)
 {
 	switch (part->kind) {
@@ -56,6 +74,8 @@ static uint64_t expected_word(const struct part *part, size_t page, size_t word)
 		return sum_word(part->seed, word);
 	case KIND_MOVING:
 		return sum_word(part->seed + generation[page], page * PAGE_WORDS + word);
+	case KIND_SCATTERED:
+		return scattered_word(part, page, word);
 	case KIND_SEEDED:
 		break;
 	}
@@ -143,6 +163,31 @@ int memory_add_same(size_t bytes)
 	return add_part("later", KIND_SEEDED, bytes, later_seed + same_rounds++);
 }
 
+int memory_add_scattered(uint64_t seed, size_t bytes)
+{
+	size_t unit = (size_t)2 * SCATTER_PAGES * PAGE_BYTES; /* halves of whole patterns */
+
+	return add_part("scattered", KIND_SCATTERED, bytes / unit * unit, sum_word(SUM_START, seed));
+}
+
+int memory_thin_out(void)
+{
+	for (struct part *part = parts; part < parts + part_count; part++) {
+		size_t block = (size_t)BLOCK_PAGES * PAGE_BYTES;
+
+		if (part->kind != KIND_SCATTERED || part->thinned)
+			continue;
+		for (size_t at = block; at < part->bytes; at += 2 * block) {
+			size_t length = part->bytes - at < block ? part->bytes - at : block;
+
+			if (madvise((char *)part->words + at, length, MADV_DONTNEED) < 0)
+				return -errno;
+		}
+		part->thinned = true;
+	}
+	return 0;
+}
+
 void memory_set_writing(bool on)
 {
 	pthread_mutex_lock(&moving_lock);
@@ -176,7 +221,7 @@ uint64_t memory_sum(void)
 	uint64_t sum = SUM_START;
 
 	for (const struct part *part = parts; part < parts + part_count; part++) {
-		if (part->kind != KIND_MOVING)
+		if (part->kind != KIND_MOVING && part->kind != KIND_SCATTERED)
 			sum = sum_bytes(sum, part->words, part->bytes);
 	}
 	return sum;
