@@ -140,7 +140,8 @@ static json_t *counted_object(const struct process *process)
 
 	if (process_vm(process))
 		engine_vm_counters(process_vm(process), &counters);
-	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o}", "name", process->name, "pid", (int)process->pid,
+	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o}", "name", process->name,
+			 "pid", (int)process->pid,
 			 "uid", (json_int_t)process->uid,
 			 "mode", wire_mode_name(process->mode),
 			 "connected", process->session != NULL,

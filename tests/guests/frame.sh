@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The frame of a test with real guests: what it needs, that it cleans up, how it judges. To be sourced from the project's
-# root, with $build set to the build folder.
+# The frame of a test with real guests: what it needs, that it cleans up, how it judges. To be sourced from the
+# project's root, with $build set to the build folder.
 #
 #   fail TEXT…                     ends the test
 #   at_least FIGURE LIMIT WHAT     prints it, and fails if it is less

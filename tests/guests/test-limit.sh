@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A guest of 4 GiB reaches the limit of mappings in the middle of merges. QEMU can go on making threads, plugging in CPUs
-# and memory, and giving memory back that the guest does not need; and the guest's memory is right.
+# A guest of 4 GiB reaches the limit of mappings in the middle of merges. QEMU can go on making threads, plugging in
+# CPUs and memory, and giving memory back that the guest does not need; and the guest's memory is right.
 #
 # usage: test-limit.sh BUILD [PRELOAD]    with another preload: a control, without the reserve
 set -u -o pipefail
@@ -130,7 +130,7 @@ merge_up_to_the_limit() {
 
 check_limit_is_told() {
 	local used most refused
-	read -r used most refused < <(status_numbers '.vms[0].mappings, .vms[0].mappings_limit, .vms[0].no_mapping_pages')
+	read -r used most refused < <(status_numbers '.vms[0] | .mappings, .mappings_limit, .no_mapping_pages')
 	[ "$most" = "$LIMIT" ] || fail "status tells of a limit of $most"
 	at_least "$used" $((OURS - 256)) "mappings by status"
 	at_least "$refused" 10000 "pages refused to spare mappings"

@@ -9,8 +9,8 @@
  *   repeated   one page that is not zero, again and again    the many-sharers case
  *   moving     rewritten all the time, page by page, with one of a few contents that are the same in all guests: pages
  *              become equal, are merged, and are written again a moment later
- *   scattered  on demand: short runs of pages that come twice, with a page of its own after each. Sharing them all would
- *              cost a mapping for every second page or so
+ *   scattered  on demand: short runs of pages that come twice, with a page of its own after each. Sharing them all
+ *              would cost a mapping for every second page or so
  */
 #ifndef PAGEFUSE_TESTS_GUESTS_MEMORY_H
 #define PAGEFUSE_TESTS_GUESTS_MEMORY_H
@@ -31,7 +31,7 @@ int memory_add_same(size_t bytes);
 /** Fills a scattered part. @seed: of the guest's own pages. @return 0 or -errno. */
 int memory_add_scattered(uint64_t seed, size_t bytes);
 
-/** Gives every second block of 2 MiB of the scattered parts back; it reads as zeros from then on. @return 0 or -errno. */
+/** Gives every second 2 MiB of the scattered parts back; they read as zeros from then on. @return 0 or -errno. */
 int memory_thin_out(void);
 
 /** Checks every byte, with the writer held. @return the number of wrong pages; the first few are named on stderr. */
