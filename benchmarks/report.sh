@@ -84,6 +84,8 @@ writer_table() {
 other_table() {
 	echo '| | |'
 	echo '|---|---|'
+	printf '| saved after three churns, disks with cache=none, no swap | %s MiB |\n' "$(of_churn direct)"
+	printf '| the same with %s MiB of swap on zram | %s MiB |\n' "$ZRAM_MIB" "$(of_churn direct-swap)"
 	printf '| new duplicates found by the slow pass of %s s | after %s s |\n' \
 		"$(figure_of slow.interval_seconds)" "$(figure_of slow.found_after_seconds)"
 	printf '| CPU use once converged, with no pass due | %s %% of a core |\n' \

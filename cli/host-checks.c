@@ -135,7 +135,7 @@ static void check_swap(const struct host_facts *facts, struct findings *findings
 {
 	if (facts->swap_bytes == 0)
 		findings_add(findings, SEVERITY_NOTE, "swap", NULL,
-			     "Configure some swap, even little, or use VMs without direct I/O.",
+			     "Configure some swap, for instance 64 MiB of zram: hardly any of it will be in use.",
 			     "no swap: in VMs with direct I/O, shared pages that were written stay private for good");
 }
 

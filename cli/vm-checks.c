@@ -32,7 +32,8 @@ static const struct {
 	{ WIRE_REASON_NO_USERFAULTFD,
 	  "Run pagefused as root, so that it can lend one, or set vm.unprivileged_userfaultfd=1." },
 	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
-	{ WIRE_REASON_DIRECT_IO, "Configure some swap to test for pins with, or use cache=writeback for its disks." },
+	{ WIRE_REASON_DIRECT_IO,
+	  "Configure some swap to test for pins with, such as 64 MiB of zram; or use cache=writeback for its disks." },
 	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
 };
 

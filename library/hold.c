@@ -42,6 +42,7 @@
 #define MOVE_ATTEMPTS (4 * HOLD_PAGES)
 #define COPY_ATTEMPTS 64
 #define PINS_REMEMBERED_USEC 1000000
+#define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
 
 _Static_assert(HOLD_PAGES <= 64, "a hold's pages fit a mask");
 
@@ -51,6 +52,7 @@ static int uffd = -1;
 static int uffd_device = -1;    /* to open another one with */
 static uint64_t scratch;        /* HOLD_PAGES pages, and one more for the barrier */
 static uint64_t pins_seen_usec; /* when a file that can pin was last seen; 0: never */
+static bool pins_by_pageout;    /* there was swap then: what is pinned can be told by paging out */
 
 struct hold {
 	struct region *region;
@@ -575,6 +577,12 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);
 }
 
+/** A file that can pin was seen a moment ago: it is taken to be there still, which is the safe side. */
+static bool pins_assumed(void)
+{
+	return pins_seen_usec != 0 && now_usec() - pins_seen_usec < PINS_REMEMBERED_USEC;
+}
+
 /**
  * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if no open file of the
  * process can pin pages (looked up after the protection, since a later pin would have to fault first); else those that
@@ -587,19 +595,28 @@ static uint64_t pins_excluded(const struct hold *hold)
 
 	if (!PROTECTED(PROTECT_PIN_TEST))
 		return mask_of(0, hold->count);
-	pins_look(&pins);
-	if (!pins.possible)
-		return mask_of(0, hold->count);
-	if (!pins_swap_available()) {
+	if (!pins_assumed()) {
+		pins_look(&pins);
+		pins_by_pageout = pins.possible && pins_swap_available();
+		if (!pins.possible)
+			return mask_of(0, hold->count);
 		pins_seen_usec = now_usec();
-		return 0;
 	}
+	if (!pins_by_pageout)
+		return 0;
 	if (sys_madvise(hold->start, hold->count * PAGE_BYTES, MADV_PAGEOUT) < 0 ||
 	    pagemap_read(hold->start, hold->count, entries) < 0)
 		return 0;
 	for (unsigned i = 0; i < hold->count; i++)
 		unpinned |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
 	return unpinned;
+}
+
+unsigned hold_diverged_length(void)
+{
+	unsigned longest = hold_length();
+
+	return pins_by_pageout && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
 }
 
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
@@ -616,7 +633,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	set_outcomes(&hold, all, OUTCOME_BUSY);
 	if (uffd < 0)
 		return;
-	if (pins_seen_usec != 0 && begin - pins_seen_usec < PINS_REMEMBERED_USEC) {
+	if (pins_assumed() && !pins_by_pageout) {
 		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
 		return;
 	}
@@ -669,6 +686,7 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 	}
 	r = sys_ioctl(uffd, UFFDIO_WRITEPROTECT, &protect);
 	barrier();
+	pins_seen_usec = 0; /* the VMM waits for this to succeed: a guess on the safe side will not do */
 	own = r == 0 ? private_pages(&hold) : 0;
 	if (own != 0 && (own & ~pins_excluded(&hold)) != 0)
 		r = -EBUSY;

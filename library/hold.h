@@ -55,6 +55,8 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count);
 
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);
+/** The same for diverged pages: less where they are swapped out to see whether they are pinned. */
+unsigned hold_diverged_length(void);
 
 /** Notes that a hold took so long. */
 void hold_times_note(uint64_t usec);

@@ -133,7 +133,7 @@ static void drop_short_runs(struct batch *batch)
 static void hold_all(struct batch *batch)
 {
 	for (unsigned first = 0, end; first < batch->count; first = end) {
-		unsigned longest = hold_length();
+		unsigned longest = batch->kinds[first] == KIND_DIVERGED ? hold_diverged_length() : hold_length();
 
 		for (end = first + 1;
 		     end < batch->count && end - first < longest && batch->kinds[end] == batch->kinds[first]; end++)

@@ -77,12 +77,14 @@ static uint64_t now_msec(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/** Files that direct I/O or a device could use to write guest memory unseen come and go with the VM's devices. */
-static void look_for_unseen_io(void)
+/** Files that direct I/O or a device could use to write guest memory come and go with the VM's devices. */
+static void look_for_io(void)
 {
 	struct pins pins;
 
 	pins_look(&pins);
+	announce_set_refusal(WIRE_REASON_DIRECT_IO,
+			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
 	if (pins.unseen == suspended)
 		return;
 	suspended = pins.unseen;
@@ -103,9 +105,8 @@ static int housekeeping(void)
 		r = announce_regions(&session);
 	if (r == 0 && now_msec() - last_msec >= HOUSEKEEPING_MS) {
 		last_msec = now_msec();
-		look_for_unseen_io();
+		look_for_io();
 		view_rest();
-		announce_set_refusal(WIRE_REASON_DIRECT_IO, hold_kept_private_pages * PAGE_BYTES);
 		r = announce_regions(&session); /* those that waited for a child to end */
 	}
 	if (mappings_count_is_due())
@@ -165,7 +166,7 @@ static int open_session(int socket)
 	view_remove_all();
 	memory_unlock();
 	announce_forget();
-	look_for_unseen_io();
+	look_for_io();
 	r = announce_regions(&session);
 	return r < 0 ? r : session_post_value(&session, REPORT_READY, 1, 1, 0);
 }

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A little swap on zram of one's own. To be sourced.
+#
+#   zram_open     makes it and swaps on it; fails where the kernel has no zram
+#   zram_close    undoes that
+
+ZRAM_MIB=64
+
+zram_open() {
+	local control=/sys/class/zram-control
+	[ -r $control/hot_add ] || modprobe zram 2>/dev/null
+	ZRAM=$(cat $control/hot_add 2>/dev/null) || return 1
+	echo ${ZRAM_MIB}M >"/sys/block/zram$ZRAM/disksize" &&
+		mkswap -q "/dev/zram$ZRAM" && swapon "/dev/zram$ZRAM"
+}
+
+zram_close() {
+	[ -n "${ZRAM:-}" ] || return 0
+	! grep -q "^/dev/zram$ZRAM " /proc/swaps || swapoff "/dev/zram$ZRAM"
+	echo "$ZRAM" >/sys/class/zram-control/hot_remove || echo "benchmarks/run: /dev/zram$ZRAM is left" >&2
+	ZRAM=''
+}
