@@ -157,10 +157,10 @@ static void check_nested(const struct host_facts *facts, struct findings *findin
 
 	if (facts->nested_kvm && facts->kernel.major != 0 && kernel_version_compare(facts->kernel, fixed) < 0)
 		findings_add(findings, SEVERITY_WARNING, "nested", NULL,
-			     "Boot Linux 6.13 or newer, load kvm_intel or kvm_amd with nested=0, or run no VMs inside "
-			     "shared VMs.",
-			     "nested virtualization is on, and KVM of kernel %s writes nested guests' pages behind a "
-			     "hold's back",
+			     "Give them a CPU model without vmx and svm (-cpu ...,vmx=off,svm=off), boot Linux 6.13 or "
+			     "newer, or load kvm_intel or kvm_amd with nested=0.",
+			     "nested virtualization is on, which KVM of kernel %s does in a way that a hold does not "
+			     "see: VMs that could run VMs themselves are not shared",
 			     facts->kernel_release);
 }
 

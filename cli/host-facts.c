@@ -102,14 +102,18 @@ static void read_thp(const char *root, struct host_facts *facts)
 		snprintf(facts->thp, sizeof(facts->thp), "%.*s", (int)(end - begin - 1), begin + 1);
 }
 
+/** Built into the kernel, both modules have their parameters there. */
 static bool read_nested(const char *root)
 {
+	static const char *const modules[] = { "kvm_intel", "kvm_amd" };
+	bool nested = false;
 	char line[8];
 
-	read_line(open_file(root, "/sys/module/kvm_intel/parameters/nested"), line, sizeof(line));
-	if (line[0] == '\0')
-		read_line(open_file(root, "/sys/module/kvm_amd/parameters/nested"), line, sizeof(line));
-	return line[0] == 'Y' || line[0] == '1';
+	for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+		read_line(open_file(root, "/sys/module/%s/parameters/nested", modules[i]), line, sizeof(line));
+		nested = nested || line[0] == 'Y' || line[0] == '1';
+	}
+	return nested;
 }
 
 /** The path in cgroup v2's line, "0::/system.slice/pagefused.service". */

@@ -13,6 +13,7 @@
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/merge.h"
+#include "library/nested.h"
 #include "library/protections.h"
 #include "library/region.h"
 #include "library/sys.h"
@@ -382,7 +383,12 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 		worker_wake();
 }
 
-/* ---- where the guest sees it ---- */
+/* ---- what KVM is told ---- */
+
+void memory_note_vcpu(bool nests)
+{
+	nested_note_vcpu(nests);
+}
 
 static struct gpa_slot {
 	uint64_t gpa, hva, length;

@@ -13,7 +13,7 @@ struct session;
 /** @return 0, or -errno: the session is over. */
 int orders_do(struct session *session, const struct ring_record *order);
 
-/** While set, nothing is hashed or held: I/O is open that no hold can see. */
+/** While set, nothing is hashed or held: memory may be written in ways that no hold can see. */
 void orders_suspend(bool suspend);
 
 /** Pages hashed so far. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/vfs.h>
 
+#include "library/proc.h"
 #include "library/sys.h"
 
 #define NFS_MAGIC 0x6969
@@ -23,21 +24,6 @@ struct dirent64_raw {
 	uint8_t d_type;
 	char d_name[];
 };
-
-/** Reads the start of a small file of /proc. @return its length, zero terminated at @text, or -errno. */
-static long read_proc(const char *path, char *text, size_t size)
-{
-	long fd = sys_raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-	long length;
-
-	if (fd < 0)
-		return fd;
-	length = sys_raw(SYS_read, fd, (long)text, (long)size - 1, 0, 0, 0);
-	sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
-	if (length >= 0)
-		text[length] = 0;
-	return length;
-}
 
 static bool begins(const char *text, const char *with)
 {
@@ -62,7 +48,7 @@ static bool has_fixed_buffers(const char *fd_name)
 	char text[512];
 
 	strncat(path, fd_name, sizeof(path) - strlen(path) - 1);
-	if (read_proc(path, text, sizeof(text)) < 0)
+	if (proc_read(path, text, sizeof(text)) < 0)
 		return true;
 	return count_after(text, "UserFiles:") != 0 || count_after(text, "UserBufs:") != 0;
 }
@@ -83,6 +69,8 @@ static void look_at_kind(const char *fd_name, const char *target, struct pins *p
 		pins->possible = true;
 	if (begins(target, "/dev/vhost-scsi"))
 		pins->possible = pins->unseen = true;
+	if (begins(target, "anon_inode:kvm-vm") || begins(target, "anon_inode:kvm-vcpu"))
+		pins->kvm = true;
 }
 
 static void look_at_file(int directory, const char *fd_name, struct pins *pins)
@@ -108,12 +96,13 @@ static void look_at_file(int directory, const char *fd_name, struct pins *pins)
 
 int pins_look(struct pins *ret)
 {
+	static const struct pins everything = { .possible = true, .unseen = true, .kvm = true };
 	_Alignas(8) char entries[4096];
 	long directory =
 		sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
 	long length;
 
-	*ret = (struct pins){ .possible = true, .unseen = true };
+	*ret = everything;
 	if (directory < 0)
 		return (int)directory;
 	*ret = (struct pins){ 0 };
@@ -128,7 +117,7 @@ int pins_look(struct pins *ret)
 	}
 	sys_raw(SYS_close, directory, 0, 0, 0, 0, 0);
 	if (length < 0)
-		*ret = (struct pins){ .possible = true, .unseen = true };
+		*ret = everything;
 	return (int)length;
 }
 
@@ -137,7 +126,7 @@ bool pins_swap_available(void)
 	char text[512];
 	const char *first_line_end;
 
-	if (read_proc("/proc/swaps", text, sizeof(text)) < 0)
+	if (proc_read("/proc/swaps", text, sizeof(text)) < 0)
 		return false;
 	first_line_end = strchr(text, '\n');
 	return first_line_end != NULL && first_line_end[1] != 0;

@@ -11,9 +11,10 @@
 struct pins {
 	bool possible; /* some open file can pin pages: O_DIRECT, fixed buffers of io_uring, SG_IO, vfio, vdpa, RDMA */
 	bool unseen;   /* some open file takes plain references: O_DIRECT on NFS, Ceph, 9p; vhost-scsi */
+	bool kvm;      /* some open file is a VM or vCPU of KVM */
 };
 
-/** Looks through the process's open files. Costs about 1 µs per file. Worker thread. @return 0 or -errno: assume both.
+/** Looks through the process's open files. Costs about 1 µs per file. Worker thread. @return 0 or -errno: assume all.
  */
 int pins_look(struct pins *ret);
 

@@ -23,6 +23,7 @@
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/mappings.h"
+#include "library/nested.h"
 #include "library/options.h"
 #include "library/orders.h"
 #include "library/pagemap.h"
@@ -46,7 +47,6 @@ static _Atomic uint64_t cpu_nsec;
 /* Only the worker's, from here on. */
 static struct session session = { .socket = -1 };
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
-static bool suspended;       /* I/O is open that no hold can see */
 
 /* ---- housekeeping ---- */
 
@@ -77,19 +77,24 @@ static uint64_t now_msec(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t ram_if(bool condition)
+{
+	return condition ? region_totals.pages * PAGE_BYTES : 0;
+}
+
 /** Files that direct I/O or a device could use to write guest memory come and go with the VM's devices. */
 static void look_for_io(void)
 {
 	struct pins pins;
+	bool nested;
 
 	pins_look(&pins);
+	nested = pins.kvm && nested_is_unsafe();
 	announce_set_refusal(WIRE_REASON_DIRECT_IO,
 			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
-	if (pins.unseen == suspended)
-		return;
-	suspended = pins.unseen;
-	orders_suspend(suspended);
-	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, suspended ? region_totals.pages * PAGE_BYTES : 0);
+	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(pins.unseen));
+	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
+	orders_suspend(pins.unseen || nested);
 }
 
 static int housekeeping(void)

@@ -31,6 +31,9 @@ struct iommu_ioas_map {
 };
 #endif
 
+#define CPUID_1_ECX_VMX (1u << 5)
+#define CPUID_80000001_ECX_SVM (1u << 2)
+
 /* The argument has an address at @address_at and a length at @length_at: describes @what happens to that range. */
 static struct change change_by(enum memory_change what, const void *argument, size_t size, size_t address_at,
 			       size_t length_at)
@@ -66,6 +69,21 @@ struct change ioctl_change(unsigned long request, const void *argument)
 	}
 }
 
+#ifdef KVM_SET_CPUID2 /* x86 */
+/* Intel's VMX and AMD's SVM: a guest without them cannot run guests. The kernel has just read these entries. */
+static bool can_nest(const struct kvm_cpuid2 *cpuid)
+{
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+		if ((entry->function == 1 && (entry->ecx & CPUID_1_ECX_VMX) != 0) ||
+		    (entry->function == 0x80000001 && (entry->ecx & CPUID_80000001_ECX_SVM) != 0))
+			return true;
+	}
+	return false;
+}
+#endif
+
 void ioctl_succeeded(unsigned long request, const void *argument)
 {
 	const struct kvm_userspace_memory_region *slot = argument;
@@ -73,18 +91,23 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 
 	if (!forward_may_tell())
 		return;
+	forward_inside = true;
 	switch ((uint32_t)request) {
 	case KVM_SET_USER_MEMORY_REGION:
 	case KVM_SET_USER_MEMORY_REGION2:
-		forward_inside = true;
 		memory_note_gpa(slot->slot, slot->guest_phys_addr, (void *)(uintptr_t)slot->userspace_addr,
 				slot->memory_size);
-		forward_inside = false;
-		errno = saved;
 		break;
+#ifdef KVM_SET_CPUID2
+	case KVM_SET_CPUID2:
+		memory_note_vcpu(can_nest(argument));
+		break;
+#endif
 	default:
 		break;
 	}
+	forward_inside = false;
+	errno = saved;
 }
 
 INTERPOSED int ioctl(int fd, unsigned long request, ...)

@@ -78,6 +78,7 @@ static void test_all_there(void **state)
 	put("/sys/kernel/mm/ksm/run", "1\n");
 	put("/proc/meminfo", "MemTotal:       24576000 kB\nMemFree: 1 kB\nSwapTotal:          100 kB\n");
 	put("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	put("/sys/module/kvm_intel/parameters/nested", "N\n");
 	put("/sys/module/kvm_amd/parameters/nested", "1\n");
 	put("/proc/5/cgroup", "1:name=systemd:/x\n0::/system.slice/pagefused.service\n");
 	put("/sys/fs/cgroup/system.slice/memory.max", "1073741824\n");

@@ -37,7 +37,7 @@ guest_options() {
 
 # KVM if it boots the guests' kernel, else TCG.
 guests_find_accelerator() {
-	GUEST_ACCELERATOR=(-accel kvm -cpu host)
+	GUEST_ACCELERATOR=(-accel kvm -cpu host,vmx=off,svm=off)
 	guest_options guest.probe
 	if [ -w /dev/kvm ] && (timeout 20 qemu-system-x86_64 "${GUEST_OPTIONS[@]}" -serial stdio </dev/null 2>&1) \
 		2>/dev/null | grep -q 'guest: probed'; then

@@ -98,6 +98,44 @@ static void kvm_slots_are_noted(void **state)
 	}
 }
 
+static void expect_vcpu(struct kvm_cpuid2 *cpuid, int result, bool nests)
+{
+	if (result < 0) {
+		expect_failure(device_ioctl(result, KVM_SET_CPUID2, cpuid), ENOTTY);
+		expect_nothing();
+		return;
+	}
+	expect_success(device_ioctl(result, KVM_SET_CPUID2, cpuid));
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_VCPU);
+	assert_int_equal(records[0].detail, nests);
+	records_count = 0;
+}
+
+static void features_of_vcpus_are_noted(void **state)
+{
+	enum { ENTRIES = 3 };
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(cpuid->entries[0]));
+
+	(void)state;
+	assert_non_null(cpuid);
+	cpuid->nent = ENTRIES;
+	cpuid->entries[0] = (struct kvm_cpuid_entry2){ .function = 7, .ecx = ~0u };
+	cpuid->entries[1] = (struct kvm_cpuid_entry2){ .function = 1, .ecx = ~(1u << 5) };
+	cpuid->entries[2] = (struct kvm_cpuid_entry2){ .function = 0x80000001, .ecx = ~(1u << 2) };
+	expect_vcpu(cpuid, 0, false);
+	cpuid->entries[2].ecx = 1u << 2;
+	expect_vcpu(cpuid, 0, true);
+	expect_vcpu(cpuid, -1, true);
+	cpuid->nent = 2;
+	expect_vcpu(cpuid, 0, false);
+	cpuid->entries[1].ecx = 1u << 5;
+	expect_vcpu(cpuid, 0, true);
+	cpuid->nent = 0;
+	expect_vcpu(cpuid, 0, false);
+	free(cpuid);
+}
+
 static void userfaultfd_of_the_vmm(void **state)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -173,6 +211,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		CALL_TEST(kvm_slots_are_noted),
+		CALL_TEST(features_of_vcpus_are_noted),
 		CALL_TEST(userfaultfd_of_the_vmm),
 		CALL_TEST(device_maps_memory),
 		CALL_TEST(other_ioctls),

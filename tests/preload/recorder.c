@@ -88,6 +88,11 @@ void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
 	record((struct record){ .kind = RECORDED_NOTE, .address = hva, .length = length, .gpa = gpa, .slot = slot });
 }
 
+void memory_note_vcpu(bool nests)
+{
+	record((struct record){ .kind = RECORDED_VCPU, .detail = nests });
+}
+
 void memory_fork_prepare(void)
 {
 	bracket(true);

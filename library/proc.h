@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Small files of /proc and /sys, read by system calls alone. */
+#ifndef PAGEFUSE_LIBRARY_PROC_H
+#define PAGEFUSE_LIBRARY_PROC_H
+
+#include <stddef.h>
+
+/** Reads the start of a file, zero terminated, to @text. Any thread. @return its length there, or -errno. */
+long proc_read(const char *path, char *text, size_t size);
+
+#endif
