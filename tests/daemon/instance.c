@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,9 +23,33 @@
 
 #define PROGRAM_VARIABLE "PAGEFUSED" /* path of the program; set by meson */
 
+static struct instance *cleaned; /* at the end of this process, whatever ends it */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+/** Of a test that has failed: what it may have left is nobody's business any more. */
+static void clean_up(void)
+{
+	char pages[128];
+
+	if (cleaned->pid > 0 && kill(cleaned->pid, SIGKILL) == 0)
+		waitpid(cleaned->pid, NULL, 0);
+	snprintf(pages, sizeof(pages), "%s.store/pages", cleaned->socket);
+	umount2(pages, MNT_DETACH);
+	nftw(cleaned->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 void instance_init(struct instance *instance)
 {
 	*instance = (struct instance){ 0 };
+	cleaned = instance;
+	test_at_end(clean_up);
 	strcpy(instance->directory, "/tmp/pagefuse-test-XXXXXX");
 	test_check(mkdtemp(instance->directory) != NULL, "mkdtemp: %s", strerror(errno));
 	test_check(chmod(instance->directory, 0755) == 0, "chmod: %s", strerror(errno));
@@ -143,14 +168,6 @@ void instance_kill(struct instance *instance)
 {
 	kill(instance->pid, SIGKILL);
 	await_end(instance);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
 }
 
 void instance_done(struct instance *instance)
@@ -311,4 +328,34 @@ void instance_await(const struct instance *instance, const char *name, const cha
 		}
 		poll(NULL, 0, 10);
 	}
+}
+
+static bool is_finished(const struct instance *instance, const char *question)
+{
+	json_t *reply = instance_ask(instance, question), *vm;
+	bool finished = true;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "vms"), i, vm)
+		finished &= number(vm, "finished") != 0 || number(vm, "gone") != 0;
+	json_decref(reply);
+	return finished;
+}
+
+void instance_scan(const struct instance *instance)
+{
+	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	json_t *reply = instance_ask(instance, "{\"command\":\"scan\"}");
+	json_t *question = json_pack("{s:s,s:O}", "command", "scan-progress", "tickets",
+				     json_object_get(reply, "tickets"));
+	char *text = json_dumps(question, JSON_COMPACT);
+
+	test_check(text != NULL, "the scan got no tickets");
+	while (!is_finished(instance, text)) {
+		test_check(test_now_msec() < last, "the scan does not end");
+		poll(NULL, 0, 10);
+	}
+	free(text);
+	json_decref(question);
+	json_decref(reply);
 }

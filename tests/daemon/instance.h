@@ -15,7 +15,7 @@ struct instance {
 	char log[96];    /* what it wrote to stderr, over all its lives */
 };
 
-/** Makes the directory. Nothing runs yet. */
+/** Makes the directory. Nothing runs yet. If the test fails, daemon, mounts and directory go. One at a time. */
 void instance_init(struct instance *instance);
 /** Writes the settings file for the next start. */
 void instance_settings(struct instance *instance, const char *text);
@@ -51,6 +51,9 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 
 /** Asks until host.@field, or @name's if that is not NULL, is @value; fails the test at the deadline. */
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value);
+
+/** A full pass over all VMs; returns when what it found is merged. */
+void instance_scan(const struct instance *instance);
 
 /** Lines of /proc/self/mounts with the instance's directory in them. */
 unsigned instance_mounts(const struct instance *instance);
