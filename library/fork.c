@@ -11,6 +11,7 @@
 
 #include "library/hold.h"
 #include "library/memory.h"
+#include "library/orders.h"
 #include "library/protections.h"
 #include "library/region.h"
 #include "library/sys.h"
@@ -64,12 +65,31 @@ void memory_fork_prepare(void)
 	}
 }
 
+/** Forgets the children that are gone. */
+static void drop_dead(void)
+{
+	struct timespec zero = { 0 };
+
+	for (unsigned i = 0; i < child_count;) {
+		struct pollfd poll = { .fd = children[i], .events = POLLIN };
+
+		sys_raw(SYS_ppoll, (long)&poll, 1, (long)&zero, 0, 0, 0);
+		if (poll.revents & (POLLHUP | POLLERR | POLLNVAL)) {
+			fd_close(children[i]);
+			children[i] = children[--child_count];
+		} else {
+			i++;
+		}
+	}
+}
+
 void memory_fork_parent(void)
 {
 	if (!PROTECTED(PROTECT_FORK))
 		return;
 	if (prepared && lease[0] >= 0) {
 		fd_close(lease[1]);
+		drop_dead();
 		if (child_count < CHILDREN_MAX) {
 			children[child_count++] = lease[0];
 		} else {
@@ -100,24 +120,13 @@ void memory_fork_child(void)
 	forget_unforked();
 	hold_forget();
 	worker_forget();
+	orders_forget();
 	memory_lock_reset();
 }
 
 bool fork_child_alive(void)
 {
-	struct timespec zero = { 0 };
-
-	for (unsigned i = 0; i < child_count;) {
-		struct pollfd poll = { .fd = children[i], .events = POLLIN };
-
-		sys_raw(SYS_ppoll, (long)&poll, 1, (long)&zero, 0, 0, 0);
-		if (poll.revents & (POLLHUP | POLLERR | POLLNVAL)) {
-			fd_close(children[i]);
-			children[i] = children[--child_count];
-		} else {
-			i++;
-		}
-	}
+	drop_dead();
 	return lost_track || child_count > 0;
 }
 

@@ -65,6 +65,12 @@ void orders_resume(void)
 	pthread_mutex_unlock(&pause_lock);
 }
 
+void orders_forget(void)
+{
+	pthread_mutex_init(&pause_lock, NULL);
+	pthread_cond_init(&pause_over, NULL);
+}
+
 static int do_scan(struct session *session, const struct ring_record *order)
 {
 	static struct scan scan; /* too large for a small stack */

@@ -22,5 +22,7 @@ uint64_t orders_hashed_pages(void);
 /** Between these no order touches memory; they nest. Any thread, without the lock. */
 void orders_pause(void);
 void orders_resume(void);
+/** In the child of a fork, which is its only thread: makes these two usable again. */
+void orders_forget(void);
 
 #endif

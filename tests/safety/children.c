@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a child of a fork has of the library: no descriptor of its own is taken for one of the library's, memory that
- * was not inherited is not taken for RAM, and handlers that were asked for twice run once.
+ * was not inherited is not taken for RAM, handlers that were asked for twice run once, and no lock is held by a thread
+ * that is not there. And the parent takes none of many children that are gone for alive: the region could not go then.
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "include/pagefuse.h"
 #include "library/fork.h"
 #include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 64u
 #define FILES 64
+#define FORKS 200 /* more than the library can remember at a time */
 
 static void end_child(int pid)
 {
@@ -63,6 +68,34 @@ static void test_not_inherited(const struct guest *g)
 	end_child(pid);
 }
 
+static atomic_bool stop;
+
+static void *resume_in_a_loop(void *unused)
+{
+	while (!atomic_load(&stop))
+		pagefuse_resume(); /* of what was not paused: does nothing but to take the lock */
+	return unused;
+}
+
+static void test_locks(void)
+{
+	pthread_t thread;
+
+	test_check(pthread_create(&thread, NULL, resume_in_a_loop, NULL) == 0, "no thread");
+	for (unsigned i = 0; i < FORKS; i++) {
+		int pid = test_fork();
+
+		if (pid == 0) {
+			pagefuse_pause();
+			pagefuse_resume();
+			_exit(0);
+		}
+		end_child(pid);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct guest g;
@@ -76,6 +109,7 @@ int main(int argc, char **argv)
 	test_check(fork_watch() == 0, "fork_watch"); /* as when the worker's thread could not be started at first */
 	test_check(guest_share(&g, 0, PAGES) == PAGES, "not all pages are shared");
 	test_descriptors();
+	test_locks();
 	test_not_inherited(&g);
 	guest_end(&g);
 	return 0;
