@@ -141,19 +141,20 @@ static void make_foreign(void)
 	memory_unlock();
 }
 
-/** Whether a child may still read slots that only the old connection knew of. */
-static bool must_wait_for_child(void)
+/** Whether a child may still read slots that only the connection of before knows of. @store: its store, or 0. */
+static bool must_wait_for_child(uint64_t store)
 {
 	bool alive;
 
 	memory_lock_worker();
-	alive = known_store != 0 && fork_child_alive();
+	alive = store != 0 && fork_child_alive();
 	memory_unlock();
 	return alive;
 }
 
 static int open_session(int socket)
 {
+	uint64_t store_before = known_store;
 	int device = -1, r = session_open(&session, socket, known_store, &device);
 
 	if (r < 0)
@@ -173,6 +174,9 @@ static int open_session(int socket)
 	announce_forget();
 	look_for_io();
 	r = announce_regions(&session);
+	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
+	if (r == 0 && must_wait_for_child(store_before))
+		r = -EAGAIN;
 	return r < 0 ? r : session_post_value(&session, REPORT_READY, 1, 1, 0);
 }
 
@@ -208,7 +212,7 @@ static void *worker_main(void *unused)
 	for (;;) {
 		struct pollfd wake = { .fd = -1 };
 
-		if (socket < 0 && !must_wait_for_child())
+		if (socket < 0 && !must_wait_for_child(known_store))
 			socket = session_connect(options.socket_path);
 		if (socket >= 0 && open_session(socket) >= 0) {
 			atomic_store(&connected, true);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The VMM forks. A child reads what its parent had at that moment, also when the parent's pages were held, and also
- * later when the parent has written them and their slots could go; afterwards the parent shares as before.
+ * later when the parent has written them and their slots could go, be it that the daemon has just been met again;
+ * afterwards the parent shares as before.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "include/pagefuse.h"
+#include "library/sys.h"
 #include "tests/support/guest.h"
 
 #define PAGES 512u
@@ -127,6 +130,61 @@ static void test_slots_stay(const struct guest *g)
 	close(go[1]);
 }
 
+static struct {
+	const struct guest *guest;
+	int go[2], pid;
+	atomic_bool armed;
+} between;
+
+/**
+ * Called by the worker, when it maps the ring of a new connection: it has found no child alive before. One is born now,
+ * and then its parent leaves slots that the child reads.
+ */
+static void fork_in_between(long number, long second)
+{
+	(void)second;
+	if (number != SYS_mmap || !atomic_exchange(&between.armed, false))
+		return;
+	between.pid = test_fork();
+	if (between.pid == 0) {
+		hear(between.go[0]);
+		check(between.guest, "a child born while the parent met the daemon again");
+		_exit(0);
+	}
+	pagefuse_discard(between.guest->memory, PAGES / 2 * PAGE_BYTES);
+}
+
+/** The connection ends, and whatever is not told of to the next one is given back. */
+static void test_reconnection(struct guest *g)
+{
+	struct director_vm *before = g->vm, *after;
+
+	director_unshare(g->vm, g->page, PAGES);
+	guest_share(g, 0, PAGES);
+	test_check(pipe(between.go) == 0, "pipe");
+	between.guest = g;
+	atomic_store(&between.armed, true);
+	atomic_store(&sys_watch, fork_in_between);
+	director_disconnect(before);
+	after = director_try_accept(g->director); /* NULL: the worker has thought better of it */
+	if (after != NULL)
+		director_forget(before);
+	atomic_store(&sys_watch, NULL);
+	test_check(!atomic_load(&between.armed), "there was no fork while the worker connected");
+	say(between.go[1]);
+	end_child(between.pid);
+	if (after == NULL) {
+		after = director_accept(g->director);
+		director_forget(before);
+	}
+	g->vm = after;
+	for (uint32_t i = 0; i < PAGES; i++)
+		if (pages_differ(guest_at(g, i), i < PAGES / 2 ? 0 : content_of(i)) >= 0)
+			test_damage("page %u reads wrong bytes after the daemon was met again", i);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(guest_at(g, i), content_of(i));
+}
+
 /** When the child is gone all slots go, and everything can be shared again. */
 static void test_recovery(const struct guest *g)
 {
@@ -148,6 +206,7 @@ int main(int argc, char **argv)
 		pages_fill((char *)memory + i * PAGE_BYTES, content_of(i));
 	guest_begin(&g, memory, PAGES);
 	test_during_holds(&g);
+	test_reconnection(&g);
 	test_slots_stay(&g);
 	test_recovery(&g);
 	guest_report(&g);

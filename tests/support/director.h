@@ -73,6 +73,8 @@ void director_free(struct director *director);
 
 /** Waits for a VMM to connect, welcomes it and waits until it is READY. */
 struct director_vm *director_accept(struct director *director);
+/** The same, but @return NULL if it hangs up before that. */
+struct director_vm *director_try_accept(struct director *director);
 /** Closes the connection. What the VMM's pages read stays referenced. */
 void director_disconnect(struct director_vm *vm);
 /** The VMM's process is gone, or reads nothing of the store any more: drops its references and frees @vm. */
