@@ -23,7 +23,9 @@
 #include "engine/engine.h"
 
 #define DAEMON_SESSIONS_MAX (ENGINE_VMS_MAX + 1024)
-#define DAEMON_RECHECK_SECONDS 60      /* between looks for memory that stray faults allocated */
+#ifndef DAEMON_RECHECK_SECONDS
+#define DAEMON_RECHECK_SECONDS 60 /* between looks for memory that stray faults allocated; tests build with another */
+#endif
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
 #define DAEMON_END_SECONDS 5           /* a daemon that ends waits so long for what dying VMMs still map */
 

@@ -9,6 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/proc-stat.h"
+
+/* A process that is older than this one was not forked by a VMM that has memfds of ours. */
+static bool is_younger(pid_t pid)
+{
+	struct proc_stat own, other;
+
+	return proc_stat_read(getpid(), &own) < 0 || proc_stat_read(pid, &other) < 0 ||
+	       other.start_time >= own.start_time;
+}
+
 static bool has(pid_t pid, const char *name)
 {
 	char path[64], *line = NULL;
@@ -22,7 +33,7 @@ static bool has(pid_t pid, const char *name)
 		return false;
 	file = fopen(path, "re");
 	if (file == NULL)
-		return errno == EACCES || errno == EPERM;
+		return (errno == EACCES || errno == EPERM) && is_younger(pid);
 	while (!found && getline(&line, &size, file) > 0)
 		found = strstr(line, name) != NULL;
 	free(line);

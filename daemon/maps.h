@@ -8,7 +8,7 @@
 
 /**
  * Looks for a memfd's @name in the mappings of this user's processes, those left out for which @skip says so.
- * @return whether one has it, or belongs to this user and cannot be looked at.
+ * @return whether one has it, or cannot be looked at though it belongs to this user and is younger than this process.
  */
 bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context);
 

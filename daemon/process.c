@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/proc-stat.h"
 #include "daemon/session.h"
 
 #ifndef SO_PEERPIDFD
@@ -23,45 +23,6 @@
 #define PROCESS_EXITING 0x4u /* PF_EXITING of <linux/sched.h> in the kernel */
 
 /* ---- who it is ---- */
-
-/* What proc_pid_stat(5) calls so: fields 9, 22 and 52. */
-struct stat_fields {
-	unsigned flags;
-	uint64_t start_time;
-	int exit_code; /* 0 also if we may not know */
-};
-
-/* @n: counted as the manual does. The name in field 2 may contain anything: count from its last ')'. */
-static const char *find_field(const char *text, int n)
-{
-	const char *field = strrchr(text, ')');
-
-	for (int i = 2; field && i < n; i++)
-		field = strchr(field + 1, ' ');
-	return field ? field : "";
-}
-
-static int read_stat(pid_t pid, struct stat_fields *ret)
-{
-	char path[64], text[2048];
-	ssize_t size;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	size = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (size <= 0)
-		return -ESRCH;
-	text[size] = 0;
-	if (sscanf(find_field(text, 9), "%u", &ret->flags) != 1 ||
-	    sscanf(find_field(text, 22), "%" SCNu64, &ret->start_time) != 1 ||
-	    sscanf(find_field(text, 52), "%d", &ret->exit_code) != 1)
-		return -EIO;
-	return 0;
-}
 
 static bool is_alive(int pidfd)
 {
@@ -76,10 +37,10 @@ static bool is_alive(int pidfd)
  */
 static bool is_dying(const struct process *process)
 {
-	struct stat_fields stat = { 0 };
+	struct proc_stat stat = { 0 };
 	int signal;
 
-	if (read_stat(process->pid, &stat) < 0 || stat.start_time != process->start_time)
+	if (proc_stat_read(process->pid, &stat) < 0 || stat.start_time != process->start_time)
 		return true;
 	signal = stat.exit_code & 0x7f;
 	if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU)
@@ -250,10 +211,10 @@ static int add(struct daemon *daemon, pid_t pid, uint64_t start_time, uid_t uid,
 
 int process_get(struct daemon *daemon, const struct ucred *peer, int pidfd, struct process **ret)
 {
-	struct stat_fields stat = { 0 };
+	struct proc_stat stat = { 0 };
 	int copy, r;
 
-	r = read_stat(peer->pid, &stat);
+	r = proc_stat_read(peer->pid, &stat);
 	if (r < 0)
 		return r;
 	/* Alive after the look at /proc: then what was read there was this process's. */
@@ -273,10 +234,10 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 	struct daemon *daemon = context;
 	struct process *process;
 	uid_t uid = 0;
-	struct stat_fields stat = { 0 };
+	struct proc_stat stat = { 0 };
 	int r, pidfd = pidfd_open(pid, 0);
 
-	if (pidfd >= 0 && (read_stat(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 ||
+	if (pidfd >= 0 && (proc_stat_read(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 ||
 			   !is_alive(pidfd))) {
 		close(pidfd);
 		pidfd = -1;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -43,7 +44,8 @@ static struct {
 	struct page *pages; /* by page number, from 1 */
 	struct fake_link link;
 	bool connected, awaiting;
-	uint32_t awaited, closes, staged;
+	uint32_t awaited, closes, reused, staged;
+	bool was_closed[SEGMENTS];
 	uint64_t store; /* whose slots it maps */
 	int segments[SEGMENTS];
 	int control;
@@ -289,7 +291,11 @@ static void take_packets(void)
 		if (vmm.segments[segment->segment] >= 0)
 			close(vmm.segments[segment->segment]);
 		vmm.segments[segment->segment] = fds[0];
-		vmm.closes += segment->header.type == WIRE_SEGMENT_CLOSE;
+		if (segment->header.type == WIRE_SEGMENT_CLOSE)
+			vmm.closes++;
+		else if (vmm.was_closed[segment->segment])
+			vmm.reused++;
+		vmm.was_closed[segment->segment] = segment->header.type == WIRE_SEGMENT_CLOSE;
 	}
 }
 
@@ -341,6 +347,26 @@ static pid_t fork_keeper(void)
 		pause();
 }
 
+static void fill(uint32_t page, uint64_t content)
+{
+	make_private(page);
+	vmm.pages[page].content = content;
+	pages_fill(address(page), content);
+}
+
+static int touch_slot(uint32_t slot)
+{
+	int fd = vmm.segments[slot / WIRE_SEGMENT_SLOTS_MAX];
+	volatile const char *map = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, fd,
+					(off_t)(slot % WIRE_SEGMENT_SLOTS_MAX * PAGE_BYTES));
+
+	if (map == MAP_FAILED)
+		return -errno;
+	(void)*map;
+	munmap((void *)map, PAGE_BYTES);
+	return 0;
+}
+
 static void answer(const struct question *question)
 {
 	struct fake_answer answer = { .fd_of_segment = -1 };
@@ -353,15 +379,21 @@ static void answer(const struct question *question)
 		disconnect();
 		break;
 	case FAKE_WRITE:
-		make_private(question->detail);
-		vmm.pages[question->detail].content = UINT64_C(77) << 32 | (uint64_t)getpid() << 40 | question->detail;
-		pages_fill(address(question->detail), vmm.pages[question->detail].content);
+		fill(question->detail, UINT64_C(77) << 32 | (uint64_t)getpid() << 40 | question->detail);
+		break;
+	case FAKE_NEXT_CONTENT:
+		for (uint32_t p = 1; p <= vmm.options.common; p++)
+			fill(p, (uint64_t)question->detail << 32 | p);
+		break;
+	case FAKE_TOUCH_SLOT:
+		answer.error = touch_slot(question->detail);
 		break;
 	case FAKE_CHECK:
 		answer.damaged = count_damaged();
 		break;
 	case FAKE_FRAME:
 		answer.frame = pages_frame(address(question->detail));
+		answer.slot = vmm.pages[question->detail].slot;
 		break;
 	case FAKE_FORK:
 		answer.pid = fork_keeper();
@@ -376,6 +408,7 @@ static void answer(const struct question *question)
 	answer.zeroed = count_state(ZEROED);
 	answer.connected = vmm.connected;
 	answer.closes = vmm.closes;
+	answer.reused = vmm.reused;
 	answer.store = vmm.store;
 	answer.welcomed_userfaultfd = vmm.connected && vmm.link.userfaultfd >= 0;
 	test_check(send(vmm.control, &answer, sizeof(answer), MSG_NOSIGNAL) > 0, "answer the test: %s",
@@ -487,6 +520,18 @@ struct fake_answer fake_ask(const struct fake_vmm *asked, enum fake_request requ
 		   request, detail);
 	test_check(recv(asked->control, &answer, sizeof(answer), 0) == sizeof(answer), "the VM is gone");
 	return answer;
+}
+
+int fake_take_segment(const struct fake_vmm *asked)
+{
+	int number = fake_ask(asked, FAKE_OPEN_SEGMENT, 0).fd_of_segment;
+	int pidfd = pidfd_open(asked->pid, 0), fd;
+
+	test_check(number >= 0, "the VM was not given a segment");
+	fd = pidfd_getfd(pidfd, number, 0);
+	test_check(fd >= 0, "pidfd_getfd: %s", strerror(errno));
+	close(pidfd);
+	return fd;
 }
 
 void fake_kill(struct fake_vmm *killed)

@@ -31,13 +31,15 @@ struct fake_options {
 enum fake_request {
 	FAKE_CONNECT = 1, /* (again), adopting what it maps; detail: 0, or 1 to say that it knows no store */
 	FAKE_DISCONNECT,
-	FAKE_STATE,       /* only answers */
-	FAKE_AWAIT,       /* answers when at least `detail` pages are shared, zero, or the connection is gone */
-	FAKE_WRITE,       /* writes page `detail` */
-	FAKE_CHECK,       /* damaged: pages whose content is not what it should be */
-	FAKE_FRAME,       /* frame: of page `detail` */
-	FAKE_FORK,        /* pid: of a child that keeps all mappings until it is killed */
-	FAKE_OPEN_SEGMENT /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
+	FAKE_STATE,        /* only answers */
+	FAKE_AWAIT,        /* answers when at least `detail` pages are shared, zero, or the connection is gone */
+	FAKE_WRITE,        /* writes page `detail` */
+	FAKE_CHECK,        /* damaged: pages whose content is not what it should be */
+	FAKE_FRAME,        /* frame: of page `detail` */
+	FAKE_FORK,         /* pid: of a child that keeps all mappings until it is killed */
+	FAKE_OPEN_SEGMENT, /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
+	FAKE_NEXT_CONTENT, /* writes all common pages: the same again in every VM, another for each detail */
+	FAKE_TOUCH_SLOT,   /* reads slot `detail` through a mapping of its own, whatever it holds */
 };
 
 struct fake_answer {
@@ -47,6 +49,8 @@ struct fake_answer {
 	uint64_t store; /* identity of the daemon's store */
 	uint64_t frame;
 	uint32_t closes; /* SEGMENT_CLOSE messages so far */
+	uint32_t reused; /* segments announced under the number of one that was closed */
+	uint32_t slot;   /* that page `detail` of FAKE_FRAME maps */
 	pid_t pid;
 	int fd_of_segment;
 };
@@ -55,6 +59,8 @@ struct fake_answer {
 struct fake_vmm fake_start(const char *socket, const struct fake_options *options);
 /** Asks and waits for the answer. */
 struct fake_answer fake_ask(const struct fake_vmm *vmm, enum fake_request request, uint32_t detail);
+/** The first segment that it was given: the same open file, in this process. */
+int fake_take_segment(const struct fake_vmm *vmm);
 /** SIGKILL, and waits. */
 void fake_kill(struct fake_vmm *vmm);
 

@@ -10,14 +10,7 @@
 
 #include "common/page.h"
 #include "daemon/config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/support/fuzz.h"
 
 static void check_limits(const struct config *config)
 {

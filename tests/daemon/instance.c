@@ -71,14 +71,19 @@ static void become_daemon(const struct instance *instance)
 {
 	const char *program = getenv(PROGRAM_VARIABLE);
 	int log = open(instance->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	const char *arguments[8] = { "pagefused", "--socket", instance->socket };
+	unsigned count = 3;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (program == NULL || log < 0 || dup2(log, STDERR_FILENO) < 0)
 		_exit(126);
 	unsetenv("JOURNAL_STREAM");
 	unsetenv("NOTIFY_SOCKET");
-	execl(program, "pagefused", "--socket", instance->socket, instance->config[0] ? "--config" : NULL,
-	      instance->config, NULL);
+	if (instance->config[0])
+		arguments[count++] = "--config", arguments[count++] = instance->config;
+	if (instance->private)
+		arguments[count++] = "--private";
+	execv(program, (char **)arguments);
 	_exit(126);
 }
 

@@ -12,6 +12,7 @@ struct instance {
 	char directory[64];
 	char socket[96];
 	char config[96]; /* written by instance_settings(); empty: no --config */
+	bool private;    /* start it with --private */
 	char log[96];    /* what it wrote to stderr, over all its lives */
 };
 

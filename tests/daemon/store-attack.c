@@ -225,19 +225,6 @@ static int control(void)
 	return 0;
 }
 
-/* The descriptor that the VM was given, taken from it by pidfd_getfd(): the same open file. */
-static int take_descriptor(const struct fake_vmm *vmm)
-{
-	int number = fake_ask(vmm, FAKE_OPEN_SEGMENT, 0).fd_of_segment;
-	int pidfd = (int)syscall(SYS_pidfd_open, vmm->pid, 0), fd;
-
-	test_check(number >= 0, "the VM was not given a segment");
-	fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
-	test_check(fd >= 0, "pidfd_getfd: %s", strerror(errno));
-	close(pidfd);
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	const struct fake_options options = { .name = "vm", .pages = 64, .common = 64, .uid = NOBODY };
@@ -257,7 +244,7 @@ int main(int argc, char **argv)
 	b = fake_start(instance.socket, &options);
 	fake_ask(&a, FAKE_AWAIT, 64);
 	fake_ask(&b, FAKE_AWAIT, 64);
-	fd = take_descriptor(&a);
+	fd = fake_take_segment(&a);
 	device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	test_check(!attack_as(NOBODY, fd, device), "another user gets through");
 	test_check(!attack_as(NOBODY - 1, fd, device), "a third user gets through");

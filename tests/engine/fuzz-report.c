@@ -11,14 +11,7 @@
 
 #include "common/hash.h"
 #include "tests/engine/simulation.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/support/fuzz.h"
 
 #define HOSTILE 2u
 #define PAGES 200u

@@ -12,14 +12,7 @@
 #include <string.h>
 
 #include "protocol/ring.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/support/fuzz.h"
 
 static void check_record(const struct ring_record *record)
 {

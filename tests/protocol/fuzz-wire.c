@@ -7,14 +7,7 @@
 
 #include "common/page.h"
 #include "protocol/wire.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
+#include "tests/support/fuzz.h"
 
 static void check_promises(const void *message, size_t size)
 {

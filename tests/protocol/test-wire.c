@@ -15,6 +15,7 @@
 
 #include "common/page.h"
 #include "protocol/wire.h"
+#include "tests/protocol/raw-send.h"
 
 static struct wire_hello good_hello(void)
 {
@@ -213,26 +214,9 @@ static void too_much_is_not_sent(void **state)
 	close_pair(pair);
 }
 
-/* Sends as a hostile peer would. */
 static void send_raw(int socket, const void *message, size_t size, unsigned fd_count)
 {
-	union {
-		char bytes[CMSG_SPACE(8 * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)message, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd_count > 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		for (unsigned i = 0; i < fd_count; i++)
-			memcpy(CMSG_DATA(&control.align) + i * sizeof(int), &socket, sizeof(int));
-	}
-	assert_int_equal(sendmsg(socket, &msg, 0), (ssize_t)size);
+	assert_int_equal(raw_send(socket, message, size, fd_count), (ssize_t)size);
 }
 
 static void what_is_refused_leaves_no_descriptor(void **state)

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define INPUT_BYTES_MAX 65536
+#include "tests/support/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define INPUT_BYTES_MAX 65536
 
 static unsigned long inputs;
 
