@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hold of diverged pages: private copies inside a mapping of the store. The kernel moves anonymous mappings only,
+ * so these are held by write-protection instead, which does not see DMA; see pins_excluded().
+ */
+#include "library/hold.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "library/hold-steps.h"
+#include "library/kernel.h"
+#include "library/pagemap.h"
+#include "library/pins.h"
+#include "library/protections.h"
+#include "library/sys.h"
+
+#define PINS_REMEMBERED_USEC 1000000
+#define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
+
+static uint64_t pins_seen_usec; /* when a file that can pin was last seen; 0: never */
+static bool pins_by_pageout;    /* there was swap then: what is pinned can be told by paging out */
+
+/** A file that can pin was seen a moment ago: it is taken to be there still, which is the safe side. */
+static bool pins_assumed(void)
+{
+	return pins_seen_usec != 0 && hold_now_usec() - pins_seen_usec < PINS_REMEMBERED_USEC;
+}
+
+/**
+ * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if no open file of the
+ * process can pin pages (looked up after the protection, since a later pin would have to fault first); else those that
+ * the kernel swaps out, which it does not do to pinned pages; else none.
+ */
+static uint64_t pins_excluded(const struct hold *hold)
+{
+	uint64_t entries[HOLD_PAGES], unpinned = 0;
+	struct pins pins;
+
+	if (!PROTECTED(PROTECT_PIN_TEST))
+		return mask_of(0, hold->count);
+	if (!pins_assumed()) {
+		pins_look(&pins);
+		pins_by_pageout = pins.possible && pins_swap_available();
+		if (!pins.possible)
+			return mask_of(0, hold->count);
+		pins_seen_usec = hold_now_usec();
+	}
+	if (!pins_by_pageout)
+		return 0;
+	if (sys_madvise(hold->start, hold->count * PAGE_BYTES, MADV_PAGEOUT) < 0 ||
+	    pagemap_read(hold->start, hold->count, entries) < 0)
+		return 0;
+	for (unsigned i = 0; i < hold->count; i++)
+		unpinned |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
+	return unpinned;
+}
+
+unsigned hold_diverged_length(void)
+{
+	unsigned longest = hold_length();
+
+	return pins_by_pageout && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
+}
+
+void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
+		   enum outcome *outcomes)
+{
+	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
+	struct uffdio_writeprotect protect = {
+		.range = { .start = hold.start, .len = count * PAGE_BYTES },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	uint64_t all = mask_of(0, count), safe, mapped = 0;
+	uint64_t begin = hold_now_usec();
+
+	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
+	if (!hold_is_open())
+		return;
+	if (pins_assumed() && !pins_by_pageout) {
+		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
+		return;
+	}
+	if (hold_arm(&hold, UFFDIO_REGISTER_MODE_WP) < 0)
+		return;
+	if (hold_uffd(UFFDIO_WRITEPROTECT, &protect) == 0) {
+		hold_barrier();
+		safe = pins_excluded(&hold);
+		atomic_fetch_add_explicit(&hold_kept_private_pages, (uint64_t)__builtin_popcountll(all & ~safe),
+					  memory_order_relaxed);
+		mapped = hold_map(&hold, hold_compare(&hold, safe, hold.start), false);
+	}
+	hold_release(&hold, mapped);
+	hold_times_note(hold_now_usec() - begin);
+}
+
+/** Pages that are private copies now, and can be the target of DMA; the others are the store's, or swapped out. */
+static uint64_t private_pages(const struct hold *hold)
+{
+	uint64_t entries[HOLD_PAGES], own = 0;
+
+	if (pagemap_read(hold->start, hold->count, entries) < 0)
+		return mask_of(0, hold->count);
+	for (unsigned i = 0; i < hold->count; i++)
+		own |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
+	return own;
+}
+
+int hold_make_plain(struct region *region, uint64_t index, unsigned count)
+{
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
+	uint64_t length = count * PAGE_BYTES, own;
+	struct uffdio_writeprotect protect = {
+		.range = { .start = hold.start, .len = length },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	long copy = sys_mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r;
+
+	if (sys_is_error(copy))
+		return (int)copy;
+	r = hold_open(-1);
+	if (r == 0)
+		r = pagemap_open(); /* a forked child begins without both */
+	if (r == 0)
+		r = hold_arm(&hold, UFFDIO_REGISTER_MODE_WP);
+	if (r < 0) {
+		sys_munmap((uint64_t)copy, length);
+		return (int)r;
+	}
+	r = hold_uffd(UFFDIO_WRITEPROTECT, &protect);
+	hold_barrier();
+	pins_seen_usec = 0; /* the VMM waits for this to succeed: a guess on the safe side will not do */
+	own = r == 0 ? private_pages(&hold) : 0;
+	if (own != 0 && (own & ~pins_excluded(&hold)) != 0)
+		r = -EBUSY;
+	if (r == 0) {
+		memcpy((void *)copy, (const void *)hold.start, length);
+		hold_repeat_advice(region, (uint64_t)copy, length);
+		r = sys_mremap((uint64_t)copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold.start);
+	}
+	if (sys_is_error(r))
+		sys_munmap((uint64_t)copy, length);
+	hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
+	return sys_is_error(r) ? (int)r : 0;
+}

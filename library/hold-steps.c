@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See hold-steps.h. Here is the userfaultfd, too, and the scratch area. */
+#include "library/hold-steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "common/hash.h"
+#include "library/kernel.h"
+#include "library/protections.h"
+#include "library/sys.h"
+#include "library/view.h"
+
+_Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, hold_new_mappings;
+
+uint64_t hold_scratch; /* and one more page, for the barrier */
+
+static int uffd = -1;
+static int uffd_device = -1; /* to open another one with */
+
+/* ---- small tools ---- */
+
+uint64_t hold_now_usec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outcome)
+{
+	for (unsigned i = 0; i < hold->count; i++)
+		if (mask >> i & 1)
+			hold->outcomes[i] = outcome;
+}
+
+int hold_uffd(unsigned long request, void *argument)
+{
+	return sys_ioctl(uffd, request, argument);
+}
+
+static int uffd_range(unsigned long request, uint64_t start, uint64_t length)
+{
+	struct uffdio_range range = { .start = start, .len = length };
+
+	return hold_uffd(request, &range);
+}
+
+int hold_register(uint64_t start, uint64_t length, uint64_t mode)
+{
+	struct uffdio_register reg = { .range = { .start = start, .len = length }, .mode = mode };
+
+	return hold_uffd(UFFDIO_REGISTER, &reg);
+}
+
+/* ---- opening ---- */
+
+static int uffd_new(void)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	};
+	int fd = sys_userfaultfd(O_CLOEXEC | O_NONBLOCK);
+	int r;
+
+	if (fd == -EPERM && uffd_device >= 0)
+		fd = (int)sys_call(SYS_ioctl, uffd_device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK, 0, 0, 0);
+	if (fd < 0)
+		return fd;
+	r = sys_ioctl(fd, UFFDIO_API, &api);
+	if (r < 0) {
+		sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+		return r;
+	}
+	uffd = fd;
+	return 0;
+}
+
+static int scratch_new(void)
+{
+	uint64_t bytes = (HOLD_PAGES + 1) * PAGE_BYTES;
+	long address = sys_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_is_error(address))
+		return (int)address;
+	hold_scratch = (uint64_t)address;
+	sys_madvise(hold_scratch, bytes, MADV_DONTFORK);
+	sys_madvise(hold_scratch, bytes, MADV_DONTDUMP);
+	sys_madvise(hold_scratch, bytes, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+int hold_open(int device)
+{
+	int r;
+
+	if (device >= 0) {
+		if (uffd_device >= 0)
+			sys_raw(SYS_close, uffd_device, 0, 0, 0, 0, 0);
+		uffd_device = device;
+	}
+	if (uffd >= 0)
+		return 0;
+	r = hold_scratch == 0 ? scratch_new() : 0;
+	if (r == 0)
+		r = uffd_new();
+	if (r == 0)
+		r = hold_register(hold_scratch, HOLD_PAGES * PAGE_BYTES, UFFDIO_REGISTER_MODE_MISSING);
+	if (r < 0 && uffd >= 0) {
+		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
+		uffd = -1;
+	}
+	return r;
+}
+
+bool hold_is_open(void)
+{
+	return uffd >= 0;
+}
+
+void hold_forget(void)
+{
+	if (uffd >= 0)
+		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
+	if (uffd_device >= 0)
+		sys_raw(SYS_close, uffd_device, 0, 0, 0, 0, 0);
+	uffd = uffd_device = -1;
+	hold_scratch = 0; /* not inherited */
+}
+
+/** Last way out when a range cannot be unregistered: closing the userfaultfd releases all ranges and all sleepers. */
+static void abandon(void)
+{
+	sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
+	uffd = -1;
+	hold_open(-1);
+}
+
+/* ---- holding ---- */
+
+static void unregister(uint64_t start, uint64_t length)
+{
+	for (int attempts = 0; attempts < 8; attempts++)
+		if (uffd_range(UFFDIO_UNREGISTER, start, length) == 0)
+			return;
+	abandon();
+}
+
+/** Ends the hold of all pages: those not mapped over are unregistered, all sleepers woken. */
+void hold_release(const struct hold *hold, uint64_t mapped_over)
+{
+	unsigned first, run;
+
+	for (uint64_t left = mask_of(0, hold->count) & ~mapped_over; (run = next_run(left, &first)) != 0;
+	     left &= ~mask_of(first, run))
+		unregister(hold->start + first * PAGE_BYTES, run * PAGE_BYTES);
+	if (PROTECTED(PROTECT_WAKE) && uffd_range(UFFDIO_WAKE, hold->start, hold->count * PAGE_BYTES) < 0)
+		abandon();
+}
+
+/**
+ * Registers all pages of the hold, or none: where a mapping in the middle cannot be split for want of mappings, the
+ * kernel leaves those before it registered, and whoever touches a hole in there would wait for ever.
+ */
+int hold_arm(const struct hold *hold, uint64_t mode)
+{
+	int r = hold_register(hold->start, hold->count * PAGE_BYTES, mode);
+
+	if (r == -ENOMEM)
+		hold_release(hold, 0);
+	return r;
+}
+
+/**
+ * Waits for everyone who has a plain reference to one of the pages, such as a write through /proc/PID/mem: they got it
+ * under the mmap lock for reading and drop it before they let the lock go; mprotect takes it for writing.
+ */
+void hold_barrier(void)
+{
+	static bool readable;
+
+	if (!PROTECTED(PROTECT_MMAP_LOCK_BARRIER))
+		return;
+	readable = !readable;
+	sys_mprotect(hold_scratch + HOLD_PAGES * PAGE_BYTES, PAGE_BYTES, readable ? PROT_READ : PROT_READ | PROT_WRITE);
+}
+
+/* ---- comparing and mapping ---- */
+
+static bool equals_target(const void *page, uint32_t target)
+{
+	const void *content = target == HOLD_ZERO ? NULL : view_slot(target);
+
+	if (!PROTECTED(PROTECT_COMPARE))
+		return true;
+	if (target == HOLD_ZERO)
+		return page_is_zero(page);
+	return content != NULL && memcmp(page, content, PAGE_BYTES) == 0;
+}
+
+uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base)
+{
+	uint64_t equal = 0;
+
+	for (unsigned i = 0; i < hold->count; i++)
+		if ((mask >> i & 1) && equals_target((const void *)(base + i * PAGE_BYTES), hold->targets[i]))
+			equal |= mask_of(i, 1);
+	hold_set_outcomes(hold, mask & ~equal, OUTCOME_DIFFERS);
+	return equal;
+}
+
+/** Repeats the region's advice on what replaced its pages. */
+void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length)
+{
+	if (region->dont_fork)
+		sys_madvise(start, length, MADV_DONTFORK);
+	if (region->dont_dump)
+		sys_madvise(start, length, MADV_DONTDUMP);
+}
+
+/** Maps pages [first, first+count) to consecutive slots from the first page's target on. @return 0 or -errno. */
+static int map_run(const struct hold *hold, unsigned first, unsigned count)
+{
+	uint64_t start = hold->start + first * PAGE_BYTES, offset;
+	long r;
+	int fd;
+
+	r = view_place(hold->targets[first], &fd, &offset);
+	if (r == 0)
+		r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset);
+	if (sys_is_error(r))
+		return (int)r;
+	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	hold_repeat_advice(hold->region, start, count * PAGE_BYTES);
+	for (unsigned i = first; i < first + count; i++)
+		page_set_state(hold->region, hold->index + i, PAGE_IN_STORE | hold->targets[i]);
+	return 0;
+}
+
+/** Length of the run of pages in @mask from @first on whose targets follow each other. */
+static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
+{
+	unsigned end = first + 1;
+
+	if (hold->targets[first] == HOLD_ZERO)
+		while (end < hold->count && (mask >> end & 1) && hold->targets[end] == HOLD_ZERO)
+			end++;
+	else
+		while (end < hold->count && (mask >> end & 1) &&
+		       hold->targets[end] == hold->targets[first] + (end - first) &&
+		       hold->targets[end] % VIEW_SEGMENT_SLOTS != 0)
+			end++;
+	return end - first;
+}
+
+/** Gives up pages of zeros: where they were moved away there is a hole already, elsewhere it is made. */
+static int zero_run(const struct hold *hold, unsigned first, unsigned count, bool hole_is_there)
+{
+	int r = hole_is_there ? 0 : hold_put_anonymous(hold->region, hold->index + first, count);
+
+	for (unsigned i = first; r == 0 && i < first + count; i++)
+		page_set_state(hold->region, hold->index + i, PAGE_ZEROED);
+	return r;
+}
+
+/** Maps every page of @equal to its target. @return mask of those that have been; the others' outcome is FULL. */
+uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
+{
+	uint64_t mapped = 0;
+
+	for (uint64_t left = equal; left != 0;) {
+		unsigned first = (unsigned)__builtin_ctzll(left), run = slot_run(hold, left, first);
+		bool zero = hold->targets[first] == HOLD_ZERO;
+		int r = zero ? zero_run(hold, first, run, holes_are_there) : map_run(hold, first, run);
+
+		left &= ~mask_of(first, run);
+		if (r == 0)
+			mapped |= mask_of(first, run);
+		hold_set_outcomes(hold, mask_of(first, run), r == 0 ? OUTCOME_MERGED : OUTCOME_FULL);
+	}
+	return mapped;
+}
+
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t start = region_hva(region, index), end = start + count * PAGE_BYTES;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
+	long r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (sys_is_error(r))
+		return (int)r;
+	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	hold_repeat_advice(region, start, end - start);
+	if (region->huge_advice != 0)
+		sys_madvise(start, end - start, region->huge_advice);
+	for (uint64_t at = index; at < index + count; at++) {
+		uint64_t block_end = (region_hva(region, at) / HUGE_BYTES + 1) * HUGE_BYTES;
+
+		if (*region_block(region, at) & BLOCK_BROKEN)
+			sys_madvise(region_hva(region, at),
+				    (block_end < end ? block_end : end) - region_hva(region, at), MADV_NOHUGEPAGE);
+		at = (block_end - region->start) / PAGE_BYTES - 1;
+	}
+	return 0;
+}

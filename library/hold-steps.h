@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The steps that both holds consist of. For hold.c and hold-diverged.c only; the rules of hold.h apply.
+ *
+ * Masks have one bit per page of the hold.
+ */
+#ifndef PAGEFUSE_LIBRARY_HOLD_STEPS_H
+#define PAGEFUSE_LIBRARY_HOLD_STEPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "library/hold.h"
+
+_Static_assert(HOLD_PAGES <= 64, "a hold's pages fit a mask");
+
+struct hold {
+	struct region *region;
+	uint64_t index, start; /* of the first page: in the region, as hva */
+	unsigned count;
+	const uint32_t *targets;
+	enum outcome *outcomes;
+};
+
+static inline uint64_t mask_of(unsigned first, unsigned count)
+{
+	uint64_t ones = count >= 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
+
+	return ones << first; /* NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult): first is below 64 */
+}
+
+/** Finds the first run of set bits. @return its length, 0 if there is none. */
+static inline unsigned next_run(uint64_t mask, unsigned *ret_first)
+{
+	uint64_t shifted;
+
+	if (mask == 0)
+		return 0;
+	*ret_first = (unsigned)__builtin_ctzll(mask);
+	shifted = mask >> *ret_first;
+	return shifted == UINT64_MAX ? 64 : (unsigned)__builtin_ctzll(~shifted);
+}
+
+/** HOLD_PAGES pages for those that are moved away, registered with the userfaultfd. */
+extern uint64_t hold_scratch;
+
+uint64_t hold_now_usec(void);
+void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outcome);
+
+/** An ioctl of the userfaultfd. @return 0 or -errno. */
+int hold_uffd(unsigned long request, void *argument);
+int hold_register(uint64_t start, uint64_t length, uint64_t mode);
+
+/** Registers all pages of the hold, or none. @mode: UFFDIO_REGISTER_MODE_*. @return 0 or -errno. */
+int hold_arm(const struct hold *hold, uint64_t mode);
+
+/** Waits for everyone who has a plain reference to one of the pages. */
+void hold_barrier(void);
+
+/**
+ * Compares the pages of @mask, which are at @base, with their targets. @return mask of those that are equal; the
+ * others' outcome is DIFFERS.
+ */
+uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base);
+
+/**
+ * Maps every page of @equal to its target. @holes_are_there: they are moved away, so those of zeros need nothing more.
+ * @return mask of those that have been, their outcome is MERGED; the others' is FULL.
+ */
+uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there);
+
+/** Ends the hold of all pages: those not @mapped_over are unregistered, all sleepers woken. */
+void hold_release(const struct hold *hold, uint64_t mapped_over);
+
+/** Repeats the region's advice on what replaced its pages. */
+void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);
+
+#endif
