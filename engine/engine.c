@@ -84,11 +84,13 @@ void engine_free(struct engine *engine)
 
 int engine_old_segment(struct engine *engine, uint32_t segment)
 {
+	engine->reunion.wanted = true;
 	return slots_old_segment(&engine->slots, segment);
 }
 
 void engine_accounted(struct engine *engine)
 {
+	engine->reunion.wanted = false;
 	slots_accounted(&engine->slots);
 }
 

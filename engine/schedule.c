@@ -9,6 +9,9 @@
  * A VM that has orders and says nothing for SILENCE_USEC is unresponsive: what others wait for from it is given up. One
  * whose queue stays over half full for as long is a laggard. Neither holds anybody back.
  *
+ * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
+ * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
+ *
  * The pass of a ticket is over when its last slice is answered; what came of it is done when a barrier that started
  * afterwards is complete (see state.h).
  */
@@ -22,6 +25,8 @@
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
+#define REUNION_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
+#define REUNION_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
@@ -92,6 +97,18 @@ static uint32_t scan_room(const struct engine *engine)
 	return room > under_way ? room - under_way : 0;
 }
 
+static void watch_reunion(struct engine *engine)
+{
+	struct reunion *reunion = &engine->reunion;
+
+	if (!reunion->began)
+		reunion->began_usec = reunion->heard_usec = engine->now_usec;
+	reunion->began = true;
+	if (engine->now_usec - reunion->heard_usec >= REUNION_QUIET_USEC ||
+	    engine->now_usec - reunion->began_usec >= REUNION_MAX_USEC)
+		reunion->wanted = false;
+}
+
 /* ---- requested passes ---- */
 
 static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
@@ -121,7 +138,7 @@ static void schedule_pass(struct engine_vm *vm, uint32_t *room)
 {
 	struct scan scan = { .kind = SCAN_PASS };
 
-	if (vm->pass_ticket == 0)
+	if (vm->pass_ticket == 0 || vm->engine->reunion.wanted)
 		return;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_slice(vm, &vm->pass, PASS_SLICE_PAGES, &scan) && scan.count <= *room) {
@@ -254,9 +271,9 @@ static void schedule_slow(struct engine_vm *vm, uint32_t *room)
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (seconds == 0 || vm->pass_ticket != 0 || !slices_go_on(vm) || vm->slow.next_usec > vm->engine->now_usec)
+	if (seconds == 0 || vm->engine->reunion.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
-	if (!within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
 		return;
 	if (!next_slice_around(vm, &vm->slow, &scan) || scan.count > *room)
 		return;
@@ -502,6 +519,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 
 	engine->now_usec = now_usec;
 	engine->slots.store_failed = false;
+	watch_reunion(engine);
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);

@@ -25,6 +25,12 @@ struct barrier {
 	uint32_t fetches[2]; /* FETCHes not answered, by parity of `started` when they (or what they come from) began */
 };
 
+/** After a restart: VMs that map old slots are to be heard before anything new is shared; see schedule.c. */
+struct reunion {
+	bool wanted, began;
+	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
+};
+
 struct engine {
 	struct engine_settings settings;
 	struct table table;
@@ -37,6 +43,7 @@ struct engine {
 	struct waiter *waiters;
 	uint32_t waiters_free, waiters_top, waiters_used;
 	struct barrier barrier;
+	struct reunion reunion;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;

@@ -309,6 +309,44 @@ static void ten_restarts_do_not_grow_the_store(void **state)
 	assert_true(segments <= 2);
 }
 
+static void new_vms_wait_for_those_from_before(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1), *c, *d;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	c = new_vm(300, 1, 1);
+	d = new_vm(300, 1, 1);
+	run_for(2);
+	assert_int_equal(shared_of(c), 0);
+	sim_vm_connect(a);
+	run_for(4);
+	sim_vm_connect(b);
+	engine_accounted(sim.engine);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(c) + shared_of(d), 600);
+	assert_int_equal(sim_stored(&sim), 300);
+}
+
+static void new_vms_do_not_wait_for_ever(void **state)
+{
+	struct sim_vm *a = new_vm(300, 1, 1), *c;
+
+	(void)state;
+	new_vm(300, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	c = new_vm(300, 1, 1);
+	new_vm(300, 1, 1);
+	run_for(8);
+	assert_int_equal(shared_of(c), 300);
+	sim_vm_connect(a); /* long after */
+	assert_int_equal(shared_of(a), 300);
+}
+
 static void a_lost_connection_keeps_its_references(void **state)
 {
 	struct sim_vm *a = new_vm(300, 1, 1), *b = new_vm(300, 1, 1);
@@ -343,6 +381,8 @@ int main(void)
 		ENGINE_TEST(a_hint_gives_way_to_a_slot_that_is_adopted),
 		ENGINE_TEST(nothing_old_is_punched_before_all_are_accounted_for),
 		ENGINE_TEST(ten_restarts_do_not_grow_the_store),
+		ENGINE_TEST(new_vms_wait_for_those_from_before),
+		ENGINE_TEST(new_vms_do_not_wait_for_ever),
 		ENGINE_TEST(a_lost_connection_keeps_its_references),
 	};
 
