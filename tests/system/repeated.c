@@ -120,7 +120,7 @@ static void check_repeated(void)
 /** Any order of the numbers below PAGES. */
 static uint32_t *shuffled(void)
 {
-	uint32_t *order = malloc(PAGES * sizeof(*order));
+	uint32_t *order = calloc(PAGES, sizeof(*order));
 	uint64_t random = test_seed(1);
 
 	test_check(order != NULL, "no memory");
