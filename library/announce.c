@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "library/fork.h"
+#include "library/children.h"
 #include "library/region.h"
 #include "library/session.h"
 #include "library/view.h"
@@ -92,7 +92,7 @@ static enum step next_step(unsigned i, struct region **ret_region, uint32_t *ret
 		*ret_region = region;
 		*ret_first = region->first_page;
 		*ret_pages = region->table_pages;
-		if (region->leaving && !fork_child_alive()) {
+		if (region->leaving && !children_alive()) {
 			step = region->announced ? STEP_GONE : STEP_NONE;
 			region_free(region);
 		} else if (!region->leaving && !region->announced) {

@@ -9,6 +9,7 @@
 
 #include "include/pagefuse.h"
 #include "library/announce.h"
+#include "library/children.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/mappings.h"
@@ -113,7 +114,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	length = (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 	if (start % PAGE_BYTES != 0 || length == 0 || length > UINT64_MAX - start)
 		return -EINVAL;
-	if (fork_is_child())
+	if (children_is_one())
 		return -EOPNOTSUPP;
 	memory_lock();
 	known = register_again(start, length);
@@ -122,7 +123,9 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	if (r != 0 && r != -EOPNOTSUPP)
 		return r;
 	in_use = true;
-	served = worker_start(); /* also if it was refused: the daemon is to know why */
+	served = fork_watch();
+	if (served == 0)
+		served = worker_start(); /* also if it was refused: the daemon is to know why */
 	worker_wake();
 	if (served < 0)
 		return served;

@@ -68,10 +68,4 @@ void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
 /** KVM_SET_CPUID2: a vCPU was given its features. @nests: they let the guest run guests of its own. */
 void memory_note_vcpu(bool nests);
 
-/** Around fork in the parent, and afterwards in the child; registered with pthread_atfork by the library itself, and
- * called by the preload for forks that pass those handlers by (_Fork, syscall(SYS_clone) without CLONE_VM). */
-void memory_fork_prepare(void);
-void memory_fork_parent(void);
-void memory_fork_child(void);
-
 #endif

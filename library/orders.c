@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "library/fork.h"
+#include "library/children.h"
 #include "library/hold.h"
 #include "library/merge.h"
 #include "library/pagemap.h"
@@ -238,7 +238,7 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 	for (unsigned i = 0; region != NULL && i < order->count; i++) {
 		uint64_t index = order->page - region->first_page + i;
 
-		if (index >= region->pages || !page_reads_slot(region->state[index]) || fork_child_alive())
+		if (index >= region->pages || !page_reads_slot(region->state[index]) || children_alive())
 			continue;
 		if (region->barred[index] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
 			continue;

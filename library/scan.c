@@ -2,7 +2,7 @@
 #include "library/scan.h"
 
 #include "common/hash.h"
-#include "library/fork.h"
+#include "library/children.h"
 #include "library/pagemap.h"
 #include "library/region.h"
 
@@ -47,7 +47,7 @@ static void look_at(struct scan *scan, struct region *region, uint64_t index, ui
 	if (categories & PAGE_IS_HUGE)
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
 	if (page_reads_slot(state)) {
-		if (!(categories & PAGE_IS_FILE) && !fork_child_alive()) {
+		if (!(categories & PAGE_IS_FILE) && !children_alive()) {
 			page_set_state(region, index, state | PAGE_DIVERGED);
 			report(scan, REPORT_DIVERGED, number, 1, 0);
 		}
@@ -65,7 +65,7 @@ static void look_at(struct scan *scan, struct region *region, uint64_t index, ui
 static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
-		if (region->state[i] != PAGE_LEFT || fork_child_alive())
+		if (region->state[i] != PAGE_LEFT || children_alive())
 			continue;
 		page_set_state(region, i, PAGE_ANONYMOUS);
 		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, 1, 0);

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "library/announce.h"
-#include "library/fork.h"
+#include "library/children.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/nested.h"
@@ -147,7 +147,7 @@ static bool must_wait_for_child(uint64_t store)
 	bool alive;
 
 	memory_lock_worker();
-	alive = store != 0 && fork_child_alive();
+	alive = store != 0 && children_alive();
 	memory_unlock();
 	return alive;
 }
@@ -238,9 +238,6 @@ static int start_thread(void)
 		wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
 		return -errno;
-	r = fork_watch();
-	if (r < 0)
-		return r;
 	first_socket = session_connect(options.socket_path);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "library/fork.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 
@@ -17,7 +18,7 @@ bool fork_begin(void)
 	if (!forward_may_tell())
 		return false;
 	forward_inside = true;
-	memory_fork_prepare();
+	fork_prepare();
 	errno = saved;
 	return true;
 }
@@ -29,9 +30,9 @@ void fork_end(bool begun, long pid)
 	if (!begun)
 		return;
 	if (pid == 0)
-		memory_fork_child();
+		fork_child();
 	else
-		memory_fork_parent();
+		fork_parent();
 	forward_inside = false;
 	errno = saved;
 }

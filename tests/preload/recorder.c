@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "library/fork.h"
+
 struct record records[RECORDS_MAX];
 unsigned records_count;
 int recorder_register_result;
@@ -93,19 +95,19 @@ void memory_note_vcpu(bool nests)
 	record((struct record){ .kind = RECORDED_VCPU, .detail = nests });
 }
 
-void memory_fork_prepare(void)
+void fork_prepare(void)
 {
 	bracket(true);
 	record((struct record){ .kind = RECORDED_FORK_PREPARE });
 }
 
-void memory_fork_parent(void)
+void fork_parent(void)
 {
 	bracket(false);
 	record((struct record){ .kind = RECORDED_FORK_PARENT });
 }
 
-void memory_fork_child(void)
+void fork_child(void)
 {
 	bracket(false);
 	record((struct record){ .kind = RECORDED_FORK_CHILD });
