@@ -34,6 +34,8 @@ static const struct {
 	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
 	{ WIRE_REASON_DIRECT_IO,
 	  "Configure some swap to test for pins with, such as 64 MiB of zram; or use cache=writeback for its disks." },
+	{ WIRE_REASON_RAM_LIMIT,
+	  "Raise [limits] vm_ram_size in pagefused.conf(5); all VMs of one pagefused together have at most 8 TiB." },
 	{ WIRE_REASON_NESTED,
 	  "Start it with a CPU model without vmx and svm (-cpu ...,vmx=off,svm=off), boot Linux 6.13 or newer, or load "
 	  "kvm_intel or kvm_amd with nested=0." },

@@ -114,11 +114,26 @@ void daemon_schedule_pump(struct daemon *daemon)
 		sd_event_source_set_enabled(daemon->pump, SD_EVENT_ONESHOT);
 }
 
+/* What was shared stays so; what is new is not shared until a segment is empty. */
+static void look_whether_full(struct daemon *daemon)
+{
+	bool full = engine_store_is_full(daemon->engine);
+
+	if (full && !daemon->said_full)
+		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
+			    "none; if it stays so, end VMs or restart them one by one",
+			    ENGINE_SEGMENTS_MAX);
+	else if (!full && daemon->said_full)
+		log_notice("the store has room for new pages again");
+	daemon->said_full = full;
+}
+
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct daemon *daemon = user;
 
 	store_recheck(daemon->store);
+	look_whether_full(daemon);
 	sd_event_source_set_time(source, usec + DAEMON_RECHECK_SECONDS * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }

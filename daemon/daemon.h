@@ -47,6 +47,8 @@ struct daemon {
 	unsigned session_count;
 	uint32_t last_serial; /* of a VMM's connection */
 
+	bool said_full; /* that the store has no segment left */
+
 	bool private; /* end with the last VMM */
 	bool had_process;
 	bool ending;          /* serves nobody any more */

@@ -79,6 +79,26 @@ static void ring_doorbell(struct session *session)
 
 /* ---- up ---- */
 
+static bool changes_regions(const struct ring_record *report)
+{
+	return report->op == REPORT_REGION_ADD || report->op == REPORT_REGION_REMOVE;
+}
+
+/* Regions beyond the limits are left alone, which the VMM cannot know. */
+static void note_beyond(struct session *session)
+{
+	uint64_t *bytes = &session->process->refused_bytes[WIRE_REASON_RAM_LIMIT], before = *bytes;
+	struct engine_vm_counters counters;
+
+	engine_vm_counters(session->vm, &counters);
+	*bytes = counters.beyond_pages * PAGE_BYTES;
+	if (*bytes > before)
+		log_peer(LOG_WARNING,
+			 "VM %s: %" PRIu64 " MiB of its RAM are left alone: [limits] vm_ram_size is reached, or 8 TiB "
+			 "by all VMs together",
+			 session_describe(session), *bytes >> 20);
+}
+
 static int take_report(struct session *session, const struct ring_record *report)
 {
 	void *staging = NULL;
@@ -91,6 +111,8 @@ static int take_report(struct session *session, const struct ring_record *report
 	if (report->op == REPORT_FETCHED)
 		staging = ring_staging(session->ring, (uint32_t)report->value);
 	r = engine_report(session->daemon->engine, session->vm, report, staging);
+	if (r == 0 && changes_regions(report))
+		note_beyond(session);
 	if (r == 0 && report->op == REPORT_READY) {
 		session->ready = true;
 		process_ready(session->process);
@@ -131,7 +153,7 @@ bool pump_take_reports(struct session *session)
 		if (waiting)
 			ring_set_waiting(&session->up, false);
 		waiting = false;
-		taken++;
+		taken += changes_regions(&report) ? PUMP_REGION_REPORTS : 1;
 		r = take_report(session, &report);
 		if (r < 0) {
 			session_fail(session,

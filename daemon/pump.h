@@ -8,6 +8,7 @@
 #include "daemon/session.h"
 
 #define PUMP_REPORTS_PER_TURN 2048
+#define PUMP_REGION_REPORTS 128 /* a region that comes or goes counts as so many: it can be of terabytes */
 
 /** Creates the session's ring. @return 0 or -errno. */
 int pump_init(struct session *session);

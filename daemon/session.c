@@ -172,6 +172,8 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 {
 	uint64_t *bytes = &session->process->refused_bytes[refused->reason];
 
+	if (refused->reason == WIRE_REASON_RAM_LIMIT) /* ours to say */
+		return;
 	if (*bytes == 0 && refused->bytes > 0)
 		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", session_describe(session),
 			 refused->bytes / 1024, wire_reason_text(refused->reason));

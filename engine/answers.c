@@ -124,6 +124,8 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 {
 	int r = vm_run(vm, report->page, report->count, &ret_first->region);
 
+	if (r == 0 && vm_is_beyond(vm, report->page))
+		return -ENOSPC; /* what it reads there could not be kept account of */
 	if (r < 0 || ret_first->region == NULL)
 		return -EPROTO;
 	ret_first->index = report->page - ret_first->region->first;

@@ -43,9 +43,25 @@ static struct seen *seen_of(struct checker *checker, uint32_t number)
 	return checker->seen[segment] ? &checker->seen[segment][number % ENGINE_SEGMENT_SLOTS] : NULL;
 }
 
+/* A block that nobody touched has nothing in it; there may be many, so only two pages of each are looked at. */
+static bool is_blank(const struct region *region)
+{
+	for (uint32_t first = 0; first < region->pages; first += REGION_BLOCK) {
+		uint32_t last = region->pages - first > REGION_BLOCK ? first + REGION_BLOCK - 1 : region->pages - 1;
+
+		if (!region->touched[first / REGION_BLOCK] && (region->state[first] != 0 || region->state[last] != 0))
+			return false;
+		if (last == region->pages - 1)
+			break;
+	}
+	return true;
+}
+
 static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[4])
 {
-	for (uint32_t i = 0; i < region->pages; i++) {
+	if (!is_blank(region))
+		return "vm: a page has a state in a block that counts as untouched";
+	for (uint32_t i = 0; (i = region_next(region, i)) < region->pages; i++) {
 		uint32_t state = region->state[i];
 		struct seen *seen;
 

@@ -21,7 +21,7 @@ static uint64_t region_cost(const struct slots *slots, const struct region *regi
 {
 	uint64_t cost = 0;
 
-	for (uint32_t i = 0; i < region->pages; i++)
+	for (uint32_t i = 0; (i = region_next(region, i)) < region->pages; i++)
 		if (state_kind(region->state[i]) == KIND_SHARED)
 			cost += (UINT64_C(1) << 32) / slots_get(slots, region->state[i] & STATE_VALUE)->sharers;
 	return cost;

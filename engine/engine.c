@@ -19,6 +19,7 @@ void engine_settings_default(struct engine_settings *settings)
 		.scan_cpu_percent = 10,
 		.vm_slots_max = UINT64_C(16) << 20, /* 64 GiB */
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
+		.segments_max = ENGINE_SEGMENTS_MAX,
 	};
 }
 
@@ -49,6 +50,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 		engine_free(engine);
 		return NULL;
 	}
+	engine->slots.segments_max = settings->segments_max;
 	engine->slots.context = engine;
 	engine->slots.revoke = revoke_windows;
 	engine->slots.forget_hint = match_forget_hint;
@@ -60,10 +62,8 @@ static void vm_drop(struct engine_vm *vm)
 {
 	if (vm == NULL)
 		return;
-	for (uint32_t i = 0; i < vm->region_count; i++) {
-		array_free(vm->regions[i]->state, vm->regions[i]->pages, sizeof(uint32_t));
-		free(vm->regions[i]);
-	}
+	for (uint32_t i = 0; i < vm->region_count; i++)
+		region_free(vm->regions[i]);
 	queue_done(&vm->orders);
 	queue_done(&vm->fetches);
 	free(vm);
@@ -98,9 +98,14 @@ static int region_add(struct engine_vm *vm, const struct ring_record *report)
 {
 	int r = vm_add_region(vm, report->page, report->value);
 
-	if (r == 0)
+	if (r == 0 && vm_region(vm, report->page) != NULL)
 		schedule_region(vm, report->page);
 	return r;
+}
+
+bool engine_store_is_full(const struct engine *engine)
+{
+	return engine->slots.numbers_used_up;
 }
 
 /* What a worker says until it is READY: what it has. */

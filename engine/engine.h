@@ -47,6 +47,7 @@ struct engine_settings {
 	uint32_t scan_cpu_percent;       /* at most this share of one core for a VM's slow pass */
 	uint64_t vm_slots_max;           /* slots that one VM may bring in: their memory is the daemon's */
 	uint64_t vm_ram_bytes_max;       /* registered RAM of one VM */
+	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint64_t seed;                   /* for page_hash() */
 };
 void engine_settings_default(struct engine_settings *settings);
@@ -75,8 +76,8 @@ int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode 
  * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
  * changing: it is copied first), else NULL.
  * @return 0, or -EPROTO if it does not fit what was ordered and known: the daemon then drops the peer. Nothing of the
- * report (of its part in that region) has been applied in that case. -ENOMEM: a region could not be taken in; drop the
- * peer, too.
+ * report (of its part in that region) has been applied in that case. -ENOMEM, and -ENOSPC for pages that it shares in a
+ * region beyond the limits: drop the peer, too.
  */
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
@@ -84,6 +85,9 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
 struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
+
+/** Whether each segment that there may be has a slot in use, so that no new slot can be had until one has none. */
+bool engine_store_is_full(const struct engine *engine);
 
 /** What the daemon hangs on a VM (its session). */
 void engine_vm_set_context(struct engine_vm *vm, void *context);
@@ -127,6 +131,7 @@ struct engine_vm_counters {
 	uint64_t shared_pages;
 	uint64_t zero_pages;
 	int64_t saved_pages;                /* filled in by engine_counters() of the whole only */
+	uint64_t beyond_pages;              /* of regions beyond vm_ram_bytes_max or what can be numbered: left alone */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 };

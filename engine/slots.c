@@ -39,6 +39,7 @@ static void segment_free(struct slots *slots, uint32_t number)
 	array_free(segment->slots, ENGINE_SEGMENT_SLOTS, sizeof(struct slot));
 	free(segment);
 	slots->segments[number] = NULL;
+	slots->numbers_used_up = false;
 	while (slots->segments_end > 0 && slots->segments[slots->segments_end - 1] == NULL)
 		slots->segments_end--;
 }
@@ -166,12 +167,14 @@ static int open_segment(struct slots *slots)
 	uint32_t number = 0;
 	int r;
 
-	if (slots->store_failed)
+	if (slots->store_failed || slots->numbers_used_up)
 		return -ENOSPC;
-	while (number < ENGINE_SEGMENTS_MAX && slots->segments[number] != NULL)
+	while (number < slots->segments_max && slots->segments[number] != NULL)
 		number++;
-	if (number == ENGINE_SEGMENTS_MAX)
+	if (number == slots->segments_max) {
+		slots->numbers_used_up = true;
 		return -ENOSPC;
+	}
 	r = segment_new(slots, number);
 	if (r < 0)
 		return r;

@@ -72,9 +72,11 @@ struct slots {
 	struct table *table;
 	uint64_t owner_slots_max;
 	struct segment *segments[ENGINE_SEGMENTS_MAX];
-	uint32_t segments_end;             /* above the highest one that exists */
-	uint32_t open;                     /* the segment that windows come from, or SLOT_NONE */
-	bool store_failed;                 /* no new segment until the next tick */
+	uint32_t segments_end; /* above the highest one that exists */
+	uint32_t open;         /* the segment that windows come from, or SLOT_NONE */
+	bool store_failed;     /* no new segment until the next tick */
+	uint32_t segments_max;
+	bool numbers_used_up;              /* there are segments_max */
 	uint32_t *owners;                  /* by owner: slots with memory that count against its limit */
 	uint64_t *owners_used;             /* bitmap: given to a VM, or slots are left of one that went */
 	uint64_t common, stored;           /* slots with sharers; slots whose memory is in use */

@@ -51,9 +51,17 @@ int vm_run(struct engine_vm *vm, uint32_t page, uint32_t count, struct region **
 	return 0;
 }
 
-static void region_free(struct region *region)
+static uint32_t blocks_of(const struct region *region)
 {
+	return (region->pages - 1) / REGION_BLOCK + 1;
+}
+
+void region_free(struct region *region)
+{
+	if (region == NULL)
+		return;
 	array_free(region->state, region->pages, sizeof(*region->state));
+	array_free(region->touched, blocks_of(region), sizeof(*region->touched));
 	free(region);
 }
 
@@ -68,6 +76,41 @@ static uint32_t take_numbers(struct engine *engine, struct region *region)
 	return global;
 }
 
+static int find_beyond(const struct engine_vm *vm, uint32_t page)
+{
+	for (uint32_t i = 0; i < vm->beyond_count; i++)
+		if (page - vm->beyond[i] < vm->beyond_pages[i])
+			return (int)i;
+	return -ENOENT;
+}
+
+bool vm_is_beyond(const struct engine_vm *vm, uint32_t page)
+{
+	return find_beyond(vm, page) >= 0;
+}
+
+static int add_beyond(struct engine_vm *vm, uint32_t page, uint32_t pages)
+{
+	vm->beyond[vm->beyond_count] = page;
+	vm->beyond_pages[vm->beyond_count++] = pages;
+	vm->next_page += pages;
+	vm->counters.beyond_pages += pages;
+	return 0;
+}
+
+static int remove_beyond(struct engine_vm *vm, uint32_t page)
+{
+	int i = find_beyond(vm, page);
+
+	if (i < 0 || vm->beyond[i] != page)
+		return -EPROTO;
+	vm->counters.beyond_pages -= vm->beyond_pages[i];
+	vm->beyond_count--;
+	vm->beyond[i] = vm->beyond[vm->beyond_count];
+	vm->beyond_pages[i] = vm->beyond_pages[vm->beyond_count];
+	return 0;
+}
+
 int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 {
 	uint64_t most = vm->engine->settings.vm_ram_bytes_max / PAGE_BYTES;
@@ -75,18 +118,23 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 
 	if (page != vm->next_page || pages == 0 || pages > UINT32_MAX - page)
 		return -EPROTO;
-	if (vm->region_count == VM_REGIONS_MAX || vm->ram_pages > most || pages > most - vm->ram_pages)
+	if (vm->region_count + vm->beyond_count == VM_REGIONS_MAX)
 		return -ENOMEM;
+	if (vm->ram_pages > most || pages > most - vm->ram_pages)
+		return add_beyond(vm, page, (uint32_t)pages);
 	region = calloc(1, sizeof(*region));
 	if (region == NULL)
 		return -ENOMEM;
 	*region = (struct region){ .vm = vm, .first = page, .pages = (uint32_t)pages };
 	region->state = array_new(pages, sizeof(*region->state));
-	if (region->state != NULL)
+	region->touched = array_new(blocks_of(region), sizeof(*region->touched));
+	if (region->state != NULL && region->touched != NULL)
 		region->global = take_numbers(vm->engine, region);
-	if (region->state == NULL || region->global == 0) {
+	if (region->global == 0) {
+		bool beyond = region->state != NULL && region->touched != NULL;
+
 		region_free(region);
-		return -ENOMEM;
+		return beyond ? add_beyond(vm, page, (uint32_t)pages) : -ENOMEM;
 	}
 	vm->regions[vm->region_count++] = region;
 	vm->next_page += region->pages;
@@ -118,7 +166,9 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 	struct region *region = vm_region(vm, page);
 	uint32_t index = vm->region_last;
 
-	if (region == NULL || region->first != page)
+	if (region == NULL)
+		return remove_beyond(vm, page);
+	if (region->first != page)
 		return -EPROTO;
 	while (vm->regions[index] != region)
 		index++;
@@ -126,7 +176,7 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 	vm->ram_pages -= region->pages;
 	space_leave(&vm->engine->space, region->global, region->pages);
 	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
-	for (uint32_t i = 0; i < region->pages; i++)
+	for (uint32_t i = 0; (i = region_next(region, i)) < region->pages; i++)
 		if (region->state[i] != 0)
 			vm_forget((struct page){ region, i }, CHECK_NEVER);
 	region_free(region);

@@ -44,9 +44,13 @@ struct region {
 	struct engine_vm *vm;
 	uint32_t first; /* page number */
 	uint32_t pages;
-	uint32_t global; /* global number of the first page */
-	uint32_t *state; /* by page */
+	uint32_t global;  /* global number of the first page */
+	uint32_t *state;  /* by page */
+	uint8_t *touched; /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
 };
+
+/* What was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than what somebody reported. */
+#define REGION_BLOCK 1024u
 
 /** One page: what most functions work on. */
 struct page {
@@ -93,8 +97,11 @@ struct engine_vm {
 
 	struct region *regions[VM_REGIONS_MAX]; /* by page number */
 	uint32_t region_count;
-	uint32_t region_last; /* index of the one found last */
-	uint32_t next_page;   /* number of the first page that no region had yet */
+	uint32_t region_last;            /* index of the one found last */
+	uint32_t beyond[VM_REGIONS_MAX]; /* first pages of regions beyond the limits, of which nothing else is known */
+	uint32_t beyond_pages[VM_REGIONS_MAX];
+	uint32_t beyond_count;
+	uint32_t next_page; /* number of the first page that no region had yet */
 	uint64_t ram_pages;
 
 	struct queue orders;  /* struct ring_record, not taken yet */
@@ -117,7 +124,16 @@ struct engine_vm {
 
 static inline uint32_t *page_state(struct page page)
 {
+	page.region->touched[page.index / REGION_BLOCK] = 1;
 	return &page.region->state[page.index];
+}
+
+/** The first page from @index on whose state may be another than that of a page never seen; region->pages: none. */
+static inline uint32_t region_next(const struct region *region, uint32_t index)
+{
+	while (index < region->pages && !region->touched[index / REGION_BLOCK])
+		index = index - index % REGION_BLOCK + REGION_BLOCK;
+	return index < region->pages ? index : region->pages;
 }
 
 static inline uint32_t page_number(struct page page)
@@ -147,8 +163,13 @@ static inline uint32_t check_of(uint32_t tag)
 struct region *vm_region(struct engine_vm *vm, uint32_t page);
 /** The same for a whole run; *@ret_region is NULL for pages of regions that are gone. @return 0, -EPROTO. */
 int vm_run(struct engine_vm *vm, uint32_t page, uint32_t count, struct region **ret_region);
+/** A region beyond the limits is only noted, and nothing is ever ordered for it. @return 0, -EPROTO, -ENOMEM. */
 int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages);
+/** Whether @page is of a region beyond the limits. */
+bool vm_is_beyond(const struct engine_vm *vm, uint32_t page);
 int vm_remove_region(struct engine_vm *vm, uint32_t page);
+/** Frees a region's memory; NULL and half-built ones, too. */
+void region_free(struct region *region);
 /** Makes a page private with checksum @check, whatever it was: drops its reference or its share in an order. */
 void vm_forget(struct page page, uint32_t check);
 

@@ -102,6 +102,7 @@ static const struct {
 	[WIRE_REASON_DIRECT_IO] = { "direct-io",
 				    "diverged while direct I/O is open and no swap is there to test for pins" },
 	[WIRE_REASON_TOO_MANY_REGIONS] = { "too-many-regions", "beyond the number of regions that are tracked" },
+	[WIRE_REASON_RAM_LIMIT] = { "ram-limit", "beyond the RAM that pagefused takes in" },
 	[WIRE_REASON_NESTED] = { "nested", "of a guest that could run guests itself, on a kernel before 6.13" },
 };
 

@@ -66,7 +66,8 @@ enum wire_reason {
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
 	WIRE_REASON_DIRECT_IO,        /* diverged, direct I/O is open, and no swap is there to test for pins */
 	WIRE_REASON_TOO_MANY_REGIONS,
-	WIRE_REASON_NESTED, /* the guest could run guests, whose pages this kernel's KVM writes unseen by a hold */
+	WIRE_REASON_RAM_LIMIT, /* the daemon does not take in more RAM; it alone says so */
+	WIRE_REASON_NESTED,    /* the guest could run guests, whose pages this kernel's KVM writes unseen by a hold */
 	WIRE_REASON_END
 };
 

@@ -85,14 +85,127 @@ static void regions_have_limits(void **state)
 	struct sim_vm *a = new_vm(10, 1, 1);
 
 	(void)state;
-	assert_int_equal(report(a, REPORT_REGION_ADD, 1, 1, 5), -EPROTO);  /* given already */
-	assert_int_equal(report(a, REPORT_REGION_ADD, 12, 1, 5), -EPROTO); /* leaves a gap */
-	assert_int_equal(report(a, REPORT_REGION_ADD, 11, 1, UINT32_MAX - 20), -ENOMEM);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 1, 1, 5), -EPROTO);    /* given already */
+	assert_int_equal(report(a, REPORT_REGION_ADD, 12, 1, 5), -EPROTO);   /* leaves a gap */
 	assert_int_equal(report(a, REPORT_REGION_REMOVE, 2, 1, 0), -EPROTO); /* starts none */
 	for (uint32_t i = 11; i < 11 + 1023; i++)
 		assert_int_equal(report(a, REPORT_REGION_ADD, i, 1, 1), 0);
 	assert_int_equal(report(a, REPORT_REGION_ADD, 11 + 1023, 1, 1), -ENOMEM);
 	drop_orders(a);
+}
+
+static uint64_t beyond(const struct sim_vm *vm)
+{
+	struct engine_vm_counters counters;
+
+	engine_vm_counters(vm->vm, &counters);
+	return counters.beyond_pages;
+}
+
+static void ram_beyond_the_limit_is_left_alone(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim.settings.vm_ram_bytes_max = 100 * PAGE_BYTES;
+	restart_with_settings();
+	a = new_vm(60, 1, 1);
+	b = new_vm(60, 1, 1);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 61, 1, 41), 0);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 102, 1, 40), 0); /* this one has room */
+	assert_int_equal(beyond(a), 41);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 120);
+	assert_int_equal(report(a, REPORT_HASH, 61, 1, hash_of(1)), 0); /* says nothing */
+	assert_int_equal(report(a, REPORT_MERGED, 61, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 62, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 61, 1, 0), 0);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 61, 1, 0), -EPROTO);
+	assert_int_equal(beyond(a), 0);
+	drop_orders(a);
+}
+
+/* Else what it reads there could be punched. */
+static void nothing_is_adopted_beyond_the_limit(void **state)
+{
+	struct sim_vm *a = new_vm(60, 1, 1), *b = new_vm(60, 1, 1), *c;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim.settings.vm_ram_bytes_max = 50 * PAGE_BYTES;
+	sim_start(&sim);
+	c = sim_vm_new(&sim, WIRE_MODE_FULL);
+	assert_int_equal(engine_add_vm(sim.engine, WIRE_MODE_FULL, &c->vm), 0);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 1, 1, 60), 0);
+	assert_int_equal(report(c, REPORT_ADOPT, 1, 1, a->pages[1].slot), -ENOSPC);
+	assert_int_equal(sim_stored(&sim), 60);
+	(void)b;
+}
+
+/* 2^31 pages in all have numbers; nothing of this costs memory, since nobody reports any page of it. */
+static void pages_beyond_all_numbers_are_left_alone(void **state)
+{
+	const uint64_t half = (UINT64_C(1) << 30) - 1024;
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c = new_vm(10, 1, 1);
+
+	(void)state;
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11, 1, half), 0);
+	assert_int_equal(report(b, REPORT_REGION_ADD, 11, 1, half), 0);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, 4096), 0);
+	assert_int_equal(beyond(a) + beyond(b), 0);
+	assert_int_equal(beyond(c), 4096);
+	assert_true(host().memory_bytes < UINT64_C(1) << 34);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11 + 4096, 1, 4096), 0);
+	assert_int_equal(beyond(c), 4096); /* a's numbers can be had again */
+	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	drop_orders(a);
+	drop_orders(b);
+	drop_orders(c);
+}
+
+/* Two VMs that share one page. Those of before end, unless they are the first in their segment. */
+static void use_a_stretch(uint32_t i)
+{
+	static struct sim_vm *pair[2];
+	static bool keep;
+	uint32_t before = i > 0 ? pair[0]->pages[1].slot / ENGINE_SEGMENT_SLOTS : UINT32_MAX;
+
+	for (int j = 0; j < 2 && i > 0 && !keep; j++)
+		sim_vm_end(pair[j]);
+	for (int j = 0; j < 2; j++)
+		pair[j] = new_vm(1, 1000 + i, 1);
+	assert_true(sim_scan_all(&sim));
+	if (!engine_store_is_full(sim.engine))
+		keep = pair[0]->pages[1].slot / ENGINE_SEGMENT_SLOTS != before;
+}
+
+/* Each segment has one slot in use: nothing new is shared, what is shared stays, and it goes on when one is empty. */
+static void a_store_without_numbers_is_full(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim.settings.segments_max = 2;
+	restart_with_settings();
+	for (uint32_t i = 0; !engine_store_is_full(sim.engine); i++) {
+		assert_true(i < 4 * ENGINE_SEGMENT_SLOTS / 512);
+		use_a_stretch(i);
+	}
+	assert_int_equal(sim.removed_segments, 0);
+	assert_int_equal(host().common_pages, 2);
+	a = new_vm(10, 5000, 1);
+	b = new_vm(10, 5000, 1);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 0);
+	assert_int_equal(host().common_pages, 2);
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim.vms[i] != NULL && sim.vms[i] != a && sim.vms[i] != b)
+			sim_vm_end(sim.vms[i]);
+	assert_false(engine_store_is_full(sim.engine));
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 20);
 }
 
 static void what_was_not_ordered_is_refused(void **state)
@@ -370,6 +483,10 @@ int main(void)
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
 		ENGINE_TEST(a_run_ends_where_its_segment_does),
 		ENGINE_TEST(regions_have_limits),
+		ENGINE_TEST(ram_beyond_the_limit_is_left_alone),
+		ENGINE_TEST(nothing_is_adopted_beyond_the_limit),
+		ENGINE_TEST(pages_beyond_all_numbers_are_left_alone),
+		ENGINE_TEST(a_store_without_numbers_is_full),
 		ENGINE_TEST(what_was_not_ordered_is_refused),
 		ENGINE_TEST(only_the_slot_that_was_ordered_is_confirmed),
 		ENGINE_TEST(nothing_but_regions_before_ready),
