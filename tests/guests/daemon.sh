@@ -12,6 +12,8 @@
 #   host_memory_kib             what sharing saves in, and costs
 #   wait_until SECONDS COMMAND  tries until it succeeds
 
+DAEMON_LAUNCHER=() # a command that becomes the daemon, if need be
+
 wait_until() {
 	local deadline=$((SECONDS + $1))
 	shift
@@ -33,7 +35,7 @@ daemon_open() {
 	PAGEFUSE=$build/cli/pagefuse
 	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
 	printf '%s\n' "$@" >"$DAEMON_DIR/config"
-	"$build/daemon/pagefused" --socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
+	"${DAEMON_LAUNCHER[@]}" "$build/daemon/pagefused" --socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
 		</dev/null >"$DAEMON_DIR/log" 2>&1 &
 	DAEMON_PID=$!
 	if ! wait_until 20 daemon_answers || ! kill -0 "$DAEMON_PID" 2>/dev/null; then

@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# VMMs of users without any privilege, that may not have a userfaultfd of their own, share under a daemon of root's like
+# any other, which lends them one. Without what it lends nothing is shared, nothing is harmed, and doctor says why.
+#
+# usage: test-unprivileged.sh BUILD
+set -u -o pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+build=$1
+# shellcheck source=tests/system/vmms.sh
+. tests/system/vmms.sh
+
+open_daemon() {
+	daemon_open "$build" '[scan]' 'interval_seconds = 0' || exit 1
+	chmod 755 "$DAEMON_DIR"
+}
+
+expect_none_of_their_own() {
+	local name
+	for name; do
+		[ "$(vmm_ask "$name" userfaultfd)" = "Operation not permitted" ] ||
+			fail "user ${name#user} can have a userfaultfd, so nothing is tested here"
+	done
+}
+
+share() {
+	open_daemon
+	vmm_start root 0
+	vmm_start user65534 65534
+	vmm_start user65533 65533
+	expect_none_of_their_own user65534 user65533
+	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
+	at_least "$(frames_shared root user65534)" $((2 * SAME_PAGES)) "pages shared by root's VMM and a user's"
+	at_least "$(frames_shared user65533 user65534)" $((2 * SAME_PAGES)) "pages shared by two users' VMMs"
+	vmms_check root user65534 user65533
+	[ "$(vmm_ask user65534 write)" = written ] || fail "write"
+	vmms_check root user65534 user65533
+	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
+	vmms_check root user65534 user65533
+	at_least "$(frames_shared root user65533)" $((2 * SAME_PAGES)) "after a third has written, shared by the others"
+	vmm_end user65533
+	vmms_check root user65534
+	vmm_end root
+	vmm_end user65534
+	daemon_close || exit 1
+}
+
+# A daemon to which /dev/userfaultfd is of no use.
+without_the_device() {
+	# shellcheck disable=SC2034,SC2016 # for daemon_open; for the inner shell
+	DAEMON_LAUNCHER=(unshare --mount sh -c 'mount --bind /dev/null /dev/userfaultfd && exec "$@"' sh)
+	open_daemon
+	vmm_start user65534 65534
+	vmm_start user65533 65533
+	expect_none_of_their_own user65534 user65533
+	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
+	[ "$(frames_shared user65533 user65534)" = 0 ] || fail "pages are shared without a userfaultfd"
+	doctor_says 0 user65534 no-userfaultfd
+	vmms_check user65533 user65534
+	vmm_end user65533
+	vmm_end user65534
+	daemon_close || exit 1
+}
+
+set_userfaultfd 0
+share
+[ ! -e /dev/userfaultfd ] || without_the_device
+echo "all right"

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program that takes part in sharing as an unmodified VMM does: it marks memory with madvise(MADV_MERGEABLE) and
+ * knows nothing of pagefuse. Part of the memory is the same in all of its kind.
+ *
+ *   usage: vmm NAME      obeys lines on standard input, and answers each by one line
+ *
+ *   userfaultfd   "yes", or why this process cannot have one of its own
+ *   check         "right", or "wrong" if any byte is not what was written last
+ *   end
+ *   write         every eighth page of what is the same gets bytes of its own; "written"
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+#define SAME_PAGES 4096u
+#define OWN_PAGES 256u
+#define PAGES (SAME_PAGES + OWN_PAGES)
+
+static uint64_t *ram;
+static uint64_t own;
+static bool written;
+
+static uint64_t word_of(size_t page, size_t word)
+{
+	bool same = page < SAME_PAGES && !(written && page % 8 == 0);
+
+	return ((same ? 1 : own) + page) * UINT64_C(0x9e3779b97f4a7c15) ^ word;
+}
+
+static void fill(size_t step)
+{
+	for (size_t page = 0; page < PAGES; page += step)
+		for (size_t word = 0; word < PAGE / sizeof(*ram); word++)
+			ram[page * PAGE / sizeof(*ram) + word] = word_of(page, word);
+}
+
+static bool is_right(void)
+{
+	for (size_t page = 0; page < PAGES; page++)
+		for (size_t word = 0; word < PAGE / sizeof(*ram); word++)
+			if (ram[page * PAGE / sizeof(*ram) + word] != word_of(page, word))
+				return false;
+	return true;
+}
+
+/** By the system call or the device, in either case one that sees faults of the kernel, too. */
+static const char *try_userfaultfd(void)
+{
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	long fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 && device >= 0)
+		fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC);
+	if (device >= 0)
+		close(device);
+	if (fd < 0)
+		return strerror(errno);
+	close((int)fd);
+	return "yes";
+}
+
+static const char *obey(const char *command)
+{
+	if (strcmp(command, "userfaultfd") == 0)
+		return try_userfaultfd();
+	if (strcmp(command, "check") == 0)
+		return is_right() ? "right" : "wrong";
+	if (strcmp(command, "write") != 0)
+		return "unknown";
+	written = true;
+	fill(8);
+	return "written";
+}
+
+int main(int argc, char **argv)
+{
+	char line[64];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (const char *c = argc > 1 ? argv[1] : "vmm"; *c != 0; c++)
+		own = own * 257 + (unsigned char)*c;
+	own <<= 20;
+	ram = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ram == MAP_FAILED)
+		return 1;
+	fill(1);
+	if (madvise(ram, (size_t)PAGES * PAGE, MADV_MERGEABLE) < 0 && errno != EINVAL) /* EINVAL: no KSM, no preload */
+		return 1;
+	puts("ready");
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		line[strcspn(line, "\n")] = 0;
+		if (strcmp(line, "end") == 0)
+			break;
+		puts(obey(line));
+	}
+	return is_right() ? 0 : 1;
+}

@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Starts and steers VMMs (vmm.c) as any user, by `pagefuse run`. To be sourced from the project's root, with $build set.
+# Everything that other users need is copied to a folder of its own, as the build folder may not be theirs to read.
+#
+#   as UID                 sets $AS to what runs a command as that user, with no privilege at all if it is not 0
+#   vmm_start NAME UID     starts one, and waits until its daemon knows its memory; its pid is in ${VMM_PID[NAME]}
+#   vmm_ask NAME COMMAND   its answer is printed
+#   vmm_end NAME           ends it by itself; fails if it does not end well
+#   doctor_says UID NAME SUBJECT   that it has such a finding of that VM, asked as that user; fails if not
+#   frames_shared NAME…    how many of their pages really share a page frame with another one of theirs
+#   set_userfaultfd 0|1    vm.unprivileged_userfaultfd, restored at the end
+#   fail, at_least         as in tests/guests/frame.sh
+
+[ "$(id -u)" = 0 ] || { echo "needs root, to become another user and to see page frames"; exit 77; }
+[ -w /proc/sys/vm/unprivileged_userfaultfd ] || { echo "this kernel has no vm.unprivileged_userfaultfd"; exit 77; }
+
+# shellcheck source=tests/guests/daemon.sh
+. tests/guests/daemon.sh
+
+SAME_PAGES=4096 # of each VMM, as in vmm.c
+declare -A VMM_PID=() VMM_IN=() VMM_OUT=()
+# A name that pfn-census does not take for the store's.
+RUN=$(mktemp -d "${TMPDIR:-/tmp}/vmms.XXXXXX")
+chmod 755 "$RUN"
+userfaultfd_before=$(cat /proc/sys/vm/unprivileged_userfaultfd)
+
+ended() {
+	local status=$? name
+	trap - EXIT
+	for name in "${!VMM_PID[@]}"; do
+		kill -KILL "${VMM_PID[$name]}" 2>/dev/null
+		wait "${VMM_PID[$name]}" 2>/dev/null
+	done
+	daemon_close || status=1
+	echo "$userfaultfd_before" >/proc/sys/vm/unprivileged_userfaultfd
+	rm -rf --one-file-system "$RUN"
+	exit "$status"
+}
+trap ended EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+	echo "FAILED: $*" >&2
+	cat "$RUN"/*.err >&2
+	exit 1
+}
+
+at_least() {
+	echo "$3: $1 (at least $2)"
+	[ "$1" -ge "$2" ] || fail "$3 is $1, should be at least $2"
+}
+
+set_userfaultfd() {
+	echo "$1" >/proc/sys/vm/unprivileged_userfaultfd || fail "vm.unprivileged_userfaultfd=$1"
+}
+
+mkdir "$RUN/bin"
+cp "$build"/{cli/pagefuse,daemon/pagefused,tests/system/vmm} "$RUN/bin" || exit 1
+cp "$build/preload/libpagefuse-preload.so" "$RUN/bin/preload.so" || exit 1
+export PAGEFUSED=$RUN/bin/pagefused PAGEFUSE_PRELOAD=$RUN/bin/preload.so
+
+# as UID: $AS is the command that becomes another one as that user.
+as() {
+	AS=()
+	[ "$1" = 0 ] ||
+		AS=(setpriv --reuid "$1" --regid "$1" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs)
+}
+
+vmm_start() {
+	local name=$1 uid=$2 in out
+	mkfifo "$RUN/$name.in" "$RUN/$name.out"
+	exec {in}<>"$RUN/$name.in" {out}<>"$RUN/$name.out"
+	as "$uid"
+	"${AS[@]}" "$RUN/bin/pagefuse" run --name "$name" -- "$RUN/bin/vmm" "$name" \
+		<"$RUN/$name.in" >&"$out" 2>"$RUN/$name.err" {in}>&- {out}>&- &
+	VMM_PID[$name]=$! VMM_IN[$name]=$in VMM_OUT[$name]=$out
+	[ "$(vmm_answer "$name")" = ready ] || fail "VMM $name of user $uid does not start"
+	[ "$(stat -c %u "/proc/${VMM_PID[$name]}")" = "$uid" ] || fail "VMM $name does not run as user $uid"
+	wait_until 20 vmm_is_known "$name" "$uid" || fail "VMM $name of user $uid does not come to its daemon"
+}
+
+vmm_is_known() {
+	local known
+	as "$2"
+	known=$("${AS[@]}" "$RUN/bin/pagefuse" status --json 2>/dev/null |
+		jq --arg name "$1" '.vms | any(.name == $name and .ram_bytes > 0)')
+	[ "$known" = true ]
+}
+
+vmm_answer() {
+	local line
+	IFS= read -r -t 30 -u "${VMM_OUT[$1]}" line && echo "$line"
+}
+
+vmm_ask() {
+	echo "$2" >&"${VMM_IN[$1]}"
+	vmm_answer "$1"
+}
+
+vmm_end() {
+	local in=${VMM_IN[$1]} out=${VMM_OUT[$1]} pid=${VMM_PID[$1]}
+	echo end >&"$in"
+	exec {in}>&- {out}>&-
+	unset "VMM_PID[$1]" "VMM_IN[$1]" "VMM_OUT[$1]"
+	rm -f "$RUN/$1.in" "$RUN/$1.out"
+	wait "$pid" || fail "VMM $1 ended with status $?"
+}
+
+vmms_check() {
+	local name
+	for name; do
+		[ "$(vmm_ask "$name" check)" = right ] || fail "the memory of VMM $name is wrong"
+	done
+}
+
+# Its exit status is 1 if what it finds is an error.
+doctor_says() {
+	local findings
+	as "$1"
+	findings=$("${AS[@]}" "$RUN/bin/pagefuse" doctor --json "$2")
+	[ "$(jq --arg subject "$3" '.findings | any(.subject == $subject)' <<<"$findings")" = true ] ||
+		fail "doctor does not say $3 of $2: $findings"
+}
+
+frames_shared() {
+	local line name
+	local -a pids=()
+	for name; do
+		pids+=("${VMM_PID[$name]}")
+	done
+	line=$("$build/tests/guests/pfn-census" "${pids[@]}") || fail "pfn-census"
+	grep -o 'shared_pages=[0-9]*' <<<"$line" | cut -d = -f 2
+}
