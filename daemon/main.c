@@ -108,6 +108,18 @@ static char *socket_directory(const struct daemon *daemon)
 	return slash && slash > usual ? strndup(usual, (size_t)(slash - usual)) : NULL;
 }
 
+/* What `pagefuse run` had a private daemon write to: of no use to anybody after a good end. */
+static void remove_log(const struct daemon *daemon)
+{
+	char path[sizeof(daemon->socket_path) + sizeof(".log")];
+	struct stat ours, there;
+
+	snprintf(path, sizeof(path), "%s.log", daemon->socket_path);
+	if (fstat(STDERR_FILENO, &ours) == 0 && lstat(path, &there) == 0 && S_ISREG(there.st_mode) &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		(void)unlink(path);
+}
+
 static int read_settings(struct config *config, const char *wanted)
 {
 	char error[512];
@@ -213,6 +225,8 @@ int main(int argc, char **argv)
 	r = run(&daemon);
 	daemon_stop(&daemon);
 	sd_event_unref(daemon.event);
+	if (r >= 0 && daemon.private)
+		remove_log(&daemon);
 	if (directory)
 		(void)rmdir(directory); /* fails as long as anything is in it */
 	free(directory);
