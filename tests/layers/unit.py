@@ -15,11 +15,11 @@ import tempfile
 
 # Settings of systemd.exec(5) that imply a mount namespace, with any value but no.
 NAMESPACES = re.compile(
-    r'(PrivateMounts|PrivateTmp|PrivateDevices|PrivateIPC|PrivateNetwork|PrivateUsers|ProtectSystem|ProtectHome|ProtectProc|'
-    r'ProtectKernelTunables|ProtectKernelModules|ProtectKernelLogs|ProtectControlGroups|ProtectHostname|ProcSubset|'
-    r'RootDirectory|RootImage|MountImages|ExtensionImages|MountFlags|MountAPIVFS|DynamicUser|TemporaryFileSystem|'
-    r'BindPaths|BindReadOnlyPaths|ReadWritePaths|ReadOnlyPaths|InaccessiblePaths|ExecPaths|NoExecPaths|LogNamespace|'
-    r'LoadCredential|SetCredential)=(?!no$)')
+    r'(PrivateMounts|PrivateTmp|PrivateDevices|PrivateIPC|PrivateNetwork|PrivateUsers|ProtectSystem|ProtectHome|'
+    r'ProtectProc|ProtectKernelTunables|ProtectKernelModules|ProtectKernelLogs|ProtectControlGroups|ProtectHostname|'
+    r'ProcSubset|RootDirectory|RootImage|MountImages|ExtensionImages|MountFlags|MountAPIVFS|DynamicUser|'
+    r'TemporaryFileSystem|BindPaths|BindReadOnlyPaths|ReadWritePaths|ReadOnlyPaths|InaccessiblePaths|ExecPaths|'
+    r'NoExecPaths|LogNamespace|LoadCredential|SetCredential)=(?!no$)')
 WANTED = ['Type=notify', 'RuntimeDirectory=pagefuse', 'RuntimeDirectoryPreserve=yes', 'DeviceAllow=/dev/userfaultfd rw']
 
 
@@ -42,7 +42,7 @@ def main():
     lines = [line for line in text.splitlines() if line and not line.startswith('#')]
     faults = [f'{line}: makes a mount namespace' for line in lines if NAMESPACES.match(line)]
     faults += [f'{line}: is missing' for line in WANTED if line not in lines]
-    faults += analyze(text, sys.argv[2])
+    faults += analyze(text, os.path.abspath(sys.argv[2]))
     for fault in faults:
         print(fault)
     sys.exit(1 if faults else 0)
