@@ -16,6 +16,7 @@
 #include "library/view.h"
 
 _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, hold_new_mappings;
+_Atomic uint64_t hold_discards;
 
 uint64_t hold_scratch; /* and one more page, for the barrier */
 
@@ -287,6 +288,18 @@ uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
 	return mapped;
 }
 
+/**
+ * Mappings that anonymous memory at [index, index+count) adds. Inside of a run it splits the run; beside memory that is
+ * anonymous already the kernel makes both one mapping. Should it not, the next count tells.
+ */
+static uint64_t mappings_added(const struct region *region, uint64_t index, uint64_t count)
+{
+	bool before = index > 0 && (region->state[index - 1] & PAGE_IN_STORE) != 0;
+	bool behind = index + count < region->pages && (region->state[index + count] & PAGE_IN_STORE) != 0;
+
+	return before && behind ? 2 : 0;
+}
+
 int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count)
 {
 	uint64_t start = region_hva(region, index), end = start + count * PAGE_BYTES;
@@ -295,7 +308,8 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 
 	if (sys_is_error(r))
 		return (int)r;
-	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hold_new_mappings, mappings_added(region, index, count), memory_order_relaxed);
+	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed);
 	hold_repeat_advice(region, start, end - start);
 	if (region->huge_advice != 0)
 		sys_madvise(start, end - start, region->huge_advice);

@@ -17,9 +17,12 @@
 
 #define LIMIT_DEFAULT 65530
 #define RECOUNT_SECONDS 5
+#define RECOUNT_SECONDS_AT_LIMIT 1
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
-static time_t counted_sec; /* worker thread only */
+/* Worker thread only. */
+static time_t counted_sec;
+static uint64_t counted_discards;
 
 /* ---- reading lines without the heap ---- */
 
@@ -200,6 +203,7 @@ void mappings_count(void)
 	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
 
 	counted_sec = now_sec();
+	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
 	atomic_store_explicit(&counted, count_lines(), memory_order_relaxed);
 	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
 	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
@@ -212,13 +216,22 @@ static uint64_t used(void)
 	       atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
 }
 
+/** What merges may use. */
+static uint64_t ours(void)
+{
+	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
+
+	return all - all / 8;
+}
+
 bool mappings_count_is_due(void)
 {
 	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+	bool changed = guessed > 0 || atomic_load_explicit(&hold_discards, memory_order_relaxed) != counted_discards;
 
 	if (counted == 0)
 		return true;
-	if (guessed > 0 && now_sec() - counted_sec >= RECOUNT_SECONDS)
+	if (changed && now_sec() - counted_sec >= (used() < ours() ? RECOUNT_SECONDS : RECOUNT_SECONDS_AT_LIMIT))
 		return true;
 	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
 	return guessed >= limit / 16 + counted / 4;
@@ -226,16 +239,15 @@ bool mappings_count_is_due(void)
 
 bool mappings_allow(uint64_t run_pages)
 {
-	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
-	uint64_t ours = all - all / 8, now = used() + 2;
+	uint64_t most = ours(), now = used() + 2;
 
 	if (!PROTECTED(PROTECT_RESERVE))
 		return true;
-	if (now >= ours)
+	if (now >= most)
 		return false;
-	if (now > ours / 4 * 3)
+	if (now > most / 4 * 3)
 		return run_pages >= 4;
-	return now <= ours / 2 || run_pages >= 2;
+	return now <= most / 2 || run_pages >= 2;
 }
 
 bool mappings_allow_discard(void)
