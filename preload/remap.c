@@ -7,15 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "common/madvise.h"
 #include "preload/calls.h"
 #include "preload/next.h"
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 
 typedef int piece_function(uintptr_t start, uintptr_t end, void *context);
 

@@ -133,6 +133,18 @@ void instance_start(struct instance *instance)
 	close(fd);
 }
 
+void instance_start_mounted(struct instance *instance)
+{
+	if (geteuid() != 0)
+		test_skip("only root can mount a store");
+	instance_init(instance);
+	instance_start(instance);
+	if (instance_mounts(instance) > 0)
+		return;
+	instance_done(instance);
+	test_skip("this machine does not let root mount a tmpfs");
+}
+
 static int await_end(struct instance *instance)
 {
 	int status = test_wait_child(instance->pid);

@@ -22,6 +22,8 @@ void instance_init(struct instance *instance);
 void instance_settings(struct instance *instance, const char *text);
 /** Starts it and waits until it listens. */
 void instance_start(struct instance *instance);
+/** For tests of the store that is mounted: makes and starts it, or skips the test where there is none. */
+void instance_start_mounted(struct instance *instance);
 /** SIGTERM; the exit code must be 0. */
 void instance_stop(struct instance *instance);
 /** SIGKILL. */

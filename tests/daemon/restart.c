@@ -103,12 +103,7 @@ int main(int argc, char **argv)
 	struct fake_vmm a, b;
 
 	test_begin(argc, argv);
-	if (geteuid() != 0)
-		test_skip("only a store that root can mount survives its daemon");
-	instance_init(&instance);
-	instance_start(&instance);
-	if (instance_mounts(&instance) == 0)
-		test_skip("this machine does not let root mount a tmpfs");
+	instance_start_mounted(&instance);
 	a = fake_start(instance.socket, &options);
 	b = fake_start(instance.socket, &options);
 	fake_ask(&a, FAKE_AWAIT, COMMON + ZERO);

@@ -8,10 +8,9 @@ usage: symbols.py library FILE HEADER MAP   libpagefuse.so: needs libc only, exp
        symbols.py engine FILE               libengine.a: reaches for no file, socket, clock, thread or process
 """
 import re
-import subprocess
 import sys
 
-LIBC = re.compile(r'^(libc\.so\.6|libc\.musl-.*|ld-linux[\w.-]*)$')
+import elf
 
 # The engine is plain code that is lent all it needs but memory. What it called of these no test of it could drive.
 ENGINE_MUST_NOT = {
@@ -23,28 +22,9 @@ ENGINE_MUST_NOT = {
 }
 
 
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def needed(path):
-    return re.findall(r'\(NEEDED\).*\[(.*)\]', run('readelf', '-d', '-W', path))
-
-
-def exported(path):
-    """name -> version ('' if none) of the dynamic symbols that the file defines; a version's own name is no symbol."""
-    found = {}
-    for line in run('nm', '-D', '--defined-only', '--with-symbol-versions', path).splitlines():
-        kind, name = line.split()[-2:]
-        name, _, version = name.partition('@')
-        if kind != 'A':
-            found[name] = version.lstrip('@')
-    return found
-
-
 def check_needs(path):
-    for name in needed(path):
-        if not LIBC.match(name):
+    for name in elf.needed(path):
+        if not elf.LIBC.match(name):
             yield f'{path} needs {name}; inside a VMM it may need libc only'
 
 
@@ -54,7 +34,7 @@ def check_library(path, header, symbol_map):
         promised = set(re.findall(r'^PAGEFUSE_PUBLIC\b[^;(]*?\b(\w+)\s*\(', file.read(), re.MULTILINE))
     with open(symbol_map, encoding='utf-8') as file:
         mapped = set(re.findall(r'^\s+(pagefuse_\w+);', file.read(), re.MULTILINE))
-    symbols = exported(path)
+    symbols = elf.symbols(path, '--defined-only')
     if not promised:
         yield f'{header} promises nothing: this test is broken'
     for name in sorted(promised | mapped | set(symbols)):
@@ -68,17 +48,17 @@ def check_library(path, header, symbol_map):
 
 def check_preload(path):
     yield from check_needs(path)
-    symbols = exported(path)
+    symbols = elf.symbols(path, '--defined-only')
     if 'madvise' not in symbols:
         yield f'{path} does not offer madvise'
     # A VMM's reference is to madvise@GLIBC_2.2.5: from a file with version nodes the dynamic linker takes only a symbol
     # of just that version, from one without it takes the plain name.
-    if '(VERDEF)' in run('readelf', '-d', '-W', path):
+    if '(VERDEF)' in elf.run('readelf', '-d', '-W', path):
         yield f'{path} has named version nodes: versioned references would bind past it'
 
 
 def check_engine(path):
-    undefined = {line.split()[-1] for line in run('nm', '-u', path).splitlines() if ' U ' in line}
+    undefined = {line.split()[-1] for line in elf.run('nm', '-u', path).splitlines() if ' U ' in line}
     if not undefined:
         yield f'{path} uses nothing at all: this test is broken'
     for name in sorted(undefined & ENGINE_MUST_NOT):

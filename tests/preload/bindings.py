@@ -13,39 +13,26 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'layers'))
+import elf  # noqa: E402
+
 OFFERED = {
     '_Fork', 'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap',
     'munlock', 'munlockall', 'munmap', 'pkey_mprotect', 'posix_madvise', 'process_madvise', 'syscall',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}
-LIBC = re.compile(r'^(libc\.so\.6|ld-linux[\w.-]*)$')
-
-
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def symbols(path, which):
-    """name -> version, '' if none"""
-    found = {}
-    for line in run('nm', '-D', which, '--with-symbol-versions', path).splitlines():
-        kind, name = line.split()[-2:]
-        name, _, version = name.partition('@')
-        if kind != 'A':
-            found[name] = version.lstrip('@')
-    return found
 
 
 def check_symbols(preload):
-    offered = symbols(preload, '--defined-only')
+    offered = elf.symbols(preload, '--defined-only')
     for name in sorted(OFFERED ^ set(offered)):
         yield f'{name} is {"not " if name in OFFERED else ""}offered, and should{"" if name in OFFERED else " not"} be'
     for name, version in offered.items():
         if version:
             yield f'{name} is in the version node {version}: versioned references bind past it'
-    for name in re.findall(r'\(NEEDED\).*\[(.*)\]', run('readelf', '-d', '-W', preload)):
-        if not LIBC.match(name):
+    for name in elf.needed(preload):
+        if not elf.LIBC.match(name):
             yield f'it needs {name}; inside a VMM it may need libc only'
 
 
@@ -54,7 +41,7 @@ def check_program(preload, program):
     if path is None:
         print(f'skipped: {program} is not installed')
         sys.exit(77)
-    wanted = set(symbols(path, '--undefined-only')) & OFFERED
+    wanted = set(elf.symbols(path, '--undefined-only')) & OFFERED
     for name in sorted(IMPORTED - wanted):
         yield f'{program} does not import {name}: this test is broken'
     environment = dict(os.environ, LD_PRELOAD=os.path.realpath(preload), LD_BIND_NOW='1', LD_DEBUG='bindings',
