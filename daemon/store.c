@@ -19,7 +19,6 @@
  */
 #include "daemon/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -33,54 +32,22 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
-#include "daemon/maps.h"
 #include "daemon/mounts.h"
-#include "daemon/segments.h"
+#include "daemon/store-internal.h"
 
-#define PATH_SIZE 320
-#define NAME_SIZE 64
 #define IDENTITY_FORMAT "pagefuse-store 1 %016" PRIx64 " %016" PRIx64 "\n"
 #define IDENTITY_SCAN "pagefuse-store 1 %16" SCNx64 " %16" SCNx64
 
-/* A process that was given memfds: only the memfd kind needs to know. */
-struct reader {
-	struct reader *next;
-	pid_t pid;
-};
-
-struct store {
-	enum store_kind kind;
-	bool old; /* found, not made */
-	int lock; /* of the directory */
-	int tree; /* the writable mount; -1 if there is none */
-	uint64_t identity, seed;
-	struct reader *readers;
-	struct segments segments;
-	char directory[PATH_SIZE];
-	char pages[PATH_SIZE];
-};
-
 /* ---- names ---- */
 
-static void segment_name(char ret[NAME_SIZE], uint32_t segment)
+void store_segment_name(char ret[STORE_NAME_SIZE], uint32_t segment)
 {
-	snprintf(ret, NAME_SIZE, "seg-%05" PRIu32, segment);
+	snprintf(ret, STORE_NAME_SIZE, "seg-%05" PRIu32, segment);
 }
 
-static void view_name(char ret[NAME_SIZE], pid_t pid, uint64_t start_time)
+void store_memfd_name(char ret[STORE_NAME_SIZE], const struct store *store)
 {
-	snprintf(ret, NAME_SIZE, "vm-%d-%" PRIu64, (int)pid, start_time);
-}
-
-static void memfd_name(char ret[NAME_SIZE], const struct store *store)
-{
-	snprintf(ret, NAME_SIZE, "pagefuse-%016" PRIx64, store->identity);
-}
-
-/* Longest: "DIRECTORY/pages/vm-PID-START/seg-NNNNN"; store_open() has left room for it. */
-static void path_in_pages(char ret[PATH_SIZE], const struct store *store, const char *name, const char *file)
-{
-	snprintf(ret, PATH_SIZE, "%.150s/%.63s%s%s", store->pages, name, file ? "/" : "", file ? file : "");
+	snprintf(ret, STORE_NAME_SIZE, "pagefuse-%016" PRIx64, store->identity);
 }
 
 /* ---- opening and closing ---- */
@@ -162,12 +129,12 @@ static int read_identity(struct store *store)
 
 static int take_old_segments(struct store *store)
 {
-	char name[NAME_SIZE];
+	char name[STORE_NAME_SIZE];
 	struct stat st;
 	int fd, r;
 
 	for (uint32_t segment = 0; segment < ENGINE_SEGMENTS_MAX; segment++) {
-		segment_name(name, segment);
+		store_segment_name(name, segment);
 		/* O_NONBLOCK: a reader's lease must not hold us up. */
 		fd = openat(store->tree, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0 && errno == ENOENT)
@@ -349,12 +316,7 @@ bool store_close(struct store *store)
 	if (removed)
 		rmdir(store->directory);
 	close(store->lock);
-	while (store->readers) {
-		struct reader *reader = store->readers;
-
-		store->readers = reader->next;
-		free(reader);
-	}
+	views_done(store);
 	free(store);
 	return !removed;
 }
@@ -383,10 +345,10 @@ const char *store_kind_name(const struct store *store)
 
 static int create_memfd(const struct store *store)
 {
-	char name[NAME_SIZE];
+	char name[STORE_NAME_SIZE];
 	int fd;
 
-	memfd_name(name, store);
+	store_memfd_name(name, store);
 	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* Only the daemon's own descriptor is open for writing; 0400 keeps honest programs from making another one. */
 	if (fd >= 0 && fchmod(fd, 0400) < 0) {
@@ -405,10 +367,10 @@ static int create_file(const struct store *store, const char *name)
 
 int store_add_segment(struct store *store, uint32_t segment)
 {
-	char name[NAME_SIZE];
+	char name[STORE_NAME_SIZE];
 	int fd, r;
 
-	segment_name(name, segment);
+	store_segment_name(name, segment);
 	fd = store->kind == STORE_TMPFS ? create_file(store, name) : create_memfd(store);
 	if (fd < 0)
 		return fd;
@@ -426,10 +388,10 @@ int store_add_segment(struct store *store, uint32_t segment)
 
 void store_remove_segment(struct store *store, uint32_t segment)
 {
-	char name[NAME_SIZE];
+	char name[STORE_NAME_SIZE];
 
 	segments_remove(&store->segments, segment);
-	segment_name(name, segment);
+	store_segment_name(name, segment);
 	if (store->kind == STORE_TMPFS && unlinkat(store->tree, name, 0) < 0)
 		log_warning("cannot remove segment %s of the store: %s", name, strerror(errno));
 }
@@ -470,135 +432,4 @@ bool store_next_segment(const struct store *store, uint32_t *cursor, uint32_t *r
 			return true;
 	}
 	return false;
-}
-
-/* ---- views ---- */
-
-static int create_mounted_view(struct store *store, pid_t pid, uint64_t start_time)
-{
-	char name[NAME_SIZE], path[PATH_SIZE];
-	int r;
-
-	view_name(name, pid, start_time);
-	path_in_pages(path, store, name, NULL);
-	if (mounts_is_mounted(path))
-		return 0;
-	if (mkdirat(store->tree, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	r = mounts_clone(store->pages, path);
-	if (r < 0)
-		unlinkat(store->tree, name, AT_REMOVEDIR);
-	return r;
-}
-
-static int add_reader(struct store *store, pid_t pid)
-{
-	struct reader *reader;
-
-	for (reader = store->readers; reader; reader = reader->next)
-		if (reader->pid == pid)
-			return 0;
-	reader = malloc(sizeof(*reader));
-	if (reader == NULL)
-		return -ENOMEM;
-	*reader = (struct reader){ .next = store->readers, .pid = pid };
-	store->readers = reader;
-	return 0;
-}
-
-int store_view_create(struct store *store, pid_t pid, uint64_t start_time)
-{
-	return store->kind == STORE_TMPFS ? create_mounted_view(store, pid, start_time) : add_reader(store, pid);
-}
-
-int store_view_open(struct store *store, pid_t pid, uint64_t start_time, uint32_t segment)
-{
-	char view[NAME_SIZE], file[NAME_SIZE], path[PATH_SIZE];
-	int fd;
-
-	if (!segments_has(&store->segments, segment))
-		return -ENOENT;
-	if (store->kind == STORE_TMPFS) {
-		view_name(view, pid, start_time);
-		segment_name(file, segment);
-		path_in_pages(path, store, view, file);
-	} else {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", segments_fd(&store->segments, segment));
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | (store->kind == STORE_TMPFS ? O_NOFOLLOW : 0));
-	return fd < 0 ? -errno : fd;
-}
-
-static int remove_mounted_view(struct store *store, const char *name)
-{
-	char path[PATH_SIZE];
-	int r;
-
-	path_in_pages(path, store, name, NULL);
-	r = mounts_remove(path);
-	if (r < 0 && r != -EINVAL && r != -ENOENT) /* these two: there is no such mount (any more) */
-		return r;
-	if (unlinkat(store->tree, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		log_warning("cannot remove the view %s of the store: %s", name, strerror(errno));
-	return 0;
-}
-
-static bool is_reader(void *context, pid_t pid)
-{
-	const struct store *store = context;
-
-	for (const struct reader *reader = store->readers; reader; reader = reader->next)
-		if (reader->pid == pid)
-			return true;
-	return pid == getpid();
-}
-
-static int remove_reader(struct store *store, pid_t pid)
-{
-	char name[NAME_SIZE];
-
-	/* First of all, since its number may be another's by the next attempt. */
-	for (struct reader **place = &store->readers; *place; place = &(*place)->next)
-		if ((*place)->pid == pid) {
-			struct reader *reader = *place;
-
-			*place = reader->next;
-			free(reader);
-			break;
-		}
-	memfd_name(name, store);
-	return maps_someone_has(name, is_reader, store) ? -EBUSY : 0;
-}
-
-int store_view_remove(struct store *store, pid_t pid, uint64_t start_time)
-{
-	char name[NAME_SIZE];
-
-	if (store->kind == STORE_MEMFD)
-		return remove_reader(store, pid);
-	view_name(name, pid, start_time);
-	return remove_mounted_view(store, name);
-}
-
-int store_each_view(struct store *store, int (*found)(void *context, pid_t pid, uint64_t start_time), void *context)
-{
-	struct dirent *entry;
-	uint64_t start_time;
-	DIR *directory;
-	int pid, r = 0;
-
-	if (store->kind == STORE_MEMFD)
-		return 0;
-	directory = opendir(store->pages);
-	if (directory == NULL)
-		return -errno;
-	while (r == 0 && (entry = readdir(directory)) != NULL) {
-		if (sscanf(entry->d_name, "vm-%d-%" SCNu64, &pid, &start_time) != 2)
-			continue;
-		r = remove_mounted_view(store, entry->d_name);
-		if (r == -EBUSY)
-			r = found(context, pid, start_time);
-	}
-	closedir(directory);
-	return r;
 }
