@@ -241,11 +241,11 @@ static void drain(struct session *session)
 
 static void receive(struct session *session)
 {
-	int fds[WIRE_FDS_MAX], r;
 	size_t size;
+	int r;
 
 	for (unsigned n = 0; n < SESSION_PACKETS_PER_TURN && !session->failed && session->reply == NULL; n++) {
-		r = wire_receive(session->socket, packet, sizeof(packet), &size, fds);
+		r = wire_receive(session->socket, packet, sizeof(packet), &size, NULL);
 		if (r == -EAGAIN)
 			return;
 		if (r == -ECONNRESET) {
@@ -264,9 +264,6 @@ static void receive(struct session *session)
 			session_fail(session, "it sent a malformed message: %s", strerror(-r));
 			return;
 		}
-		for (unsigned i = 0; i < WIRE_FDS_MAX; i++)
-			if (fds[i] >= 0)
-				close(fds[i]);
 		on_packet(session, size);
 	}
 }
@@ -329,9 +326,11 @@ void session_want_room(struct session *session, bool want)
 
 /* ---- beginning ---- */
 
+/* A process that has connected once costs as much until it ends, also without a connection. */
 static bool too_many(const struct daemon *daemon, uid_t uid)
 {
 	const struct session *session;
+	const struct process *process;
 	unsigned count = 0;
 
 	if (daemon->session_count > DAEMON_SESSIONS_MAX)
@@ -340,6 +339,8 @@ static bool too_many(const struct daemon *daemon, uid_t uid)
 		return false;
 	LIST_FOREACH(session, &daemon->sessions, entries)
 		count += session->peer.uid == uid;
+	TAILQ_FOREACH(process, &daemon->processes, entries)
+		count += process->session == NULL && process->uid == uid;
 	return count > daemon->config.connections_per_user;
 }
 
@@ -369,7 +370,7 @@ int session_new(struct daemon *daemon, int socket)
 		return r;
 	}
 	if (too_many(daemon, session->peer.uid))
-		refuse(session, "user %u has too many connections; [limits] connections_per_user is %u",
+		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
 		       (unsigned)session->peer.uid, daemon->config.connections_per_user);
 	return 0;
 }

@@ -141,9 +141,15 @@ static int take_old_segments(struct store *store)
 			continue;
 		if (fd < 0)
 			return -errno;
-		if (fstat(fd, &st) < 0 || st.st_size != (off_t)SEGMENT_BYTES) {
+		r = fstat(fd, &st) < 0 ? -errno : 0;
+		if (r == 0 && st.st_size == 0) { /* the daemon was killed just when it made this one: nobody has it */
 			close(fd);
-			return -EINVAL;
+			unlinkat(store->tree, name, 0);
+			continue;
+		}
+		if (r < 0 || st.st_size != (off_t)SEGMENT_BYTES) {
+			close(fd);
+			return r < 0 ? r : -EINVAL;
 		}
 		r = segments_add(&store->segments, segment, fd, true);
 		if (r < 0)

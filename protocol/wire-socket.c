@@ -63,34 +63,37 @@ static void take_fds(struct msghdr *msg, int ret_fds[WIRE_FDS_MAX])
 	}
 }
 
-int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int ret_fds[WIRE_FDS_MAX])
+int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int *ret_fds)
 {
 	union fd_control control;
 	struct iovec iov = { .iov_base = message, .iov_len = size };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t received;
 	int r;
 
-	for (unsigned i = 0; i < WIRE_FDS_MAX; i++)
+	for (unsigned i = 0; ret_fds && i < WIRE_FDS_MAX; i++)
 		ret_fds[i] = -1;
+	if (ret_fds) { /* without, the kernel drops them and says MSG_CTRUNC */
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+	}
 	do
 		received = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (received < 0 && errno == EINTR);
 	if (received < 0)
 		return -errno;
-	take_fds(&msg, ret_fds);
+	if (ret_fds)
+		take_fds(&msg, ret_fds);
 	if (received == 0)
 		r = -ECONNRESET;
 	else if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		r = -EPROTO;
 	else
 		r = wire_check(message, (size_t)received);
-	if (r < 0) {
+	if (r < 0 && ret_fds)
 		close_all(ret_fds);
+	if (r < 0)
 		return r;
-	}
 	*ret_size = (size_t)received;
 	return 0;
 }

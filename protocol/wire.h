@@ -141,10 +141,13 @@ int wire_mode_parse(const char *name);
 int wire_send(int socket, const void *message, size_t size, const int *fds, unsigned fd_count);
 
 /**
- * Receives one message without blocking and checks it. Descriptors (CLOEXEC) go to @ret_fds, unused places are -1, and
- * are the caller's; on error none is left open. @size: room at @message. @ret_size: bytes received.
+ * Receives one message without blocking and checks it. Descriptors (CLOEXEC) go to @ret_fds, with
+ * WIRE_FDS_MAX places of which unused ones are -1, and
+ * are the caller's; on error none is left open. @ret_fds NULL: a message with descriptors is refused, and they are not
+ * even opened, since closing one can take as long as its file system likes. @size: room at @message. @ret_size: bytes
+ * received.
  * @return 0, -EAGAIN if there is none, -ECONNRESET at the end of the connection, -EPROTO, -EPROTONOSUPPORT, -errno.
  */
-int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int ret_fds[WIRE_FDS_MAX]);
+int wire_receive(int socket, void *message, size_t size, size_t *ret_size, int *ret_fds);
 
 #endif

@@ -216,6 +216,7 @@ static void check_descriptors(void)
 	wire_header_init(&doorbell, WIRE_DOORBELL, sizeof(doorbell));
 	for (unsigned i = 0; i < 3000; i++)
 		(void)wire_send(link.socket, &doorbell, sizeof(doorbell), fds, 2);
+	expect_dropped(link.socket, "messages with descriptors");
 	fake_link_close(&link);
 	test_check(instance_host(&instance, "saved_pages") >= 0, "the daemon cannot answer any more");
 }

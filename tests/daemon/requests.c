@@ -181,6 +181,32 @@ static void check_many_connections(void)
 	test_check(instance_host(&instance, "saved_pages") >= 0, "no answer afterwards");
 }
 
+/* VMs that have left but live on are kept account of, so they count. */
+static void check_vms_that_left(void)
+{
+	const struct fake_options options = { .name = "left", .pages = 1, .uid = NOBODY };
+	struct fake_vmm vmms[40];
+	int child;
+
+	for (unsigned i = 0; i < 40; i++) {
+		vmms[i] = fake_start(instance.socket, &options);
+		fake_ask(&vmms[i], FAKE_DISCONNECT, 0);
+	}
+	child = test_fork();
+	if (child == 0) {
+		struct pollfd poll_fd = { .events = POLLIN };
+
+		if (setresuid(NOBODY, NOBODY, NOBODY) < 0)
+			_exit(1);
+		poll_fd.fd = instance_connect(&instance);
+		_exit(poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1 ? 0 : 1);
+	}
+	test_check(test_wait_child(child) == 0, "taken beside 40 VMs that left, though the limit is 40");
+	for (unsigned i = 0; i < 40; i++)
+		fake_kill(&vmms[i]);
+	instance_await(&instance, "left", "pid", -1);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -193,6 +219,7 @@ int main(int argc, char **argv)
 	if (geteuid() == 0) {
 		check_permissions();
 		check_chunks();
+		check_vms_that_left();
 	}
 	check_many_connections();
 	instance_done(&instance);

@@ -3,8 +3,12 @@
  * The daemon is killed or ended at any moment and started again: VMs keep what they read, the store does not grow, and
  * nothing is left at the end.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "tests/daemon/fake-vmm.h"
@@ -84,6 +88,29 @@ static void share_again(const struct instance *instance, const struct fake_vmm *
 	instance_await(instance, NULL, "shared_pages", COMMON - 20);
 }
 
+/* The daemon was killed when it had just made a segment's file: that nobody has, and the others are used on. */
+static void segment_cut_short(struct instance *instance, const struct fake_vmm *b)
+{
+	uint64_t store = fake_ask(b, FAKE_STATE, 0).store;
+	char pages[128], file[160];
+	int fd;
+
+	instance_kill(instance);
+	snprintf(pages, sizeof(pages), "%s.store/pages", instance->socket);
+	snprintf(file, sizeof(file), "%s/seg-00007", pages);
+	test_check(mount(NULL, pages, NULL, MS_REMOUNT | MS_BIND, NULL) == 0, "remount: %s", strerror(errno));
+	fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	test_check(fd >= 0, "make %s: %s", file, strerror(errno));
+	close(fd);
+	test_check(mount(NULL, pages, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0, "remount: %s",
+		   strerror(errno));
+	instance_start(instance);
+	reconnect(b);
+	test_check(fake_ask(b, FAKE_STATE, 0).store == store, "the old store was given up");
+	instance_await(instance, NULL, "shared_pages", COMMON - 20);
+	check_intact(b);
+}
+
 static void child_only(struct instance *instance, struct fake_vmm *b)
 {
 	pid_t child = fake_ask(b, FAKE_FORK, 0).pid;
@@ -114,6 +141,7 @@ int main(int argc, char **argv)
 	test_restart_clock();
 	change_meanwhile(&instance, &a, &b);
 	share_again(&instance, &b);
+	segment_cut_short(&instance, &b);
 	child_only(&instance, &b);
 	instance_done(&instance);
 	return 0;

@@ -238,6 +238,11 @@ static void what_is_refused_leaves_no_descriptor(void **state)
 		assert_int_equal(wire_receive(pair[1], &received, sizeof(received) - 8, &size, fds), -EPROTO);
 		assert_int_equal(open_descriptors(), before);
 	}
+	send_raw(pair[0], &hello, sizeof(hello), 1); /* where none is wanted */
+	assert_int_equal(wire_receive(pair[1], &received, sizeof(received), &size, NULL), -EPROTO);
+	assert_int_equal(open_descriptors(), before);
+	send_raw(pair[0], &hello, sizeof(hello), 0);
+	assert_int_equal(wire_receive(pair[1], &received, sizeof(received), &size, NULL), 0);
 	send_raw(pair[0], &hello, sizeof(hello), WIRE_FDS_MAX + 2); /* more descriptors than any message has */
 	assert_int_equal(wire_receive(pair[1], &received, sizeof(received), &size, fds), -EPROTO);
 	assert_int_equal(open_descriptors(), before);
