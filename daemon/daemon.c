@@ -131,10 +131,10 @@ static void look_whether_full(struct daemon *daemon)
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct daemon *daemon = user;
+	bool more = store_recheck(daemon->store);
 
-	store_recheck(daemon->store);
 	look_whether_full(daemon);
-	sd_event_source_set_time(source, usec + DAEMON_RECHECK_SECONDS * UINT64_C(1000000));
+	sd_event_source_set_time(source, usec + (more ? 1 : DAEMON_RECHECK_SECONDS) * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 

@@ -147,19 +147,19 @@ static void punch_dead(const struct segment *segment)
 	}
 }
 
-uint64_t segments_recheck(struct segments *segments)
+uint64_t segments_recheck(struct segments *segments, uint32_t *cursor)
 {
-	uint64_t before, after, freed = 0;
+	unsigned punched = 0;
+	uint64_t freed = 0;
 
-	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++) {
-		const struct segment *segment = segments->table[i];
+	for (; *cursor < ENGINE_SEGMENTS_MAX && punched < SEGMENTS_PUNCHED_AT_ONCE; ++*cursor) {
+		const struct segment *segment = segments->table[*cursor];
+		uint64_t before = segment ? used_pages(segment) : 0, after;
 
-		if (segment == NULL)
-			continue;
-		before = used_pages(segment);
-		if (before <= segment->live_slots)
+		if (segment == NULL || before <= segment->live_slots)
 			continue;
 		punch_dead(segment);
+		punched++;
 		after = used_pages(segment);
 		freed += before > after ? before - after : 0;
 	}

@@ -10,6 +10,8 @@
 
 #define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
 
+#define SEGMENTS_PUNCHED_AT_ONCE 8 /* some 10 ms each, if every second slot of it is dead */
+
 struct segment;
 
 /*
@@ -35,8 +37,11 @@ int segments_write(struct segments *segments, uint32_t slot, const void *content
 int segments_read(struct segments *segments, uint32_t slot, void *ret_content);
 /** Frees the memory of @count slots of one segment. */
 void segments_punch(struct segments *segments, uint32_t slot, uint32_t count);
-/** Punches again where more memory is in use than slots are live. @return pages that were freed. */
-uint64_t segments_recheck(struct segments *segments);
+/**
+ * Punches again where more memory is in use than slots are live, in at most SEGMENTS_PUNCHED_AT_ONCE segments from
+ * *@cursor on, which is moved: to ENGINE_SEGMENTS_MAX when there are no more. @return pages that were freed.
+ */
+uint64_t segments_recheck(struct segments *segments, uint32_t *cursor);
 uint64_t segments_used_bytes(const struct segments *segments);
 
 #endif

@@ -417,12 +417,16 @@ void store_punch(struct store *store, uint32_t slot, uint32_t count)
 	segments_punch(&store->segments, slot, count);
 }
 
-void store_recheck(struct store *store)
+bool store_recheck(struct store *store)
 {
-	uint64_t pages = segments_recheck(&store->segments);
+	uint64_t pages = segments_recheck(&store->segments, &store->recheck_cursor);
+	bool more = store->recheck_cursor < ENGINE_SEGMENTS_MAX;
 
 	if (pages > 0)
 		log_debug("freed %" PRIu64 " pages of the store that stray faults had allocated", pages);
+	if (!more)
+		store->recheck_cursor = 0;
+	return more;
 }
 
 uint64_t store_used_bytes(const struct store *store)

@@ -53,8 +53,11 @@ void store_remove_segment(struct store *store, uint32_t segment);
 int store_write(struct store *store, uint32_t slot, const void *content);
 int store_read(struct store *store, uint32_t slot, void *ret_content);
 void store_punch(struct store *store, uint32_t slot, uint32_t count);
-/** Frees again what stray faults have allocated in punched slots. Call it now and then. */
-void store_recheck(struct store *store);
+/**
+ * Frees again what stray faults have allocated in punched slots, a part of it at a time. Call it now and then.
+ * @return whether to call it again soon.
+ */
+bool store_recheck(struct store *store);
 /** Segments found in an old store: iterate with *@cursor = 0 at first. @return whether there was one. */
 bool store_next_segment(const struct store *store, uint32_t *cursor, uint32_t *ret_segment);
 
