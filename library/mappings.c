@@ -120,7 +120,17 @@ static int judge_flags(const char *flags, struct mapping_kind *kind)
 		return WIRE_REASON_LOCKED;
 	if (strstr(flags, " um") != NULL || strstr(flags, " uw") != NULL || strstr(flags, " ui") != NULL)
 		return WIRE_REASON_VMM_USERFAULTFD;
+	/* Wiped on fork, sealed, with memory tags, or growing by itself. */
+	if (strstr(flags, " wf") != NULL || strstr(flags, " sl") != NULL || strstr(flags, " mt") != NULL ||
+	    strstr(flags, " gd") != NULL)
+		return WIRE_REASON_ATTRIBUTE;
 	return 0;
+}
+
+/** A protection key other than that of all memory would not be that of a mapping of the store. */
+static int judge_key(const char *key)
+{
+	return strtoul(key, NULL, 10) != 0 ? WIRE_REASON_ATTRIBUTE : 0;
 }
 
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
@@ -138,6 +148,8 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 	while (r == 0 && (line = lines_next(&lines)) != NULL) {
 		if (strncmp(line, "VmFlags:", 8) == 0) {
 			r = inside ? judge_flags(line + 8, ret) : 0;
+		} else if (strncmp(line, "ProtectionKey:", 14) == 0) {
+			r = inside ? judge_key(line + 14) : 0;
 		} else if (parse_header(line, &mapping)) {
 			inside = mapping.start < end && mapping.end > start;
 			if (mapping.start >= end)

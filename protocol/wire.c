@@ -104,6 +104,7 @@ static const struct {
 	[WIRE_REASON_TOO_MANY_REGIONS] = { "too-many-regions", "beyond the number of regions that are tracked" },
 	[WIRE_REASON_RAM_LIMIT] = { "ram-limit", "beyond the RAM that pagefused takes in" },
 	[WIRE_REASON_NESTED] = { "nested", "of a guest that could run guests itself, on a kernel before 6.13" },
+	[WIRE_REASON_ATTRIBUTE] = { "attribute", "marked in a way that a mapping of the store could not keep" },
 };
 
 const char *wire_reason_text(uint32_t reason)
