@@ -142,9 +142,9 @@ void announce_forget(void)
 	atomic_store(&refused_changed, true);
 }
 
-void announce_refusal(uint32_t reason, uint64_t bytes)
+void announce_refusal(uint32_t reason, int64_t bytes)
 {
-	atomic_fetch_add(&refused[reason], bytes);
+	atomic_fetch_add(&refused[reason], (uint64_t)bytes);
 	atomic_store(&refused_changed, true);
 }
 

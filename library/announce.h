@@ -12,8 +12,8 @@ int announce_regions(struct session *session);
 /** A new connection: everything has to be told again. Worker thread, without the lock. */
 void announce_forget(void);
 
-/** Notes that @bytes of memory are left alone for a reason, in addition to what there was. Any thread. */
-void announce_refusal(uint32_t reason, uint64_t bytes);
+/** Notes that @bytes of memory more than before, or fewer, are left alone for a reason. Any thread. */
+void announce_refusal(uint32_t reason, int64_t bytes);
 /** Sets the bytes for a reason. Any thread. */
 void announce_set_refusal(uint32_t reason, uint64_t bytes);
 /** Tells of refusals that changed. Worker thread. @return 0 or -errno. */

@@ -23,6 +23,10 @@
 
 #define GPA_SLOTS_MAX 512
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 static _Atomic bool in_use;
 
 /** The part of a region that a range covers. */
@@ -62,6 +66,35 @@ bool memory_in_use(void)
 
 /* ---- registering ---- */
 
+/** The refusals that are counted by the pages that have this mark; 0: none. */
+static uint32_t reason_of(enum barred why)
+{
+	switch (why) {
+	case BARRED_LOCKED:
+		return WIRE_REASON_LOCKED;
+	case BARRED_USERFAULTFD:
+		return WIRE_REASON_VMM_USERFAULTFD;
+	case BARRED_DEVICE:
+		return WIRE_REASON_DEVICE_DMA;
+	default:
+		return 0;
+	}
+}
+
+static void bar(const struct part *part, enum barred why, bool on)
+{
+	int64_t changed = 0;
+
+	for (uint64_t i = part->index; i < part->index + part->count; i++) {
+		uint8_t *barred = &part->region->barred[i];
+
+		changed += ((*barred & why) != 0) != on;
+		*barred = (uint8_t)(on ? *barred | why : *barred & ~why);
+	}
+	if (changed != 0 && reason_of(why) != 0)
+		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
+}
+
 /** A region that is there already: MADV_MERGEABLE again. @return whether the range lies in one. */
 static bool register_again(uint64_t start, uint64_t length)
 {
@@ -73,10 +106,74 @@ static bool register_again(uint64_t start, uint64_t length)
 		if (!part_of(region_at(i), start, length, &part))
 			continue;
 		known = true;
-		for (uint64_t p = part.index; p < part.index + part.count; p++)
-			part.region->barred[p] &= (uint8_t)~BARRED_UNMERGEABLE;
+		bar(&part, BARRED_UNMERGEABLE, false);
 	}
 	return known;
+}
+
+/** Finds the first pages of the range that had been unmapped from a region. @return whether there are any. */
+static bool find_unmapped(uint64_t start, uint64_t length, struct part *ret)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part;
+		uint64_t end;
+
+		if (!part_of(region_at(i), start, length, &part) || part.region->unmapped_pages == 0)
+			continue;
+		end = part.index + part.count;
+		while (part.index < end && !(part.region->barred[part.index] & BARRED_UNMAPPED))
+			part.index++;
+		for (part.count = 0; part.index + part.count < end; part.count++)
+			if (!(part.region->barred[part.index + part.count] & BARRED_UNMAPPED))
+				break;
+		*ret = part;
+		if (part.count > 0)
+			return true;
+	}
+	return false;
+}
+
+/** Memory is mapped there again: its pages are the region's, if it is made like the region. */
+static void take_back(const struct part *part, const struct mapping_kind *kind)
+{
+	struct region *region = part->region;
+	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
+		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
+
+	bar(part, BARRED_UNMAPPED, false);
+	bar(part, BARRED_ADVICE, !alike);
+	bar(part, BARRED_PROTECTED, kind->protected);
+	region->unmapped_pages -= part->count;
+}
+
+/** MADV_MERGEABLE for memory in the place of some that was unmapped. */
+static void register_unmapped(uint64_t start, uint64_t length)
+{
+	uint64_t end = start + length;
+
+	while (start < end) {
+		struct mapping_kind kind;
+		struct part part, now;
+		uint64_t from;
+		bool found;
+		int r;
+
+		memory_lock();
+		found = find_unmapped(start, end - start, &part);
+		from = found ? region_hva(part.region, part.index) : end;
+		memory_unlock();
+		if (!found)
+			return;
+		start = from + part.count * PAGE_BYTES;
+		r = mappings_inspect(from, start - from, &kind);
+		if (r > 0)
+			announce_refusal((uint32_t)r, (int64_t)(start - from));
+		memory_lock();
+		if (r == 0 && find_unmapped(from, start - from, &now) && now.region == part.region &&
+		    now.index == part.index && now.count == part.count)
+			take_back(&now, &kind);
+		memory_unlock();
+	}
 }
 
 static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
@@ -86,7 +183,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	int r = mappings_inspect(start, length, &kind);
 
 	if (r > 0)
-		announce_refusal((uint32_t)r, length);
+		announce_refusal((uint32_t)r, (int64_t)length);
 	if (r != 0)
 		return r > 0 ? -EOPNOTSUPP : r;
 	memory_lock();
@@ -101,7 +198,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	}
 	memory_unlock();
 	if (r == -ENOSPC)
-		announce_refusal(WIRE_REASON_TOO_MANY_REGIONS, length);
+		announce_refusal(WIRE_REASON_TOO_MANY_REGIONS, (int64_t)length);
 	return r;
 }
 
@@ -119,6 +216,8 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	memory_lock();
 	known = register_again(start, length);
 	memory_unlock();
+	if (known)
+		register_unmapped(start, length);
 	r = known ? 0 : register_new(start, length, gpa);
 	if (r != 0 && r != -EOPNOTSUPP)
 		return r;
@@ -140,13 +239,15 @@ static void write_zeros(const struct region *region, uint64_t index, uint64_t co
 	memset((void *)region_hva(region, index), 0, count * PAGE_BYTES);
 }
 
-/** Length of the run of pages from @index on that all are, or all are not, inside store mappings. */
+/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
 static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
 	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
+	uint8_t locked = region->barred[index] & BARRED_LOCKED;
 	uint64_t at = index + 1;
 
-	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store)
+	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
+	       (region->barred[at] & BARRED_LOCKED) == locked)
 		at++;
 	return at - index;
 }
@@ -162,8 +263,20 @@ static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 	}
 }
 
+/**
+ * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
+ * are written; all other advice the kernel refuses, and nothing may be lost. @return as discard_store_pages().
+ */
+static int discard_locked(const struct region *region, uint64_t index, uint64_t count, int advice)
+{
+	if (advice != MADV_DONTNEED_LOCKED)
+		return 0;
+	write_zeros(region, index, count);
+	return 1;
+}
+
 /** @return 0, or 1 if some pages had to be filled with zeros. */
-static int discard_store_pages(const struct part *part)
+static int discard_store_pages(const struct part *part, int advice)
 {
 	uint64_t end = part->index + part->count;
 	int filled = 0;
@@ -172,7 +285,9 @@ static int discard_store_pages(const struct part *part)
 		run = same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
-		if (mappings_allow_discard() && hold_put_anonymous(part->region, at, run) == 0) {
+		if (part->region->barred[at] & BARRED_LOCKED)
+			filled |= discard_locked(part->region, at, run, advice);
+		else if (mappings_allow_discard() && hold_put_anonymous(part->region, at, run) == 0) {
 			leave_slots(part->region, at, run);
 		} else {
 			write_zeros(part->region, at, run);
@@ -242,7 +357,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 {
 	switch (change) {
 	case CHANGE_DISCARD:
-		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part) : 0;
+		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
@@ -279,21 +394,17 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	return r;
 }
 
-static void bar(const struct part *part, enum barred why, bool on)
-{
-	for (uint64_t i = part->index; i < part->index + part->count; i++)
-		part->region->barred[i] =
-			(uint8_t)(on ? part->region->barred[i] | why : part->region->barred[i] & ~why);
-}
-
 static void unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
+	bar(part, BARRED_LOCKED, false); /* one after the other, as each is counted */
+	bar(part, BARRED_USERFAULTFD, false);
+	bar(part, BARRED_DEVICE, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
-		region->barred[i] |= BARRED_UNMAPPED;
+		region->barred[i] = BARRED_UNMAPPED; /* and what else was said of it is over */
 		page_set_state(region, i, page_is_counted(region->state[i]) ? PAGE_LEFT : PAGE_ANONYMOUS);
 	}
 	if (region->unmapped_pages == region->pages)
@@ -353,36 +464,20 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-static uint32_t reason_of(enum memory_change change)
-{
-	switch (change) {
-	case CHANGE_LOCK:
-		return WIRE_REASON_LOCKED;
-	case CHANGE_USERFAULTFD:
-		return WIRE_REASON_VMM_USERFAULTFD;
-	case CHANGE_DEVICE:
-		return WIRE_REASON_DEVICE_DMA;
-	default:
-		return 0;
-	}
-}
-
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
 {
-	uint64_t bytes = 0;
+	bool any = false;
 
 	for (unsigned i = 0; i < REGIONS_MAX && succeeded; i++) {
 		struct part part;
 
 		if (!part_of(region_at(i), (uint64_t)address, length, &part))
 			continue;
-		bytes += part.count * PAGE_BYTES;
+		any = true;
 		after(change, &part, detail);
 	}
 	memory_unlock();
-	if (bytes != 0 && reason_of(change) != 0)
-		announce_refusal(reason_of(change), bytes);
-	if (bytes != 0 && (change == CHANGE_UNMAP || change == CHANGE_MOVE))
+	if (any && (change == CHANGE_UNMAP || change == CHANGE_MOVE))
 		worker_wake();
 }
 
