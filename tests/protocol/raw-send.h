@@ -26,7 +26,7 @@ static inline ssize_t raw_send(int socket, const void *message, size_t size, uns
 		control.align.cmsg_type = SCM_RIGHTS;
 		control.align.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
 		for (unsigned i = 0; i < fd_count; i++)
-			memcpy(CMSG_DATA(&control.align) + i * sizeof(int), &socket, sizeof(int));
+			memcpy(control.bytes + CMSG_LEN(i * sizeof(int)), &socket, sizeof(int));
 	}
 	return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
