@@ -25,7 +25,7 @@ static inline ssize_t raw_send(int socket, const void *message, size_t size, uns
 		control.align.cmsg_level = SOL_SOCKET;
 		control.align.cmsg_type = SCM_RIGHTS;
 		control.align.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		for (unsigned i = 0; i < fd_count; i++)
+		for (unsigned i = 0; i < fd_count && i < RAW_FDS_MAX; i++)
 			memcpy(control.bytes + CMSG_LEN(i * sizeof(int)), &socket, sizeof(int));
 	}
 	return sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
