@@ -76,32 +76,61 @@ static int announce_pages(struct session *session, const struct region *region)
 	return r;
 }
 
-enum step { STEP_NONE,
-	    STEP_COME,
-	    STEP_GONE };
-
-/** What is to be told of entry @i, and does what goes with it. */
-static enum step next_step(unsigned i, struct region **ret_region, uint32_t *ret_first, uint64_t *ret_pages)
+/** Of the regions that the daemon does not know yet, the one with the lowest page numbers. Memory lock held. */
+static struct region *next_unknown(void)
 {
-	enum step step = STEP_NONE;
+	struct region *next = NULL;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region != NULL && !region->leaving && !region->announced &&
+		    (next == NULL || region->first_page < next->first_page))
+			next = region;
+	}
+	return next;
+}
+
+/** Tells of regions that have come, in the order of their page numbers, as the daemon wants it. */
+static int announce_new(struct session *session)
+{
 	struct region *region;
+	uint32_t first = 0;
+	uint64_t pages = 0;
+	int r = 0;
+
+	do {
+		memory_lock_worker();
+		region = next_unknown();
+		if (region != NULL) {
+			region->announced = true;
+			first = region->first_page;
+			pages = region->table_pages;
+		}
+		memory_unlock();
+		if (region != NULL)
+			r = session_post_value(session, REPORT_REGION_ADD, first, 1, pages);
+		if (region != NULL && r == 0)
+			r = announce_pages(session, region);
+	} while (region != NULL && r == 0);
+	return r;
+}
+
+/** Frees entry @i if it has left. @return whether the daemon is to be told of it, by *ret_first. */
+static bool free_left(unsigned i, uint32_t *ret_first)
+{
+	struct region *region;
+	bool tell = false;
 
 	memory_lock_worker();
 	region = region_at(i);
-	if (region != NULL) {
-		*ret_region = region;
+	if (region != NULL && region->leaving && !children_alive()) {
 		*ret_first = region->first_page;
-		*ret_pages = region->table_pages;
-		if (region->leaving && !children_alive()) {
-			step = region->announced ? STEP_GONE : STEP_NONE;
-			region_free(region);
-		} else if (!region->leaving && !region->announced) {
-			region->announced = true;
-			step = STEP_COME;
-		}
+		tell = region->announced;
+		region_free(region);
 	}
 	memory_unlock();
-	return step;
+	return tell;
 }
 
 int announce_regions(struct session *session)
@@ -109,20 +138,12 @@ int announce_regions(struct session *session)
 	int r = 0;
 
 	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++) {
-		struct region *region;
 		uint32_t first;
-		uint64_t pages;
-		enum step step = next_step(i, &region, &first, &pages);
 
-		if (step == STEP_COME) {
-			r = session_post_value(session, REPORT_REGION_ADD, first, 1, pages);
-			if (r == 0)
-				r = announce_pages(session, region);
-		} else if (step == STEP_GONE) {
+		if (free_left(i, &first))
 			r = session_post_value(session, REPORT_REGION_REMOVE, first, 1, 0);
-		}
 	}
-	return r;
+	return r < 0 ? r : announce_new(session);
 }
 
 void announce_forget(void)

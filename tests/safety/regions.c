@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Two regions whose page numbers follow each other: runs across the border are done as a whole. And what mprotect()
- * made of memory stays when the memory is discarded.
+ * made of memory stays when the memory is discarded. A daemon that is met later is told of what is left of them, in the
+ * order of their numbers.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,12 @@ static bool knows_both(const struct director_vm *vm, void *unused)
 {
 	(void)unused;
 	return vm->region_count == 2;
+}
+
+static bool knows_first_is_gone(const struct director_vm *vm, void *unused)
+{
+	(void)unused;
+	return vm->regions[0].gone;
 }
 
 static void *page_of(char *const memory[2], uint32_t index)
@@ -70,6 +77,19 @@ static void test_protection(char *page)
 	memset(page, 1, PAGE_BYTES);
 }
 
+/** The first region goes, and a new one takes its place in the library's list, but later numbers. */
+static void test_later_daemon(struct director *director, struct director_vm *vm, char *memory[2])
+{
+	test_check(pagefuse_remove_ram(memory[0], PAGES * PAGE_BYTES) == 0, "remove_ram");
+	director_wait_until(vm, knows_first_is_gone, NULL);
+	test_check(pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory[0], PAGES * PAGE_BYTES) == 0, "add_ram");
+	director_disconnect(vm);
+	vm = director_accept(director);
+	director_wait_until(vm, knows_both, NULL);
+	test_check(vm->regions[0].page < vm->regions[1].page, "not in the order of page numbers");
+	test_check(director_share(vm, vm->regions[1].page, PAGES) == PAGES, "the new region is not shared");
+}
+
 int main(int argc, char **argv)
 {
 	struct director *director;
@@ -95,6 +115,10 @@ int main(int argc, char **argv)
 	test_protection(memory[0] + (PAGES - 1) * PAGE_BYTES);
 	director_audit(vm, first, PAGES);
 	director_audit(vm, first + PAGES, PAGES);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(page_of(memory, i), i + 1);
+	test_later_daemon(director, vm, memory);
+	check(memory);
 	for (unsigned i = 0; i < 2; i++)
 		test_check(pagefuse_remove_ram(memory[i], PAGES * PAGE_BYTES) == 0, "remove_ram");
 	director_free(director);
