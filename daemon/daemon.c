@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -201,6 +202,9 @@ static int start_engine(struct daemon *daemon)
 	int r = 0;
 
 	daemon->config.engine.seed = store_seed(daemon->store);
+	if (getrandom(daemon->config.engine.secret, sizeof(daemon->config.engine.secret), 0) !=
+	    sizeof(daemon->config.engine.secret))
+		return -EIO;
 	daemon->engine = engine_new(&daemon->config.engine, &store);
 	if (daemon->engine == NULL)
 		return -ENOMEM;

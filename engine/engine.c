@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/answers.h"
 #include "engine/array.h"
@@ -44,6 +45,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 	engine->settings = *settings;
 	engine->sweep_next = TABLE_PARTITIONS;
 	table_init(&engine->table, match_keep, engine);
+	memcpy(engine->table.secret, settings->secret, sizeof(settings->secret));
 	engine->waiters = array_new(ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
 	if (engine->waiters == NULL || space_init(&engine->space) < 0 ||
 	    slots_init(&engine->slots, store, &engine->table, settings->vm_slots_max) < 0) {

@@ -49,6 +49,7 @@ struct engine_settings {
 	uint64_t vm_ram_bytes_max;       /* registered RAM of one VM */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint64_t seed;                   /* for page_hash() */
+	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */
 };
 void engine_settings_default(struct engine_settings *settings);
 

@@ -94,7 +94,7 @@ static uint32_t reversed(struct engine *engine, uint32_t list)
 
 static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash, uint32_t parity)
 {
-	uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(hash).tag));
+	uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(&engine->table, hash).tag));
 
 	list = reversed(engine, list);
 	while (list != 0) {
@@ -117,12 +117,13 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 {
 	struct engine_vm *vm = page.region->vm, *owner = other.region->vm;
 	struct engine *engine = vm->engine;
+	struct table_key key = table_key(&engine->table, hash);
 	uint32_t slot;
 	struct fetch *fetch;
 
 	if (engine->waiters_used + 1 >= ENGINE_WAITERS_MAX)
 		return false;
-	if (slots_new(&engine->slots, &vm->window, vm->owner, table_key(hash), &slot) < 0)
+	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
 	fetch = queue_push(&owner->fetches);
 	if (fetch == NULL || !orders_fetch(other)) {
@@ -131,7 +132,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 		slots_abandon(&engine->slots, slot);
 		return false;
 	}
-	(void)table_put(&engine->table, table_key(hash), REF_SHARED | slot); /* replaces the hint: cannot fail */
+	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
 	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
 	engine->barrier.fetches[parity]++;
 	waiter_add(engine, slots_get(&engine->slots, slot), page);
@@ -172,7 +173,7 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 			continue;
 		fetch->slot = SLOT_NONE;
 		vm->engine->barrier.fetches[fetch->parity]--;
-		fail(vm, &given_up, check_of(table_key(given_up.hash).tag));
+		fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
 	}
 }
 
@@ -181,14 +182,14 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *st
 	struct engine *engine = vm->engine;
 	struct region *region = vm_region(vm, fetch->page);
 	struct page page = { region, fetch->page - region->first };
-	uint32_t check = check_of(table_key(fetch->hash).tag), waiters;
+	uint32_t check = check_of(table_key(&engine->table, fetch->hash).tag), waiters;
 	unsigned char content[PAGE_BYTES];
 	uint64_t hash;
 
 	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
 	hash = page_hash(content, engine->settings.seed);
 	if (hash != fetch->hash) { /* the guest has written it since */
-		fail(vm, fetch, check_of(table_key(hash).tag));
+		fail(vm, fetch, check_of(table_key(&engine->table, hash).tag));
 		return;
 	}
 	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
@@ -227,7 +228,7 @@ bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone)
 	fetch = *oldest;
 	fetch_pop(vm);
 	if (fetch.slot != SLOT_NONE)
-		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(fetch.hash).tag));
+		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(&vm->engine->table, fetch.hash).tag));
 	return true;
 }
 
@@ -275,7 +276,7 @@ static void match_page(struct page page, uint64_t hash, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct engine *engine = vm->engine;
-	struct table_key key = table_key(hash);
+	struct table_key key = table_key(&engine->table, hash);
 	uint32_t ref;
 	struct page other;
 
@@ -340,7 +341,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 	state = *page_state(page);
 	if (state_kind(state) != KIND_PRIVATE)
 		return 0; /* said before the worker got the order, or while it diverges */
-	if (!is_stable(page, check_of(table_key(report->value).tag), report->count == 2))
+	if (!is_stable(page, check_of(table_key(&vm->engine->table, report->value).tag), report->count == 2))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */

@@ -429,7 +429,7 @@ static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
 	slot->displaced = 1;
 	if (slots->store.read(slots->store.context, number, content) < 0)
 		return;
-	key = table_key(page_hash(content, seed));
+	key = table_key(slots->table, page_hash(content, seed));
 	slot->tag = key.tag;
 	slot->partition = (uint8_t)key.partition;
 	known = table_get(slots->table, key);

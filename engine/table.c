@@ -99,7 +99,7 @@ static int resize(struct table_partition *part, uint32_t capacity)
 			continue;
 		home = home_of(entry.tag, capacity);
 		at = at > home ? at : home;
-		if (at >= fresh.places) { /* only if somebody could choose tags, which the hash's seed prevents */
+		if (at >= fresh.places) { /* only if somebody could choose tags, which the secret prevents */
 			drop_array(&fresh);
 			return -ENOMEM;
 		}

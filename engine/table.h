@@ -51,10 +51,21 @@ struct table {
 	struct table_partition partitions[TABLE_PARTITIONS];
 	bool (*keep)(void *context, struct table_key key, uint32_t ref); /* whether an entry is not stale */
 	void *context;
+	uint64_t secret[2]; /* set it before the first entry; 0: none */
 };
 
-static inline struct table_key table_key(uint64_t hash)
+static inline uint64_t table_fold(uint64_t a, uint64_t b)
 {
+	__uint128_t product = (__uint128_t)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/** VMMs report the hashes and know their seed: who could choose tags could make one place of the table endless. */
+static inline struct table_key table_key(const struct table *table, uint64_t hash)
+{
+	hash = table_fold(hash ^ table->secret[0], table->secret[1] | 1);
+	hash = table_fold(hash ^ table->secret[1], table->secret[0] | 1);
 	return (struct table_key){ .tag = (uint32_t)(hash >> 32), .partition = (uint32_t)hash % TABLE_PARTITIONS };
 }
 

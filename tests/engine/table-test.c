@@ -37,15 +37,15 @@ static void what_is_put_is_found(void **state)
 
 	(void)state;
 	table_init(&table, keep, NULL);
-	assert_int_equal(table_get(&table, table_key(7)), 0);
+	assert_int_equal(table_get(&table, table_key(&table, 7)), 0);
 	for (uint32_t i = 0; i < KEYS; i++)
-		assert_int_equal(table_put(&table, table_key(hash_of(i)), i + 1), 0);
+		assert_int_equal(table_put(&table, table_key(&table, hash_of(i)), i + 1), 0);
 	assert_null(table_check(&table));
 	assert_int_equal(table_count(&table), KEYS);
 	for (uint32_t i = 0; i < KEYS; i++)
-		assert_int_equal(table_get(&table, table_key(hash_of(i))), i + 1);
+		assert_int_equal(table_get(&table, table_key(&table, hash_of(i))), i + 1);
 	for (uint32_t i = KEYS; i < 2 * KEYS; i++)
-		assert_int_equal(table_get(&table, table_key(hash_of(i))), 0);
+		assert_int_equal(table_get(&table, table_key(&table, hash_of(i))), 0);
 	table_done(&table);
 }
 
@@ -55,9 +55,9 @@ static void the_same_key_is_replaced(void **state)
 
 	(void)state;
 	table_init(&table, keep, NULL);
-	table_put(&table, table_key(hash_of(1)), 5);
-	table_put(&table, table_key(hash_of(1)), 6);
-	assert_int_equal(table_get(&table, table_key(hash_of(1))), 6);
+	table_put(&table, table_key(&table, hash_of(1)), 5);
+	table_put(&table, table_key(&table, hash_of(1)), 6);
+	assert_int_equal(table_get(&table, table_key(&table, hash_of(1))), 6);
 	assert_int_equal(table_count(&table), 1);
 	table_done(&table);
 }
@@ -69,14 +69,14 @@ static void only_what_is_named_is_removed(void **state)
 	(void)state;
 	table_init(&table, keep, NULL);
 	for (uint32_t i = 0; i < KEYS; i++)
-		table_put(&table, table_key(hash_of(i)), i + 1);
+		table_put(&table, table_key(&table, hash_of(i)), i + 1);
 	for (uint32_t i = 0; i < KEYS; i += 3)
-		table_remove(&table, table_key(hash_of(i)), i + 1);
+		table_remove(&table, table_key(&table, hash_of(i)), i + 1);
 	for (uint32_t i = 1; i < KEYS; i += 3)
-		table_remove(&table, table_key(hash_of(i)), i + 2); /* another's reference */
+		table_remove(&table, table_key(&table, hash_of(i)), i + 2); /* another's reference */
 	assert_null(table_check(&table));
 	for (uint32_t i = 0; i < KEYS; i++)
-		assert_int_equal(table_get(&table, table_key(hash_of(i))), i % 3 == 0 ? 0 : i + 1);
+		assert_int_equal(table_get(&table, table_key(&table, hash_of(i))), i % 3 == 0 ? 0 : i + 1);
 	table_done(&table);
 }
 
@@ -87,7 +87,7 @@ static void an_entry_costs_less_than_twelve_bytes(void **state)
 	(void)state;
 	table_init(&table, keep, NULL);
 	for (uint32_t i = 0; i < 300000; i++) {
-		table_put(&table, table_key(hash_of(i)), i + 1);
+		table_put(&table, table_key(&table, hash_of(i)), i + 1);
 		if (i > 100000 && i % 1000 == 0)
 			assert_true(table_bytes(&table) < UINT64_C(12) * i);
 	}
@@ -102,10 +102,10 @@ static void stale_entries_make_room(void **state)
 	(void)state;
 	table_init(&table, keep, NULL);
 	for (uint32_t i = 0; i < KEYS; i++)
-		table_put(&table, table_key(hash_of(i)), i + 1);
+		table_put(&table, table_key(&table, hash_of(i)), i + 1);
 	before = table_bytes(&table);
 	for (uint32_t i = KEYS; i < 20 * KEYS; i++)
-		table_put(&table, table_key(hash_of(i)), 1000000 + i);
+		table_put(&table, table_key(&table, hash_of(i)), 1000000 + i);
 	assert_true(table_bytes(&table) <= 2 * before);
 	assert_null(table_check(&table));
 	for (uint32_t i = 0; i < TABLE_PARTITIONS; i++)
@@ -113,7 +113,7 @@ static void stale_entries_make_room(void **state)
 	assert_null(table_check(&table));
 	assert_int_equal(table_count(&table), KEYS);
 	for (uint32_t i = 0; i < KEYS; i++)
-		assert_int_equal(table_get(&table, table_key(hash_of(i))), i + 1);
+		assert_int_equal(table_get(&table, table_key(&table, hash_of(i))), i + 1);
 	table_done(&table);
 }
 
@@ -232,6 +232,22 @@ static void numbers_run_out(void **state)
 	space_done(&space);
 }
 
+/* Without the secret, these hashes all want the last place, and a table of 64 times the size is made for them. */
+static void nobody_can_choose_places(void **state)
+{
+	struct table table;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	table.secret[0] = hash_of(1);
+	table.secret[1] = hash_of(2);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_put(&table, table_key(&table, (uint64_t)(UINT32_MAX - i) << 32), 1), 0);
+	assert_null(table_check(&table));
+	assert_true(table_bytes(&table) <= KEYS * 12 + TABLE_PARTITIONS * 1024);
+	table_done(&table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +257,7 @@ int main(void)
 		cmocka_unit_test(an_entry_costs_less_than_twelve_bytes),
 		cmocka_unit_test(stale_entries_make_room),
 		cmocka_unit_test(crowded_tags_are_found),
+		cmocka_unit_test(nobody_can_choose_places),
 		cmocka_unit_test(a_queue_keeps_order_and_its_bound),
 		cmocka_unit_test(an_empty_queue_gives_its_memory_back),
 		cmocka_unit_test(numbers_are_given_again_after_a_sweep_only),
