@@ -207,6 +207,7 @@ static void break_blocks(const struct hold *hold)
 		from = from < region->start ? region->start : from;
 		to = to > region_end(region) ? region_end(region) : to;
 		sys_madvise(from, to - from, MADV_NOHUGEPAGE);
+		atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
 		sys_madvise(region_hva(region, hold->index + i), PAGE_BYTES, MADV_COLD);
 		*block |= BLOCK_BROKEN;
 	}

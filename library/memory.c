@@ -4,6 +4,7 @@
 #include "library/memory.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -326,21 +327,46 @@ static int unshare(const struct part *part)
 	return merge_unshare(part->region, part->index, part->count);
 }
 
-/** Back to anonymous memory of the same content. */
+/** Whether a page and the one before it can be in one mapping of the store. */
+static bool continues(const struct region *region, uint64_t index)
+{
+	const uint32_t *state = region->state;
+
+	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
+	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1;
+}
+
+/** Whether there are more mappings when these pages of the store have become a mapping of their own. */
+static bool adds_mappings(const struct region *region, uint64_t index, uint64_t count)
+{
+	unsigned cut = continues(region, index) + continues(region, index + count), joined = 0;
+
+	for (uint64_t i = index + 1; i < index + count && joined < cut; i++)
+		joined += !continues(region, i);
+	return cut > joined;
+}
+
+/** Back to anonymous memory of the same content. What is filled elsewhere never melts into its neighbours. */
 static int make_plain(const struct part *part)
 {
 	uint64_t end = part->index + part->count;
 
 	for (uint64_t at = part->index, run; at < end; at += run) {
+		bool adds;
 		int r;
 
 		run = same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
 		run = run > HOLD_PAGES ? HOLD_PAGES : run;
+		adds = adds_mappings(part->region, at, run);
+		if (adds && !mappings_allow_discard())
+			return -ENOMEM;
 		r = hold_make_plain(part->region, at, (unsigned)run);
 		if (r < 0)
 			return r;
+		if (adds)
+			atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
 		leave_slots(part->region, at, run);
 	}
 	return 0;

@@ -113,6 +113,13 @@ static bool continues_run(const struct batch *batch, unsigned i)
 					      : batch->targets[i] == batch->targets[i - 1] + 1;
 }
 
+/** Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours are not. */
+static bool breaks_block(const struct batch *batch, unsigned first, unsigned end)
+{
+	return *region_block(batch->region, batch->index + first) == BLOCK_WAS_HUGE ||
+	       *region_block(batch->region, batch->index + end - 1) == BLOCK_WAS_HUGE;
+}
+
 /** Drops runs that are not worth their mappings as these get scarce. */
 static void drop_short_runs(struct batch *batch)
 {
@@ -121,6 +128,7 @@ static void drop_short_runs(struct batch *batch)
 
 		for (end = first + 1; end < batch->count && continues_run(batch, end); end++)
 			;
+		free_of_cost = free_of_cost && !breaks_block(batch, first, end);
 		if (batch->kinds[first] == KIND_NONE || free_of_cost || mappings_allow(end - first))
 			continue;
 		for (unsigned i = first; i < end; i++) {
