@@ -43,7 +43,8 @@ static uint64_t pins_excluded(const struct hold *hold)
 		return mask_of(0, hold->count);
 	if (!pins_assumed()) {
 		pins_look(&pins);
-		pins_by_pageout = pins.possible && pins_swap_available();
+		/* Plain references do not keep a page from being swapped out. */
+		pins_by_pageout = pins.possible && !pins.unseen && pins_swap_available();
 		if (!pins.possible)
 			return mask_of(0, hold->count);
 		pins_seen_usec = hold_now_usec();
