@@ -190,7 +190,6 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 	if (vm->detached)
 		return -EPROTO;
 	vm->heard = true;
-	vm->unresponsive = false;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
 	slots_flush(&engine->slots);
 	return r;

@@ -145,6 +145,7 @@ void fetch_pop(struct engine_vm *vm)
 
 	if (fetch->slot != SLOT_NONE)
 		vm->engine->barrier.fetches[fetch->parity]--;
+	vm->fetched++;
 	queue_pop(&vm->fetches);
 }
 

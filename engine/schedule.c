@@ -6,8 +6,9 @@
  * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does
  * the same over audit_interval_seconds, for slices in which something is shared.
  *
- * A VM that has orders and says nothing for SILENCE_USEC is unresponsive: what others wait for from it is given up. One
- * whose queue stays over half full for as long is a laggard. Neither holds anybody back.
+ * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
+ * says, is unresponsive: what others wait for from it is given up. One whose queue stays over half full for as long is
+ * a laggard. Neither holds anybody back.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
  * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
@@ -25,6 +26,7 @@
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
+#define STUCK_USEC (30 * SECOND_USEC)
 #define REUNION_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
 #define REUNION_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
@@ -173,6 +175,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 		i++;
 	if (i == vm->scan_count)
 		return -EPROTO;
+	vm->scanned++;
 	vm->scan_count--;
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
@@ -369,17 +372,35 @@ static bool owes_answers(const struct engine_vm *vm)
 	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
 }
 
+/* Whether answers are owed and their number, @done, has stayed the same for long. */
+static bool is_stuck(struct progress *progress, uint64_t now, bool owed, uint64_t done)
+{
+	if (!owed || done != progress->done)
+		*progress = (struct progress){ .done = done, .since_usec = now };
+	return now - progress->since_usec >= STUCK_USEC;
+}
+
+static bool answers_nothing(struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec;
+	bool fetches = is_stuck(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
+	bool orders = is_stuck(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
+	bool scans = is_stuck(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
+
+	return fetches || orders || scans;
+}
+
 static void watch(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->now_usec;
+	bool was = vm->unresponsive;
 
-	if (vm->heard || !owes_answers(vm)) {
-		vm->heard = vm->unresponsive = false;
+	if (vm->heard || !owes_answers(vm))
 		vm->silent_since_usec = now;
-	} else if (now - vm->silent_since_usec >= SILENCE_USEC && !vm->unresponsive) {
-		vm->unresponsive = true;
+	vm->heard = false;
+	vm->unresponsive = answers_nothing(vm) || now - vm->silent_since_usec >= SILENCE_USEC;
+	if (vm->unresponsive && !was)
 		fetches_give_up(vm, NULL);
-	}
 	if (vm->orders.length < VM_QUEUE_MAX / 2 && vm->fetches.length < VM_QUEUE_MAX / 2) {
 		vm->laggard = false;
 		vm->lag_since_usec = now;

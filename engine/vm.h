@@ -84,6 +84,11 @@ struct walk {
 	uint64_t next_usec; /* when its next slice is due */
 };
 
+/** How many answers of a kind there were when that last changed, and when it did. */
+struct progress {
+	uint64_t done, since_usec;
+};
+
 struct engine_vm {
 	struct engine *engine;
 	void *context;
@@ -92,7 +97,7 @@ struct engine_vm {
 	enum wire_mode mode;
 	bool ready, detached;
 	bool heard;        /* something was reported since the last tick */
-	bool unresponsive; /* nothing was for a long time, with orders waiting for answers */
+	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
 	bool laggard;      /* takes orders too slowly to be waited for */
 
 	struct region *regions[VM_REGIONS_MAX]; /* by page number */
@@ -109,6 +114,8 @@ struct engine_vm {
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
+	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
+	struct progress progress[3];
 	struct slot_window window;
 
 	uint64_t pass_ticket, queued_ticket, ended_ticket, settled_ticket; /* see schedule.h */

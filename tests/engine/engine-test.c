@@ -255,6 +255,27 @@ static void a_pass_ends_though_a_vm_is_silent(void **state)
 	assert_int_equal(shared_of(b), 5000);
 }
 
+/* It owes what others wait for, and posts something all the time nevertheless. */
+static void a_pass_ends_though_a_vm_only_talks(void **state)
+{
+	struct sim_vm *a = new_vm(500, 1, 1), *b;
+	uint64_t ticket;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	b = new_vm(500, 1, 1);
+	new_vm(500, 1, 1);
+	a->silent = true;
+	ticket = engine_scan(sim.engine, b->vm);
+	for (unsigned i = 0; i < 60 && !engine_scan_done(sim.engine, b->vm, ticket); i++) {
+		assert_int_equal(report(a, REPORT_HASH, 1, 1, i), 0);
+		run_for(1);
+	}
+	assert_true(engine_scan_done(sim.engine, b->vm, ticket));
+	a->silent = false;
+	assert_true(sim_scan_all(&sim));
+}
+
 static void a_pass_ends_when_its_vm_is_detached(void **state)
 {
 	struct sim_vm *a = new_vm(5000, 1, 1);
@@ -423,6 +444,7 @@ int main(void)
 		ENGINE_TEST(much_repeated_content_becomes_a_stripe),
 		ENGINE_TEST(content_that_many_vms_have_once_is_no_stripe),
 		ENGINE_TEST(a_pass_ends_though_a_vm_is_silent),
+		ENGINE_TEST(a_pass_ends_though_a_vm_only_talks),
 		ENGINE_TEST(a_pass_ends_when_its_vm_is_detached),
 		ENGINE_TEST(a_pass_waits_for_what_came_of_it),
 		ENGINE_TEST(a_pass_under_way_is_followed_by_a_whole_one),

@@ -87,7 +87,8 @@ static void regions_have_limits(void **state)
 	(void)state;
 	assert_int_equal(report(a, REPORT_REGION_ADD, 1, 1, 5), -EPROTO);    /* given already */
 	assert_int_equal(report(a, REPORT_REGION_REMOVE, 2, 1, 0), -EPROTO); /* starts none */
-	for (uint32_t i = 20; i < 20 + 1023; i++) /* what is before them was gone before it was told */
+	/* What has the numbers before them was gone before it was told. */
+	for (uint32_t i = 20; i < 20 + 1023; i++)
 		assert_int_equal(report(a, REPORT_REGION_ADD, i, 1, 1), 0);
 	assert_int_equal(report(a, REPORT_REGION_ADD, 20 + 1023, 1, 1), -ENOMEM);
 	assert_int_equal(report(a, REPORT_REGION_ADD, 12, 1, 1), -EPROTO); /* out of order */
