@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Threads write all the time while everything is shared and unshared at random.
+ * Threads write all the time while everything is shared and unshared at random. $PAGEFUSE_TEST_SECONDS says how long.
  *
  * --huge         2 MiB pages, that are collapsed again now and then
  * --age          a thread ages pages, as the kernel's reclaim does
  * --discard, --protect, --flicker: see struct writers_plan
+ * --fork         a thread forks; each child ends at once
  * --swap         in a memory control group that is too small, with swap
  * --same-bytes   pages diverge all the time without changing
  */
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/support/guest.h"
 #include "tests/support/swap.h"
@@ -49,6 +51,19 @@ static void *collapse(void *argument)
 	return NULL;
 }
 
+/** What is private at a fork is the child's, too, and then not known to be exclusive until it is written. */
+static void *fork_in_a_loop(void *unused)
+{
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		int pid = test_fork();
+
+		if (pid == 0)
+			_exit(0);
+		test_wait_child(pid);
+	}
+	return unused;
+}
+
 static pthread_t start(void *(*run)(void *), struct guest *g)
 {
 	pthread_t thread;
@@ -60,7 +75,7 @@ static pthread_t start(void *(*run)(void *), struct guest *g)
 int main(int argc, char **argv)
 {
 	struct writers_plan plan = { .pages = PAGES, .threads = 3 };
-	pthread_t ageing = 0, collapsing = 0;
+	pthread_t ageing = 0, collapsing = 0, forking = 0;
 	struct writers *writers;
 	struct guest g;
 
@@ -83,12 +98,16 @@ int main(int argc, char **argv)
 		ageing = start(age, &g);
 	if (test_wants("--huge"))
 		collapsing = start(collapse, &g);
+	if (test_wants("--fork"))
+		forking = start(fork_in_a_loop, &g);
 	guest_work(&g, writers);
 	atomic_store(&stop, true);
 	if (ageing)
 		pthread_join(ageing, NULL);
 	if (collapsing)
 		pthread_join(collapsing, NULL);
+	if (forking)
+		pthread_join(forking, NULL);
 	guest_finish(&g, writers, writers_stop(writers));
 	return 0;
 }
