@@ -78,7 +78,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	uint64_t begin = hold_now_usec();
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (!hold_is_open())
+	if (hold_open(-1) < 0) /* it may have had to be closed */
 		return;
 	if (pins_assumed() && !pins_by_pageout) {
 		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);

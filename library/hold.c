@@ -230,7 +230,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	uint64_t begin;
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (!hold_is_open())
+	if (hold_open(-1) < 0) /* it may have had to be closed */
 		return;
 	break_blocks(&hold);
 	begin = hold_now_usec();

@@ -21,6 +21,10 @@ int sys_fail_now(long number, long second)
 		return 0;
 	if (sys_fail.number != -1 && sys_fail.number != number)
 		return 0;
-	return atomic_fetch_sub(&sys_fail.countdown, 1) == 1 ? sys_fail.error : 0;
+	if (atomic_fetch_sub(&sys_fail.countdown, 1) != 1)
+		return 0;
+	if (sys_fail.for_ever)
+		atomic_store(&sys_fail.countdown, 1);
+	return sys_fail.error;
 }
 #endif

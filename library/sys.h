@@ -9,6 +9,7 @@
 #ifndef PAGEFUSE_LIBRARY_SYS_H
 #define PAGEFUSE_LIBRARY_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -19,6 +20,7 @@ struct sys_fail {
 	_Atomic int countdown;
 	int number;
 	int error;
+	bool for_ever; /* and so do all that follow, until countdown is set to 0 */
 };
 extern struct sys_fail sys_fail;
 /** Called before each system call with its number and second argument (an ioctl's request), to wait at some of them. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Every system call that sharing makes fails once, in turn, with every error that it may give: whatever the outcome,
- * the guest's bytes are right afterwards, nobody sleeps, and the next round shares as if nothing had been.
+ * the guest's bytes are right afterwards, nobody sleeps, and the next round shares as if nothing had been. Then each
+ * kind of call fails from the N-th on for ever: the bytes are right while it still fails.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -74,24 +75,41 @@ static void do_all(const struct guest *g)
 	director_unshare(g->vm, g->page, PAGES);
 }
 
-/** @return whether a round has that many calls. */
-static bool fail_call(const struct guest *g, int error, int call)
+/** @number: of the calls that fail, or -1: one of any kind fails once. @return whether a round has that many calls. */
+static bool fail_call(const struct guest *g, int number, int error, int call)
 {
 	uint64_t merged;
-	int left;
+	bool reached;
 
-	sys_fail.number = -1;
+	sys_fail.number = number;
 	sys_fail.error = error;
+	sys_fail.for_ever = number != -1;
 	atomic_store(&sys_fail.countdown, call);
 	do_all(g);
-	left = atomic_exchange(&sys_fail.countdown, 0);
+	reached = atomic_load(&sys_fail.countdown) <= (sys_fail.for_ever ? 1 : 0);
+	check(g, error, call);
+	atomic_store(&sys_fail.countdown, 0);
 	check(g, error, call);
 	merged = g->vm->reports[REPORT_MERGED];
 	for (unsigned round = 0; round < 16 && g->vm->reports[REPORT_MERGED] == merged; round++)
 		do_all(g);
 	test_check(g->vm->reports[REPORT_MERGED] > merged,
 		   "nothing is shared any more after call %d has failed with %s", call, strerror(error));
-	return left <= 0;
+	return reached;
+}
+
+/** Kinds without which nothing is shared, and one by one has to be done without. */
+static void fail_for_ever(const struct guest *g, uint64_t *random)
+{
+	static const int numbers[] = { SYS_ioctl, SYS_mmap, SYS_mremap, SYS_madvise, SYS_mprotect, SYS_pread64 };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		int call = 1;
+
+		while (fail_call(g, numbers[i], ENOMEM, call))
+			call += test_running() ? 1 : 1 + (int)(test_random(random) % 32);
+		fprintf(stderr, "system call %d for ever: %d calls\n", numbers[i], call);
+	}
 }
 
 int main(int argc, char **argv)
@@ -112,10 +130,12 @@ int main(int argc, char **argv)
 	for (size_t e = 0; e < sizeof(errors) / sizeof(*errors); e++) {
 		int call = 1;
 
-		while (fail_call(&g, errors[e], call))
+		while (fail_call(&g, -1, errors[e], call))
 			call += test_running() ? 1 : 1 + (int)(test_random(&random) % 32);
 		fprintf(stderr, "%s: %d calls\n", strerror(errors[e]), call);
 	}
+	test_restart_clock();
+	fail_for_ever(&g, &random);
 	atomic_store(&stop, true);
 	pthread_join(sweeping, NULL);
 	guest_report(&g);
