@@ -19,6 +19,8 @@
 #include "daemon/log.h"
 #include "daemon/process.h"
 
+#define PUMP_BATCH 16
+
 static int create_memory(void)
 {
 	int fd = memfd_create("pagefuse-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -129,16 +131,43 @@ void pump_take_statistics(struct session *session)
 	engine_vm_set_cpu(session->vm, session->process->stats.cpu_nsec);
 }
 
+/* Copies up to PUMP_BATCH reports out and lets the engine bring in what it will need for them. @return how many. */
+static int get_batch(struct session *session, struct ring_record *reports)
+{
+	int count = 0, r = 0;
+
+	while (count < PUMP_BATCH && (r = ring_get(&session->up, &reports[count])) > 0)
+		engine_prefetch(session->daemon->engine, &reports[count++]);
+	return r < 0 ? r : count;
+}
+
+static bool take_batch(struct session *session, const struct ring_record *reports, int count, unsigned *taken)
+{
+	for (const struct ring_record *report = reports; report < reports + count; report++) {
+		int r = take_report(session, report);
+
+		*taken += changes_regions(report) ? PUMP_REGION_REPORTS : 1;
+		if (r < 0) {
+			session_fail(session,
+				     "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
+				     report->op, report->page, report->count, report->value,
+				     r == -EPROTO ? "it does not fit what was ordered" : strerror(-r));
+			return false;
+		}
+	}
+	return true;
+}
+
 bool pump_take_reports(struct session *session)
 {
-	struct ring_record report;
+	struct ring_record reports[PUMP_BATCH];
 	unsigned taken = 0;
 	bool waiting = false;
 	int r;
 
 	ring_set_waiting(&session->up, false);
 	while (taken < PUMP_REPORTS_PER_TURN) {
-		r = ring_get(&session->up, &report);
+		r = get_batch(session, reports);
 		if (r < 0) {
 			session_fail(session, "the cursors of its ring are impossible");
 			return false;
@@ -153,15 +182,8 @@ bool pump_take_reports(struct session *session)
 		if (waiting)
 			ring_set_waiting(&session->up, false);
 		waiting = false;
-		taken += changes_regions(&report) ? PUMP_REGION_REPORTS : 1;
-		r = take_report(session, &report);
-		if (r < 0) {
-			session_fail(session,
-				     "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
-				     report.op, report.page, report.count, report.value,
-				     r == -EPROTO ? "it does not fit what was ordered" : strerror(-r));
+		if (!take_batch(session, reports, r, &taken))
 			return false;
-		}
 	}
 	if (taken > 0)
 		pump_take_statistics(session);

@@ -82,6 +82,9 @@ int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode 
  */
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
+/** Begins to bring in what engine_report() will look at; @report need not be valid. Pays off some reports ahead. */
+void engine_prefetch(const struct engine *engine, const struct ring_record *report);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */

@@ -67,6 +67,14 @@ static bool is_at(const struct table_partition *part, uint32_t at, uint32_t tag)
 	return part->entries[at].ref != 0 && part->entries[at].tag == tag;
 }
 
+void table_prefetch(const struct table *table, struct table_key key)
+{
+	const struct table_partition *part = &table->partitions[key.partition];
+
+	if (part->count > 0)
+		__builtin_prefetch(&part->entries[home_of(key.tag, part->capacity)]);
+}
+
 uint32_t table_get(const struct table *table, struct table_key key)
 {
 	const struct table_partition *part = &table->partitions[key.partition];

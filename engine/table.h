@@ -72,6 +72,8 @@ static inline struct table_key table_key(const struct table *table, uint64_t has
 void table_init(struct table *table, bool (*keep)(void *, struct table_key, uint32_t), void *context);
 void table_done(struct table *table);
 
+/** Begins to bring the place of @key into the cache. */
+void table_prefetch(const struct table *table, struct table_key key);
 /** @return the reference under @key, 0 if there is none. */
 uint32_t table_get(const struct table *table, struct table_key key);
 /** Enters @ref (not 0) under @key, in place of what was there. @return 0 or -ENOMEM (then nothing has changed). */

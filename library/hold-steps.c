@@ -205,13 +205,25 @@ static bool equals_target(const void *page, uint32_t target)
 	return content != NULL && memcmp(page, content, PAGE_BYTES) == 0;
 }
 
+static void prefetch(uint64_t page, uint32_t target)
+{
+	page_prefetch((const void *)page);
+	if (target != HOLD_ZERO && view_slot(target) != NULL)
+		page_prefetch(view_slot(target));
+}
+
 uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base)
 {
 	uint64_t equal = 0;
 
-	for (unsigned i = 0; i < hold->count; i++)
-		if ((mask >> i & 1) && equals_target((const void *)(base + i * PAGE_BYTES), hold->targets[i]))
+	for (unsigned i = 0; i < hold->count; i++) {
+		if (!(mask >> i & 1))
+			continue;
+		if (mask >> i & 2)
+			prefetch(base + (i + 1) * PAGE_BYTES, hold->targets[i + 1]);
+		if (equals_target((const void *)(base + i * PAGE_BYTES), hold->targets[i]))
 			equal |= mask_of(i, 1);
+	}
 	hold_set_outcomes(hold, mask & ~equal, OUTCOME_DIFFERS);
 	return equal;
 }

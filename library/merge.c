@@ -12,6 +12,8 @@
 #include "library/sys.h"
 #include "library/view.h"
 
+#define FIRST_LOOK_BYTES 64
+
 enum kind { KIND_NONE,
 	    KIND_ANONYMOUS,
 	    KIND_DIVERGED };
@@ -36,7 +38,10 @@ static enum kind kind_of(const struct region *region, uint64_t index, uint64_t e
 	return state == PAGE_ANONYMOUS ? KIND_ANONYMOUS : KIND_DIVERGED;
 }
 
-/** A first comparison, without a hold: it faults the store in, and most pages that differ end here. */
+/**
+ * A first look, without a hold: it faults the store in, which takes long, and ends for most pages whose start is written
+ * all the time. More is not worth a second reading of all memory: the hashes were equal a moment ago.
+ */
 static bool looks_equal(uint64_t hva, uint32_t target)
 {
 	const void *content;
@@ -46,7 +51,7 @@ static bool looks_equal(uint64_t hva, uint32_t target)
 	if (target == HOLD_ZERO)
 		return page_is_zero((const void *)hva);
 	content = view_slot(target);
-	return content != NULL && memcmp((const void *)hva, content, PAGE_BYTES) == 0;
+	return content != NULL && memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
 }
 
 struct batch {

@@ -28,6 +28,7 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
 		return;
 	scan->hashed++;
+	page_prefetch((const char *)page + PAGE_BYTES);
 	if (page_is_zero(page))
 		report(scan, REPORT_ZERO, number, 1, 0);
 	else if (scan->what == ORDER_SCAN)
