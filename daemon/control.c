@@ -336,6 +336,8 @@ static json_t *on_scan_progress(const struct session *session, const json_t *req
 	if (!json_is_array(tickets))
 		return error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it",
 			     "tickets");
+	if (json_array_size(tickets) > ENGINE_VMS_MAX)
+		return error("bad-request", "\"tickets\" has more entries than there can be VMs", "tickets");
 	vms = json_array();
 	json_array_foreach(tickets, i, entry) {
 		const json_t *ticket = json_is_object(entry) ? json_object_get(entry, "ticket") : entry;

@@ -36,9 +36,16 @@ static bool follows(const struct ring_record *order, struct page page, uint8_t o
 	return op != ORDER_MERGE || (order->slot + order->count == slot && slot % ENGINE_SEGMENT_SLOTS != 0);
 }
 
+static bool names(const struct ring_record *order, struct page page)
+{
+	return order->op != ORDER_SCAN && order->op != ORDER_SCAN_ZERO && order->op != ORDER_AUDIT &&
+	       page_number(page) - order->page < order->count;
+}
+
 /*
  * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run
- * of pages several times, the orders for its copies come by turns.
+ * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page itself:
+ * answers are expected in the order of orders.
  */
 static bool extend(struct page page, uint8_t op, uint32_t slot)
 {
@@ -51,6 +58,8 @@ static bool extend(struct page page, uint8_t op, uint32_t slot)
 			order->count++;
 			return true;
 		}
+		if (names(order, page))
+			return false;
 	}
 	return false;
 }

@@ -7,8 +7,8 @@
  * the same over audit_interval_seconds, for slices in which something is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
- * says, is unresponsive: what others wait for from it is given up. One whose queue stays over half full for as long is
- * a laggard. Neither holds anybody back.
+ * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
+ * SILENCE_USEC longer than not is a laggard. Neither holds anybody back.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
  * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
@@ -390,6 +390,20 @@ static bool answers_nothing(struct engine_vm *vm)
 	return fetches || orders || scans;
 }
 
+/* Time with a full queue counts, and is forgotten as slowly as it came: a short moment of room does not clear a VM. */
+static void watch_lag(struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec, passed = now - vm->lag_seen_usec;
+
+	vm->lag_seen_usec = now;
+	if (vm->orders.length >= VM_QUEUE_MAX / 2 || vm->fetches.length >= VM_QUEUE_MAX / 2)
+		vm->lag_usec = vm->lag_usec + passed < SILENCE_USEC ? vm->lag_usec + passed : SILENCE_USEC;
+	else
+		vm->lag_usec = vm->lag_usec > passed ? vm->lag_usec - passed : 0;
+	if (vm->lag_usec == 0 || vm->lag_usec == SILENCE_USEC)
+		vm->laggard = vm->lag_usec != 0;
+}
+
 static void watch(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->now_usec;
@@ -401,12 +415,7 @@ static void watch(struct engine_vm *vm)
 	vm->unresponsive = answers_nothing(vm) || now - vm->silent_since_usec >= SILENCE_USEC;
 	if (vm->unresponsive && !was)
 		fetches_give_up(vm, NULL);
-	if (vm->orders.length < VM_QUEUE_MAX / 2 && vm->fetches.length < VM_QUEUE_MAX / 2) {
-		vm->laggard = false;
-		vm->lag_since_usec = now;
-	} else if (now - vm->lag_since_usec >= SILENCE_USEC) {
-		vm->laggard = true;
-	}
+	watch_lag(vm);
 }
 
 static bool is_past_barrier(const struct engine_vm *vm)

@@ -451,6 +451,10 @@ void slots_adopt(struct slots *slots, uint32_t number, uint16_t owner, uint64_t 
 		slots->stored++;
 		slots_charge(slots, slot, owner);
 	}
+	if (state == SLOT_LIVE && (slots->owners[slot->owner] & SLOT_OWNER_GONE)) { /* or reconnecting would be free */
+		slots_uncharge(slots, slot);
+		slots_charge(slots, slot, owner);
+	}
 	slot->state = SLOT_LIVE;
 	if (slot->sharers++ == 0)
 		slots->common++;

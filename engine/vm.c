@@ -213,7 +213,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->owner = (uint16_t)owner;
 	vm->mode = mode;
 	vm->heard = true;
-	vm->lag_since_usec = engine->now_usec;
+	vm->lag_seen_usec = engine->now_usec;
 	vm->next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
@@ -235,6 +235,8 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 		fetch_pop(vm);
 	queue_done(&vm->fetches);
 	vm->scan_count = 0;
+	slots_owner_free(&engine->slots, vm->owner); /* it takes no more slots; who adopts those it has is charged */
+	vm->owner = 0;
 	slots_flush(&engine->slots);
 }
 
@@ -246,7 +248,6 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	while (vm->region_count > 0)
 		vm_remove_region(vm, vm->regions[vm->region_count - 1]->first);
 	slots_return(&engine->slots, &vm->window);
-	slots_owner_free(&engine->slots, vm->owner);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;

@@ -121,7 +121,7 @@ struct engine_vm {
 	uint64_t pass_ticket, queued_ticket, ended_ticket, settled_ticket; /* see schedule.h */
 	uint64_t ended_barrier, barrier_target;
 	struct walk pass, slow, audit, unshare;
-	uint64_t silent_since_usec, lag_since_usec;
+	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;
 	int64_t cpu_budget_nsec;
 	uint64_t cpu_filled_usec;

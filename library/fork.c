@@ -9,6 +9,7 @@
 #include "library/orders.h"
 #include "library/protections.h"
 #include "library/region.h"
+#include "library/view.h"
 #include "library/worker.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -57,6 +58,7 @@ void fork_child(void)
 	children_in_child();
 	forget_unforked();
 	hold_forget();
+	view_forget();
 	worker_forget();
 	orders_forget();
 	memory_lock_reset();

@@ -109,6 +109,25 @@ static uint64_t private_pages(const struct hold *hold)
 	return own;
 }
 
+static bool is_mapped(uint64_t start, uint64_t length)
+{
+	unsigned char resident[HOLD_PAGES];
+
+	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
+}
+
+/** Moves the copy over the pages. The kernel unmaps these first: after that there is no way back, only forward. */
+static long replace(const struct hold *hold, uint64_t copy)
+{
+	uint64_t length = hold->count * PAGE_BYTES;
+	long r;
+
+	do
+		r = sys_mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold->start);
+	while (sys_is_error(r) && !is_mapped(hold->start, length));
+	return r;
+}
+
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
@@ -140,10 +159,12 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 	if (r == 0) {
 		memcpy((void *)copy, (const void *)hold.start, length);
 		hold_repeat_advice(region, (uint64_t)copy, length);
-		r = sys_mremap((uint64_t)copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold.start);
+		r = replace(&hold, (uint64_t)copy);
 	}
 	if (sys_is_error(r))
 		sys_munmap((uint64_t)copy, length);
+	else
+		hold_repeat_huge_advice(region, index, count);
 	hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
 	return sys_is_error(r) ? (int)r : 0;
 }

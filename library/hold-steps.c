@@ -312,17 +312,10 @@ static uint64_t mappings_added(const struct region *region, uint64_t index, uint
 	return before && behind ? 2 : 0;
 }
 
-int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count)
+void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64_t count)
 {
 	uint64_t start = region_hva(region, index), end = start + count * PAGE_BYTES;
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
-	long r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
 
-	if (sys_is_error(r))
-		return (int)r;
-	atomic_fetch_add_explicit(&hold_new_mappings, mappings_added(region, index, count), memory_order_relaxed);
-	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed);
-	hold_repeat_advice(region, start, end - start);
 	if (region->huge_advice != 0)
 		sys_madvise(start, end - start, region->huge_advice);
 	for (uint64_t at = index; at < index + count; at++) {
@@ -333,5 +326,19 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 				    (block_end < end ? block_end : end) - region_hva(region, at), MADV_NOHUGEPAGE);
 		at = (block_end - region->start) / PAGE_BYTES - 1;
 	}
+}
+
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t start = region_hva(region, index);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
+	long r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (sys_is_error(r))
+		return (int)r;
+	atomic_fetch_add_explicit(&hold_new_mappings, mappings_added(region, index, count), memory_order_relaxed);
+	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed);
+	hold_repeat_advice(region, start, count * PAGE_BYTES);
+	hold_repeat_huge_advice(region, index, count);
 	return 0;
 }

@@ -74,5 +74,7 @@ void hold_release(const struct hold *hold, uint64_t mapped_over);
 
 /** Repeats the region's advice on what replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);
+/** On what is anonymous memory again: also what it says of 2 MiB pages, and keeps broken ones from collapsing. */
+void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64_t count);
 
 #endif

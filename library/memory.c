@@ -444,8 +444,9 @@ static void advised(const struct part *part, int advice)
 	if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
 		if (part->whole)
 			region->huge_advice = advice;
-		for (uint64_t i = part->index; i < part->index + part->count; i += HUGE_BYTES / PAGE_BYTES)
-			*region_block(region, i) &= (uint8_t)~BLOCK_BROKEN;
+		for (uint8_t *block = region_block(region, part->index);
+		     block <= region_block(region, part->index + part->count - 1); block++)
+			*block &= (uint8_t)~BLOCK_BROKEN;
 		return;
 	}
 	if (!part->whole) {

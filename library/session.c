@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "library/options.h"
+#include "library/region.h"
 #include "library/sys.h"
 #include "library/view.h"
 
@@ -130,11 +131,15 @@ static int take_message(const void *message, int fds[WIRE_FDS_MAX])
 	case WIRE_SEGMENT:
 		if (fds[0] < 0)
 			return -EPROTO;
+		memory_lock_worker();
 		view_add(segment->segment, segment->slots, fds[0]); /* without it, orders that name it end as GONE */
+		memory_unlock();
 		fds[0] = -1;
 		return 0;
 	case WIRE_SEGMENT_CLOSE:
+		memory_lock_worker();
 		view_remove(segment->segment);
+		memory_unlock();
 		return 0;
 	case WIRE_DOORBELL:
 		return 0;

@@ -85,6 +85,15 @@ void view_remove(uint32_t segment)
 	*s = (struct segment){ .fd = -1 };
 }
 
+void view_forget(void)
+{
+	for (uint32_t i = 0; i < segments_end; i++) {
+		if (segments[i].slots != 0)
+			fd_close(segments[i].fd);
+		segments[i] = (struct segment){ .fd = -1 };
+	}
+}
+
 void view_rest(void)
 {
 	for (uint32_t i = 0; i < segments_end; i++) {

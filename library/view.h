@@ -16,6 +16,8 @@ int view_add(uint32_t segment, uint32_t slots, int fd);
 /** Closes descriptor and mapping of a segment; what guest pages map of it stays. */
 void view_remove(uint32_t segment);
 void view_remove_all(void);
+/** In the child of a fork, which has inherited the descriptors but not the mappings: closes them. */
+void view_forget(void);
 /** Gives the page tables of segments back that were not looked at since the last call; they are mapped when needed. */
 void view_rest(void);
 
