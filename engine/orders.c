@@ -44,8 +44,8 @@ static bool names(const struct ring_record *order, struct page page)
 
 /*
  * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run
- * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page itself:
- * answers are expected in the order of orders.
+ * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page
+ * itself: answers are expected in the order of orders.
  */
 static bool extend(struct page page, uint8_t op, uint32_t slot)
 {

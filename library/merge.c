@@ -39,8 +39,8 @@ static enum kind kind_of(const struct region *region, uint64_t index, uint64_t e
 }
 
 /**
- * A first look, without a hold: it faults the store in, which takes long, and ends for most pages whose start is written
- * all the time. More is not worth a second reading of all memory: the hashes were equal a moment ago.
+ * A first look, without a hold: it faults the store in, which takes long, and sends pages away that have changed at
+ * their start. More is not worth a second reading of all memory: the hashes were equal a moment ago.
  */
 static bool looks_equal(uint64_t hva, uint32_t target)
 {
