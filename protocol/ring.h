@@ -68,7 +68,7 @@ enum ring_report {
 	REPORT_REGION_REMOVE,
 	/** After reconnecting to the same store: the run already maps slots [slot, slot+count). */
 	REPORT_ADOPT,
-	/** The same for pages already given back as zero pages. */
+	/** The same for pages already given back as zero pages; the store does not matter. */
 	REPORT_ADOPT_ZERO,
 	/** All regions and adopted runs are told: orders may come. */
 	REPORT_READY,
