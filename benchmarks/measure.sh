@@ -9,7 +9,9 @@
 #   samples_close
 #   summarise LABEL               figures of what was saved, how fast, for how much CPU
 #   idle_percent LABEL SECONDS    figure of the CPU use from now on
-#   figure NAME VALUE             writes a figure down;  figure_of NAME: prints it
+#   figure NAME VALUE             writes a figure down
+#   figure_of NAME                prints it; the median, the lower of two, if it was measured several times
+#   last_figure_of NAME           prints the last one
 
 SAMPLE_MSEC=20
 BASELINE_SECONDS=2
@@ -19,6 +21,11 @@ figure() {
 }
 
 figure_of() {
+	awk -v name="$1" '$1 == name { print $2 }' "$OUT/figures" | sort -g |
+		awk '{ value[NR] = $1 } END { print NR == 0 ? "?" : value[int((NR + 1) / 2)] }'
+}
+
+last_figure_of() {
 	awk -v name="$1" '$1 == name { value = $2 } END { print value == "" ? "?" : value }' "$OUT/figures"
 }
 
@@ -74,7 +81,7 @@ summarise() {
 
 # seconds_to LABEL MIB: when that much was saved for the first time.
 seconds_to() {
-	awk -v start="$(figure_of "$1.start")" -v baseline="$(figure_of "$1.baseline_kib")" -v want="$2" '
+	awk -v start="$(last_figure_of "$1.start")" -v baseline="$(last_figure_of "$1.baseline_kib")" -v want="$2" '
 		$1 >= start && (baseline - $2) / 1024 >= want { printf "%.2f", $1 - start; found = 1; exit }
 		END { if (!found) print "never" }' "$OUT/$1.samples"
 }

@@ -100,9 +100,10 @@ other_table() {
 }
 
 overhead_percent() {
-	figure pagefuse.overhead_bytes "$(calculate 'a + b - 250 * c' %d pagefuse.overhead_daemon_bytes \
-		pagefuse.overhead_kernel_bytes pagefuse.mappings)"
-	calculate '100 * a / b' %.2f pagefuse.overhead_bytes pagefuse.scanned_bytes
+	local bytes
+	bytes=$(calculate 'a + b - 250 * c' %d pagefuse.overhead_daemon_bytes pagefuse.overhead_kernel_bytes \
+		pagefuse.mappings)
+	[ "$bytes" = '?' ] && echo '?' || calculate "100 * $bytes / a" %.2f pagefuse.scanned_bytes
 }
 
 machine() {
@@ -132,7 +133,7 @@ all_tables() {
 # One file per contender: seconds since its start, MiB saved, seconds of CPU time.
 plot_data() {
 	local label=$1
-	awk -v start="$(figure_of "$label.start")" -v baseline="$(figure_of "$label.baseline_kib")" '
+	awk -v start="$(last_figure_of "$label.start")" -v baseline="$(last_figure_of "$label.baseline_kib")" '
 		$1 < start { cpu = $3; next }
 		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $2) / 1024, ($3 - cpu) / 1e9 }' \
 		"$OUT/$label.samples" >"$OUT/$label.plot"

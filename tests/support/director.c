@@ -371,12 +371,10 @@ static void adopt(struct director_vm *vm, const struct ring_record *record)
 	test_check(!vm->ready && (record->op == REPORT_ADOPT_ZERO || vm->hello_store == vm->director->store),
 		   "adopting out of turn");
 	for (uint32_t i = 0; i < record->count; i++) {
-		struct director_page *page = &vm->pages[record->page + i];
-
 		if (record->op == REPORT_ADOPT)
-			page_reads(vm, page, record->slot + i);
+			page_reads(vm, &vm->pages[record->page + i], record->slot + i);
 		else
-			page->state = DIRECTOR_ZEROED;
+			vm->pages[record->page + i].state = DIRECTOR_ZEROED;
 	}
 }
 
