@@ -130,12 +130,15 @@ all_tables() {
 	other_table
 }
 
-# One file per contender: seconds since its start, MiB saved, seconds of CPU time.
+# One file per contender: seconds since its start, MiB saved, seconds of CPU time; as many points as a logarithmic axis
+# shows.
 plot_data() {
 	local label=$1
 	awk -v start="$(last_figure_of "$label.start")" -v baseline="$(last_figure_of "$label.baseline_kib")" '
 		$1 < start { cpu = $3; next }
-		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $2) / 1024, ($3 - cpu) / 1e9 }' \
+		$1 < next_time { next }
+		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $2) / 1024, ($3 - cpu) / 1e9 }
+		{ next_time = $1 + ($1 - start) / 200 }' \
 		"$OUT/$label.samples" >"$OUT/$label.plot"
 }
 
