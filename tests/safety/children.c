@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a child of a fork has of the library: no descriptor of its own is taken for one of the library's, memory that
- * was not inherited is not taken for RAM, handlers that were asked for twice run once, and no lock is held by a thread
- * that is not there. And the parent takes none of many children that are gone for alive: the region could not go then.
+ * What a child of a fork has of the library: of the store mappings only, no descriptor of its own is taken for one of
+ * the library's, memory that was not inherited is not taken for RAM, handlers that were asked for twice run once, and
+ * no lock is held by a thread that is not there. And the parent takes none of many children that are gone for alive:
+ * the region could not go then.
  */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -27,6 +29,42 @@ static void end_child(int pid)
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		test_fail("a child ended with status %d; it has said why", status);
+}
+
+/** Descriptors of the store's files that can only be read, which the director's own are not. */
+static unsigned count_store_files(void)
+{
+	char path[64], name[64];
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		int flags = fcntl(fd, F_GETFL);
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = flags < 0 ? -1 : readlink(path, name, sizeof(name) - 1);
+		if (length < 0)
+			continue;
+		name[length] = '\0';
+		count += (flags & O_ACCMODE) == O_RDONLY && strstr(name, "pagefuse-store") != NULL;
+	}
+	return count;
+}
+
+static void test_store_is_closed(void)
+{
+	unsigned before = count_store_files();
+	int pid;
+
+	test_check(before > 0, "the library has no file of the store open");
+	pid = test_fork();
+	if (pid == 0) {
+		if (count_store_files() != 0)
+			test_fail("a child has files of the store open");
+		_exit(0);
+	}
+	end_child(pid);
+	test_check(count_store_files() == before, "the parent has lost files of the store");
 }
 
 /** A child opens files, where numbers are free again, and has a child itself. */
@@ -108,6 +146,7 @@ int main(int argc, char **argv)
 	guest_begin(&g, memory, PAGES);
 	test_check(fork_watch() == 0, "fork_watch"); /* as when the worker's thread could not be started at first */
 	test_check(guest_share(&g, 0, PAGES) == PAGES, "not all pages are shared");
+	test_store_is_closed();
 	test_descriptors();
 	test_locks();
 	test_not_inherited(&g);

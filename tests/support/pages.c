@@ -127,6 +127,25 @@ uint64_t pages_anonymous(const void *address, size_t length)
 	return total;
 }
 
+bool pages_has_flag(const void *address, const char *flag)
+{
+	FILE *file = fopen("/proc/self/smaps", "re");
+	bool inside = false, found = false;
+	unsigned long long from, to;
+	char line[512], word[8];
+
+	test_check(file != NULL, "/proc/self/smaps: %s", strerror(errno));
+	snprintf(word, sizeof(word), " %s ", flag);
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "%llx-%llx ", &from, &to) == 2)
+			inside = from <= (uintptr_t)address && (uintptr_t)address < to;
+		else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+			found = strstr(line, word) != NULL;
+	}
+	fclose(file);
+	return found;
+}
+
 unsigned pages_mappings(void)
 {
 	FILE *file = fopen("/proc/self/maps", "re");

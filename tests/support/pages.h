@@ -39,6 +39,9 @@ uint64_t pages_rollup(const char *field);
 /** Bytes of anonymous memory that this process has between @address and @address + @length. */
 uint64_t pages_anonymous(const void *address, size_t length);
 
+/** Whether the mapping at @address has this flag among the "VmFlags:" of smaps: "hg", "nh", ... */
+bool pages_has_flag(const void *address, const char *flag);
+
 /** Number of mappings of this process. */
 unsigned pages_mappings(void);
 
