@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
@@ -65,6 +66,24 @@ static void check_nesting(void)
 
 	memset(deep, '[', sizeof(deep) - 1);
 	expect_error(deep, "bad-request", NULL);
+}
+
+/* Each is looked for among all VMs: no more than there can be. */
+static void check_many_tickets(void)
+{
+	static char text[3 * ENGINE_VMS_MAX];
+	size_t length;
+	json_t *reply;
+
+	length = (size_t)sprintf(text, "{\"command\":\"scan-progress\",\"tickets\":[1");
+	for (unsigned i = 1; i < ENGINE_VMS_MAX; i++)
+		length += (size_t)sprintf(text + length, ",1");
+	strcpy(text + length, "]}");
+	reply = instance_ask(&instance, text);
+	test_check(json_array_size(json_object_get(reply, "vms")) == ENGINE_VMS_MAX, "not all tickets are answered");
+	json_decref(reply);
+	strcpy(text + length, ",1]}");
+	expect_error(text, "bad-request", "tickets");
 }
 
 static void check_scan(void)
@@ -215,6 +234,7 @@ int main(int argc, char **argv)
 	instance_start(&instance);
 	check_errors();
 	check_nesting();
+	check_many_tickets();
 	check_scan();
 	if (geteuid() == 0) {
 		check_permissions();

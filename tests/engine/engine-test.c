@@ -404,6 +404,80 @@ static void one_that_is_slow_loses_nobody_a_page(void **state)
 	assert_int_equal(shared_of(a), 20000);
 }
 
+/* Has @scanned passed over while @slow carries out an order per hundredth of a second. @return how many of these. */
+static unsigned scan_beside(struct sim_vm *slow, struct sim_vm *scanned)
+{
+	uint64_t done = 0, total = 1;
+	unsigned ticks = 0;
+
+	engine_scan(sim.engine, scanned->vm);
+	while (done < total) {
+		struct sim_vm *vms[] = { slow, scanned };
+
+		assert_true(ticks++ < 10000);
+		sim_tick(&sim, SECOND / 100);
+		for (unsigned i = 0; i < 2; i++) {
+			sim_take_orders(vms[i], vms[i] == slow ? 1 : UINT32_MAX);
+			sim_work(vms[i], UINT32_MAX);
+			sim_take_reports(vms[i], UINT32_MAX);
+		}
+		engine_scan_progress(scanned->vm, &done, &total);
+	}
+	return ticks;
+}
+
+/* Nor would others be held back by each of its moments again. */
+static void a_moment_of_room_clears_no_laggard(void **state)
+{
+	struct sim_vm *a = new_vm(30000, 1, 1), *b;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	b = new_vm(30000, 1, 1);
+	assert_true(scan_beside(a, b) > 900); /* until a's queue has been full for ten seconds */
+	sim_settle(&sim);
+	assert_true(shared_of(b) > 0 && shared_of(b) < 20000); /* enough is left to fill it again */
+	assert_true(scan_beside(a, b) < 300);
+}
+
+/* A page that was written is believed at the second look. */
+static void see_twice(struct sim_vm *vm, uint32_t page)
+{
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(report(vm, REPORT_HASH, page, 1, hash_of(page)), 0);
+}
+
+/* Answers are expected in the order of orders: one for a page cannot go ahead of another for it. */
+static void orders_for_a_page_keep_their_order(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1);
+	struct ring_record order;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 20);
+	assert_int_equal(report(a, REPORT_DIVERGED, 4, 1, 0), 0);
+	assert_int_equal(engine_set_mode(sim.engine, a->vm, WIRE_MODE_ZERO), 0);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(a, ORDER_UNSHARE, &order));
+	assert_int_equal(order.page, 1);
+	drop_orders(a);
+	assert_int_equal(engine_set_mode(sim.engine, a->vm, WIRE_MODE_FULL), 0);
+	see_twice(a, 4); /* an order for 4 ... */
+	assert_int_equal(engine_set_mode(sim.engine, a->vm, WIRE_MODE_ZERO), 0);
+	sim_tick(&sim, 2000); /* ... one for 5 to 10 ... */
+	assert_int_equal(engine_set_mode(sim.engine, a->vm, WIRE_MODE_FULL), 0);
+	assert_int_equal(report(a, REPORT_DIVERGED, 5, 1, 0), 0);
+	see_twice(a, 5); /* ... and one that would fit the first */
+	assert_true(next_order(a, ORDER_MERGE, &order));
+	assert_int_equal(order.page, 4);
+	assert_int_equal(order.count, 1);
+	assert_true(next_order(a, ORDER_MERGE, &order));
+	assert_int_equal(order.page, 5);
+	assert_int_equal(report(a, REPORT_MERGED, 4, 1, b->pages[4].slot), 0);
+	assert_int_equal(report(a, REPORT_MERGED, 5, 1, b->pages[5].slot), 0);
+}
+
 /* ---- counting ---- */
 
 static void saved_adds_up(void **state)
@@ -452,6 +526,8 @@ int main(void)
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
 		ENGINE_TEST(no_queue_overflows_in_a_pass),
 		ENGINE_TEST(one_that_is_slow_loses_nobody_a_page),
+		ENGINE_TEST(a_moment_of_room_clears_no_laggard),
+		ENGINE_TEST(orders_for_a_page_keep_their_order),
 		ENGINE_TEST(saved_adds_up),
 	};
 

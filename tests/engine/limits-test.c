@@ -17,6 +17,28 @@ static void a_vm_brings_in_no_more_slots_than_it_may(void **state)
 	assert_true(host().store_pages <= 100);
 }
 
+/* What it has brought in counts against whoever maps it then: a new connection is no new limit. */
+static void connecting_again_is_no_new_limit(void **state)
+{
+	struct sim_vm *vms[2];
+
+	(void)state;
+	sim.settings.vm_slots_max = 50;
+	restart_with_settings();
+	for (uint32_t i = 0; i < 2; i++)
+		vms[i] = new_vm(1000, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	for (uint32_t round = 0; round < 5; round++) {
+		for (uint32_t i = 0; i < 2; i++) {
+			sim_vm_disconnect(vms[i]);
+			sim_vm_connect(vms[i]);
+			assert_true(sim_scan_all(&sim));
+		}
+		assert_true(host().store_pages <= 100);
+	}
+	assert_true(host().store_pages >= 50);
+}
+
 static void slots_that_are_dead_count_no_longer(void **state)
 {
 	struct sim_vm *a, *b;
@@ -482,6 +504,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
+		ENGINE_TEST(connecting_again_is_no_new_limit),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
 		ENGINE_TEST(a_run_ends_where_its_segment_does),
