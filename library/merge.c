@@ -13,6 +13,7 @@
 #include "library/view.h"
 
 #define FIRST_LOOK_BYTES 64
+#define LOOK_AHEAD_PAGES 4
 
 enum kind { KIND_NONE,
 	    KIND_ANONYMOUS,
@@ -88,6 +89,16 @@ static void take_given_back(struct batch *batch)
 	}
 }
 
+/** Fetches what the first look at page @i will read: a line of memory on each side. */
+static void prefetch_look(const struct batch *batch, unsigned i)
+{
+	if (i >= batch->count)
+		return;
+	__builtin_prefetch((const void *)region_hva(batch->region, batch->index + i));
+	if (batch->targets[i] != HOLD_ZERO)
+		__builtin_prefetch(view_slot(batch->targets[i]));
+}
+
 static void sort_out(struct batch *batch)
 {
 	uint64_t entries[HOLD_PAGES];
@@ -98,6 +109,7 @@ static void sort_out(struct batch *batch)
 	for (unsigned i = 0; i < batch->count; i++) {
 		enum kind kind = kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
 
+		prefetch_look(batch, i + LOOK_AHEAD_PAGES);
 		if (kind == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY && batch->targets[i] == HOLD_ZERO)
 			busy_zeros = true;
 		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
