@@ -39,7 +39,9 @@ static const struct {
 	{ WIRE_REASON_NESTED,
 	  "Start it with a CPU model without vmx and svm (-cpu ...,vmx=off,svm=off), boot Linux 6.13 or newer, or load "
 	  "kvm_intel or kvm_amd with nested=0." },
-	{ WIRE_REASON_ATTRIBUTE, "Have the VMM not use MADV_WIPEONFORK, mseal(), protection keys or tags on RAM." },
+	{ WIRE_REASON_ATTRIBUTE,
+	  "Have the VMM not bind RAM to NUMA nodes (QEMU: host-nodes=), nor use protection keys, memory tags, "
+	  "mseal(), or advice such as MADV_DONTFORK on parts of it." },
 	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
 };
 

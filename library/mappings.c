@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -133,6 +134,24 @@ static int judge_key(const char *key)
 	return strtoul(key, NULL, 10) != 0 ? WIRE_REASON_ATTRIBUTE : 0;
 }
 
+bool mappings_has_policy(int mode)
+{
+	mode &= ~MPOL_MODE_FLAGS;
+	return mode != MPOL_DEFAULT && mode != MPOL_LOCAL;
+}
+
+/**
+ * Copies of the store's pages are placed by a policy that the kernel keeps with the store's file, not with the mapping.
+ * A kernel without NUMA does not know the call.
+ */
+static int judge_policy(uint64_t address)
+{
+	int mode = MPOL_DEFAULT;
+	long r = sys_call(SYS_get_mempolicy, (long)&mode, 0, 0, (long)address, MPOL_F_ADDR, 0);
+
+	return r == 0 && mappings_has_policy(mode) ? WIRE_REASON_ATTRIBUTE : 0;
+}
+
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 {
 	struct lines lines;
@@ -159,6 +178,8 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 			if (inside) {
 				covered = mapping.end;
 				r = judge_header(&mapping);
+				if (r == 0)
+					r = judge_policy(mapping.start);
 				ret->protected |= strncmp(mapping.perms, "rw-", 3) != 0;
 			}
 		}

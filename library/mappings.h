@@ -25,6 +25,9 @@ struct mapping_kind {
  */
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 
+/** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep that. */
+bool mappings_has_policy(int mode);
+
 /** Counts the mappings and reads the limit anew. Takes about 1 µs per mapping; worker thread, without the lock. */
 void mappings_count(void);
 /** Whether the last count is so old or so full of guesses that a new one is due. */

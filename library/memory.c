@@ -77,6 +77,8 @@ static uint32_t reason_of(enum barred why)
 		return WIRE_REASON_VMM_USERFAULTFD;
 	case BARRED_DEVICE:
 		return WIRE_REASON_DEVICE_DMA;
+	case BARRED_ADVICE:
+		return WIRE_REASON_ATTRIBUTE;
 	default:
 		return 0;
 	}
@@ -388,6 +390,8 @@ static int before(enum memory_change change, const struct part *part, int detail
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
 		return make_plain(part) < 0 ? -ENOMEM : 0;
+	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
+		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_DEVICE:
 	case CHANGE_UNMERGEABLE:
 		return unshare(part);
@@ -427,6 +431,7 @@ static void unmapped(const struct part *part)
 	bar(part, BARRED_LOCKED, false); /* one after the other, as each is counted */
 	bar(part, BARRED_USERFAULTFD, false);
 	bar(part, BARRED_DEVICE, false);
+	bar(part, BARRED_ADVICE, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
@@ -475,6 +480,10 @@ static void after(enum memory_change change, const struct part *part, int detail
 		break;
 	case CHANGE_ADVICE:
 		advised(part, detail);
+		break;
+	case CHANGE_POLICY:
+		if (mappings_has_policy(detail))
+			bar(part, BARRED_ADVICE, true);
 		break;
 	case CHANGE_UNMERGEABLE:
 		bar(part, BARRED_UNMERGEABLE, true);

@@ -34,8 +34,10 @@ enum memory_change {
 	CHANGE_UNLOCK,
 	/** Advice that outlives a merge. detail: MADV_DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE, NOHUGEPAGE. */
 	CHANGE_ADVICE,
-	/** mbind and the like: only excludes holds. */
+	/** mbind. detail: the mode. Any but the default ones: made plain, left alone from now on. */
 	CHANGE_POLICY,
+	/** What changes no byte and no attribute, but fails for pages that are moved away: only excludes holds. */
+	CHANGE_NOTHING,
 	/** MADV_UNMERGEABLE: unshared, left alone until MADV_MERGEABLE. */
 	CHANGE_UNMERGEABLE,
 	/** The VMM registers its own userfaultfd: plain memory again, left alone from now on. */

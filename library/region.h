@@ -44,7 +44,7 @@ enum barred {
 	BARRED_UNMAPPED = 1 << 4,    /* no longer part of the region */
 	BARRED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
 	BARRED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
-	BARRED_ADVICE = 1 << 7,      /* has advice that the rest of its region has not */
+	BARRED_ADVICE = 1 << 7,      /* has advice that the rest of its region has not, or a NUMA policy */
 };
 
 struct region {

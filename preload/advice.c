@@ -36,7 +36,7 @@ struct change advice_change(void *address, size_t length, int advice)
 		return change_of(CHANGE_MOVE, address, length, advice);
 	case MADV_COLLAPSE: /* refused for pages that are held */
 	case MADV_REMOVE:   /* for shared mappings only: the kernel refuses it here, so nothing may be dropped for it */
-		return change_of(CHANGE_POLICY, address, length, advice);
+		return change_of(CHANGE_NOTHING, address, length, advice);
 	default:
 		/* Populating, paging out, ageing change no byte, and wait for a held page like any access. */
 		return change_none();

@@ -15,9 +15,9 @@ struct change protect_change(void *address, size_t length, int prot, int pkey)
 	return change_of(pkey > 0 ? CHANGE_UNMERGEABLE : CHANGE_PROTECT, address, length, prot);
 }
 
-struct change policy_change(void *address, size_t length)
+struct change policy_change(void *address, size_t length, int mode)
 {
-	return change_of(CHANGE_POLICY, address, length, 0);
+	return change_of(CHANGE_POLICY, address, length, mode);
 }
 
 INTERPOSED int mprotect(void *address, size_t length, int prot)
@@ -47,7 +47,7 @@ INTERPOSED int pkey_mprotect(void *address, size_t length, int prot, int pkey)
 INTERPOSED long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes,
 		      unsigned long nodes_max, unsigned flags)
 {
-	struct change change = policy_change(address, length);
+	struct change change = policy_change(address, length, mode);
 	long result;
 
 	if (change_begin(&change) != 0)

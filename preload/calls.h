@@ -37,7 +37,7 @@ struct change lock_change(enum memory_change what, const void *address, size_t l
 
 /* attributes.c */
 struct change protect_change(void *address, size_t length, int prot, int pkey);
-struct change policy_change(void *address, size_t length);
+struct change policy_change(void *address, size_t length, int mode);
 
 /* ioctl.c */
 struct change ioctl_change(unsigned long request, const void *argument);

@@ -91,8 +91,9 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 	case SYS_pkey_mprotect:
 		return protect_change(address, length, (int)c, (int)d);
 	case SYS_mbind:
-	case SYS_set_mempolicy_home_node:
-		return policy_change(address, length);
+		return policy_change(address, length, (int)c);
+	case SYS_set_mempolicy_home_node: /* of a policy that is there already */
+		return change_of(CHANGE_NOTHING, address, length, 0);
 	case SYS_ioctl:
 		return ioctl_change((unsigned long)b, (const void *)c);
 	default:

@@ -68,7 +68,7 @@ enum wire_reason {
 	WIRE_REASON_TOO_MANY_REGIONS,
 	WIRE_REASON_RAM_LIMIT, /* the daemon does not take in more RAM; it alone says so */
 	WIRE_REASON_NESTED,    /* the guest could run guests, whose pages this kernel's KVM writes unseen by a hold */
-	WIRE_REASON_ATTRIBUTE, /* wiped on fork, sealed, with a protection key or tags: a copy could not keep that */
+	WIRE_REASON_ATTRIBUTE, /* wiped on fork, sealed, bound to NUMA nodes, ...: a copy could not keep that */
 	WIRE_REASON_END
 };
 

@@ -91,8 +91,9 @@ nothing_left() {
 
 share() {
 	check_sharing
+	check_new_duplicates # while the writers rest: what they write is shared no more, and would count against it
 	guests_do busy 20 "${guests[@]}" || fail "busy"
-	check_new_duplicates
+	scan
 	guests_do churn 120 "${guests[@]}" || fail "churn"
 	scan
 	check_end

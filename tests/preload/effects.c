@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -498,6 +499,64 @@ static void test_lock_all(void)
 	end(&ram);
 }
 
+/* ---- NUMA policy ---- */
+
+/** The policy of a page's mapping; for a page of the store it would be the store's. */
+static int policy_of(const void *address)
+{
+	int mode = -1;
+
+	test_check(syscall(SYS_get_mempolicy, &mode, NULL, 0L, address, (long)MPOL_F_ADDR) == 0, "get_mempolicy: %s",
+		   strerror(errno));
+	return mode;
+}
+
+static void bind_memory(void *address, uint32_t count)
+{
+	static const unsigned long node_0 = 1;
+	long r = call(SYS_mbind, address, count * PAGE_BYTES, MPOL_BIND, (long)&node_0, 2, 0);
+
+	test_check(r == 0, "mbind: %s", strerror(errno));
+}
+
+static bool is_refused_pages(const struct director_vm *of, void *pages)
+{
+	return of->refused[WIRE_REASON_ATTRIBUTE] == *(uint32_t *)pages * PAGE_BYTES;
+}
+
+static void await_refused(uint32_t pages)
+{
+	test_check(director_wait_until(vm, is_refused_pages, &pages) == 0, "nobody is told of %u pages", pages);
+}
+
+/** Copies of the store's pages could not keep it. What is bound to no node, as QEMU says by default, is shared. */
+static void test_policy(void)
+{
+	struct ram ram;
+
+	begin(&ram);
+	if (call(SYS_mbind, at(&ram, 0), PAGES * PAGE_BYTES, MPOL_DEFAULT, 0, 0, 0) < 0)
+		test_skip("mbind: %s", strerror(errno)); /* a kernel without NUMA */
+	expect_sharing_again(&ram, 0, PAGES);
+	bind_memory(at(&ram, 8), 16);
+	check(&ram, "after mbind");
+	expect_private(&ram, 8, 16);
+	expect_left_alone(&ram, 8, 16);
+	await_refused(16);
+	advise(&ram, 8, 16, MADV_DONTNEED);
+	zeros(&ram, 8, 16);
+	check(&ram, "after a discard of what is bound");
+	for (uint32_t i = 0; i < PAGES; i++)
+		test_check(policy_of(at(&ram, i)) == (i - 8 < 16 ? MPOL_BIND : MPOL_DEFAULT), "page %u", i);
+	end(&ram);
+	await_refused(0);
+	ram.memory = pages_map(PAGES, false); /* and what is bound before it is offered */
+	bind_memory(ram.memory, PAGES);
+	madvise(ram.memory, PAGES * PAGE_BYTES, MADV_MERGEABLE);
+	await_refused(PAGES);
+	munmap(ram.memory, PAGES * PAGE_BYTES);
+}
+
 /* ---- advice that outlives a merge ---- */
 
 enum child_sees { CHILD_SAME,
@@ -731,6 +790,7 @@ int main(int argc, char **argv)
 	test_unmergeable();
 	test_userfaultfd();
 	test_bare_fork();
+	test_policy(); /* skipped where the kernel has no NUMA */
 	director_free(director);
 	return 0;
 }
