@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -218,11 +219,15 @@ static void protection(void **state)
 
 static void policy(void **state)
 {
+	const unsigned long node_0 = 1;
 	long result;
 
 	(void)state;
 	result = by_number ? syscall(SYS_mbind, ram, BYTES, 0L, NULL, 0L, 0L) : mbind(ram, BYTES, 0, NULL, 0, 0);
 	expect_bracket(CHANGE_POLICY, ram, BYTES, 0, result == 0);
+	result = by_number ? syscall(SYS_mbind, ram, BYTES, (long)MPOL_BIND, &node_0, 2L, 0L)
+			   : mbind(ram, BYTES, MPOL_BIND, &node_0, 2, 0);
+	expect_bracket(CHANGE_POLICY, ram, BYTES, MPOL_BIND, result == 0);
 	result = syscall(450L /* set_mempolicy_home_node */, ram, BYTES, 0L, 0L);
 	expect_bracket(CHANGE_NOTHING, ram, BYTES, 0, result == 0);
 }
