@@ -165,6 +165,7 @@ static bool merge_while_written(const struct guest *g, uint32_t index, uint32_t 
 
 int main(int argc, char **argv)
 {
+	uint64_t begin_msec = test_now_msec();
 	uint32_t slot, merges = 0;
 	struct guest g;
 	char *memory;
@@ -184,7 +185,9 @@ int main(int argc, char **argv)
 	director_fetch(g.vm, g.page, PAGES, slot);
 	director_merge(g.vm, g.page + PAGES - 1, 1, slot); /* keeps the slot alive */
 	atomic_store(&sys_watch, delay);
-	for (uint32_t i = 0; test_running(); i = (i + 1) % (PAGES - 1)) {
+	fprintf(stderr, "set up in %llu ms\n", (unsigned long long)(test_now_msec() - begin_msec));
+	/* A machine that has much else to do may need longer than its time to see each once. */
+	for (uint32_t i = 0; test_running() || merges == 0 || shared->writes == 0; i = (i + 1) % (PAGES - 1)) {
 		pagefuse_discard(guest_at(&g, i), PAGE_BYTES);
 		pages_fill(guest_at(&g, i), 1);
 		director_audit(g.vm, g.page + i, 1);
@@ -192,7 +195,6 @@ int main(int argc, char **argv)
 	}
 	atomic_store(&sys_watch, NULL);
 	fprintf(stderr, "%u merges, %llu writes, none lost\n", merges, (unsigned long long)shared->writes);
-	test_check(merges > 0, "nothing was merged");
 	guest_report(&g);
 	guest_end(&g);
 	return 0;
