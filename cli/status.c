@@ -129,7 +129,7 @@ static void print_host(const json_t *status)
 	struct format_buffer uptime, memory;
 
 	printf("pagefused %" PRId64 ": up %s, %.1fs CPU, %s memory, store on %s\n", field_integer(daemon, "pid"),
-	       format_seconds(&uptime, (uint64_t)field_integer(daemon, "uptime_seconds")),
+	       format_seconds(&uptime, (uint64_t)field_real(daemon, "uptime_seconds")),
 	       field_real(daemon, "cpu_seconds"), format_bytes(&memory, field_integer(daemon, "memory_bytes")),
 	       field_text(daemon, "store"));
 	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",

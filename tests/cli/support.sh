@@ -91,22 +91,7 @@ end() {
 	exit 0
 }
 
-STATUS='{
-  "daemon": {"pid": 77, "uptime_seconds": 3725, "cpu_seconds": 1.5, "memory_bytes": 3145728, "version": "0.1.0",
-             "socket": "/run/pagefuse/pagefused.sock", "store": "tmpfs"},
-  "host": {"shared_pages": 51200, "common_pages": 12800, "zero_pages": 2560, "saved_pages": 40960,
-           "saved_bytes": 167772160, "store_bytes": 52428800, "overhead_bytes": 4194304},
-  "vms": [
-    {"name": "web1", "pid": 999999991, "uid": 0, "mode": "full", "ram_bytes": 536870912, "present_pages": 64000,
-     "shared_pages": 25600, "zero_pages": 1280, "saved_pages": 20480, "diverged_pages": 12, "busy_pages": 3,
-     "mappings": 9000, "worker_cpu_seconds": 0.25, "hold_p50_usec": 60, "hold_p99_usec": 180, "hold_max_usec": 1400,
-     "refused": [], "connected": true, "kept_private_pages": 0, "mappings_limit": 65530, "scanning": false},
-    {"name": "db2", "pid": 999999992, "uid": 1000, "mode": "zero", "ram_bytes": 1073741824, "present_pages": 128000,
-     "shared_pages": 25600, "zero_pages": 1280, "saved_pages": 20480, "diverged_pages": 0, "busy_pages": 0,
-     "mappings": 64000, "worker_cpu_seconds": 0.5, "hold_p50_usec": 61, "hold_p99_usec": 190, "hold_max_usec": 2000,
-     "refused": [{"reason": "locked", "text": "locked by mlock or mlockall", "bytes": 2097152}],
-     "connected": true, "kept_private_pages": 7, "mappings_limit": 65530, "scanning": true}
-  ]
-}'
+# Of the same shape as what the daemon says, which tests/system sees to.
+STATUS=$(cat "${BASH_SOURCE[0]%/*}/status.json")
 # shellcheck disable=SC2034 # used by those who source this
 EMPTY_STATUS=$(jq -c '.vms = [] | .host |= map_values(0)' <<<"$STATUS")
