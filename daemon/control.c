@@ -133,14 +133,14 @@ static bool is_scanning(const struct process *process)
 	return done < total;
 }
 
-/* From the engine: confirmed. */
+/* From the engine: confirmed, and of the same moment as the host's. */
 static json_t *counted_object(const struct process *process)
 {
 	struct engine_vm_counters counters = { 0 };
 
 	if (process_vm(process))
-		engine_vm_counters(process_vm(process), &counters);
-	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o}", "name", process->name,
+		engine_vm_counted(process_vm(process), &counters);
+	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", process->name,
 			 "pid", (int)process->pid,
 			 "uid", (json_int_t)process->uid,
 			 "mode", wire_mode_name(process->mode),
@@ -149,6 +149,8 @@ static json_t *counted_object(const struct process *process)
 			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES),
 			 "shared_pages", number(counters.shared_pages),
 			 "zero_pages", number(counters.zero_pages),
+			 "diverged_pages", number(counters.diverged_pages),
+			 "present_pages", number(counters.present_pages),
 			 "saved_pages", signed_number(counters.saved_pages),
 			 "no_mapping_pages", number(counters.full));
 }
@@ -158,9 +160,7 @@ static json_t *stated_object(const struct process *process)
 {
 	const struct ring_stats *stats = &process->stats;
 
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "present_pages", number(stats->present_pages),
-			 "diverged_pages", number(stats->diverged_pages),
-			 "busy_pages", number(stats->busy_pages),
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "busy_pages", number(stats->busy_pages),
 			 "kept_private_pages", number(stats->kept_private_pages),
 			 "mappings", number(stats->mappings),
 			 "mappings_limit", number(stats->mappings_limit),

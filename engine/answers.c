@@ -34,11 +34,11 @@ static void finish(struct page page)
 
 	vm->answered++;
 	if (*state == PAGE_ZERO_ORDERED) {
-		*state = PAGE_ZERO;
+		page_set(page, PAGE_ZERO);
 		vm->counters.zero_pages++;
 		return;
 	}
-	*state = STATE(KIND_SHARED, slot);
+	page_set(page, STATE(KIND_SHARED, slot));
 	vm->counters.shared_pages++;
 	slots_confirm(&vm->engine->slots, slot);
 }
@@ -88,7 +88,7 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	struct page page;
 	int r;
 
-	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && fetch_refused(vm, report->page, gone)) {
+	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && fetch_refused(vm, report)) {
 		count_refused(&vm->counters, report);
 		return 0;
 	}
@@ -98,8 +98,11 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	count_refused(&vm->counters, report);
 	if (page.region == NULL)
 		return 0;
-	for (uint32_t i = 0; i < report->count; i++, page.index++)
-		vm_forget(page, gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page)));
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		vm_forget(page, private_copy(report) |
+					(gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page))));
+		match_sighting(page);
+	}
 	return 0;
 }
 
@@ -115,7 +118,9 @@ int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
 		uint32_t state = *page_state(page);
 
 		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO)
-			vm_forget(page, CHECK_WRITTEN);
+			vm_forget(page, private_copy(report) | CHECK_WRITTEN);
+		else if (state_kind(state) == KIND_PRIVATE)
+			page_set(page, (state & ~PRIVATE_COPY) | private_copy(report));
 	}
 	return 0;
 }
@@ -149,11 +154,11 @@ int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 	engine->reunion.heard_usec = engine->now_usec;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		if (report->op == REPORT_ADOPT_ZERO) {
-			*page_state(page) = PAGE_ZERO;
+			page_set(page, PAGE_ZERO);
 			vm->counters.zero_pages++;
 			continue;
 		}
-		*page_state(page) = STATE(KIND_SHARED, report->slot + i);
+		page_set(page, STATE(KIND_SHARED, report->slot + i));
 		vm->counters.shared_pages++;
 		slots_adopt(&engine->slots, report->slot + i, vm->owner, engine->settings.seed);
 	}

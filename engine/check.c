@@ -8,6 +8,7 @@
  *   segment.used      = filling + spare + live + idle    segment.reserved = left in windows
  *   filling           <=> one FETCH not given up names it
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
+ *   diverged          = pages PRIVATE with PRIVATE_COPY
  *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
  *   spare              => the table names its stripe
  *   live, filling      => the table names it or its stripe, or it is displaced
@@ -57,7 +58,7 @@ static bool is_blank(const struct region *region)
 	return true;
 }
 
-static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[4])
+static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[5])
 {
 	if (!is_blank(region))
 		return "vm: a page has a state in a block that counts as untouched";
@@ -68,7 +69,8 @@ static const char *check_region(struct checker *checker, const struct region *re
 		counts[0] += state_kind(state) == KIND_SHARED;
 		counts[1] += state == PAGE_ZERO;
 		counts[2] += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
-		counts[3] += state == PAGE_FETCHING;
+		counts[3] += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
+		counts[4] += state_is_copy(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
 		seen = seen_of(checker, state & STATE_VALUE);
@@ -103,7 +105,7 @@ static const char *check_fetches(struct checker *checker, const struct engine_vm
 
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
-	uint64_t counts[4] = { 0 }, pages = 0, own_fetches = 0;
+	uint64_t counts[5] = { 0 }, pages = 0, own_fetches = 0;
 	const char *wrong;
 
 	for (uint32_t i = 0; i < vm->region_count; i++) {
@@ -122,6 +124,8 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 		return "vm: wrong ram_pages";
 	if (counts[0] != vm->counters.shared_pages || counts[1] != vm->counters.zero_pages)
 		return "vm: wrong shared_pages or zero_pages";
+	if (counts[4] != vm->counters.diverged_pages)
+		return "vm: wrong diverged_pages";
 	if (counts[2] != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
 	if (counts[3] != own_fetches)

@@ -45,17 +45,17 @@ static void set_saved(struct cost *costs, uint32_t count, uint64_t common)
 		left -= costs[i].fixed >> 32;
 	qsort(costs, count, sizeof(*costs), by_remainder);
 	for (uint32_t i = 0; i < count; i++) {
-		struct engine_vm_counters *counters = &costs[i].vm->counters;
+		struct engine_vm_counters *counted = &costs[i].vm->counted;
 		uint64_t cost = costs[i].fixed >> 32;
 
 		if (left > 0 && (uint32_t)costs[i].fixed > 0) {
 			cost++;
 			left--;
 		}
-		counters->saved_pages = (int64_t)(counters->shared_pages + counters->zero_pages) - (int64_t)cost;
+		counted->saved_pages = (int64_t)(counted->shared_pages + counted->zero_pages) - (int64_t)cost;
 	}
 	for (uint32_t i = 0; i < count && left > 0; i++) { /* units lost in the division */
-		costs[i].vm->counters.saved_pages--;
+		costs[i].vm->counted.saved_pages--;
 		left--;
 	}
 }
@@ -63,7 +63,8 @@ static void set_saved(struct cost *costs, uint32_t count, uint64_t common)
 static uint64_t vm_bytes(const struct engine_vm *vm)
 {
 	return sizeof(*vm) + vm->ram_pages * sizeof(uint32_t) + vm->region_count * sizeof(struct region) +
-	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size;
+	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
+	       (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 
 static uint64_t engine_bytes(const struct engine *engine)
@@ -96,6 +97,7 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 		ret->shared_pages += vm->counters.shared_pages;
 		ret->zero_pages += vm->counters.zero_pages;
 		costs[count] = (struct cost){ .vm = vm };
+		engine_vm_counters(vm, &vm->counted);
 		for (uint32_t j = 0; j < vm->region_count; j++)
 			costs[count].fixed += region_cost(&engine->slots, vm->regions[j]);
 		count++;
@@ -108,4 +110,9 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 {
 	*ret = vm->counters;
 	ret->ram_pages = vm->ram_pages;
+}
+
+void engine_vm_counted(const struct engine_vm *vm, struct engine_vm_counters *ret)
+{
+	*ret = vm->counted;
 }

@@ -68,6 +68,7 @@ static void vm_drop(struct engine_vm *vm)
 		region_free(vm->regions[i]);
 	queue_done(&vm->orders);
 	queue_done(&vm->fetches);
+	queue_done(&vm->sightings);
 	free(vm);
 }
 

@@ -28,7 +28,7 @@ static bool find_hint(const struct engine *engine, struct table_key key, uint32_
 {
 	if (!find_page(engine, ref, ret))
 		return false;
-	return *page_state(*ret) == STATE(KIND_PRIVATE, PRIVATE_HINTED | check_of(key.tag));
+	return (*page_state(*ret) & ~PRIVATE_COPY) == STATE(KIND_PRIVATE, PRIVATE_HINTED | check_of(key.tag));
 }
 
 static bool can_fetch(const struct engine_vm *vm)
@@ -105,7 +105,7 @@ static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash, u
 		engine->waiters_free = list;
 		engine->waiters_used--;
 		list = waiter.next;
-		if (find_page(engine, waiter.global, &page) && *page_state(page) == expected)
+		if (find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
 			match_page(page, hash, parity);
 	}
 }
@@ -150,7 +150,7 @@ void fetch_pop(struct engine_vm *vm)
 }
 
 /* The slot gets no content: those that wait look for another page that has it. */
-static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t check)
+static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t private)
 {
 	struct engine *engine = vm->engine;
 	uint32_t waiters = slots_get(&engine->slots, fetch->slot)->waiters;
@@ -158,7 +158,7 @@ static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t check
 
 	slots_abandon(&engine->slots, fetch->slot);
 	if (region != NULL)
-		*page_state((struct page){ region, fetch->page - region->first }) = STATE(KIND_PRIVATE, check);
+		page_set((struct page){ region, fetch->page - region->first }, STATE(KIND_PRIVATE, private));
 	match_waiters(engine, waiters, fetch->hash, fetch->parity);
 }
 
@@ -178,7 +178,89 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 	}
 }
 
-static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *staging)
+/* ---- looks that come too early ---- */
+
+uint32_t private_copy(const struct ring_record *report)
+{
+	return report->flags & RING_PRIVATE_COPY ? PRIVATE_COPY : 0;
+}
+
+/* Whether the order for a page in @state cannot succeed if this is its content. */
+static bool is_in_vain(const struct engine *engine, uint32_t state, uint64_t hash, bool zero)
+{
+	if (state_kind(state) == KIND_ORDERED)
+		return zero ||
+		       slots_get(&engine->slots, state & STATE_VALUE)->tag != table_key(&engine->table, hash).tag;
+	return state == PAGE_ZERO_ORDERED && !zero;
+}
+
+static void keep_sighting(struct page page, uint64_t hash, bool zero)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t state = *page_state(page);
+	struct sighting *seen;
+
+	if (state == PAGE_FETCHING)
+		page_set(page, PAGE_FETCHING_SEEN); /* the content itself will come */
+	if (!is_in_vain(vm->engine, state, hash, zero))
+		return;
+	seen = queue_push(&vm->sightings);
+	if (seen != NULL)
+		*seen = (struct sighting){ .hash = hash, .page = page_number(page), .zero = zero };
+	else
+		vm->counters.dropped_orders++;
+}
+
+static bool take_sighting(struct engine_vm *vm, uint32_t page, struct sighting *ret)
+{
+	struct sighting *seen = NULL;
+	bool found = false;
+
+	for (uint32_t i = 0; !found && (seen = queue_at(&vm->sightings, i)) != NULL; i++)
+		found = seen->page == page;
+	if (found) {
+		*ret = *seen;
+		seen->page = 0;
+	}
+	while ((seen = queue_at(&vm->sightings, 0)) != NULL && seen->page == 0)
+		queue_pop(&vm->sightings);
+	return found;
+}
+
+/*
+ * Matches a page after its pass may have ended. The barrier that this pass waits for then waits for this, too; nothing
+ * more can come of a pass that has ended, so it does not wait for ever.
+ */
+static void match_late(struct page page, uint64_t hash, bool zero)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct barrier *barrier = &vm->engine->barrier;
+	uint32_t state = *page_state(page), parity = barrier->started & 1;
+
+	if (state_kind(state) != KIND_PRIVATE)
+		return;
+	if (barrier->started != barrier->completed && vm->ended_barrier == barrier->started) {
+		barrier->orders = false;
+		parity ^= 1;
+	}
+	if (zero) {
+		vm->counters.dropped_orders += !orders_zero(page);
+		return;
+	}
+	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(table_key(&vm->engine->table, hash).tag)));
+	match_page(page, hash, parity);
+}
+
+void match_sighting(struct page page)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct sighting sighting;
+
+	if (vm->sightings.length > 0 && take_sighting(vm, page_number(page), &sighting))
+		match_late(page, sighting.hash, sighting.zero);
+}
+
+static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy, const void *staging)
 {
 	struct engine *engine = vm->engine;
 	struct region *region = vm_region(vm, fetch->page);
@@ -190,16 +272,20 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, const void *st
 	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
 	hash = page_hash(content, engine->settings.seed);
 	if (hash != fetch->hash) { /* the guest has written it since */
-		fail(vm, fetch, check_of(table_key(&engine->table, hash).tag));
+		bool seen = *page_state(page) == PAGE_FETCHING_SEEN;
+
+		fail(vm, fetch, copy | check_of(table_key(&engine->table, hash).tag));
+		if (seen)
+			match_late(page, hash, page_is_zero(content));
 		return;
 	}
 	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
-		fail(vm, fetch, check);
+		fail(vm, fetch, copy | check);
 		return;
 	}
 	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
 	slots_filled(&engine->slots, fetch->slot); /* held by this until all have been matched */
-	*page_state(page) = STATE(KIND_PRIVATE, check);
+	page_set(page, STATE(KIND_PRIVATE, copy | check));
 	match_page(page, hash, fetch->parity);
 	match_waiters(engine, waiters, hash, fetch->parity);
 	slots_unorder(&engine->slots, fetch->slot);
@@ -215,21 +301,24 @@ int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const
 	fetch = *oldest;
 	fetch_pop(vm);
 	if (fetch.slot != SLOT_NONE)
-		fill(vm, &fetch, staging);
+		fill(vm, &fetch, private_copy(report), staging);
 	return 0;
 }
 
-bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone)
+bool fetch_refused(struct engine_vm *vm, const struct ring_record *report)
 {
 	const struct fetch *oldest = queue_at(&vm->fetches, 0);
+	uint32_t check = CHECK_NEVER;
 	struct fetch fetch;
 
-	if (oldest == NULL || oldest->page != page)
+	if (oldest == NULL || oldest->page != report->page)
 		return false;
 	fetch = *oldest;
 	fetch_pop(vm);
+	if (report->op != REPORT_GONE)
+		check = check_of(table_key(&vm->engine->table, fetch.hash).tag);
 	if (fetch.slot != SLOT_NONE)
-		fail(vm, &fetch, gone ? CHECK_NEVER : check_of(table_key(&vm->engine->table, fetch.hash).tag));
+		fail(vm, &fetch, private_copy(report) | check);
 	return true;
 }
 
@@ -315,15 +404,14 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
  * The volatility filter: whether a page now seen with @check is worth a merge. In a slow pass only what is new, or has
  * not changed since the last pass. Remembers @check.
  */
-static bool is_stable(struct page page, uint32_t check, bool diverged)
+static bool is_stable(struct page page, uint32_t check, uint32_t copy)
 {
 	struct engine_vm *vm = page.region->vm;
-	uint32_t *state = page_state(page), before = *state & PRIVATE_CHECK;
+	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
+	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
-	if (before == check)
-		return true;
-	*state = STATE(KIND_PRIVATE, check);
-	if ((before == CHECK_NEVER && !diverged) || in_pass(vm, page_number(page)))
+	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
+	if (before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page)))
 		return true;
 	vm->engine->volatile_skips++;
 	return false;
@@ -340,9 +428,12 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 		return 0;
 	page.index = report->page - page.region->first;
 	state = *page_state(page);
-	if (state_kind(state) != KIND_PRIVATE)
-		return 0; /* said before the worker got the order, or while it diverges */
-	if (!is_stable(page, check_of(table_key(&vm->engine->table, report->value).tag), report->count == 2))
+	if (state_kind(state) != KIND_PRIVATE) { /* said before the worker got the order */
+		if (in_pass(vm, report->page))
+			keep_sighting(page, report->value, false);
+		return 0;
+	}
+	if (!is_stable(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */
@@ -360,8 +451,13 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL)
 		return 0;
 	page.index = report->page - page.region->first;
-	for (uint32_t i = 0; i < report->count; i++, page.index++)
-		if (state_kind(*page_state(page)) == KIND_PRIVATE && is_stable(page, CHECK_ZERO, false))
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		bool private = state_kind(*page_state(page)) == KIND_PRIVATE;
+
+		if (!private && in_pass(vm, page_number(page)))
+			keep_sighting(page, 0, true);
+		else if (private && is_stable(page, CHECK_ZERO, private_copy(report)))
 			vm->counters.dropped_orders += !orders_zero(page);
+	}
 	return 0;
 }

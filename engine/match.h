@@ -8,7 +8,8 @@
  *   a filling slot    this page waits for it
  *   a slot            this page is ordered to MERGE with it
  *
- * When a FETCH fails or brings another content, the slot is dropped and those that waited are matched again.
+ * When a FETCH fails or brings another content, the slot is dropped and those that waited are matched again. What a
+ * requested pass sees of a page for which an order or FETCH is under way is matched if that comes to nothing.
  */
 #ifndef PAGEFUSE_ENGINE_MATCH_H
 #define PAGEFUSE_ENGINE_MATCH_H
@@ -21,14 +22,17 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report);
 
 /** REPORT_FETCHED. */
 int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging);
-/**
- * Whether a BUSY or GONE about @page answers the oldest FETCH; if so takes it. @check: what to remember of the page.
- */
-bool fetch_refused(struct engine_vm *vm, uint32_t page, bool gone);
+/** Whether a BUSY or GONE answers the oldest FETCH; if so takes it. */
+bool fetch_refused(struct engine_vm *vm, const struct ring_record *report);
 /** Gives up FETCHes of pages in @region, or of all if it is NULL. Their answers are still waited for. */
 void fetches_give_up(struct engine_vm *vm, const struct region *region);
 /** Forgets the oldest FETCH, which has been given up or answered. */
 void fetch_pop(struct engine_vm *vm);
+
+/** The order for @page came to nothing: matches what a requested pass saw of it meanwhile, if it did. */
+void match_sighting(struct page page);
+/** PRIVATE_COPY, or 0, as a report says of its pages. */
+uint32_t private_copy(const struct ring_record *report);
 
 /** For the table: whether an entry still means something. */
 bool match_keep(void *engine, struct table_key key, uint32_t ref);

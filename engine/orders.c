@@ -68,7 +68,7 @@ bool orders_merge(struct page page, uint32_t slot)
 {
 	if (!extend(page, ORDER_MERGE, slot) && !push(page.region->vm, ORDER_MERGE, page_number(page), 1, slot))
 		return false;
-	*page_state(page) = STATE(KIND_ORDERED, slot);
+	page_set(page, STATE(KIND_ORDERED, slot));
 	page.region->vm->issued++;
 	return true;
 }
@@ -77,7 +77,7 @@ bool orders_zero(struct page page)
 {
 	if (!extend(page, ORDER_ZERO, 0) && !push(page.region->vm, ORDER_ZERO, page_number(page), 1, 0))
 		return false;
-	*page_state(page) = PAGE_ZERO_ORDERED;
+	page_set(page, PAGE_ZERO_ORDERED);
 	page.region->vm->issued++;
 	return true;
 }
@@ -86,7 +86,7 @@ bool orders_fetch(struct page page)
 {
 	if (!push(page.region->vm, ORDER_FETCH, page_number(page), 1, 0))
 		return false;
-	*page_state(page) = PAGE_FETCHING;
+	page_set(page, PAGE_FETCHING);
 	return true;
 }
 

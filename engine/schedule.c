@@ -176,6 +176,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	if (i == vm->scan_count)
 		return -EPROTO;
 	vm->scanned++;
+	vm->counters.present_pages = report->value < vm->ram_pages ? report->value : vm->ram_pages;
 	vm->scan_count--;
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
@@ -443,8 +444,11 @@ static void settle_tickets(struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[i];
 
-		if (vm != NULL && vm->ended_barrier <= engine->barrier.completed)
-			vm->settled_ticket = vm->ended_ticket;
+		if (vm == NULL || vm->ended_barrier > engine->barrier.completed)
+			continue;
+		vm->settled_ticket = vm->ended_ticket;
+		if (vm->pass_ticket == 0)
+			queue_done(&vm->sightings);
 	}
 }
 

@@ -143,12 +143,12 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 	return 0;
 }
 
-void vm_forget(struct page page, uint32_t check)
+void vm_forget(struct page page, uint32_t private)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page);
 
-	*page_state(page) = STATE(KIND_PRIVATE, check);
+	page_set(page, STATE(KIND_PRIVATE, private));
 	if (state_kind(state) == KIND_SHARED) {
 		vm->counters.shared_pages--;
 		slots_unshare(&vm->engine->slots, state & STATE_VALUE);
@@ -217,6 +217,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
+	queue_init(&vm->sightings, sizeof(struct sighting), VM_SIGHTINGS_MAX);
 	engine->vms[index] = vm;
 	if (vm->index >= engine->vms_end)
 		engine->vms_end = vm->index + 1;
@@ -234,6 +235,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	while (vm->fetches.length > 0)
 		fetch_pop(vm);
 	queue_done(&vm->fetches);
+	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	slots_owner_free(&engine->slots, vm->owner); /* it takes no more slots; who adopts those it has is charged */
 	vm->owner = 0;

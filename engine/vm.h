@@ -3,10 +3,11 @@
  * VMs, their regions, and what each page is. A page's state is 32 bits:
  *
  *   kind      bits 31-30  bits 29-0
- *   PRIVATE   00          bit 29: the table has a hint of it; bits 28-0: checksum of the content seen last, or CHECK_
+ *   PRIVATE   00          bit 29: the table has a hint of it; bit 28: a copy inside a mapping of the store (diverged);
+ *                         bits 27-0: checksum of the content seen last, or CHECK_
  *   SHARED    01          slot that it maps
  *   ORDERED   10          slot that a MERGE order under way names
- *   OTHER     11          PAGE_ZERO, PAGE_ZERO_ORDERED, PAGE_FETCHING
+ *   OTHER     11          PAGE_ZERO, PAGE_ZERO_ORDERED, PAGE_FETCHING, PAGE_FETCHING_SEEN
  *
  * Every page of every VM also has a global number of 31 bits, by which hints name it. A region's numbers are given away
  * again only after no hint can name them any more.
@@ -20,6 +21,7 @@
 #define VM_REGIONS_MAX 1024u
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
+#define VM_SIGHTINGS_MAX 256u /* looked through one by one */
 
 enum page_kind {
 	KIND_PRIVATE,
@@ -33,8 +35,10 @@ enum page_kind {
 #define PAGE_ZERO STATE(KIND_OTHER, 0)
 #define PAGE_ZERO_ORDERED STATE(KIND_OTHER, 1)
 #define PAGE_FETCHING STATE(KIND_OTHER, 2)
+#define PAGE_FETCHING_SEEN STATE(KIND_OTHER, 3) /* and a requested pass has seen it meanwhile */
 #define PRIVATE_HINTED (UINT32_C(1) << 29)
-#define PRIVATE_CHECK (PRIVATE_HINTED - 1)
+#define PRIVATE_COPY (UINT32_C(1) << 28)
+#define PRIVATE_CHECK (PRIVATE_COPY - 1)
 /* Checksums that no content has. */
 #define CHECK_NEVER 0u   /* not seen yet */
 #define CHECK_WRITTEN 1u /* shared until it was written: as if it had been seen with another content */
@@ -64,6 +68,13 @@ struct fetch {
 	uint32_t page;
 	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
+};
+
+/** What a requested pass saw of a page while an order for it was under way that cannot succeed: matched after that. */
+struct sighting {
+	uint64_t hash; /* of the content; none if it is full of zeros */
+	uint32_t page; /* 0: taken */
+	bool zero;
 };
 
 enum scan_kind {
@@ -109,8 +120,9 @@ struct engine_vm {
 	uint32_t next_page; /* number of the first page that no region had yet */
 	uint64_t ram_pages;
 
-	struct queue orders;  /* struct ring_record, not taken yet */
-	struct queue fetches; /* struct fetch */
+	struct queue orders;    /* struct ring_record, not taken yet */
+	struct queue fetches;   /* struct fetch */
+	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
@@ -127,6 +139,7 @@ struct engine_vm {
 	uint64_t cpu_filled_usec;
 
 	struct engine_vm_counters counters;
+	struct engine_vm_counters counted; /* at the last engine_counters() */
 };
 
 static inline uint32_t *page_state(struct page page)
@@ -158,6 +171,21 @@ static inline enum page_kind state_kind(uint32_t state)
 	return (enum page_kind)(state >> STATE_SHIFT);
 }
 
+static inline bool state_is_copy(uint32_t state)
+{
+	return state_kind(state) == KIND_PRIVATE && (state & PRIVATE_COPY) != 0;
+}
+
+/** Changes a page's state, and keeps count of the copies; what else is counted is the caller's. */
+static inline void page_set(struct page page, uint32_t state)
+{
+	uint32_t *now = page_state(page);
+	uint64_t *diverged = &page.region->vm->counters.diverged_pages;
+
+	*diverged = *diverged + state_is_copy(state) - state_is_copy(*now);
+	*now = state;
+}
+
 /** The checksum of a content with @tag in the table. */
 static inline uint32_t check_of(uint32_t tag)
 {
@@ -177,7 +205,10 @@ bool vm_is_beyond(const struct engine_vm *vm, uint32_t page);
 int vm_remove_region(struct engine_vm *vm, uint32_t page);
 /** Frees a region's memory; NULL and half-built ones, too. */
 void region_free(struct region *region);
-/** Makes a page private with checksum @check, whatever it was: drops its reference or its share in an order. */
-void vm_forget(struct page page, uint32_t check);
+/**
+ * Makes a page private, whatever it was: drops its reference or its share in an order. @private: checksum, and
+ * PRIVATE_COPY if it is one.
+ */
+void vm_forget(struct page page, uint32_t private);
 
 #endif

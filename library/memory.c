@@ -259,10 +259,8 @@ static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
 		region->barred[i] &= (uint8_t)~BARRED_FOREIGN;
-		if (page_reads_slot(region->state[i]))
+		if (region->state[i] & PAGE_IN_STORE)
 			page_set_state(region, i, PAGE_LEFT);
-		else if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, PAGE_ANONYMOUS);
 	}
 }
 
@@ -435,8 +433,9 @@ static void unmapped(const struct part *part)
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
-		region->barred[i] = BARRED_UNMAPPED; /* and what else was said of it is over */
-		page_set_state(region, i, page_is_counted(region->state[i]) ? PAGE_LEFT : PAGE_ANONYMOUS);
+		region->barred[i] = BARRED_UNMAPPED;    /* and what else was said of it is over */
+		if (region->state[i] != PAGE_ANONYMOUS) /* the daemon counts something for it */
+			page_set_state(region, i, PAGE_LEFT);
 	}
 	if (region->unmapped_pages == region->pages)
 		region_leave(region);

@@ -71,6 +71,13 @@ void orders_forget(void)
 	pthread_cond_init(&pause_over, NULL);
 }
 
+static uint64_t present_pages(void)
+{
+	uint64_t present = region_totals.present;
+
+	return present < UINT32_MAX ? present : UINT32_MAX;
+}
+
 static int do_scan(struct session *session, const struct ring_record *order)
 {
 	static struct scan scan; /* too large for a small stack */
@@ -89,7 +96,8 @@ static int do_scan(struct session *session, const struct ring_record *order)
 			r = session_post(session, &scan.reports[i]);
 	}
 	hashed_pages += scan.hashed;
-	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, scan.present);
+	/* After what it was about, so that the daemon never knows of more shared pages than present ones. */
+	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, present_pages());
 }
 
 /**
@@ -115,6 +123,14 @@ static unsigned look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 	return count;
 }
 
+/** What a report says of a page besides. Lock held. */
+static uint8_t flags_of(uint32_t page)
+{
+	const struct region *region = region_of_page(page);
+
+	return region != NULL && (region->state[page - region->first_page] & PAGE_DIVERGED) ? RING_PRIVATE_COPY : 0;
+}
+
 /** Copies a private page to a staging page. @return 0, or the report that says why not. */
 static int copy_page(uint32_t page, uint64_t entry, void *to)
 {
@@ -132,16 +148,19 @@ static int copy_page(uint32_t page, uint64_t entry, void *to)
 
 static int fetch_page(struct session *session, uint32_t page, uint64_t entry)
 {
+	struct ring_record report = { .op = REPORT_FETCHED, .count = 1, .page = page };
 	int index = session_staging(session), r;
 
 	if (index < 0)
 		return index;
 	lock_unless_paused();
 	r = copy_page(page, entry, ring_staging(session->ring, (uint32_t)index));
+	report.flags = flags_of(page);
 	memory_unlock();
-	if (r != 0)
-		return session_post_value(session, (enum ring_report)r, page, 1, 0);
-	return session_post_fetched(session, page, (uint32_t)index);
+	if (r == 0)
+		return session_post_fetched(session, &report, (uint32_t)index);
+	report.op = (uint8_t)r;
+	return session_post(session, &report);
 }
 
 /** Fetches this page and all that are asked for next and follow it in the guest, with one look at the pagemap. */
@@ -179,18 +198,25 @@ static enum ring_report report_of(enum outcome outcome, bool zero)
 }
 
 static int answer(struct session *session, uint32_t page, unsigned count, const uint32_t *targets,
-		  const enum outcome *outcomes)
+		  const enum outcome *outcomes, const uint8_t *flags)
 {
 	int r = 0;
 
 	for (unsigned first = 0, end; first < count && r == 0; first = end) {
 		bool zero = targets[first] == HOLD_ZERO;
+		struct ring_record report = {
+			.op = (uint8_t)report_of(outcomes[first], zero),
+			.flags = flags[first],
+			.page = page + first,
+		};
 
-		for (end = first + 1; end < count && outcomes[end] == outcomes[first]; end++)
+		for (end = first + 1;
+		     end < count && outcomes[end] == outcomes[first] && flags[end] == flags[first]; end++)
 			if (targets[end] != (zero ? HOLD_ZERO : targets[first] + (end - first)))
 				break;
-		r = session_post_run(session, report_of(outcomes[first], zero), page + first, end - first,
-				     zero ? 0 : targets[first]);
+		report.count = (uint16_t)(end - first);
+		report.slot = zero ? 0 : targets[first];
+		r = session_post(session, &report);
 	}
 	return r;
 }
@@ -215,6 +241,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 {
 	uint32_t targets[HOLD_PAGES], page = order->page;
 	enum outcome outcomes[HOLD_PAGES];
+	uint8_t flags[HOLD_PAGES] = { 0 };
 	unsigned count = gather(session, *order, targets);
 
 	lock_unless_paused();
@@ -223,8 +250,11 @@ static int do_merge(struct session *session, const struct ring_record *order)
 			outcomes[i] = OUTCOME_BUSY;
 	else
 		merge_pages(page, count, targets, outcomes);
+	for (unsigned i = 0; i < count; i++)
+		if (outcomes[i] != OUTCOME_MERGED)
+			flags[i] = flags_of(page + i);
 	memory_unlock();
-	return answer(session, page, count, targets, outcomes);
+	return answer(session, page, count, targets, outcomes, flags);
 }
 
 static int do_unshare(struct session *session, const struct ring_record *order)
@@ -250,7 +280,10 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 	memory_unlock();
 	for (unsigned i = 0; i < order->count && r == 0; i++)
 		if (diverged[i])
-			r = session_post_value(session, REPORT_DIVERGED, order->page + i, 1, 0);
+			r = session_post(session, &(struct ring_record){ .op = REPORT_DIVERGED,
+									 .flags = RING_PRIVATE_COPY,
+									 .count = 1,
+									 .page = order->page + i });
 	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
 }
 

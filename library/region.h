@@ -8,9 +8,9 @@
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
- *   PAGE_LEFT                  anonymous again (discarded, unshared); the daemon has not been told yet
+ *   PAGE_LEFT                  anonymous again (discarded, made plain); the daemon has not been told yet
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
- *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told
+ *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
  *
  * Theory of locking. One lock guards everything here and excludes every hold: the worker takes it around each short
  * piece of work, VMM threads around each call that changes the mapping of a region. No one touches guest memory that
@@ -123,12 +123,6 @@ static inline uint8_t *region_block(const struct region *region, uint64_t index)
 static inline bool page_reads_slot(uint32_t state)
 {
 	return (state & (PAGE_IN_STORE | PAGE_DIVERGED)) == PAGE_IN_STORE;
-}
-
-/** Whether the daemon counts something for a page of this state. */
-static inline bool page_is_counted(uint32_t state)
-{
-	return page_reads_slot(state) || state == PAGE_ZEROED || state == PAGE_LEFT;
 }
 
 #endif

@@ -7,59 +7,70 @@
 #include "library/region.h"
 
 /** Adds a report about one page, as part of the last one if it continues that. */
-static void report(struct scan *scan, enum ring_report op, uint32_t page, uint16_t count, uint64_t value)
+static void report(struct scan *scan, enum ring_report op, uint32_t page, bool copy, uint64_t value)
 {
 	struct ring_record *last = scan->report_count > 0 ? &scan->reports[scan->report_count - 1] : NULL;
+	uint8_t flags = copy ? RING_PRIVATE_COPY : 0;
 
-	if (op != REPORT_HASH && last != NULL && last->op == op && last->page + last->count == page &&
-	    last->count < RING_RUN_PAGES_MAX) {
+	if (op != REPORT_HASH && last != NULL && last->op == op && last->flags == flags &&
+	    last->page + last->count == page && last->count < RING_RUN_PAGES_MAX) {
 		last->count++;
 		return;
 	}
 	scan->reports[scan->report_count++] =
-		(struct ring_record){ .op = (uint8_t)op, .count = count, .page = page, .value = value };
+		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
 static void hash_page(struct scan *scan, const struct region *region, uint64_t index)
 {
 	const void *page = (const void *)region_hva(region, index);
 	uint32_t number = region->first_page + (uint32_t)index;
+	bool copy = (region->state[index] & PAGE_DIVERGED) != 0;
 
 	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
 		return;
 	scan->hashed++;
 	page_prefetch((const char *)page + PAGE_BYTES);
 	if (page_is_zero(page))
-		report(scan, REPORT_ZERO, number, 1, 0);
+		report(scan, REPORT_ZERO, number, copy, 0);
 	else if (scan->what == ORDER_SCAN)
-		report(scan, REPORT_HASH, number, region->state[index] & PAGE_DIVERGED ? 2 : 1,
-		       page_hash(page, scan->seed));
+		report(scan, REPORT_HASH, number, copy, page_hash(page, scan->seed));
+}
+
+static bool is_private(uint64_t categories)
+{
+	return (categories & (PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_SWAPPED)) == 0;
 }
 
 /**
- * A present page of the given categories. That a page of a run no longer reads its slot is certain only if it is
- * present and not of the file. It is told once, and not while a child of a fork lives that may still read the slot.
+ * A present page of the given categories: tells if it has been written. That a page of a run no longer reads its slot
+ * is certain only if it is present and not of the file. It is told once, and not while a child of a fork lives that may
+ * still read the slot.
  */
-static void look_at(struct scan *scan, struct region *region, uint64_t index, uint64_t categories)
+static void tell_written(struct scan *scan, struct region *region, uint64_t index, uint64_t categories)
 {
 	uint32_t state = region->state[index], number = region->first_page + (uint32_t)index;
-	bool private = (categories & (PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_SWAPPED)) == 0;
 
 	if (categories & PAGE_IS_HUGE)
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
 	if (page_reads_slot(state)) {
 		if (!(categories & PAGE_IS_FILE) && !children_alive()) {
 			page_set_state(region, index, state | PAGE_DIVERGED);
-			report(scan, REPORT_DIVERGED, number, 1, 0);
+			report(scan, REPORT_DIVERGED, number, true, 0);
 		}
-	} else if (state == PAGE_ZEROED) {
-		if (private) {
-			page_set_state(region, index, PAGE_ANONYMOUS);
-			report(scan, REPORT_DIVERGED, number, 1, 0);
-		}
-	} else if (private && state != PAGE_LEFT) {
-		hash_page(scan, region, index);
+	} else if (state == PAGE_ZEROED && is_private(categories)) {
+		page_set_state(region, index, PAGE_ANONYMOUS);
+		report(scan, REPORT_DIVERGED, number, false, 0);
 	}
+}
+
+/** The same page, once it has been told what was written. */
+static void hash_private(struct scan *scan, const struct region *region, uint64_t index, uint64_t categories)
+{
+	uint32_t state = region->state[index];
+
+	if (is_private(categories) && !page_reads_slot(state) && state != PAGE_LEFT)
+		hash_page(scan, region, index);
 }
 
 /** Tells of pages that VMM threads have made anonymous again. */
@@ -69,7 +80,7 @@ static void tell_left(struct scan *scan, struct region *region, uint64_t index, 
 		if (region->state[i] != PAGE_LEFT || children_alive())
 			continue;
 		page_set_state(region, i, PAGE_ANONYMOUS);
-		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, 1, 0);
+		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, false, 0);
 	}
 }
 
@@ -107,11 +118,15 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 
 		for (uint64_t i = from; i < to; i++) {
 			present[(i - index) / REGION_GROUP] += !page_reads_slot(region->state[i]);
-			scan->present++;
 			if (!(region->barred[i] & BARRED_UNMAPPED))
-				look_at(scan, region, i, ranges[r].categories);
+				tell_written(scan, region, i, ranges[r].categories);
 		}
 	}
+	for (int r = 0; r < found; r++) /* what was told comes in runs, as no hash is in between */
+		for (uint64_t i = (ranges[r].start - region->start) / PAGE_BYTES;
+		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++)
+			if (!(region->barred[i] & BARRED_UNMAPPED))
+				hash_private(scan, region, i, ranges[r].categories);
 	if (found >= 0)
 		note_present(region, index, count, present);
 }

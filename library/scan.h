@@ -16,8 +16,7 @@
 struct scan {
 	enum ring_order what; /* ORDER_SCAN, ORDER_SCAN_ZERO or ORDER_AUDIT */
 	uint64_t seed;
-	uint64_t present; /* out: added to */
-	uint64_t hashed;  /* out: added to */
+	uint64_t hashed; /* out: added to */
 	unsigned report_count;
 	struct ring_record reports[SCAN_REPORTS_MAX];
 };

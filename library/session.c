@@ -171,15 +171,27 @@ int session_receive(struct session *session)
 	}
 }
 
+/** Takes the next order out of the ring into session->next. @return 1, 0 if there is none, or -errno, from then on. */
+static int take_order(struct session *session)
+{
+	int r = session->order_error;
+
+	if (r == 0)
+		r = ring_get(&session->down, &session->next);
+	if (r > 0 && ring_check_order(&session->next) < 0)
+		r = -EPROTO;
+	if (r < 0)
+		session->order_error = r;
+	session->has_next = r > 0;
+	return r;
+}
+
 int session_next_order(struct session *session, struct ring_record *ret_order)
 {
 	if (!session->has_next) {
-		int r = ring_get(&session->down, &session->next);
+		int r = take_order(session);
 
 		if (r <= 0)
-			return r;
-		r = ring_check_order(&session->next);
-		if (r < 0)
 			return r;
 		/* A segment is announced on the socket before an order names it in the ring. */
 		if (session->next.op == ORDER_MERGE && view_slot(session->next.slot) == NULL) {
@@ -187,7 +199,6 @@ int session_next_order(struct session *session, struct ring_record *ret_order)
 			if (r < 0)
 				return r;
 		}
-		session->has_next = true;
 	}
 	*ret_order = session->next;
 	return 1;
@@ -290,11 +301,12 @@ int session_staging(struct session *session)
 	return (int)index;
 }
 
-int session_post_fetched(struct session *session, uint32_t page, uint32_t index)
+int session_post_fetched(struct session *session, struct ring_record *report, uint32_t index)
 {
-	struct ring_record record = { .op = REPORT_FETCHED, .count = 1, .page = page, .value = index };
-	int r = session_post(session, &record);
+	int r;
 
+	report->value = index;
+	r = session_post(session, report);
 	session->staging_place[index] = session->up.mine - 1;
 	session->staged++;
 	return r;
@@ -307,11 +319,8 @@ int session_wait(struct session *session, int wake, int timeout_ms)
 	if (r < 0)
 		return r;
 	ring_set_waiting(&session->down, true);
-	if (!session->has_next) {
-		r = ring_get(&session->down, &session->next);
-		if (r > 0)
-			r = ring_check_order(&session->next) == 0 ? (session->has_next = true) : -EPROTO;
-	}
+	if (!session->has_next)
+		r = take_order(session);
 	if (r == 0)
 		r = wait_for(session->socket, wake, timeout_ms);
 	ring_set_waiting(&session->down, false);

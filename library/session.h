@@ -18,6 +18,7 @@ struct session {
 	struct ring_end up, down;
 	struct ring_record next; /* an order taken from the ring, but not yet carried out */
 	bool has_next;
+	int order_error; /* a malformed order came: nothing after it can be believed */
 	uint64_t seed, store;
 	uint32_t unpublished;
 	uint32_t staging_place[RING_STAGING_PAGES]; /* place in the up ring of the record that handed the page over */
@@ -51,8 +52,8 @@ int session_publish(struct session *session);
 
 /** A staging page that the daemon has done with; waits for one. @return its index or -errno. */
 int session_staging(struct session *session);
-/** Posts REPORT_FETCHED for @page with staging page @index. */
-int session_post_fetched(struct session *session, uint32_t page, uint32_t index);
+/** Posts a REPORT_FETCHED with staging page @index. */
+int session_post_fetched(struct session *session, struct ring_record *report, uint32_t index);
 
 /** Sleeps until the daemon or @wake has something, or @timeout_ms passes. @return 0 or -errno. */
 int session_wait(struct session *session, int wake, int timeout_ms);

@@ -58,11 +58,8 @@ static void publish_stats(void)
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
 	cpu_nsec = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
 	stats->cpu_nsec = cpu_nsec;
-	stats->present_pages = region_totals.present;
-	stats->diverged_pages = region_totals.diverged;
 	stats->busy_pages = hold_busy_pages;
 	stats->kept_private_pages = hold_kept_private_pages;
-	stats->ram_bytes = region_totals.pages * PAGE_BYTES;
 	stats->scanned_pages = orders_hashed_pages();
 	stats->repaired_moves = hold_repaired_moves;
 	mappings_stats(&stats->mappings, &stats->mappings_limit);

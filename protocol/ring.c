@@ -85,9 +85,9 @@ void ring_set_waiting(struct ring_end *consumer, bool waiting)
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with ring_publish() */
 }
 
-static int check_run(const struct ring_record *record, uint32_t longest)
+static int check_run(const struct ring_record *record, uint32_t longest, unsigned flags)
 {
-	if (record->reserved != 0 || record->page == 0 || record->count == 0 || record->count > longest)
+	if ((record->flags & ~flags) != 0 || record->page == 0 || record->count == 0 || record->count > longest)
 		return -EPROTO;
 	if (record->count - 1u > UINT32_MAX - record->page)
 		return -EPROTO;
@@ -98,31 +98,32 @@ int ring_check_report(const struct ring_record *record)
 {
 	switch (record->op) {
 	case REPORT_READY:
-		return record->reserved == 0 ? 0 : -EPROTO;
+		return record->flags == 0 ? 0 : -EPROTO;
 	case REPORT_REGION_ADD:
 		if (record->value == 0 || record->page == 0 || record->value > UINT32_MAX - record->page)
 			return -EPROTO;
-		return check_run(record, 1);
+		return check_run(record, 1, 0);
 	case REPORT_REGION_REMOVE:
-		return check_run(record, 1);
+		return check_run(record, 1, 0);
 	case REPORT_HASH:
-		return check_run(record, 2);
+		return check_run(record, 1, RING_PRIVATE_COPY);
 	case REPORT_FETCHED:
-		return record->value < RING_STAGING_PAGES ? check_run(record, 1) : -EPROTO;
+		return record->value < RING_STAGING_PAGES ? check_run(record, 1, RING_PRIVATE_COPY) : -EPROTO;
 	case REPORT_SCANNED:
-		return record->value <= RING_SCAN_PAGES_MAX ? check_run(record, RING_SCAN_PAGES_MAX) : -EPROTO;
+		return record->value <= UINT32_MAX ? check_run(record, RING_SCAN_PAGES_MAX, 0) : -EPROTO;
 	case REPORT_ADOPT:
 	case REPORT_ADOPT_ZERO:
-	case REPORT_ZERO:
 	case REPORT_MERGED:
 	case REPORT_ZEROED:
+	case REPORT_UNSHARED:
+		return check_run(record, RING_RUN_PAGES_MAX, 0);
+	case REPORT_ZERO:
 	case REPORT_DIFFERS:
 	case REPORT_BUSY:
 	case REPORT_GONE:
 	case REPORT_FULL:
 	case REPORT_DIVERGED:
-	case REPORT_UNSHARED:
-		return check_run(record, RING_RUN_PAGES_MAX);
+		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY);
 	default:
 		return -EPROTO;
 	}
@@ -134,13 +135,13 @@ int ring_check_order(const struct ring_record *record)
 	case ORDER_SCAN:
 	case ORDER_SCAN_ZERO:
 	case ORDER_AUDIT:
-		return check_run(record, RING_SCAN_PAGES_MAX);
+		return check_run(record, RING_SCAN_PAGES_MAX, 0);
 	case ORDER_FETCH:
-		return check_run(record, 1);
+		return check_run(record, 1, 0);
 	case ORDER_MERGE:
 	case ORDER_ZERO:
 	case ORDER_UNSHARE:
-		return check_run(record, RING_RUN_PAGES_MAX);
+		return check_run(record, RING_RUN_PAGES_MAX, 0);
 	default:
 		return -EPROTO;
 	}

@@ -38,7 +38,7 @@
 
 /** Longest run in one MERGE or ZERO order, pages: what is held at once. */
 #define RING_RUN_PAGES_MAX 64u
-/** Longest SCAN or AUDIT order, pages; it makes at most this many records and one more. */
+/** Longest SCAN or AUDIT order, pages; it makes at most two records for each, and one more. */
 #define RING_SCAN_PAGES_MAX 2048u
 
 /** Orders, daemon to worker. Each is answered; page, count and slot of the answers repeat the order's. */
@@ -72,11 +72,11 @@ enum ring_report {
 	REPORT_ADOPT_ZERO,
 	/** All regions and adopted runs are told: orders may come. */
 	REPORT_READY,
-	/** value: hash of one private page; count: 1, or 2 if it diverged from a slot earlier. */
+	/** value: hash of one private page. */
 	REPORT_HASH,
 	/** A run of pages that are full of zeros (at most RING_RUN_PAGES_MAX). */
 	REPORT_ZERO,
-	/** End of a SCAN or AUDIT; value: pages that were present. */
+	/** End of a SCAN or AUDIT; value: pages of the whole VM that were present when last looked at. */
 	REPORT_SCANNED,
 	/** value: index of the staging page. */
 	REPORT_FETCHED,
@@ -90,18 +90,30 @@ enum ring_report {
 	REPORT_GONE,
 	/** The mapping limit is reached. */
 	REPORT_FULL,
-	/** The run no longer reads its slots, or is no longer zero: written, discarded, unshared. */
+	/**
+	 * The run no longer reads its slots, or is no longer zero: written, discarded, unshared. Or, for pages told so
+	 * earlier: they are no copies any more. Comes before a HASH or ZERO of the same page in the same look.
+	 */
 	REPORT_DIVERGED,
 	/** An UNSHARE order is done. */
 	REPORT_UNSHARED,
 	REPORT_END
 };
 
+/** What a report says of its pages besides; 0 in orders. */
+enum ring_flag {
+	/**
+	 * They are private copies inside a mapping of the store now: diverged. In HASH, ZERO, FETCHED, DIVERGED, and in
+	 * the answers to MERGE and ZERO that say that nothing was done.
+	 */
+	RING_PRIVATE_COPY = 1 << 0,
+};
+
 struct ring_record {
-	uint8_t op;       /* enum ring_order or enum ring_report */
-	uint8_t reserved; /* 0 */
-	uint16_t count;   /* pages; at least 1 */
-	uint32_t page;    /* page number of the first */
+	uint8_t op;     /* enum ring_order or enum ring_report */
+	uint8_t flags;  /* enum ring_flag */
+	uint16_t count; /* pages; at least 1 */
+	uint32_t page;  /* page number of the first */
 	union {
 		uint64_t value;
 		struct {
@@ -115,8 +127,6 @@ _Static_assert(sizeof(struct ring_record) == 16, "records are 16 bytes");
 /** What the worker says of itself. Plain numbers that nothing depends on. */
 struct ring_stats {
 	uint64_t cpu_nsec;           /* CPU time of the worker thread */
-	uint64_t present_pages;      /* when last looked at, shared ones included */
-	uint64_t diverged_pages;     /* private copies inside store mappings now */
 	uint64_t busy_pages;         /* refused by the kernel (pinned or shared by fork), total */
 	uint64_t kept_private_pages; /* diverged, and no safe hold was to be had, total */
 	uint64_t mappings;           /* of the whole process, at the last count */
@@ -125,7 +135,6 @@ struct ring_stats {
 	uint64_t hold_p50_usec;      /* time from the first page held to the last page released */
 	uint64_t hold_p99_usec;
 	uint64_t hold_max_usec;
-	uint64_t ram_bytes;      /* of all registered regions */
 	uint64_t scanned_pages;  /* hashed, total */
 	uint64_t repaired_moves; /* UFFDIO_MOVE results that pagemap proved wrong, total */
 };
@@ -179,7 +188,7 @@ bool ring_release(struct ring_end *consumer);
 void ring_set_waiting(struct ring_end *consumer, bool waiting);
 
 /**
- * Checks what a worker may post, by itself: op, count, reserved, limits; what depends on state the engine checks.
+ * Checks what a worker may post, by itself: op, count, flags, limits; what depends on state the engine checks.
  * @return 0 or -EPROTO.
  */
 int ring_check_report(const struct ring_record *record);

@@ -318,6 +318,40 @@ static void a_pass_waits_for_what_came_of_it(void **state)
 	assert_true(engine_scan_done(sim.engine, b->vm, ticket));
 }
 
+/* A FETCH of an earlier content is under way as the pass looks: what it saw is matched later, and waited for. */
+static void a_pass_waits_for_what_it_saw_too_early(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b, *c = new_vm(10, 101, 1);
+	struct ring_record scan, order;
+	uint64_t ticket;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim)); /* hints of all; b comes with what a had */
+	b = new_vm(1, 1, 0);
+	ticket = engine_scan(sim.engine, a->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(a, ORDER_SCAN, &scan));
+	assert_true(next_order(b, ORDER_SCAN, &order));
+	assert_int_equal(report(b, REPORT_HASH, 1, 1, hash_of(1)), 0); /* a is asked for its page 1, which is c's now */
+	sim_write(a, 1, 101);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, hash_of(101)), 0);
+	assert_int_equal(report(a, REPORT_SCANNED, scan.page, scan.count, 10), 0);
+	sim_tick(&sim, 2000);
+	sim_take_orders(a, UINT32_MAX);
+	sim_work(a, UINT32_MAX);
+	sim_take_reports(a, UINT32_MAX);
+	for (int i = 0; i < 100; i++) { /* c has yet to be asked for its page */
+		sim_tick(&sim, 2000);
+		assert_false(engine_scan_done(sim.engine, a->vm, ticket));
+	}
+	sim_settle(&sim);
+	for (int i = 0; i < 5; i++)
+		sim_tick(&sim, 2000);
+	assert_true(engine_scan_done(sim.engine, a->vm, ticket));
+	assert_int_equal(a->pages[1].state, SIM_SHARED);
+	assert_int_equal(c->pages[1].slot, a->pages[1].slot);
+}
+
 static void a_pass_under_way_is_followed_by_a_whole_one(void **state)
 {
 	struct sim_vm *a = new_vm(20000, 1, 1);
@@ -491,11 +525,76 @@ static void saved_adds_up(void **state)
 	assert_true(sim_scan_all(&sim));
 	assert_int_equal(host().saved_pages, host().shared_pages + host().zero_pages - host().common_pages);
 	for (uint32_t i = 0; i < 7; i++) {
-		engine_vm_counters(sim.vms[i]->vm, &counters);
+		engine_vm_counted(sim.vms[i]->vm, &counters);
 		assert_true(counters.saved_pages >= 0);
 		sum += counters.saved_pages;
 	}
 	assert_int_equal(sum, host().saved_pages);
+}
+
+static struct engine_vm_counters counters_of(const struct sim_vm *vm)
+{
+	struct engine_vm_counters counters;
+
+	engine_vm_counters(vm->vm, &counters);
+	return counters;
+}
+
+static int report_copies(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t count, uint64_t value)
+{
+	struct ring_record record = {
+		.op = (uint8_t)op, .flags = RING_PRIVATE_COPY, .count = (uint16_t)count, .page = page
+	};
+
+	record.value = value;
+	return engine_report(sim.engine, vm->vm, &record, NULL);
+}
+
+/* A page is one thing at a time: what falls from one counter is in the next, or in none. */
+static void a_page_is_counted_once(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1);
+	struct ring_record order;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(counters_of(a).shared_pages, 10);
+	assert_int_equal(report_copies(a, REPORT_DIVERGED, 1, 4, 0), 0);
+	assert_int_equal(counters_of(a).shared_pages, 6);
+	assert_int_equal(counters_of(a).diverged_pages, 4);
+	assert_int_equal(report(a, REPORT_DIVERGED, 5, 1, 0), 0); /* discarded: no copy */
+	assert_int_equal(report(a, REPORT_DIVERGED, 1, 1, 0), 0); /* a copy, discarded later */
+	assert_int_equal(counters_of(a).shared_pages, 5);
+	assert_int_equal(counters_of(a).diverged_pages, 3);
+	for (unsigned i = 0; i < 2; i++) /* 2 is equal again, and ordered */
+		assert_int_equal(report_copies(a, REPORT_HASH, 2, 1, hash_of(2)), 0);
+	assert_int_equal(counters_of(a).diverged_pages, 2);
+	assert_true(next_order(a, ORDER_MERGE, &order));
+	assert_int_equal(report_copies(a, REPORT_BUSY, 2, 1, b->pages[2].slot), 0);
+	assert_int_equal(counters_of(a).diverged_pages, 3);
+	assert_int_equal(report_copies(a, REPORT_HASH, 2, 1, hash_of(2)), 0);
+	assert_true(next_order(a, ORDER_MERGE, &order));
+	assert_int_equal(report(a, REPORT_MERGED, 2, 1, b->pages[2].slot), 0);
+	assert_int_equal(counters_of(a).shared_pages, 6);
+	assert_int_equal(counters_of(a).diverged_pages, 2);
+	a->pages[2].state = SIM_SHARED;
+	assert_int_equal(counters_of(b).shared_pages, 10);
+}
+
+/* More than there is of its RAM is not present, whatever it says. */
+static void present_pages_are_as_told_last(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1);
+	struct ring_record order;
+
+	(void)state;
+	for (uint64_t told = 3; told < 30; told += 10) {
+		engine_scan(sim.engine, a->vm);
+		sim_tick(&sim, 2000);
+		assert_true(next_order(a, ORDER_SCAN, &order));
+		assert_int_equal(report(a, REPORT_SCANNED, order.page, order.count, told), 0);
+		assert_int_equal(counters_of(a).present_pages, told < 10 ? told : 10);
+	}
 }
 
 int main(void)
@@ -521,6 +620,7 @@ int main(void)
 		ENGINE_TEST(a_pass_ends_though_a_vm_only_talks),
 		ENGINE_TEST(a_pass_ends_when_its_vm_is_detached),
 		ENGINE_TEST(a_pass_waits_for_what_came_of_it),
+		ENGINE_TEST(a_pass_waits_for_what_it_saw_too_early),
 		ENGINE_TEST(a_pass_under_way_is_followed_by_a_whole_one),
 		ENGINE_TEST(a_slow_pass_is_spread_over_its_interval),
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
@@ -529,6 +629,8 @@ int main(void)
 		ENGINE_TEST(a_moment_of_room_clears_no_laggard),
 		ENGINE_TEST(orders_for_a_page_keep_their_order),
 		ENGINE_TEST(saved_adds_up),
+		ENGINE_TEST(a_page_is_counted_once),
+		ENGINE_TEST(present_pages_are_as_told_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

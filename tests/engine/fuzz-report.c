@@ -65,6 +65,7 @@ static struct ring_record record_of(const struct fuzz *fuzz, const struct step *
 	struct ring_record record = { .op = step->op, .count = step->count, .page = step->page };
 
 	record.value = step->value;
+	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
 	if (step->op == REPORT_HASH && step->what & 64)
 		record.value = hash_of(fuzz, step->value);
 	return record;
@@ -76,6 +77,7 @@ static struct ring_record answer_of(const struct fuzz *fuzz, const struct step *
 	struct ring_record record = fuzz->taken;
 
 	record.op = step->op;
+	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
 	if (step->op == REPORT_FETCHED)
 		record.value = 0;
 	return record;

@@ -252,6 +252,13 @@ static void post(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t
 	item->record.value = value;
 }
 
+/* The same about one page of the VM's, whose flags are told, too. */
+static void post_page(struct sim_vm *vm, enum ring_report op, uint32_t number, uint64_t value)
+{
+	post(vm, op, number, 1, value);
+	vm->up.items[vm->up.tail - 1].record.flags = vm->pages[number].copy ? RING_PRIVATE_COPY : 0;
+}
+
 /* ---- VMs ---- */
 
 struct sim_vm *sim_vm_new(struct sim *sim, enum wire_mode mode)
@@ -371,7 +378,7 @@ void sim_vm_remove_region(struct sim_vm *vm, uint32_t index)
 	struct sim_region region = vm->regions[index];
 
 	for (uint32_t i = region.first; i < region.first + region.pages; i++)
-		vm->pages[i].state = SIM_ABSENT;
+		vm->pages[i] = (struct sim_page){ .state = SIM_ABSENT };
 	memmove(&vm->regions[index], &vm->regions[index + 1], (--vm->region_count - index) * sizeof(region));
 	if (vm->vm != NULL)
 		post(vm, REPORT_REGION_REMOVE, region.first, 1, 0);
@@ -403,6 +410,7 @@ void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
 	if (!has_page(vm, number))
 		return;
 	page->content = content;
+	page->copy |= page->state == SIM_SHARED;
 	if (is_mapped(page) || page->state == SIM_DROPPED)
 		page->state = SIM_LEFT;
 	else if (page->state == SIM_ABSENT)
@@ -416,7 +424,8 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 	if (!has_page(vm, number))
 		return;
 	page->content = 0;
-	page->state = is_mapped(page) || is_left(page) ? SIM_DROPPED : SIM_ABSENT;
+	page->state = is_mapped(page) || is_left(page) || page->copy ? SIM_DROPPED : SIM_ABSENT;
+	page->copy = false;
 }
 
 /* ---- what a worker does ---- */
@@ -427,19 +436,18 @@ static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 
 	if (is_left(page)) {
 		page->state = page->state == SIM_LEFT ? SIM_DIVERGED : SIM_ABSENT;
-		post(vm, REPORT_DIVERGED, number, 1, 0);
+		post_page(vm, REPORT_DIVERGED, number, 0);
 		vm->sim->diverged++;
 	}
 	if (op == ORDER_AUDIT || (page->state != SIM_PLAIN && page->state != SIM_DIVERGED))
 		return;
 	if (page->content == 0) {
-		post(vm, REPORT_ZERO, number, 1, 0);
+		post_page(vm, REPORT_ZERO, number, 0);
 	} else if (op == ORDER_SCAN) {
 		unsigned char bytes[PAGE_BYTES];
 
 		content_fill(bytes, page->content);
-		post(vm, REPORT_HASH, number, page->state == SIM_DIVERGED ? 2 : 1,
-		     page_hash(bytes, vm->sim->settings.seed));
+		post_page(vm, REPORT_HASH, number, page_hash(bytes, vm->sim->settings.seed));
 	}
 }
 
@@ -452,12 +460,12 @@ static void work_fetch(struct sim_vm *vm, uint32_t number)
 {
 	struct sim_page *page = &vm->pages[number];
 
-	if (!has_page(vm, number) || page->state == SIM_ABSENT) {
+	if (!has_page(vm, number) || page->state == SIM_ABSENT || page->state == SIM_DROPPED) {
 		post(vm, REPORT_GONE, number, 1, 0);
 	} else if (refuses(vm)) {
-		post(vm, REPORT_BUSY, number, 1, 0);
+		post_page(vm, REPORT_BUSY, number, 0);
 	} else {
-		post(vm, REPORT_FETCHED, number, 1, 0);
+		post_page(vm, REPORT_FETCHED, number, 0);
 		vm->up.items[vm->up.tail - 1].content = page->content;
 	}
 }
@@ -468,9 +476,9 @@ static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *
 	uint32_t slot = order->slot + at;
 	bool zero = order->op == ORDER_ZERO;
 
-	if (!has_page(vm, order->page + at) || page->state == SIM_ABSENT)
-		return REPORT_GONE;
-	if (page->state != SIM_PLAIN && page->state != SIM_DIVERGED)
+	if (!has_page(vm, order->page + at) || page->state == SIM_ABSENT || is_left(page))
+		return REPORT_GONE; /* a copy may have been dropped that the engine rightly took for private */
+	if (is_mapped(page))
 		wrong(vm->sim, "worker: told to merge a page that shares");
 	if (!zero && (segment_at(vm->sim, slot / ENGINE_SEGMENT_SLOTS) == NULL ||
 		      vm->sim->segments[slot / ENGINE_SEGMENT_SLOTS].use[slot % ENGINE_SEGMENT_SLOTS] != WRITTEN))
@@ -481,6 +489,7 @@ static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *
 		return REPORT_DIFFERS;
 	page->state = zero ? SIM_ZEROED : SIM_SHARED;
 	page->slot = slot;
+	page->copy = false;
 	vm->sim->merged++;
 	return zero ? REPORT_ZEROED : REPORT_MERGED;
 }
@@ -508,9 +517,13 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	for (uint32_t i = 0; i < order->count; i++)
 		answers[i] = merge_page(vm, order, i);
 	for (uint32_t i = 1; i <= order->count; i++) {
-		if (i < order->count && answers[i] == answers[run])
+		const struct sim_page *page = &vm->pages[order->page + run];
+
+		if (i < order->count && answers[i] == answers[run] && page[i - run].copy == page->copy)
 			continue;
 		post(vm, answers[run], order->page + run, i - run, order->op == ORDER_ZERO ? 0 : order->slot + run);
+		if (page->copy)
+			vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
 		run = i;
 	}
 }
@@ -522,8 +535,9 @@ static void work_unshare(struct sim_vm *vm, const struct ring_record *order)
 
 		if (!has_page(vm, i) || (page->state != SIM_SHARED && !is_left(page)))
 			continue;
+		page->copy |= page->state == SIM_SHARED;
 		page->state = page->state == SIM_DROPPED ? SIM_ABSENT : SIM_PLAIN;
-		post(vm, REPORT_DIVERGED, i, 1, 0);
+		post_page(vm, REPORT_DIVERGED, i, 0);
 	}
 	post(vm, REPORT_UNSHARED, order->page, order->count, 0);
 }

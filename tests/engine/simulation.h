@@ -22,13 +22,14 @@ enum sim_state {
 	SIM_DIVERGED, /* private again, and reported so */
 	SIM_SHARED,   /* maps a slot */
 	SIM_ZEROED,   /* given back as zero page */
-	SIM_LEFT,     /* was shared or zeroed, written since, not reported yet */
-	SIM_DROPPED,  /* the same, but discarded */
+	SIM_LEFT,     /* was shared, zeroed or dropped, written since, not reported yet */
+	SIM_DROPPED,  /* was shared, zeroed or a copy, discarded, not reported yet */
 };
 
 struct sim_page {
 	uint32_t content, slot;
 	enum sim_state state;
+	bool copy; /* a private copy inside a mapping of the store */
 };
 
 struct sim_record {

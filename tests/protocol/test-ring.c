@@ -178,7 +178,7 @@ static void records_are_checked(void **state)
 		{ { .op = ORDER_MERGE, .count = RING_RUN_PAGES_MAX + 1, .page = 1 }, -EPROTO, -EPROTO },
 		{ { .op = ORDER_MERGE, .count = 0, .page = 1 }, -EPROTO, -EPROTO },
 		{ { .op = ORDER_MERGE, .count = 1, .page = 0 }, -EPROTO, -EPROTO },
-		{ { .op = ORDER_MERGE, .count = 1, .page = 1, .reserved = 1 }, -EPROTO, -EPROTO },
+		{ { .op = ORDER_MERGE, .count = 1, .page = 1, .flags = 1 }, -EPROTO, -EPROTO },
 		{ { .op = ORDER_MERGE, .count = 1, .page = UINT32_MAX }, -EPROTO, 0 },
 		{ { .op = ORDER_MERGE, .count = 2, .page = UINT32_MAX }, -EPROTO, -EPROTO },
 		{ { .op = ORDER_SCAN, .count = RING_SCAN_PAGES_MAX, .page = 1 }, -EPROTO, 0 },
@@ -187,8 +187,11 @@ static void records_are_checked(void **state)
 		{ { .op = REPORT_READY }, 0, -EPROTO },
 		{ { .op = REPORT_MERGED, .count = RING_RUN_PAGES_MAX, .page = 1 }, 0, -EPROTO },
 		{ { .op = REPORT_MERGED, .count = RING_RUN_PAGES_MAX + 1, .page = 1 }, -EPROTO, -EPROTO },
-		{ { .op = REPORT_HASH, .count = 2, .page = 1 }, 0, -EPROTO },
-		{ { .op = REPORT_HASH, .count = 3, .page = 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_HASH, .count = 1, .page = 1, .flags = RING_PRIVATE_COPY }, 0, -EPROTO },
+		{ { .op = REPORT_HASH, .count = 1, .page = 1, .flags = 2 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_HASH, .count = 2, .page = 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_MERGED, .count = 1, .page = 1, .flags = RING_PRIVATE_COPY }, -EPROTO, -EPROTO },
+		{ { .op = ORDER_SCAN, .count = 1, .page = 1, .flags = RING_PRIVATE_COPY }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_FETCHED, .count = 1, .page = 1, .value = RING_STAGING_PAGES - 1 }, 0, -EPROTO },
 		{ { .op = REPORT_FETCHED, .count = 1, .page = 1, .value = RING_STAGING_PAGES }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_FETCHED, .count = 1, .page = 1, .value = UINT64_MAX }, -EPROTO, -EPROTO },
@@ -196,7 +199,7 @@ static void records_are_checked(void **state)
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 2, .value = UINT32_MAX - 1 }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 1, .value = UINT64_MAX }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 1, .value = 0 }, -EPROTO, -EPROTO },
-		{ { .op = REPORT_SCANNED, .count = 1, .page = 1, .value = RING_SCAN_PAGES_MAX + 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_SCANNED, .count = 1, .page = 1, .value = UINT64_C(1) << 32 }, -EPROTO, -EPROTO },
 	};
 
 	(void)state;

@@ -105,7 +105,7 @@ static void bad_records(struct director_vm *vm)
 		random_bytes(&record, sizeof(record));
 		if (i < 200) { /* well formed, but beside the point: the worker must not hang up because of these */
 			record.op = (uint8_t)(ORDER_SCAN + below(ORDER_END - ORDER_SCAN));
-			record.reserved = 0;
+			record.flags = 0;
 			record.count = record.op == ORDER_FETCH ? 1 : (uint16_t)(1 + below(RING_RUN_PAGES_MAX));
 			record.page = below(2) ? PAGES + 1 + (uint32_t)below(1 << 20) : 1 + (uint32_t)below(PAGES + 64);
 			record.slot = (uint32_t)below(UINT32_MAX);

@@ -466,11 +466,11 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 		test_check(record->page < vm->pages_end, "hash of page %u", record->page);
 		vm->pages[record->page].hash = record->value;
 		vm->pages[record->page].was_hashed = true;
-		vm->pages[record->page].diverged = record->count == 2;
+		vm->pages[record->page].diverged = (record->flags & RING_PRIVATE_COPY) != 0;
 		break;
 	case REPORT_SCANNED:
 		test_check(vm->pending > 0, "a scan that nobody asked for is over");
-		vm->present += record->value;
+		vm->present = record->value;
 		vm->pending--;
 		break;
 	default:

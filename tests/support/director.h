@@ -61,7 +61,7 @@ struct director_vm {
 	struct director_region regions[DIRECTOR_REGIONS_MAX];
 	unsigned region_count;
 	uint64_t pending;                  /* pages in run orders, and scans, without an answer */
-	uint64_t present;                  /* sum of what SCANNED told since the last order */
+	uint64_t present;                  /* what the last SCANNED told, of the whole VM */
 	uint64_t reports[REPORT_END];      /* pages, by kind */
 	uint64_t refused[WIRE_REASON_END]; /* bytes */
 };
@@ -102,9 +102,9 @@ void director_post(struct director_vm *vm, const struct ring_record *record);
  * Whole steps, with the wait. All take any number of pages and return 0 on a connection that breaks.
  */
 
-/** Hashes. @return pages present. */
+/** Hashes. @return pages of the VM that are present. */
 uint32_t director_scan(struct director_vm *vm, uint32_t page, uint32_t count);
-/** Looks for pages that diverged. @return pages present. */
+/** Looks for pages that diverged. @return the same. */
 uint32_t director_audit(struct director_vm *vm, uint32_t page, uint32_t count);
 /** Copies at most RING_STAGING_PAGES pages to slots. @return pages fetched; see .answer. */
 uint32_t director_fetch(struct director_vm *vm, uint32_t page, uint32_t count, uint32_t slot);
