@@ -43,6 +43,11 @@ static const struct {
 	  "Have the VMM not bind RAM to NUMA nodes (QEMU: host-nodes=), nor use protection keys, memory tags, "
 	  "mseal(), or advice such as MADV_DONTFORK on parts of it." },
 	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
+	{ WIRE_REASON_MEM_MERGE, "Have the VMM offer it again (QEMU: qom-set the backend's merge to true)." },
+	{ WIRE_REASON_PROTECTED,
+	  "Nothing, if it is a guest's ROM; other memory takes part again once it can be read and written." },
+	{ WIRE_REASON_EARLIER_STORE,
+	  "It is shared again as the guest writes it; to have that at once, restart or migrate the VM." },
 };
 
 static const char *find_remedy(const char *reason)
@@ -142,15 +147,6 @@ static void check_mode(const json_t *vm, const char *name, struct findings *find
 			     "mode zero: only pages full of zeros are given back");
 }
 
-static void check_ram(const json_t *vm, const char *name, struct findings *findings)
-{
-	if (field_integer(vm, "ram_bytes") == 0 && json_array_size(json_object_get(vm, "refused")) == 0)
-		findings_add(findings, SEVERITY_WARNING, "no-ram", name,
-			     "For QEMU, leave mem-merge on, which is its default; other VMMs call "
-			     "madvise(MADV_MERGEABLE).",
-			     "it has not offered any memory for sharing");
-}
-
 /* ---- QEMU's command line ---- */
 
 /** An option, a word of its value, and what that means for sharing. */
@@ -160,8 +156,6 @@ static const struct {
 } hindrances[] = {
 	{ "machine", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
 	{ "M", "", "mem-merge=off", "mem-merge", "mem-merge=off: QEMU does not offer its RAM for sharing" },
-	{ "object", "memory-backend-", "merge=off", "mem-merge",
-	  "merge=off: a memory backend is not offered for sharing" },
 	{ "object", "memory-backend-", "share=on", "shared-mapping",
 	  "share=on: a memory backend is mapped MAP_SHARED" },
 	{ "object", "memory-backend-", "hugetlb=on", "hugetlb", "hugetlb=on: a memory backend is of hugetlb pages" },
@@ -236,8 +230,7 @@ static void check_option(const char *option, const char *value, const char *name
 		    !has_word(value, hindrances[i].word) || findings_has(findings, hindrances[i].subject, name))
 			continue;
 		if (strcmp(hindrances[i].subject, "mem-merge") == 0)
-			remedy = "Start the VM without it (libvirt: no <nosharepages/>), or set the backend's "
-				 "merge=true by qom-set.";
+			remedy = "Start the VM without it (libvirt: no <nosharepages/>).";
 		findings_add(findings, severity, hindrances[i].subject, name, remedy, "%s", hindrances[i].text);
 	}
 }
@@ -258,6 +251,22 @@ static void check_command_line(const struct vmm_process *process, const char *na
 	}
 }
 
+/** Where the VMM has offered no memory, and so nothing is known of any, its command line may tell why. */
+static void check_ram(const json_t *vm, const char *name, const struct vmm_process *process, struct findings *findings)
+{
+	size_t before = findings->count;
+
+	if (field_integer(vm, "ram_bytes") > 0 || json_array_size(json_object_get(vm, "refused")) > 0)
+		return;
+	if (process != NULL)
+		check_command_line(process, name, SEVERITY_WARNING, findings);
+	if (findings->count == before)
+		findings_add(findings, SEVERITY_WARNING, "no-ram", name,
+			     "For QEMU, leave mem-merge on, which is its default; other VMMs call "
+			     "madvise(MADV_MERGEABLE).",
+			     "it has not offered any memory for sharing");
+}
+
 void vm_checks(const json_t *vm, const struct vmm_process *process, struct findings *findings)
 {
 	static void (*const checks[])(const json_t *vm, const char *name, struct findings *findings) = {
@@ -271,10 +280,7 @@ void vm_checks(const json_t *vm, const struct vmm_process *process, struct findi
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		checks[i](vm, name, findings);
-	if (process != NULL)
-		check_command_line(process, name, SEVERITY_WARNING, findings);
-	if (!findings_has(findings, "mem-merge", name))
-		check_ram(vm, name, findings);
+	check_ram(vm, name, process, findings);
 }
 
 void stray_vmm_checks(const struct vmm_process *process, const char *socket_path, enum severity severity,

@@ -113,13 +113,38 @@ static json_t *refused_object(uint32_t reason, uint64_t bytes)
 			 "bytes", number(bytes));
 }
 
+/*
+ * How much is left alone for a reason. What a VMM says of all its RAM, or of all diverged pages, counts as much as
+ * there is of that in the same document.
+ */
+static uint64_t refused_bytes(const struct process *process, uint32_t reason)
+{
+	uint64_t stated = process->refused_bytes[reason];
+	struct engine_vm_counters counters;
+
+	if (stated == 0 || process_vm(process) == NULL)
+		return stated;
+	engine_vm_counted(process_vm(process), &counters);
+	switch (reason) {
+	case WIRE_REASON_DIRECT_IO:
+		return counters.diverged_pages * PAGE_BYTES;
+	case WIRE_REASON_PLAIN_REFERENCES:
+	case WIRE_REASON_NO_USERFAULTFD:
+	case WIRE_REASON_NO_PAGEMAP:
+	case WIRE_REASON_NESTED:
+		return counters.ram_pages * PAGE_BYTES;
+	default:
+		return stated;
+	}
+}
+
 static json_t *refused_array(const struct process *process)
 {
 	json_t *array = json_array();
 
 	for (uint32_t reason = 1; reason < WIRE_REASON_END; reason++)
-		if (process->refused_bytes[reason] > 0)
-			json_array_append_new(array, refused_object(reason, process->refused_bytes[reason]));
+		if (refused_bytes(process, reason) > 0)
+			json_array_append_new(array, refused_object(reason, refused_bytes(process, reason)));
 	return array;
 }
 

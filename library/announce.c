@@ -6,6 +6,7 @@
 
 #include "library/children.h"
 #include "library/region.h"
+#include "library/scan.h"
 #include "library/session.h"
 #include "library/view.h"
 
@@ -144,6 +145,51 @@ int announce_regions(struct session *session)
 			r = session_post_value(session, REPORT_REGION_REMOVE, first, 1, 0);
 	}
 	return r < 0 ? r : announce_new(session);
+}
+
+/** Looks at the next group from *@index on that has changed: into @scan's reports. @return whether there was one. */
+static bool look_at_change(struct scan *scan, unsigned i, uint64_t *index)
+{
+	struct region *region;
+	bool found = false;
+
+	memory_lock_worker();
+	region = region_at(i);
+	while (region != NULL && *index < region->pages && !found) {
+		found = region->changed[*index / REGION_GROUP] != 0;
+		region->changed[*index / REGION_GROUP] = 0;
+		if (found)
+			scan_chunk(scan, region->first_page + (uint32_t)*index, REGION_GROUP);
+		*index += REGION_GROUP;
+	}
+	memory_unlock();
+	return found;
+}
+
+static bool child_is_alive(void)
+{
+	bool alive;
+
+	memory_lock_worker();
+	alive = children_alive();
+	memory_unlock();
+	return alive;
+}
+
+int announce_changes(struct session *session)
+{
+	static struct scan scan; /* too large for a small stack */
+	int r = 0;
+
+	/* A child may read the slots still; the groups stay marked until it has gone. */
+	if (!region_changes_noted() || child_is_alive() || !region_changes_take())
+		return 0;
+	scan = (struct scan){ .what = ORDER_AUDIT };
+	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++)
+		for (uint64_t index = 0; r == 0 && look_at_change(&scan, i, &index);)
+			for (unsigned j = 0; j < scan.report_count && r == 0; j++)
+				r = session_post(session, &scan.reports[j]);
+	return r;
 }
 
 void announce_forget(void)

@@ -9,6 +9,11 @@ struct session;
 
 /** Tells of regions that came or went since the last time. Worker thread, without the lock. @return 0 or -errno. */
 int announce_regions(struct session *session);
+/**
+ * Tells of pages that VMM threads have discarded, unshared or made plain since the last time. Worker thread, without
+ * the lock. @return 0 or -errno.
+ */
+int announce_changes(struct session *session);
 /** A new connection: everything has to be told again. Worker thread, without the lock. */
 void announce_forget(void);
 

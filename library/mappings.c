@@ -115,8 +115,6 @@ static int judge_flags(const char *flags, struct mapping_kind *kind)
 		kind->huge_advice = MADV_HUGEPAGE;
 	if (strstr(flags, " nh") != NULL)
 		kind->huge_advice = MADV_NOHUGEPAGE;
-	if (strstr(flags, " ht") != NULL)
-		return WIRE_REASON_HUGETLB;
 	if (strstr(flags, " lo") != NULL)
 		return WIRE_REASON_LOCKED;
 	if (strstr(flags, " um") != NULL || strstr(flags, " uw") != NULL || strstr(flags, " ui") != NULL)
@@ -157,16 +155,20 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 	struct lines lines;
 	struct mapping mapping = { 0 };
 	uint64_t covered = start, end = start + length;
+	int r = lines_open(&lines, "/proc/self/smaps"), judged = 0;
 	bool inside = false;
 	char *line;
-	int r = lines_open(&lines, "/proc/self/smaps");
 
 	if (r < 0)
 		return r;
 	*ret = (struct mapping_kind){ 0 };
 	while (r == 0 && (line = lines_next(&lines)) != NULL) {
 		if (strncmp(line, "VmFlags:", 8) == 0) {
-			r = inside ? judge_flags(line + 8, ret) : 0;
+			/* The last line of a mapping. Huge pages are files, too: they are what is to be told first. */
+			if (inside && strstr(line, " ht") != NULL)
+				r = WIRE_REASON_HUGETLB;
+			else if (inside)
+				r = judged != 0 ? judged : judge_flags(line + 8, ret);
 		} else if (strncmp(line, "ProtectionKey:", 14) == 0) {
 			r = inside ? judge_key(line + 14) : 0;
 		} else if (parse_header(line, &mapping)) {
@@ -177,9 +179,9 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 				break; /* a hole */
 			if (inside) {
 				covered = mapping.end;
-				r = judge_header(&mapping);
-				if (r == 0)
-					r = judge_policy(mapping.start);
+				judged = judge_header(&mapping);
+				if (judged == 0)
+					judged = judge_policy(mapping.start);
 				ret->protected |= strncmp(mapping.perms, "rw-", 3) != 0;
 			}
 		}

@@ -17,6 +17,7 @@
 #include "library/merge.h"
 #include "library/nested.h"
 #include "library/protections.h"
+#include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/worker.h"
@@ -60,6 +61,21 @@ bool memory_is_ours(const void *address, size_t length)
 	return in_use && region_overlaps((uint64_t)address, length);
 }
 
+/** Changes after which memory that is left alone is gone, or may be left alone no longer. */
+static bool ends_refusal(enum memory_change change)
+{
+	return change == CHANGE_UNMAP || change == CHANGE_MOVE || change == CHANGE_UNMERGEABLE ||
+	       change == CHANGE_UNLOCK || change == CHANGE_USERFAULTFD_END;
+}
+
+bool memory_concerns(enum memory_change change, const void *address, size_t length)
+{
+	if (!in_use)
+		return false;
+	return region_overlaps((uint64_t)address, length) ||
+	       (ends_refusal(change) && refusals_overlap((uint64_t)address, length));
+}
+
 bool memory_in_use(void)
 {
 	return in_use;
@@ -67,35 +83,9 @@ bool memory_in_use(void)
 
 /* ---- registering ---- */
 
-/** The refusals that are counted by the pages that have this mark; 0: none. */
-static uint32_t reason_of(enum barred why)
-{
-	switch (why) {
-	case BARRED_LOCKED:
-		return WIRE_REASON_LOCKED;
-	case BARRED_USERFAULTFD:
-		return WIRE_REASON_VMM_USERFAULTFD;
-	case BARRED_DEVICE:
-		return WIRE_REASON_DEVICE_DMA;
-	case BARRED_ADVICE:
-		return WIRE_REASON_ATTRIBUTE;
-	default:
-		return 0;
-	}
-}
-
 static void bar(const struct part *part, enum barred why, bool on)
 {
-	int64_t changed = 0;
-
-	for (uint64_t i = part->index; i < part->index + part->count; i++) {
-		uint8_t *barred = &part->region->barred[i];
-
-		changed += ((*barred & why) != 0) != on;
-		*barred = (uint8_t)(on ? *barred | why : *barred & ~why);
-	}
-	if (changed != 0 && reason_of(why) != 0)
-		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
+	refusals_bar(part->region, part->index, part->count, why, on);
 }
 
 /** A region that is there already: MADV_MERGEABLE again. @return whether the range lies in one. */
@@ -147,6 +137,7 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 	bar(part, BARRED_ADVICE, !alike);
 	bar(part, BARRED_PROTECTED, kind->protected);
 	region->unmapped_pages -= part->count;
+	refusals_forget(region_hva(region, part->index), part->count * PAGE_BYTES);
 }
 
 /** MADV_MERGEABLE for memory in the place of some that was unmapped. */
@@ -169,9 +160,9 @@ static void register_unmapped(uint64_t start, uint64_t length)
 			return;
 		start = from + part.count * PAGE_BYTES;
 		r = mappings_inspect(from, start - from, &kind);
-		if (r > 0)
-			announce_refusal((uint32_t)r, (int64_t)(start - from));
 		memory_lock();
+		if (r > 0)
+			refusals_note(from, start - from, (uint32_t)r);
 		if (r == 0 && find_unmapped(from, start - from, &now) && now.region == part.region &&
 		    now.index == part.index && now.count == part.count)
 			take_back(&now, &kind);
@@ -185,23 +176,27 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	struct region *region;
 	int r = mappings_inspect(start, length, &kind);
 
-	if (r > 0)
-		announce_refusal((uint32_t)r, (int64_t)length);
-	if (r != 0)
-		return r > 0 ? -EOPNOTSUPP : r;
+	if (r < 0)
+		return r;
 	memory_lock();
+	if (r > 0) {
+		refusals_note(start, length, (uint32_t)r);
+		memory_unlock();
+		return -EOPNOTSUPP;
+	}
 	r = region_add(start, length / PAGE_BYTES, gpa, &region);
 	if (r == 0) {
+		refusals_forget(start, length);
 		region->dont_fork = kind.dont_fork;
 		region->dont_dump = kind.dont_dump;
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
 		if (kind.protected) /* until mprotect() says otherwise of it */
-			memset(region->barred, BARRED_PROTECTED, length / PAGE_BYTES);
+			refusals_bar(region, 0, region->pages, BARRED_PROTECTED, true);
+	} else if (r == -ENOSPC) {
+		refusals_note(start, length, WIRE_REASON_TOO_MANY_REGIONS);
 	}
 	memory_unlock();
-	if (r == -ENOSPC)
-		announce_refusal(WIRE_REASON_TOO_MANY_REGIONS, (int64_t)length);
 	return r;
 }
 
@@ -257,11 +252,26 @@ static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t 
 
 static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
-	for (uint64_t i = index; i < index + count; i++) {
-		region->barred[i] &= (uint8_t)~BARRED_FOREIGN;
+	refusals_bar(region, index, count, BARRED_FOREIGN, false);
+	for (uint64_t i = index; i < index + count; i++)
 		if (region->state[i] & PAGE_IN_STORE)
 			page_set_state(region, i, PAGE_LEFT);
+	region_note_change(region, index, count);
+}
+
+/** Zeros that had been given back: dropped by the VMM, they are no longer ours to count. */
+static void leave_zeros(const struct part *part)
+{
+	bool any = false;
+
+	for (uint64_t i = part->index; i < part->index + part->count; i++) {
+		if (part->region->state[i] != PAGE_ZEROED)
+			continue;
+		page_set_state(part->region, i, PAGE_LEFT);
+		any = true;
 	}
+	if (any)
+		region_note_change(part->region, part->index, part->count);
 }
 
 /**
@@ -324,6 +334,7 @@ static int discard_the_rest(uint64_t start, uint64_t length, int advice)
 
 static int unshare(const struct part *part)
 {
+	region_note_change(part->region, part->index, part->count); /* also if it comes to be done in part only */
 	return merge_unshare(part->region, part->index, part->count);
 }
 
@@ -392,6 +403,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_DEVICE:
 	case CHANGE_UNMERGEABLE:
+	case CHANGE_ATTRIBUTE:
 		return unshare(part);
 	case CHANGE_LOCK: /* what a discard puts in place of store pages would not be locked */
 	case CHANGE_USERFAULTFD:
@@ -401,35 +413,13 @@ static int before(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
-{
-	bool done_by_us = false;
-	int r = 0;
-
-	memory_lock();
-	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
-		struct part part;
-
-		if (!part_of(region_at(i), (uint64_t)address, length, &part))
-			continue;
-		r = before(change, &part, detail);
-		done_by_us |= r == 1;
-	}
-	if (r >= 0)
-		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
-	if (r != 0)
-		memory_unlock();
-	return r;
-}
-
 static void unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
-	bar(part, BARRED_LOCKED, false); /* one after the other, as each is counted */
-	bar(part, BARRED_USERFAULTFD, false);
-	bar(part, BARRED_DEVICE, false);
-	bar(part, BARRED_ADVICE, false);
+	for (unsigned why = 1; why <= BARRED_ALL; why <<= 1) /* one after the other, as each is counted */
+		if (why != BARRED_UNMAPPED)
+			bar(part, (enum barred)why, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
@@ -437,6 +427,7 @@ static void unmapped(const struct part *part)
 		if (region->state[i] != PAGE_ANONYMOUS) /* the daemon counts something for it */
 			page_set_state(region, i, PAGE_LEFT);
 	}
+	region_note_change(region, part->index, part->count);
 	if (region->unmapped_pages == region->pages)
 		region_leave(region);
 }
@@ -487,6 +478,12 @@ static void after(enum memory_change change, const struct part *part, int detail
 	case CHANGE_UNMERGEABLE:
 		bar(part, BARRED_UNMERGEABLE, true);
 		break;
+	case CHANGE_ATTRIBUTE:
+		bar(part, BARRED_ADVICE, true);
+		break;
+	case CHANGE_DISCARD:
+		leave_zeros(part);
+		break;
 	case CHANGE_USERFAULTFD:
 	case CHANGE_USERFAULTFD_END:
 		bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
@@ -499,21 +496,72 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
+/** Offers memory again that was left alone for @reason, which may have ended. */
+static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
 {
-	bool any = false;
+	uint64_t at = start, end = length > UINT64_MAX - start ? UINT64_MAX : start + length, from, bytes;
+	bool found = true;
 
-	for (unsigned i = 0; i < REGIONS_MAX && succeeded; i++) {
+	while (found && at < end) {
+		memory_lock();
+		found = refusals_find(at, end - at, reason, &from, &bytes);
+		memory_unlock();
+		if (found) {
+			(void)memory_register((void *)from, bytes, PAGEFUSE_GPA_UNKNOWN); /* or it stays as it is */
+			at = from + bytes;
+		}
+	}
+}
+
+/** A change that is done, for all that it touches. Memory lock held. */
+static void apply(enum memory_change change, void *address, size_t length, int detail)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part;
+
+		if (part_of(region_at(i), (uint64_t)address, length, &part))
+			after(change, &part, detail);
+	}
+	if (change == CHANGE_UNMAP || change == CHANGE_MOVE || change == CHANGE_UNMERGEABLE)
+		refusals_forget((uint64_t)address, length);
+}
+
+int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
+{
+	bool done_by_us = false;
+	int r = 0;
+
+	memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
 		struct part part;
 
 		if (!part_of(region_at(i), (uint64_t)address, length, &part))
 			continue;
-		any = true;
-		after(change, &part, detail);
+		r = before(change, &part, detail);
+		done_by_us |= r == 1;
 	}
-	memory_unlock();
-	if (any && (change == CHANGE_UNMAP || change == CHANGE_MOVE))
+	if (r >= 0)
+		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
+	if (r == 1)
+		apply(change, address, length, detail);
+	if (r != 0)
+		memory_unlock();
+	if (r != 0 && region_changes_noted())
 		worker_wake();
+	return r;
+}
+
+void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
+{
+	if (succeeded)
+		apply(change, address, length, detail);
+	memory_unlock();
+	if (region_changes_noted())
+		worker_wake();
+	if (succeeded && change == CHANGE_UNLOCK)
+		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);
+	if (succeeded && change == CHANGE_USERFAULTFD_END)
+		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
 }
 
 /* ---- what KVM is told ---- */

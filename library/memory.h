@@ -40,6 +40,8 @@ enum memory_change {
 	CHANGE_NOTHING,
 	/** MADV_UNMERGEABLE: unshared, left alone until MADV_MERGEABLE. */
 	CHANGE_UNMERGEABLE,
+	/** A mark that mappings of the store could not keep, as a protection key: unshared, left alone from now on. */
+	CHANGE_ATTRIBUTE,
 	/** The VMM registers its own userfaultfd: plain memory again, left alone from now on. */
 	CHANGE_USERFAULTFD,
 	/** And unregisters it. */
@@ -50,6 +52,8 @@ enum memory_change {
 
 /** Whether any page of the range is in a region. Cheap, no lock: the fast path of every interposed call. */
 bool memory_is_ours(const void *address, size_t length);
+/** Whether the library has to be told of this change: also if it ends that memory which was offered is left alone. */
+bool memory_concerns(enum memory_change change, const void *address, size_t length);
 /** Whether any region has ever been registered in this process. If not, the preload does nothing at all. */
 bool memory_in_use(void);
 

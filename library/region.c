@@ -18,6 +18,7 @@ static uint32_t next_page = 1; /* page numbers are never given twice */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned vmm_threads_waiting;
+static _Atomic bool changes_noted;
 
 void memory_lock(void)
 {
@@ -94,8 +95,9 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->barred, pages);
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
+	table_free(region->changed, pages / REGION_GROUP + 1);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = NULL;
+	region->barred = region->blocks = region->present = region->changed = NULL;
 }
 
 static struct region *find_free(void)
@@ -121,7 +123,9 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 	region->barred = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
-	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL) {
+	region->changed = table_new(pages / REGION_GROUP + 1);
+	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
+	    region->changed == NULL) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
 	}
@@ -179,6 +183,23 @@ void region_set_present(struct region *region, uint64_t index, uint8_t count)
 
 	atomic_fetch_add_explicit(&region_totals.present, (uint64_t)count - *group, memory_order_relaxed);
 	*group = count;
+}
+
+void region_note_change(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint64_t i = index / REGION_GROUP; i <= (index + count - 1) / REGION_GROUP; i++)
+		region->changed[i] = 1;
+	atomic_store(&changes_noted, true);
+}
+
+bool region_changes_noted(void)
+{
+	return atomic_load(&changes_noted);
+}
+
+bool region_changes_take(void)
+{
+	return atomic_exchange(&changes_noted, false);
 }
 
 struct region *region_of_page(uint32_t page)

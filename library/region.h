@@ -44,7 +44,8 @@ enum barred {
 	BARRED_UNMAPPED = 1 << 4,    /* no longer part of the region */
 	BARRED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
 	BARRED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
-	BARRED_ADVICE = 1 << 7,      /* has advice that the rest of its region has not, or a NUMA policy */
+	BARRED_ADVICE = 1 << 7,      /* marked as the rest of its region is not, or bound to NUMA nodes */
+	BARRED_ALL = (1 << 8) - 1,
 };
 
 struct region {
@@ -57,6 +58,7 @@ struct region {
 	uint8_t *barred;  /* per page, enum barred */
 	uint8_t *blocks;  /* per 2 MiB of address space, enum block */
 	uint8_t *present; /* per REGION_GROUP pages: how many were present when last looked at */
+	uint8_t *changed; /* per REGION_GROUP pages: VMM threads have changed what the daemon counts there */
 	uint64_t unmapped_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
@@ -92,6 +94,13 @@ void region_free(struct region *region);
 void page_set_state(struct region *region, uint64_t index, uint32_t state);
 /** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
 void region_set_present(struct region *region, uint64_t index, uint8_t count);
+
+/** Notes that the daemon is to be told of pages [index, index+count) soon, as VMM threads have changed them. */
+void region_note_change(struct region *region, uint64_t index, uint64_t count);
+/** Whether there are such pages. Without the lock. */
+bool region_changes_noted(void);
+/** Takes note of them all: they are about to be told. Without the lock. @return whether there were any. */
+bool region_changes_take(void);
 
 /** Totals over all regions; read from any thread. */
 struct region_totals {

@@ -28,6 +28,7 @@
 #include "library/orders.h"
 #include "library/pagemap.h"
 #include "library/pins.h"
+#include "library/refusals.h"
 #include "library/region.h"
 #include "library/session.h"
 #include "library/sys.h"
@@ -42,6 +43,7 @@ static bool started;
 static int wake_fd = -1;
 static int first_socket = -1; /* connected by the thread that registered the first region */
 static _Atomic bool connected;
+static _Atomic bool poked; /* since the worker looked last */
 static _Atomic uint64_t cpu_nsec;
 
 /* Only the worker's, from here on. */
@@ -79,40 +81,57 @@ static uint64_t ram_if(bool condition)
 	return condition ? region_totals.pages * PAGE_BYTES : 0;
 }
 
-/** Files that direct I/O or a device could use to write guest memory come and go with the VM's devices. */
-static void look_for_io(void)
+/** It may have had to be closed, and it may be had later. */
+static bool can_hold(void)
 {
+	bool can;
+
+	memory_lock_worker();
+	can = hold_open(-1) == 0;
+	memory_unlock();
+	return can;
+}
+
+/**
+ * What keeps this process from sharing at all, for as long as it does: then nothing is hashed either. Files that direct
+ * I/O or a device could use to write guest memory come and go with the VM's devices.
+ */
+static void look_for_hindrances(void)
+{
+	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, nested;
 	struct pins pins;
-	bool nested;
 
 	pins_look(&pins);
 	nested = pins.kvm && nested_is_unsafe();
+	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, ram_if(no_userfaultfd));
+	announce_set_refusal(WIRE_REASON_NO_PAGEMAP, ram_if(no_pagemap));
 	announce_set_refusal(WIRE_REASON_DIRECT_IO,
 			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
 	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(pins.unseen));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
-	orders_suspend(pins.unseen || nested);
+	orders_suspend(no_userfaultfd || no_pagemap || pins.unseen || nested);
 }
 
 static int housekeeping(void)
 {
 	static uint64_t last_msec;
-	bool poked = false;
 	uint64_t pokes;
 	int r = 0;
 
-	while (read(wake_fd, &pokes, sizeof(pokes)) > 0)
-		poked = true;
-	if (poked)
+	if (atomic_exchange(&poked, false)) {
+		(void)!read(wake_fd, &pokes, sizeof(pokes));
 		r = announce_regions(&session);
+	}
 	if (r == 0 && now_msec() - last_msec >= HOUSEKEEPING_MS) {
 		last_msec = now_msec();
-		look_for_io();
+		look_for_hindrances();
 		view_rest();
 		r = announce_regions(&session); /* those that waited for a child to end */
 	}
 	if (mappings_count_is_due())
 		mappings_count();
+	if (r == 0)
+		r = announce_changes(&session);
 	if (r == 0)
 		r = announce_refusals(&session);
 	publish_stats();
@@ -131,7 +150,7 @@ static void make_foreign(void)
 		for (uint64_t p = 0; region != NULL && p < region->pages; p++) {
 			if (!(region->state[p] & PAGE_IN_STORE))
 				continue;
-			region->barred[p] |= BARRED_FOREIGN;
+			refusals_bar(region, p, 1, BARRED_FOREIGN, true);
 			page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
 		}
 	}
@@ -157,11 +176,8 @@ static int open_session(int socket)
 	if (r < 0)
 		return r;
 	memory_lock_worker();
-	r = hold_open(device);
+	(void)hold_open(device); /* what cannot be had is told below */
 	memory_unlock();
-	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, r < 0 ? region_totals.pages * PAGE_BYTES : 0);
-	r = pagemap_open();
-	announce_set_refusal(WIRE_REASON_NO_PAGEMAP, r < 0 ? region_totals.pages * PAGE_BYTES : 0);
 	if (known_store != 0 && known_store != session.store)
 		make_foreign();
 	known_store = session.store;
@@ -169,7 +185,7 @@ static int open_session(int socket)
 	view_remove_all();
 	memory_unlock();
 	announce_forget();
-	look_for_io();
+	look_for_hindrances();
 	r = announce_regions(&session);
 	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
 	if (r == 0 && must_wait_for_child(store_before))
@@ -267,7 +283,7 @@ void worker_wake(void)
 {
 	uint64_t one = 1;
 
-	if (wake_fd >= 0)
+	if (wake_fd >= 0 && !atomic_exchange(&poked, true))
 		sys_raw(SYS_write, wake_fd, (long)&one, sizeof(one), 0, 0, 0);
 }
 

@@ -30,8 +30,9 @@ struct change advice_change(void *address, size_t length, int advice)
 	case MADV_NOHUGEPAGE:
 		return change_of(CHANGE_ADVICE, address, length, advice);
 	case MADV_UNMERGEABLE:
-	case MADV_HWPOISON: /* would poison everybody's copy */
 		return change_of(CHANGE_UNMERGEABLE, address, length, advice);
+	case MADV_HWPOISON: /* would poison everybody's copy */
+		return change_of(CHANGE_ATTRIBUTE, address, length, advice);
 	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
 		return change_of(CHANGE_MOVE, address, length, advice);
 	case MADV_COLLAPSE: /* refused for pages that are held */

@@ -12,7 +12,7 @@ long mbind(void *address, unsigned long length, int mode, const unsigned long *n
 struct change protect_change(void *address, size_t length, int prot, int pkey)
 {
 	/* A protection key is not kept by what replaces the memory: such a range is no longer shared. */
-	return change_of(pkey > 0 ? CHANGE_UNMERGEABLE : CHANGE_PROTECT, address, length, prot);
+	return change_of(pkey > 0 ? CHANGE_ATTRIBUTE : CHANGE_PROTECT, address, length, prot);
 }
 
 struct change policy_change(void *address, size_t length, int mode)

@@ -90,7 +90,7 @@ static inline struct change change_of(enum memory_change what, void *address, si
 		.detail = detail,
 		.address = address,
 		.length = rounded,
-		.tell = forward_may_tell() && memory_is_ours(address, rounded),
+		.tell = forward_may_tell() && memory_concerns(what, address, rounded),
 	};
 }
 

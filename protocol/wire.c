@@ -105,6 +105,9 @@ static const struct {
 	[WIRE_REASON_RAM_LIMIT] = { "ram-limit", "beyond the RAM that pagefused takes in" },
 	[WIRE_REASON_NESTED] = { "nested", "of a guest that could run guests itself, on a kernel before 6.13" },
 	[WIRE_REASON_ATTRIBUTE] = { "attribute", "marked in a way that a mapping of the store could not keep" },
+	[WIRE_REASON_MEM_MERGE] = { "mem-merge", "no longer offered: withdrawn by the VMM (MADV_UNMERGEABLE)" },
+	[WIRE_REASON_PROTECTED] = { "protected", "protected by mprotect against reading or writing" },
+	[WIRE_REASON_EARLIER_STORE] = { "earlier-store", "shared with the store of an earlier pagefused that is gone" },
 };
 
 const char *wire_reason_text(uint32_t reason)

@@ -66,9 +66,12 @@ enum wire_reason {
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
 	WIRE_REASON_DIRECT_IO,        /* diverged, direct I/O is open, and no swap is there to test for pins */
 	WIRE_REASON_TOO_MANY_REGIONS,
-	WIRE_REASON_RAM_LIMIT, /* the daemon does not take in more RAM; it alone says so */
-	WIRE_REASON_NESTED,    /* the guest could run guests, whose pages this kernel's KVM writes unseen by a hold */
-	WIRE_REASON_ATTRIBUTE, /* wiped on fork, sealed, bound to NUMA nodes, ...: a copy could not keep that */
+	WIRE_REASON_RAM_LIMIT,     /* the daemon does not take in more RAM; it alone says so */
+	WIRE_REASON_NESTED,        /* the guest could run guests, whose pages KVM writes unseen by a hold here */
+	WIRE_REASON_ATTRIBUTE,     /* wiped on fork, sealed, bound to NUMA nodes, ... */
+	WIRE_REASON_MEM_MERGE,     /* offered, and withdrawn by MADV_UNMERGEABLE */
+	WIRE_REASON_PROTECTED,     /* not readable and writable */
+	WIRE_REASON_EARLIER_STORE, /* still maps the store of a daemon that is gone for good */
 	WIRE_REASON_END
 };
 

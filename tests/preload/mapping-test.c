@@ -214,7 +214,7 @@ static void protection(void **state)
 	expect_bracket(CHANGE_PROTECT, ram, PAGE_BYTES, PROT_READ, true);
 	assert_int_equal(ram[0], 'r');
 	expect_failure(call_pkey_mprotect(ram, PAGE_BYTES, PROT_READ, 9), EINVAL); /* not allocated */
-	expect_bracket(CHANGE_UNMERGEABLE, ram, PAGE_BYTES, PROT_READ, false);
+	expect_bracket(CHANGE_ATTRIBUTE, ram, PAGE_BYTES, PROT_READ, false);
 }
 
 static void policy(void **state)

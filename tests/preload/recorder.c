@@ -48,6 +48,12 @@ bool memory_is_ours(const void *address, size_t length)
 	return ours_length != 0 && start < ours + ours_length && ours < start + length;
 }
 
+bool memory_concerns(enum memory_change change, const void *address, size_t length)
+{
+	(void)change;
+	return memory_is_ours(address, length);
+}
+
 bool memory_in_use(void)
 {
 	return ours_length != 0;

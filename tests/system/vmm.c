@@ -9,6 +9,9 @@
  *   check         "right", or "wrong" if any byte is not what was written last
  *   end
  *   write         every eighth page of what is the same gets bytes of its own; "written"
+ *   rewrite       all that is the same gets other bytes, which are again the same in all; "written"
+ *   withdraw      MADV_UNMERGEABLE; "withdrawn"
+ *   offer         MADV_MERGEABLE once more; "offered"
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,14 +31,14 @@
 #define PAGES (SAME_PAGES + OWN_PAGES)
 
 static uint64_t *ram;
-static uint64_t own;
+static uint64_t own, generation = 1;
 static bool written;
 
 static uint64_t word_of(size_t page, size_t word)
 {
 	bool same = page < SAME_PAGES && !(written && page % 8 == 0);
 
-	return ((same ? 1 : own) + page) * UINT64_C(0x9e3779b97f4a7c15) ^ word;
+	return ((same ? generation << 40 : own) + page) * UINT64_C(0x9e3779b97f4a7c15) ^ word;
 }
 
 static void fill(size_t step)
@@ -70,17 +73,33 @@ static const char *try_userfaultfd(void)
 	return "yes";
 }
 
+static const char *advise(int advice, const char *done)
+{
+	return madvise(ram, (size_t)PAGES * PAGE, advice) == 0 ? done : strerror(errno);
+}
+
 static const char *obey(const char *command)
 {
 	if (strcmp(command, "userfaultfd") == 0)
 		return try_userfaultfd();
 	if (strcmp(command, "check") == 0)
 		return is_right() ? "right" : "wrong";
-	if (strcmp(command, "write") != 0)
-		return "unknown";
-	written = true;
-	fill(8);
-	return "written";
+	if (strcmp(command, "withdraw") == 0)
+		return advise(MADV_UNMERGEABLE, "withdrawn");
+	if (strcmp(command, "offer") == 0)
+		return advise(MADV_MERGEABLE, "offered");
+	if (strcmp(command, "write") == 0) {
+		written = true;
+		fill(8);
+		return "written";
+	}
+	if (strcmp(command, "rewrite") == 0) {
+		written = false;
+		generation++;
+		fill(1);
+		return "written";
+	}
+	return "unknown";
 }
 
 int main(int argc, char **argv)

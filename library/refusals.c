@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/refusals.h"
+
+#include <stdatomic.h>
+
+#include "library/announce.h"
+#include "protocol/wire.h"
+
+struct refused {
+	_Atomic uint64_t start, end; /* end 0: free */
+	uint32_t reason;
+};
+
+static struct refused refused[REFUSED_MAX];
+static _Atomic unsigned refused_end; /* above the highest entry in use */
+
+/** What is told of pages with this mark; 0: nothing, as they are no part of the region. */
+static uint32_t reason_of(enum barred why)
+{
+	switch (why) {
+	case BARRED_PROTECTED:
+		return WIRE_REASON_PROTECTED;
+	case BARRED_LOCKED:
+		return WIRE_REASON_LOCKED;
+	case BARRED_USERFAULTFD:
+		return WIRE_REASON_VMM_USERFAULTFD;
+	case BARRED_DEVICE:
+		return WIRE_REASON_DEVICE_DMA;
+	case BARRED_FOREIGN:
+		return WIRE_REASON_EARLIER_STORE;
+	case BARRED_UNMERGEABLE:
+		return WIRE_REASON_MEM_MERGE;
+	case BARRED_ADVICE:
+		return WIRE_REASON_ATTRIBUTE;
+	default:
+		return 0;
+	}
+}
+
+void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum barred why, bool on)
+{
+	int64_t changed = 0;
+
+	for (uint64_t i = index; i < index + count; i++) {
+		uint8_t *barred = &region->barred[i];
+
+		changed += ((*barred & why) != 0) != on;
+		*barred = (uint8_t)(on ? *barred | why : *barred & ~why);
+	}
+	if (changed != 0 && reason_of(why) != 0)
+		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
+}
+
+/* ---- ranges ---- */
+
+static uint64_t end_of(uint64_t start, uint64_t length)
+{
+	return length > UINT64_MAX - start ? UINT64_MAX : start + length;
+}
+
+static bool overlaps(const struct refused *entry, uint64_t start, uint64_t end)
+{
+	uint64_t entry_end = atomic_load_explicit(&entry->end, memory_order_relaxed);
+
+	return start < entry_end && atomic_load_explicit(&entry->start, memory_order_relaxed) < end;
+}
+
+bool refusals_overlap(uint64_t start, uint64_t length)
+{
+	unsigned count = atomic_load_explicit(&refused_end, memory_order_acquire);
+
+	for (unsigned i = 0; i < count; i++)
+		if (overlaps(&refused[i], start, end_of(start, length)))
+			return true;
+	return false;
+}
+
+static void add(uint64_t start, uint64_t end, uint32_t reason)
+{
+	unsigned i = 0;
+
+	while (i < REFUSED_MAX && refused[i].end != 0)
+		i++;
+	if (i == REFUSED_MAX)
+		return;
+	refused[i].reason = reason;
+	atomic_store_explicit(&refused[i].start, start, memory_order_relaxed);
+	atomic_store_explicit(&refused[i].end, end, memory_order_relaxed);
+	if (i >= refused_end)
+		atomic_store_explicit(&refused_end, i + 1, memory_order_release);
+	announce_refusal(reason, (int64_t)(end - start));
+}
+
+void refusals_forget(uint64_t start, uint64_t length)
+{
+	uint64_t end = end_of(start, length);
+
+	for (unsigned i = 0; i < REFUSED_MAX; i++) {
+		struct refused *entry = &refused[i];
+		uint64_t entry_start = entry->start, entry_end = entry->end;
+
+		if (!overlaps(entry, start, end))
+			continue;
+		announce_refusal(entry->reason, -(int64_t)(entry_end - entry_start));
+		atomic_store_explicit(&entry->end, 0, memory_order_relaxed);
+		if (entry_start < start)
+			add(entry_start, start, entry->reason);
+		if (end < entry_end)
+			add(end, entry_end, entry->reason);
+	}
+}
+
+void refusals_note(uint64_t start, uint64_t length, uint32_t reason)
+{
+	refusals_forget(start, length);
+	add(start, end_of(start, length), reason);
+}
+
+bool refusals_find(uint64_t start, uint64_t length, uint32_t reason, uint64_t *ret_start, uint64_t *ret_length)
+{
+	uint64_t end = end_of(start, length);
+
+	for (unsigned i = 0; i < REFUSED_MAX; i++) {
+		const struct refused *entry = &refused[i];
+
+		if (entry->reason != reason || !overlaps(entry, start, end))
+			continue;
+		*ret_start = entry->start > start ? entry->start : start;
+		*ret_length = (entry->end < end ? entry->end : end) - *ret_start;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the library knows at once it tells at once: nobody orders a look in this test, and still what is counted as
+ * shared falls when the VMM takes memory out of it, and the bytes told to be left alone are those left alone now.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "include/pagefuse.h"
+#include "library/memory.h"
+#include "tests/support/guest.h"
+
+#define PAGES 512u
+#define BYTES (PAGES * PAGE_BYTES)
+
+static struct guest g;
+
+/** Does what the preload does around a call that @result says the outcome of. */
+#define CHANGE(change, address, length, detail, call) \
+	do { \
+		int begun = memory_change_begin(change, address, length, detail); \
+		test_check(begun >= 0, "memory_change_begin: %s", strerror(-begun)); \
+		if (begun == 0) \
+			memory_change_end(change, address, length, detail, (call) == 0); \
+	} while (0)
+
+/* ---- counters ---- */
+
+struct expected {
+	uint32_t first, count; /* pages that are to be private */
+	uint64_t diverged;     /* pages told so in all */
+};
+
+static bool is_told(const struct director_vm *vm, void *context)
+{
+	const struct expected *expected = context;
+
+	return director_count(vm, g.page + expected->first, expected->count, DIRECTOR_PRIVATE) == expected->count &&
+	       vm->reports[REPORT_DIVERGED] >= expected->diverged;
+}
+
+/** Waits, without an order, until @count pages from @first on are told to be private by as many reports. */
+static void expect_told(uint32_t first, uint32_t count, uint64_t reports_before, const char *what)
+{
+	struct expected expected = { first, count, reports_before + count };
+
+	test_check(director_wait_until(g.vm, is_told, &expected) == 0, "%s: the library has hung up", what);
+	test_check(g.vm->reports[REPORT_DIVERGED] == expected.diverged, "%s: %u pages, told %llu times", what, count,
+		   (unsigned long long)(g.vm->reports[REPORT_DIVERGED] - reports_before));
+}
+
+static void share_all(void)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(guest_at(&g, i), i % 8 == 0 ? 0 : i);
+	director_scan(g.vm, g.page, PAGES);
+	for (uint32_t i = 0; i < PAGES; i += 8) {
+		test_check(director_zero(g.vm, g.page + i, 1) == 1, "page %u is not given back", i);
+		test_check(director_share(g.vm, g.page + i + 1, 7) == 7, "pages from %u on are not shared", i + 1);
+	}
+}
+
+static void test_discard(void)
+{
+	uint64_t before;
+
+	share_all();
+	before = g.vm->reports[REPORT_DIVERGED];
+	CHANGE(CHANGE_DISCARD, guest_at(&g, 100), 50 * PAGE_BYTES, MADV_DONTNEED,
+	       syscall(SYS_madvise, guest_at(&g, 100), 50 * PAGE_BYTES, MADV_DONTNEED));
+	expect_told(100, 50, before, "a discard of shared pages and zeros");
+}
+
+/** A copy that the daemon knows of is none any more. */
+static void test_discard_of_copies(void)
+{
+	uint64_t before;
+
+	share_all();
+	for (uint32_t i = 201; i < 208; i++)
+		pages_fill(guest_at(&g, i), i + 7000);
+	director_audit(g.vm, g.page, PAGES);
+	before = g.vm->reports[REPORT_DIVERGED];
+	CHANGE(CHANGE_DISCARD, guest_at(&g, 201), 7 * PAGE_BYTES, MADV_DONTNEED,
+	       syscall(SYS_madvise, guest_at(&g, 201), 7 * PAGE_BYTES, MADV_DONTNEED));
+	expect_told(201, 7, before, "a discard of copies");
+}
+
+static void test_unmap(void)
+{
+	uint64_t before;
+
+	share_all();
+	before = g.vm->reports[REPORT_DIVERGED];
+	CHANGE(CHANGE_UNMAP, guest_at(&g, 300), 20 * PAGE_BYTES, 0,
+	       mmap(guest_at(&g, 300), 20 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED);
+	expect_told(300, 20, before, "memory mapped over");
+	madvise(guest_at(&g, 300), 20 * PAGE_BYTES, MADV_NOHUGEPAGE); /* as what was there */
+	test_check(memory_register(guest_at(&g, 300), 20 * PAGE_BYTES, PAGEFUSE_GPA_UNKNOWN) == 1, "register again");
+}
+
+struct refusal {
+	uint32_t reason;
+	uint64_t bytes;
+};
+
+static bool is_refused(const struct director_vm *vm, void *context)
+{
+	const struct refusal *refusal = context;
+
+	return vm->refused[refusal->reason] == refusal->bytes;
+}
+
+static void expect_refused(uint32_t reason, uint64_t bytes, const char *when)
+{
+	struct refusal refusal = { reason, bytes };
+	struct pagefuse_stats stats;
+
+	test_check(director_wait_until(g.vm, is_refused, &refusal) == 0, "%s: the library has hung up", when);
+	test_check(pagefuse_get_stats(&stats) == 0, "stats");
+	for (uint32_t other = 1; other < WIRE_REASON_END; other++)
+		test_check(other == reason || other == WIRE_REASON_DIRECT_IO || g.vm->refused[other] == 0,
+			   "%s: %llu bytes are left alone as %s, too", when, (unsigned long long)g.vm->refused[other],
+			   wire_reason_name(other));
+	test_check(stats.refused_bytes == bytes, "%s: the API says %llu bytes, the daemon is told %llu", when,
+		   (unsigned long long)stats.refused_bytes, (unsigned long long)bytes);
+}
+
+static void test_unmerge(void)
+{
+	uint64_t before;
+	uint32_t zeros = 0;
+
+	share_all();
+	before = g.vm->reports[REPORT_DIVERGED];
+	CHANGE(CHANGE_UNMERGEABLE, guest_at(&g, 0), BYTES, MADV_UNMERGEABLE, 0);
+	for (uint32_t i = 0; i < PAGES; i += 8)
+		zeros++;
+	for (uint32_t i = 0; i < PAGES; i += 8) /* zeros have no copy to go back to */
+		expect_told(i + 1, 7, before + (uint64_t)(PAGES - zeros) - 7, "memory withdrawn");
+	expect_refused(WIRE_REASON_MEM_MERGE, BYTES, "withdrawn");
+	CHANGE(CHANGE_UNMERGEABLE, guest_at(&g, 0), BYTES, MADV_UNMERGEABLE, 0);
+	test_check(memory_register(guest_at(&g, 0), BYTES / 2, PAGEFUSE_GPA_UNKNOWN) == 1, "offered again");
+	expect_refused(WIRE_REASON_MEM_MERGE, BYTES / 2, "half of it offered again");
+	test_check(memory_register(guest_at(&g, 0), BYTES, PAGEFUSE_GPA_UNKNOWN) == 1, "offered again");
+	expect_refused(WIRE_REASON_MEM_MERGE, 0, "all of it offered again");
+	director_unshare(g.vm, g.page, PAGES);
+	share_all();
+}
+
+/* ---- memory that is refused as a whole ---- */
+
+static char *map(size_t length, int flags)
+{
+	char *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	test_check(memory != MAP_FAILED, "mmap: %s", strerror(errno));
+	return memory;
+}
+
+static void unmap(char *memory, size_t length)
+{
+	CHANGE(CHANGE_UNMAP, memory, length, 0, munmap(memory, length));
+}
+
+static int offer(char *memory, size_t length)
+{
+	return memory_register(memory, length, PAGEFUSE_GPA_UNKNOWN);
+}
+
+static void test_shared_mapping(void)
+{
+	char *memory = map(BYTES, MAP_SHARED | MAP_ANONYMOUS);
+
+	for (unsigned i = 0; i < 3; i++) { /* as QEMU does, and when merging is switched off and on */
+		test_check(offer(memory, BYTES) == -EOPNOTSUPP, "shared memory is not refused");
+		expect_refused(WIRE_REASON_SHARED_MAPPING, BYTES, "shared memory");
+		test_check(memory_concerns(CHANGE_UNMAP, memory, BYTES), "its end would not be seen");
+		CHANGE(CHANGE_UNMERGEABLE, memory, BYTES, MADV_UNMERGEABLE, 0);
+		expect_refused(WIRE_REASON_SHARED_MAPPING, 0, "shared memory withdrawn");
+	}
+	test_check(offer(memory, BYTES) == -EOPNOTSUPP, "shared memory is not refused");
+	unmap(memory + 10 * PAGE_BYTES, 20 * PAGE_BYTES);
+	expect_refused(WIRE_REASON_SHARED_MAPPING, BYTES - 20 * PAGE_BYTES, "a hole in it");
+	unmap(memory, BYTES);
+	expect_refused(WIRE_REASON_SHARED_MAPPING, 0, "unmapped");
+	test_check(!memory_concerns(CHANGE_UNMAP, memory, BYTES), "what is gone still costs time");
+}
+
+/** The same place, and now it can be shared. */
+static void test_mapped_anew(void)
+{
+	char *memory = map(BYTES, MAP_SHARED | MAP_ANONYMOUS);
+
+	test_check(offer(memory, BYTES) == -EOPNOTSUPP, "shared memory is not refused");
+	CHANGE(CHANGE_UNMAP, memory, BYTES, 0,
+	       mmap(memory, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+		       MAP_FAILED);
+	test_check(offer(memory, BYTES) == 1, "private memory in its place is refused");
+	expect_refused(WIRE_REASON_SHARED_MAPPING, 0, "mapped anew");
+	test_check(pagefuse_remove_ram(memory, BYTES) == 0, "remove");
+	munmap(memory, BYTES);
+}
+
+static bool has_regions(const struct director_vm *vm, void *context)
+{
+	unsigned here = 0;
+
+	for (unsigned i = 0; i < vm->region_count; i++)
+		here += !vm->regions[i].gone;
+	return here == *(unsigned *)context;
+}
+
+/** What was refused because it was locked takes part once it no longer is. */
+static void test_unlock(void)
+{
+	char *memory = map(BYTES, MAP_PRIVATE | MAP_ANONYMOUS);
+	unsigned regions = 2;
+
+	if (mlock(memory, BYTES) < 0)
+		test_skip("cannot lock memory: %s", strerror(errno));
+	test_check(offer(memory, BYTES) == -EOPNOTSUPP, "locked memory is not refused");
+	expect_refused(WIRE_REASON_LOCKED, BYTES, "locked memory");
+	CHANGE(CHANGE_UNLOCK, memory, BYTES, 0, munlock(memory, BYTES));
+	expect_refused(WIRE_REASON_LOCKED, 0, "unlocked");
+	test_check(director_wait_until(g.vm, has_regions, &regions) == 0, "the library has hung up");
+	test_check(pagefuse_remove_ram(memory, BYTES) == 0, "remove");
+	munmap(memory, BYTES);
+}
+
+/** Each has a name of its own, and none is called a file that is no file to its owner. */
+static void test_kinds(void)
+{
+	char *memory = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+
+	if (memory != MAP_FAILED) { /* nothing is touched, so no huge page need be there */
+		test_check(offer(memory, HUGE_BYTES) == -EOPNOTSUPP, "hugetlb memory is not refused");
+		expect_refused(WIRE_REASON_HUGETLB, HUGE_BYTES, "hugetlb memory");
+		unmap(memory, HUGE_BYTES);
+		expect_refused(WIRE_REASON_HUGETLB, 0, "unmapped");
+	}
+	CHANGE(CHANGE_PROTECT, guest_at(&g, 0), 8 * PAGE_BYTES, PROT_READ,
+	       mprotect(guest_at(&g, 0), 8 * PAGE_BYTES, PROT_READ));
+	expect_refused(WIRE_REASON_PROTECTED, 8 * PAGE_BYTES, "protected");
+	CHANGE(CHANGE_PROTECT, guest_at(&g, 0), 8 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+	       mprotect(guest_at(&g, 0), 8 * PAGE_BYTES, PROT_READ | PROT_WRITE));
+	expect_refused(WIRE_REASON_PROTECTED, 0, "protected no longer");
+	CHANGE(CHANGE_ATTRIBUTE, guest_at(&g, 0), 8 * PAGE_BYTES, 0, 0);
+	expect_refused(WIRE_REASON_ATTRIBUTE, 8 * PAGE_BYTES, "marked");
+}
+
+int main(int argc, char **argv)
+{
+	test_begin(argc, argv);
+	guest_begin(&g, pages_map(PAGES, false), PAGES);
+	test_discard();
+	test_discard_of_copies();
+	test_unmap();
+	test_unmerge();
+	test_shared_mapping();
+	test_mapped_anew();
+	test_unlock();
+	test_kinds();
+	guest_report(&g);
+	guest_end(&g);
+	return 0;
+}
