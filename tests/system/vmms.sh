@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Starts and steers VMMs (vmm.c) as any user, by `pagefuse run`. To be sourced from the project's root, with $build set.
-# Everything that other users need is copied to a folder of its own, as the build folder may not be theirs to read.
+# Everything that other users need is in a folder of its own, as neither the build folder nor the usual place for
+# temporary files need be theirs to read.
 #
-#   as UID                 sets $AS to what runs a command as that user, with no privilege at all if it is not 0
+#   as UID                 as in tests/support/other-user.sh
 #   vmm_start NAME UID     starts one, and waits until its daemon knows its memory; its pid is in ${VMM_PID[NAME]}
 #   vmm_ask NAME COMMAND   its answer is printed
 #   vmm_end NAME           ends it by itself; fails if it does not end well
@@ -18,12 +19,14 @@
 
 # shellcheck source=tests/guests/daemon.sh
 . tests/guests/daemon.sh
+# shellcheck source=tests/support/other-user.sh
+. tests/support/other-user.sh
 
 SAME_PAGES=4096 # of each VMM, as in vmm.c
 declare -A VMM_PID=() VMM_IN=() VMM_OUT=()
 # A name that pfn-census does not take for the store's.
-RUN=$(mktemp -d "${TMPDIR:-/tmp}/vmms.XXXXXX")
-chmod 755 "$RUN"
+RUN=$(reachable_folder vmms) || { echo "other users reach no folder for temporary files"; exit 77; }
+export TMPDIR=$RUN # the daemon's folder, too
 userfaultfd_before=$(cat /proc/sys/vm/unprivileged_userfaultfd)
 
 ended() {
@@ -56,17 +59,11 @@ set_userfaultfd() {
 	echo "$1" >/proc/sys/vm/unprivileged_userfaultfd || fail "vm.unprivileged_userfaultfd=$1"
 }
 
-mkdir "$RUN/bin"
-cp "$build"/{cli/pagefuse,daemon/pagefused,tests/system/vmm} "$RUN/bin" || exit 1
-cp "$build/preload/libpagefuse-preload.so" "$RUN/bin/preload.so" || exit 1
+install -d -m 755 "$RUN/bin"
+copy_for_others "$RUN/bin" "$build"/{cli/pagefuse,daemon/pagefused,tests/system/vmm,preload/libpagefuse-preload.so} ||
+	exit 1
+mv "$RUN/bin/libpagefuse-preload.so" "$RUN/bin/preload.so"
 export PAGEFUSED=$RUN/bin/pagefused PAGEFUSE_PRELOAD=$RUN/bin/preload.so
-
-# as UID: $AS is the command that becomes another one as that user.
-as() {
-	AS=()
-	[ "$1" = 0 ] ||
-		AS=(setpriv --reuid "$1" --regid "$1" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs)
-}
 
 vmm_start() {
 	local name=$1 uid=$2 in out
