@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/document.h"
+#include "common/socket-path.h"
 #include "protocol/wire.h"
 
 struct client {
@@ -36,13 +37,24 @@ int client_connect(const char *socket_path, struct client **ret_client)
 	if (client == NULL)
 		return -ENOMEM;
 	client->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (client->socket < 0 || connect(client->socket, (struct sockaddr *)&address, sizeof(address)) < 0) {
+	if (client->socket < 0 || connect(client->socket, (struct sockaddr *)&address, sizeof(address)) < 0)
 		r = -errno;
+	else
+		r = socket_path_check_peer(socket_path, client->socket);
+	if (r < 0) {
 		client_free(client);
 		return r;
 	}
 	*ret_client = client;
 	return 0;
+}
+
+void client_peer(const struct client *client, struct ucred *ret_peer)
+{
+	socklen_t size = sizeof(*ret_peer);
+
+	if (getsockopt(client->socket, SOL_SOCKET, SO_PEERCRED, ret_peer, &size) < 0)
+		*ret_peer = (struct ucred){ .uid = (uid_t)-1 };
 }
 
 void client_free(struct client *client)
@@ -196,8 +208,12 @@ int client_failed(const struct cli *cli, int error)
 			 "(`journalctl -u pagefused`, or %s.log)",
 			 cli->socket_path, cli->socket_path);
 		return CLI_NO_DAEMON;
-	case -EACCES:
 	case -EPERM:
+		complain("%s: what answers there is another user's; set XDG_RUNTIME_DIR to a directory of your own, or "
+			 "name a socket with --socket",
+			 cli->socket_path);
+		return CLI_FAILED;
+	case -EACCES:
 		complain("%s: no permission to connect; run this as root or as the user that pagefused runs as",
 			 cli->socket_path);
 		return CLI_FAILED;

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "cli/cli.h"
 
@@ -15,9 +16,11 @@
 
 struct client;
 
-/** Connects. @return 0; -ENOENT or -ECONNREFUSED: no daemon; -EACCES; -errno. */
+/** Connects. @return 0; -ENOENT or -ECONNREFUSED: no daemon; -EACCES; -EPERM: not to be believed; -errno. */
 int client_connect(const char *socket_path, struct client **ret_client);
 void client_free(struct client *client);
+/** Who made the daemon's socket, as far as this process can see him: pid 0 is in another pid namespace. */
+void client_peer(const struct client *client, struct ucred *ret_peer);
 
 /**
  * Sends one request and reads the whole reply, whatever it says. @request stays the caller's, *ret_reply becomes it.

@@ -16,8 +16,9 @@
 
 struct examination {
 	const struct cli *cli;
-	const char *name; /* of the only VM to look at; NULL: the host and all VMs */
-	json_t *status;   /* NULL: no daemon */
+	const char *name;  /* of the only VM to look at; NULL: the host and all VMs */
+	json_t *status;    /* NULL: no daemon */
+	struct ucred peer; /* who the daemon is */
 	struct findings findings;
 	bool name_seen;
 };
@@ -38,6 +39,7 @@ static int ask_daemon(struct examination *examination)
 	}
 	if (r < 0)
 		return client_failed(examination->cli, r);
+	client_peer(client, &examination->peer);
 	r = client_status(examination->cli, client, &examination->status);
 	client_free(client);
 	return r;
@@ -67,6 +69,7 @@ static void check_host(struct examination *examination)
 
 	host_facts_read("", (pid_t)field_integer(daemon, "pid"), &facts);
 	host_facts_probe(&facts);
+	host_facts_daemon(&facts, examination->status != NULL ? &examination->peer : NULL);
 	host_checks(&facts, &examination->findings);
 	check_daemon(examination);
 }

@@ -47,6 +47,8 @@ static void check_userfaultfd(const struct host_facts *facts, struct findings *f
 			     "the kernel has no userfaultfd");
 		return;
 	}
+	if (facts->userfaultfd_error == -EPERM && facts->userfaultfd_lent)
+		return;
 	if (facts->userfaultfd_error < 0) {
 		findings_add(findings, SEVERITY_ERROR, "userfaultfd", NULL,
 			     "Run this outside the sandbox or container that forbids it, or allow userfaultfd(2) "
@@ -63,18 +65,24 @@ static void check_userfaultfd(const struct host_facts *facts, struct findings *f
 			     "userfaultfd cannot write-protect shared memory: pages that diverge stay private");
 }
 
-/** A daemon of root's lends its VMMs a userfaultfd, so this is wrong only where everything runs as one plain user. */
 static void check_unprivileged_userfaultfd(const struct host_facts *facts, struct findings *findings)
 {
-	if (facts->root || facts->userfaultfd_error < 0 || facts->userfaultfd_full ||
-	    facts->userfaultfd_device_error == 0)
+	char remedy[256];
+
+	if (facts->userfaultfd_error < 0 || facts->userfaultfd_full || facts->userfaultfd_lent)
 		return;
-	findings_add(findings, SEVERITY_WARNING, "unprivileged-userfaultfd", NULL,
-		     "Use a pagefused that runs as root, give this user /dev/userfaultfd, or set "
-		     "vm.unprivileged_userfaultfd=1.",
-		     "userfaultfd of this user does not see faults of kernel mode, which sharing needs "
+	snprintf(remedy, sizeof(remedy),
+		 "Use a pagefused that runs as root (--socket /run/pagefuse/pagefused.sock), or, as root: setfacl -m "
+		 "u:%u:rw /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1.",
+		 (unsigned)facts->user);
+	if (facts->user == 0) /* of a container */
+		snprintf(remedy, sizeof(remedy),
+			 "Give this container CAP_SYS_PTRACE or /dev/userfaultfd, or set "
+			 "vm.unprivileged_userfaultfd=1 on the host.");
+	findings_add(findings, SEVERITY_ERROR, "unprivileged-userfaultfd", NULL, remedy,
+		     "userfaultfd of user %u does not see faults of kernel mode, which sharing needs "
 		     "(vm.unprivileged_userfaultfd=%" PRId64 ")",
-		     facts->unprivileged_userfaultfd);
+		     (unsigned)facts->user, facts->unprivileged_userfaultfd);
 }
 
 static void check_pagemap_scan(const struct host_facts *facts, struct findings *findings)
@@ -164,13 +172,25 @@ static void check_nested(const struct host_facts *facts, struct findings *findin
 			     facts->kernel_release);
 }
 
+bool host_kernel_is_unfit(const struct host_facts *facts)
+{
+	return facts->userfaultfd_error == -ENOSYS || facts->pagemap_scan_error == -ENOTTY ||
+	       facts->pagemap_scan_error == -EINVAL ||
+	       (facts->userfaultfd_error == 0 && (facts->userfaultfd_features & PROBE_FEATURE_MOVE) == 0);
+}
+
+void host_obstacles(const struct host_facts *facts, struct findings *findings)
+{
+	check_userfaultfd(facts, findings);
+	check_unprivileged_userfaultfd(facts, findings);
+	check_pagemap_scan(facts, findings);
+}
+
 void host_checks(const struct host_facts *facts, struct findings *findings)
 {
 	static void (*const checks[])(const struct host_facts *facts, struct findings *findings) = {
 		check_kernel_version,
-		check_userfaultfd,
-		check_unprivileged_userfaultfd,
-		check_pagemap_scan,
+		host_obstacles,
 		check_max_map_count,
 		check_ksm,
 		check_thp,

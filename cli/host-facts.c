@@ -155,7 +155,7 @@ static uint64_t read_memory_limit(const char *root, pid_t pid)
 
 void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_facts)
 {
-	struct host_facts facts = { .root = geteuid() == 0 };
+	struct host_facts facts = { .user = geteuid() };
 
 	read_line(open_file(root, "/proc/sys/kernel/osrelease"), facts.kernel_release, sizeof(facts.kernel_release));
 	kernel_version_parse(facts.kernel_release, &facts.kernel);
@@ -174,4 +174,17 @@ void host_facts_probe(struct host_facts *facts)
 	facts->userfaultfd_error = probe_userfaultfd(&facts->userfaultfd_features, &facts->userfaultfd_full);
 	facts->userfaultfd_device_error = probe_userfaultfd_device();
 	facts->pagemap_scan_error = probe_pagemap_scan();
+}
+
+/*
+ * A daemon opens /dev/userfaultfd and lends it to its VMs. One of this ordinary user's own can open what we can;
+ * another user's is root's, and can if there is such a device. One in another pid namespace may have a /dev of its own.
+ */
+void host_facts_daemon(struct host_facts *facts, const struct ucred *peer)
+{
+	bool is_ours = peer == NULL || (peer->uid == facts->user && peer->uid != 0);
+	bool is_elsewhere = peer != NULL && peer->pid == 0;
+
+	facts->userfaultfd_lent = facts->userfaultfd_device_error == 0 ||
+				  (!is_ours && (is_elsewhere || facts->userfaultfd_device_error != -ENOENT));
 }

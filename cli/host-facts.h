@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 struct kernel_version {
@@ -16,6 +17,7 @@ struct kernel_version {
 struct host_facts {
 	struct kernel_version kernel;
 	char kernel_release[65];
+	uid_t user; /* who we are */
 
 	int userfaultfd_error; /* 0 or -errno of the system call */
 	bool userfaultfd_full; /* faults of kernel mode are handled, too */
@@ -31,7 +33,7 @@ struct host_facts {
 	char thp[16]; /* always, madvise, never, or "" */
 	bool nested_kvm;
 	uint64_t daemon_memory_limit_bytes; /* of the daemon's memory cgroup, UINT64_MAX: none, or no daemon */
-	bool root;                          /* whether we are */
+	bool userfaultfd_lent;              /* by the daemon that serves us, as far as can be known */
 };
 
 /** @text: "6.18.44-amd64". @return whether it begins with a version; missing parts are 0. */
@@ -45,5 +47,7 @@ int kernel_version_compare(struct kernel_version a, struct kernel_version b);
  */
 void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_facts);
 void host_facts_probe(struct host_facts *facts);
+/** What follows from who the daemon is; @peer: its credentials, or NULL if there is none. After host_facts_probe(). */
+void host_facts_daemon(struct host_facts *facts, const struct ucred *peer);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/client.h"
 #include "common/socket-path.h"
 
 static const struct cli_command *const commands[] = {
@@ -47,11 +48,23 @@ static int help(int argc, char **argv)
 	return cli_finish_output();
 }
 
+static bool somebody_answers(const char *path)
+{
+	struct client *client;
+
+	if (client_connect(path, &client) < 0)
+		return false;
+	client_free(client);
+	return true;
+}
+
 static bool default_socket(struct cli *cli)
 {
-	char path[sizeof(cli->socket_path)];
+	char path[sizeof(cli->socket_path)], own[sizeof(cli->socket_path)];
 	int r = socket_path_default(path, sizeof(path));
 
+	if (r == 0 && socket_path_own(own, sizeof(own)) == 0 && !somebody_answers(path))
+		return cli_set_socket(cli, own);
 	if (r == 0)
 		return cli_set_socket(cli, path);
 	complain("no default place for the socket: %s; give one with --socket PATH", strerror(-r));

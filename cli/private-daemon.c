@@ -29,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/socket-path.h"
+
 #define LOG_BYTES_MAX (1 << 20)
 
 /** Makes a socket for sd_notify() messages, at an abstract address that the kernel chooses; @ret_name names it. */
@@ -168,21 +170,6 @@ static int start_and_wait(const char *daemon, const char *socket_path, int log)
 	return r;
 }
 
-static int make_parent_directory(const char *path)
-{
-	char directory[PATH_MAX];
-	char *slash;
-
-	if (strlen(path) >= sizeof(directory))
-		return -ENAMETOOLONG;
-	strcpy(directory, path);
-	slash = strrchr(directory, '/');
-	if (slash == NULL || slash == directory)
-		return 0;
-	*slash = '\0';
-	return mkdir(directory, 0755) < 0 && errno != EEXIST ? -errno : 0;
-}
-
 static int open_log(const char *socket_path, char ret_log[PATH_MAX])
 {
 	struct stat st;
@@ -215,7 +202,7 @@ int private_daemon_start(const char *daemon, const char *socket_path, char ret_l
 	int log, r;
 
 	snprintf(ret_log, PATH_MAX, "%s.log", socket_path);
-	r = make_parent_directory(socket_path);
+	r = socket_path_make_directory(socket_path);
 	if (r < 0)
 		return r;
 	log = open_log(socket_path, ret_log);

@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/kernel-probe.h"
+#include "cli/findings.h"
+#include "cli/host-checks.h"
+#include "cli/host-facts.h"
 #include "cli/locate.h"
 #include "cli/private-daemon.h"
 #include "cli/vmm-command.h"
@@ -21,6 +22,7 @@ struct run {
 	char **command;
 	char name_found[WIRE_NAME_MAX];
 	char path[PATH_MAX], preload[PATH_MAX];
+	struct host_facts facts;
 };
 
 static int choose_name(struct run *run)
@@ -94,23 +96,6 @@ static int check_command(const struct run *run)
 	return CLI_FAILED;
 }
 
-/** Stops only where sharing is impossible for certain: a daemon of root's lends its VMMs a userfaultfd. */
-static int check_kernel(void)
-{
-	struct utsname uts;
-	uint64_t features = 0;
-	bool full;
-	int r = probe_userfaultfd(&features, &full);
-
-	if (r != -ENOSYS && (r < 0 || (features & PROBE_FEATURE_MOVE) != 0))
-		return CLI_DONE;
-	uname(&uts);
-	complain("kernel %s cannot move pages by userfaultfd (UFFDIO_MOVE), so nothing can be shared; boot Linux 6.8 "
-		 "or newer",
-		 uts.release);
-	return CLI_FAILED;
-}
-
 static int find_preload(struct run *run)
 {
 	int r = locate_preload(run->preload);
@@ -132,9 +117,25 @@ static int find_preload(struct run *run)
 	return CLI_DONE;
 }
 
-/** Whether a daemon answers. @return CLI_DONE, CLI_NO_DAEMON (nothing said yet), or CLI_FAILED after complaining. */
-static int find_daemon(const struct cli *cli)
+/** The first thing that keeps all of the VM from being shared, in doctor's words. The VM runs all the same. */
+static void tell_obstacle(const struct run *run)
 {
+	struct findings findings = { 0 };
+
+	host_obstacles(&run->facts, &findings);
+	for (size_t i = 0; i < findings.count; i++)
+		if (findings.list[i].severity == SEVERITY_ERROR) {
+			complain("'%s' runs, but nothing of it is shared: %s. %s", run->name, findings.list[i].text,
+				 findings.list[i].remedy);
+			break;
+		}
+	findings_done(&findings);
+}
+
+/** Whether a daemon answers. @return CLI_DONE, CLI_NO_DAEMON (nothing said yet), or CLI_FAILED after complaining. */
+static int find_daemon(const struct cli *cli, struct run *run)
+{
+	struct ucred peer;
 	struct client *client;
 	int r = client_connect(cli->socket_path, &client);
 
@@ -142,11 +143,13 @@ static int find_daemon(const struct cli *cli)
 		return CLI_NO_DAEMON;
 	if (r < 0)
 		return client_failed(cli, r);
+	client_peer(client, &peer);
 	client_free(client);
+	host_facts_daemon(&run->facts, &peer);
 	return CLI_DONE;
 }
 
-static int start_daemon(const struct cli *cli)
+static int start_daemon(const struct cli *cli, struct run *run)
 {
 	char daemon[PATH_MAX], log[PATH_MAX];
 	int r = locate_daemon(daemon), found;
@@ -159,18 +162,18 @@ static int start_daemon(const struct cli *cli)
 		return CLI_NO_DAEMON;
 	}
 	r = private_daemon_start(daemon, cli->socket_path, log);
+	found = find_daemon(cli, run); /* also if it failed: another one may have been faster */
 	if (r == 0)
 		return CLI_DONE;
-	found = find_daemon(cli); /* another one may have been faster */
 	if (found != CLI_NO_DAEMON)
 		return found;
 	if (r == -ECHILD || r == -ETIMEDOUT)
 		complain("'%s' did not start (%s); '%s' says why", daemon,
 			 r == -ECHILD ? "it ended" : "not ready in time", log);
 	else
-		complain("'%s': cannot start a private pagefused there (%s); name a socket in a directory of your own "
-			 "with --socket",
-			 cli->socket_path, strerror(-r));
+		complain("'%s': cannot start a private pagefused there (%s); set XDG_RUNTIME_DIR to a directory of "
+			 "your own, or name a socket in one with --socket",
+			 cli->socket_path, r == -EPERM ? "the directory is not this user's alone" : strerror(-r));
 	return CLI_NO_DAEMON;
 }
 
@@ -192,19 +195,24 @@ static int set_preload(const char *preload)
 	return r;
 }
 
-static int become_command(const struct cli *cli, const struct run *run)
+static int become_command(const struct run *run)
+{
+	fflush(NULL);
+	execv(run->path, run->command);
+	complain("'%s': %s; give a program that can be run", run->path, strerror(errno));
+	return CLI_FAILED;
+}
+
+static int prepare_environment(const struct cli *cli, const struct run *run)
 {
 	int r = set_preload(run->preload);
 
 	if (r == 0 && (setenv("PAGEFUSE_NAME", run->name, 1) < 0 || setenv("PAGEFUSE_MODE", run->mode, 1) < 0 ||
 		       setenv("PAGEFUSE_SOCKET", cli->socket_path, 1) < 0))
 		r = -errno;
-	if (r == 0) {
-		fflush(NULL);
-		execv(run->path, run->command);
-		r = -errno;
-	}
-	complain("'%s': %s; give a program that can be run", run->path, strerror(-r));
+	if (r == 0)
+		return CLI_DONE;
+	complain("the environment of '%s': %s; free some memory", run->path, strerror(-r));
 	return CLI_FAILED;
 }
 
@@ -213,13 +221,24 @@ static int run_vmm(struct cli *cli, struct run *run)
 	int r;
 
 	if ((r = choose_name(run)) != CLI_DONE || (r = find_command(run)) != CLI_DONE ||
-	    (r = check_command(run)) != CLI_DONE || (r = check_kernel()) != CLI_DONE ||
-	    (r = find_preload(run)) != CLI_DONE)
+	    (r = check_command(run)) != CLI_DONE)
 		return r;
-	r = find_daemon(cli);
+	host_facts_read("", 0, &run->facts);
+	host_facts_probe(&run->facts);
+	host_facts_daemon(&run->facts, NULL);
+	if (host_kernel_is_unfit(&run->facts)) {
+		tell_obstacle(run);
+		return become_command(run); /* as without us: KSM may be of use to it */
+	}
+	r = find_preload(run);
+	if (r == CLI_DONE)
+		r = find_daemon(cli, run);
 	if (r == CLI_NO_DAEMON)
-		r = start_daemon(cli);
-	return r != CLI_DONE ? r : become_command(cli, run);
+		r = start_daemon(cli, run);
+	if (r != CLI_DONE || (r = prepare_environment(cli, run)) != CLI_DONE)
+		return r;
+	tell_obstacle(run);
+	return become_command(run);
 }
 
 static int run_run(struct cli *cli, int argc, char **argv)

@@ -2,10 +2,17 @@
 #include "common/socket-path.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define SOCKET_IN_DIRECTORY "/pagefused.sock"
 
 static const char *environment(const char *name)
 {
@@ -35,4 +42,66 @@ int socket_path_default(char *ret, size_t size)
 		return join(ret, size, path, "");
 	runtime = geteuid() == 0 ? NULL : environment("XDG_RUNTIME_DIR");
 	return join(ret, size, runtime ? runtime : "/run", "/pagefuse/pagefused.sock");
+}
+
+static bool is_of_caller_alone(const char *directory)
+{
+	struct stat st;
+
+	return lstat(directory, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+}
+
+static void directory_in_tmp(char *ret, size_t size)
+{
+	snprintf(ret, size, "/tmp/pagefuse-%u", (unsigned)geteuid());
+}
+
+/** Whether @path is in the directory in /tmp that socket_path_own() may choose. */
+static bool is_in_tmp(const char *path)
+{
+	char directory[64];
+
+	directory_in_tmp(directory, sizeof(directory));
+	return strncmp(path, directory, strlen(directory)) == 0 && path[strlen(directory)] == '/';
+}
+
+int socket_path_own(char *ret, size_t size)
+{
+	char directory[64];
+
+	if (geteuid() == 0 || environment("PAGEFUSE_SOCKET") || environment("XDG_RUNTIME_DIR"))
+		return -ENOENT;
+	snprintf(directory, sizeof(directory), "/run/user/%u", (unsigned)geteuid());
+	if (is_of_caller_alone(directory))
+		return join(ret, size, directory, "/pagefuse" SOCKET_IN_DIRECTORY);
+	directory_in_tmp(directory, sizeof(directory));
+	return join(ret, size, directory, SOCKET_IN_DIRECTORY);
+}
+
+int socket_path_make_directory(const char *path)
+{
+	char directory[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL || slash == path)
+		return 0;
+	if ((size_t)(slash - path) >= sizeof(directory))
+		return -ENAMETOOLONG;
+	memcpy(directory, path, (size_t)(slash - path));
+	directory[slash - path] = '\0';
+	if (mkdir(directory, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return is_in_tmp(path) && !is_of_caller_alone(directory) ? -EPERM : 0;
+}
+
+int socket_path_check_peer(const char *path, int socket)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (!is_in_tmp(path))
+		return 0;
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return -errno;
+	return peer.uid == geteuid() ? 0 : -EPERM;
 }

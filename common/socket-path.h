@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the daemon listens and everybody else looks for it, if nothing else was asked for. */
+/*
+ * Where the daemon listens and everybody else looks for it, if nothing else was asked for. The library looks at the
+ * default place only: a VMM that is a service may be started before the system's daemon.
+ */
 #ifndef PAGEFUSE_COMMON_SOCKET_PATH_H
 #define PAGEFUSE_COMMON_SOCKET_PATH_H
 
@@ -12,5 +15,24 @@
  * @ret: @size bytes, zero terminated on success. @return 0, -ENAMETOOLONG if it does not fit @size or a socket address.
  */
 int socket_path_default(char *ret, size_t size);
+
+/**
+ * Where a user who is told of no place by the environment has a daemon of his own, if none of root's answers him:
+ * /run/user/UID/pagefuse/pagefused.sock if that directory of his is there, else /tmp/pagefuse-UID/pagefused.sock.
+ * @return 0, -ENOENT if socket_path_default() is all that counts (root, or the environment names a place).
+ */
+int socket_path_own(char *ret, size_t size);
+
+/**
+ * Makes the directory that the socket @path is in, if it is not there. One in /tmp, where anybody could have made it,
+ * has to be the caller's alone. @return 0, -EPERM if it is not, -errno.
+ */
+int socket_path_make_directory(const char *path);
+
+/**
+ * Whether what answers on the connected @socket may be believed. A directory in /tmp that was removed can be made anew
+ * by anybody, so at a path in there it has to be the caller's own. @return 0, -EPERM, -errno.
+ */
+int socket_path_check_peer(const char *path, int socket);
 
 #endif

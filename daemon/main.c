@@ -80,13 +80,25 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	return -1;
 }
 
+/* The system's place is for who may write there, such as a service with RuntimeDirectory=; else a user has his own. */
+static int default_socket(char *ret, size_t size)
+{
+	char own[sizeof(((struct daemon *)NULL)->socket_path)];
+	int r = socket_path_default(ret, size);
+
+	if (r < 0 || socket_path_own(own, sizeof(own)) < 0 || access("/run/pagefuse", W_OK) == 0)
+		return r;
+	strcpy(ret, own);
+	return 0;
+}
+
 static int choose_socket(struct daemon *daemon, const char *wanted)
 {
 	const size_t size = sizeof(daemon->socket_path);
 	int r = 0;
 
 	if (wanted == NULL)
-		r = socket_path_default(daemon->socket_path, size);
+		r = default_socket(daemon->socket_path, size);
 	else if (*wanted == 0 || strlen(wanted) >= size)
 		r = -ENAMETOOLONG;
 	else
@@ -102,7 +114,7 @@ static char *socket_directory(const struct daemon *daemon)
 {
 	char usual[sizeof(daemon->socket_path)], *slash;
 
-	if (socket_path_default(usual, sizeof(usual)) < 0 || strcmp(usual, daemon->socket_path) != 0)
+	if (default_socket(usual, sizeof(usual)) < 0 || strcmp(usual, daemon->socket_path) != 0)
 		return NULL;
 	slash = strrchr(usual, '/');
 	return slash && slash > usual ? strndup(usual, (size_t)(slash - usual)) : NULL;
@@ -178,6 +190,19 @@ static int watch_signals(struct daemon *daemon)
 	return r;
 }
 
+static int make_directory(const char *directory, const char *socket_path)
+{
+	int r;
+
+	if (mkdir(directory, 0700) == 0 && geteuid() == 0)
+		(void)chmod(directory, 0755); /* whatever the umask */
+	r = socket_path_make_directory(socket_path);
+	if (r < 0)
+		log_error("cannot use the directory %s: %s; name a socket in one of your own with --socket", directory,
+			  r == -EPERM ? "it has to belong to this user alone" : strerror(-r));
+	return r;
+}
+
 static int run(struct daemon *daemon)
 {
 	int r = daemon_start(daemon);
@@ -220,8 +245,8 @@ int main(int argc, char **argv)
 	}
 	(void)sd_event_set_watchdog(daemon.event, true);
 	directory = socket_directory(&daemon);
-	if (directory && mkdir(directory, 0700) == 0 && geteuid() == 0)
-		(void)chmod(directory, 0755);
+	if (directory && make_directory(directory, daemon.socket_path) < 0)
+		return EXIT_FAILED;
 	r = run(&daemon);
 	daemon_stop(&daemon);
 	sd_event_unref(daemon.event);

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/socket-path.h"
 #include "library/options.h"
 #include "library/region.h"
 #include "library/sys.h"
@@ -29,8 +30,10 @@ int session_connect(const char *path)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-		r = -errno;
+	r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	if (r == 0)
+		r = socket_path_check_peer(path, fd);
+	if (r < 0) {
 		close(fd);
 		return r;
 	}

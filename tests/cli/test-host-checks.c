@@ -25,7 +25,7 @@ static const struct host_facts good = {
 	.swap_bytes = INT64_C(1) << 30,
 	.thp = "madvise",
 	.daemon_memory_limit_bytes = UINT64_MAX,
-	.root = true,
+	.user = 1000,
 };
 
 /** @facts get exactly one finding, of this kind, whose text or remedy has @part. */
@@ -115,13 +115,70 @@ static void test_unprivileged(void **state)
 	struct host_facts facts = good;
 
 	(void)state;
-	facts.root = false;
-	expect_nothing(&facts);
 	facts.userfaultfd_full = false;
 	facts.userfaultfd_device_error = -EACCES;
-	expect_finding(&facts, SEVERITY_WARNING, "unprivileged-userfaultfd", "vm.unprivileged_userfaultfd=0");
+	host_facts_daemon(&facts, NULL);
+	expect_finding(&facts, SEVERITY_ERROR, "unprivileged-userfaultfd", "vm.unprivileged_userfaultfd=0");
+	expect_finding(&facts, SEVERITY_ERROR, "unprivileged-userfaultfd", "setfacl -m u:1000:rw /dev/userfaultfd");
+	facts.user = 0;
+	expect_finding(&facts, SEVERITY_ERROR, "unprivileged-userfaultfd", "CAP_SYS_PTRACE");
+	facts.user = 1000;
 	facts.userfaultfd_device_error = 0;
+	host_facts_daemon(&facts, NULL);
 	expect_nothing(&facts);
+}
+
+/* Who lends one: a daemon of this user's can do what he can, root's what there is, one from elsewhere may. */
+static void test_lent(void **state)
+{
+	static const struct {
+		struct ucred peer;
+		int device_error;
+		bool lent;
+	} cases[] = {
+		{ { .pid = 7, .uid = 1000 }, -EACCES, false },
+		{ { .pid = 7, .uid = 1000 }, 0, true },
+		{ { .pid = 7, .uid = 0 }, -EACCES, true },
+		{ { .pid = 7, .uid = 0 }, -ENOENT, false },
+		{ { .pid = 0, .uid = 0 }, -ENOENT, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct host_facts facts = good;
+
+		facts.userfaultfd_full = false;
+		facts.userfaultfd_device_error = cases[i].device_error;
+		host_facts_daemon(&facts, &cases[i].peer);
+		assert_int_equal(facts.userfaultfd_lent, cases[i].lent);
+		if (cases[i].lent) {
+			expect_nothing(&facts);
+			facts.userfaultfd_error = -EPERM; /* a sandbox forbids the call, and the device needs none */
+			expect_nothing(&facts);
+		} else {
+			expect_finding(&facts, SEVERITY_ERROR, "unprivileged-userfaultfd", "runs as root");
+		}
+	}
+}
+
+/* What another kernel only can cure is told from what a right can. */
+static void test_unfit_kernel(void **state)
+{
+	struct host_facts facts = good;
+
+	(void)state;
+	facts.userfaultfd_full = false;
+	assert_false(host_kernel_is_unfit(&facts));
+	facts.userfaultfd_error = -EPERM;
+	facts.userfaultfd_features = 0;
+	assert_false(host_kernel_is_unfit(&facts));
+	facts.userfaultfd_error = -ENOSYS;
+	assert_true(host_kernel_is_unfit(&facts));
+	facts.userfaultfd_error = 0;
+	assert_true(host_kernel_is_unfit(&facts));
+	facts = good;
+	facts.pagemap_scan_error = -ENOTTY;
+	assert_true(host_kernel_is_unfit(&facts));
 }
 
 static void test_pagemap(void **state)
@@ -181,6 +238,8 @@ int main(void)
 		cmocka_unit_test(test_kernel),
 		cmocka_unit_test(test_userfaultfd),
 		cmocka_unit_test(test_unprivileged),
+		cmocka_unit_test(test_lent),
+		cmocka_unit_test(test_unfit_kernel),
 		cmocka_unit_test(test_pagemap),
 		cmocka_unit_test(test_max_map_count),
 		cmocka_unit_test(test_others),

@@ -7,7 +7,7 @@
 
 probe=$(PAGEFUSED=$directory/none PAGEFUSE_PRELOAD=$DUMMY_PRELOAD "$PAGEFUSE" run -- true 2>&1)
 case $probe in
-*'cannot move pages by userfaultfd'*) echo "skipped: $probe"; exit 77 ;;
+*'cannot move pages by userfaultfd'* | *'cannot scan the pagemap'*) echo "skipped: $probe"; exit 77 ;;
 esac
 
 export PAGEFUSE_PRELOAD=$DUMMY_PRELOAD
@@ -93,6 +93,31 @@ PAGEFUSE_PRELOAD=$directory/nothing.so complains 1 "'$directory/nothing.so': no 
 mkdir "$directory/a b"
 cp "$DUMMY_PRELOAD" "$directory/a b/preload.so"
 PAGEFUSE_PRELOAD="$directory/a b/preload.so" complains 1 'blanks or colons' run -- env
+stop_daemon
+
+# ---- where nothing can be shared ----
+# runs_unshared WHAT-IS-LACKING TEXT: the command runs, one line says that nothing is shared and why, in doctor's words.
+runs_unshared() {
+	"$WITHOUT" "$1" "$PAGEFUSE" run --name web1 -- env >"$directory/output" 2>"$directory/complaint"
+	equal "the exit code without $1" 0 "$?"
+	output=$(cat "$directory/output")
+	[ "$(wc -l <"$directory/complaint")" = 1 ] || fail "without $1, not one line: $(cat "$directory/complaint")"
+	grep -qF "pagefuse: 'web1' runs, but nothing of it is shared: $2" "$directory/complaint" ||
+		fail "without $1: $(cat "$directory/complaint")"
+	"$WITHOUT" "$1" "$PAGEFUSE" doctor | tr -s '[:space:]' ' ' | grep -qF "$2" || fail "doctor does not say: $2"
+}
+
+start_daemon "{\"status\": [$STATUS]}"
+"$WITHOUT" userfaultfd true
+if [ $? = 77 ]; then
+	echo 'not tested where nothing can be shared: no seccomp'
+else
+	for lacking in 'userfaultfd:the kernel has no userfaultfd' 'pagemap-scan:kernel .* cannot scan the pagemap'; do
+		text=${lacking#*:}
+		runs_unshared "${lacking%%:*}" "${text/.\*/$(uname -r)}"
+		if grep -q '^LD_PRELOAD=' <<<"$output"; then fail "a preload without ${lacking%%:*}"; fi
+	done
+fi
 stop_daemon
 
 # ---- a private daemon ----
