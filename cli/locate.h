@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the other parts of pagefuse are: in the build tree beside this program, else where they get installed. */
+/*
+ * Where the other parts of pagefuse are: where the environment says; else beside this program, in a build tree or in an
+ * installed one, wherever that was moved to; else where they were to be installed.
+ */
 #ifndef PAGEFUSE_CLI_LOCATE_H
 #define PAGEFUSE_CLI_LOCATE_H
 

@@ -12,6 +12,7 @@
 #include "cli/host-checks.h"
 #include "cli/host-facts.h"
 #include "cli/locate.h"
+#include "cli/preload-link.h"
 #include "cli/private-daemon.h"
 #include "cli/vmm-command.h"
 #include "protocol/wire.h"
@@ -98,7 +99,8 @@ static int check_command(const struct run *run)
 
 static int find_preload(struct run *run)
 {
-	int r = locate_preload(run->preload);
+	char found[PATH_MAX];
+	int r = locate_preload(found);
 
 	if (r < 0) {
 		const char *named = getenv("PAGEFUSE_PRELOAD");
@@ -108,10 +110,11 @@ static int find_preload(struct run *run)
 			 named && *named ? named : PAGEFUSE_PRELOAD_INSTALLED, strerror(-r));
 		return CLI_FAILED;
 	}
-	if (strpbrk(run->preload, " :\t\n") != NULL) {
-		complain("'%s': LD_PRELOAD cannot hold a path with blanks or colons; set PAGEFUSE_PRELOAD to a link "
-			 "without",
-			 run->preload);
+	r = preload_link(found, run->preload);
+	if (r < 0) {
+		complain("'%s': LD_PRELOAD cannot hold a path with blanks or colons, and there can be no link to it "
+			 "without (%s); install pagefuse in another place",
+			 found, strerror(-r));
 		return CLI_FAILED;
 	}
 	return CLI_DONE;

@@ -12,8 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_IN_DIRECTORY "/pagefused.sock"
-
 static const char *environment(const char *name)
 {
 	const char *value = getenv(name);
@@ -44,11 +42,14 @@ int socket_path_default(char *ret, size_t size)
 	return join(ret, size, runtime ? runtime : "/run", "/pagefuse/pagefused.sock");
 }
 
-static bool is_of_caller_alone(const char *directory)
+/** Whether @directory is one of the caller's in which nobody else can do what the bits @closed of a mode stand for. */
+static bool is_of_caller(const char *directory, mode_t closed)
 {
 	struct stat st;
 
-	return lstat(directory, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+	if (lstat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
+		return false;
+	return st.st_uid == geteuid() && (st.st_mode & closed) == 0;
 }
 
 static void directory_in_tmp(char *ret, size_t size)
@@ -65,17 +66,39 @@ static bool is_in_tmp(const char *path)
 	return strncmp(path, directory, strlen(directory)) == 0 && path[strlen(directory)] == '/';
 }
 
+/** For who has no $XDG_RUNTIME_DIR. */
+static int choose_directory(char *ret, size_t size)
+{
+	char runtime[64];
+
+	snprintf(runtime, sizeof(runtime), "/run/user/%u", (unsigned)geteuid());
+	if (is_of_caller(runtime, 077))
+		return join(ret, size, runtime, "/pagefuse");
+	directory_in_tmp(runtime, sizeof(runtime));
+	return join(ret, size, runtime, "");
+}
+
 int socket_path_own(char *ret, size_t size)
 {
 	char directory[64];
+	int r;
 
 	if (geteuid() == 0 || environment("PAGEFUSE_SOCKET") || environment("XDG_RUNTIME_DIR"))
 		return -ENOENT;
-	snprintf(directory, sizeof(directory), "/run/user/%u", (unsigned)geteuid());
-	if (is_of_caller_alone(directory))
-		return join(ret, size, directory, "/pagefuse" SOCKET_IN_DIRECTORY);
-	directory_in_tmp(directory, sizeof(directory));
-	return join(ret, size, directory, SOCKET_IN_DIRECTORY);
+	r = choose_directory(directory, sizeof(directory));
+	return r < 0 ? r : join(ret, size, directory, "/pagefused.sock");
+}
+
+int socket_path_own_directory(char *ret, size_t size)
+{
+	const char *runtime = geteuid() == 0 ? "/run" : environment("XDG_RUNTIME_DIR");
+	int r = runtime ? join(ret, size, runtime, "/pagefuse") : choose_directory(ret, size);
+
+	if (r < 0)
+		return r;
+	if (mkdir(ret, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return is_of_caller(ret, 022) ? 0 : -EPERM;
 }
 
 int socket_path_make_directory(const char *path)
@@ -91,7 +114,7 @@ int socket_path_make_directory(const char *path)
 	directory[slash - path] = '\0';
 	if (mkdir(directory, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
 		return -errno;
-	return is_in_tmp(path) && !is_of_caller_alone(directory) ? -EPERM : 0;
+	return is_in_tmp(path) && !is_of_caller(directory, 077) ? -EPERM : 0;
 }
 
 int socket_path_check_peer(const char *path, int socket)

@@ -24,6 +24,13 @@ int socket_path_default(char *ret, size_t size);
 int socket_path_own(char *ret, size_t size);
 
 /**
+ * The directory of the user's own place: /run/pagefuse for root, $XDG_RUNTIME_DIR/pagefuse, or one as socket_path_own()
+ * chooses; made if it is not there. Nobody else can change what is in it.
+ * @return 0, -EPERM if somebody else could, -ENAMETOOLONG, -errno.
+ */
+int socket_path_own_directory(char *ret, size_t size);
+
+/**
  * Makes the directory that the socket @path is in, if it is not there. One in /tmp, where anybody could have made it,
  * has to be the caller's alone. @return 0, -EPERM if it is not, -errno.
  */

@@ -92,7 +92,11 @@ fi
 PAGEFUSE_PRELOAD=$directory/nothing.so complains 1 "'$directory/nothing.so': no preload there" run -- env
 mkdir "$directory/a b"
 cp "$DUMMY_PRELOAD" "$directory/a b/preload.so"
-PAGEFUSE_PRELOAD="$directory/a b/preload.so" complains 1 'blanks or colons' run -- env
+PAGEFUSE_PRELOAD="$directory/a b/preload.so" run 0 run -- env
+link=$(sed -n 's/^LD_PRELOAD=//p' <<<"$output")
+equal 'where the link for a path with blanks leads' "$directory/a b/preload.so" "$(readlink "$link")"
+rm -f "$link"
+rmdir "${link%/*}" 2>/dev/null
 stop_daemon
 
 # ---- where nothing can be shared ----

@@ -88,8 +88,7 @@ expect_private() {
 	expect_note "$1"
 	vmms_check "$1"
 	vmm_end "$1"
-	wait_until 20 nobody_answers || fail "the private daemon does not end with its VM"
-	[ ! -e "${2%/*}" ] || fail "left behind: $(find "${2%/*}")"
+	wait_until 20 test ! -e "${2%/*}" || fail "the private daemon does not end, or leaves: $(find "${2%/*}")"
 }
 
 folder_of_his_own() {
@@ -128,6 +127,22 @@ foreign_folder() {
 	refused "another user's" pagefuse list
 	kill $! && wait $!
 	rm -rf "$IN_TMP"
+}
+
+# LD_PRELOAD cannot hold such a path; nor can it that of a link in such a folder.
+path_with_blanks() {
+	local PAGEFUSE_PRELOAD="$RUN/bin/a b/preload.so" link
+	mkdir "$RUN/bin/a b"
+	cp "$RUN/bin/preload.so" "$PAGEFUSE_PRELOAD"
+	# shellcheck disable=SC2016 # for the inner shell
+	link=$(pagefuse run -- sh -c 'echo "$LD_PRELOAD"; grep -q "a b/preload.so" /proc/$$/maps' 2>/dev/null) ||
+		fail "a preload at a path with blanks is not loaded"
+	[ "${link%/*}" = "$IN_TMP" ] || fail "the link is $link"
+	kill "$(pagefuse_status .daemon.pid)" || fail "no private daemon"
+	wait_until 20 nobody_answers || fail "the private daemon does not end when told to"
+	rm -r "$IN_TMP"
+	install -d -m 700 -o "$USER_ID" "/run/a b"
+	XDG_RUNTIME_DIR="/run/a b" refused 'LD_PRELOAD cannot hold' pagefuse run -- true
 }
 
 as_user() {
@@ -175,6 +190,7 @@ expect_private plain "$IN_TMP/pagefused.sock"
 folder_of_his_own
 folder_of_a_session
 foreign_folder
+path_with_blanks
 device_of_his_own
 daemon_of_the_system
 set_userfaultfd 1
