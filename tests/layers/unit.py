@@ -30,8 +30,10 @@ def analyze(text, program):
         return []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'pagefused.service')
+        link = os.path.join(folder, 'a b')  # the unit quotes what may have blanks
+        os.symlink(program, link)
         with open(path, 'w', encoding='utf-8') as file:
-            file.write(re.sub(r'^ExecStart=.*$', f'ExecStart={program}', text, flags=re.MULTILINE))
+            file.write(re.sub(r'^ExecStart="[^"]*"', f'ExecStart="{link}"', text, flags=re.MULTILINE))
         done = subprocess.run([analyzer, 'verify', '--man=no', path], capture_output=True, text=True)
     return [line for line in done.stderr.splitlines() if 'pagefused.service' in line]
 

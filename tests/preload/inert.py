@@ -61,11 +61,11 @@ def is_asked(listener, seconds):
     return True
 
 
-def compare(command, question, lines, preload, listener, path):
+def compare(command, question, lines, preload, link, listener, path):
     with Process(command, question, lines) as plain:
         before = plain.state()
         said = plain.said
-    with Process(command, question, lines, LD_PRELOAD=preload, PAGEFUSE_SOCKET=path) as preloaded:
+    with Process(command, question, lines, LD_PRELOAD=link, PAGEFUSE_SOCKET=path) as preloaded:
         after = preloaded.state()
         with open(f'/proc/{preloaded.child.pid}/maps', encoding='utf-8') as maps:
             if preload not in maps.read():
@@ -89,9 +89,11 @@ def main():
         path = os.path.join(folder, 'socket')
         listener.bind(path)
         listener.listen()
+        link = os.path.join(folder, 'preload.so')  # LD_PRELOAD cannot hold every path
+        os.symlink(preload, link)
         for command, question, lines in programs:
-            faults += compare(command, question, lines, preload, listener, path)
-        with Process([sys.executable, '-c', REGION], LD_PRELOAD=preload, PAGEFUSE_SOCKET=path):
+            faults += compare(command, question, lines, preload, link, listener, path)
+        with Process([sys.executable, '-c', REGION], LD_PRELOAD=link, PAGEFUSE_SOCKET=path):
             if not is_asked(listener, DEADLINE_SECONDS):
                 faults.append('a process with a region does not connect: this test is broken')
     for fault in faults:

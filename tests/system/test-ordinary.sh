@@ -19,7 +19,7 @@ build=$1
 # shellcheck source=tests/system/vmms.sh
 . tests/system/vmms.sh
 
-USER_ID=64123 # whom nobody is likely to be
+USER_ID=$((61184 + $$ % 4000)) # whom nobody is likely to be, nor another run of this
 IN_TMP=/tmp/pagefuse-$USER_ID
 NOTE='runs, but nothing of it is shared'
 unset PAGEFUSE_SOCKET XDG_RUNTIME_DIR
