@@ -10,8 +10,7 @@ set -u -o pipefail
 if [ "${2:-}" != inside ]; then
 	[ "$(id -u)" = 0 ] || { echo "needs root, to become another user and to see page frames"; exit 77; }
 	[ -c /dev/userfaultfd ] || { echo "there is no /dev/userfaultfd"; exit 77; }
-	unshare --mount true || { echo "no right to a mount namespace"; exit 77; }
-	exec unshare --mount --propagation private "$0" "$1" inside
+	exec "$1/tests/support/own-mounts" "$0" "$1" inside
 fi
 cd "$(dirname "$0")/../.." || exit 1
 

@@ -50,7 +50,8 @@ share() {
 # A daemon to which /dev/userfaultfd is of no use.
 without_the_device() {
 	# shellcheck disable=SC2034,SC2016 # for daemon_open; for the inner shell
-	DAEMON_LAUNCHER=(unshare --mount sh -c 'mount --bind /dev/null /dev/userfaultfd && exec "$@"' sh)
+	DAEMON_LAUNCHER=("$build/tests/support/own-mounts"
+		sh -c 'mount --bind /dev/null /dev/userfaultfd && exec "$@"' sh)
 	open_daemon
 	vmm_start user65534 65534
 	vmm_start user65533 65533
