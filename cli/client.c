@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@ struct client {
 	} message;   /* being sent or received */
 	char *reply; /* collected so far */
 	size_t reply_bytes;
+	char refusal[256]; /* why the daemon does not serve us, in its words */
 };
 
 int client_connect(const char *socket_path, struct client **ret_client)
@@ -143,6 +145,12 @@ static int append_reply(struct client *client, const char *text, size_t length)
 	return 0;
 }
 
+static int take_refusal(struct client *client, const char *text, size_t length)
+{
+	snprintf(client->refusal, sizeof(client->refusal), "%.*s", (int)length, text);
+	return -ECONNABORTED;
+}
+
 static int receive_reply(struct client *client, int64_t deadline_msec)
 {
 	const struct wire_text *text = (const struct wire_text *)client->message.bytes;
@@ -154,6 +162,8 @@ static int receive_reply(struct client *client, int64_t deadline_msec)
 		r = receive_message(client, deadline_msec, &size);
 		if (r < 0)
 			return r;
+		if (text->header.type == WIRE_ERROR)
+			return take_refusal(client, text->text, size - sizeof(*text));
 		if (text->header.type != WIRE_REPLY)
 			return -EPROTO;
 		r = append_reply(client, text->text, size - sizeof(*text));
@@ -184,6 +194,11 @@ int client_request(struct client *client, const json_t *request, json_t **ret_re
 	return 0;
 }
 
+const char *client_refusal(const struct client *client)
+{
+	return client->refusal;
+}
+
 int client_wait(struct client *client, unsigned msec)
 {
 	int r = wait_for(client, POLLIN, now_msec() + msec);
@@ -212,6 +227,10 @@ int client_failed(const struct cli *cli, int error)
 		complain("%s: what answers there is another user's; set XDG_RUNTIME_DIR to a directory of your own, or "
 			 "name a socket with --socket",
 			 cli->socket_path);
+		return CLI_FAILED;
+	case -ECONNABORTED:
+		complain("%s: pagefused refuses to serve this; its log says why (`journalctl -u pagefused`, or %s.log)",
+			 cli->socket_path, cli->socket_path);
 		return CLI_FAILED;
 	case -EACCES:
 		complain("%s: no permission to connect; run this as root or as the user that pagefused runs as",

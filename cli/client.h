@@ -25,9 +25,11 @@ void client_peer(const struct client *client, struct ucred *ret_peer);
 /**
  * Sends one request and reads the whole reply, whatever it says. @request stays the caller's, *ret_reply becomes it.
  * @return 0; -ETIMEDOUT, -ECONNRESET, -E2BIG (request too long), -EPROTO (no sense in the reply), -EPROTONOSUPPORT
- * (daemon of another version), -ENOMEM, -errno.
+ * (daemon of another version), -ECONNABORTED (it refuses to serve us, see client_refusal()), -ENOMEM, -errno.
  */
 int client_request(struct client *client, const json_t *request, json_t **ret_reply);
+/** The daemon's words, as they came. */
+const char *client_refusal(const struct client *client);
 
 /** Sleeps for @msec, or until the daemon closes the connection. @return 0, -ECONNRESET. */
 int client_wait(struct client *client, unsigned msec);

@@ -24,6 +24,7 @@ struct run {
 	char name_found[WIRE_NAME_MAX];
 	char path[PATH_MAX], preload[PATH_MAX];
 	struct host_facts facts;
+	char refusal[512]; /* why the daemon will not serve it, if so */
 };
 
 static int choose_name(struct run *run)
@@ -125,6 +126,10 @@ static void tell_obstacle(const struct run *run)
 {
 	struct findings findings = { 0 };
 
+	if (run->refusal[0] != '\0') {
+		complain("'%s' runs, but nothing of it is shared: %s", run->name, run->refusal);
+		return;
+	}
 	host_obstacles(&run->facts, &findings);
 	for (size_t i = 0; i < findings.count; i++)
 		if (findings.list[i].severity == SEVERITY_ERROR) {
@@ -133,6 +138,26 @@ static void tell_obstacle(const struct run *run)
 			break;
 		}
 	findings_done(&findings);
+}
+
+/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers anything, is none. */
+static void ask_daemon(const struct cli *cli, struct client *client, struct run *run)
+{
+	json_t *request = json_pack("{s:s}", "command", "status"), *reply = NULL;
+	int r = request ? client_request(client, request, &reply) : 0;
+
+	if (r == -ECONNABORTED)
+		snprintf(run->refusal, sizeof(run->refusal), "pagefused at %s refuses: %s. Its log tells more.",
+			 cli->socket_path, client_refusal(client));
+	else if (r == -EPROTO || r == -EPROTONOSUPPORT)
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "what answers at %s does not speak this protocol. Use the pagefused of version %s.",
+			 cli->socket_path, PAGEFUSE_VERSION);
+	else if (r == -ECONNRESET || r == -EPIPE)
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "pagefused at %s has closed the connection. Its log says why.", cli->socket_path);
+	json_decref(reply);
+	json_decref(request);
 }
 
 /** Whether a daemon answers. @return CLI_DONE, CLI_NO_DAEMON (nothing said yet), or CLI_FAILED after complaining. */
@@ -147,6 +172,7 @@ static int find_daemon(const struct cli *cli, struct run *run)
 	if (r < 0)
 		return client_failed(cli, r);
 	client_peer(client, &peer);
+	ask_daemon(cli, client, run);
 	client_free(client);
 	host_facts_daemon(&run->facts, &peer);
 	return CLI_DONE;

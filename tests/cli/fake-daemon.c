@@ -6,7 +6,7 @@
  *
  * $FAKE_SCRIPT names a JSON file: {"COMMAND": [REPLY, ...], "chunk": BYTES}. The replies to a command are used in
  * order, the last one again and again. A reply is a JSON value, or one of the strings "close", "garbage", "not-json",
- * "other-version", "other-type". "chunk" is the size of the pieces that replies are sent in.
+ * "other-version", "other-type", "refuse". "chunk" is the size of the pieces that replies are sent in.
  * $FAKE_REQUESTS, if set, names a file to which each request is appended as one line.
  * $FAKE_PID, if set, names a file for the own pid. With $FAKE_START=fail it ends before it is ready.
  *
@@ -99,6 +99,8 @@ static bool misbehave(int client, const char *how)
 		send(client, &header, sizeof(header), MSG_NOSIGNAL);
 	} else if (strcmp(how, "not-json") == 0) {
 		send_piece(client, WIRE_REPLY, "{nonsense", 9, 0);
+	} else if (strcmp(how, "refuse") == 0) {
+		send_piece(client, WIRE_ERROR, "it is full", 10, 0);
 	} else if (strcmp(how, "other-type") == 0) {
 		send_piece(client, WIRE_REQUEST, "{}", 2, 0);
 	} else {

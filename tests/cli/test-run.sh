@@ -24,7 +24,7 @@ has() {
 }
 
 # ---- what the command gets ----
-start_daemon '{}'
+start_daemon "{\"status\": [$STATUS]}"
 run 0 run -- env
 has "LD_PRELOAD=$DUMMY_PRELOAD"
 has PAGEFUSE_MODE=full
@@ -128,7 +128,27 @@ else
 fi
 stop_daemon
 
+# ---- a daemon that will not serve it ----
+# runs_unserved REPLY TEXT
+runs_unserved() {
+	start_daemon "{\"status\": [$1]}"
+	run 0 run --name web1 -- env
+	has PAGEFUSE_NAME=web1
+	equal "what is said of a daemon's $1" "pagefuse: 'web1' runs, but nothing of it is shared: $2" "$complaint"
+}
+runs_unserved '"refuse"' "pagefused at $PAGEFUSE_SOCKET refuses: it is full. Its log tells more."
+runs_unserved '"close"' "pagefused at $PAGEFUSE_SOCKET has closed the connection. Its log says why."
+version=$("$PAGEFUSE" --version)
+runs_unserved '"other-version"' \
+	"what answers at $PAGEFUSE_SOCKET does not speak this protocol. Use the pagefused of version ${version#* }."
+start_daemon "{\"status\": [$STATUS]}"
+run 0 run -- env
+equal 'what is said of a daemon that answers' '' "$complaint"
+stop_daemon
+
 # ---- a private daemon ----
+printf '{"status": [%s]}\n' "$STATUS" >"$directory/private.json"
+export FAKE_SCRIPT=$directory/private.json
 export PAGEFUSED=$FAKE_DAEMON FAKE_PID=$directory/pid
 PAGEFUSE_SOCKET=$directory/runtime/pagefused.sock
 exec 9<"$0"
