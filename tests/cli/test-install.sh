@@ -35,7 +35,7 @@ runs_from() {
 	*) fail "run from $tree started $(readlink "/proc/$daemon/exe")" ;;
 	esac
 	kill "$daemon"
-	while [ -e "$PAGEFUSE_SOCKET" ]; do sleep 0.05; done
+	while [ -e "/proc/$daemon" ]; do sleep 0.05; done # until then it has the store's directory
 }
 
 "$meson" install -C "$build" --no-rebuild --destdir "$directory/staged" >"$directory/log" 2>&1 ||

@@ -23,8 +23,10 @@ IN_TMP=/tmp/pagefuse-$USER_ID
 NOTE='runs, but nothing of it is shared'
 unset PAGEFUSE_SOCKET XDG_RUNTIME_DIR
 [ ! -e "$IN_TMP" ] || { echo "$IN_TMP is there already"; exit 77; }
+root_daemon=
 clean_up() {
 	local status=$?
+	[ -z "$root_daemon" ] || kill "$root_daemon"
 	rm -rf "$IN_TMP"
 	return "$status"
 }
@@ -121,18 +123,20 @@ foreign_folder() {
 	rm "$IN_TMP"
 	mv "$RUN/elsewhere" "$IN_TMP"
 	"$build/daemon/pagefused" --socket "$IN_TMP/pagefused.sock" --private >/dev/null 2>&1 &
+	root_daemon=$!
 	wait_until 20 test -S "$IN_TMP/pagefused.sock" || fail "root's daemon does not start there"
 	refused "another user's" "${run[@]}"
 	refused "another user's" pagefuse list
-	kill $! && wait $!
+	kill "$root_daemon" && wait "$root_daemon"
+	root_daemon=
 	rm -rf "$IN_TMP"
 }
 
 # LD_PRELOAD cannot hold such a path; nor can it that of a link in such a folder.
 path_with_blanks() {
 	local PAGEFUSE_PRELOAD="$RUN/bin/a b/preload.so" link
-	mkdir "$RUN/bin/a b"
-	cp "$RUN/bin/preload.so" "$PAGEFUSE_PRELOAD"
+	install -d -m 755 "$RUN/bin/a b"
+	copy_for_others "$RUN/bin/a b" "$RUN/bin/preload.so"
 	# shellcheck disable=SC2016 # for the inner shell
 	link=$(pagefuse run -- sh -c 'echo "$LD_PRELOAD"; grep -q "a b/preload.so" /proc/$$/maps' 2>/dev/null) ||
 		fail "a preload at a path with blanks is not loaded"
@@ -171,7 +175,7 @@ device_of_his_own() {
 # The system's daemon serves who is named no other place, and is nobody's hindrance if he may not connect.
 daemon_of_the_system() {
 	"$build/daemon/pagefused" >"$RUN/daemon.err" 2>&1 &
-	local pid=$!
+	root_daemon=$!
 	wait_until 20 test -S /run/pagefuse/pagefused.sock || fail "the system's daemon does not start"
 	wait_until 20 pagefuse list >/dev/null || fail "the system's daemon does not answer"
 	share five six
@@ -180,8 +184,9 @@ daemon_of_the_system() {
 	vmm_end six
 	chmod 600 /run/pagefuse/pagefused.sock
 	expect_private shut_out "$IN_TMP/pagefused.sock"
-	kill "$pid"
-	wait "$pid" || fail "the system's daemon ended with status $?"
+	kill "$root_daemon"
+	wait "$root_daemon" || fail "the system's daemon ended with status $?"
+	root_daemon=
 }
 
 set_userfaultfd 0
