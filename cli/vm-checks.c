@@ -47,7 +47,7 @@ static const struct {
 	{ WIRE_REASON_PROTECTED,
 	  "Nothing, if it is a guest's ROM; other memory takes part again once it can be read and written." },
 	{ WIRE_REASON_EARLIER_STORE,
-	  "It is shared again as the guest writes it; to have that at once, restart or migrate the VM." },
+	  "What the guest writes takes part again; to have that for all of it, restart or migrate the VM." },
 };
 
 static const char *find_remedy(const char *reason)

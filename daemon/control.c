@@ -124,7 +124,7 @@ static uint64_t refused_bytes(const struct process *process, uint32_t reason)
 
 	if (stated == 0 || process_vm(process) == NULL)
 		return stated;
-	engine_vm_counted(process_vm(process), &counters);
+	engine_vm_last_counted(process_vm(process), &counters);
 	switch (reason) {
 	case WIRE_REASON_DIRECT_IO:
 		return counters.diverged_pages * PAGE_BYTES;
@@ -164,7 +164,7 @@ static json_t *counted_object(const struct process *process)
 	struct engine_vm_counters counters = { 0 };
 
 	if (process_vm(process))
-		engine_vm_counted(process_vm(process), &counters);
+		engine_vm_last_counted(process_vm(process), &counters);
 	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", process->name,
 			 "pid", (int)process->pid,
 			 "uid", (json_int_t)process->uid,

@@ -98,6 +98,7 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 		ret->zero_pages += vm->counters.zero_pages;
 		costs[count] = (struct cost){ .vm = vm };
 		engine_vm_counters(vm, &vm->counted);
+		vm->was_counted = true;
 		for (uint32_t j = 0; j < vm->region_count; j++)
 			costs[count].fixed += region_cost(&engine->slots, vm->regions[j]);
 		count++;
@@ -108,11 +109,20 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret)
 {
+	uint64_t present = vm->counters.present_pages;
+
 	*ret = vm->counters;
 	ret->ram_pages = vm->ram_pages;
+	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
+	if (present < ret->shared_pages)
+		present = ret->shared_pages;
+	ret->present_pages = present < ret->ram_pages ? present : ret->ram_pages;
 }
 
-void engine_vm_counted(const struct engine_vm *vm, struct engine_vm_counters *ret)
+void engine_vm_last_counted(const struct engine_vm *vm, struct engine_vm_counters *ret)
 {
-	*ret = vm->counted;
+	if (vm->was_counted)
+		*ret = vm->counted;
+	else
+		engine_vm_counters(vm, ret);
 }

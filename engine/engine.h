@@ -136,7 +136,7 @@ struct engine_vm_counters {
 	uint64_t zero_pages;
 	uint64_t diverged_pages;            /* private copies inside mappings of the store */
 	uint64_t present_pages;             /* as last seen by the worker, shared ones included */
-	int64_t saved_pages;                /* in engine_vm_counted() only */
+	int64_t saved_pages;                /* in engine_vm_last_counted() only */
 	uint64_t beyond_pages;              /* of regions beyond vm_ram_bytes_max or what can be numbered: left alone */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
@@ -150,12 +150,12 @@ struct engine_counters {
 	uint64_t memory_bytes;   /* of the engine's own tables */
 	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
 };
-/** Computes the host's counters and every VM's for engine_vm_counted(), in one walk over the pages. */
+/** Computes the host's counters and every VM's for engine_vm_last_counted(), in one walk over the pages. */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
 /** A VM's counters now, but for saved_pages. */
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
 /** A VM's counters as they were at the last engine_counters(), so that they and the host's tell of one moment. */
-void engine_vm_counted(const struct engine_vm *vm, struct engine_vm_counters *ret);
+void engine_vm_last_counted(const struct engine_vm *vm, struct engine_vm_counters *ret);
 
 /**
  * Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong.

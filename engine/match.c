@@ -118,13 +118,15 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	struct engine_vm *vm = page.region->vm, *owner = other.region->vm;
 	struct engine *engine = vm->engine;
 	struct table_key key = table_key(&engine->table, hash);
-	uint32_t slot;
 	struct fetch *fetch;
+	uint32_t slot;
+	bool copy;
 
 	if (engine->waiters_used + 1 >= ENGINE_WAITERS_MAX)
 		return false;
 	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
+	copy = state_is_copy(*page_state(other));
 	fetch = queue_push(&owner->fetches);
 	if (fetch == NULL || !orders_fetch(other)) {
 		if (fetch != NULL)
@@ -133,7 +135,9 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 		return false;
 	}
 	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
-	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
+	*fetch = (struct fetch){
+		.hash = hash, .page = page_number(other), .copy = copy, .slot = slot, .parity = parity
+	};
 	engine->barrier.fetches[parity]++;
 	waiter_add(engine, slots_get(&engine->slots, slot), page);
 	return true;
@@ -167,6 +171,7 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 	/* Matching waiters again may add to this very queue: what is added is not of @region, nor to be given up. */
 	for (uint32_t i = 0; i < vm->fetches.length; i++) {
 		struct fetch *fetch = queue_at(&vm->fetches, i), given_up = *fetch;
+		uint32_t check;
 
 		if (fetch->slot == SLOT_NONE)
 			continue;
@@ -174,7 +179,8 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 			continue;
 		fetch->slot = SLOT_NONE;
 		vm->engine->barrier.fetches[fetch->parity]--;
-		fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
+		check = check_of(table_key(&vm->engine->table, given_up.hash).tag);
+		fail(vm, &given_up, given_up.copy ? check | PRIVATE_COPY : check);
 	}
 }
 
@@ -194,23 +200,6 @@ static bool is_in_vain(const struct engine *engine, uint32_t state, uint64_t has
 	return state == PAGE_ZERO_ORDERED && !zero;
 }
 
-static void keep_sighting(struct page page, uint64_t hash, bool zero)
-{
-	struct engine_vm *vm = page.region->vm;
-	uint32_t state = *page_state(page);
-	struct sighting *seen;
-
-	if (state == PAGE_FETCHING)
-		page_set(page, PAGE_FETCHING_SEEN); /* the content itself will come */
-	if (!is_in_vain(vm->engine, state, hash, zero))
-		return;
-	seen = queue_push(&vm->sightings);
-	if (seen != NULL)
-		*seen = (struct sighting){ .hash = hash, .page = page_number(page), .zero = zero };
-	else
-		vm->counters.dropped_orders++;
-}
-
 static bool take_sighting(struct engine_vm *vm, uint32_t page, struct sighting *ret)
 {
 	struct sighting *seen = NULL;
@@ -227,28 +216,47 @@ static bool take_sighting(struct engine_vm *vm, uint32_t page, struct sighting *
 	return found;
 }
 
+static void keep_sighting(struct page page, uint64_t hash, bool zero)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t state = *page_state(page);
+	struct sighting *seen, older;
+
+	if (state == PAGE_FETCHING)
+		page_set(page, PAGE_FETCHING_SEEN); /* the content itself will come */
+	if (!is_in_vain(vm->engine, state, hash, zero))
+		return;
+	(void)take_sighting(vm, page_number(page), &older);
+	if (vm->sightings.length == VM_SIGHTINGS_MAX)
+		queue_pop(&vm->sightings);
+	seen = queue_push(&vm->sightings);
+	if (seen != NULL)
+		*seen = (struct sighting){ .hash = hash, .page = page_number(page), .zero = zero };
+}
+
 /*
- * Matches a page after its pass may have ended. The barrier that this pass waits for then waits for this, too; nothing
- * more can come of a pass that has ended, so it does not wait for ever.
+ * Matches a page after its pass may have ended. Then the pass's ticket, and no other VM's, is put off by one barrier,
+ * which waits for all that comes of this; but not without end, whatever the VM reports.
  */
 static void match_late(struct page page, uint64_t hash, bool zero)
 {
 	struct engine_vm *vm = page.region->vm;
-	struct barrier *barrier = &vm->engine->barrier;
-	uint32_t state = *page_state(page), parity = barrier->started & 1;
+	struct engine *engine = vm->engine;
+	uint32_t state = *page_state(page);
 
 	if (state_kind(state) != KIND_PRIVATE)
 		return;
-	if (barrier->started != barrier->completed && vm->ended_barrier == barrier->started) {
-		barrier->orders = false;
-		parity ^= 1;
+	if (vm->ended_ticket != vm->settled_ticket && vm->late < VM_LATE_MAX) {
+		vm->late += vm->ended_barrier != engine->barrier.started + 1;
+		vm->ended_barrier = engine->barrier.started + 1;
+		engine->barrier.wanted = true;
 	}
 	if (zero) {
 		vm->counters.dropped_orders += !orders_zero(page);
 		return;
 	}
-	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(table_key(&vm->engine->table, hash).tag)));
-	match_page(page, hash, parity);
+	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(table_key(&engine->table, hash).tag)));
+	match_page(page, hash, engine->barrier.started & 1);
 }
 
 void match_sighting(struct page page)

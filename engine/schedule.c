@@ -125,6 +125,7 @@ static void end_pass(struct engine_vm *vm)
 
 	vm->ended_ticket = vm->pass_ticket;
 	vm->ended_barrier = engine->barrier.started + 1;
+	vm->late = 0;
 	engine->barrier.wanted = true;
 	begin_pass(vm, vm->queued_ticket, 1);
 	vm->queued_ticket = 0;
@@ -176,7 +177,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	if (i == vm->scan_count)
 		return -EPROTO;
 	vm->scanned++;
-	vm->counters.present_pages = report->value < vm->ram_pages ? report->value : vm->ram_pages;
+	vm->counters.present_pages = report->value;
 	vm->scan_count--;
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];

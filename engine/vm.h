@@ -22,6 +22,7 @@
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
+#define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
 
 enum page_kind {
 	KIND_PRIVATE,
@@ -66,6 +67,7 @@ struct page {
 struct fetch {
 	uint64_t hash; /* that the content should have */
 	uint32_t page;
+	bool copy;       /* the page was one, as far as was known */
 	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
 };
@@ -132,6 +134,7 @@ struct engine_vm {
 
 	uint64_t pass_ticket, queued_ticket, ended_ticket, settled_ticket; /* see schedule.h */
 	uint64_t ended_barrier, barrier_target;
+	uint32_t late; /* how often the ticket has been put off by what was matched late */
 	struct walk pass, slow, audit, unshare;
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;
@@ -139,7 +142,8 @@ struct engine_vm {
 	uint64_t cpu_filled_usec;
 
 	struct engine_vm_counters counters;
-	struct engine_vm_counters counted; /* at the last engine_counters() */
+	struct engine_vm_counters counted; /* at the last engine_counters(), if there was one since the VM came */
+	bool was_counted;
 };
 
 static inline uint32_t *page_state(struct page page)

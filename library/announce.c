@@ -147,48 +147,54 @@ int announce_regions(struct session *session)
 	return r < 0 ? r : announce_new(session);
 }
 
-/** Looks at the next group from *@index on that has changed: into @scan's reports. @return whether there was one. */
-static bool look_at_change(struct scan *scan, unsigned i, uint64_t *index)
+/**
+ * Looks at the next group of region @i that has changed, for @scan's reports. *ret_wait: a child may read the slots
+ * still, so all stays marked until it has gone. @return whether there may be more.
+ */
+static bool look_at_change(struct scan *scan, unsigned i, bool *ret_wait)
 {
 	struct region *region;
-	bool found = false;
+	bool found = false, more;
 
+	scan->report_count = 0;
 	memory_lock_worker();
 	region = region_at(i);
-	while (region != NULL && *index < region->pages && !found) {
-		found = region->changed[*index / REGION_GROUP] != 0;
-		region->changed[*index / REGION_GROUP] = 0;
-		if (found)
-			scan_chunk(scan, region->first_page + (uint32_t)*index, REGION_GROUP);
-		*index += REGION_GROUP;
+	more = region != NULL && region->changed_from < region->changed_to;
+	*ret_wait = more && children_alive();
+	for (unsigned looked = 0; more && !*ret_wait && !found && looked < LOOK_PAGES; looked++) {
+		uint64_t group = region->changed_from++;
+
+		found = region->changed[group] != 0;
+		more = region->changed_from < region->changed_to;
+		if (found) {
+			region->changed[group] = 0;
+			scan_chunk(scan, region->first_page + (uint32_t)(group * REGION_GROUP), REGION_GROUP);
+		}
 	}
 	memory_unlock();
-	return found;
-}
-
-static bool child_is_alive(void)
-{
-	bool alive;
-
-	memory_lock_worker();
-	alive = children_alive();
-	memory_unlock();
-	return alive;
+	return more && !*ret_wait;
 }
 
 int announce_changes(struct session *session)
 {
 	static struct scan scan; /* too large for a small stack */
+	bool more, wait, any_waits = false;
 	int r = 0;
 
-	/* A child may read the slots still; the groups stay marked until it has gone. */
-	if (!region_changes_noted() || child_is_alive() || !region_changes_take())
+	if (!region_changes_noted())
 		return 0;
+	region_changes_note(false);
 	scan = (struct scan){ .what = ORDER_AUDIT };
-	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++)
-		for (uint64_t index = 0; r == 0 && look_at_change(&scan, i, &index);)
+	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++) {
+		do {
+			more = look_at_change(&scan, i, &wait);
 			for (unsigned j = 0; j < scan.report_count && r == 0; j++)
 				r = session_post(session, &scan.reports[j]);
+			any_waits |= wait;
+		} while (more && r == 0);
+	}
+	if (any_waits)
+		region_changes_note(true);
 	return r;
 }
 
@@ -202,7 +208,7 @@ void announce_forget(void)
 			continue;
 		region->announced = false;
 		for (uint64_t p = 0; p < region->pages; p++)
-			if (region->state[p] == PAGE_LEFT)
+			if (region->state[p] == PAGE_LEFT || region->state[p] == PAGE_DROPPED)
 				page_set_state(region, p, PAGE_ANONYMOUS);
 	}
 	memory_unlock();
@@ -219,6 +225,11 @@ void announce_set_refusal(uint32_t reason, uint64_t bytes)
 {
 	if (atomic_exchange(&refused[reason], bytes) != bytes)
 		atomic_store(&refused_changed, true);
+}
+
+bool announce_refusals_changed(void)
+{
+	return atomic_load(&refused_changed);
 }
 
 static int announce_refusal_of(struct session *session, uint32_t reason)

@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_LIBRARY_ANNOUNCE_H
 #define PAGEFUSE_LIBRARY_ANNOUNCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct session;
@@ -21,6 +22,8 @@ void announce_forget(void);
 void announce_refusal(uint32_t reason, int64_t bytes);
 /** Sets the bytes for a reason. Any thread. */
 void announce_set_refusal(uint32_t reason, uint64_t bytes);
+/** Whether there is any to be told of. Any thread. */
+bool announce_refusals_changed(void);
 /** Tells of refusals that changed. Worker thread. @return 0 or -errno. */
 int announce_refusals(struct session *session);
 /** RAM that cannot take part. Any thread. */

@@ -10,6 +10,7 @@
 #include "library/memory.h"
 #include "library/options.h"
 #include "library/orders.h"
+#include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/worker.h"
@@ -62,14 +63,17 @@ static bool is_region(uint64_t start, uint64_t length)
 
 int pagefuse_remove_ram(void *hva, size_t length)
 {
-	bool known;
+	bool known, refused;
 	int r;
 
 	memory_lock();
 	known = is_region((uint64_t)hva, length);
+	refused = !known && refusals_overlap((uint64_t)hva, length);
+	if (refused)
+		refusals_forget((uint64_t)hva, length);
 	memory_unlock();
 	if (!known)
-		return -ENOENT;
+		return refused ? 0 : -ENOENT;
 	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends.
 	 */
 	r = memory_change_begin(CHANGE_MOVE, hva, length, 0);

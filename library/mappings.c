@@ -111,6 +111,7 @@ static int judge_flags(const char *flags, struct mapping_kind *kind)
 	kind->dont_fork |= strstr(flags, " dc") != NULL;
 	kind->dont_dump |= strstr(flags, " dd") != NULL;
 	kind->no_reserve |= strstr(flags, " nr") != NULL;
+	kind->mergeable &= strstr(flags, " mg") != NULL;
 	if (strstr(flags, " hg") != NULL)
 		kind->huge_advice = MADV_HUGEPAGE;
 	if (strstr(flags, " nh") != NULL)
@@ -161,7 +162,7 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 
 	if (r < 0)
 		return r;
-	*ret = (struct mapping_kind){ 0 };
+	*ret = (struct mapping_kind){ .mergeable = true };
 	while (r == 0 && (line = lines_next(&lines)) != NULL) {
 		if (strncmp(line, "VmFlags:", 8) == 0) {
 			/* The last line of a mapping. Huge pages are files, too: they are what is to be told first. */

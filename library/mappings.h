@@ -16,6 +16,7 @@
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
 	bool protected;  /* some of it cannot be read and written, or can be executed */
+	bool mergeable;  /* all of it is marked so with the kernel, too */
 	int huge_advice; /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 };
 

@@ -255,7 +255,7 @@ static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 	refusals_bar(region, index, count, BARRED_FOREIGN, false);
 	for (uint64_t i = index; i < index + count; i++)
 		if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, PAGE_LEFT);
+			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_LEFT : PAGE_DROPPED);
 	region_note_change(region, index, count);
 }
 
@@ -267,7 +267,7 @@ static void leave_zeros(const struct part *part)
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (part->region->state[i] != PAGE_ZEROED)
 			continue;
-		page_set_state(part->region, i, PAGE_LEFT);
+		page_set_state(part->region, i, PAGE_DROPPED);
 		any = true;
 	}
 	if (any)
@@ -423,9 +423,11 @@ static void unmapped(const struct part *part)
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
-		region->barred[i] = BARRED_UNMAPPED;    /* and what else was said of it is over */
-		if (region->state[i] != PAGE_ANONYMOUS) /* the daemon counts something for it */
+		region->barred[i] = BARRED_UNMAPPED; /* and what else was said of it is over */
+		if (page_reads_slot(region->state[i]))
 			page_set_state(region, i, PAGE_LEFT);
+		else if (region->state[i] != PAGE_ANONYMOUS && region->state[i] != PAGE_LEFT)
+			page_set_state(region, i, PAGE_DROPPED);
 	}
 	region_note_change(region, part->index, part->count);
 	if (region->unmapped_pages == region->pages)
@@ -496,7 +498,27 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-/** Offers memory again that was left alone for @reason, which may have ended. */
+/**
+ * A range that was left alone for @reason, which may have ended. The offer counts only if the kernel knows of it, too:
+ * other memory may have come to lie there by a call that was not seen.
+ */
+static void offer_range_again(uint64_t start, uint64_t length, uint32_t reason)
+{
+	struct mapping_kind kind;
+	int r = mappings_inspect(start, length, &kind);
+
+	if (r == (int)reason)
+		return;
+	if (r == 0 && kind.mergeable) {
+		if (memory_register((void *)start, length, PAGEFUSE_GPA_UNKNOWN) == 1)
+			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM has it no more */
+		return;
+	}
+	memory_lock();
+	refusals_forget(start, length);
+	memory_unlock();
+}
+
 static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
 {
 	uint64_t at = start, end = length > UINT64_MAX - start ? UINT64_MAX : start + length, from, bytes;
@@ -506,11 +528,17 @@ static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
 		memory_lock();
 		found = refusals_find(at, end - at, reason, &from, &bytes);
 		memory_unlock();
-		if (found) {
-			(void)memory_register((void *)from, bytes, PAGEFUSE_GPA_UNKNOWN); /* or it stays as it is */
-			at = from + bytes;
-		}
+		if (found)
+			offer_range_again(from, bytes, reason);
+		at = from + bytes;
 	}
+}
+
+/** The worker does not wait for its next turn to tell the daemon of what has changed. */
+static void wake_if_told(void)
+{
+	if (region_changes_noted() || announce_refusals_changed())
+		worker_wake();
 }
 
 /** A change that is done, for all that it touches. Memory lock held. */
@@ -546,8 +574,8 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		apply(change, address, length, detail);
 	if (r != 0)
 		memory_unlock();
-	if (r != 0 && region_changes_noted())
-		worker_wake();
+	if (r != 0)
+		wake_if_told();
 	return r;
 }
 
@@ -556,8 +584,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	if (succeeded)
 		apply(change, address, length, detail);
 	memory_unlock();
-	if (region_changes_noted())
-		worker_wake();
+	wake_if_told();
 	if (succeeded && change == CHANGE_UNLOCK)
 		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);
 	if (succeeded && change == CHANGE_USERFAULTFD_END)

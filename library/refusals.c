@@ -43,9 +43,12 @@ void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum ba
 
 	for (uint64_t i = index; i < index + count; i++) {
 		uint8_t *barred = &region->barred[i];
+		bool elsewhere = why != BARRED_UNMAPPED && (*barred & BARRED_UNMAPPED); /* not the region's */
 
-		changed += ((*barred & why) != 0) != on;
-		*barred = (uint8_t)(on ? *barred | why : *barred & ~why);
+		if (elsewhere || ((*barred & why) != 0) == on)
+			continue;
+		*barred ^= (uint8_t)why;
+		changed++;
 	}
 	if (changed != 0 && reason_of(why) != 0)
 		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
@@ -102,11 +105,17 @@ void refusals_forget(uint64_t start, uint64_t length)
 		if (!overlaps(entry, start, end))
 			continue;
 		announce_refusal(entry->reason, -(int64_t)(entry_end - entry_start));
-		atomic_store_explicit(&entry->end, 0, memory_order_relaxed);
-		if (entry_start < start)
-			add(entry_start, start, entry->reason);
-		if (end < entry_end)
+		/* What is left of it is never out of the sight of those who look without the lock. */
+		if (entry_start < start && end < entry_end)
 			add(end, entry_end, entry->reason);
+		if (entry_start < start)
+			atomic_store_explicit(&entry->end, start, memory_order_relaxed);
+		else if (end < entry_end)
+			atomic_store_explicit(&entry->start, end, memory_order_relaxed);
+		else
+			atomic_store_explicit(&entry->end, 0, memory_order_relaxed);
+		if (entry->end != 0)
+			announce_refusal(entry->reason, (int64_t)(entry->end - entry->start));
 	}
 }
 
@@ -118,16 +127,18 @@ void refusals_note(uint64_t start, uint64_t length, uint32_t reason)
 
 bool refusals_find(uint64_t start, uint64_t length, uint32_t reason, uint64_t *ret_start, uint64_t *ret_length)
 {
-	uint64_t end = end_of(start, length);
+	uint64_t end = end_of(start, length), lowest = end, lowest_end = 0;
 
 	for (unsigned i = 0; i < REFUSED_MAX; i++) {
 		const struct refused *entry = &refused[i];
+		uint64_t from = entry->start > start ? entry->start : start;
 
-		if (entry->reason != reason || !overlaps(entry, start, end))
+		if (entry->reason != reason || !overlaps(entry, start, end) || from >= lowest)
 			continue;
-		*ret_start = entry->start > start ? entry->start : start;
-		*ret_length = (entry->end < end ? entry->end : end) - *ret_start;
-		return true;
+		lowest = from;
+		lowest_end = entry->end < end ? entry->end : end;
 	}
-	return false;
+	*ret_start = lowest;
+	*ret_length = lowest_end - lowest;
+	return lowest_end != 0;
 }

@@ -14,7 +14,7 @@
 
 #include "library/region.h"
 
-/** Leaves pages [index, index+count) alone for a reason, or no longer. */
+/** Leaves pages [index, index+count) alone for a reason, or no longer; those unmapped are not the region's. */
 void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum barred why, bool on);
 
 /**
@@ -24,7 +24,7 @@ void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum ba
 void refusals_note(uint64_t start, uint64_t length, uint32_t reason);
 /** It is gone, or no longer offered, or a region now. */
 void refusals_forget(uint64_t start, uint64_t length);
-/** The first piece of [start, start+length) that is left alone for @reason. @return whether there is one. */
+/** The lowest piece of [start, start+length) that is left alone for @reason. @return whether there is one. */
 bool refusals_find(uint64_t start, uint64_t length, uint32_t reason, uint64_t *ret_start, uint64_t *ret_length);
 /** Whether any piece of it is left alone. Cheap, without the lock. */
 bool refusals_overlap(uint64_t start, uint64_t length);

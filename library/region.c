@@ -62,7 +62,7 @@ bool region_overlaps(uint64_t start, uint64_t length)
 		uint64_t from = atomic_load_explicit(&regions[i].start, memory_order_acquire);
 		uint64_t pages = atomic_load_explicit(&regions[i].pages, memory_order_relaxed);
 
-		if (from != 0 && start < from + pages * PAGE_BYTES && from < end)
+		if (from != 0 && pages != 0 && start < from + pages * PAGE_BYTES && from < end)
 			return true;
 	}
 	return false;
@@ -145,6 +145,7 @@ void region_leave(struct region *region)
 	for (uint64_t i = 0; i < region->table_pages; i += REGION_GROUP)
 		region_set_present(region, i, 0);
 	atomic_fetch_sub_explicit(&region_totals.pages, region->table_pages, memory_order_relaxed);
+	region->changed_from = region->changed_to = 0;
 	region->leaving = true;
 	atomic_store_explicit(&region->pages, 0, memory_order_relaxed);
 }
@@ -187,8 +188,13 @@ void region_set_present(struct region *region, uint64_t index, uint8_t count)
 
 void region_note_change(struct region *region, uint64_t index, uint64_t count)
 {
-	for (uint64_t i = index / REGION_GROUP; i <= (index + count - 1) / REGION_GROUP; i++)
+	uint64_t from = index / REGION_GROUP, to = (index + count - 1) / REGION_GROUP + 1;
+	bool none = region->changed_from == region->changed_to;
+
+	for (uint64_t i = from; i < to; i++)
 		region->changed[i] = 1;
+	region->changed_from = none || from < region->changed_from ? from : region->changed_from;
+	region->changed_to = none || to > region->changed_to ? to : region->changed_to;
 	atomic_store(&changes_noted, true);
 }
 
@@ -197,9 +203,9 @@ bool region_changes_noted(void)
 	return atomic_load(&changes_noted);
 }
 
-bool region_changes_take(void)
+void region_changes_note(bool noted)
 {
-	return atomic_exchange(&changes_noted, false);
+	atomic_store(&changes_noted, noted);
 }
 
 struct region *region_of_page(uint32_t page)

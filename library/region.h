@@ -8,7 +8,9 @@
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
- *   PAGE_LEFT                  anonymous again (discarded, made plain); the daemon has not been told yet
+ *   PAGE_LEFT                  anonymous again (discarded, made plain); the daemon counts a slot until it is told,
+ *                              which waits for children that may read it
+ *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, and nobody waited for
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
  *
@@ -31,6 +33,7 @@
 #define PAGE_ANONYMOUS UINT32_C(0)
 #define PAGE_ZEROED UINT32_C(1)
 #define PAGE_LEFT UINT32_C(2)
+#define PAGE_DROPPED UINT32_C(3)
 #define PAGE_IN_STORE (UINT32_C(1) << 31)
 #define PAGE_DIVERGED (UINT32_C(1) << 30)
 #define PAGE_SLOT_MASK (PAGE_DIVERGED - 1)
@@ -54,11 +57,12 @@ struct region {
 	uint64_t table_pages;   /* size of the tables */
 	uint32_t first_page;    /* page number */
 	uint64_t gpa;
-	uint32_t *state;  /* per page */
-	uint8_t *barred;  /* per page, enum barred */
-	uint8_t *blocks;  /* per 2 MiB of address space, enum block */
-	uint8_t *present; /* per REGION_GROUP pages: how many were present when last looked at */
-	uint8_t *changed; /* per REGION_GROUP pages: VMM threads have changed what the daemon counts there */
+	uint32_t *state;                   /* per page */
+	uint8_t *barred;                   /* per page, enum barred */
+	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
+	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
+	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
+	uint64_t changed_from, changed_to; /* all such groups are in there */
 	uint64_t unmapped_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
@@ -99,8 +103,8 @@ void region_set_present(struct region *region, uint64_t index, uint8_t count);
 void region_note_change(struct region *region, uint64_t index, uint64_t count);
 /** Whether there are such pages. Without the lock. */
 bool region_changes_noted(void);
-/** Takes note of them all: they are about to be told. Without the lock. @return whether there were any. */
-bool region_changes_take(void);
+/** They are about to be told; or some of them have to wait. Without the lock. */
+void region_changes_note(bool noted);
 
 /** Totals over all regions; read from any thread. */
 struct region_totals {

@@ -4,6 +4,7 @@
 #include "common/hash.h"
 #include "library/children.h"
 #include "library/pagemap.h"
+#include "library/refusals.h"
 #include "library/region.h"
 
 /** Adds a report about one page, as part of the last one if it continues that. */
@@ -53,6 +54,8 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 
 	if (categories & PAGE_IS_HUGE)
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
+	if ((region->barred[index] & BARRED_FOREIGN) && is_private(categories)) /* written: that store is left */
+		refusals_bar(region, index, 1, BARRED_FOREIGN, false);
 	if (page_reads_slot(state)) {
 		if (!(categories & PAGE_IS_FILE) && !children_alive()) {
 			page_set_state(region, index, state | PAGE_DIVERGED);
@@ -77,7 +80,7 @@ static void hash_private(struct scan *scan, const struct region *region, uint64_
 static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
-		if (region->state[i] != PAGE_LEFT || children_alive())
+		if (region->state[i] != PAGE_DROPPED && (region->state[i] != PAGE_LEFT || children_alive()))
 			continue;
 		page_set_state(region, i, PAGE_ANONYMOUS);
 		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, false, 0);

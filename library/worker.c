@@ -116,12 +116,12 @@ static int housekeeping(void)
 {
 	static uint64_t last_msec;
 	uint64_t pokes;
+	/* First, and always: the write of a poke may come late, and would keep the worker awake for ever. */
+	bool drained = read(wake_fd, &pokes, sizeof(pokes)) > 0;
 	int r = 0;
 
-	if (atomic_exchange(&poked, false)) {
-		(void)!read(wake_fd, &pokes, sizeof(pokes));
+	if (atomic_exchange(&poked, false) || drained)
 		r = announce_regions(&session);
-	}
 	if (r == 0 && now_msec() - last_msec >= HOUSEKEEPING_MS) {
 		last_msec = now_msec();
 		look_for_hindrances();

@@ -352,6 +352,44 @@ static void a_pass_waits_for_what_it_saw_too_early(void **state)
 	assert_int_equal(c->pages[1].slot, a->pages[1].slot);
 }
 
+/* The same, and what it saw is being fetched for somebody else since the pass has ended. */
+static void a_pass_waits_for_a_later_fetch(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b, *d;
+	struct ring_record scan, order;
+	uint64_t ticket;
+
+	(void)state;
+	new_vm(10, 101, 1);
+	d = new_vm(1, 5000, 0);
+	assert_true(sim_scan_all(&sim));
+	b = new_vm(1, 1, 0);
+	ticket = engine_scan(sim.engine, a->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(a, ORDER_SCAN, &scan));
+	assert_true(next_order(b, ORDER_SCAN, &order));
+	assert_int_equal(report(b, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	sim_write(a, 1, 101);
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, hash_of(101)), 0);
+	assert_int_equal(report(a, REPORT_SCANNED, scan.page, scan.count, 10), 0);
+	sim_tick(&sim, 2000);
+	for (int i = 0; i < 2; i++) /* d has it, too, and the one that had it first is asked */
+		assert_int_equal(report(d, REPORT_HASH, 1, 1, hash_of(101)), 0);
+	sim_write(d, 1, 101);
+	sim_take_orders(a, UINT32_MAX);
+	sim_work(a, UINT32_MAX);
+	sim_take_reports(a, UINT32_MAX);
+	for (int i = 0; i < 100; i++) {
+		sim_tick(&sim, 2000);
+		assert_false(engine_scan_done(sim.engine, a->vm, ticket));
+	}
+	sim_settle(&sim);
+	for (int i = 0; i < 5; i++)
+		sim_tick(&sim, 2000);
+	assert_true(engine_scan_done(sim.engine, a->vm, ticket));
+	assert_int_equal(a->pages[1].state, SIM_SHARED);
+}
+
 static void a_pass_under_way_is_followed_by_a_whole_one(void **state)
 {
 	struct sim_vm *a = new_vm(20000, 1, 1);
@@ -525,7 +563,7 @@ static void saved_adds_up(void **state)
 	assert_true(sim_scan_all(&sim));
 	assert_int_equal(host().saved_pages, host().shared_pages + host().zero_pages - host().common_pages);
 	for (uint32_t i = 0; i < 7; i++) {
-		engine_vm_counted(sim.vms[i]->vm, &counters);
+		engine_vm_last_counted(sim.vms[i]->vm, &counters);
 		assert_true(counters.saved_pages >= 0);
 		sum += counters.saved_pages;
 	}
@@ -581,6 +619,25 @@ static void a_page_is_counted_once(void **state)
 	assert_int_equal(counters_of(b).shared_pages, 10);
 }
 
+/* Nor are more pages shared than present, before it has said how many these are. */
+static void present_pages_are_no_fewer_than_shared_ones(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1);
+
+	(void)state;
+	new_vm(10, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim_start(&sim);
+	sim_vm_connect(a);
+	sim_settle(&sim);
+	assert_int_equal(counters_of(a).shared_pages, 10);
+	assert_int_equal(counters_of(a).present_pages, 10);
+	sim_vm_remove_region(a, 0);
+	sim_settle(&sim);
+	assert_int_equal(counters_of(a).present_pages, 0);
+}
+
 /* More than there is of its RAM is not present, whatever it says. */
 static void present_pages_are_as_told_last(void **state)
 {
@@ -621,6 +678,7 @@ int main(void)
 		ENGINE_TEST(a_pass_ends_when_its_vm_is_detached),
 		ENGINE_TEST(a_pass_waits_for_what_came_of_it),
 		ENGINE_TEST(a_pass_waits_for_what_it_saw_too_early),
+		ENGINE_TEST(a_pass_waits_for_a_later_fetch),
 		ENGINE_TEST(a_pass_under_way_is_followed_by_a_whole_one),
 		ENGINE_TEST(a_slow_pass_is_spread_over_its_interval),
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
@@ -631,6 +689,7 @@ int main(void)
 		ENGINE_TEST(saved_adds_up),
 		ENGINE_TEST(a_page_is_counted_once),
 		ENGINE_TEST(present_pages_are_as_told_last),
+		ENGINE_TEST(present_pages_are_no_fewer_than_shared_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -500,9 +500,41 @@ static void a_lost_connection_keeps_its_references(void **state)
 	assert_int_equal(host().shared_pages, 300);
 }
 
+/* A VM that says again and again that a look came too early puts off nobody's pass but its own. */
+static void early_looks_without_end_delay_nobody_else(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *liar = new_vm(10, 500, 1);
+	struct ring_record scan, merge;
+	uint64_t ticket;
+	uint32_t i;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	engine_scan(sim.engine, liar->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(liar, ORDER_SCAN, &scan));
+	assert_int_equal(report(liar, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	assert_true(next_order(liar, ORDER_MERGE, &merge));
+	ticket = engine_scan(sim.engine, a->vm);
+	for (i = 0; i < 1000 && !engine_scan_done(sim.engine, a->vm, ticket); i++) {
+		assert_int_equal(report(liar, REPORT_HASH, 1, 1, hash_of(2 + i % 2)), 0);
+		assert_int_equal(report(liar, REPORT_DIFFERS, 1, 1, merge.slot), 0);
+		assert_true(next_order(liar, ORDER_MERGE, &merge));
+		sim_tick(&sim, 2000);
+		sim_take_orders(a, UINT32_MAX);
+		sim_work(a, UINT32_MAX);
+		sim_take_reports(a, UINT32_MAX);
+		sim_take_orders(b, UINT32_MAX);
+		sim_work(b, UINT32_MAX);
+		sim_take_reports(b, UINT32_MAX);
+	}
+	assert_true(i < 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		ENGINE_TEST(early_looks_without_end_delay_nobody_else),
 		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
 		ENGINE_TEST(connecting_again_is_no_new_limit),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),

@@ -230,7 +230,7 @@ static void check_at_rest(struct sim *sim)
 		if (sim->vms[i] == NULL)
 			continue;
 		counted = count_vm(sim->vms[i]);
-		engine_vm_counted(sim->vms[i]->vm, &counters);
+		engine_vm_last_counted(sim->vms[i]->vm, &counters);
 		saved += counters.saved_pages;
 		total.shared += counted.shared;
 		total.zero += counted.zero;

@@ -89,17 +89,26 @@ static void test_discard_of_copies(void)
 	expect_told(201, 7, before, "a discard of copies");
 }
 
+/** Other memory like it takes the place of some pages, and is not offered. */
+static void map_over(uint32_t first, uint32_t count)
+{
+	char *memory = guest_at(&g, first);
+	size_t length = count * PAGE_BYTES;
+
+	CHANGE(CHANGE_UNMAP, memory, length, 0,
+	       mmap(memory, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		    -1, 0) == MAP_FAILED);
+	madvise(memory, length, MADV_NOHUGEPAGE);
+}
+
 static void test_unmap(void)
 {
 	uint64_t before;
 
 	share_all();
 	before = g.vm->reports[REPORT_DIVERGED];
-	CHANGE(CHANGE_UNMAP, guest_at(&g, 300), 20 * PAGE_BYTES, 0,
-	       mmap(guest_at(&g, 300), 20 * PAGE_BYTES, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED);
+	map_over(300, 20);
 	expect_told(300, 20, before, "memory mapped over");
-	madvise(guest_at(&g, 300), 20 * PAGE_BYTES, MADV_NOHUGEPAGE); /* as what was there */
 	test_check(memory_register(guest_at(&g, 300), 20 * PAGE_BYTES, PAGEFUSE_GPA_UNKNOWN) == 1, "register again");
 }
 
@@ -112,9 +121,13 @@ static bool is_refused(const struct director_vm *vm, void *context)
 {
 	const struct refusal *refusal = context;
 
+	for (uint32_t other = 1; other < WIRE_REASON_END; other++)
+		if (other != refusal->reason && other != WIRE_REASON_DIRECT_IO && vm->refused[other] != 0)
+			return false;
 	return vm->refused[refusal->reason] == refusal->bytes;
 }
 
+/** Waits until so much is told to be left alone for @reason, and nothing for another one. */
 static void expect_refused(uint32_t reason, uint64_t bytes, const char *when)
 {
 	struct refusal refusal = { reason, bytes };
@@ -122,10 +135,6 @@ static void expect_refused(uint32_t reason, uint64_t bytes, const char *when)
 
 	test_check(director_wait_until(g.vm, is_refused, &refusal) == 0, "%s: the library has hung up", when);
 	test_check(pagefuse_get_stats(&stats) == 0, "stats");
-	for (uint32_t other = 1; other < WIRE_REASON_END; other++)
-		test_check(other == reason || other == WIRE_REASON_DIRECT_IO || g.vm->refused[other] == 0,
-			   "%s: %llu bytes are left alone as %s, too", when, (unsigned long long)g.vm->refused[other],
-			   wire_reason_name(other));
 	test_check(stats.refused_bytes == bytes, "%s: the API says %llu bytes, the daemon is told %llu", when,
 		   (unsigned long long)stats.refused_bytes, (unsigned long long)bytes);
 }
@@ -215,21 +224,132 @@ static bool has_regions(const struct director_vm *vm, void *context)
 	return here == *(unsigned *)context;
 }
 
-/** What was refused because it was locked takes part once it no longer is. */
-static void test_unlock(void)
+/** Locked memory, offered as the preload does it: the kernel is told, too, as the library refuses. */
+static void offer_locked(char *memory)
 {
-	char *memory = map(BYTES, MAP_PRIVATE | MAP_ANONYMOUS);
-	unsigned regions = 2;
-
 	if (mlock(memory, BYTES) < 0)
 		test_skip("cannot lock memory: %s", strerror(errno));
 	test_check(offer(memory, BYTES) == -EOPNOTSUPP, "locked memory is not refused");
-	expect_refused(WIRE_REASON_LOCKED, BYTES, "locked memory");
-	CHANGE(CHANGE_UNLOCK, memory, BYTES, 0, munlock(memory, BYTES));
+	if (syscall(SYS_madvise, memory, BYTES, MADV_MERGEABLE) < 0)
+		test_skip("this kernel has no KSM to be told of it: %s", strerror(errno));
+}
+
+/** What was refused because it was locked takes part once it no longer is, all of it, and not with KSM as well. */
+static void test_unlock(void)
+{
+	char *memory = map(3 * BYTES, MAP_PRIVATE | MAP_ANONYMOUS), *low = memory, *high = memory + 2 * BYTES;
+	unsigned regions = 3;
+
+	offer_locked(high);
+	offer_locked(low);
+	expect_refused(WIRE_REASON_LOCKED, 2 * BYTES, "locked memory");
+	CHANGE(CHANGE_UNLOCK, NULL, SIZE_MAX, 0, munlockall());
 	expect_refused(WIRE_REASON_LOCKED, 0, "unlocked");
 	test_check(director_wait_until(g.vm, has_regions, &regions) == 0, "the library has hung up");
-	test_check(pagefuse_remove_ram(memory, BYTES) == 0, "remove");
+	test_check(!pages_has_flag(low, "mg") && !pages_has_flag(high, "mg"), "KSM has it as well");
+	test_check(pagefuse_remove_ram(low, BYTES) == 0 && pagefuse_remove_ram(high, BYTES) == 0, "remove");
+	munmap(memory, 3 * BYTES);
+}
+
+/** A place of which it is not known that what was there is gone: other memory there was never offered. */
+static void test_unlock_of_others(void)
+{
+	char *memory = map(BYTES, MAP_PRIVATE | MAP_ANONYMOUS);
+
+	offer_locked(memory);
+	expect_refused(WIRE_REASON_LOCKED, BYTES, "locked memory");
+	munmap(memory, BYTES); /* as libc does it, which no preload sees */
+	test_check(mmap(memory, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+			   memory,
+		   "mmap: %s", strerror(errno));
+	test_check(mlock(memory, BYTES) == 0, "mlock: %s", strerror(errno));
+	CHANGE(CHANGE_UNLOCK, memory, BYTES, 0, munlock(memory, BYTES));
+	test_check(!memory_is_ours(memory, BYTES), "memory that nobody offered takes part");
+	expect_refused(WIRE_REASON_LOCKED, 0, "unlocked, and never offered");
 	munmap(memory, BYTES);
+}
+
+/** In the API's words. */
+static void test_refused_ram(void)
+{
+	char *memory = map(BYTES, MAP_SHARED | MAP_ANONYMOUS);
+
+	test_check(pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, BYTES) == -EOPNOTSUPP, "shared memory is taken");
+	expect_refused(WIRE_REASON_SHARED_MAPPING, BYTES, "shared memory");
+	test_check(pagefuse_remove_ram(memory, BYTES) == 0, "what was refused cannot be removed");
+	expect_refused(WIRE_REASON_SHARED_MAPPING, 0, "removed");
+	test_check(pagefuse_remove_ram(memory, BYTES) == -ENOENT, "it can be removed twice");
+	munmap(memory, BYTES);
+}
+
+/** Memory that took the place of a part of a region is none of ours until it is offered. */
+static void test_in_place_of_a_part(void)
+{
+	char *part = guest_at(&g, 300);
+	size_t length = 20 * PAGE_BYTES;
+
+	map_over(300, 20);
+	CHANGE(CHANGE_LOCK, part, length, 0, mlock(part, length));
+	expect_refused(WIRE_REASON_LOCKED, 0, "locked, and not offered");
+	test_check(offer(part, length) >= 0, "offer");
+	expect_refused(WIRE_REASON_LOCKED, length, "locked and offered");
+	CHANGE(CHANGE_UNLOCK, part, length, 0, munlock(part, length));
+	test_check(offer(part, length) == 1, "offer");
+	expect_refused(WIRE_REASON_LOCKED, 0, "offered when unlocked");
+}
+
+/* ---- while a child of a fork lives ---- */
+
+/** Zeros and copies that are discarded and written again are looked at again: a child holds no slot of theirs. */
+static void test_child(void)
+{
+	int pipes[2], child;
+	char byte;
+
+	guest_make_plain(&g, 0, PAGES);
+	share_all();
+	for (uint32_t i = 201; i < 208; i++)
+		pages_fill(guest_at(&g, i), i + 7000);
+	director_audit(g.vm, g.page, PAGES);
+	test_check(pipe(pipes) == 0, "pipe: %s", strerror(errno));
+	child = test_fork();
+	if (child == 0) {
+		close(pipes[1]);
+		(void)!read(pipes[0], &byte, 1);
+		_exit(0);
+	}
+	CHANGE(CHANGE_DISCARD, guest_at(&g, 200), 8 * PAGE_BYTES, MADV_DONTNEED,
+	       syscall(SYS_madvise, guest_at(&g, 200), 8 * PAGE_BYTES, MADV_DONTNEED));
+	for (uint32_t i = 200; i < 208; i++)
+		pages_fill(guest_at(&g, i), i + 9000);
+	director_scan(g.vm, g.page, PAGES);
+	for (uint32_t i = 200; i < 208; i++)
+		test_check(g.vm->pages[g.page + i].was_hashed, "page %u waits for a child that cannot read it", i);
+	close(pipes[1]);
+	test_wait_child(child);
+	close(pipes[0]);
+}
+
+/* ---- the store of a daemon that is gone for good ---- */
+
+static void test_earlier_store(void)
+{
+	guest_make_plain(&g, 0, PAGES);
+	share_all();
+	director_disconnect(g.vm);
+	director_free(g.director);
+	g.director = director_new();
+	g.vm = director_accept(g.director);
+	g.page = g.vm->regions[0].page;
+	expect_refused(WIRE_REASON_EARLIER_STORE, (uint64_t)(PAGES - PAGES / 8) * PAGE_BYTES, "another store");
+	for (uint32_t i = 0; i < PAGES / 2; i++)
+		pages_fill(guest_at(&g, i), i + 5000);
+	director_scan(g.vm, g.page, PAGES);
+	expect_refused(WIRE_REASON_EARLIER_STORE, (uint64_t)(PAGES - PAGES / 8) / 2 * PAGE_BYTES, "half of it written");
+	test_check(director_share(g.vm, g.page, PAGES / 2) == PAGES / 2, "what was written is not shared anew");
+	for (uint32_t i = 0; i < PAGES / 2; i++)
+		if (pages_differ(guest_at(&g, i), i + 5000) >= 0)
+			test_damage("page %u reads wrong bytes", i);
 }
 
 /** Each has a name of its own, and none is called a file that is no file to its owner. */
@@ -252,6 +372,9 @@ static void test_kinds(void)
 	expect_refused(WIRE_REASON_PROTECTED, 0, "protected no longer");
 	CHANGE(CHANGE_ATTRIBUTE, guest_at(&g, 0), 8 * PAGE_BYTES, 0, 0);
 	expect_refused(WIRE_REASON_ATTRIBUTE, 8 * PAGE_BYTES, "marked");
+	map_over(0, 8);
+	expect_refused(WIRE_REASON_ATTRIBUTE, 0, "mapped over");
+	test_check(offer(guest_at(&g, 0), 8 * PAGE_BYTES) == 1, "offer");
 }
 
 int main(int argc, char **argv)
@@ -265,8 +388,11 @@ int main(int argc, char **argv)
 	test_shared_mapping();
 	test_mapped_anew();
 	test_unlock();
+	test_unlock_of_others();
+	test_refused_ram();
+	test_in_place_of_a_part();
+	test_child();
 	test_kinds();
-	guest_report(&g);
-	guest_end(&g);
+	test_earlier_store(); /* the last one, as half of it stays */
 	return 0;
 }
