@@ -158,7 +158,8 @@ report() {
 	cat "$OUT/table.md"
 	plot || give_up "gnuplot failed; is gnuplot-nox installed?"
 	echo
-	say "written: $OUT/table.md $OUT/plot.svg"
+	say "written: $OUT/table.md"
+	[ ! -e "$OUT/plot.svg" ] || say "written: $OUT/plot.svg"
 	[ "$DOCS" = no ] || report_to_docs
 }
 

@@ -50,7 +50,9 @@ void instance_init(struct instance *instance)
 	*instance = (struct instance){ 0 };
 	cleaned = instance;
 	test_at_end(clean_up);
-	strcpy(instance->directory, "/tmp/pagefuse-test-XXXXXX");
+	test_check((size_t)snprintf(instance->directory, sizeof(instance->directory), "%s/pagefuse-test-XXXXXX",
+				    test_folder()) < sizeof(instance->directory),
+		   "$TMPDIR is too long: %s", test_folder());
 	test_check(mkdtemp(instance->directory) != NULL, "mkdtemp: %s", strerror(errno));
 	test_check(chmod(instance->directory, 0755) == 0, "chmod: %s", strerror(errno));
 	snprintf(instance->socket, sizeof(instance->socket), "%s/socket", instance->directory);

@@ -23,7 +23,7 @@
 #define AMD "/sys/module/kvm_amd/parameters/nested"
 
 static const char *const files[] = { RELEASE, INTEL, AMD };
-static char root[] = "/tmp/pagefuse-nested-XXXXXX";
+static char root[64];
 
 /* Makes, or with @make false removes, the folders that @path below the root lies in. */
 static void folders(const char *path, bool make)
@@ -73,6 +73,7 @@ static void clean_up(void)
 
 static void make_root(void)
 {
+	snprintf(root, sizeof(root), "%s/pagefuse-nested-XXXXXX", test_folder());
 	test_check(mkdtemp(root) != NULL, "mkdtemp: %s", strerror(errno));
 	nested_root = root;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)

@@ -46,7 +46,7 @@ struct director {
 	struct director_vm *vms;
 };
 
-static char socket_path[64]; /* of the director that is there */
+static char socket_path[108]; /* of the director that is there */
 
 static void remove_socket(void)
 {
@@ -63,7 +63,7 @@ struct director *director_new(void)
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		d->segments[i].fd = -1;
 	d->store = test_seed((uint64_t)getpid() << 32 | count++);
-	snprintf(socket_path, sizeof(socket_path), "/tmp/pagefuse-director-%d.sock", getpid());
+	snprintf(socket_path, sizeof(socket_path), "%s/pagefuse-director-%d.sock", test_folder(), getpid());
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
 	unlink(socket_path);
 	test_at_end(remove_socket);

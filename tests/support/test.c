@@ -113,6 +113,13 @@ static uint64_t environment(const char *name, uint64_t otherwise)
 	return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : otherwise;
 }
 
+const char *test_folder(void)
+{
+	const char *folder = getenv("TMPDIR");
+
+	return folder != NULL && *folder == '/' ? folder : "/tmp";
+}
+
 static void switch_off(const char *name)
 {
 	for (size_t i = 0; i < sizeof(protections) / sizeof(*protections); i++) {

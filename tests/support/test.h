@@ -70,6 +70,9 @@ _Noreturn void test_skip(const char *format, ...) __attribute__((format(printf, 
 			test_fail(__VA_ARGS__); \
 	} while (0)
 
+/** Where temporary files go: $TMPDIR, or /tmp. */
+const char *test_folder(void);
+
 /** A pseudo random number; each thread brings its own @state, from test_seed(). */
 uint64_t test_random(uint64_t *state);
 /** A state for thread or topic @which, derived from the test's seed. */
