@@ -26,14 +26,15 @@ nobody=()
 if [ ${#nobody[@]} -gt 0 ] && ! "${nobody[@]}" test -r "$1/check"; then
 	nobody=() # a folder of root's
 fi
-for script in ./demo ./check benchmarks/run tests/support/install-packages.sh; do
+for script in ./demo ./check benchmarks/run tests/fresh tests/support/install-packages.sh; do
 	expect 0 '^usage: ' "${nobody[@]}" $script --help
 done
-for script in ./demo ./check benchmarks/run; do
+for script in ./demo ./check benchmarks/run tests/fresh; do
 	expect 2 "'--nonsense'; see .*--help" "${nobody[@]}" $script --nonsense
 done
 expect 2 "'nonsense'" benchmarks/run nonsense
 expect 2 'needs a folder' benchmarks/run --output
+expect 2 'needs a folder' tests/fresh --folder
 expect 2 'needs a value' ./check --only
 expect 2 "called 'nonsense'" tests/support/install-packages.sh nonsense
 [ $faults = 0 ]

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# .ci/run over stand-ins for ./check and tests/fresh: one closing line for both, and what fails is never lost.
+#
+# usage: test-ci.sh ROOT
+set -u
+
+tree=$(mktemp -d) || exit 1
+trap 'rm -rf "$tree"' EXIT
+mkdir -p "$tree/.ci" "$tree/tests"
+cp "$1/.ci/run" "$tree/.ci/run"
+faults=0
+
+# expect STATUS CLOSING-LINE CHECK FRESH, the latter two being shell commands
+expect() {
+	local status said
+	printf '#!/bin/sh\n%s\n' "$3" >"$tree/check"
+	printf '#!/bin/sh\n%s\n' "$4" >"$tree/tests/fresh"
+	chmod +x "$tree/check" "$tree/tests/fresh"
+	said=$("$tree/.ci/run" 2>&1)
+	status=$?
+	if [ $status = "$1" ] && [ "$(tail -n 1 <<<"$said")" = "$2" ] &&
+		[ "$(grep -c '^[0-9]* passed, [0-9]* failed, [0-9]* skipped$' <<<"$said")" = 1 ]; then
+		echo "ok: $2, $status"
+	else
+		echo "FAILED: wanted '$2' and exit status $1, got $status and:"
+		echo "$said"
+		faults=$((faults + 1))
+	fi
+}
+
+expect 0 '14 passed, 0 failed, 3 skipped' \
+	'echo 12 passed, 0 failed, 2 skipped' \
+	'echo 2 passed, 0 failed, 1 skipped'
+expect 1 '13 passed, 1 failed, 2 skipped' \
+	'echo 12 passed, 0 failed, 2 skipped' \
+	'echo 1 passed, 1 failed, 0 skipped; exit 1'
+expect 1 '13 passed, 1 failed, 0 skipped' \
+	'echo 11 passed, 1 failed, 0 skipped; exit 1' \
+	'echo 2 passed, 0 failed, 0 skipped'
+# Whose words and whose exit status do not agree has failed.
+expect 1 '14 passed, 1 failed, 0 skipped' \
+	'echo 12 passed, 0 failed, 0 skipped; exit 3' \
+	'echo 2 passed, 0 failed, 0 skipped'
+expect 1 '13 passed, 1 failed, 0 skipped' \
+	'echo 11 passed, 1 failed, 0 skipped' \
+	'echo 2 passed, 0 failed, 0 skipped'
+# Without a closing line.
+expect 1 '2 passed, 1 failed, 0 skipped' 'echo on fire; exit 0' 'echo 2 passed, 0 failed, 0 skipped'
+expect 1 '12 passed, 1 failed, 0 skipped' 'echo 12 passed, 0 failed, 0 skipped' 'echo on fire; exit 1'
+expect 1 '0 passed, 0 failed, 5 skipped' \
+	'echo 0 passed, 0 failed, 3 skipped' \
+	'echo 0 passed, 0 failed, 2 skipped'
+[ $faults = 0 ]
