@@ -41,7 +41,10 @@ json_t *status_find_vm(const json_t *status, const char *name)
 
 int document_print(const json_t *document, bool compact)
 {
-	if (document == NULL || json_dumpf(document, stdout, compact ? JSON_COMPACT : JSON_INDENT(2)) < 0) {
+	/* As many digits as a double keeps: with one more 3725.4 is 3725.4000000000001. */
+	size_t flags = (compact ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(15);
+
+	if (document == NULL || json_dumpf(document, stdout, flags) < 0) {
 		complain("cannot write the JSON document: out of memory or no room at standard output; free some");
 		return CLI_FAILED;
 	}
