@@ -7,10 +7,13 @@
 #
 #   guests_build     builds what is missing; $GUESTS_DIR/{kernel,initramfs,disk} are there afterwards
 
+# shellcheck source=tests/guests/kernel.sh
+. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
+
 GUESTS_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 GUESTS_DIR=${PAGEFUSE_GUESTS:-$(cd "$GUESTS_SOURCE/../.." && pwd)/.cache/guests}
 GUESTS_WORK=$GUESTS_DIR/work
-GUESTS_KERNEL_PACKAGE=linux-image-cloud-amd64
+GUESTS_KERNEL_PACKAGE=${PAGEFUSE_GUEST_KERNEL:-linux-image-cloud-amd64} # another, as kernel_fetch takes it
 GUESTS_DISK_PACKAGES=(base-files python3 perl git nginx postgresql)
 GUESTS_MODULES='virtio*.ko* ext4.ko* jbd2.ko* mbcache.ko* crc16.ko* crc32c*.ko*'
 # What a guest of 512 MiB reads and keeps in its page cache, and what it reads in between to drive that out.
@@ -46,14 +49,9 @@ guests_fetch_one() {
 	rm -rf "$archives"
 }
 
-# The kernel's package is an empty one that depends on the real one.
 guests_fetch_kernel() {
-	local package
-	apt-cache show "$GUESTS_KERNEL_PACKAGE" >/dev/null 2>&1 || apt-get -qq update || return 1
-	package=$(apt-cache depends "$GUESTS_KERNEL_PACKAGE" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
-	[ -n "$package" ] || { echo "guests: no package $GUESTS_KERNEL_PACKAGE in apt's sources" >&2; return 1; }
-	guests_fetch_one "$GUESTS_WORK/kernel" "${package%%$'\n'*}" || return 1
-	cp "$GUESTS_WORK"/kernel/boot/vmlinuz-* "$GUESTS_DIR/kernel"
+	kernel_fetch "$GUESTS_KERNEL_PACKAGE" "$GUESTS_WORK/kernel" || return 1
+	cp "$GUESTS_WORK/kernel/vmlinuz" "$GUESTS_DIR/kernel"
 }
 
 # The packages and all that they depend on, unpacked. base-files first: on a merged system it brings the links that
@@ -99,10 +97,11 @@ guests_build_disk() {
 
 # The kernel's modules that a guest may need; some kernels have some of them built in.
 guests_copy_modules() {
-	local root=$1 from to pattern
+	local root=$1 version from to pattern
 	local -a names=()
-	from=$(find "$GUESTS_WORK/kernel" -type d -path '*/lib/modules/*' -prune -print)
-	to=$root/lib/modules/${from##*/}
+	version=$(kernel_version "$GUESTS_WORK/kernel")
+	from=$GUESTS_WORK/kernel/modules/$version
+	to=$root/lib/modules/$version
 	for pattern in $GUESTS_MODULES; do
 		names+=(-o -name "$pattern")
 	done
@@ -111,7 +110,7 @@ guests_copy_modules() {
 	find "$from" -type f \( "${names[@]:1}" \) -exec cp -t "$to" {} +
 	find "$to" -name '*.xz' -exec xz -d {} +
 	find "$to" -name '*.zst' -exec zstd -q -d --rm {} +
-	"$root/bin/busybox" depmod -b "$root" "${from##*/}"
+	"$root/bin/busybox" depmod -b "$root" "$version"
 }
 
 guests_build_initramfs() {
@@ -138,11 +137,12 @@ guests_make() {
 }
 
 guests_build_all() {
-	local disk="${GUESTS_DISK_PACKAGES[*]} $GUESTS_FIRST_MIB $GUESTS_OTHERS_MIB" inside
+	local disk="${GUESTS_DISK_PACKAGES[*]} $GUESTS_FIRST_MIB $GUESTS_OTHERS_MIB" kernel inside
+	kernel="$GUESTS_KERNEL_PACKAGE $(sha256sum <"$GUESTS_SOURCE/kernel.sh")"
 	inside=$(cat "$GUESTS_SOURCE"/inside/* "$GUESTS_SOURCE/build.sh" | sha256sum)
-	guests_make kernel "$GUESTS_KERNEL_PACKAGE" guests_fetch_kernel &&
+	guests_make kernel "$kernel" guests_fetch_kernel &&
 		guests_make disk "$disk" guests_build_disk &&
-		guests_make initramfs "$disk $inside" guests_build_initramfs
+		guests_make initramfs "$disk $(kernel_version "$GUESTS_WORK/kernel") $inside" guests_build_initramfs
 }
 
 guests_build() {
