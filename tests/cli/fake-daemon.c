@@ -27,7 +27,7 @@
 
 #include "protocol/wire.h"
 
-#define LIFETIME_SECONDS 120
+#define LIFETIME_SECONDS 1800
 #define CLIENTS_MAX 8
 #define COMMANDS_MAX 16
 

@@ -36,7 +36,7 @@ start_daemon() {
 	FAKE_SCRIPT=$directory/script.json FAKE_REQUESTS=$directory/requests \
 		"$FAKE_DAEMON" --socket "$PAGEFUSE_SOCKET" >"$directory/ready" &
 	daemon_pid=$!
-	read -r -t 20 <"$directory/ready" || { echo "the fake daemon does not start"; exit 1; }
+	read -r -t 300 <"$directory/ready" || { echo "the fake daemon does not start"; exit 1; }
 }
 
 fail() {

@@ -56,7 +56,7 @@ bash -c 'exec -a qemu-system-fake sh "$0" -name "guest=$1" -machine pc,mem-merge
 	"$directory/qemu-system-fake" "$stray" >"$directory/out" <"$directory/in" &
 stray_pid=$!
 exec 7<"$directory/out" 8>"$directory/in" # in the order in which it opens them
-read -r -t 20 <&7 || fail 'the stray QEMU does not start'
+read -r -t 300 <&7 || fail 'the stray QEMU does not start'
 run 1 doctor --json "$stray"
 json '.findings | any(.vm == "'$stray'" and .severity == "error" and .subject == "preload-missing")'
 json '.findings | any(.vm == "'$stray'" and .subject == "mem-merge")'

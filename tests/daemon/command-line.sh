@@ -3,7 +3,7 @@
 # pagefused as a person meets it: options, exit codes, bad settings, sockets that are taken or stale, what is left.
 set -u
 
-directory=$(mktemp -d /tmp/pagefuse-test-XXXXXX) || exit 1
+directory=$(mktemp -d -t pagefuse-test-XXXXXX) || exit 1
 socket=$directory/socket
 daemon=
 failures=0
@@ -38,7 +38,7 @@ start() {
 	"$PAGEFUSED" --socket "$socket" "$@" 2>&3 3>&- &
 	daemon=$!
 	until [[ $messages == *"serving VMs"* ]]; do
-		if ! read -r -t 30 line <&3; then
+		if ! read -r -t 300 line <&3; then
 			fail "does not start, but says: $messages"
 			return
 		fi

@@ -32,7 +32,7 @@ static int wait_readable(int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
-	return poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1 ? 0 : -ETIMEDOUT;
+	return poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1 ? 0 : -ETIMEDOUT;
 }
 
 static int take_welcome(struct fake_link *link)

@@ -342,7 +342,7 @@ static pid_t fork_keeper(void)
 	close(vmm.control);
 	if (vmm.connected)
 		close(vmm.link.socket);
-	alarm(4 * TEST_DEADLINE_SECONDS); /* in case the test cannot kill it any more */
+	alarm(4 * TEST_PATIENCE_SECONDS); /* in case the test cannot kill it any more */
 	for (;;)
 		pause();
 }
@@ -516,7 +516,7 @@ struct fake_answer fake_ask(const struct fake_vmm *asked, enum fake_request requ
 	struct fake_answer answer;
 
 	test_check(send(asked->control, &question, sizeof(question), MSG_NOSIGNAL) > 0, "the VM is gone");
-	test_check(poll(&poll_fd, 1, TEST_DEADLINE_SECONDS * 1000) == 1, "the VM does not answer request %d (%u)",
+	test_check(poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1, "the VM does not answer request %d (%u)",
 		   request, detail);
 	test_check(recv(asked->control, &answer, sizeof(answer), 0) == sizeof(answer), "the VM is gone");
 	return answer;

@@ -103,7 +103,7 @@ static void show_log(const struct instance *instance)
 static int try_connect(const struct instance *instance)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct timeval timeout = { .tv_sec = TEST_DEADLINE_SECONDS };
+	const struct timeval timeout = { .tv_sec = TEST_PATIENCE_SECONDS };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	test_check(fd >= 0, "socket: %s", strerror(errno));
@@ -117,7 +117,7 @@ static int try_connect(const struct instance *instance)
 
 void instance_start(struct instance *instance)
 {
-	uint64_t end = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t end = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 	int fd;
 
 	test_check(getenv(PROGRAM_VARIABLE) != NULL, "set $" PROGRAM_VARIABLE " to the daemon's path");
@@ -174,7 +174,7 @@ void instance_stop(struct instance *instance)
 
 void instance_begin_stop(struct instance *instance)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	kill(instance->pid, SIGTERM);
 	while (access(instance->socket, F_OK) == 0) {
@@ -336,7 +336,7 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 	long long seen;
 
 	while ((seen = name ? instance_vm(instance, name, field) : instance_host(instance, field)) != value) {
@@ -363,7 +363,7 @@ static bool is_finished(const struct instance *instance, const char *question)
 
 void instance_scan(const struct instance *instance)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 	json_t *reply = instance_ask(instance, "{\"command\":\"scan\"}");
 	json_t *question = json_pack("{s:s,s:O}", "command", "scan-progress", "tickets",
 				     json_object_get(reply, "tickets"));

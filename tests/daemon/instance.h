@@ -9,7 +9,7 @@
 
 struct instance {
 	pid_t pid; /* 0: not running */
-	char directory[64];
+	char directory[80];
 	char socket[96];
 	char config[96]; /* written by instance_settings(); empty: no --config */
 	bool private;    /* start it with --private */

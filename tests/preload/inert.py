@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 300
 # A VMM as libvirt starts it to ask what it can do. When it has answered these two, all of it is set up.
 PROBE = ['-S', '-machine', 'none', '-accel', 'tcg', '-nodefaults', '-no-user-config', '-display', 'none',
          '-qmp', 'stdio']

@@ -541,8 +541,8 @@ struct director_vm *director_try_accept(struct director *d)
 	struct director_vm *vm = calloc(1, sizeof(*vm));
 
 	test_check(vm != NULL, "no memory");
-	if (poll(&readable, 1, TEST_DEADLINE_SECONDS * 1000) == 0)
-		test_fail("nobody has connected to %s in %d s", socket_path, TEST_DEADLINE_SECONDS);
+	if (poll(&readable, 1, TEST_PATIENCE_SECONDS * 1000) == 0)
+		test_fail("nobody has connected to %s in %d s", socket_path, TEST_PATIENCE_SECONDS);
 	vm->director = d;
 	vm->socket = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
 	test_check(vm->socket >= 0, "accept: %s", strerror(errno));

@@ -36,6 +36,7 @@ static const struct {
 	{ "ebusy", PROTECT_EBUSY },
 };
 
+static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
 static char **words;
 static uint64_t seed;
 static uint64_t end_msec;
@@ -106,6 +107,15 @@ static void watchdog(int number)
 	end_now(1);
 }
 
+/** Somebody ends the test: what it has made goes first. */
+static void interrupted(int number)
+{
+	if (at_end != NULL && at_end_of == getpid())
+		at_end();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
 static uint64_t environment(const char *name, uint64_t otherwise)
 {
 	const char *text = getenv(name);
@@ -148,6 +158,8 @@ int test_begin(int argc, char **argv)
 	seed = environment("PAGEFUSE_TEST_SEED", seed & UINT32_MAX);
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	signal(SIGALRM, watchdog);
+	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
+		signal(interrupting[i], interrupted);
 	test_restart_clock();
 	return left;
 }
@@ -167,7 +179,7 @@ bool test_is_control(void)
 
 void test_restart_clock(void)
 {
-	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 120)
+	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 600)
 					     : environment("PAGEFUSE_TEST_SECONDS", 3);
 
 	end_msec = test_now_msec() + seconds * 1000;
