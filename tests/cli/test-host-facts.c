@@ -14,7 +14,7 @@
 
 #include "cli/host-facts.h"
 
-static char root[] = "/tmp/pagefuse-facts-XXXXXX";
+static char root[128];
 
 static void put(const char *path, const char *text)
 {
@@ -37,16 +37,19 @@ static void put(const char *path, const char *text)
 
 static int make_root(void **state)
 {
+	const char *folder = getenv("TMPDIR");
+
 	(void)state;
+	snprintf(root, sizeof(root), "%s/pagefuse-facts-XXXXXX", folder ? folder : "/tmp");
 	return mkdtemp(root) == NULL;
 }
 
 static int remove_root(void **state)
 {
-	char command[sizeof(root) + 16];
+	char command[sizeof(root) + 32];
 
 	(void)state;
-	snprintf(command, sizeof(command), "rm -rf %s", root);
+	snprintf(command, sizeof(command), "rm -rf '%s'", root);
 	return system(command); /* NOLINT(cert-env33-c): a constant */
 }
 

@@ -5,7 +5,7 @@
 #
 #   host_begin FOLDER   all temporary files from here on go to a folder of our own, all processes bear a mark; the state
 #                       is noted in FOLDER. What is built and run there is in the current folder
-#   host_unchanged      prints what is new since then, and fails if anything is
+#   host_unchanged      prints what is new since then, in that folder too, and fails if anything is
 #   host_end            ends and removes what is left of that; does nothing if nothing is
 
 HOST_TMPDIR=
@@ -41,7 +41,7 @@ host_news() {
 }
 
 host_unchanged() {
-	! host_news | grep .
+	! { host_news; find "$HOST_TMPDIR" -mindepth 1 -printf 'file %p\n'; } | grep .
 }
 
 # Who bears our mark: whatever a test has started, in whatever session, unless it gave up its environment.

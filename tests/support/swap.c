@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/support/swap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -34,6 +35,21 @@ bool swap_is_there(void)
 }
 
 static pid_t child;
+static char folder[128]; /* the child's temporary one */
+
+/* Who is killed for want of memory leaves what it had there. */
+static void folder_undo(void)
+{
+	DIR *directory = opendir(folder);
+	const struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL)
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	if (directory != NULL)
+		closedir(directory);
+	if (rmdir(folder) < 0)
+		fprintf(stderr, "rmdir %s: %s\n", folder, strerror(errno));
+}
 
 static void pass_on(int number)
 {
@@ -46,15 +62,20 @@ static bool in_child(int *ret_status)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
+	snprintf(folder, sizeof(folder), "%s/pagefuse-swap-XXXXXX", test_folder());
+	test_check(mkdtemp(folder) != NULL, "mkdtemp: %s", strerror(errno));
 	child = test_fork();
-	if (child == 0)
+	if (child == 0) {
+		setenv("TMPDIR", folder, 1);
 		return true;
+	}
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], pass_on);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	alarm(0); /* the child has a watchdog of its own */
 	while (waitpid(child, ret_status, 0) < 0 && errno == EINTR)
 		;
+	folder_undo();
 	return false;
 }
 
@@ -130,7 +151,7 @@ static char group_path[256];
 
 static void group_undo(void)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	/* The kernel lets go of a dead process's memory a little later, and tells nobody. */
 	while (rmdir(group_path) < 0) {
