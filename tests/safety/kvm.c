@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 16u /* one segment of 64 KiB */
@@ -101,6 +102,15 @@ static void set_registers(void)
 		   strerror(errno));
 }
 
+/** Without features it cannot run guests of its own, for which some kernels are not good enough. */
+static void set_features(void)
+{
+	struct kvm_cpuid2 none = { .nent = 0 };
+
+	test_check(ioctl(vcpu, KVM_SET_CPUID2, &none) == 0, "KVM_SET_CPUID2: %s", strerror(errno));
+	memory_note_vcpu(false); /* as the preload does, which sees that call */
+}
+
 static void make_machine(void *data)
 {
 	int kvm = open_kvm(), vm = ioctl(kvm, KVM_CREATE_VM, 0), size;
@@ -117,6 +127,7 @@ static void make_machine(void *data)
 		test_skip("KVM_CREATE_VCPU: %s", strerror(errno));
 	run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	test_check(run != MAP_FAILED, "mapping the vCPU: %s", strerror(errno));
+	set_features();
 	set_registers();
 }
 
