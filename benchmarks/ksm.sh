@@ -17,23 +17,20 @@ ksm_save() {
 		echo "benchmark: KSM is at work on this host: stop it first (echo 2 > $KSM/run)" >&2
 		return 1
 	fi
-	declare -gA KSM_SAVED=()
+	KSM_UNDO="echo 2 >$KSM/run; echo 0 >$KSM/run"
 	for knob in "${KSM_KNOBS[@]}"; do
-		KSM_SAVED[$knob]=$(cat "$KSM/$knob")
+		KSM_UNDO+="; echo $(cat "$KSM/$knob") >$KSM/$knob"
 	done
 }
 
 ksm_restore() {
-	local knob
-	[ -n "${KSM_SAVED[*]:-}" ] || return 0
-	echo 2 >"$KSM/run"
-	echo 0 >"$KSM/run"
-	for knob in "${!KSM_SAVED[@]}"; do
-		echo "${KSM_SAVED[$knob]}" >"$KSM/$knob"
-	done
+	[ -n "${KSM_UNDO:-}" ] || return 0
+	eval "$KSM_UNDO"
+	guard forget command "$KSM_UNDO"
 }
 
 ksm_start() {
+	guard command "$KSM_UNDO"
 	echo "$1" >"$KSM/pages_to_scan"
 	echo "$2" >"$KSM/sleep_millisecs"
 	echo 1 >"$KSM/run"

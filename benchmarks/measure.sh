@@ -34,7 +34,8 @@ samples_open() {
 	shift
 	"$BUILD/benchmarks/sampler" "$SAMPLE_MSEC" "$@" >"$SAMPLES" &
 	SAMPLER=$!
-	sleep $((BASELINE_SECONDS + 1))
+	guard process "$SAMPLER"
+	nap $((BASELINE_SECONDS + 1))
 }
 
 samples_close() {
@@ -87,7 +88,7 @@ seconds_to() {
 }
 
 idle_percent() {
-	sleep "$2"
+	nap "$2"
 	figure "$1.idle_percent" "$(last_samples "$2" | awk 'NR == 1 { time = $1; cpu = $3 }
 		END { printf "%.2f", ($3 - cpu) / 1e7 / ($1 - time) }')"
 }

@@ -4,6 +4,7 @@
 # What a writer feels, and how fast a scan is, by the program writer.c instead of a guest. To be sourced by run.
 
 WRITE_SECONDS=10
+WRITER_DEADLINE_SECONDS=600
 WRITER_MIB=256
 SHORT_MIB=200      # what the writer may use in the test with too little memory
 SWAP_MIB=512
@@ -14,6 +15,15 @@ CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
 # shellcheck disable=SC2016 # for the inner shell
 IN_MEMORY_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"' "$CGROUP_MEMORY")
 
+# writer_read VARIABLE…: what it says, word by word.
+writer_read() {
+	local deadline=$((SECONDS + WRITER_DEADLINE_SECONDS))
+	until read -r -t 1 -u "$WRITER_OUT" "$@"; do
+		interrupt_check
+		kill -0 "$WRITER" 2>/dev/null && [ "$SECONDS" -le $deadline ] || return
+	done
+}
+
 # writer_open KIND MIB [COMMAND…]: started by the command, if there is one.
 writer_open() {
 	local kind=$1 mib=$2 word
@@ -22,13 +32,14 @@ writer_open() {
 	exec {WRITER_IN}<>"$GUESTS_RUN/writer.in" {WRITER_OUT}<>"$GUESTS_RUN/writer.out"
 	"$@" "$BUILD/benchmarks/writer" writer "$kind" "$mib" <"$GUESTS_RUN/writer.in" >"$GUESTS_RUN/writer.out" &
 	WRITER=$!
-	read -r -t 120 -u "$WRITER_OUT" word WRITER_THREAD || give_up "the writer does not start"
+	guard process "$WRITER"
+	writer_read word WRITER_THREAD || give_up "the writer does not start"
 	[ "$word" = ready ] || give_up "the writer says: $word $WRITER_THREAD"
 }
 
 writer_ask() {
 	echo "$1" >&"$WRITER_IN"
-	read -r -t 120 -u "$WRITER_OUT" WRITER_ANSWER || give_up "the writer does not answer"
+	writer_read WRITER_ANSWER || give_up "the writer does not answer"
 }
 
 writer_close() {
@@ -44,7 +55,8 @@ writer_close() {
 
 # A cgroup lets go of a thread a moment after its end.
 remove_cgroup() {
-	[ ! -d "$1" ] || wait_until 20 rmdir "$1" 2>/dev/null || echo "benchmarks/run: cannot remove $1" >&2
+	[ ! -d "$1" ] || wait_until "$DAEMON_SECONDS" rmdir "$1" 2>/dev/null ||
+		echo "benchmarks/run: cannot remove $1" >&2
 }
 
 # Asks for one pass after the other until the file is gone.
@@ -59,7 +71,7 @@ scan_while_exists() {
 writer_measure() {
 	local label=$1 scanning=${2:-yes} scans='' word
 	if [ "$scanning" = yes ]; then
-		"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+		interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
 		: >"$GUESTS_RUN/scanning"
 		scan_while_exists "$GUESTS_RUN/scanning" &
 		scans=$!
@@ -78,6 +90,7 @@ writer_measure() {
 }
 
 slow_down_worker() {
+	guard command "rmdir $CGROUP_CPU"
 	mkdir -p $CGROUP_CPU &&
 		echo 100000 >$CGROUP_CPU/cpu.cfs_period_us &&
 		echo 20000 >$CGROUP_CPU/cpu.cfs_quota_us &&
@@ -87,6 +100,8 @@ slow_down_worker() {
 short_of_memory_begin() {
 	[ -e "${CGROUP_MEMORY%/*}/memory.limit_in_bytes" ] || return 1
 	SWAP_FILE=$OUT/swap
+	guard command "rmdir $CGROUP_MEMORY"
+	guard command "$(printf 'swapoff %q; rm -f %q' "$SWAP_FILE" "$SWAP_FILE")"
 	mkdir -p $CGROUP_MEMORY &&
 		echo ${SHORT_MIB}M >$CGROUP_MEMORY/memory.limit_in_bytes &&
 		dd if=/dev/zero of="$SWAP_FILE" bs=1M count=$SWAP_MIB status=none &&
@@ -139,11 +154,11 @@ part_rate() {
 	say "rate: passes over $RATE_MIB MiB in which nothing is equal"
 	daemon_open "$BUILD" '[scan]' 'interval_seconds = 0' || give_up "the daemon does not start"
 	writer_open unique $RATE_MIB
-	"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
 	worker=$(thread_nsec "$WRITER" "$WRITER_THREAD")
 	daemon=$(process_nsec "$DAEMON_PID")
 	for ((pass = 0; pass < RATE_PASSES; pass++)); do
-		"$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+		interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
 	done
 	worker=$(($(thread_nsec "$WRITER" "$WRITER_THREAD") - worker))
 	daemon=$(($(process_nsec "$DAEMON_PID") - daemon))

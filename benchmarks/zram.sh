@@ -11,7 +11,9 @@ ZRAM_MIB=64
 zram_open() {
 	local control=/sys/class/zram-control
 	[ -r $control/hot_add ] || modprobe zram 2>/dev/null
-	ZRAM=$(cat $control/hot_add 2>/dev/null) || return 1
+	# Not to be interrupted between the device's birth and the message of its number.
+	ZRAM=$(trap '' INT TERM HUP; cat $control/hot_add 2>/dev/null) || return 1
+	guard command "swapoff /dev/zram$ZRAM; echo $ZRAM >/sys/class/zram-control/hot_remove"
 	echo ${ZRAM_MIB}M >"/sys/block/zram$ZRAM/disksize" &&
 		mkswap -q "/dev/zram$ZRAM" && swapon "/dev/zram$ZRAM"
 }
@@ -20,5 +22,6 @@ zram_close() {
 	[ -n "${ZRAM:-}" ] || return 0
 	! grep -q "^/dev/zram$ZRAM " /proc/swaps || swapoff "/dev/zram$ZRAM"
 	echo "$ZRAM" >/sys/class/zram-control/hot_remove || echo "benchmarks/run: /dev/zram$ZRAM is left" >&2
+	guard forget command "swapoff /dev/zram$ZRAM; echo $ZRAM >/sys/class/zram-control/hot_remove"
 	ZRAM=''
 }

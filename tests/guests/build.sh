@@ -20,13 +20,26 @@ GUESTS_MODULES='virtio*.ko* ext4.ko* jbd2.ko* mbcache.ko* crc16.ko* crc32c*.ko*'
 GUESTS_FIRST_MIB=240
 GUESTS_OTHERS_MIB=100
 
+guests_tell() {
+	echo "progress: $*"
+}
+
 # apt-get that sees no package as installed and keeps what it fetches to itself.
 guests_apt() {
 	local state=$GUESTS_WORK/apt
 	mkdir -p "$state/archives/partial"
 	: >"$state/status"
 	apt-get -qq -y -o Dir::State::status="$state/status" -o Dir::Cache::archives="$state/archives" \
-		-o APT::Sandbox::User=root -o Debug::NoLocking=1 -o APT::Install-Recommends=0 "$@"
+		-o APT::Sandbox::User=root -o Debug::NoLocking=1 -o APT::Install-Recommends=0 \
+		-o APT::Status-Fd=3 "$@" 3>&1 >/dev/null | guests_tell_of_apt
+}
+
+# What apt-get says for programs: kind:number:percent:words.
+guests_tell_of_apt() {
+	local kind percent words
+	while IFS=: read -r kind _ percent words; do
+		[ "$kind" != dlstatus ] || guests_tell "fetching the guests' packages, ${percent%.*} %: $words"
+	done
 }
 
 # guests_unpack FOLDER ARCHIVE…
@@ -39,17 +52,23 @@ guests_unpack() {
 	done
 }
 
+guests_download() {
+	apt-get -qq -o APT::Sandbox::User=root download "$1"
+}
+
 # guests_fetch_one FOLDER PACKAGE: that package alone.
 guests_fetch_one() {
 	local archives=$GUESTS_WORK/one
 	rm -rf "$archives" "$1"
 	mkdir -p "$archives"
-	(cd "$archives" && apt-get -qq -o APT::Sandbox::User=root download "$2") || return 1
+	guests_tell "fetching $2"
+	(cd "$archives" && { guests_download "$2" || { apt-get -qq update && guests_download "$2"; }; }) || return 1
 	guests_unpack "$1" "$archives"/*.deb
 	rm -rf "$archives"
 }
 
 guests_fetch_kernel() {
+	guests_tell "fetching the kernel, $GUESTS_KERNEL_PACKAGE"
 	kernel_fetch "$GUESTS_KERNEL_PACKAGE" "$GUESTS_WORK/kernel" || return 1
 	cp "$GUESTS_WORK/kernel/vmlinuz" "$GUESTS_DIR/kernel"
 }
@@ -59,7 +78,10 @@ guests_fetch_kernel() {
 guests_fetch_system() {
 	local archives=$GUESTS_WORK/apt/archives system=$GUESTS_WORK/system
 	rm -rf "$archives" "$system"
-	guests_apt --download-only install "${GUESTS_DISK_PACKAGES[@]}" >/dev/null || return 1
+	guests_tell "fetching the packages of the guests' disk"
+	guests_apt --download-only install "${GUESTS_DISK_PACKAGES[@]}" || { apt-get -qq update &&
+		guests_apt --download-only install "${GUESTS_DISK_PACKAGES[@]}"; } || return 1
+	guests_tell "unpacking the packages of the guests' disk"
 	guests_unpack "$system" "$archives"/base-files_*.deb "$archives"/*.deb || return 1
 	mkdir -p "$system"/{proc,dev,tmp}
 	rm -rf "$archives"
@@ -86,10 +108,12 @@ guests_build_disk() {
 	local system=$GUESTS_WORK/system lists=$GUESTS_DIR/lists manifest=$GUESTS_WORK/manifest
 	guests_fetch_system || return 1
 	mkdir -p "$lists"
+	guests_tell "taking sums of the disk's files"
 	guests_compile "$manifest" manifest.c files.c || return 1
 	(cd "$system" && guests_list 0 "$GUESTS_FIRST_MIB" | "$manifest" >"$lists/first" &&
 		guests_list "$GUESTS_FIRST_MIB" "$GUESTS_OTHERS_MIB" | "$manifest" >"$lists/others") || return 1
 	rm -f "$GUESTS_DIR/disk"
+	guests_tell "making the disk's file system"
 	mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$system" "$GUESTS_DIR/disk" \
 		"$(($(du -sm --apparent-size "$system" | cut -f 1) * 5 / 4 + 64))M" >/dev/null || return 1
 	rm -rf "$system"
@@ -119,6 +143,7 @@ guests_build_initramfs() {
 	mkdir -p "$root"/{bin,lists}
 	guests_fetch_one "$GUESTS_WORK/busybox" busybox-static || return 1
 	find "$GUESTS_WORK/busybox" -type f -path '*/bin/busybox' -exec install -m 755 {} "$root/bin/busybox" \;
+	guests_tell "making the initramfs"
 	guests_compile "$root/guest" guest.c files.c memory.c || return 1
 	install -m 755 "$GUESTS_SOURCE/inside/init" "$root/init"
 	cp "$GUESTS_DIR"/lists/{first,others} "$root/lists"
@@ -145,8 +170,15 @@ guests_build_all() {
 		guests_make initramfs "$disk $(kernel_version "$GUESTS_WORK/kernel") $inside" guests_build_initramfs
 }
 
+# Whether guests_build has little or nothing to do.
+guests_are_built() {
+	[ -e "$GUESTS_DIR/kernel.made" ] && [ -e "$GUESTS_DIR/disk.made" ] && [ -e "$GUESTS_DIR/initramfs.made" ]
+}
+
 guests_build() {
 	mkdir -p "$GUESTS_WORK"
+	set -o pipefail
 	# Two tests may want them at the same time.
+	flock -n "$GUESTS_DIR/lock" true || guests_tell "waiting for another one that makes the guests"
 	(flock 9 && guests_build_all) 9>"$GUESTS_DIR/lock"
 }

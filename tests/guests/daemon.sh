@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A daemon of one's own from a build folder, and what it and the host say. To be sourced.
+# A daemon of one's own from a build folder, and what it and the host say. To be sourced, after interrupt_open for
+# scripts that shall leave nothing when they are interrupted.
 #
 #   daemon_open BUILD LINE…     starts it; the lines are its configuration. Sets $PAGEFUSE (the command) and exports
 #                               $PAGEFUSE_SOCKET
@@ -12,13 +13,18 @@
 #   host_memory_kib             what sharing saves in, and costs
 #   wait_until SECONDS COMMAND  tries until it succeeds
 
+# shellcheck source=tests/support/interrupt.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../support/interrupt.sh"
+
 DAEMON_LAUNCHER=() # a command that becomes the daemon, if need be
+DAEMON_SECONDS=300 # for what is a matter of moments, on a host that has much else to do
 
 wait_until() {
 	local deadline=$((SECONDS + $1))
 	shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$deadline" ] || return 1
+		interrupt_check
 		sleep 0.05
 	done
 }
@@ -31,14 +37,17 @@ daemon_answers() {
 daemon_open() {
 	local build=$1
 	shift
-	DAEMON_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pagefuse-daemon.XXXXXX")
+	own_folder DAEMON_DIR pagefuse-daemon || return 1
 	PAGEFUSE=$build/cli/pagefuse
 	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
 	printf '%s\n' "$@" >"$DAEMON_DIR/config"
-	"${DAEMON_LAUNCHER[@]}" "$build/daemon/pagefused" --socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
+	# In a session of its own Ctrl-C does not reach it.
+	setsid "${DAEMON_LAUNCHER[@]}" "$build/daemon/pagefused" \
+		--socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
 		</dev/null >"$DAEMON_DIR/log" 2>&1 &
 	DAEMON_PID=$!
-	if ! wait_until 20 daemon_answers || ! kill -0 "$DAEMON_PID" 2>/dev/null; then
+	guard process "$DAEMON_PID"
+	if ! wait_until "$DAEMON_SECONDS" daemon_answers || ! kill -0 "$DAEMON_PID" 2>/dev/null; then
 		echo "daemon: pagefused did not start:" >&2
 		cat "$DAEMON_DIR/log" >&2
 		return 1
@@ -70,9 +79,10 @@ daemon_close() {
 	local left status=0
 	[ -n "${DAEMON_DIR:-}" ] || return 0
 	if [ -n "${DAEMON_PID:-}" ]; then
-		wait_until 10 daemon_has_no_vm || echo "daemon: pagefused keeps the mount of a VM that ended" >&2
+		wait_until "$DAEMON_SECONDS" daemon_has_no_vm ||
+			echo "daemon: pagefused keeps the mount of a VM that ended" >&2
 		kill -TERM "$DAEMON_PID" 2>/dev/null
-		if ! wait_until 20 daemon_gone; then
+		if ! wait_until "$DAEMON_SECONDS" daemon_gone; then
 			echo "daemon: pagefused does not end when told to" >&2
 			kill -KILL "$DAEMON_PID"
 			status=1
@@ -87,6 +97,8 @@ daemon_close() {
 	[ "$status" -eq 0 ] || cat "$DAEMON_DIR/log" >&2
 	daemon_unmount
 	rm -rf --one-file-system "$DAEMON_DIR"
+	guard forget process "$DAEMON_PID"
+	guard forget folder "$DAEMON_DIR"
 	DAEMON_DIR='' DAEMON_PID=''
 	return "$status"
 }

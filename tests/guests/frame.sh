@@ -23,15 +23,13 @@ at_end() {
 }
 
 ended() {
-	local status=$?
-	trap - EXIT
+	local status=$1
 	at_end
 	guests_close
 	daemon_close || status=1
-	exit "$status"
+	return "$status"
 }
-trap ended EXIT
-trap 'exit 1' INT TERM
+interrupt_open ended
 
 fail() {
 	echo "FAILED: $*" >&2
@@ -50,5 +48,5 @@ at_most() {
 }
 
 scan() {
-	"$PAGEFUSE" scan --wait >/dev/null || fail "pagefuse scan --wait: status $?"
+	interruptible "$PAGEFUSE" scan --wait >/dev/null || fail "pagefuse scan --wait: status $?"
 }

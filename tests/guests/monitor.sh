@@ -8,7 +8,7 @@
 #   monitor_do NAME COMMAND [ARGUMENTS]    sends a command; $MONITOR_REPLY is what it returned. Fails if QEMU refuses
 #   monitor_close NAME
 
-MONITOR_SECONDS=60
+MONITOR_SECONDS=600 # QEMU answers at once, but for what else the host does
 declare -A MONITOR_IN=() MONITOR_OUT=()
 
 monitor_options() {
@@ -17,7 +17,7 @@ monitor_options() {
 	exec {in}<>"$base.in" {out}<>"$base.out"
 	MONITOR_IN[$1]=$in
 	MONITOR_OUT[$1]=$out
-	GUEST_MORE+=(-chardev "pipe,id=qmp,path=$base" -mon "chardev=qmp,mode=control")
+	GUEST_MORE+=(-chardev "pipe,id=qmp,path=${base//,/,,}" -mon "chardev=qmp,mode=control")
 }
 
 # monitor_read NAME KEY…: the next message that has one of these keys, in $MONITOR_MESSAGE; others are passed over.
@@ -27,6 +27,7 @@ monitor_read() {
 	MONITOR_MESSAGE=
 	while [ "$SECONDS" -le "$deadline" ]; do
 		if ! IFS= read -r -t 1 -u "${MONITOR_OUT[$name]}" piece; then
+			interrupt_check
 			MONITOR_MESSAGE+=$piece
 			kill -0 "${GUEST_PID[$name]}" 2>/dev/null && continue
 			guests_say "$name: QEMU ended: $(tail -n 3 "$GUESTS_RUN/$name.stderr")"

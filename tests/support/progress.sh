@@ -18,6 +18,10 @@ JOB=
 
 job_run() {
 	local status
+	if [ -n "${INTERRUPT_FUNCTION:-}" ]; then # of interrupt.sh, which ends it
+		interruptible "$@"
+		return
+	fi
 	set -m
 	"$@" </dev/null &
 	JOB=$!

@@ -38,7 +38,7 @@ expect_private_daemon() {
 
 expect_nothing_left() {
 	local left
-	wait_until 20 daemon_is_gone || fail "the private daemon does not end with its last VM"
+	wait_until "$DAEMON_SECONDS" daemon_is_gone || fail "the private daemon does not end with its last VM"
 	left=$(find "$XDG_RUNTIME_DIR" -mindepth 1)
 	[ -z "$left" ] || fail "the private daemon left behind: $left"
 	pagefuse status >/dev/null 2>&1

@@ -24,25 +24,26 @@
 
 SAME_PAGES=4096 # of each VMM, as in vmm.c
 declare -A VMM_PID=() VMM_IN=() VMM_OUT=()
-# A name that pfn-census does not take for the store's.
-RUN=$(reachable_folder vmms) || { echo "other users reach no folder for temporary files"; exit 77; }
-export TMPDIR=$RUN # the daemon's folder, too
+RUN=
 userfaultfd_before=$(cat /proc/sys/vm/unprivileged_userfaultfd)
 
 ended() {
-	local status=$? name
-	trap - EXIT
+	local status=$1 name
 	for name in "${!VMM_PID[@]}"; do
 		kill -KILL "${VMM_PID[$name]}" 2>/dev/null
 		wait "${VMM_PID[$name]}" 2>/dev/null
 	done
 	daemon_close || status=1
 	echo "$userfaultfd_before" >/proc/sys/vm/unprivileged_userfaultfd
-	rm -rf --one-file-system "$RUN"
-	exit "$status"
+	[ -z "$RUN" ] || rm -rf --one-file-system "$RUN"
+	return "$status"
 }
-trap ended EXIT
-trap 'exit 1' INT TERM
+interrupt_open ended
+guard command "echo $userfaultfd_before >/proc/sys/vm/unprivileged_userfaultfd"
+# A name that pfn-census does not take for the store's.
+RUN=$(trap '' INT TERM HUP; reachable_folder vmms) || { echo "other users reach no folder for temporary files"; exit 77; }
+guard folder "$RUN"
+export TMPDIR=$RUN # the daemon's folder, too
 
 fail() {
 	echo "FAILED: $*" >&2
@@ -72,10 +73,12 @@ vmm_start() {
 	as "$uid"
 	"${AS[@]}" "$RUN/bin/pagefuse" run --name "$name" -- "$RUN/bin/vmm" "$name" \
 		<"$RUN/$name.in" >&"$out" 2>"$RUN/$name.err" {in}>&- {out}>&- &
+	guard process $!
 	VMM_PID[$name]=$! VMM_IN[$name]=$in VMM_OUT[$name]=$out
 	[ "$(vmm_answer "$name")" = ready ] || fail "VMM $name of user $uid does not start"
 	[ "$(stat -c %u "/proc/${VMM_PID[$name]}")" = "$uid" ] || fail "VMM $name does not run as user $uid"
-	wait_until 20 vmm_is_known "$name" "$uid" || fail "VMM $name of user $uid does not come to its daemon"
+	wait_until "$DAEMON_SECONDS" vmm_is_known "$name" "$uid" ||
+		fail "VMM $name of user $uid does not come to its daemon"
 }
 
 vmm_is_known() {
@@ -88,7 +91,7 @@ vmm_is_known() {
 
 vmm_answer() {
 	local line
-	IFS= read -r -t 30 -u "${VMM_OUT[$1]}" line && echo "$line"
+	IFS= read -r -t "$DAEMON_SECONDS" -u "${VMM_OUT[$1]}" line && echo "$line"
 }
 
 vmm_ask() {

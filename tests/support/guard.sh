@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The guard of interrupt.sh: reads on standard input what is to be undone, one thing per line, and undoes it, latest
+# first, when that ends.
+#
+#   process PID | group PID | folder PATH | command TEXT | forget KIND WHAT
+set -u
+trap '' INT TERM HUP
+
+END_TRIES=200 # of a tenth of a second: for a process that was told to end, before it is killed
+
+# When a process began: a number that comes again may be another's.
+born() {
+	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+}
+
+end_process() { # pid born
+	local tries
+	for ((tries = 0; tries < END_TRIES; tries++)); do
+		# One that has ended, but that nobody has waited for, is a zombie.
+		[ -n "$2" ] && [ "$(born "$1")" = "$2" ] && ! grep -q '^State:.Z' "/proc/$1/status" || return
+		[ $tries -gt 0 ] || kill -TERM "$1"
+		sleep 0.1
+	done
+	kill -KILL "$1"
+}
+
+# The kernel writes blanks in paths as \040.
+mounts_below() {
+	local path
+	while read -r _ path _; do
+		printf -v path %b "$path"
+		[[ $path != "$1"/* ]] || printf '%s\0' "$path"
+	done </proc/mounts
+}
+
+remove_folder() {
+	mounts_below "$1" | sort -z -r | xargs -0 -r -n 1 umount -l
+	rm -rf --one-file-system "$1"
+}
+
+declare -A births=()
+things=()
+while IFS= read -r thing; do
+	case $thing in
+	forget\ *)
+		for i in "${!things[@]}"; do
+			[ "${things[i]}" != "${thing#forget }" ] || unset "things[i]"
+		done
+		;;
+	*)
+		things+=("$thing")
+		[ "${thing%% *}" != process ] || births[${thing#* }]=$(born "${thing#* }")
+		;;
+	esac
+done
+
+indices=("${!things[@]}")
+for ((n = ${#indices[@]} - 1; n >= 0; n--)); do
+	thing=${things[indices[n]]}
+	what=${thing#* }
+	case ${thing%% *} in
+	process) end_process "$what" "${births[$what]}" ;;
+	group) kill -KILL -- "-$what" ;;
+	folder) remove_folder "$what" ;;
+	command) eval "$what" ;;
+	esac
+done
