@@ -21,7 +21,6 @@ BALLOONED=$((1600 << 20))
 limit_before=$(cat /proc/sys/vm/max_map_count)
 scan_pid=
 
-# shellcheck disable=SC2317 # called when the test ends
 at_end() {
 	[ -z "$scan_pid" ] || kill "$scan_pid" 2>/dev/null
 	[ "$limit_before" = "$LIMIT" ] || echo "$limit_before" >/proc/sys/vm/max_map_count
@@ -37,6 +36,10 @@ damage() {
 launch_limited() {
 	launch_shared "$1"
 	GUEST_MORE=(-m "slots=4,maxmem=8G" -smp "1,maxcpus=4" -device virtio-balloon-pci)
+	# From Linux 6.9 on a guest takes CPUs that are plugged in only from a hypervisor that it knows. QEMU's own
+	# emulation is none, but has the port by which VMware is told.
+	[[ ${GUEST_ACCELERATOR[*]} != *tcg* ]] ||
+		GUEST_MORE+=(-cpu "qemu64,hypervisor=off" -smbios "type=1,serial=VMware-pagefuse")
 	monitor_options "$1"
 }
 
@@ -79,7 +82,7 @@ ballooned_to() {
 
 balloon() {
 	do_now balloon "{\"value\": $1}"
-	wait_until 60 ballooned_to "$1" || damage "the balloon does not come to $1 bytes: $MONITOR_REPLY"
+	wait_until "$DAEMON_SECONDS" ballooned_to "$1" || damage "the balloon does not come to $1 bytes: $MONITOR_REPLY"
 }
 
 guest() {
@@ -97,7 +100,7 @@ has_resources() {
 }
 
 check_resources() {
-	wait_until 20 has_resources "$cpus" "$ram_mib" ||
+	wait_until "$DAEMON_SECONDS" has_resources "$cpus" "$ram_mib" ||
 		damage "the guest has not $cpus CPUs and $ram_mib MiB, but: $GUEST_LINE"
 	echo "$GUEST_LINE"
 }
@@ -117,7 +120,7 @@ scan_is_done() {
 }
 
 # All that a VMM may want, while pages are merged until no mapping is left for that.
-merge_up_to_the_limit() {
+merge_once() {
 	local rounds=0
 	scan_in_background
 	while scanning; do
@@ -128,11 +131,25 @@ merge_up_to_the_limit() {
 	echo "threads were made $rounds times while pages were merged; $(mappings) mappings"
 }
 
+# Between two counts of its mappings the library takes every run for two more, though one next to another run costs one.
+# So a pass stops short of the limit, by up to half of what it added since it last counted; the next one comes nearer.
+merge_up_to_the_limit() {
+	local pass
+	for pass in 1 2 3 4 5; do
+		merge_once
+		[ "$(mappings)" -lt $((OURS * 9 / 10)) ] || break
+	done
+	at_least "$(mappings)" $((OURS * 9 / 10)) "mappings after $pass passes"
+}
+
 check_limit_is_told() {
-	local used most refused
+	local used most refused real
+	real=$(mappings)
 	read -r used most refused < <(status_numbers '.vms[0] | .mappings, .mappings_limit, .no_mapping_pages')
 	[ "$most" = "$LIMIT" ] || fail "status tells of a limit of $most"
-	at_least "$used" $((OURS - 256)) "mappings by status"
+	# The library errs upwards, but for what QEMU mapped since it counted. Each is less than half of the reserve.
+	at_least "$used" $((real - LIMIT / 16)) "mappings by status"
+	at_most "$used" $((LIMIT - LIMIT / 16)) "mappings by status, with half of the reserve"
 	at_least "$refused" 10000 "pages refused to spare mappings"
 	"$PAGEFUSE" doctor --json one | jq -e '.findings | any(.vm == "one" and .subject == "map-limit")' >/dev/null ||
 		fail "doctor does not say that the limit is reached"
@@ -149,6 +166,7 @@ work_at_the_limit() {
 	scan_is_done
 }
 
+guard command "echo $limit_before >/proc/sys/vm/max_map_count"
 [ "$limit_before" = "$LIMIT" ] || echo "$LIMIT" >/proc/sys/vm/max_map_count || exit 1
 GUEST_RAM_MIB=4096
 cpus=1 ram_mib=$GUEST_RAM_MIB
@@ -160,7 +178,6 @@ echo "the guest runs with: ${GUEST_ACCELERATOR[*]}"
 guest scatter
 guest sum
 merge_up_to_the_limit
-at_least "$(mappings)" $((OURS * 9 / 10)) "mappings"
 plug_cpu one
 plug_memory one
 make_threads 32
