@@ -34,6 +34,7 @@ for script in ./demo ./check benchmarks/run tests/fresh; do
 done
 expect 2 "'nonsense'" benchmarks/run nonsense
 expect 2 'needs a folder' benchmarks/run --output
+expect 2 'needs a folder' ./demo --build
 expect 2 'needs a folder' tests/fresh --folder
 expect 2 'needs a value' ./check --only
 expect 2 "called 'nonsense'" tests/support/install-packages.sh nonsense
