@@ -14,14 +14,33 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
+/** Whether this kernel knows @advice; the same by an empty call, which changes nothing. Leaves errno as it is. */
+static bool kernel_takes(int advice)
+{
+	int saved = errno;
+	bool takes = next.syscall(SYS_madvise, 0L, 0L, (long)advice) == 0;
+
+	errno = saved;
+	return takes;
+}
+
+/** Begin drops the content: not for a call that a kernel older than that advice then refuses. */
+static struct change discard_by_newer_advice(void *address, size_t length, int advice)
+{
+	struct change change = change_of(CHANGE_DISCARD, address, length, advice);
+
+	return change.tell && !kernel_takes(advice) ? change_none() : change;
+}
+
 struct change advice_change(void *address, size_t length, int advice)
 {
 	switch (advice) {
 	case MADV_DONTNEED:
-	case MADV_DONTNEED_LOCKED:
 	case MADV_FREE:
-	case MADV_GUARD_INSTALL: /* drops the content too; without the guard there are zeros */
 		return change_of(CHANGE_DISCARD, address, length, advice);
+	case MADV_DONTNEED_LOCKED:
+	case MADV_GUARD_INSTALL: /* drops the content too; without the guard there are zeros */
+		return discard_by_newer_advice(address, length, advice);
 	case MADV_DONTFORK:
 	case MADV_DOFORK:
 	case MADV_DONTDUMP:

@@ -14,6 +14,7 @@
 #include "preload/forward.h"
 
 /* advice.c */
+/** Asks the kernel, by an empty call, whether it knows an advice that is newer than others. */
 struct change advice_change(void *address, size_t length, int advice);
 /** MADV_MERGEABLE: offers the range to the library. @return whether a daemon serves it, so that KSM need not. */
 bool advice_register(void *address, size_t length);

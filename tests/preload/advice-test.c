@@ -113,7 +113,10 @@ static void discards_of_other_kinds(void **state)
 	for (size_t i = 0; i < sizeof(advices) / sizeof(*advices); i++) {
 		int result = call_madvise(ram, PAGE_BYTES, advices[i]);
 
-		expect_bracket(CHANGE_DISCARD, ram, PAGE_BYTES, advices[i], result == 0);
+		if (result == 0)
+			expect_bracket(CHANGE_DISCARD, ram, PAGE_BYTES, advices[i], true);
+		else
+			expect_nothing(); /* newer than this kernel */
 	}
 	call_madvise(ram, PAGE_BYTES, MADV_GUARD_REMOVE);
 	expect_nothing();
