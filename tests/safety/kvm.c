@@ -168,7 +168,7 @@ static void check_progress(void)
 		since_msec = test_now_msec();
 		seen = atomic_load(&passes);
 	}
-	if (test_now_msec() - since_msec > TEST_DEADLINE_SECONDS * 1000)
+	if (test_now_msec() - since_msec > (uint64_t)TEST_DEADLINE_SECONDS * 1000)
 		test_damage("the vCPU sleeps after %u passes", seen);
 }
 

@@ -40,6 +40,7 @@ static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
 static char **words;
 static uint64_t seed;
 static uint64_t end_msec;
+static unsigned watchdog_seconds;
 static void (*at_end)(void);
 static pid_t at_end_of;
 
@@ -99,7 +100,7 @@ void test_skip(const char *format, ...)
 
 static void watchdog(int number)
 {
-	static const char text[] = "damage: the test does not come to an end; a thread sleeps\n";
+	static const char text[] = "damage: the test does not come on; a thread sleeps\n";
 	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
 
 	(void)number;
@@ -177,13 +178,28 @@ bool test_is_control(void)
 	return protections_off != 0;
 }
 
+void test_protect(bool on)
+{
+	static unsigned off;
+
+	if (on)
+		off |= protections_off;
+	protections_off = on ? 0 : off;
+}
+
 void test_restart_clock(void)
 {
 	uint64_t seconds = test_is_control() ? environment("PAGEFUSE_TEST_CONTROL_SECONDS", 600)
 					     : environment("PAGEFUSE_TEST_SECONDS", 3);
 
 	end_msec = test_now_msec() + seconds * 1000;
-	alarm((unsigned)seconds + 2 * TEST_DEADLINE_SECONDS);
+	watchdog_seconds = (unsigned)seconds + 2 * (unsigned)TEST_DEADLINE_SECONDS;
+	test_progress();
+}
+
+void test_progress(void)
+{
+	alarm(watchdog_seconds);
 }
 
 bool test_running(void)
@@ -236,6 +252,22 @@ uint64_t test_now_msec(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool test_thread_sleeps(int tid)
+{
+	char path[64], text[256];
+	const char *state = NULL;
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	stat = fopen(path, "re");
+	test_check(stat != NULL, "%s: %s", path, strerror(errno));
+	if (fgets(text, sizeof(text), stat) != NULL)
+		state = strrchr(text, ')');
+	fclose(stat);
+	test_check(state != NULL, "%s cannot be understood", path);
+	return state[1] != 0 && state[2] != 'R';
 }
 
 int test_wait_child(int pid)

@@ -54,11 +54,20 @@ bool test_wants(const char *word);
 /** Whether this is a control: a protection is off. */
 bool test_is_control(void);
 
+/**
+ * In a control, has the protection on (and it is none, for now) or off again. For those that need a kernel that does
+ * wrong: with the protection on they wait to see that it does, and skip if it does not; only then they go without.
+ */
+void test_protect(bool on);
+
 /** Whether a test that works at random should go on. */
 bool test_running(void);
 
 /** Gives the watchdog and test_running() their full time once more: after a long preparation, and in a child. */
 void test_restart_clock(void);
+
+/** Gives the watchdog its full time once more: something has been achieved. */
+void test_progress(void);
 
 /** Has @clean_up (one at most) called when this process ends by one of the three below, the watchdog, or a signal. */
 void test_at_end(void (*clean_up)(void));
@@ -92,6 +101,9 @@ void test_pin(unsigned which);
 
 /** Monotonic clock. */
 uint64_t test_now_msec(void);
+
+/** Whether a thread of this process (gettid()) sleeps, as opposed to one that gets no CPU. */
+bool test_thread_sleeps(int tid);
 
 /** waitpid() with a deadline. @return the wait status; a child that does not end is killed, and that is damage. */
 int test_wait_child(int pid);

@@ -228,7 +228,7 @@ void writers_check_awake(struct writers *w)
 		if (writes != writer->seen_writes || writer->seen_msec == 0) {
 			writer->seen_writes = writes;
 			writer->seen_msec = now;
-		} else if (now - writer->seen_msec > TEST_DEADLINE_SECONDS * 1000) {
+		} else if (now - writer->seen_msec > (uint64_t)TEST_DEADLINE_SECONDS * 1000) {
 			test_damage("writer %u sleeps after %llu writes", i, writes);
 		}
 	}
