@@ -25,7 +25,7 @@ enum protection {
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS
-extern unsigned protections_off; /* set before the first region, by the test */
+extern unsigned protections_off; /* set by the test, while the worker has nothing to do */
 #define PROTECTED(which) ((protections_off & (which)) == 0)
 #else
 #define PROTECTED(which) true
