@@ -135,12 +135,17 @@ void hold_forget(void)
 	hold_scratch = 0; /* not inherited */
 }
 
-/** Last way out when a range cannot be unregistered: closing the userfaultfd releases all ranges and all sleepers. */
-static void abandon(void)
+/** Closing the userfaultfd releases all ranges and all sleepers. */
+void hold_reopen(void)
 {
 	sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
 	uffd = -1;
 	hold_open(-1);
+}
+
+void hold_let_scratch_go(void)
+{
+	uffd_range(UFFDIO_UNREGISTER, hold_scratch, HOLD_PAGES * PAGE_BYTES);
 }
 
 /* ---- holding ---- */
@@ -150,7 +155,7 @@ static void unregister(uint64_t start, uint64_t length)
 	for (int attempts = 0; attempts < 8; attempts++)
 		if (uffd_range(UFFDIO_UNREGISTER, start, length) == 0)
 			return;
-	abandon();
+	hold_reopen(); /* the last way out */
 }
 
 /** Ends the hold of all pages: those not mapped over are unregistered, all sleepers woken. */
@@ -162,7 +167,7 @@ void hold_release(const struct hold *hold, uint64_t mapped_over)
 	     left &= ~mask_of(first, run))
 		unregister(hold->start + first * PAGE_BYTES, run * PAGE_BYTES);
 	if (PROTECTED(PROTECT_WAKE) && uffd_range(UFFDIO_WAKE, hold->start, hold->count * PAGE_BYTES) < 0)
-		abandon();
+		hold_reopen(); /* the last way out */
 }
 
 /**

@@ -51,6 +51,12 @@ void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outc
 int hold_uffd(unsigned long request, void *argument);
 int hold_register(uint64_t start, uint64_t length, uint64_t mode);
 
+/** Has empty pages of the scratch read as zeros, like any others, in place of putting this thread to sleep. */
+void hold_let_scratch_go(void);
+
+/** Closes the userfaultfd, with which everything is let go, and opens another one. */
+void hold_reopen(void);
+
 /** Registers all pages of the hold, or none. @mode: UFFDIO_REGISTER_MODE_*. @return 0 or -errno. */
 int hold_arm(const struct hold *hold, uint64_t mode);
 

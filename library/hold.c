@@ -37,7 +37,12 @@
 
 /* ---- what the scratch holds ---- */
 
-/** Pages that are in the scratch; without any doubt, or the doubt is resolved by keeping them. */
+static bool unreadable; /* pagemap, in this hold: what is in the scratch cannot be told */
+
+/**
+ * Pages that are in the scratch; without any doubt, or the doubt is resolved by keeping them. *ret_swapped: those that
+ * must not be read there: they are in swap, or it is not known that they are there.
+ */
 static uint64_t scratch_has(unsigned count, uint64_t *ret_swapped)
 {
 	uint64_t entries[HOLD_PAGES], present = 0, swapped = 0;
@@ -49,8 +54,10 @@ static uint64_t scratch_has(unsigned count, uint64_t *ret_swapped)
 		present |= (uint64_t)((entries[i] & PAGEMAP_PRESENT) != 0) << i;
 		swapped |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
 	}
-	if (r < 0)
-		swapped = mask_of(0, count); /* unreadable: try to move everything back */
+	if (r < 0) {
+		unreadable = true;
+		swapped = mask_of(0, count); /* try to move everything back */
+	}
 	*ret_swapped = swapped;
 	return present | swapped;
 }
@@ -84,10 +91,13 @@ static unsigned move_length(unsigned longest, unsigned run, int result)
 	return result == 0 && longest < HOLD_PAGES ? longest * 2 : longest;
 }
 
-/** Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: those that the kernel refused. */
-static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused)
+/**
+ * Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: those that the kernel refused;
+ * *ret_swapped: see scratch_has().
+ */
+static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused, uint64_t *ret_swapped)
 {
-	uint64_t moved = 0, refused = 0, cured = 0, swapped;
+	uint64_t moved = 0, refused = 0, cured = 0, swapped = 0;
 	unsigned longest = HOLD_PAGES;
 
 	for (int attempts = 0; attempts < (int)MOVE_ATTEMPTS; attempts++) {
@@ -120,6 +130,7 @@ static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused)
 		refused |= mask_of(first, 1);
 	}
 	*ret_refused = mask_of(0, hold->count) & ~moved;
+	*ret_swapped = swapped;
 	return moved;
 }
 
@@ -176,11 +187,16 @@ static void move_back(const struct hold *hold, uint64_t back)
 		else
 			back &= ~(bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
 	}
+	if (unreadable && back != 0)
+		hold_let_scratch_go();
 	for (; next_run(back, &first) != 0; back &= ~mask_of(first, 1)) {
 		uint64_t to = hold->start + first * PAGE_BYTES, from = hold_scratch + first * PAGE_BYTES;
 
-		/* This is the guest's only copy: there is no other way out than one of the two. */
-		while (!copy_back(to, from) && !remap_back(hold->region, to, from))
+		/*
+		 * This is the guest's only copy: there is no other way out than one of the two. Copying finds out by
+		 * itself if the page never left its place, remapping would lose it then.
+		 */
+		while (!copy_back(to, from) && (unreadable || !remap_back(hold->region, to, from)))
 			;
 	}
 }
@@ -226,7 +242,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 		    enum outcome *outcomes)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
-	uint64_t all = mask_of(0, count), moved, refused, swapped = 0, mapped = 0;
+	uint64_t all = mask_of(0, count), moved, refused, swapped, mapped = 0;
 	uint64_t begin;
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
@@ -234,9 +250,10 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 		return;
 	break_blocks(&hold);
 	begin = hold_now_usec();
+	unreadable = false;
 	if (hold_arm(&hold, UFFDIO_REGISTER_MODE_MISSING) < 0)
 		return;
-	moved = move_out(&hold, &refused);
+	moved = move_out(&hold, &refused, &swapped);
 	hold_barrier();
 	if (refused != 0)
 		scratch_has(count, &swapped); /* a swap entry moves like a page; reading it would take long */
@@ -246,6 +263,8 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	if (PROTECTED(PROTECT_MOVE_BACK))
 		move_back(&hold, moved & ~mapped);
 	hold_release(&hold, mapped & ~zero_targets(&hold));
+	if (unreadable)
+		hold_reopen();
 	hold_times_note(hold_now_usec() - begin);
 	sys_madvise(hold_scratch, count * PAGE_BYTES, MADV_DONTNEED);
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);
