@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The steps that both holds consist of. For hold.c and hold-diverged.c only; the rules of hold.h apply.
+ * The steps that both holds consist of. For hold.c, hold-diverged.c and tests only; the rules of hold.h apply.
  *
  * Masks have one bit per page of the hold.
  */
