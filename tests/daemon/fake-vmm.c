@@ -371,6 +371,7 @@ static void answer(const struct question *question)
 {
 	struct fake_answer answer = { .fd_of_segment = -1 };
 
+	test_progress();
 	switch (question->request) {
 	case FAKE_CONNECT:
 		answer.error = connect_now(question->detail != 0);

@@ -246,6 +246,7 @@ int main(int argc, char **argv)
 	struct instance instance;
 
 	test_begin(argc, argv);
+	test_needs_moves();
 	if (geteuid() != 0)
 		test_skip("sharing is for root, who may read /proc/self/pagemap");
 	instance_init(&instance);

@@ -54,6 +54,7 @@ int main(int argc, char **argv)
 	char *memory;
 
 	test_begin(argc, argv);
+	test_needs_moves(); /* while the kernel can still be asked */
 	refuse_userfaultfd();
 	director = director_new();
 	memory = pages_map(PAGES, false);

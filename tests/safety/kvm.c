@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -180,13 +181,14 @@ int main(int argc, char **argv)
 	void *memory;
 
 	test_begin(argc, argv);
+	setenv("PAGEFUSE_NESTED", "never", 1); /* kernels before 6.13 want to know */
 	random = test_seed(1);
 	memory = pages_map(PAGES, false);
 	memset(memory, 0, PAGES * PAGE_BYTES);
 	make_machine(memory);
 	guest_begin(&g, memory, PAGES);
 	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
-	while (test_running()) {
+	while (test_running() || g.vm->reports[REPORT_MERGED] == 0) {
 		guest_churn(&g, &random);
 		check_progress();
 	}

@@ -59,6 +59,7 @@ struct director *director_new(void)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	static unsigned count;
 
+	test_needs_moves();
 	test_check(d != NULL, "no memory");
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		d->segments[i].fd = -1;

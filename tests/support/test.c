@@ -2,6 +2,7 @@
 #include "tests/support/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -17,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "library/kernel.h"
 #include "library/protections.h"
 
 static const struct {
@@ -205,6 +208,19 @@ void test_progress(void)
 bool test_running(void)
 {
 	return test_now_msec() < end_msec;
+}
+
+void test_needs_moves(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	bool known = fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	/* What else may be in the way is for the test to say. */
+	if (known && (api.features & UFFD_FEATURE_MOVE) == 0)
+		test_skip("this kernel cannot move pages by userfaultfd");
 }
 
 uint64_t test_random(uint64_t *state)

@@ -88,6 +88,9 @@ _Noreturn void test_skip(const char *format, ...) __attribute__((format(printf, 
 /** Where temporary files go: $TMPDIR, or /tmp. */
 const char *test_folder(void);
 
+/** Skips the test on a kernel that cannot move pages by userfaultfd (before Linux 6.8): nothing is shared there. */
+void test_needs_moves(void);
+
 /** A pseudo random number; each thread brings its own @state, from test_seed(). */
 uint64_t test_random(uint64_t *state);
 /** A state for thread or topic @which, derived from the test's seed. */

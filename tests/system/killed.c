@@ -334,6 +334,7 @@ static void kill_at_random(void)
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
+	test_needs_moves();
 	if (geteuid() != 0)
 		test_skip("only a store that root can mount survives its daemon");
 	common = mmap(NULL, sizeof(*common), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

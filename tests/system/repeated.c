@@ -185,6 +185,7 @@ int main(int argc, char **argv)
 	pid_t vmm;
 
 	test_begin(argc, argv);
+	test_needs_moves();
 	instance_init(&instance);
 	instance_settings(&instance, "[scan]\ninterval_seconds = 0\n");
 	instance_start(&instance);

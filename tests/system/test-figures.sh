@@ -100,6 +100,7 @@ uptime_is_told() {
 }
 
 daemon_open "$build" '[scan]' 'interval_seconds = 1' 'audit_interval_seconds = 1' || exit 1
+kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 vmm_start one 0
 vmm_start two 0
 one_pass_merges_what_is_equal_now

@@ -79,6 +79,7 @@ without_userfaultfd() {
 	expect_nothing_left
 }
 
+kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 set_userfaultfd 1
 share
 set_userfaultfd 0

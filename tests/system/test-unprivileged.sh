@@ -65,6 +65,7 @@ without_the_device() {
 	daemon_close || exit 1
 }
 
+kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 set_userfaultfd 0
 share
 [ ! -e /dev/userfaultfd ] || without_the_device

@@ -11,6 +11,7 @@
 #   vmm_end NAME           ends it by itself; fails if it does not end well
 #   doctor_says UID NAME SUBJECT   that it has such a finding of that VM, asked as that user; fails if not
 #   frames_shared NAME…    how many of their pages really share a page frame with another one of theirs
+#   kernel_can_share       whether it can move pages by userfaultfd
 #   set_userfaultfd 0|1    vm.unprivileged_userfaultfd, restored at the end
 #   fail, at_least         as in tests/guests/frame.sh
 
@@ -23,6 +24,7 @@
 . tests/support/other-user.sh
 
 SAME_PAGES=4096 # of each VMM, as in vmm.c
+VMM_LAUNCHER=() # a command that becomes the next VMM, in place of pagefuse run
 declare -A VMM_PID=() VMM_IN=() VMM_OUT=()
 RUN=
 userfaultfd_before=$(cat /proc/sys/vm/unprivileged_userfaultfd)
@@ -60,6 +62,12 @@ set_userfaultfd() {
 	echo "$1" >/proc/sys/vm/unprivileged_userfaultfd || fail "vm.unprivileged_userfaultfd=$1"
 }
 
+kernel_can_share() {
+	local findings
+	findings=$(PAGEFUSE_SOCKET=/nonexistent "$RUN/bin/pagefuse" doctor --json)
+	[ "$(jq '.findings | any(.subject == "userfaultfd" and .severity == "error")' <<<"$findings")" = false ]
+}
+
 install -d -m 755 "$RUN/bin"
 copy_for_others "$RUN/bin" "$build"/{cli/pagefuse,daemon/pagefused,tests/system/vmm,preload/libpagefuse-preload.so} ||
 	exit 1
@@ -68,10 +76,12 @@ export PAGEFUSED=$RUN/bin/pagefused PAGEFUSE_PRELOAD=$RUN/bin/preload.so
 
 vmm_start() {
 	local name=$1 uid=$2 in out
+	local -a launcher=("${VMM_LAUNCHER[@]}")
 	mkfifo "$RUN/$name.in" "$RUN/$name.out"
 	exec {in}<>"$RUN/$name.in" {out}<>"$RUN/$name.out"
 	as "$uid"
-	"${AS[@]}" "$RUN/bin/pagefuse" run --name "$name" -- "$RUN/bin/vmm" "$name" \
+	[ ${#VMM_LAUNCHER[@]} -gt 0 ] || launcher=("$RUN/bin/pagefuse" run --name "$name" --)
+	"${AS[@]}" "${launcher[@]}" "$RUN/bin/vmm" "$name" \
 		<"$RUN/$name.in" >&"$out" 2>"$RUN/$name.err" {in}>&- {out}>&- &
 	guard process $!
 	VMM_PID[$name]=$! VMM_IN[$name]=$in VMM_OUT[$name]=$out
