@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Kernels from Debian's archive, for any machine that has apt: lists, sources and archives are in a folder of their own,
+# the host's are not touched. To be sourced; needs no root.
+#
+#   packages_open          fetches the lists of all suites; fails, and sets $PACKAGES_WHY, if there are none
+#   packages_served        the newest kernel of each series: lines "SERIES PACKAGE", old to new
+#   packages_find WORD     the same of a series (6.12), the beginning of a version (6.12.43), or a package's name
+#   packages_fetch PACKAGE FOLDER    as kernel_fetch
+
+# shellcheck source=tests/guests/kernel.sh
+. tests/guests/kernel.sh
+
+PACKAGES_SUITES=(bookworm bookworm-backports trixie trixie-backports forky sid)
+PACKAGES_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# The mirrors of Debian that the host's apt is configured with, as apt understands its configuration.
+packages_mirrors() {
+	apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
+		sed -n 's/ main$//p' | grep -E '/debian(\.list)?/?$' | sort -u
+}
+
+packages_configure() {
+	local mirror=$1 suite
+	mkdir -p "$PACKAGES_DIR"/{lists,archives}/partial || return 1
+	: >"$PACKAGES_DIR/status"
+	for suite in "${PACKAGES_SUITES[@]}"; do
+		echo "deb [arch=amd64 signed-by=$PACKAGES_KEYRING] $mirror $suite main"
+	done >"$PACKAGES_DIR/sources"
+	cat >"$PACKAGES_DIR/apt.conf" <<-END
+		Dir::State "$PACKAGES_DIR";
+		Dir::State::lists "$PACKAGES_DIR/lists";
+		Dir::State::status "$PACKAGES_DIR/status";
+		Dir::Cache "$PACKAGES_DIR";
+		Dir::Etc::sourcelist "$PACKAGES_DIR/sources";
+		Dir::Etc::sourceparts "-";
+		Acquire::Languages "none";
+		Acquire::Retries "2";
+		APT::Sandbox::User "root";
+		Debug::NoLocking "true";
+	END
+	export APT_CONFIG=$PACKAGES_DIR/apt.conf
+}
+
+packages_open() {
+	local lock status=0
+	if ! mkdir -p "$KERNELS_DIR" || ! exec {lock}>"$KERNELS_DIR/lock"; then
+		PACKAGES_WHY="cannot write to $KERNELS_DIR"
+		return 1
+	fi
+	flock "$lock" # others may be at it
+	packages_update || status=1
+	exec {lock}>&-
+	return "$status"
+}
+
+packages_update() {
+	local mirror mirrors
+	PACKAGES_DIR=$KERNELS_DIR/apt
+	command -v apt-get >/dev/null || { PACKAGES_WHY="no apt on this machine"; return 1; }
+	[ -r "$PACKAGES_KEYRING" ] || { PACKAGES_WHY="no $PACKAGES_KEYRING, with Debian's keys"; return 1; }
+	mirrors=$(packages_mirrors)
+	[ -n "$mirrors" ] || { PACKAGES_WHY="apt is configured with no mirror of Debian"; return 1; }
+	for mirror in $mirrors; do
+		packages_configure "$mirror" || { PACKAGES_WHY="cannot write to $PACKAGES_DIR"; return 1; }
+		# It may lack some of the suites, and may be out of reach: what is there, also from before, counts.
+		apt-get -qq update >"$PACKAGES_DIR/log" 2>&1
+		[ -z "$(packages_served)" ] || return 0
+	done
+	PACKAGES_WHY="no kernels to be had from ${mirrors//$'\n'/ }: $(head -n 1 "$PACKAGES_DIR/log")"
+	return 1
+}
+
+# All cloud kernels: lines "VERSION PACKAGE", old to new.
+packages_all() {
+	apt-cache pkgnames linux-image- 2>/dev/null |
+		sed -nE 's/^linux-image-([0-9]+\.[0-9]+[^-]*(-[0-9]+)?)-cloud-amd64$/\1 &/p' | sort -V
+}
+
+packages_served() {
+	packages_all | sed -E 's/^([0-9]+\.[0-9]+)[^ ]*/\1/' |
+		awk '{ newest[$1] = $2; if (!seen[$1]++) order[++n] = $1 }
+			END { for (i = 1; i <= n; i++) print order[i], newest[order[i]] }'
+}
+
+packages_find() {
+	packages_all | awk -v word="$1" '
+		$2 == word || $1 == word || index($1, word ".") == 1 || index($1, word "+") == 1 {
+			found = $2
+			version = $1
+		}
+		END { if (found) { split(version, part, "."); print part[1] "." part[2] + 0, found } }'
+}
+
+packages_fetch() {
+	(flock 9 && kernel_fetch "$@") 9>"$KERNELS_DIR/lock"
+}
