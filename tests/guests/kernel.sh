@@ -11,7 +11,7 @@
 # modules apart, vmlinuz below /boot or beside the modules. So all that it depends on is fetched whose name says that it
 # is a part of a kernel. apt's sources are the host's, unless $APT_CONFIG names a configuration with others.
 
-KERNEL_PARTS='linux-(image|binary|modules|base)-[^ ]+'
+KERNEL_PARTS='linux-(image|binary|modules)-[^ ]+'
 
 # kernel_parts PACKAGE…: prints these and those kernel packages that they depend on, as NAME or NAME=VERSION.
 kernel_parts() {
