@@ -43,7 +43,8 @@ ended() {
 interrupt_open ended
 guard command "echo $userfaultfd_before >/proc/sys/vm/unprivileged_userfaultfd"
 # A name that pfn-census does not take for the store's.
-RUN=$(trap '' INT TERM HUP; reachable_folder vmms) || { echo "other users reach no folder for temporary files"; exit 77; }
+RUN=$(trap '' INT TERM HUP; reachable_folder vmms) ||
+	{ echo "other users reach no folder for temporary files"; exit 77; }
 guard folder "$RUN"
 export TMPDIR=$RUN # the daemon's folder, too
 
