@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# .ci/run over stand-ins for ./check and tests/fresh: one closing line for both, and what fails is never lost.
+# .ci/run over stand-ins for ./check, tests/fresh and tests/kernels: one closing line for all, and what fails is never
+# lost.
 #
 # usage: test-ci.sh ROOT
 set -u
@@ -11,12 +12,13 @@ mkdir -p "$tree/.ci" "$tree/tests"
 cp "$1/.ci/run" "$tree/.ci/run"
 faults=0
 
-# expect STATUS CLOSING-LINE CHECK FRESH, the latter two being shell commands
+# expect STATUS CLOSING-LINE CHECK FRESH [KERNELS], the latter being shell commands
 expect() {
 	local status said
 	printf '#!/bin/sh\n%s\n' "$3" >"$tree/check"
 	printf '#!/bin/sh\n%s\n' "$4" >"$tree/tests/fresh"
-	chmod +x "$tree/check" "$tree/tests/fresh"
+	printf '#!/bin/sh\n%s\n' "${5:-echo 0 passed, 0 failed, 0 skipped}" >"$tree/tests/kernels"
+	chmod +x "$tree/check" "$tree/tests/fresh" "$tree/tests/kernels"
 	said=$("$tree/.ci/run" 2>&1)
 	status=$?
 	if [ $status = "$1" ] && [ "$(tail -n 1 <<<"$said")" = "$2" ] &&
@@ -38,6 +40,10 @@ expect 1 '13 passed, 1 failed, 2 skipped' \
 expect 1 '13 passed, 1 failed, 0 skipped' \
 	'echo 11 passed, 1 failed, 0 skipped; exit 1' \
 	'echo 2 passed, 0 failed, 0 skipped'
+expect 1 '16 passed, 1 failed, 1 skipped' \
+	'echo 12 passed, 0 failed, 0 skipped' \
+	'echo 2 passed, 0 failed, 0 skipped' \
+	'echo 2 passed, 1 failed, 1 skipped; exit 1'
 # Whose words and whose exit status do not agree has failed.
 expect 1 '14 passed, 1 failed, 0 skipped' \
 	'echo 12 passed, 0 failed, 0 skipped; exit 3' \
