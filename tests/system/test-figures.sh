@@ -61,7 +61,7 @@ one_pass_merges_what_is_equal_now() {
 # shellcheck disable=SC2016 # for jq
 withdrawing_is_told_at_once() {
 	[ "$(vmm_ask one withdraw)" = withdrawn ] || fail "withdraw"
-	wait_until 20 is '[.vms[] | select(.name == "one")][0].shared_pages == 0' ||
+	wait_until "$DAEMON_SECONDS" is '[.vms[] | select(.name == "one")][0].shared_pages == 0' ||
 		fail "what was withdrawn is counted as shared: $(status .)"
 	holds '[.vms[] | select(.name == "one")][0].refused ==
 		[{"reason": "mem-merge", "text": "no longer offered: withdrawn by the VMM (MADV_UNMERGEABLE)",
@@ -69,7 +69,7 @@ withdrawing_is_told_at_once() {
 	consistent
 	doctor_says 0 one mem-merge
 	[ "$(vmm_ask one offer)" = offered ] || fail "offer"
-	wait_until 20 is '[.vms[] | select(.name == "one")][0].refused == []' ||
+	wait_until "$DAEMON_SECONDS" is '[.vms[] | select(.name == "one")][0].refused == []' ||
 		fail "offered again, and still left alone"
 	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
 	at_least "$(frames_shared one two)" $((2 * SAME_PAGES)) "pages that share a frame once offered again"
@@ -90,7 +90,7 @@ documents_have_the_shape_of_real_ones() {
 # The daemon's figure has a fraction, which must not make it nothing.
 uptime_is_told() {
 	local first
-	wait_until 20 is '.daemon.uptime_seconds >= 1' || fail "no uptime in $(status .daemon)"
+	wait_until "$DAEMON_SECONDS" is '.daemon.uptime_seconds >= 1' || fail "no uptime in $(status .daemon)"
 	first=$("$PAGEFUSE" status | head -n 1)
 	case $first in
 	*' up 0s,'* | *' up ,'*) fail "the daemon has been up for longer: $first" ;;

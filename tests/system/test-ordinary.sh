@@ -18,6 +18,7 @@ build=$1
 # shellcheck source=tests/system/vmms.sh
 . tests/system/vmms.sh
 
+kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 USER_ID=$((61184 + $$ % 4000)) # whom nobody is likely to be, nor another run of this
 IN_TMP=/tmp/pagefuse-$USER_ID
 NOTE='runs, but nothing of it is shared'
@@ -89,7 +90,8 @@ expect_private() {
 	expect_note "$1"
 	vmms_check "$1"
 	vmm_end "$1"
-	wait_until 20 test ! -e "${2%/*}" || fail "the private daemon does not end, or leaves: $(find "${2%/*}")"
+	wait_until "$DAEMON_SECONDS" test ! -e "${2%/*}" ||
+		fail "the private daemon does not end, or leaves: $(find "${2%/*}")"
 }
 
 folder_of_his_own() {
@@ -124,7 +126,7 @@ foreign_folder() {
 	mv "$RUN/elsewhere" "$IN_TMP"
 	"$build/daemon/pagefused" --socket "$IN_TMP/pagefused.sock" --private >/dev/null 2>&1 &
 	root_daemon=$!
-	wait_until 20 test -S "$IN_TMP/pagefused.sock" || fail "root's daemon does not start there"
+	wait_until "$DAEMON_SECONDS" test -S "$IN_TMP/pagefused.sock" || fail "root's daemon does not start there"
 	refused "another user's" "${run[@]}"
 	refused "another user's" pagefuse list
 	kill "$root_daemon" && wait "$root_daemon"
@@ -142,7 +144,7 @@ path_with_blanks() {
 		fail "a preload at a path with blanks is not loaded"
 	[ "${link%/*}" = "$IN_TMP" ] || fail "the link is $link"
 	kill "$(pagefuse_status .daemon.pid)" || fail "no private daemon"
-	wait_until 20 nobody_answers || fail "the private daemon does not end when told to"
+	wait_until "$DAEMON_SECONDS" nobody_answers || fail "the private daemon does not end when told to"
 	rm -r "$IN_TMP"
 	install -d -m 700 -o "$USER_ID" "/run/a b"
 	XDG_RUNTIME_DIR="/run/a b" refused 'LD_PRELOAD cannot hold' pagefuse run -- true
@@ -168,7 +170,7 @@ device_of_his_own() {
 	expect_socket "$IN_TMP/pagefused.sock"
 	vmm_end three
 	vmm_end four
-	wait_until 20 nobody_answers || fail "the private daemon does not end with its VMs"
+	wait_until "$DAEMON_SECONDS" nobody_answers || fail "the private daemon does not end with its VMs"
 	chown 0 /run/device
 }
 
@@ -176,8 +178,8 @@ device_of_his_own() {
 daemon_of_the_system() {
 	"$build/daemon/pagefused" >"$RUN/daemon.err" 2>&1 &
 	root_daemon=$!
-	wait_until 20 test -S /run/pagefuse/pagefused.sock || fail "the system's daemon does not start"
-	wait_until 20 pagefuse list >/dev/null || fail "the system's daemon does not answer"
+	wait_until "$DAEMON_SECONDS" test -S /run/pagefuse/pagefused.sock || fail "the system's daemon does not start"
+	wait_until "$DAEMON_SECONDS" pagefuse list >/dev/null || fail "the system's daemon does not answer"
 	share five six
 	expect_socket /run/pagefuse/pagefused.sock
 	vmm_end five
