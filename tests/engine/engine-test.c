@@ -319,8 +319,8 @@ static void a_pass_waits_for_what_came_of_it(void **state)
 }
 
 /*
- * A FETCH of an earlier content is under way as a pass over @a looks at its page 1, which has been written since: 101 is
- * what it saw. @return the pass's ticket; the pass is over, and the FETCH not answered.
+ * A FETCH of an earlier content is under way as a pass over @a looks at its page 1, which has been written since: 101
+ * is what it saw. @return the pass's ticket; the pass is over, and the FETCH not answered.
  */
 static uint64_t see_too_early(struct sim_vm *a)
 {

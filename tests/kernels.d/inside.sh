@@ -6,7 +6,6 @@
 #   kernel-test end NAME pass|fail|skip SECONDS REASON
 /bin/busybox --install -s /bin
 export PATH=/usr/bin:/usr/sbin:/bin:/sbin HOME=/
-# Waits of the tests that no clock of a machine like this can judge.
 chmod 755 /
 chmod 1777 /tmp
 mkdir -p /dev/pts /dev/shm

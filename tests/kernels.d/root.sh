@@ -9,8 +9,8 @@
 #   root_build BUILD SELECTION NAMES FOLDER    makes FOLDER/disk
 #   root_initramfs KERNEL FOLDER   makes FOLDER/initramfs for a kernel that kernel_fetch has made
 
-# Busybox has the others, and does not know all that is asked of these.
-ROOT_PROGRAMS=(bash jq setpriv unshare install rm find)
+# Busybox has the others; it does not know all that is asked of these, and nothing can be preloaded into it.
+ROOT_PROGRAMS=(bash sh jq setpriv unshare install rm find stat true)
 ROOT_MODULES='virtio*.ko* ext4.ko* jbd2.ko* mbcache.ko* crc16.ko* crc32c*.ko* kvm.ko* kvm-amd.ko* irqbypass.ko*'
 ROOT_DISK_MIB=1024 # the tests add swap files to it
 
@@ -52,20 +52,20 @@ root_list() {
 }
 
 root_build() {
-	local build=$1 selection=$2 names=$3 folder=$4 root=$4/root program
+	local build=$1 selection=$2 names=$3 folder=$4 root=$4/root program path
 	local -a files=()
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,usr/bin,proc,sys,dev,tmp,etc} || return 1
+	mkdir -p "$root"/{bin,usr/bin,proc,sys,dev,tmp,run,etc} || return 1
 	for program in "${ROOT_PROGRAMS[@]}"; do
-		program=$(command -v "$program") || { echo "kernels: no such program here: $program" >&2; return 1; }
-		files+=("$program")
+		path=$(type -P "$program") || { echo "kernels: there is no $program here" >&2; return 1; }
+		files+=("$path")
+		[ "$path" = "/bin/$program" ] || ln -s "$path" "$root/bin/$program" || return 1
 	done
 	mapfile -t -O ${#files[@]} files < <(find "$build" -type f -perm -u+x ! -path '*.p/*' ! -path '*/meson-*')
 	root_copy "$root" "${files[@]}" || return 1
 	mkdir -p "$root$PWD" && cp -r tests "$root$PWD/" || return 1
 	install -m 755 tests/kernels.d/inside.sh "$root/inside.sh"
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	[ -e "$root/bin/bash" ] || ln -s "$(command -v bash)" "$root/bin/bash" || return 1
 	echo 'root:x:0:0::/:/bin/sh' >"$root/etc/passwd"
 	root_tests "$build" "$selection" "$names" | root_list >"$root/list"
 	[ -s "$root/list" ] || { echo "kernels: $build has no such tests" >&2; return 1; }
