@@ -38,7 +38,7 @@ daemon_open() {
 	local build=$1
 	shift
 	own_folder DAEMON_DIR pagefuse-daemon || return 1
-	PAGEFUSE=$build/cli/pagefuse
+	PAGEFUSE=$build/cli/pagefuse DAEMON_BUILD=$build
 	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
 	printf '%s\n' "$@" >"$DAEMON_DIR/config"
 	# In a session of its own Ctrl-C does not reach it.
@@ -75,6 +75,15 @@ daemon_gone() {
 	! kill -0 "$DAEMON_PID" 2>/dev/null
 }
 
+# Where the path of the build has blanks, `pagefuse run` has made a link to its preload, which stays for what runs on.
+daemon_unlink() {
+	local link
+	for link in /run/pagefuse/libpagefuse-preload-*.so; do
+		[ "$(readlink "$link")" != "$DAEMON_BUILD/preload/libpagefuse-preload.so" ] || rm -f "$link"
+	done
+	rmdir /run/pagefuse 2>/dev/null
+}
+
 daemon_close() {
 	local left status=0
 	[ -n "${DAEMON_DIR:-}" ] || return 0
@@ -96,6 +105,7 @@ daemon_close() {
 	fi
 	[ "$status" -eq 0 ] || cat "$DAEMON_DIR/log" >&2
 	daemon_unmount
+	daemon_unlink
 	rm -rf --one-file-system "$DAEMON_DIR"
 	guard forget process "$DAEMON_PID"
 	guard forget folder "$DAEMON_DIR"

@@ -27,6 +27,7 @@ GUEST_RAM_MIB=512
 GUEST_BOOT_SECONDS=90     # of CPU time without a word; it boots in five
 GUEST_PROBE_SECONDS=3     # the same for a kernel on KVM, which boots in one
 GUEST_STILL_SECONDS=60    # without any CPU time
+GUEST_PROBE_STILL_SECONDS=15
 GUEST_SLOWEST=20          # times as long as it would take with a CPU of its own
 GUEST_END_SECONDS=300     # for QEMU's own end
 GUEST_DISK_OPTIONS=${GUEST_DISK_OPTIONS:-}   # further -drive options, such as ,cache=none,aio=native
@@ -54,13 +55,22 @@ guest_options() {
 		-append "$GUEST_KERNEL_WORDS guest.name=$1 $GUEST_WORDS")
 }
 
-# Whether the guests' kernel comes as far as to its first process.
+# Whether the guests' kernel comes as far as to its first process. The answer is kept until the host boots anew, or
+# another QEMU or kernel is there.
 guests_boot_here() {
-	local GUEST_WORDS=guest.probe works=no
-	guest_start probe
-	guest_expect probe 'guest: probed' "$GUEST_PROBE_SECONDS" 2>/dev/null && works=yes
-	guest_kill probe
-	[ $works = yes ]
+	local GUEST_WORDS=guest.probe GUEST_STILL_SECONDS=$GUEST_PROBE_STILL_SECONDS works=no about
+	about=$(cat /proc/sys/kernel/random/boot_id; qemu-system-x86_64 --version
+		stat -c '%i %s %Y' "$GUESTS_DIR/kernel")
+	if [ "$(sed '$d' "$GUESTS_DIR/kvm" 2>/dev/null)" = "$about" ]; then
+		works=$(tail -n 1 "$GUESTS_DIR/kvm")
+	else
+		guest_start probe
+		guest_expect probe 'guest: probed' "$GUEST_PROBE_SECONDS" 2>/dev/null && works=yes
+		guest_kill probe
+		interrupt_check
+		printf '%s\n' "$about" $works >"$GUESTS_DIR/kvm"
+	fi
+	[ "$works" = yes ]
 }
 
 # KVM if it boots the guests' kernel, else TCG.

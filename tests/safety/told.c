@@ -227,7 +227,7 @@ static bool has_regions(const struct director_vm *vm, void *context)
 /** Locked memory, offered as the preload does it: the kernel is told, too, as the library refuses. */
 static void offer_locked(char *memory)
 {
-	if (mlock(memory, BYTES) < 0)
+	if (syscall(SYS_mlock, memory, BYTES) < 0)
 		test_skip("cannot lock memory: %s", strerror(errno));
 	test_check(offer(memory, BYTES) == -EOPNOTSUPP, "locked memory is not refused");
 	if (syscall(SYS_madvise, memory, BYTES, MADV_MERGEABLE) < 0)
@@ -243,7 +243,7 @@ static void test_unlock(void)
 	offer_locked(high);
 	offer_locked(low);
 	expect_refused(WIRE_REASON_LOCKED, 2 * BYTES, "locked memory");
-	CHANGE(CHANGE_UNLOCK, NULL, SIZE_MAX, 0, munlockall());
+	CHANGE(CHANGE_UNLOCK, NULL, SIZE_MAX, 0, syscall(SYS_munlockall));
 	expect_refused(WIRE_REASON_LOCKED, 0, "unlocked");
 	test_check(director_wait_until(g.vm, has_regions, &regions) == 0, "the library has hung up");
 	test_check(!pages_has_flag(low, "mg") && !pages_has_flag(high, "mg"), "KSM has it as well");
@@ -262,8 +262,8 @@ static void test_unlock_of_others(void)
 	test_check(mmap(memory, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
 			   memory,
 		   "mmap: %s", strerror(errno));
-	test_check(mlock(memory, BYTES) == 0, "mlock: %s", strerror(errno));
-	CHANGE(CHANGE_UNLOCK, memory, BYTES, 0, munlock(memory, BYTES));
+	test_check(syscall(SYS_mlock, memory, BYTES) == 0, "mlock: %s", strerror(errno));
+	CHANGE(CHANGE_UNLOCK, memory, BYTES, 0, syscall(SYS_munlock, memory, BYTES));
 	test_check(!memory_is_ours(memory, BYTES), "memory that nobody offered takes part");
 	expect_refused(WIRE_REASON_LOCKED, 0, "unlocked, and never offered");
 	munmap(memory, BYTES);
@@ -289,11 +289,11 @@ static void test_in_place_of_a_part(void)
 	size_t length = 20 * PAGE_BYTES;
 
 	map_over(300, 20);
-	CHANGE(CHANGE_LOCK, part, length, 0, mlock(part, length));
+	CHANGE(CHANGE_LOCK, part, length, 0, syscall(SYS_mlock, part, length));
 	expect_refused(WIRE_REASON_LOCKED, 0, "locked, and not offered");
 	test_check(offer(part, length) >= 0, "offer");
 	expect_refused(WIRE_REASON_LOCKED, length, "locked and offered");
-	CHANGE(CHANGE_UNLOCK, part, length, 0, munlock(part, length));
+	CHANGE(CHANGE_UNLOCK, part, length, 0, syscall(SYS_munlock, part, length));
 	test_check(offer(part, length) == 1, "offer");
 	expect_refused(WIRE_REASON_LOCKED, 0, "offered when unlocked");
 }
