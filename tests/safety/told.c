@@ -394,5 +394,6 @@ int main(int argc, char **argv)
 	test_child();
 	test_kinds();
 	test_earlier_store(); /* the last one, as half of it stays */
+	director_free(g.director);
 	return 0;
 }
