@@ -139,6 +139,17 @@ static void print_host(const json_t *status)
 	       bytes_to_mb(field_integer(host, "overhead_bytes")));
 }
 
+/** The daemon shows only the VMs that whoever asks may see; the host's figures are of all. */
+static void print_no_vm(const json_t *status)
+{
+	const json_t *host = json_object_get(status, "host");
+
+	if (field_integer(host, "shared_pages") + field_integer(host, "zero_pages") > 0)
+		puts("None of your VMs shares memory yet; those of other users are shown to root.");
+	else
+		puts("No VM shares memory yet: start one with `pagefuse run -- COMMAND`.");
+}
+
 static int print_status(const json_t *status)
 {
 	const json_t *vms = json_object_get(status, "vms");
@@ -146,7 +157,7 @@ static int print_status(const json_t *status)
 	print_host(status);
 	putchar('\n');
 	if (json_array_size(vms) == 0) {
-		puts("No VM shares memory yet: start one with `pagefuse run -- COMMAND`.");
+		print_no_vm(status);
 		return cli_finish_output();
 	}
 	fflush(stdout);

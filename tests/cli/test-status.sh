@@ -41,6 +41,10 @@ equal 'status --json in pieces' "$(jq -cS . <<<"$STATUS")" "$(jq -cS . <<<"$outp
 start_daemon "{\"status\": [$EMPTY_STATUS]}"
 run 0 status
 prints 'No VM shares memory yet'
+start_daemon "{\"status\": [$(jq -c '.vms = []' <<<"$STATUS")]}"
+run 0 status
+prints 'None of your VMs shares memory yet; those of other users are shown to root.'
+start_daemon "{\"status\": [$EMPTY_STATUS, $EMPTY_STATUS, $EMPTY_STATUS]}"
 run 0 list
 equal 'list of none' '' "$output"
 run 0 list --json
