@@ -120,13 +120,11 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	struct table_key key = table_key(&engine->table, hash);
 	struct fetch *fetch;
 	uint32_t slot;
-	bool copy;
 
 	if (engine->waiters_used + 1 >= ENGINE_WAITERS_MAX)
 		return false;
 	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
-	copy = state_is_copy(*page_state(other));
 	fetch = queue_push(&owner->fetches);
 	if (fetch == NULL || !orders_fetch(other)) {
 		if (fetch != NULL)
@@ -135,9 +133,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 		return false;
 	}
 	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
-	*fetch = (struct fetch){
-		.hash = hash, .page = page_number(other), .copy = copy, .slot = slot, .parity = parity
-	};
+	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
 	engine->barrier.fetches[parity]++;
 	waiter_add(engine, slots_get(&engine->slots, slot), page);
 	return true;
@@ -171,7 +167,6 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 	/* Matching waiters again may add to this very queue: what is added is not of @region, nor to be given up. */
 	for (uint32_t i = 0; i < vm->fetches.length; i++) {
 		struct fetch *fetch = queue_at(&vm->fetches, i), given_up = *fetch;
-		uint32_t check;
 
 		if (fetch->slot == SLOT_NONE)
 			continue;
@@ -179,8 +174,8 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 			continue;
 		fetch->slot = SLOT_NONE;
 		vm->engine->barrier.fetches[fetch->parity]--;
-		check = check_of(table_key(&vm->engine->table, given_up.hash).tag);
-		fail(vm, &given_up, given_up.copy ? check | PRIVATE_COPY : check);
+		/* Whether it is a copy may have been told meanwhile, and is told again by the next look. */
+		fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
 	}
 }
 

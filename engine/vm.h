@@ -67,7 +67,6 @@ struct page {
 struct fetch {
 	uint64_t hash; /* that the content should have */
 	uint32_t page;
-	bool copy;       /* the page was one, as far as was known */
 	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
 };
