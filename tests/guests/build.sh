@@ -130,7 +130,7 @@ guests_copy_modules() {
 		names+=(-o -name "$pattern")
 	done
 	mkdir -p "$to"
-	cp "$from"/modules.{order,builtin} "$to"
+	find "$from" -maxdepth 1 \( -name modules.order -o -name modules.builtin \) -exec cp -t "$to" {} +
 	find "$from" -type f \( "${names[@]:1}" \) -exec cp -t "$to" {} +
 	find "$to" -name '*.xz' -exec xz -d {} +
 	find "$to" -name '*.zst' -exec zstd -q -d --rm {} +

@@ -11,7 +11,7 @@
 # modules apart, vmlinuz below /boot or beside the modules. So all that it depends on is fetched whose name says that it
 # is a part of a kernel. apt's sources are the host's, unless $APT_CONFIG names a configuration with others.
 
-KERNEL_PARTS='linux-(image|binary|modules)-[^ ]+'
+KERNEL_PARTS='linux-(image|binary|modules|base)-[^ ]+'
 
 # kernel_parts PACKAGE…: prints these and those kernel packages that they depend on, as NAME or NAME=VERSION.
 kernel_parts() {
@@ -38,7 +38,16 @@ kernel_download() {
 	rm -rf "$folder"
 	mkdir -p "$folder" || return 1
 	# shellcheck disable=SC2086 # a list of words
-	(cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download $names)
+	(cd "$folder" && kernel_download_each $names)
+}
+
+# What linux-base-VERSION has (how modules are ordered) can be done without, and an archive may have that package no
+# more.
+kernel_download_each() {
+	local name
+	for name; do
+		apt-get -qq -o APT::Sandbox::User=root download "$name" || [[ $name == linux-base-* ]] || return 1
+	done
 }
 
 # kernel_unpack DEBS FOLDER: what the archives in DEBS hold of a kernel.
@@ -49,7 +58,7 @@ kernel_unpack() {
 		dpkg-deb -x "$archive" "$tree" || return 1
 	done
 	vmlinuz=$(find "$tree" -type f \( -path '*/boot/vmlinuz-*' -o -path '*/lib/modules/*/vmlinuz' \) -print -quit)
-	modules=$(find "$tree" -type f -path '*/lib/modules/*/modules.order' -printf '%h\n' -quit)
+	modules=$(find "$tree" -type d -path '*/lib/modules/*/kernel' -printf '%h\n' -quit)
 	[ -n "$vmlinuz" ] && [ -n "$modules" ] || return 1
 	mkdir -p "$folder/modules"
 	mv "$vmlinuz" "$folder/vmlinuz" && mv "$modules" "$folder/modules/"

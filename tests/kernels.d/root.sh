@@ -84,7 +84,8 @@ root_initramfs() {
 	for pattern in $ROOT_MODULES; do
 		names+=(-o -name "$pattern")
 	done
-	cp "$kernel/modules/$version"/modules.{order,builtin} "$to" || return 1
+	find "$kernel/modules/$version" -maxdepth 1 \( -name modules.order -o -name modules.builtin \) \
+		-exec cp -t "$to" {} + || return 1
 	find "$kernel/modules/$version" -type f \( "${names[@]:1}" \) -exec cp -t "$to" {} +
 	find "$to" -name '*.xz' -exec xz -d {} + || return 1
 	find "$to" -name '*.zst' -exec zstd -q -d --rm {} + || return 1
