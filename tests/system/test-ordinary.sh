@@ -25,13 +25,11 @@ NOTE='runs, but nothing of it is shared'
 unset PAGEFUSE_SOCKET XDG_RUNTIME_DIR
 [ ! -e "$IN_TMP" ] || { echo "$IN_TMP is there already"; exit 77; }
 root_daemon=
-clean_up() {
-	local status=$?
+# shellcheck disable=SC2317 # called when the test ends
+at_end() {
 	[ -z "$root_daemon" ] || kill "$root_daemon"
 	rm -rf "$IN_TMP"
-	return "$status"
 }
-trap 'clean_up; ended' EXIT
 
 mount -t tmpfs -o mode=755 tmpfs /run || fail "mount"
 device_numbers=$(stat -c '%Hr %Lr' /dev/userfaultfd)

@@ -13,6 +13,7 @@
 #   frames_shared NAME…    how many of their pages really share a page frame with another one of theirs
 #   kernel_can_share       whether it can move pages by userfaultfd
 #   set_userfaultfd 0|1    vm.unprivileged_userfaultfd, restored at the end
+#   at_end                 a function that a test may define: called before the VMMs are ended
 #   fail, at_least         as in tests/guests/frame.sh
 
 [ "$(id -u)" = 0 ] || { echo "needs root, to become another user and to see page frames"; exit 77; }
@@ -29,8 +30,13 @@ declare -A VMM_PID=() VMM_IN=() VMM_OUT=()
 RUN=
 userfaultfd_before=$(cat /proc/sys/vm/unprivileged_userfaultfd)
 
+at_end() {
+	:
+}
+
 ended() {
 	local status=$1 name
+	at_end
 	for name in "${!VMM_PID[@]}"; do
 		kill -KILL "${VMM_PID[$name]}" 2>/dev/null
 		wait "${VMM_PID[$name]}" 2>/dev/null
