@@ -48,6 +48,7 @@ static _Atomic uint64_t cpu_nsec;
 
 /* Only the worker's, from here on. */
 static struct session session = { .socket = -1 };
+static bool hindered;        /* a moment ago it had no userfaultfd or pagemap: looked at again before any order */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
 
 /* ---- housekeeping ---- */
@@ -101,6 +102,7 @@ static void look_for_hindrances(void)
 	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, nested;
 	struct pins pins;
 
+	hindered = no_userfaultfd || no_pagemap;
 	pins_look(&pins);
 	nested = pins.kvm && nested_is_unsafe();
 	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, ram_if(no_userfaultfd));
@@ -109,7 +111,7 @@ static void look_for_hindrances(void)
 			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
 	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(pins.unseen));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
-	orders_suspend(no_userfaultfd || no_pagemap || pins.unseen || nested);
+	orders_suspend(hindered || pins.unseen || nested);
 }
 
 static int housekeeping(void)
@@ -122,7 +124,7 @@ static int housekeeping(void)
 
 	if (atomic_exchange(&poked, false) || drained)
 		r = announce_regions(&session);
-	if (r == 0 && now_msec() - last_msec >= HOUSEKEEPING_MS) {
+	if (r == 0 && (hindered || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
 		look_for_hindrances();
 		view_rest();
