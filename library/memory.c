@@ -534,10 +534,15 @@ static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
 	}
 }
 
-/** The worker does not wait for its next turn to tell the daemon of what has changed. */
+/**
+ * The worker does not wait for its next turn to tell the daemon of what has changed. It may be telling of the pages by
+ * now, and have looked for regions that have left before this one had.
+ */
 static void wake_if_told(void)
 {
-	if (region_changes_noted() || announce_refusals_changed())
+	bool leaving = PROTECTED(PROTECT_POKES) && region_any_leaving();
+
+	if (region_changes_noted() || announce_refusals_changed() || leaving)
 		worker_wake();
 }
 

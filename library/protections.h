@@ -22,6 +22,7 @@ enum protection {
 	PROTECT_RESERVE = 1 << 8, /* mappings kept back for the VMM */
 	PROTECT_WAKE = 1 << 9,    /* waiters are woken after every hold */
 	PROTECT_EBUSY = 1 << 10,  /* pages that the kernel refuses to move are left alone */
+	PROTECT_POKES = 1 << 11,  /* the worker misses no poke, and no poke keeps it awake */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

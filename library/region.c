@@ -19,6 +19,7 @@ static uint32_t next_page = 1; /* page numbers are never given twice */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned vmm_threads_waiting;
 static _Atomic bool changes_noted;
+static _Atomic unsigned leaving_count;
 
 void memory_lock(void)
 {
@@ -147,6 +148,7 @@ void region_leave(struct region *region)
 	atomic_fetch_sub_explicit(&region_totals.pages, region->table_pages, memory_order_relaxed);
 	region->changed_from = region->changed_to = 0;
 	region->leaving = true;
+	atomic_fetch_add(&leaving_count, 1);
 	atomic_store_explicit(&region->pages, 0, memory_order_relaxed);
 }
 
@@ -154,8 +156,15 @@ void region_free(struct region *region)
 {
 	uint64_t start = region->start;
 
+	if (region->leaving)
+		atomic_fetch_sub(&leaving_count, 1);
 	atomic_store_explicit(&region->start, 0, memory_order_release);
 	tables_free(region, start, region->table_pages);
+}
+
+bool region_any_leaving(void)
+{
+	return atomic_load(&leaving_count) != 0;
 }
 
 static _Atomic uint64_t *total_of(uint32_t state)

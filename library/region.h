@@ -93,6 +93,8 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 void region_leave(struct region *region);
 /** Frees the entry and its tables. */
 void region_free(struct region *region);
+/** Whether any region has left and is not freed yet. Without the lock. */
+bool region_any_leaving(void);
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);

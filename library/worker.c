@@ -28,6 +28,7 @@
 #include "library/orders.h"
 #include "library/pagemap.h"
 #include "library/pins.h"
+#include "library/protections.h"
 #include "library/refusals.h"
 #include "library/region.h"
 #include "library/session.h"
@@ -114,15 +115,38 @@ static void look_for_hindrances(void)
 	orders_suspend(hindered || pins.unseen || nested);
 }
 
+static bool drain(void)
+{
+	uint64_t pokes;
+
+	return read(wake_fd, &pokes, sizeof(pokes)) > 0;
+}
+
+/**
+ * Whether anybody has poked the worker since the last time. The eventfd is read always, as the write of a poke may come
+ * late and would keep the worker awake for ever; and first, as else the read could take a poke whose mark then stays,
+ * and keeps the next one from being written.
+ */
+static bool was_poked(void)
+{
+	bool drained;
+
+	if (!PROTECTED(PROTECT_POKES)) {
+		if (!atomic_exchange(&poked, false))
+			return false;
+		drain();
+		return true;
+	}
+	drained = drain();
+	return atomic_exchange(&poked, false) || drained;
+}
+
 static int housekeeping(void)
 {
 	static uint64_t last_msec;
-	uint64_t pokes;
-	/* First, and always: the write of a poke may come late, and would keep the worker awake for ever. */
-	bool drained = read(wake_fd, &pokes, sizeof(pokes)) > 0;
 	int r = 0;
 
-	if (atomic_exchange(&poked, false) || drained)
+	if (was_poked())
 		r = announce_regions(&session);
 	if (r == 0 && (hindered || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
@@ -286,7 +310,7 @@ void worker_wake(void)
 	uint64_t one = 1;
 
 	if (wake_fd >= 0 && !atomic_exchange(&poked, true))
-		sys_raw(SYS_write, wake_fd, (long)&one, sizeof(one), 0, 0, 0);
+		sys_call(SYS_write, wake_fd, (long)&one, sizeof(one), 0, 0, 0);
 }
 
 bool worker_is_connected(void)
