@@ -72,6 +72,8 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	if (refused)
 		refusals_forget((uint64_t)hva, length);
 	memory_unlock();
+	if (refused)
+		worker_wake();
 	if (!known)
 		return refused ? 0 : -ENOENT;
 	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends.

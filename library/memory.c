@@ -81,6 +81,18 @@ bool memory_in_use(void)
 	return in_use;
 }
 
+/**
+ * The worker does not wait for its next turn to tell the daemon of what has changed. It may be telling of the pages by
+ * now, and have looked for regions that have left before this one had.
+ */
+static void wake_if_told(void)
+{
+	bool leaving = PROTECTED(PROTECT_POKES) && region_any_leaving();
+
+	if (region_changes_noted() || announce_refusals_changed() || leaving)
+		worker_wake();
+}
+
 /* ---- registering ---- */
 
 static void bar(const struct part *part, enum barred why, bool on)
@@ -217,8 +229,10 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	if (known)
 		register_unmapped(start, length);
 	r = known ? 0 : register_new(start, length, gpa);
-	if (r != 0 && r != -EOPNOTSUPP)
+	if (r != 0 && r != -EOPNOTSUPP) {
+		wake_if_told();
 		return r;
+	}
 	in_use = true;
 	served = fork_watch();
 	if (served == 0)
@@ -534,18 +548,6 @@ static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
 	}
 }
 
-/**
- * The worker does not wait for its next turn to tell the daemon of what has changed. It may be telling of the pages by
- * now, and have looked for regions that have left before this one had.
- */
-static void wake_if_told(void)
-{
-	bool leaving = PROTECTED(PROTECT_POKES) && region_any_leaving();
-
-	if (region_changes_noted() || announce_refusals_changed() || leaving)
-		worker_wake();
-}
-
 /** A change that is done, for all that it touches. Memory lock held. */
 static void apply(enum memory_change change, void *address, size_t length, int detail)
 {
@@ -589,11 +591,11 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	if (succeeded)
 		apply(change, address, length, detail);
 	memory_unlock();
-	wake_if_told();
 	if (succeeded && change == CHANGE_UNLOCK)
 		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);
 	if (succeeded && change == CHANGE_USERFAULTFD_END)
 		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
+	wake_if_told();
 }
 
 /* ---- what KVM is told ---- */

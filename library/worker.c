@@ -158,8 +158,6 @@ static int housekeeping(void)
 		mappings_count();
 	if (r == 0)
 		r = announce_changes(&session);
-	if (r == 0)
-		r = announce_refusals(&session);
 	publish_stats();
 	return r;
 }
@@ -225,6 +223,7 @@ static void serve(void)
 
 	while (r >= 0) {
 		struct ring_record order;
+		int told = 0;
 
 		r = housekeeping();
 		if (r >= 0)
@@ -237,6 +236,9 @@ static void serve(void)
 			if (r >= 0)
 				r = 1;
 		}
+		if (r >= 0)
+			told = announce_refusals(&session); /* also those that the orders have brought */
+		r = told < 0 ? told : r;
 		if (r == 0)
 			r = session_wait(&session, wake_fd, HOUSEKEEPING_MS);
 	}

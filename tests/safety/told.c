@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the library knows at once it tells at once: nobody orders a look in this test, and still what is counted as
- * shared falls when the VMM takes memory out of it, and the bytes told to be left alone are those left alone now.
+ * shared falls when the VMM takes memory out of it, and the bytes told to be left alone are those left alone now. The
+ * worker does not get to look by itself, either: its wait has no end here unless it is poked or the daemon says
+ * something.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -17,6 +20,17 @@
 #define BYTES (PAGES * PAGE_BYTES)
 
 static struct guest g;
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+/** The worker's wait has two descriptors: the socket, and what it is poked by. */
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	bool waits = count == 2 && fds[1].fd >= 0;
+
+	return __real_poll(fds, count, waits ? -1 : timeout_ms);
+}
 
 /** Does what the preload does around a call that @result says the outcome of. */
 #define CHANGE(change, address, length, detail, call) \
@@ -282,6 +296,20 @@ static void test_refused_ram(void)
 	munmap(memory, BYTES);
 }
 
+/** More pages than have numbers. */
+static void test_too_large(void)
+{
+	const size_t length = (size_t)UINT32_MAX * PAGE_BYTES;
+	char *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED) /* a host that does not let memory be promised that it has not got */
+		return;
+	test_check(offer(memory, length) == -ENOSPC, "memory without numbers is taken");
+	expect_refused(WIRE_REASON_TOO_MANY_REGIONS, length, "too large");
+	unmap(memory, length);
+	expect_refused(WIRE_REASON_TOO_MANY_REGIONS, 0, "unmapped");
+}
+
 /** Memory that took the place of a part of a region is none of ours until it is offered. */
 static void test_in_place_of_a_part(void)
 {
@@ -390,6 +418,7 @@ int main(int argc, char **argv)
 	test_unlock();
 	test_unlock_of_others();
 	test_refused_ram();
+	test_too_large();
 	test_in_place_of_a_part();
 	test_child();
 	test_kinds();
