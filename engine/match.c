@@ -229,8 +229,23 @@ static void keep_sighting(struct page page, uint64_t hash, bool zero)
 		*seen = (struct sighting){ .hash = hash, .page = page_number(page), .zero = zero };
 }
 
+static void put_off(struct engine_vm *vm)
+{
+	struct barrier *barrier = &vm->engine->barrier;
+
+	for (uint32_t i = 0; i < vm->ended_count; i++) {
+		struct ended *ended = &vm->ended[i];
+
+		if (ended->late == VM_LATE_MAX)
+			continue;
+		ended->late += ended->barrier != barrier->started + 1;
+		ended->barrier = barrier->started + 1;
+		barrier->wanted = true;
+	}
+}
+
 /*
- * Matches a page after its pass may have ended. Then the pass's ticket, and no other VM's, is put off by one barrier,
+ * Matches a page after its pass may have ended. Then the VM's tickets, and no other's, are put off by one barrier,
  * which waits for all that comes of this; but not without end, whatever the VM reports.
  */
 static void match_late(struct page page, uint64_t hash, bool zero)
@@ -241,11 +256,7 @@ static void match_late(struct page page, uint64_t hash, bool zero)
 
 	if (state_kind(state) != KIND_PRIVATE)
 		return;
-	if (vm->ended_ticket != vm->settled_ticket && vm->late < VM_LATE_MAX) {
-		vm->late += vm->ended_barrier != engine->barrier.started + 1;
-		vm->ended_barrier = engine->barrier.started + 1;
-		engine->barrier.wanted = true;
-	}
+	put_off(vm);
 	if (zero) {
 		vm->counters.dropped_orders += !orders_zero(page);
 		return;

@@ -123,9 +123,11 @@ static void end_pass(struct engine_vm *vm)
 {
 	struct engine *engine = vm->engine;
 
-	vm->ended_ticket = vm->pass_ticket;
-	vm->ended_barrier = engine->barrier.started + 1;
-	vm->late = 0;
+	/* The ticket of the first one does not wait for those that follow; those in between come true with the last. */
+	if (vm->ended_count < 2)
+		vm->ended_count++;
+	vm->ended[vm->ended_count - 1] =
+		(struct ended){ .ticket = vm->pass_ticket, .barrier = engine->barrier.started + 1 };
 	engine->barrier.wanted = true;
 	begin_pass(vm, vm->queued_ticket, 1);
 	vm->queued_ticket = 0;
@@ -445,10 +447,14 @@ static void settle_tickets(struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[i];
 
-		if (vm == NULL || vm->ended_barrier > engine->barrier.completed)
+		if (vm == NULL)
 			continue;
-		vm->settled_ticket = vm->ended_ticket;
-		if (vm->pass_ticket == 0)
+		while (vm->ended_count > 0 && vm->ended[0].barrier <= engine->barrier.completed) {
+			vm->settled_ticket = vm->ended[0].ticket;
+			vm->ended[0] = vm->ended[1];
+			vm->ended_count--;
+		}
+		if (vm->ended_count == 0 && vm->pass_ticket == 0)
 			queue_done(&vm->sightings);
 	}
 }

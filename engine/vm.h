@@ -96,6 +96,12 @@ struct walk {
 	uint64_t next_usec; /* when its next slice is due */
 };
 
+/** A requested pass that is over; its ticket comes true when a barrier is complete. */
+struct ended {
+	uint64_t ticket, barrier;
+	uint32_t late; /* how often it has been put off by what was matched late */
+};
+
 /** How many answers of a kind there were when that last changed, and when it did. */
 struct progress {
 	uint64_t done, since_usec;
@@ -131,9 +137,10 @@ struct engine_vm {
 	struct progress progress[3];
 	struct slot_window window;
 
-	uint64_t pass_ticket, queued_ticket, ended_ticket, settled_ticket; /* see schedule.h */
-	uint64_t ended_barrier, barrier_target;
-	uint32_t late; /* how often the ticket has been put off by what was matched late */
+	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
+	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
+	uint32_t ended_count;
+	uint64_t barrier_target;
 	struct walk pass, slow, audit, unshare;
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * However a VM answers, the pass over another one, for which somebody waits, is over after few steps; and its own, too,
+ * if it goes on answering. A step is a tick of two milliseconds, in which those that are honest answer all they are
+ * asked: so few that nobody is given up for being silent meanwhile.
+ */
+#include "tests/engine/harness.h"
+
+#define STEPS 1000u
+#define OTHERS_STEPS 30u /* that a pass over a small VM takes, with its barriers */
+#define OWN_STEPS 200u   /* some barriers more */
+#define LIARS_MAX 4u
+#define LIAR_PAGES 10u
+
+/** A VM that answers what suits it. It is silent for the simulation, which does nothing for it. */
+struct liar {
+	struct sim_vm *vm;
+	uint32_t page;           /* that it lies about, the first of its newest region */
+	uint32_t next_page;      /* of the next region */
+	struct ring_record scan; /* under way there */
+	struct ring_record merge;
+	uint64_t ticket; /* of the pass that it has ended */
+	uint32_t lies;
+};
+
+static struct liar liars[LIARS_MAX];
+static uint32_t liar_count;
+
+static void work_honestly(void)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		if (sim.vms[i] == NULL || sim.vms[i]->silent)
+			continue;
+		sim_take_orders(sim.vms[i], UINT32_MAX);
+		sim_work(sim.vms[i], UINT32_MAX);
+		sim_take_reports(sim.vms[i], UINT32_MAX);
+	}
+}
+
+static void step(void)
+{
+	sim_tick(&sim, 2000);
+	work_honestly();
+}
+
+/** Has the liars tell theirs, step by step. @return after how many the ticket has come true; STEPS: it has not. */
+static uint32_t steps_until_done(const struct sim_vm *vm, uint64_t ticket, void (*lie)(struct liar *))
+{
+	uint32_t steps = 0;
+
+	while (steps < STEPS && !engine_scan_done(sim.engine, vm->vm, ticket)) {
+		for (uint32_t i = 0; i < liar_count; i++)
+			lie(&liars[i]);
+		step();
+		steps++;
+	}
+	return steps;
+}
+
+static void await_order(struct liar *liar, uint8_t op, struct ring_record *ret)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < 10 && !found; i++) {
+		found = next_order(liar->vm, op, ret);
+		if (!found)
+			step();
+	}
+	assert_true(found);
+}
+
+/** Two VMs that share contents 1 to 10, and @count others that lie from now on. @return one of the two. */
+static struct sim_vm *begin(uint32_t count)
+{
+	struct sim_vm *honest = new_vm(10, 1, 1);
+
+	new_vm(10, 1, 1);
+	liar_count = count;
+	for (uint32_t i = 0; i < count; i++)
+		liars[i] = (struct liar){ .vm = new_vm(LIAR_PAGES, 500 + 100 * i, 1), .next_page = 1 + LIAR_PAGES };
+	assert_true(sim_scan_all(&sim));
+	for (uint32_t i = 0; i < count; i++)
+		liars[i].vm->silent = true;
+	return honest;
+}
+
+/* ---- looks that come too early ---- */
+
+/** @content is one that is shared: the page is ordered to be merged. */
+static void see(struct liar *liar, uint32_t page, uint32_t content)
+{
+	assert_int_equal(report(liar->vm, REPORT_HASH, page, 1, hash_of(content)), 0);
+}
+
+static void end_scan(struct liar *liar)
+{
+	assert_int_equal(report(liar->vm, REPORT_SCANNED, liar->scan.page, liar->scan.count, LIAR_PAGES), 0);
+}
+
+/** A pass begins over a new region, and is under way. Its first page is ordered to be merged. */
+static void add_region(struct liar *liar)
+{
+	liar->page = liar->next_page;
+	liar->next_page += LIAR_PAGES;
+	assert_int_equal(report(liar->vm, REPORT_REGION_ADD, liar->page, 1, LIAR_PAGES), 0);
+	await_order(liar, ORDER_SCAN, &liar->scan);
+	see(liar, liar->page, 1);
+	await_order(liar, ORDER_MERGE, &liar->merge);
+}
+
+/** Ends a pass while it owes the answer to a MERGE, so that the barrier after it waits for that; and begins another. */
+static void leave_unanswered(struct liar *liar)
+{
+	liar->ticket = engine_scan(sim.engine, liar->vm->vm);
+	await_order(liar, ORDER_SCAN, &liar->scan);
+	see(liar, 1, 1);
+	await_order(liar, ORDER_MERGE, &liar->merge);
+	end_scan(liar);
+	add_region(liar);
+}
+
+/** The page has another content than when it was ordered to be merged: it differs, and is ordered to be merged anew. */
+static void look_in_vain(struct liar *liar)
+{
+	see(liar, liar->page, 2 + liar->lies++ % 2);
+	assert_int_equal(report(liar->vm, REPORT_DIFFERS, liar->page, 1, liar->merge.slot), 0);
+	assert_true(next_order(liar->vm, ORDER_MERGE, &liar->merge));
+}
+
+/** The same, and some regions come, one at a time; pages of earlier ones keep their unanswered orders. */
+static void look_in_vain_and_grow(struct liar *liar)
+{
+	look_in_vain(liar);
+	if (liar->lies % 2 == 0 && liar->lies <= 16) {
+		end_scan(liar);
+		add_region(liar);
+	}
+}
+
+/** The same, in place of the one before. */
+static void look_in_vain_and_announce_again(struct liar *liar)
+{
+	look_in_vain(liar);
+	assert_int_equal(report(liar->vm, REPORT_REGION_REMOVE, liar->page, 1, 0), 0);
+	end_scan(liar);
+	add_region(liar);
+}
+
+static void expect_bounded(uint32_t count, void (*lie)(struct liar *))
+{
+	struct sim_vm *honest = begin(count);
+
+	for (uint32_t i = 0; i < count; i++)
+		leave_unanswered(&liars[i]);
+	for (uint32_t round = 0; round < 3; round++)
+		assert_in_range(steps_until_done(honest, engine_scan(sim.engine, honest->vm), lie), 1, OTHERS_STEPS);
+	for (uint32_t i = 0; i < count; i++)
+		assert_in_range(steps_until_done(liars[i].vm, liars[i].ticket, lie), 0, OWN_STEPS);
+}
+
+static void looks_in_vain(void **state)
+{
+	(void)state;
+	expect_bounded(1, look_in_vain);
+}
+
+static void looks_in_vain_at_more_regions(void **state)
+{
+	(void)state;
+	expect_bounded(1, look_in_vain_and_grow);
+}
+
+static void looks_in_vain_at_regions_announced_again(void **state)
+{
+	(void)state;
+	expect_bounded(1, look_in_vain_and_announce_again);
+}
+
+static void looks_in_vain_of_many(void **state)
+{
+	(void)state;
+	expect_bounded(LIARS_MAX, look_in_vain);
+}
+
+static void looks_in_vain_of_many_at_regions_announced_again(void **state)
+{
+	(void)state;
+	expect_bounded(LIARS_MAX, look_in_vain_and_announce_again);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ENGINE_TEST(looks_in_vain),
+		ENGINE_TEST(looks_in_vain_at_more_regions),
+		ENGINE_TEST(looks_in_vain_at_regions_announced_again),
+		ENGINE_TEST(looks_in_vain_of_many),
+		ENGINE_TEST(looks_in_vain_of_many_at_regions_announced_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
