@@ -86,6 +86,18 @@ static const char *check_region(struct checker *checker, const struct region *re
 	return NULL;
 }
 
+/* Those that wait have the parity of the FETCH, or the next if the barrier that waits for the FETCH has started. */
+static bool begins_before_waiters(const struct engine *engine, const struct fetch *fetch)
+{
+	uint32_t waiter = slots_get(&engine->slots, fetch->slot)->waiters;
+
+	if (fetch->parity != (engine->barrier.started & 1))
+		return true;
+	while (waiter != 0 && engine->waiters[waiter].parity == fetch->parity)
+		waiter = engine->waiters[waiter].next;
+	return waiter == 0;
+}
+
 static const char *check_fetches(struct checker *checker, const struct engine_vm *vm, uint64_t *ret_count)
 {
 	const struct fetch *fetch;
@@ -98,6 +110,8 @@ static const char *check_fetches(struct checker *checker, const struct engine_vm
 		seen = seen_of(checker, fetch->slot);
 		if (seen == NULL || seen->fetches++ > 0)
 			return "fetch: its slot does not exist, or is another's, too";
+		if (!begins_before_waiters(checker->engine, fetch))
+			return "fetch: one waits for it that a barrier before it is for";
 		(*ret_count)++;
 	}
 	return NULL;

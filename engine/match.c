@@ -61,7 +61,7 @@ static void enter_hint(struct page page, struct table_key key)
 
 /* ---- waiters ---- */
 
-static bool waiter_add(struct engine *engine, struct slot *slot, struct page page)
+static bool waiter_add(struct engine *engine, struct slot *slot, struct page page, uint32_t parity)
 {
 	uint32_t index = engine->waiters_free;
 
@@ -71,7 +71,8 @@ static bool waiter_add(struct engine *engine, struct slot *slot, struct page pag
 		index = ++engine->waiters_top;
 	else
 		return false;
-	engine->waiters[index] = (struct waiter){ .global = page_global(page), .next = slot->waiters };
+	engine->waiters[index] =
+		(struct waiter){ .global = page_global(page), .next = slot->waiters, .parity = parity & 1 };
 	slot->waiters = index;
 	engine->waiters_used++;
 	return true;
@@ -92,7 +93,11 @@ static uint32_t reversed(struct engine *engine, uint32_t list)
 	return turned;
 }
 
-static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash, uint32_t parity)
+/*
+ * In the name of the barrier before which each began to wait: who comes to wait later, again and again, does not hold
+ * up an earlier one. Those who waited first come first, so that no FETCH begins later than who waits for it.
+ */
+static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash)
 {
 	uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(&engine->table, hash).tag));
 
@@ -106,7 +111,7 @@ static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash, u
 		engine->waiters_used--;
 		list = waiter.next;
 		if (find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
-			match_page(page, hash, parity);
+			match_page(page, hash, waiter.parity);
 	}
 }
 
@@ -135,7 +140,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
 	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
 	engine->barrier.fetches[parity]++;
-	waiter_add(engine, slots_get(&engine->slots, slot), page);
+	waiter_add(engine, slots_get(&engine->slots, slot), page, parity);
 	return true;
 }
 
@@ -159,7 +164,7 @@ static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t priva
 	slots_abandon(&engine->slots, fetch->slot);
 	if (region != NULL)
 		page_set((struct page){ region, fetch->page - region->first }, STATE(KIND_PRIVATE, private));
-	match_waiters(engine, waiters, fetch->hash, fetch->parity);
+	match_waiters(engine, waiters, fetch->hash);
 }
 
 void fetches_give_up(struct engine_vm *vm, const struct region *region)
@@ -301,7 +306,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	slots_filled(&engine->slots, fetch->slot); /* held by this until all have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
 	match_page(page, hash, fetch->parity);
-	match_waiters(engine, waiters, hash, fetch->parity);
+	match_waiters(engine, waiters, hash);
 	slots_unorder(&engine->slots, fetch->slot);
 }
 
@@ -351,7 +356,7 @@ static bool neighbour_maps(struct page page, uint32_t slot)
 	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
 }
 
-static void join(struct page page, uint32_t known)
+static void join(struct page page, uint32_t known, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct slots *slots = &vm->engine->slots;
@@ -359,7 +364,7 @@ static void join(struct page page, uint32_t known)
 	uint32_t chosen;
 
 	if (slot->state == SLOT_FILLING) {
-		if (!waiter_add(vm->engine, slot, page))
+		if (!waiter_add(vm->engine, slot, page, parity))
 			vm->counters.dropped_orders++;
 		return;
 	}
@@ -388,7 +393,7 @@ static void match_page(struct page page, uint64_t hash, uint32_t parity)
 		return;
 	ref = table_get(&engine->table, key);
 	if (ref & REF_SHARED) {
-		join(page, ref & ~REF_SHARED);
+		join(page, ref & ~REF_SHARED, parity);
 		return;
 	}
 	if (ref == 0 || !find_hint(engine, key, ref, &other)) {

@@ -10,8 +10,9 @@
 
 /** A page that waits for a slot that is being filled; in a list that hangs off the slot. */
 struct waiter {
-	uint32_t global; /* may have changed or gone meanwhile: looked up and checked again */
-	uint32_t next;   /* index, 0 at the end */
+	uint32_t global;     /* may have changed or gone meanwhile: looked up and checked again */
+	uint32_t next : 31;  /* index, 0 at the end */
+	uint32_t parity : 1; /* of the barrier before which it began to wait; never before that of the FETCH */
 };
 
 /**

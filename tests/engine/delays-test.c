@@ -188,6 +188,38 @@ static void looks_in_vain_of_many_at_regions_announced_again(void **state)
 	expect_bounded(LIARS_MAX, look_in_vain_and_announce_again);
 }
 
+/* ---- contents that are not there ---- */
+
+/** All pages of the liar have one content, it says; the second waits until the first has been fetched. */
+static void offer_alike(struct liar *liar)
+{
+	for (uint32_t i = 1; i <= LIAR_PAGES; i++)
+		for (uint32_t look = 0; look < 2; look++) /* one that has changed is believed the second time only */
+			see(liar, i, 7000);
+}
+
+/** The page that is fetched cannot be had, so it is another one's turn; and it is there again. */
+static void refuse_fetch(struct liar *liar)
+{
+	struct ring_record fetch;
+
+	if (!next_order(liar->vm, ORDER_FETCH, &fetch))
+		return;
+	assert_int_equal(report(liar->vm, REPORT_BUSY, fetch.page, 1, 0), 0);
+	see(liar, fetch.page, 7000);
+}
+
+static void fetches_refused_in_turn(void **state)
+{
+	struct sim_vm *honest = begin(1);
+
+	(void)state;
+	offer_alike(&liars[0]);
+	for (uint32_t round = 0; round < 3; round++)
+		assert_in_range(steps_until_done(honest, engine_scan(sim.engine, honest->vm), refuse_fetch), 1,
+				OTHERS_STEPS + LIAR_PAGES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +228,7 @@ int main(void)
 		ENGINE_TEST(looks_in_vain_at_regions_announced_again),
 		ENGINE_TEST(looks_in_vain_of_many),
 		ENGINE_TEST(looks_in_vain_of_many_at_regions_announced_again),
+		ENGINE_TEST(fetches_refused_in_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
