@@ -33,7 +33,8 @@ static bool find_hint(const struct engine *engine, struct table_key key, uint32_
 
 static bool can_fetch(const struct engine_vm *vm)
 {
-	return vm->ready && !vm->detached && !vm->unresponsive && vm->mode == WIRE_MODE_FULL;
+	return vm->ready && !vm->detached && !vm->unresponsive && vm->fetched >= vm->overdue_fetches &&
+	       vm->mode == WIRE_MODE_FULL;
 }
 
 bool match_keep(void *engine, struct table_key key, uint32_t ref)
@@ -181,6 +182,28 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 		vm->engine->barrier.fetches[fetch->parity]--;
 		/* Whether it is a copy may have been told meanwhile, and is told again by the next look. */
 		fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
+	}
+}
+
+static bool owes_fetch(const struct engine_vm *vm, uint32_t parity)
+{
+	const struct fetch *fetch;
+
+	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++)
+		if (fetch->slot != SLOT_NONE && fetch->parity == parity)
+			return true;
+	return false;
+}
+
+void fetches_overdue(struct engine *engine, uint32_t parity)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = engine->vms[i];
+
+		if (vm == NULL || !owes_fetch(vm, parity))
+			continue;
+		vm->overdue_fetches = vm->fetched + vm->fetches.length; /* it is asked for nothing before */
+		fetches_give_up(vm, NULL);
 	}
 }
 

@@ -26,6 +26,8 @@ int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const
 bool fetch_refused(struct engine_vm *vm, const struct ring_record *report);
 /** Gives up FETCHes of pages in @region, or of all if it is NULL. Their answers are still waited for. */
 void fetches_give_up(struct engine_vm *vm, const struct region *region);
+/** The barrier that waits for FETCHes of @parity does so no longer: gives up all FETCHes of each VM that owes one. */
+void fetches_overdue(struct engine *engine, uint32_t parity);
 /** Forgets the oldest FETCH, which has been given up or answered. */
 void fetch_pop(struct engine_vm *vm);
 

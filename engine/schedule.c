@@ -8,7 +8,8 @@
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
- * SILENCE_USEC longer than not is a laggard. Neither holds anybody back.
+ * SILENCE_USEC longer than not is a laggard. One that answers, but so slowly that a stage of a barrier has lasted
+ * STAGE_USEC, is overdue until it has answered what that waited for. None of them holds anybody back.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
  * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
@@ -27,6 +28,7 @@
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
 #define STUCK_USEC (30 * SECOND_USEC)
+#define STAGE_USEC (300 * SECOND_USEC)
 #define REUNION_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
 #define REUNION_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
@@ -424,7 +426,8 @@ static void watch(struct engine_vm *vm)
 
 static bool is_past_barrier(const struct engine_vm *vm)
 {
-	return vm->unresponsive || vm->detached || vm->answered >= vm->barrier_target;
+	return vm->unresponsive || vm->detached || vm->answered < vm->overdue_answers ||
+	       vm->answered >= vm->barrier_target;
 }
 
 static bool all_past_barrier(const struct engine *engine)
@@ -440,6 +443,13 @@ static void set_targets(struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			engine->vms[i]->barrier_target = engine->vms[i]->issued;
+}
+
+static void leave_behind(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL && !is_past_barrier(engine->vms[i]))
+			engine->vms[i]->overdue_answers = engine->vms[i]->barrier_target;
 }
 
 static void settle_tickets(struct engine *engine)
@@ -462,19 +472,27 @@ static void settle_tickets(struct engine *engine)
 static void advance_barrier(struct engine *engine)
 {
 	struct barrier *barrier = &engine->barrier;
+	uint32_t parity;
 
 	if (barrier->started == barrier->completed) {
 		if (!barrier->wanted)
 			return;
 		barrier->started++;
 		barrier->wanted = barrier->orders = false;
+		barrier->stage_usec = engine->now_usec;
 	}
+	parity = (barrier->started - 1) & 1;
 	if (!barrier->orders) {
-		if (barrier->fetches[(barrier->started - 1) & 1] > 0)
+		if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
+			fetches_overdue(engine, parity);
+		if (barrier->fetches[parity] > 0)
 			return;
 		set_targets(engine);
 		barrier->orders = true;
+		barrier->stage_usec = engine->now_usec;
 	}
+	if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
+		leave_behind(engine);
 	if (!all_past_barrier(engine))
 		return;
 	barrier->completed = barrier->started;

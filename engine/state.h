@@ -17,10 +17,11 @@ struct waiter {
 
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the FETCHes from before it, then
- * for the MERGE and ZERO orders that each VM has been given by then.
+ * for the MERGE and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
  */
 struct barrier {
 	uint64_t started, completed;
+	uint64_t stage_usec; /* when the stage began that it is in */
 	bool wanted;         /* start another one when this one is over */
 	bool orders;         /* second stage: waits for orders */
 	uint32_t fetches[2]; /* FETCHes not answered, by parity of `started` when they (or what they come from) began */

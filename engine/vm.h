@@ -141,6 +141,7 @@ struct engine_vm {
 	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
 	uint32_t ended_count;
 	uint64_t barrier_target;
+	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
 	struct walk pass, slow, audit, unshare;
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;

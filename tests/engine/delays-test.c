@@ -220,6 +220,108 @@ static void fetches_refused_in_turn(void **state)
 				OTHERS_STEPS + LIAR_PAGES);
 }
 
+/* ---- one answer at a time ---- */
+
+#define SLOW_PAGES 200u
+#define SLOW_TICKS 200u                /* from one answer to the next: 20 seconds */
+#define PATIENCE_TICKS (2 * 3000u + 2) /* a barrier under way, and the one that is waited for: 5 minutes each */
+
+static struct ring_record owed[SLOW_PAGES];
+static uint32_t owed_count, owed_next, slow_ticks;
+
+static void take_slow_orders(struct liar *liar)
+{
+	struct ring_record order;
+
+	while (engine_next_order(sim.engine, liar->vm->vm, &order)) {
+		if (order.op == ORDER_MERGE || order.op == ORDER_FETCH) {
+			assert_true(owed_count < SLOW_PAGES);
+			owed[owed_count++] = order;
+		} else {
+			assert_int_equal(report(liar->vm, REPORT_SCANNED, order.page, order.count, 1), 0);
+		}
+	}
+}
+
+/** Looks are done with at once, and something is said at any time, but of all else one page is refused at a time. */
+static void answer_slowly(struct liar *liar)
+{
+	struct ring_record *order;
+
+	take_slow_orders(liar);
+	see(liar, SLOW_PAGES, 8000 + slow_ticks);
+	if (++slow_ticks % SLOW_TICKS != 0 || owed_next == owed_count)
+		return;
+	order = &owed[owed_next];
+	assert_int_equal(report(liar->vm, REPORT_BUSY, order->page, 1, order->slot), 0);
+	order->page++;
+	order->slot++;
+	owed_next += --order->count == 0;
+}
+
+/** @return ticks of 0.1 seconds until a pass over @vm is over. */
+static uint32_t ticks_until_done(const struct sim_vm *vm)
+{
+	uint64_t ticket = engine_scan(sim.engine, vm->vm);
+	uint32_t ticks = 0;
+
+	for (; ticks < 2 * PATIENCE_TICKS && !engine_scan_done(sim.engine, vm->vm, ticket); ticks++) {
+		answer_slowly(&liars[0]);
+		sim_tick(&sim, SECOND / 10);
+		work_honestly();
+	}
+	return ticks;
+}
+
+/** A VM that owes so many answers is waited for once; after that, not before it has given them. */
+static void expect_left_behind(const struct sim_vm *honest, const struct sim_vm *other)
+{
+	uint32_t before = owed_next;
+
+	assert_in_range(ticks_until_done(honest), 2900, PATIENCE_TICKS); /* it is really waited for */
+	for (uint32_t round = 0; round < 3; round++) {
+		assert_in_range(ticks_until_done(honest), 1, OTHERS_STEPS);
+		assert_in_range(ticks_until_done(other), 1, OTHERS_STEPS);
+	}
+	assert_true(owed_next < owed_count && owed_next - before < SLOW_PAGES);
+}
+
+static struct sim_vm *begin_slow(void)
+{
+	owed_count = owed_next = slow_ticks = 0;
+	liar_count = 1;
+	liars[0] = (struct liar){ .vm = new_vm(SLOW_PAGES, 1, 1) };
+	return new_vm(10, 9000, 1);
+}
+
+static void merges_answered_slowly(void **state)
+{
+	struct sim_vm *honest = begin_slow(), *other;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	liars[0].vm->silent = true;
+	other = new_vm(10, 9000, 1);
+	new_vm(SLOW_PAGES, 20000, 1);
+	new_vm(SLOW_PAGES, 20000, 1);
+	assert_in_range(ticks_until_done(other), 1, OTHERS_STEPS);
+	for (uint32_t i = 1; i < SLOW_PAGES; i++)
+		for (uint32_t look = 0; look < 2; look++)
+			see(&liars[0], i, 20000 + i);
+	expect_left_behind(honest, other);
+}
+
+static void fetches_answered_slowly(void **state)
+{
+	struct sim_vm *honest = begin_slow(), *other;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	liars[0].vm->silent = true;
+	other = new_vm(SLOW_PAGES - 1, 1, 1); /* the same, and the liar is asked for each page */
+	expect_left_behind(honest, other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +331,8 @@ int main(void)
 		ENGINE_TEST(looks_in_vain_of_many),
 		ENGINE_TEST(looks_in_vain_of_many_at_regions_announced_again),
 		ENGINE_TEST(fetches_refused_in_turn),
+		ENGINE_TEST(merges_answered_slowly),
+		ENGINE_TEST(fetches_answered_slowly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
