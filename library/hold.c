@@ -165,6 +165,35 @@ static bool remap_back(const struct region *region, uint64_t to, uint64_t from)
 	return true;
 }
 
+/**
+ * Moves a single page back. Of one page alone the outcome is known without the pagemap: the kernel looks first whether
+ * the place is taken (it never left, or is back), then whether there is anything to move, then whether it may move.
+ * @return whether there is nothing left to bring back; *ret_there is set if the page is known to be in the scratch.
+ */
+static bool move_one_back(uint64_t to, uint64_t from, bool *ret_there)
+{
+	int64_t bytes;
+	int r = move(to, from, 1, &bytes);
+
+	if (r == -EBUSY)
+		*ret_there = true;
+	return r == 0 || r == -EEXIST || r == -ENOENT;
+}
+
+/**
+ * This is the guest's only copy: there is no way out but one of these, each of which may be had when the others are
+ * not. Copying finds out by itself if the page never left its place; remapping would lose it then.
+ */
+static void bring_back(const struct hold *hold, unsigned i)
+{
+	uint64_t to = hold->start + i * PAGE_BYTES, from = hold_scratch + i * PAGE_BYTES;
+	bool there = !unreadable;
+
+	while (!move_one_back(to, from, &there) && !copy_back(to, from) &&
+	       !(there && remap_back(hold->region, to, from)))
+		;
+}
+
 static void move_back(const struct hold *hold, uint64_t back)
 {
 	unsigned first, run, longest = HOLD_PAGES;
@@ -189,16 +218,8 @@ static void move_back(const struct hold *hold, uint64_t back)
 	}
 	if (unreadable && back != 0)
 		hold_let_scratch_go();
-	for (; next_run(back, &first) != 0; back &= ~mask_of(first, 1)) {
-		uint64_t to = hold->start + first * PAGE_BYTES, from = hold_scratch + first * PAGE_BYTES;
-
-		/*
-		 * This is the guest's only copy: there is no other way out than one of the two. Copying finds out by
-		 * itself if the page never left its place, remapping would lose it then.
-		 */
-		while (!copy_back(to, from) && (unreadable || !remap_back(hold->region, to, from)))
-			;
-	}
+	for (; next_run(back, &first) != 0; back &= ~mask_of(first, 1))
+		bring_back(hold, first);
 }
 
 /* ---- the hold ---- */
