@@ -117,6 +117,15 @@ static const char *check_fetches(struct checker *checker, const struct engine_vm
 	return NULL;
 }
 
+static uint32_t count_waiting(const struct engine *engine, const struct engine_vm *vm)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 1; i <= engine->waiters_top; i++)
+		count += engine->waiters[i].vm == vm->index;
+	return count;
+}
+
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
 	uint64_t counts[5] = { 0 }, pages = 0, own_fetches = 0;
@@ -142,6 +151,8 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 		return "vm: wrong diverged_pages";
 	if (counts[2] != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
+	if (vm->waiting != count_waiting(checker->engine, vm))
+		return "vm: wrong number of pages that wait";
 	if (counts[3] != own_fetches)
 		return "vm: pages being fetched without a FETCH";
 	return NULL;

@@ -62,21 +62,54 @@ static void enter_hint(struct page page, struct table_key key)
 
 /* ---- waiters ---- */
 
-static bool waiter_add(struct engine *engine, struct slot *slot, struct page page, uint32_t parity)
+static bool can_wait(const struct engine_vm *vm)
 {
+	return vm->waiting < waiters_left(vm->engine);
+}
+
+static bool waiter_add(struct slot *slot, struct page page, uint32_t parity)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct engine *engine = vm->engine;
 	uint32_t index = engine->waiters_free;
 
+	if (!can_wait(vm))
+		return false;
 	if (index != 0)
 		engine->waiters_free = engine->waiters[index].next;
-	else if (engine->waiters_top + 1 < ENGINE_WAITERS_MAX)
-		index = ++engine->waiters_top;
 	else
-		return false;
-	engine->waiters[index] =
-		(struct waiter){ .global = page_global(page), .next = slot->waiters, .parity = parity & 1 };
+		index = ++engine->waiters_top;
+	engine->waiters[index] = (struct waiter){
+		.global = page_global(page), .next = slot->waiters, .parity = parity & 1, .vm = (uint16_t)vm->index
+	};
 	slot->waiters = index;
 	engine->waiters_used++;
+	vm->waiting++;
 	return true;
+}
+
+static struct waiter waiter_take(struct engine *engine, uint32_t index)
+{
+	struct waiter waiter = engine->waiters[index];
+
+	engine->waiters[index] = (struct waiter){ .next = engine->waiters_free, .vm = WAITER_OF_NONE };
+	engine->waiters_free = index;
+	engine->waiters_used--;
+	if (waiter.vm != WAITER_OF_NONE)
+		engine->vms[waiter.vm]->waiting--;
+	return waiter;
+}
+
+void waiters_disown(struct engine_vm *vm)
+{
+	struct engine *engine = vm->engine;
+
+	for (uint32_t i = 1; i <= engine->waiters_top && vm->waiting > 0; i++) {
+		if (engine->waiters[i].vm != vm->index)
+			continue;
+		engine->waiters[i].vm = WAITER_OF_NONE;
+		vm->waiting--;
+	}
 }
 
 /* The list is kept newest first; matching goes in the order in which the pages were seen. */
@@ -104,12 +137,9 @@ static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash)
 
 	list = reversed(engine, list);
 	while (list != 0) {
-		struct waiter waiter = engine->waiters[list];
+		struct waiter waiter = waiter_take(engine, list);
 		struct page page;
 
-		engine->waiters[list].next = engine->waiters_free;
-		engine->waiters_free = list;
-		engine->waiters_used--;
 		list = waiter.next;
 		if (find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
 			match_page(page, hash, waiter.parity);
@@ -127,7 +157,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	struct fetch *fetch;
 	uint32_t slot;
 
-	if (engine->waiters_used + 1 >= ENGINE_WAITERS_MAX)
+	if (!can_wait(vm))
 		return false;
 	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
@@ -141,7 +171,7 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
 	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
 	engine->barrier.fetches[parity]++;
-	waiter_add(engine, slots_get(&engine->slots, slot), page, parity);
+	(void)waiter_add(slots_get(&engine->slots, slot), page, parity);
 	return true;
 }
 
@@ -387,7 +417,7 @@ static void join(struct page page, uint32_t known, uint32_t parity)
 	uint32_t chosen;
 
 	if (slot->state == SLOT_FILLING) {
-		if (!waiter_add(vm->engine, slot, page, parity))
+		if (!waiter_add(slot, page, parity))
 			vm->counters.dropped_orders++;
 		return;
 	}

@@ -28,6 +28,8 @@ bool fetch_refused(struct engine_vm *vm, const struct ring_record *report);
 void fetches_give_up(struct engine_vm *vm, const struct region *region);
 /** The barrier that waits for FETCHes of @parity does so no longer: gives up all FETCHes of each VM that owes one. */
 void fetches_overdue(struct engine *engine, uint32_t parity);
+/** A VM goes: its pages that wait are nobody's any more. */
+void waiters_disown(struct engine_vm *vm);
 /** Forgets the oldest FETCH, which has been given up or answered. */
 void fetch_pop(struct engine_vm *vm);
 

@@ -81,24 +81,55 @@ static uint8_t scan_op(const struct engine_vm *vm)
 	return vm->mode == WIRE_MODE_FULL ? ORDER_SCAN : ORDER_SCAN_ZERO;
 }
 
-/* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues. */
-static uint32_t scan_room(const struct engine *engine)
+/* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues, and can wait. */
+struct room {
+	uint32_t queues, waiters;
+};
+
+static uint32_t less(uint32_t room, uint32_t used)
 {
-	uint32_t longest = 0, under_way = 0, room, waiters = ENGINE_WAITERS_MAX - 1 - engine->waiters_used;
+	return room > used ? room - used : 0;
+}
+
+/* Pages of the scans under way of which something may come. */
+static uint32_t pages_under_way(const struct engine_vm *vm)
+{
+	uint32_t pages = 0;
+
+	for (uint32_t i = 0; i < vm->scan_count; i++)
+		pages += vm->scans[i].kind != SCAN_AUDIT ? vm->scans[i].count : 0;
+	return pages;
+}
+
+static struct room scan_room(const struct engine *engine)
+{
+	uint32_t longest = 0, under_way = 0;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
 		if (vm == NULL || vm->unresponsive || vm->laggard)
 			continue;
-		for (uint32_t j = 0; j < vm->scan_count; j++)
-			under_way += vm->scans[j].kind != SCAN_AUDIT ? vm->scans[j].count : 0;
+		under_way += pages_under_way(vm);
 		longest = vm->orders.length > longest ? vm->orders.length : longest;
 		longest = vm->fetches.length > longest ? vm->fetches.length : longest;
 	}
-	room = VM_QUEUE_MAX - longest;
-	room = room < waiters ? room : waiters;
-	return room > under_way ? room - under_way : 0;
+	return (struct room){ .queues = less(VM_QUEUE_MAX - longest, under_way),
+			      .waiters = less(waiters_left(engine), under_way) };
+}
+
+/* At most @most, such that all of the VM's pages that may come to wait are no more than are free then. */
+static uint32_t longest_scan(const struct engine_vm *vm, const struct room *room, uint32_t most)
+{
+	uint32_t longest = less(room->waiters, vm->waiting + pages_under_way(vm)) / 2;
+
+	return longest < most ? longest : most;
+}
+
+static void take_room(struct room *room, const struct scan *scan)
+{
+	room->queues = less(room->queues, scan->count);
+	room->waiters = less(room->waiters, scan->count);
 }
 
 static void watch_reunion(struct engine *engine)
@@ -141,18 +172,25 @@ static bool slices_go_on(const struct engine_vm *vm)
 	return vm->ready && !vm->detached && !vm->unresponsive && vm->orders.length < ORDERS_SHORT;
 }
 
-static void schedule_pass(struct engine_vm *vm, uint32_t *room)
+static bool next_pass_slice(const struct engine_vm *vm, const struct room *room, struct scan *ret)
+{
+	uint32_t longest = longest_scan(vm, room, PASS_SLICE_PAGES);
+
+	return longest > 0 && next_slice(vm, &vm->pass, longest, ret) && ret->count <= room->queues;
+}
+
+static void schedule_pass(struct engine_vm *vm, struct room *room)
 {
 	struct scan scan = { .kind = SCAN_PASS };
 
 	if (vm->pass_ticket == 0 || vm->engine->reunion.wanted)
 		return;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
-	       next_slice(vm, &vm->pass, PASS_SLICE_PAGES, &scan) && scan.count <= *room) {
+	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
 			return;
 		vm->pass.page = scan.page + scan.count;
-		*room -= scan.count;
+		take_room(room, &scan);
 	}
 	if (vm->ready && scans_under_way(vm, SCAN_PASS) == 0 && !next_slice(vm, &vm->pass, 1, &scan))
 		end_pass(vm);
@@ -174,7 +212,8 @@ void schedule_region(struct engine_vm *vm, uint32_t page)
 
 int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 {
-	uint32_t i = 0, room;
+	struct room room;
+	uint32_t i = 0;
 
 	while (i < vm->scan_count && (vm->scans[i].page != report->page || vm->scans[i].count != report->count))
 		i++;
@@ -267,28 +306,29 @@ static void walk_on(const struct engine_vm *vm, struct walk *walk, const struct 
 		walk->next_usec = now;
 }
 
-static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, struct scan *ret)
+static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, uint32_t most, struct scan *ret)
 {
-	if (next_slice(vm, walk, RING_SCAN_PAGES_MAX, ret))
+	if (next_slice(vm, walk, most, ret))
 		return true;
 	walk->page = 1;
-	return next_slice(vm, walk, RING_SCAN_PAGES_MAX, ret);
+	return next_slice(vm, walk, most, ret);
 }
 
-static void schedule_slow(struct engine_vm *vm, uint32_t *room)
+static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
+	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
 	if (seconds == 0 || vm->engine->reunion.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
 		return;
-	if (!next_slice_around(vm, &vm->slow, &scan) || scan.count > *room)
+	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
 		return;
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
-	*room -= scan.count;
+	take_room(room, &scan);
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
 
@@ -313,7 +353,9 @@ static void schedule_audit(struct engine_vm *vm)
 	if (seconds == 0 || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	for (uint32_t i = 0; i < AUDITS_PER_TICK && scans_under_way(vm, SCAN_AUDIT) == 0; i++) {
-		if (vm->audit.next_usec > vm->engine->now_usec || !next_slice_around(vm, &vm->audit, &scan))
+		if (vm->audit.next_usec > vm->engine->now_usec)
+			return;
+		if (!next_slice_around(vm, &vm->audit, RING_SCAN_PAGES_MAX, &scan))
 			return;
 		if (any_shared(vm, &scan) && !orders_scan(vm, ORDER_AUDIT, &scan))
 			return;
@@ -574,7 +616,7 @@ static uint64_t time_to_next(const struct engine *engine)
 
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 {
-	uint32_t room;
+	struct room room;
 
 	engine->now_usec = now_usec;
 	engine->slots.store_failed = false;

@@ -7,12 +7,17 @@
 #include "engine/vm.h"
 
 #define ENGINE_WAITERS_MAX 65536u
+#define WAITER_OF_NONE UINT16_MAX
 
-/** A page that waits for a slot that is being filled; in a list that hangs off the slot. */
+/**
+ * A page that waits for a slot that is being filled; in a list that hangs off the slot. No VM has more of them than are
+ * free, so however many VMs take all that they get, there are some left for the next one.
+ */
 struct waiter {
 	uint32_t global;     /* may have changed or gone meanwhile: looked up and checked again */
 	uint32_t next : 31;  /* index, 0 at the end */
 	uint32_t parity : 1; /* of the barrier before which it began to wait; never before that of the FETCH */
+	uint16_t vm;         /* whose page it is, by index; WAITER_OF_NONE: one that is gone */
 };
 
 /**
@@ -51,6 +56,11 @@ struct engine {
 	uint64_t now_usec;
 	uint64_t volatile_skips;
 };
+
+static inline uint32_t waiters_left(const struct engine *engine)
+{
+	return ENGINE_WAITERS_MAX - 1 - engine->waiters_used;
+}
 
 /** Sweeps the whole table at once, so that all numbers of regions that are gone are free. */
 void sweep_all(struct engine *engine);

@@ -250,6 +250,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	while (vm->region_count > 0)
 		vm_remove_region(vm, vm->regions[vm->region_count - 1]->first);
 	slots_return(&engine->slots, &vm->window);
+	waiters_disown(vm);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;

@@ -132,6 +132,7 @@ struct engine_vm {
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
+	uint32_t waiting;          /* its pages that wait for a slot to be filled */
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
 	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
 	struct progress progress[3];
