@@ -3,8 +3,9 @@
 """
 What the binaries need and offer.
 
-usage: symbols.py library FILE HEADER MAP   libpagefuse.so: needs libc only, exports what header and symbol map promise
-       symbols.py preload FILE              the preload: needs libc only, has no version nodes of its own
+usage: symbols.py library FILE HEADER MAP   libpagefuse.so: needs libc only, stays loaded, exports what header and map
+                                            promise
+       symbols.py preload FILE              the preload: needs libc only, stays loaded, has no version nodes of its own
        symbols.py engine FILE               libengine.a: reaches for no file, socket, clock, thread or process
 """
 import re
@@ -28,8 +29,14 @@ def check_needs(path):
             yield f'{path} needs {name}; inside a VMM it may need libc only'
 
 
+def check_stays(path):
+    if 'NODELETE' not in elf.run('readelf', '-d', '-W', path):
+        yield f'{path} can be unloaded by dlclose(): its thread would go on in no code (link it with -z nodelete)'
+
+
 def check_library(path, header, symbol_map):
     yield from check_needs(path)
+    yield from check_stays(path)
     with open(header, encoding='utf-8') as file:
         promised = set(re.findall(r'^PAGEFUSE_PUBLIC\b[^;(]*?\b(\w+)\s*\(', file.read(), re.MULTILINE))
     with open(symbol_map, encoding='utf-8') as file:
@@ -48,6 +55,7 @@ def check_library(path, header, symbol_map):
 
 def check_preload(path):
     yield from check_needs(path)
+    yield from check_stays(path)
     symbols = elf.symbols(path, '--defined-only')
     if 'madvise' not in symbols:
         yield f'{path} does not offer madvise'
