@@ -4,8 +4,6 @@
  * slots that the parent leaves may still be read by the child: the library then keeps the daemon from dropping them by
  * not telling.
  *
- * How long a child lives is seen by a pipe that it inherits: its write end is closed on exec and at the end.
- *
  * Memory lock held, unless said otherwise.
  */
 #ifndef PAGEFUSE_LIBRARY_CHILDREN_H
@@ -13,12 +11,18 @@
 
 #include <stdbool.h>
 
-/** Around a fork, see fork.h. */
-void children_before_fork(void);
-void children_in_parent(void);
+/** Before anything is shared: from now on children are seen. @return 0 or -errno: nothing may be shared. */
+int children_watch(void);
+
+/** A fork is about to be made, or has been: a child may have come that shares. */
+void children_note_fork(void);
+/** In the child. */
 void children_in_child(void);
 
-/** Whether a child may still read our store mappings. */
+/**
+ * Whether a child may still read our store mappings. Worker only, so that no fork is under way. If it cannot be told
+ * for want of memory, mappings or descriptors, then one does; the next call looks again.
+ */
 bool children_alive(void);
 /** Whether this process is itself such a child: nothing is shared here, discards are still made right. Any thread. */
 bool children_is_one(void);

@@ -129,9 +129,7 @@ void hold_forget(void)
 {
 	if (uffd >= 0)
 		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
-	if (uffd_device >= 0)
-		sys_raw(SYS_close, uffd_device, 0, 0, 0, 0, 0);
-	uffd = uffd_device = -1;
+	uffd = -1;
 	hold_scratch = 0; /* not inherited */
 }
 

@@ -32,7 +32,7 @@ enum outcome {
  * @return 0 or -errno: this process cannot share. */
 int hold_open(int device);
 bool hold_is_open(void);
-/** In the child of a fork: forget the parent's descriptors. */
+/** In the child of a fork: forgets the parent's userfaultfd. The device stays, to open one that is the child's own. */
 void hold_forget(void);
 
 /** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */

@@ -74,7 +74,7 @@ static char *lines_next(struct lines *lines)
 /* ---- what a range is ---- */
 
 struct mapping {
-	uint64_t start, end, inode;
+	uint64_t start, end, offset, inode;
 	char perms[5];
 };
 
@@ -91,8 +91,9 @@ static bool parse_header(const char *line, struct mapping *ret)
 		return false;
 	memcpy(ret->perms, at + 1, 4);
 	ret->perms[4] = 0;
-	at = strchr(at + 6, ' ');             /* past the offset */
-	at = at ? strchr(at + 1, ' ') : NULL; /* past the device */
+	ret->offset = strtoull(at + 6, &at, 16);
+	at = strchr(at, ' ');                 /* before the device */
+	at = at ? strchr(at + 1, ' ') : NULL; /* past it */
 	if (at == NULL)
 		return false;
 	ret->inode = strtoull(at + 1, NULL, 10);
@@ -191,6 +192,24 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 	if (r != 0)
 		return r;
 	return covered >= end ? 0 : -ENOMEM;
+}
+
+int mappings_file_offset(uint64_t address, uint64_t *ret_offset)
+{
+	struct mapping mapping = { 0 };
+	struct lines lines;
+	bool found = false;
+	const char *line;
+
+	if (lines_open(&lines, "/proc/self/maps") < 0)
+		return -ENOENT;
+	while (!found && (line = lines_next(&lines)) != NULL)
+		found = parse_header(line, &mapping) && mapping.start <= address && address < mapping.end;
+	lines_close(&lines);
+	if (!found || mapping.perms[3] != 'p' || mapping.inode == 0)
+		return -ENOENT;
+	*ret_offset = mapping.offset + (address - mapping.start);
+	return 0;
 }
 
 /* ---- how many there are ---- */

@@ -26,6 +26,9 @@ struct mapping_kind {
  */
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 
+/** What of a file is privately mapped at @address: the offset, in bytes. @return 0, or -ENOENT if nothing of one is. */
+int mappings_file_offset(uint64_t address, uint64_t *ret_offset);
+
 /** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep that. */
 bool mappings_has_policy(int mode);
 

@@ -20,6 +20,7 @@
 #include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
+#include "library/view.h"
 #include "library/worker.h"
 #include "protocol/wire.h"
 
@@ -91,6 +92,11 @@ static void wake_if_told(void)
 
 	if (region_changes_noted() || announce_refusals_changed() || leaving)
 		worker_wake();
+}
+
+bool memory_is_inside(void)
+{
+	return memory_lock_is_mine();
 }
 
 /* ---- registering ---- */
@@ -221,8 +227,11 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	length = (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 	if (start % PAGE_BYTES != 0 || length == 0 || length > UINT64_MAX - start)
 		return -EINVAL;
+	fork_notice();
 	if (children_is_one())
 		return -EOPNOTSUPP;
+	if (fork_watched() < 0)
+		return fork_watched();
 	memory_lock();
 	known = register_again(start, length);
 	memory_unlock();
@@ -234,9 +243,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 		return r;
 	}
 	in_use = true;
-	served = fork_watch();
-	if (served == 0)
-		served = worker_start(); /* also if it was refused: the daemon is to know why */
+	served = worker_start(); /* also if it was refused: the daemon is to know why */
 	worker_wake();
 	if (served < 0)
 		return served;
@@ -561,6 +568,76 @@ static void apply(enum memory_change change, void *address, size_t length, int d
 		refusals_forget((uint64_t)address, length);
 }
 
+/* ---- after a fork ---- */
+
+/** The change whose system call is being made: what a child finds if another thread was in the middle of it. */
+static struct {
+	bool is_one;
+	enum memory_change change;
+	uint64_t address, length;
+} under_way;
+
+static void count_unmapped(struct region *region)
+{
+	region->unmapped_pages = 0;
+	for (uint64_t i = 0; i < region->table_pages; i++)
+		region->unmapped_pages += (region->barred[i] & BARRED_UNMAPPED) != 0;
+}
+
+/** Whether pages of the store in this part are not mapped there any more. One page tells: the call was made or not. */
+static bool has_lost_store(const struct part *part)
+{
+	for (uint64_t i = part->index; i < part->index + part->count; i++) {
+		uint64_t slot = part->region->state[i] & PAGE_SLOT_MASK, offset;
+
+		if (!(part->region->state[i] & PAGE_IN_STORE))
+			continue;
+		return mappings_file_offset(region_hva(part->region, i), &offset) < 0 ||
+		       offset != slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
+	}
+	return false;
+}
+
+/**
+ * Of the changes that can be cut in two, only unmapping leaves something wrong: pages that are taken for RAM, where the
+ * child has other memory by and by. All others have put anonymous memory in place of the store's before their call.
+ */
+static void settle(struct region *region)
+{
+	struct part part;
+
+	count_unmapped(region); /* it may have been just changed */
+	if (under_way.is_one && under_way.change == CHANGE_UNMAP &&
+	    part_of(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
+		unmapped(&part);
+}
+
+void memory_after_fork(bool cut)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region == NULL || region->leaving)
+			continue;
+		region->inherited_marks = true;
+		if (cut && PROTECTED(PROTECT_CUT_CALLS))
+			settle(region);
+	}
+	if (cut)
+		under_way.is_one = false;
+}
+
+/** Memory is locked for who locked it, not for its children. Once, and only in a child that changes its RAM. */
+static void drop_inherited_marks(struct region *region)
+{
+	if (!region->inherited_marks)
+		return;
+	region->inherited_marks = false;
+	refusals_bar(region, 0, region->table_pages, BARRED_LOCKED, false);
+}
+
+/* ---- the bracket ---- */
+
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
 {
 	bool done_by_us = false;
@@ -572,6 +649,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 
 		if (!part_of(region_at(i), (uint64_t)address, length, &part))
 			continue;
+		drop_inherited_marks(part.region);
 		r = before(change, &part, detail);
 		done_by_us |= r == 1;
 	}
@@ -579,10 +657,15 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
 	if (r == 1)
 		apply(change, address, length, detail);
-	if (r != 0)
-		memory_unlock();
-	if (r != 0)
-		wake_if_told();
+	if (r == 0) {
+		under_way.change = change;
+		under_way.address = (uint64_t)address;
+		under_way.length = length;
+		under_way.is_one = true;
+		return 0;
+	}
+	memory_unlock();
+	wake_if_told();
 	return r;
 }
 
@@ -590,6 +673,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 {
 	if (succeeded)
 		apply(change, address, length, detail);
+	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)
 		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);

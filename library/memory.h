@@ -10,7 +10,8 @@
  *   result = the real call
  *   memory_change_end(CHANGE_DISCARD, address, length, advice, result succeeded);
  *
- * begin returns with the library's lock held, so only the system call may happen in between.
+ * begin returns with the library's lock held, so only the system call may happen in between, and no signal handler
+ * runs.
  */
 #ifndef PAGEFUSE_LIBRARY_MEMORY_H
 #define PAGEFUSE_LIBRARY_MEMORY_H
@@ -56,6 +57,11 @@ bool memory_is_ours(const void *address, size_t length);
 bool memory_concerns(enum memory_change change, const void *address, size_t length);
 /** Whether any region has ever been registered in this process. If not, the preload does nothing at all. */
 bool memory_in_use(void);
+/**
+ * Whether the calling thread is between begin and end, or the library itself has made this call: it goes to the kernel
+ * as it is. No lock; also in a signal handler.
+ */
+bool memory_is_inside(void);
 
 /**
  * MADV_MERGEABLE: makes [address, address+length) a region, or remembers why it cannot be one. Idempotent for what is
@@ -67,6 +73,12 @@ int memory_register(void *address, size_t length, uint64_t gpa);
 
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
+
+/**
+ * In the child of a fork, before anything that it inherited is forgotten. @cut: another thread was inside, whose call
+ * may have been made or not. Kernel calls are whole, so a look at the mappings tells.
+ */
+void memory_after_fork(bool cut);
 
 /** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
 void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);

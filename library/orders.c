@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "library/children.h"
+#include "library/fork.h"
 #include "library/hold.h"
 #include "library/merge.h"
 #include "library/pagemap.h"
@@ -50,6 +51,7 @@ static void lock_unless_paused(void)
 
 void orders_pause(void)
 {
+	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	pauses++;
 	pthread_mutex_unlock(&pause_lock);
@@ -59,6 +61,7 @@ void orders_pause(void)
 
 void orders_resume(void)
 {
+	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	if (pauses > 0 && --pauses == 0)
 		pthread_cond_signal(&pause_over);

@@ -2,8 +2,6 @@
 #include "library/region.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
@@ -11,44 +9,11 @@
 
 struct region_totals region_totals;
 
-#define YIELDS 8
-
 static struct region regions[REGIONS_MAX];
 static uint32_t next_page = 1; /* page numbers are never given twice */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic unsigned vmm_threads_waiting;
 static _Atomic bool changes_noted;
 static _Atomic unsigned leaving_count;
-
-void memory_lock(void)
-{
-	atomic_fetch_add_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
-	pthread_mutex_lock(&lock);
-	atomic_fetch_sub_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
-}
-
-void memory_lock_worker(void)
-{
-	/*
-	 * A mutex goes to whoever is running; without this the worker would take it again and again. But VMM threads
-	 * that come without end must not keep it off for ever either.
-	 */
-	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
-		sched_yield();
-	pthread_mutex_lock(&lock);
-}
-
-void memory_unlock(void)
-{
-	pthread_mutex_unlock(&lock);
-}
-
-void memory_lock_reset(void)
-{
-	pthread_mutex_init(&lock, NULL);
-	atomic_store(&vmm_threads_waiting, 0);
-}
 
 struct region *region_at(unsigned index)
 {

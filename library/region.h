@@ -13,10 +13,6 @@
  *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, and nobody waited for
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
- *
- * Theory of locking. One lock guards everything here and excludes every hold: the worker takes it around each short
- * piece of work, VMM threads around each call that changes the mapping of a region. No one touches guest memory that
- * could be held while waiting for it, and its owner waits for nothing but the kernel.
  */
 #ifndef PAGEFUSE_LIBRARY_REGION_H
 #define PAGEFUSE_LIBRARY_REGION_H
@@ -26,6 +22,7 @@
 #include <stdint.h>
 
 #include "common/page.h"
+#include "library/lock.h"
 
 #define REGIONS_MAX 512
 #define REGION_GROUP 64u
@@ -66,6 +63,7 @@ struct region {
 	uint64_t unmapped_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+	bool inherited_marks;                  /* of the parent, in a child: locks are not inherited */
 	bool announced;                        /* the daemon of this session knows it */
 	bool leaving;                          /* unmapped or removed; forgotten once the daemon has been told */
 };
@@ -75,14 +73,7 @@ enum block {
 	BLOCK_BROKEN = 2,   /* we broke it and keep it from collapsing again */
 };
 
-/** The lock of everything in this folder. The worker lets VMM threads go first. Fork is excluded while it is held. */
-void memory_lock(void);
-void memory_lock_worker(void);
-void memory_unlock(void);
-/** In the child of a fork, which is its only thread: makes the lock usable again. */
-void memory_lock_reset(void);
-
-/* All below: with the lock held, unless said otherwise. */
+/* All below: with the lock of lock.h held, unless said otherwise. */
 
 /** @return the entry (also leaving ones), or NULL at or past the end; for (i = 0; i < REGIONS_MAX; i++). */
 struct region *region_at(unsigned index);

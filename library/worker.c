@@ -279,6 +279,11 @@ static int start_thread(void)
 		wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
 		return -errno;
+	memory_lock();
+	r = children_watch();
+	memory_unlock();
+	if (r < 0)
+		return r;
 	first_socket = session_connect(options.socket_path);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -63,17 +63,20 @@ struct change advice_change(void *address, size_t length, int advice)
 	}
 }
 
+/** This thread offers memory: a signal handler that does so meanwhile would wait for it. */
+static __thread volatile bool registering __attribute__((tls_model("initial-exec")));
+
 bool advice_register(void *address, size_t length)
 {
 	size_t rounded = change_length(address, length);
 	int saved = errno;
 	int r;
 
-	if (!forward_may_tell() || rounded == 0)
+	if (!forward_may_tell() || registering || rounded == 0)
 		return false;
-	forward_inside = true;
+	registering = true;
 	r = memory_register(address, rounded, PAGEFUSE_GPA_UNKNOWN);
-	forward_inside = false;
+	registering = false;
 	errno = saved;
 	return r > 0;
 }

@@ -46,7 +46,10 @@ struct change ioctl_change(unsigned long request, const void *argument);
 void ioctl_succeeded(unsigned long request, const void *argument);
 
 /* fork.c */
-/** Before a fork that passes the handlers of pthread_atfork() by. @return whether fork_end() has to be called. */
+/**
+ * Before a fork that passes the handlers of pthread_atfork() by; also inside, in the handler of a fault.
+ * @return whether fork_end() has to be called.
+ */
 bool fork_begin(void);
 /** After it, in the parent (also if it failed) and in the child. @pid: its result. */
 void fork_end(bool begun, long pid);

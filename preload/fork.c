@@ -10,14 +10,13 @@
 /* glibc 2.34; where libc does not declare it, nobody calls it. */
 pid_t _Fork(void);
 
-/* Also while no region is there: another thread may be making the first one, and the child must know. */
+/* Also while no region is there: another thread may be making the first one. */
 bool fork_begin(void)
 {
 	int saved = errno;
 
-	if (!forward_may_tell())
+	if (!forward_ready)
 		return false;
-	forward_inside = true;
 	fork_prepare();
 	errno = saved;
 	return true;
@@ -33,7 +32,6 @@ void fork_end(bool begun, long pid)
 		fork_child();
 	else
 		fork_parent();
-	forward_inside = false;
 	errno = saved;
 }
 

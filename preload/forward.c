@@ -7,7 +7,6 @@
 
 #include "preload/next.h"
 
-__thread volatile bool forward_inside;
 bool forward_ready;
 
 int change_begin(const struct change *change)
@@ -17,9 +16,7 @@ int change_begin(const struct change *change)
 
 	if (!change->tell)
 		return 0;
-	forward_inside = true;
 	r = memory_change_begin(change->what, change->address, change->length, change->detail);
-	forward_inside = r == 0;
 	errno = r < 0 ? -r : saved;
 	return r < 0 ? -1 : r;
 }
@@ -31,7 +28,6 @@ void change_end(const struct change *change, bool succeeded)
 	if (!change->tell)
 		return;
 	memory_change_end(change->what, change->address, change->length, change->detail, succeeded);
-	forward_inside = false;
 	errno = saved;
 }
 

@@ -23,11 +23,10 @@
  * Nothing before init. Until the preload's constructor has run, every call goes straight on as the bare system call.
  * The runtime of a sanitizer, for one, maps memory before any instrumented code can work.
  *
- * Re-entry. The real call may be another library's wrapper that comes back here (libnuma's mbind() calls syscall()), a
- * signal handler may run in the middle, and the library below may call what libc implements by an interposed call. The
- * thread then holds the library's lock already: forward_inside sends such a call straight on. For a signal handler that
- * changes guest RAM this means that it is served by the kernel alone. None of the interposed calls is async-signal-safe
- * by POSIX, and what would be lost is sharing or zeroing of the handler's own range, never another VM's memory.
+ * Re-entry. The real call may be another library's wrapper that comes back here (libnuma's mbind() calls syscall()),
+ * and the library below may call what libc implements by an interposed call. The thread is inside then: such a call
+ * goes straight on. Signal handlers are kept out between begin and end, but for those of faults, whose calls go
+ * straight on, too.
  */
 #ifndef PAGEFUSE_PRELOAD_FORWARD_H
 #define PAGEFUSE_PRELOAD_FORWARD_H
@@ -51,16 +50,13 @@ struct change {
 	bool tell;
 };
 
-/** Set while this thread is inside the library or between begin and end. */
-extern __thread volatile bool forward_inside __attribute__((tls_model("initial-exec")));
-
 /** Set by the preload's constructor. */
 extern bool forward_ready;
 
 /** Whether this thread may call the library. */
 static inline bool forward_may_tell(void)
 {
-	return forward_ready && !forward_inside;
+	return forward_ready && !memory_is_inside();
 }
 
 static inline struct change change_none(void)

@@ -91,7 +91,6 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 
 	if (!forward_may_tell())
 		return;
-	forward_inside = true;
 	switch ((uint32_t)request) {
 	case KVM_SET_USER_MEMORY_REGION:
 	case KVM_SET_USER_MEMORY_REGION2:
@@ -106,7 +105,6 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 	default:
 		break;
 	}
-	forward_inside = false;
 	errno = saved;
 }
 

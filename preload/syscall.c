@@ -41,6 +41,8 @@ static bool is_fork(long number, long a, long b)
 
 bool syscall_concerns_us(long number, long a, long b)
 {
+	if (is_fork(number, a, b))
+		return forward_ready;
 	if (!forward_may_tell())
 		return false;
 	switch ((int)number) {
@@ -61,7 +63,7 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_ioctl:
 		return true;
 	default:
-		return is_fork(number, a, b);
+		return false;
 	}
 }
 

@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/page.h"
 #include "tests/preload/recorder.h"
 
 #define CHILD_STATUS 7
@@ -72,6 +74,32 @@ static void fork_by_number(void **state)
 #endif
 	expect_told((pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L));
 	expect_told((pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments)));
+}
+
+/* A fork in the middle of another call, as by the handler of a fault, is one, too. */
+static void fork_inside(void)
+{
+	pid_t pid = _Fork();
+
+	if (pid == 0)
+		_exit(records[records_count - 1].kind == RECORDED_FORK_CHILD ? CHILD_STATUS : 1);
+	assert_int_equal(status_of(pid), CHILD_STATUS);
+}
+
+static void fork_in_the_middle(void **state)
+{
+	char *ram = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_true(ram != MAP_FAILED);
+	recorder_reset(ram, PAGE_BYTES);
+	recorder_in_begin = fork_inside;
+	assert_int_equal(madvise(ram, PAGE_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(records_count, 4);
+	assert_int_equal(records[1].kind, RECORDED_FORK_PREPARE);
+	assert_int_equal(records[2].kind, RECORDED_FORK_PARENT);
+	recorder_reset(NULL, 0);
+	munmap(ram, PAGE_BYTES);
 }
 
 static void failed_fork(void **state)
@@ -177,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(fork_without_handlers, set_up),
 		cmocka_unit_test_setup(fork_by_number, set_up),
+		cmocka_unit_test_setup(fork_in_the_middle, set_up),
 		cmocka_unit_test_setup(failed_fork, set_up),
 		cmocka_unit_test_setup(refused_clone3, set_up),
 		cmocka_unit_test_setup(borrowed_stack, set_up),

@@ -14,7 +14,7 @@ void (*recorder_in_begin)(void);
 
 static uintptr_t ours;
 static size_t ours_length;
-static bool begun; /* between begin and end, or prepare and parent or child */
+static bool begun; /* between begin and end */
 
 static void record(struct record what)
 {
@@ -52,6 +52,11 @@ bool memory_concerns(enum memory_change change, const void *address, size_t leng
 {
 	(void)change;
 	return memory_is_ours(address, length);
+}
+
+bool memory_is_inside(void)
+{
+	return begun;
 }
 
 bool memory_in_use(void)
@@ -103,18 +108,15 @@ void memory_note_vcpu(bool nests)
 
 void fork_prepare(void)
 {
-	bracket(true);
 	record((struct record){ .kind = RECORDED_FORK_PREPARE });
 }
 
 void fork_parent(void)
 {
-	bracket(false);
 	record((struct record){ .kind = RECORDED_FORK_PARENT });
 }
 
 void fork_child(void)
 {
-	bracket(false);
 	record((struct record){ .kind = RECORDED_FORK_CHILD });
 }
