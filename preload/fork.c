@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* _Fork(), which calls no handlers of pthread_atfork(). fork() does, and the library has its own there. */
+/* _Fork() and clone(), which call no handlers of pthread_atfork(). fork() does, and the library has its own there. */
 #include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
 #include <unistd.h>
 
 #include "library/fork.h"
@@ -41,5 +43,39 @@ INTERPOSED pid_t _Fork(void)
 	pid_t pid = next.fork();
 
 	fork_end(begun, pid);
+	return pid;
+}
+
+/** What a child of clone() is to run, in its copy of the parent's stack. */
+struct start {
+	int (*function)(void *);
+	void *argument;
+};
+
+static int start_child(void *argument)
+{
+	const struct start *start = argument;
+
+	fork_end(true, 0);
+	return start->function(start->argument);
+}
+
+/* With CLONE_VM it is a thread, or borrows its parent's memory: there is nothing to tell. */
+INTERPOSED int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
+{
+	struct start start = { .function = function, .argument = argument };
+	void *tls, *parent_tid, *child_tid;
+	va_list arguments;
+	int pid;
+
+	va_start(arguments, argument);
+	parent_tid = va_arg(arguments, void *);
+	tls = va_arg(arguments, void *);
+	child_tid = va_arg(arguments, void *);
+	va_end(arguments);
+	if ((flags & CLONE_VM) != 0 || function == NULL || !fork_begin())
+		return next.clone(function, stack, flags, argument, parent_tid, tls, child_tid);
+	pid = next.clone(start_child, stack, flags, &start, parent_tid, tls, child_tid);
+	fork_end(true, pid);
 	return pid;
 }

@@ -124,6 +124,22 @@ static pid_t bare_fork(void)
 	return (pid_t)bare_syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
 }
 
+/* What the bare call needs is assembly that libc has: it is found before the constructor runs, if need be. */
+static int early_clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
+{
+	int (*found)(int (*)(void *), void *, int, void *, ...);
+	void *tls, *parent_tid, *child_tid;
+	va_list arguments;
+
+	va_start(arguments, argument);
+	parent_tid = va_arg(arguments, void *);
+	tls = va_arg(arguments, void *);
+	child_tid = va_arg(arguments, void *);
+	va_end(arguments);
+	*(void **)&found = dlsym(RTLD_NEXT, "clone");
+	return found(function, stack, flags, argument, parent_tid, tls, child_tid);
+}
+
 struct next next = {
 	.syscall = bare_syscall,
 	.madvise = bare_madvise,
@@ -142,6 +158,7 @@ struct next next = {
 	.mbind = bare_mbind,
 	.ioctl = bare_ioctl,
 	.fork = bare_fork,
+	.clone = early_clone,
 };
 
 static const struct {
@@ -166,6 +183,7 @@ static const struct {
 	{ "mbind", offsetof(struct next, mbind) },
 	{ "ioctl", offsetof(struct next, ioctl) },
 	{ "_Fork", offsetof(struct next, fork) },
+	{ "clone", offsetof(struct next, clone) },
 };
 
 _Static_assert(sizeof(void *) == sizeof(next.syscall), "a function's address fits a data pointer");

@@ -32,6 +32,7 @@ struct next {
 	long (*mbind)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned);
 	int (*ioctl)(int, unsigned long, ...);
 	pid_t (*fork)(void); /* _Fork() */
+	int (*clone)(int (*)(void *), void *, int, void *, ...);
 };
 
 extern struct next next;

@@ -18,8 +18,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import elf  # noqa: E402
 
 OFFERED = {
-    '_Fork', 'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap',
-    'munlock', 'munlockall', 'munmap', 'pkey_mprotect', 'posix_madvise', 'process_madvise', 'syscall',
+    '_Fork', 'clone', 'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect',
+    'mremap', 'munlock', 'munlockall', 'munmap', 'pkey_mprotect', 'posix_madvise', 'process_madvise', 'syscall',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}

@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <linux/sched.h>
+#include <linux/sched.h> /* struct clone_args */
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -74,6 +75,43 @@ static void fork_by_number(void **state)
 #endif
 	expect_told((pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L));
 	expect_told((pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments)));
+}
+
+static _Alignas(16) char child_stack[65536];
+
+static int exit_if_told(void *argument)
+{
+	return records_count == 2 && records[0].kind == RECORDED_FORK_PREPARE &&
+			       records[1].kind == RECORDED_FORK_CHILD && argument == child_stack
+		       ? CHILD_STATUS
+		       : 1;
+}
+
+static int exit_at_once(void *argument)
+{
+	*(int *)argument = CHILD_STATUS;
+	return CHILD_STATUS;
+}
+
+static void clone_of_libc(void **state)
+{
+	char *stack = child_stack + sizeof(child_stack);
+	int tid = 0, ran = 0;
+
+	(void)state;
+	expect_told(clone(exit_if_told, stack, SIGCHLD | CLONE_PARENT_SETTID, child_stack, &tid));
+	assert_true(tid > 0);
+	/* One that shares memory is none. */
+	assert_int_equal(status_of(clone(exit_at_once, stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &ran)), CHILD_STATUS);
+	assert_int_equal(ran, CHILD_STATUS);
+	assert_int_equal(records_count, 0);
+	assert_int_equal(clone(NULL, stack, SIGCHLD, NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(records_count, 0);
+	assert_int_equal(clone(exit_if_told, NULL, SIGCHLD, NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(records_count, 2);
+	assert_int_equal(records[1].kind, RECORDED_FORK_PARENT);
 }
 
 /* A fork in the middle of another call, as by the handler of a fault, is one, too. */
@@ -205,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(fork_without_handlers, set_up),
 		cmocka_unit_test_setup(fork_by_number, set_up),
+		cmocka_unit_test_setup(clone_of_libc, set_up),
 		cmocka_unit_test_setup(fork_in_the_middle, set_up),
 		cmocka_unit_test_setup(failed_fork, set_up),
 		cmocka_unit_test_setup(refused_clone3, set_up),
