@@ -20,13 +20,24 @@ static bool is_younger(pid_t pid)
 	       other.start_time >= own.start_time;
 }
 
-static bool has(pid_t pid, const char *name)
+static bool file_names(FILE *file, const char *name)
 {
-	char path[64], *line = NULL;
+	char *line = NULL;
 	size_t size = 0;
 	bool found = false;
+
+	while (!found && getline(&line, &size, file) > 0)
+		found = strstr(line, name) != NULL;
+	free(line);
+	return found;
+}
+
+static bool has(pid_t pid, const char *name)
+{
+	char path[64];
 	struct stat st;
 	FILE *file;
+	bool found;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	if (stat(path, &st) < 0 || (geteuid() != 0 && st.st_uid != geteuid()))
@@ -34,11 +45,45 @@ static bool has(pid_t pid, const char *name)
 	file = fopen(path, "re");
 	if (file == NULL)
 		return (errno == EACCES || errno == EPERM) && is_younger(pid);
-	while (!found && getline(&line, &size, file) > 0)
-		found = strstr(line, name) != NULL;
-	free(line);
+	found = file_names(file, name);
 	fclose(file);
 	return found;
+}
+
+static bool has_open(pid_t pid, const char *name)
+{
+	char path[64], target[256];
+	const struct dirent *entry;
+	bool found = false;
+	DIR *directory;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	directory = opendir(path);
+	if (directory == NULL)
+		return true;
+	while (!found && (entry = readdir(directory)) != NULL) {
+		ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
+
+		target[length > 0 ? length : 0] = 0;
+		found = strstr(target, name) != NULL;
+	}
+	closedir(directory);
+	return found;
+}
+
+bool maps_one_has(pid_t pid, const char *name)
+{
+	char path[64];
+	FILE *file;
+	bool found;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return true;
+	found = file_names(file, name);
+	fclose(file);
+	return found || has_open(pid, name);
 }
 
 bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context)

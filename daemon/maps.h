@@ -12,4 +12,7 @@
  */
 bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context);
 
+/** Whether process @pid has the memfd mapped or open, or cannot be looked at. */
+bool maps_one_has(pid_t pid, const char *name);
+
 #endif

@@ -140,26 +140,60 @@ static void retry_later(struct process *process)
 	if (r < 0)
 		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)process->pid,
 			  strerror(-r));
-	if (usec < PROCESS_RETRY_MOST_USEC && 2 * usec >= PROCESS_RETRY_MOST_USEC)
+	if (process->dead && usec < PROCESS_RETRY_MOST_USEC && 2 * usec >= PROCESS_RETRY_MOST_USEC)
 		log_info("%s (pid %d) is gone, but what it was given is in use: its references stay", name_of(process),
 			 (int)process->pid);
 	process->retry_usec = 2 * usec < PROCESS_RETRY_MOST_USEC ? 2 * usec : PROCESS_RETRY_MOST_USEC;
+}
+
+static void drop_references(struct process *process)
+{
+	if (process->kept)
+		engine_remove_vm(process->daemon->engine, process->kept);
+	process->kept = NULL;
+	account(process);
 }
 
 static void try_release(struct process *process)
 {
 	struct daemon *daemon = process->daemon;
 
-	if (store_view_remove(daemon->store, process->pid, process->start_time) < 0) {
+	if (!process->dead && process->session)
+		return; /* it has connected again */
+	if (store_view_remove(daemon->store, process->pid, process->start_time, !process->dead) < 0) {
 		retry_later(process);
 		return;
 	}
-	log_info("%s (pid %d) is gone: its references are dropped", name_of(process), (int)process->pid);
-	if (process->kept)
-		engine_remove_vm(daemon->engine, process->kept);
-	account(process);
-	process_free(process);
+	if (process->name[0] || process->unaccounted) /* else that has been said when it left */
+		log_info("%s (pid %d) %s: its references are dropped", name_of(process), (int)process->pid,
+			 process->dead ? "is gone" : "has left, and reads nothing of the store");
+	drop_references(process);
+	process->name[0] = 0; /* no VM any more */
+	if (process->dead)
+		process_free(process);
 	daemon_process_gone(daemon);
+}
+
+void process_disconnected(struct process *process)
+{
+	process->session = NULL;
+	process->retry_usec = 0;
+	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */
+	if (!process->dead && (process->hung_up || store_outlives_daemon(process->daemon->store)))
+		retry_later(process);
+}
+
+int process_begin_anew(struct process *process)
+{
+	int r = 0;
+
+	if (process->kept || process->unaccounted)
+		r = store_view_remove(process->daemon->store, process->pid, process->start_time, true);
+	if (r < 0)
+		return r;
+	drop_references(process);
+	daemon_process_gone(process->daemon);
+	return 0;
 }
 
 static int on_death(sd_event_source *source, int fd, uint32_t events, void *user)
@@ -170,6 +204,7 @@ static int on_death(sd_event_source *source, int fd, uint32_t events, void *user
 	(void)events;
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	process->dead = true;
+	process->retry_usec = 0;
 	if (process->session)
 		session_free(process->session);
 	try_release(process);
@@ -247,8 +282,7 @@ static int adopt(void *context, pid_t pid, uint64_t start_time)
 		return r;
 	process->unaccounted = true;
 	daemon->unaccounted++;
-	if (process->dead)
-		retry_later(process);
+	retry_later(process);
 	return 0;
 }
 
@@ -298,10 +332,7 @@ void process_set_name(struct process *process, const char *wanted)
 
 void process_ready(struct process *process)
 {
-	if (process->kept)
-		engine_remove_vm(process->daemon->engine, process->kept);
-	process->kept = NULL;
-	account(process);
+	drop_references(process);
 	daemon_process_gone(process->daemon);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A VMM process, from its first HELLO (or, after a restart, from finding its view) until it has died and its view could
- * be removed. Its references live as long, whatever its connections do.
+ * be removed. Its references live as long, whatever its connections do, unless the process has nothing of the store any
+ * more: it has called exec.
  */
 #ifndef PAGEFUSE_DAEMON_PROCESS_H
 #define PAGEFUSE_DAEMON_PROCESS_H
@@ -30,6 +31,7 @@ struct process {
 	sd_event_source *death, *retry;
 	uint64_t retry_usec; /* until the next attempt */
 	bool dead;
+	bool hung_up;     /* it has ended its connection itself: nothing that was sent to it is under way */
 	bool unaccounted; /* may map the old store in ways that the engine has not been told */
 
 	struct session *session; /* the connection that serves it now, or NULL */
@@ -50,6 +52,15 @@ int process_get(struct daemon *daemon, const struct ucred *peer, int pidfd, stru
 
 /** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
 int process_adopt_all(struct daemon *daemon);
+
+/** Its connection has ended: from now on it is looked whether it has become another program. */
+void process_disconnected(struct process *process);
+
+/**
+ * It is another program than the one that was known, and knows no store. @return 0 if nobody reads any more what that
+ * one was given; else -EBUSY: a child does.
+ */
+int process_begin_anew(struct process *process);
 
 /** Gives the VM a name of its own: @wanted, with a suffix if another has it. */
 void process_set_name(struct process *process, const char *wanted);

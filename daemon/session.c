@@ -54,7 +54,7 @@ void session_free(struct session *session)
 		daemon_schedule_pump(session->daemon);
 	}
 	if (session->process)
-		session->process->session = NULL;
+		process_disconnected(session->process);
 	pump_done(session);
 	sd_event_source_disable_unref(session->io);
 	sd_event_source_disable_unref(session->turn);
@@ -154,9 +154,14 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 			 session_describe(process->session));
 		session_free(process->session);
 	}
+	if (hello->store == 0 && process_begin_anew(process) < 0) {
+		refuse(session, "what it shared before exec is read by a child of it, and has to be given back first");
+		return;
+	}
 	session->kind = SESSION_VMM;
 	session->process = process;
 	process->session = session;
+	process->hung_up = false;
 	session->serial = daemon->last_serial = daemon->last_serial % CONTROL_SERIAL_MAX + 1;
 	session->may_adopt = hello->store == store_identity(daemon->store) && (process->unaccounted || process->kept);
 	r = join(session, hello);
@@ -249,8 +254,10 @@ static void receive(struct session *session)
 		if (r == -EAGAIN)
 			return;
 		if (r == -ECONNRESET) {
-			if (session->kind == SESSION_VMM)
+			if (session->kind == SESSION_VMM) {
+				session->process->hung_up = true;
 				drain(session);
+			}
 			session->failed = true;
 			session_schedule(session);
 			return;

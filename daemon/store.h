@@ -68,10 +68,10 @@ int store_view_create(struct store *store, pid_t pid, uint64_t start_time);
 /** @return a descriptor of @segment for that process, that cannot be made writable; or -errno. */
 int store_view_open(struct store *store, pid_t pid, uint64_t start_time, uint32_t segment);
 /**
- * Removes a dead process's view. @return 0 if nobody can read the store through it any more; -EBUSY while somebody
- * does, such as a child that it forked: try again later.
+ * Removes the view of a process that is dead, or @alive and may have become another program. @return 0 if nobody can
+ * read the store through it any more; -EBUSY while somebody does, such as a child that it forked: try again later.
  */
-int store_view_remove(struct store *store, pid_t pid, uint64_t start_time);
+int store_view_remove(struct store *store, pid_t pid, uint64_t start_time, bool alive);
 /** Views that an earlier daemon left and that are still in use: calls @found for each. @return 0 or the first error. */
 int store_each_view(struct store *store, int (*found)(void *context, pid_t pid, uint64_t start_time), void *context);
 

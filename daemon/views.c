@@ -105,10 +105,13 @@ static bool is_reader(void *context, pid_t pid)
 	return pid == getpid();
 }
 
-static int remove_reader(struct store *store, pid_t pid)
+static int remove_reader(struct store *store, pid_t pid, bool alive)
 {
 	char name[STORE_NAME_SIZE];
 
+	store_memfd_name(name, store);
+	if (alive && maps_one_has(pid, name))
+		return -EBUSY;
 	/* First of all, since its number may be another's by the next attempt. */
 	for (struct reader **place = &store->readers; *place; place = &(*place)->next)
 		if ((*place)->pid == pid) {
@@ -118,16 +121,15 @@ static int remove_reader(struct store *store, pid_t pid)
 			free(reader);
 			break;
 		}
-	store_memfd_name(name, store);
 	return maps_someone_has(name, is_reader, store) ? -EBUSY : 0;
 }
 
-int store_view_remove(struct store *store, pid_t pid, uint64_t start_time)
+int store_view_remove(struct store *store, pid_t pid, uint64_t start_time, bool alive)
 {
 	char name[STORE_NAME_SIZE];
 
 	if (store->kind == STORE_MEMFD)
-		return remove_reader(store, pid);
+		return remove_reader(store, pid, alive);
 	view_name(name, pid, start_time);
 	return remove_mounted_view(store, name);
 }
