@@ -32,8 +32,8 @@ static const struct {
 	{ WIRE_REASON_NO_USERFAULTFD,
 	  "Run pagefused as root, so that it can lend one, or set vm.unprivileged_userfaultfd=1." },
 	{ WIRE_REASON_NO_PAGEMAP, "Let the VMM open its own /proc/self/pagemap, on a kernel from 6.7 on." },
-	{ WIRE_REASON_DIRECT_IO,
-	  "Configure some swap to test for pins with, such as 64 MiB of zram; or use cache=writeback for its disks." },
+	{ WIRE_REASON_NO_SWAP,
+	  "Configure some swap, such as 64 MiB of zram: written pages pass through it one by one, none stays there." },
 	{ WIRE_REASON_RAM_LIMIT,
 	  "Raise [limits] vm_ram_size in pagefused.conf(5); all VMs of one pagefused together have at most 8 TiB." },
 	{ WIRE_REASON_NESTED,
@@ -131,11 +131,11 @@ static void check_kept_private(const json_t *vm, const char *name, struct findin
 {
 	int64_t pages = field_integer(vm, "kept_private_pages");
 
-	if (pages > 0 && !findings_has(findings, wire_reason_name(WIRE_REASON_DIRECT_IO), name))
-		findings_add(findings, SEVERITY_NOTE, wire_reason_name(WIRE_REASON_DIRECT_IO), name,
-			     find_remedy(wire_reason_name(WIRE_REASON_DIRECT_IO)),
+	if (pages > 0 && !findings_has(findings, wire_reason_name(WIRE_REASON_NO_SWAP), name))
+		findings_add(findings, SEVERITY_NOTE, wire_reason_name(WIRE_REASON_NO_SWAP), name,
+			     find_remedy(wire_reason_name(WIRE_REASON_NO_SWAP)),
 			     "%" PRId64
-			     " times a written page stayed private, as direct I/O might be under way into it",
+			     " times a written page stayed private, as a device might be writing into it",
 			     pages);
 }
 

@@ -126,7 +126,7 @@ static uint64_t refused_bytes(const struct process *process, uint32_t reason)
 		return stated;
 	engine_vm_last_counted(process_vm(process), &counters);
 	switch (reason) {
-	case WIRE_REASON_DIRECT_IO:
+	case WIRE_REASON_NO_SWAP:
 		return counters.diverged_pages * PAGE_BYTES;
 	case WIRE_REASON_PLAIN_REFERENCES:
 	case WIRE_REASON_NO_USERFAULTFD:

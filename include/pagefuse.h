@@ -67,13 +67,27 @@ PAGEFUSE_PUBLIC int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length);
 
 /**
  * Takes RAM out again. Its bytes stay as they are: every page gets its own copy, so this can take long and needs
- * memory. Call it before munmap(). @return 0, -ENOENT (no such RAM), -ENOMEM (not enough memory to unshare, or
- * direct I/O into it may be under way: the RAM stays under pagefuse).
+ * memory. Call it before munmap(). @return 0, -ENOENT (no such RAM), -ENOMEM (not enough memory to unshare, or a
+ * device may be writing pages that were shared once: the RAM stays under pagefuse; pagefuse_discard() it first).
  */
 PAGEFUSE_PUBLIC int pagefuse_remove_ram(void *hva, size_t length);
 
 /** madvise(MADV_DONTNEED) for RAM under pagefuse: its bytes are zeros afterwards. @return 0, -EINVAL, -ENOMEM. */
 PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
+
+/**
+ * Call it before a read from a disk into RAM under pagefuse. Pages there that are shared get memory of their own, of
+ * the same content, which can be shared again later; without this, what is read into them may have to stay private for
+ * good. No byte changes. Memory that is not under pagefuse is no error.
+ */
+PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
+
+/**
+ * Call it with each file that is to be read into RAM under pagefuse by direct I/O, before the first read. I/O on some
+ * file systems (NFS, Ceph, 9p, overlayfs) writes memory in a way that pagefuse cannot see: from then on nothing is
+ * shared any more. Files that are open when nobody has told are found within a second.
+ */
+PAGEFUSE_PUBLIC void pagefuse_note_file(int fd);
 
 /**
  * No page is held, mapped or given back between these two; they nest, and pause waits for a hold that is under way

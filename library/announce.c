@@ -260,6 +260,6 @@ uint64_t announce_refused_bytes(void)
 	uint64_t bytes = 0;
 
 	for (unsigned reason = 0; reason < WIRE_REASON_END; reason++)
-		bytes += reason == WIRE_REASON_DIRECT_IO ? 0 : refused[reason];
+		bytes += reason == WIRE_REASON_NO_SWAP ? 0 : refused[reason];
 	return bytes;
 }

@@ -98,6 +98,16 @@ int pagefuse_discard(void *hva, size_t length)
 	return r;
 }
 
+void pagefuse_before_read(const void *hva, size_t length)
+{
+	memory_before_read(hva, length);
+}
+
+void pagefuse_note_file(int fd)
+{
+	memory_note_file(fd, false);
+}
+
 int pagefuse_pause(void)
 {
 	orders_pause();

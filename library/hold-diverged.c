@@ -10,48 +10,34 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "library/files.h"
 #include "library/hold-steps.h"
 #include "library/kernel.h"
 #include "library/pagemap.h"
-#include "library/pins.h"
 #include "library/protections.h"
 #include "library/sys.h"
 
-#define PINS_REMEMBERED_USEC 1000000
 #define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
 
-static uint64_t pins_seen_usec; /* when a file that can pin was last seen; 0: never */
-static bool pins_by_pageout;    /* there was swap then: what is pinned can be told by paging out */
+static _Atomic bool paging_out; /* there is swap */
 
-/** A file that can pin was seen a moment ago: it is taken to be there still, which is the safe side. */
-static bool pins_assumed(void)
+void hold_allow_paging_out(bool allow)
 {
-	return pins_seen_usec != 0 && hold_now_usec() - pins_seen_usec < PINS_REMEMBERED_USEC;
+	atomic_store_explicit(&paging_out, allow, memory_order_relaxed);
 }
 
 /**
- * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if no open file of the
- * process can pin pages (looked up after the protection, since a later pin would have to fault first); else those that
- * the kernel swaps out, which it does not do to pinned pages; else none.
+ * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if nothing in the
+ * process can pin; else those that the kernel swaps out, which it does not do to pinned pages, though it does to pages
+ * with plain references; else none.
  */
 static uint64_t pins_excluded(const struct hold *hold)
 {
 	uint64_t entries[HOLD_PAGES], unpinned = 0;
-	struct pins pins;
 
-	if (!PROTECTED(PROTECT_PIN_TEST))
+	if (!PROTECTED(PROTECT_PIN_TEST) || !files_may_pin())
 		return mask_of(0, hold->count);
-	if (!pins_assumed()) {
-		pins_look(&pins);
-		/* Plain references do not keep a page from being swapped out. */
-		pins_by_pageout = pins.possible && !pins.unseen && pins_swap_available();
-		if (!pins.possible)
-			return mask_of(0, hold->count);
-		pins_seen_usec = hold_now_usec();
-	}
-	if (!pins_by_pageout)
-		return 0;
-	if (sys_madvise(hold->start, hold->count * PAGE_BYTES, MADV_PAGEOUT) < 0 ||
+	if (files_may_reference() || sys_madvise(hold->start, hold->count * PAGE_BYTES, MADV_PAGEOUT) < 0 ||
 	    pagemap_read(hold->start, hold->count, entries) < 0)
 		return 0;
 	for (unsigned i = 0; i < hold->count; i++)
@@ -63,7 +49,7 @@ unsigned hold_diverged_length(void)
 {
 	unsigned longest = hold_length();
 
-	return pins_by_pageout && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
+	return files_pins_noted() && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
 }
 
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
@@ -80,7 +66,8 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
 	if (hold_open(-1) < 0) /* it may have had to be closed */
 		return;
-	if (pins_assumed() && !pins_by_pageout) {
+	if (PROTECTED(PROTECT_PIN_TEST) && files_pins_noted() &&
+	    !atomic_load_explicit(&paging_out, memory_order_relaxed)) {
 		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
 		return;
 	}
@@ -128,16 +115,38 @@ static long replace(const struct hold *hold, uint64_t copy)
 	return r;
 }
 
+/** Anonymous memory for copies, all of it there already. @return its address or -errno. */
+static long copy_area(const struct region *region, uint64_t length)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (region->no_reserve ? MAP_NORESERVE : 0);
+	long area = sys_mmap(0, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+	int r = sys_is_error(area) ? (int)area : sys_madvise((uint64_t)area, length, MADV_POPULATE_WRITE);
+
+	if (r < 0 && !sys_is_error(area))
+		sys_munmap((uint64_t)area, length);
+	return r < 0 ? r : area;
+}
+
+/** Whether the held pages can be replaced by copies: none is private, or no device can be writing those that are. */
+static bool may_be_replaced(const struct hold *hold)
+{
+	uint64_t own = private_pages(hold);
+
+	if (own == 0)
+		return true; /* whoever writes a page of the store gets a private one first, and sleeps */
+	hold_barrier();
+	return (own & ~pins_excluded(hold)) == 0;
+}
+
 int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES, own;
+	uint64_t length = count * PAGE_BYTES;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
-	long copy = sys_mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long r;
+	long copy = copy_area(region, length), r;
 
 	if (sys_is_error(copy))
 		return (int)copy;
@@ -150,11 +159,8 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count)
 		sys_munmap((uint64_t)copy, length);
 		return (int)r;
 	}
-	r = hold_uffd(UFFDIO_WRITEPROTECT, &protect);
-	hold_barrier();
-	pins_seen_usec = 0; /* the VMM waits for this to succeed: a guess on the safe side will not do */
-	own = r == 0 ? private_pages(&hold) : 0;
-	if (own != 0 && (own & ~pins_excluded(&hold)) != 0)
+	r = PROTECTED(PROTECT_HELD_COPY) ? hold_uffd(UFFDIO_WRITEPROTECT, &protect) : 0;
+	if (r == 0 && !may_be_replaced(&hold))
 		r = -EBUSY;
 	if (r == 0) {
 		memcpy((void *)copy, (const void *)hold.start, length);

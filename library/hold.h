@@ -57,6 +57,8 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count);
 unsigned hold_length(void);
 /** The same for diverged pages: less where they are swapped out to see whether they are pinned. */
 unsigned hold_diverged_length(void);
+/** Whether there is swap, by which pages show that they are not pinned. Any thread. */
+void hold_allow_paging_out(bool allow);
 
 /** Notes that a hold took so long. */
 void hold_times_note(uint64_t usec);

@@ -11,11 +11,13 @@
 #include "include/pagefuse.h"
 #include "library/announce.h"
 #include "library/children.h"
+#include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/merge.h"
 #include "library/nested.h"
+#include "library/plain.h"
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/region.h"
@@ -258,28 +260,6 @@ static void write_zeros(const struct region *region, uint64_t index, uint64_t co
 	memset((void *)region_hva(region, index), 0, count * PAGE_BYTES);
 }
 
-/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
-static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t end)
-{
-	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t locked = region->barred[index] & BARRED_LOCKED;
-	uint64_t at = index + 1;
-
-	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->barred[at] & BARRED_LOCKED) == locked)
-		at++;
-	return at - index;
-}
-
-static void leave_slots(struct region *region, uint64_t index, uint64_t count)
-{
-	refusals_bar(region, index, count, BARRED_FOREIGN, false);
-	for (uint64_t i = index; i < index + count; i++)
-		if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_LEFT : PAGE_DROPPED);
-	region_note_change(region, index, count);
-}
-
 /** Zeros that had been given back: dropped by the VMM, they are no longer ours to count. */
 static void leave_zeros(const struct part *part)
 {
@@ -314,13 +294,13 @@ static int discard_store_pages(const struct part *part, int advice)
 	int filled = 0;
 
 	for (uint64_t at = part->index, run; at < end; at += run) {
-		run = same_kind(part->region, at, end);
+		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
 		if (part->region->barred[at] & BARRED_LOCKED)
 			filled |= discard_locked(part->region, at, run, advice);
 		else if (mappings_allow_discard() && hold_put_anonymous(part->region, at, run) == 0) {
-			leave_slots(part->region, at, run);
+			plain_leave_slots(part->region, at, run);
 		} else {
 			write_zeros(part->region, at, run);
 			filled = 1;
@@ -342,7 +322,7 @@ static int discard_the_rest(uint64_t start, uint64_t length, int advice)
 		for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
 			part_of(region_at(i), at, PAGE_BYTES, &part);
 		if (part.region != NULL)
-			run = same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
+			run = plain_same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
 		run = run > end - at ? end - at : run;
 		if (part.region == NULL || !(part.region->state[part.index] & PAGE_IN_STORE))
 			r = sys_madvise(at, run, advice);
@@ -359,49 +339,9 @@ static int unshare(const struct part *part)
 	return merge_unshare(part->region, part->index, part->count);
 }
 
-/** Whether a page and the one before it can be in one mapping of the store. */
-static bool continues(const struct region *region, uint64_t index)
-{
-	const uint32_t *state = region->state;
-
-	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
-	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1;
-}
-
-/** Whether there are more mappings when these pages of the store have become a mapping of their own. */
-static bool adds_mappings(const struct region *region, uint64_t index, uint64_t count)
-{
-	unsigned cut = continues(region, index) + continues(region, index + count), joined = 0;
-
-	for (uint64_t i = index + 1; i < index + count && joined < cut; i++)
-		joined += !continues(region, i);
-	return cut > joined;
-}
-
-/** Back to anonymous memory of the same content. What is filled elsewhere never melts into its neighbours. */
 static int make_plain(const struct part *part)
 {
-	uint64_t end = part->index + part->count;
-
-	for (uint64_t at = part->index, run; at < end; at += run) {
-		bool adds;
-		int r;
-
-		run = same_kind(part->region, at, end);
-		if (!(part->region->state[at] & PAGE_IN_STORE))
-			continue;
-		run = run > HOLD_PAGES ? HOLD_PAGES : run;
-		adds = adds_mappings(part->region, at, run);
-		if (adds && !mappings_allow_discard())
-			return -ENOMEM;
-		r = hold_make_plain(part->region, at, (unsigned)run);
-		if (r < 0)
-			return r;
-		if (adds)
-			atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
-		leave_slots(part->region, at, run);
-	}
-	return 0;
+	return plain_make(part->region, part->index, part->count);
 }
 
 static int make_plain_or_unshare(const struct part *part)
@@ -423,10 +363,10 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_DEVICE:
-	case CHANGE_UNMERGEABLE:
 	case CHANGE_ATTRIBUTE:
 		return unshare(part);
-	case CHANGE_LOCK: /* what a discard puts in place of store pages would not be locked */
+	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
+	case CHANGE_LOCK:        /* what a discard puts in place of store pages would not be locked */
 	case CHANGE_USERFAULTFD:
 		return make_plain_or_unshare(part);
 	default:
@@ -680,6 +620,67 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	if (succeeded && change == CHANGE_USERFAULTFD_END)
 		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
 	wake_if_told();
+}
+
+/* ---- reads ---- */
+
+/** Makes what is shared plain in the first pages of a range, of one region. @return bytes that this was about. */
+static uint64_t prepare_read(uint64_t start, uint64_t length)
+{
+	uint64_t bytes = length;
+	struct part part = { 0 };
+
+	memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part other;
+
+		if (part_of(region_at(i), start, length, &other) &&
+		    (part.region == NULL || other.region->start < part.region->start))
+			part = other;
+	}
+	if (part.region != NULL) {
+		unsigned count = part.count < HOLD_PAGES ? (unsigned)part.count : HOLD_PAGES;
+		uint64_t end = region_hva(part.region, part.index + count) - start;
+
+		plain_make_shared(part.region, part.index, count);
+		bytes = end < length ? end : length;
+	}
+	memory_unlock();
+	return bytes;
+}
+
+bool memory_awaits_reads(void)
+{
+	return atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0;
+}
+
+void memory_before_read(const void *address, size_t length)
+{
+	uint64_t start = (uint64_t)address, bytes;
+
+	if (!memory_awaits_reads() || children_is_one() || length > UINT64_MAX - start)
+		return;
+	for (; length > 0 && region_overlaps(start, length); length -= bytes, start += bytes)
+		bytes = prepare_read(start, length);
+	wake_if_told();
+}
+
+/* ---- files ---- */
+
+void memory_note_file(int fd, bool direct)
+{
+	files_note(fd, direct);
+}
+
+void memory_note_references(void)
+{
+	files_note_references();
+	files_note_pins();
+}
+
+void memory_note_pins(void)
+{
+	files_note_pins();
 }
 
 /* ---- what KVM is told ---- */

@@ -80,6 +80,27 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
  */
 void memory_after_fork(bool cut);
 
+/**
+ * The VMM is about to read from a file into this memory, as its guest's disk does. Pages that map the store would get
+ * copies of their own inside that mapping, and those can hardly ever be shared again (docs/design/hold.md); so they
+ * become anonymous memory first. No byte changes, whatever becomes of the read. Leaves errno as it is.
+ */
+void memory_before_read(const void *address, size_t length);
+/** Whether any page is shared, so that a read can matter. Cheap, no lock. */
+bool memory_awaits_reads(void);
+
+/**
+ * A file was opened or received, before the VMM can use it; @direct: or is about to be given O_DIRECT. Where I/O on it
+ * could write memory unseen by a hold, none begins from now on.
+ */
+void memory_note_file(int fd, bool direct);
+/** Memory is about to be given to a device that writes it unseen: vhost-scsi. */
+void memory_note_references(void);
+/**
+ * Memory may be about to be pinned in a way that descriptors do not show: buffers or files of a ring are registered.
+ */
+void memory_note_pins(void);
+
 /** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
 void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "library/children.h"
+#include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/merge.h"
@@ -24,6 +25,12 @@ static uint64_t hashed_pages;
 void orders_suspend(bool suspend)
 {
 	suspended = suspend;
+}
+
+/** Memory lock held, as what it says must not change during a hold. */
+static bool is_suspended(void)
+{
+	return suspended || files_may_reference();
 }
 
 uint64_t orders_hashed_pages(void)
@@ -91,7 +98,7 @@ static int do_scan(struct session *session, const struct ring_record *order)
 		unsigned count = order->count - at < SCAN_CHUNK_PAGES ? order->count - at : SCAN_CHUNK_PAGES;
 
 		lock_unless_paused();
-		if (suspended)
+		if (is_suspended())
 			scan.what = ORDER_AUDIT;
 		scan_chunk(&scan, order->page + at, count);
 		memory_unlock();
@@ -248,7 +255,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	unsigned count = gather(session, *order, targets);
 
 	lock_unless_paused();
-	if (suspended)
+	if (is_suspended())
 		for (unsigned i = 0; i < count; i++)
 			outcomes[i] = OUTCOME_BUSY;
 	else

@@ -19,13 +19,15 @@ enum protection {
 	PROTECT_SWAPPED_PROVES_NOTHING = 1 << 6,
 	/** No hold is in flight during fork, references are kept while children live. */
 	PROTECT_FORK = 1 << 7,
-	PROTECT_RESERVE = 1 << 8,    /* mappings kept back for the VMM */
-	PROTECT_WAKE = 1 << 9,       /* waiters are woken after every hold */
-	PROTECT_EBUSY = 1 << 10,     /* pages that the kernel refuses to move are left alone */
-	PROTECT_POKES = 1 << 11,     /* the worker misses no poke, and no poke keeps it awake */
-	PROTECT_OPEN_FORK = 1 << 12, /* the lock is not held while the VMM's fork handlers run */
-	PROTECT_SIGNALS = 1 << 13,   /* no signal handler runs in a thread that has the lock */
-	PROTECT_CUT_CALLS = 1 << 14, /* a child sees whether a call that the fork cut in two had been made */
+	PROTECT_RESERVE = 1 << 8,     /* mappings kept back for the VMM */
+	PROTECT_WAKE = 1 << 9,        /* waiters are woken after every hold */
+	PROTECT_EBUSY = 1 << 10,      /* pages that the kernel refuses to move are left alone */
+	PROTECT_POKES = 1 << 11,      /* the worker misses no poke, and no poke keeps it awake */
+	PROTECT_OPEN_FORK = 1 << 12,  /* the lock is not held while the VMM's fork handlers run */
+	PROTECT_SIGNALS = 1 << 13,    /* no signal handler runs in a thread that has the lock */
+	PROTECT_CUT_CALLS = 1 << 14,  /* a child sees whether a call that the fork cut in two had been made */
+	PROTECT_HELD_COPY = 1 << 15,  /* nobody writes a page while a copy takes its place */
+	PROTECT_REFERENCES = 1 << 16, /* nothing is held while I/O may have plain references */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -10,7 +10,8 @@
 struct region_totals region_totals;
 
 static struct region regions[REGIONS_MAX];
-static uint32_t next_page = 1; /* page numbers are never given twice */
+static _Atomic unsigned regions_end; /* all that were ever used are below */
+static uint32_t next_page = 1;       /* page numbers are never given twice */
 
 static _Atomic bool changes_noted;
 static _Atomic unsigned leaving_count;
@@ -23,8 +24,9 @@ struct region *region_at(unsigned index)
 bool region_overlaps(uint64_t start, uint64_t length)
 {
 	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
+	unsigned count = atomic_load_explicit(&regions_end, memory_order_acquire);
 
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		uint64_t from = atomic_load_explicit(&regions[i].start, memory_order_acquire);
 		uint64_t pages = atomic_load_explicit(&regions[i].pages, memory_order_relaxed);
 
@@ -99,6 +101,8 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 	atomic_fetch_add_explicit(&region_totals.pages, pages, memory_order_relaxed);
 	atomic_store_explicit(&region->pages, pages, memory_order_relaxed);
 	atomic_store_explicit(&region->start, start, memory_order_release);
+	if (region - regions >= regions_end)
+		atomic_store_explicit(&regions_end, (unsigned)(region - regions) + 1, memory_order_release);
 	*ret_region = region;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -21,13 +22,14 @@
 
 #include "library/announce.h"
 #include "library/children.h"
+#include "library/files.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/nested.h"
 #include "library/options.h"
 #include "library/orders.h"
 #include "library/pagemap.h"
-#include "library/pins.h"
+#include "library/proc.h"
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/region.h"
@@ -49,7 +51,7 @@ static _Atomic uint64_t cpu_nsec;
 
 /* Only the worker's, from here on. */
 static struct session session = { .socket = -1 };
-static bool hindered;        /* a moment ago it had no userfaultfd or pagemap: looked at again before any order */
+static bool hindered;        /* could not hold, or know its files, a moment ago: looks again before any order */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
 
 /* ---- housekeeping ---- */
@@ -94,25 +96,35 @@ static bool can_hold(void)
 	return can;
 }
 
+/** Whether any swap is configured. */
+static bool swap_is_there(void)
+{
+	char text[512];
+	const char *first_line_end;
+
+	if (proc_read("/proc/swaps", text, sizeof(text)) < 0)
+		return false;
+	first_line_end = strchr(text, '\n');
+	return first_line_end != NULL && first_line_end[1] != 0;
+}
+
 /**
- * What keeps this process from sharing at all, for as long as it does: then nothing is hashed either. Files that direct
- * I/O or a device could use to write guest memory come and go with the VM's devices.
+ * What keeps this process from sharing at all, for as long as it does: then nothing is hashed either.
  */
 static void look_for_hindrances(void)
 {
-	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, nested;
-	struct pins pins;
+	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, swap = swap_is_there(), kvm, nested;
 
-	hindered = no_userfaultfd || no_pagemap;
-	pins_look(&pins);
-	nested = pins.kvm && nested_is_unsafe();
+	hindered = files_look(&kvm) < 0 || no_userfaultfd || no_pagemap;
+	nested = kvm && nested_is_unsafe();
+	hold_allow_paging_out(swap);
 	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, ram_if(no_userfaultfd));
 	announce_set_refusal(WIRE_REASON_NO_PAGEMAP, ram_if(no_pagemap));
-	announce_set_refusal(WIRE_REASON_DIRECT_IO,
-			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
-	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(pins.unseen));
+	announce_set_refusal(WIRE_REASON_NO_SWAP,
+			     files_pins_noted() && !swap ? region_totals.diverged * PAGE_BYTES : 0);
+	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(files_may_reference()));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
-	orders_suspend(hindered || pins.unseen || nested);
+	orders_suspend(hindered || nested);
 }
 
 static bool drain(void)

@@ -42,6 +42,8 @@ struct change policy_change(void *address, size_t length, int mode);
 
 /* ioctl.c */
 struct change ioctl_change(unsigned long request, const void *argument);
+/** Before an ioctl: takes note of what makes I/O possible that is not seen. */
+void ioctl_before(unsigned long request);
 /** After an ioctl that succeeded: takes note of what the VMM told the kernel about its guest. */
 void ioctl_succeeded(unsigned long request, const void *argument);
 
@@ -53,6 +55,26 @@ void ioctl_succeeded(unsigned long request, const void *argument);
 bool fork_begin(void);
 /** After it, in the parent (also if it failed) and in the child. @pid: its result. */
 void fork_end(bool begun, long pid);
+
+/* read.c */
+/** Whether a read can concern the library at all. If so, what each is about to fill is told by one of the next two. */
+bool read_may_matter(void);
+void read_tell(const void *address, size_t length);
+void read_tell_vector(const struct iovec *vector, size_t count);
+/** Before a system call by number that may read into guest RAM; @b and @c: its second and third argument. */
+void read_before_number(long number, long b, long c);
+
+/* open.c */
+struct msghdr;
+/** A message has come: takes note of the descriptors in it. @flags: of recvmsg(). */
+void open_note_received(const struct msghdr *message, int flags);
+/** Before and after a system call by number that may bring a file, or switch one to direct I/O. */
+void open_before_number(long number, long a, long b, long c);
+void open_after_number(long number, long b, long c, long result);
+
+/* uring.c */
+/** Before a system call by number that may make a ring, or register with one. */
+void uring_before_number(long number, long b);
 
 /* syscall.c, called by entry.S */
 /** Whether this system call may concern memory of ours, so that syscall_forward() has to see it. */

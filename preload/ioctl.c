@@ -7,6 +7,7 @@
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
 #include <linux/vfio.h>
+#include <linux/vhost.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -108,6 +109,13 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 	errno = saved;
 }
 
+void ioctl_before(unsigned long request)
+{
+	if ((uint32_t)request != VHOST_SCSI_SET_ENDPOINT || !forward_may_tell())
+		return;
+	memory_note_references();
+}
+
 INTERPOSED int ioctl(int fd, unsigned long request, ...)
 {
 	struct change change;
@@ -118,6 +126,7 @@ INTERPOSED int ioctl(int fd, unsigned long request, ...)
 	va_start(arguments, request);
 	argument = va_arg(arguments, void *);
 	va_end(arguments);
+	ioctl_before(request);
 	change = ioctl_change(request, argument);
 	if (change_begin(&change) != 0)
 		return -1;

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -140,6 +141,151 @@ static int early_clone(int (*function)(void *), void *stack, int flags, void *ar
 	return found(function, stack, flags, argument, parent_tid, tls, child_tid);
 }
 
+static int bare_openat(int folder, const char *path, int flags, ...)
+{
+	va_list arguments;
+	int mode;
+
+	va_start(arguments, flags);
+	mode = va_arg(arguments, int);
+	va_end(arguments);
+	return (int)bare_syscall(SYS_openat, (long)folder, path, (long)flags, (long)mode);
+}
+
+static int bare_open(const char *path, int flags, ...)
+{
+	va_list arguments;
+	int mode;
+
+	va_start(arguments, flags);
+	mode = va_arg(arguments, int);
+	va_end(arguments);
+	return bare_openat(AT_FDCWD, path, flags, mode);
+}
+
+static int bare_open_2(const char *path, int flags)
+{
+	return bare_openat(AT_FDCWD, path, flags, 0);
+}
+
+static int bare_openat_2(int folder, const char *path, int flags)
+{
+	return bare_openat(folder, path, flags, 0);
+}
+
+static int bare_fcntl(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return (int)bare_syscall(SYS_fcntl, (long)fd, (long)command, argument);
+}
+
+static ssize_t bare_pread(int fd, void *buffer, size_t length, off_t offset)
+{
+	return bare_syscall(SYS_pread64, (long)fd, buffer, length, (long)offset);
+}
+
+static ssize_t bare_pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
+{
+	(void)buffer_length;
+	return bare_pread(fd, buffer, length, offset);
+}
+
+static ssize_t bare_preadv(int fd, const struct iovec *vector, int count, off_t offset)
+{
+	return bare_syscall(SYS_preadv, (long)fd, vector, (long)count, (long)offset, 0L);
+}
+
+static ssize_t bare_preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+	return bare_syscall(SYS_preadv2, (long)fd, vector, (long)count, (long)offset, 0L, (long)flags);
+}
+
+static ssize_t bare_read(int fd, void *buffer, size_t length)
+{
+	return bare_syscall(SYS_read, (long)fd, buffer, length);
+}
+
+static ssize_t bare_read_chk(int fd, void *buffer, size_t length, size_t buffer_length)
+{
+	(void)buffer_length;
+	return bare_read(fd, buffer, length);
+}
+
+static ssize_t bare_readv(int fd, const struct iovec *vector, int count)
+{
+	return bare_syscall(SYS_readv, (long)fd, vector, (long)count);
+}
+
+static ssize_t bare_recv(int fd, void *buffer, size_t length, int flags)
+{
+	return bare_syscall(SYS_recvfrom, (long)fd, buffer, length, (long)flags, 0L, 0L);
+}
+
+static ssize_t bare_recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags)
+{
+	(void)buffer_length;
+	return bare_recv(fd, buffer, length, flags);
+}
+
+static ssize_t bare_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	return bare_syscall(SYS_recvmsg, (long)fd, message, (long)flags);
+}
+
+/* As libaio's: a negative error, and errno stays. */
+static int bare_io_submit(aio_context_t context, long count, struct iocb **requests)
+{
+	int saved = errno;
+	long result = bare_syscall(SYS_io_submit, context, count, requests);
+
+	if (result < 0)
+		result = -errno;
+	errno = saved;
+	return (int)result;
+}
+
+/* ---- liburing, of which there is no system call to fall back to ---- */
+
+static void *find_uring(const char *name)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+	void *library = found == NULL ? dlopen("liburing.so.2", RTLD_LAZY | RTLD_NOLOAD) : NULL;
+
+	if (library != NULL) {
+		found = dlsym(library, name);
+		dlclose(library);
+	}
+	return found;
+}
+
+/** A function NAME of liburing with these parameters that is looked for when it is called. */
+#define LATE_URING(NAME, PARAMETERS, ARGUMENTS) \
+	static int late_##NAME PARAMETERS \
+	{ \
+		__typeof__(&late_##NAME) found = (__typeof__(&late_##NAME))find_uring(#NAME); \
+\
+		return found != NULL ? found ARGUMENTS : -ENOSYS; \
+	}
+
+LATE_URING(io_uring_submit, (struct uring * uring), (uring))
+LATE_URING(io_uring_submit_and_wait, (struct uring * uring, unsigned wait), (uring, wait))
+LATE_URING(io_uring_submit_and_get_events, (struct uring * uring), (uring))
+LATE_URING(io_uring_submit_and_wait_timeout,
+	   (struct uring * uring, struct io_uring_cqe **ret_done, unsigned wait, struct __kernel_timespec *timeout,
+	    sigset_t *signals),
+	   (uring, ret_done, wait, timeout, signals))
+LATE_URING(io_uring_queue_init_params, (unsigned entries, struct uring *uring, struct io_uring_params *parameters),
+	   (entries, uring, parameters))
+LATE_URING(io_uring_queue_init_mem,
+	   (unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory, size_t bytes),
+	   (entries, uring, parameters, memory, bytes))
+LATE_URING(io_uring_register_ring_fd, (struct uring * uring), (uring))
+
 struct next next = {
 	.syscall = bare_syscall,
 	.madvise = bare_madvise,
@@ -159,6 +305,29 @@ struct next next = {
 	.ioctl = bare_ioctl,
 	.fork = bare_fork,
 	.clone = early_clone,
+	.open = bare_open,
+	.openat = bare_openat,
+	.open_2 = bare_open_2,
+	.openat_2 = bare_openat_2,
+	.fcntl = bare_fcntl,
+	.pread = bare_pread,
+	.pread_chk = bare_pread_chk,
+	.preadv = bare_preadv,
+	.preadv2 = bare_preadv2,
+	.read = bare_read,
+	.read_chk = bare_read_chk,
+	.readv = bare_readv,
+	.recv = bare_recv,
+	.recv_chk = bare_recv_chk,
+	.recvmsg = bare_recvmsg,
+	.io_submit = bare_io_submit,
+	.io_uring_submit = late_io_uring_submit,
+	.io_uring_submit_and_wait = late_io_uring_submit_and_wait,
+	.io_uring_submit_and_get_events = late_io_uring_submit_and_get_events,
+	.io_uring_submit_and_wait_timeout = late_io_uring_submit_and_wait_timeout,
+	.io_uring_queue_init_params = late_io_uring_queue_init_params,
+	.io_uring_queue_init_mem = late_io_uring_queue_init_mem,
+	.io_uring_register_ring_fd = late_io_uring_register_ring_fd,
 };
 
 static const struct {
@@ -184,6 +353,29 @@ static const struct {
 	{ "ioctl", offsetof(struct next, ioctl) },
 	{ "_Fork", offsetof(struct next, fork) },
 	{ "clone", offsetof(struct next, clone) },
+	{ "open64", offsetof(struct next, open) },
+	{ "openat64", offsetof(struct next, openat) },
+	{ "__open64_2", offsetof(struct next, open_2) },
+	{ "__openat64_2", offsetof(struct next, openat_2) },
+	{ "fcntl64", offsetof(struct next, fcntl) },
+	{ "pread64", offsetof(struct next, pread) },
+	{ "__pread64_chk", offsetof(struct next, pread_chk) },
+	{ "preadv64", offsetof(struct next, preadv) },
+	{ "preadv64v2", offsetof(struct next, preadv2) },
+	{ "read", offsetof(struct next, read) },
+	{ "__read_chk", offsetof(struct next, read_chk) },
+	{ "readv", offsetof(struct next, readv) },
+	{ "recv", offsetof(struct next, recv) },
+	{ "__recv_chk", offsetof(struct next, recv_chk) },
+	{ "recvmsg", offsetof(struct next, recvmsg) },
+	{ "io_submit", offsetof(struct next, io_submit) },
+	{ "io_uring_submit", offsetof(struct next, io_uring_submit) },
+	{ "io_uring_submit_and_wait", offsetof(struct next, io_uring_submit_and_wait) },
+	{ "io_uring_submit_and_get_events", offsetof(struct next, io_uring_submit_and_get_events) },
+	{ "io_uring_submit_and_wait_timeout", offsetof(struct next, io_uring_submit_and_wait_timeout) },
+	{ "io_uring_queue_init_params", offsetof(struct next, io_uring_queue_init_params) },
+	{ "io_uring_queue_init_mem", offsetof(struct next, io_uring_queue_init_mem) },
+	{ "io_uring_register_ring_fd", offsetof(struct next, io_uring_register_ring_fd) },
 };
 
 _Static_assert(sizeof(void *) == sizeof(next.syscall), "a function's address fits a data pointer");

@@ -5,14 +5,23 @@
  *
  * The next definition, since others stand in this line too: sanitizers, which must see every mapping, libnuma, whose
  * mbind() QEMU calls, other preloads. The bare system call before, since constructors of other libraries run earlier
- * and must not meet a half-made table; and for functions that this libc does not have.
+ * and must not meet a half-made table; and for functions that this libc does not have. Those of liburing have no system
+ * call of their own: where a VMM has loaded that library later than us it is looked for at the first call.
  */
 #ifndef PAGEFUSE_PRELOAD_NEXT_H
 #define PAGEFUSE_PRELOAD_NEXT_H
 
+#include <linux/aio_abi.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+struct io_uring_cqe;
+struct io_uring_params;
+struct __kernel_timespec;
+struct msghdr;
+struct uring; /* struct io_uring of liburing */
 
 struct next {
 	long (*syscall)(long number, ...); /* entry.S wants it first */
@@ -33,6 +42,30 @@ struct next {
 	int (*ioctl)(int, unsigned long, ...);
 	pid_t (*fork)(void); /* _Fork() */
 	int (*clone)(int (*)(void *), void *, int, void *, ...);
+	int (*open)(const char *, int, ...);
+	int (*openat)(int, const char *, int, ...);
+	int (*open_2)(const char *, int);
+	int (*openat_2)(int, const char *, int);
+	int (*fcntl)(int, int, ...);
+	ssize_t (*pread)(int, void *, size_t, off_t);
+	ssize_t (*pread_chk)(int, void *, size_t, off_t, size_t);
+	ssize_t (*preadv)(int, const struct iovec *, int, off_t);
+	ssize_t (*preadv2)(int, const struct iovec *, int, off_t, int);
+	ssize_t (*read)(int, void *, size_t);
+	ssize_t (*read_chk)(int, void *, size_t, size_t);
+	ssize_t (*readv)(int, const struct iovec *, int);
+	ssize_t (*recv)(int, void *, size_t, int);
+	ssize_t (*recv_chk)(int, void *, size_t, size_t, int);
+	ssize_t (*recvmsg)(int, struct msghdr *, int);
+	int (*io_submit)(aio_context_t, long, struct iocb **);
+	int (*io_uring_submit)(struct uring *);
+	int (*io_uring_submit_and_wait)(struct uring *, unsigned);
+	int (*io_uring_submit_and_get_events)(struct uring *);
+	int (*io_uring_submit_and_wait_timeout)(struct uring *, struct io_uring_cqe **, unsigned,
+						struct __kernel_timespec *, sigset_t *);
+	int (*io_uring_queue_init_params)(unsigned, struct uring *, struct io_uring_params *);
+	int (*io_uring_queue_init_mem)(unsigned, struct uring *, struct io_uring_params *, void *, size_t);
+	int (*io_uring_register_ring_fd)(struct uring *);
 };
 
 extern struct next next;

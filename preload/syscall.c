@@ -61,6 +61,24 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_mbind:
 	case SYS_set_mempolicy_home_node:
 	case SYS_ioctl:
+	case SYS_pread64:
+	case SYS_preadv:
+	case SYS_preadv2:
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_io_submit:
+	case SYS_fcntl:
+#ifdef SYS_open
+	case SYS_open:
+#endif
+	case SYS_openat:
+	case SYS_openat2:
+	case SYS_open_by_handle_at:
+	case SYS_pidfd_getfd:
+	case SYS_io_uring_setup:
+	case SYS_io_uring_register:
 		return true;
 	default:
 		return false;
@@ -138,12 +156,18 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return fork_by_number(number, a, b, c, d, e, f);
 	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
 		return 0;
+	read_before_number(number, b, c);
+	open_before_number(number, a, b, c);
+	uring_before_number(number, b);
+	if ((int)number == SYS_ioctl)
+		ioctl_before((unsigned long)b);
 	change = change_by_number(number, a, b, c, d);
 	r = change_begin(&change);
 	if (r != 0)
 		return r < 0 ? -1 : 0;
 	result = next.syscall(number, a, b, c, d, e, f);
 	change_end(&change, result != -1);
+	open_after_number(number, b, c, result);
 	if ((int)number == SYS_ioctl && result >= 0)
 		ioctl_succeeded((unsigned long)b, (const void *)c);
 	return result;

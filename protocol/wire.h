@@ -64,7 +64,7 @@ enum wire_reason {
 	WIRE_REASON_MAP_LIMIT,        /* vm.max_map_count less the reserve is reached */
 	WIRE_REASON_NO_USERFAULTFD,   /* no usable userfaultfd with UFFDIO_MOVE */
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
-	WIRE_REASON_DIRECT_IO,        /* diverged, direct I/O is open, and no swap is there to test for pins */
+	WIRE_REASON_NO_SWAP,          /* diverged, a device may be writing it, and no swap is there to tell */
 	WIRE_REASON_TOO_MANY_REGIONS,
 	WIRE_REASON_RAM_LIMIT,     /* the daemon does not take in more RAM; it alone says so */
 	WIRE_REASON_NESTED,        /* the guest could run guests, whose pages KVM writes unseen by a hold here */

@@ -109,7 +109,7 @@ static void test_fields(void **state)
 	expect_none(judge(vm, NULL));
 	vm = good_vm();
 	json_object_set_new(vm, "kept_private_pages", json_integer(9));
-	expect(judge(vm, NULL), SEVERITY_NOTE, "direct-io");
+	expect(judge(vm, NULL), SEVERITY_NOTE, "no-swap");
 	vm = good_vm();
 	json_object_set_new(vm, "mode", json_string("zero"));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "mode");

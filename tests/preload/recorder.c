@@ -59,6 +59,39 @@ bool memory_is_inside(void)
 	return begun;
 }
 
+/* Only while there is memory of ours: cmocka opens files, too. */
+void memory_note_file(int fd, bool direct)
+{
+	errno = EXDEV;
+	if (ours_length != 0)
+		record((struct record){ .kind = RECORDED_FILE, .detail = fd, .succeeded = direct });
+}
+
+void memory_note_references(void)
+{
+	record((struct record){ .kind = RECORDED_REFERENCES });
+}
+
+void memory_note_pins(void)
+{
+	record((struct record){ .kind = RECORDED_PINS });
+}
+
+bool memory_awaits_reads(void)
+{
+	return ours_length != 0;
+}
+
+/* As the library: of memory that is not ours nothing is known. */
+void memory_before_read(const void *address, size_t length)
+{
+	struct record what = { .kind = RECORDED_READ, .address = (void *)(uintptr_t)address, .length = length };
+
+	errno = EXDEV;
+	if (memory_is_ours(address, length))
+		record(what);
+}
+
 bool memory_in_use(void)
 {
 	return ours_length != 0;

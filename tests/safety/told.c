@@ -136,7 +136,7 @@ static bool is_refused(const struct director_vm *vm, void *context)
 	const struct refusal *refusal = context;
 
 	for (uint32_t other = 1; other < WIRE_REASON_END; other++)
-		if (other != refusal->reason && other != WIRE_REASON_DIRECT_IO && vm->refused[other] != 0)
+		if (other != refusal->reason && other != WIRE_REASON_NO_SWAP && vm->refused[other] != 0)
 			return false;
 	return vm->refused[refusal->reason] == refusal->bytes;
 }

@@ -4,7 +4,7 @@
  *
  * --huge         2 MiB pages, that are collapsed again now and then
  * --age          a thread ages pages, as the kernel's reclaim does
- * --discard, --protect, --flicker: see struct writers_plan
+ * --discard, --protect, --reads, --flicker: see struct writers_plan
  * --fork         a thread forks; each child ends at once
  * --swap         in a memory control group that is too small, with swap
  * --same-bytes   pages diverge all the time without changing
@@ -86,6 +86,7 @@ int main(int argc, char **argv)
 	}
 	plan.discards = test_wants("--discard");
 	plan.protects = test_wants("--protect");
+	plan.reads = test_wants("--reads");
 	plan.flickers = test_wants("--flicker");
 	plan.same_bytes = test_wants("--same-bytes");
 	plan.memory = pages_map(PAGES, test_wants("--huge"));

@@ -30,6 +30,8 @@ static const struct {
 	{ "compare", PROTECT_COMPARE },
 	{ "mmap-lock-barrier", PROTECT_MMAP_LOCK_BARRIER },
 	{ "pin-test", PROTECT_PIN_TEST },
+	{ "held-copy", PROTECT_HELD_COPY },
+	{ "references", PROTECT_REFERENCES },
 	{ "move-back", PROTECT_MOVE_BACK },
 	{ "discard", PROTECT_DISCARD },
 	{ "swapped-proves-nothing", PROTECT_SWAPPED_PROVES_NOTHING },

@@ -129,6 +129,9 @@ static void disturb(struct writer *writer, size_t page)
 
 	if (plan->discards && test_random(&writer->random) % 64 == 0)
 		discard(writer, page);
+	if (plan->reads && test_random(&writer->random) % 64 == 0)
+		memory_before_read(&writer->writers->memory[page * PAGE_WORDS],
+				   PAGE_BYTES * (1 + test_random(&writer->random) % 8));
 	if (plan->protects && test_random(&writer->random) % 64 == 0) {
 		protect(writer, page, PROT_READ);
 		check_page(writer->writers, page, "read-only");

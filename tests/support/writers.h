@@ -40,6 +40,10 @@ struct writers_plan {
 	bool discards;
 	/** Now and then a thread makes a page of its own read-only and writable again, and tells the library. */
 	bool protects;
+	/**
+	 * Now and then a thread tells the library that a few pages from one of its own on are about to be read into.
+	 */
+	bool reads;
 	/** Writes change nothing: pages diverge, and still hold what they held at first. */
 	bool same_bytes;
 	/** Writes put a page's old bytes back soon, so that it often equals what it was fetched as. */

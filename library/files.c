@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <linux/magic.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "library/proc.h"
+#include "library/protections.h"
+#include "library/region.h"
+#include "library/sys.h"
+
+/* linux/magic.h of newer kernels */
+#define PID_FS_MAGIC_ 0x50494446
+
+static atomic_bool pins_possible, references_possible;
+
+bool files_may_reference(void)
+{
+	return PROTECTED(PROTECT_REFERENCES) && atomic_load(&references_possible);
+}
+
+bool files_pins_noted(void)
+{
+	return atomic_load(&pins_possible);
+}
+
+void files_note_pins(void)
+{
+	atomic_store(&pins_possible, true);
+}
+
+void files_note_references(void)
+{
+	if (atomic_load(&references_possible))
+		return;
+	memory_lock(); /* a hold that is under way ends first */
+	atomic_store(&references_possible, true);
+	memory_unlock();
+}
+
+/* ---- one file ---- */
+
+/** What a read from it does to the memory it fills, from the best to the worst. */
+enum manner { COPIES,
+	      PINS,
+	      REFERENCES };
+
+/** A descriptor in a thread's table. */
+struct file {
+	const char *folder, *name; /* /proc/…/fd and the number */
+	int fd;                    /* -1: in another table than this thread's */
+	int flags;                 /* of open() */
+	char target[48];           /* the start of its link in /proc */
+};
+
+struct rule {
+	uint32_t what;
+	enum manner buffered, direct;
+};
+
+/** How files on it are read. What is not here may be anything: overlayfs passes I/O on to whatever lies below. */
+static const struct rule file_systems[] = {
+	/* By the block layer, which pins, on all kernels that can move pages (6.8 on). */
+	{ EXT4_SUPER_MAGIC, COPIES, PINS },
+	{ XFS_SUPER_MAGIC, COPIES, PINS },
+	{ BTRFS_SUPER_MAGIC, COPIES, PINS },
+	{ F2FS_SUPER_MAGIC, COPIES, PINS },
+	{ MSDOS_SUPER_MAGIC, COPIES, PINS },
+	{ EXFAT_SUPER_MAGIC, COPIES, PINS },
+	{ ISOFS_SUPER_MAGIC, COPIES, PINS },
+	{ SQUASHFS_MAGIC, COPIES, PINS },
+	/* Memory: there is no direct I/O, or it copies, too. */
+	{ TMPFS_MAGIC, COPIES, COPIES },
+	{ RAMFS_MAGIC, COPIES, COPIES },
+	/* What the kernel tells. */
+	{ PROC_SUPER_MAGIC, COPIES, PINS },
+	{ SYSFS_MAGIC, COPIES, PINS },
+	{ CGROUP_SUPER_MAGIC, COPIES, PINS },
+	{ CGROUP2_SUPER_MAGIC, COPIES, PINS },
+	{ NSFS_MAGIC, COPIES, PINS },
+	{ PID_FS_MAGIC_, COPIES, PINS },
+	/* May do direct I/O without being asked to (FOPEN_DIRECT_IO, cache=none). */
+	{ FUSE_SUPER_MAGIC, PINS, PINS },
+	{ CIFS_SUPER_MAGIC, PINS, PINS },
+	{ SMB2_SUPER_MAGIC, PINS, PINS },
+	{ V9FS_MAGIC, REFERENCES, REFERENCES },
+};
+
+static enum manner judge_file_system(uint32_t type, int flags)
+{
+	for (size_t i = 0; i < sizeof(file_systems) / sizeof(*file_systems); i++)
+		if (file_systems[i].what == type)
+			return flags & O_DIRECT ? file_systems[i].direct : file_systems[i].buffered;
+	return flags & O_DIRECT ? REFERENCES : PINS;
+}
+
+/** "" and the descriptor itself, or the link in another thread's table. */
+static void path_of(const struct file *file, char *ret_path, size_t size)
+{
+	if (file->fd >= 0)
+		ret_path[0] = 0;
+	else
+		snprintf(ret_path, size, "%s/%s", file->folder, file->name);
+}
+
+/** After a call on a descriptor has failed: whether because it, or its thread, has gone. */
+static bool closed_meanwhile(void)
+{
+	return errno == EBADF || errno == ENOENT || errno == ESRCH;
+}
+
+static enum manner judge_regular(const struct file *file)
+{
+	struct statfs fs;
+	char path[96];
+	int r;
+
+	if ((file->flags & O_ACCMODE) == O_WRONLY)
+		return COPIES; /* no read at all */
+	path_of(file, path, sizeof(path));
+	r = file->fd >= 0 ? fstatfs(file->fd, &fs) : statfs(path, &fs);
+	if (r != 0)
+		return closed_meanwhile() ? COPIES : REFERENCES;
+	return judge_file_system((uint32_t)fs.f_type, file->flags);
+}
+
+/** Receiving copies, but for crypto (AF_ALG), AF_XDP, RDS and the like; a socket with TLS decrypts into the memory. */
+static enum manner judge_socket(const struct file *file)
+{
+	int domain = -1;
+	socklen_t length = sizeof(domain);
+	char protocol[16] = "";
+
+	if (file->fd < 0)
+		return PINS;
+	if (getsockopt(file->fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
+		return closed_meanwhile() ? COPIES : PINS;
+	if (domain == AF_UNIX || domain == AF_NETLINK || domain == AF_VSOCK || domain == AF_PACKET)
+		return COPIES;
+	if (domain != AF_INET && domain != AF_INET6)
+		return PINS;
+	length = sizeof(protocol) - 1;
+	if (getsockopt(file->fd, IPPROTO_TCP, TCP_ULP, protocol, &length) == 0 && strcmp(protocol, "tls") == 0)
+		return REFERENCES;
+	return COPIES;
+}
+
+static bool begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+/** By number, as a name may be any; but for one that the kernel numbers as it comes. */
+static enum manner judge_character_device(const struct file *file, unsigned major, unsigned minor)
+{
+	static const uint8_t misc[] = { 200, 232, 238, 241 }; /* net/tun, kvm, vhost-net, vhost-vsock */
+
+	if (major == 1) /* null, zero, full, random, urandom */
+		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9 ? COPIES : PINS;
+	if (major == 4 || major == 5 || (major >= 136 && major <= 143)) /* terminals */
+		return COPIES;
+	for (size_t i = 0; i < sizeof(misc) && major == 10; i++)
+		if (misc[i] == minor)
+			return COPIES;
+	if (begins(file->target, "/dev/vhost-scsi"))
+		return REFERENCES;
+	return strcmp(file->target, "/dev/userfaultfd") == 0 ? COPIES : PINS;
+}
+
+/** Reads a descriptor's fdinfo. @return its length, or -errno. */
+static long read_info(const struct file *file, char *text, size_t size)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%sinfo/%s", file->folder, file->name);
+	return proc_read(path, text, size);
+}
+
+/** The number after @name, in base @base; ULONG_MAX if it is not there, as where the text was cut. */
+static unsigned long number_after(const char *text, const char *name, int base)
+{
+	const char *found = strstr(text, name);
+
+	return found != NULL ? strtoul(found + strlen(name), NULL, base) : ULONG_MAX;
+}
+
+/** Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. */
+static enum manner judge_ring(const struct file *file)
+{
+	char text[512];
+
+	long length = read_info(file, text, sizeof(text));
+
+	if (length <= 0)
+		return length == -ENOENT ? COPIES : PINS;
+	return number_after(text, "UserFiles:", 10) == 0 && number_after(text, "UserBufs:", 10) == 0 ? COPIES : PINS;
+}
+
+static enum manner judge_anonymous(const struct file *file)
+{
+	static const char *const known[] = {
+		"[eventfd]",
+		"[eventpoll]",
+		"[timerfd]",
+		"[signalfd]",
+		"inotify",
+		"[pidfd]",
+		"[userfaultfd]",
+		"[perf_event]",
+		"kvm-vm",
+		"kvm-vcpu",
+		"kvm-coalesced",
+		"kvm-stats",
+		"kvm-vcpu-stats",
+		"kvm-device",
+		"kvm-xics",
+		"[fanotify]",
+	};
+	const char *name = file->target + strlen("anon_inode:");
+
+	if (strcmp(name, "[io_uring]") == 0)
+		return judge_ring(file);
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return COPIES;
+	return begins(name, "kvm-vcpu:") ? COPIES : PINS;
+}
+
+static enum manner judge(const struct file *file)
+{
+	struct statx st;
+	char path[96];
+
+	if (file->flags & O_PATH)
+		return COPIES;
+	if (begins(file->target, "anon_inode:"))
+		return judge_anonymous(file);
+	path_of(file, path, sizeof(path));
+	/* Asks no server, which may not answer. */
+	if (statx(file->fd >= 0 ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (file->fd >= 0 ? AT_EMPTY_PATH : 0),
+		  STATX_TYPE, &st) != 0)
+		return closed_meanwhile() ? COPIES : PINS;
+	switch (st.stx_mode & S_IFMT) {
+	case S_IFREG:
+		return judge_regular(file);
+	case S_IFSOCK:
+		return judge_socket(file);
+	case S_IFCHR:
+		return judge_character_device(file, st.stx_rdev_major, st.stx_rdev_minor);
+	case S_IFIFO:
+	case S_IFDIR:
+		return COPIES;
+	default: /* disks take commands past the page cache (SG_IO), which pin without O_DIRECT */
+		return PINS;
+	}
+}
+
+/** Fills in flags and target. @return whether the descriptor is there (still). */
+static bool look_closer(struct file *file)
+{
+	char path[96], text[256];
+	long length;
+
+	snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
+	length = sys_raw(SYS_readlinkat, AT_FDCWD, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
+	if (length < 0)
+		return false;
+	file->target[length] = 0;
+	if (file->fd >= 0)
+		file->flags = (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
+	else
+		file->flags = read_info(file, text, sizeof(text)) > 0 ? (int)number_after(text, "flags:", 8) : O_DIRECT;
+	return file->flags >= 0;
+}
+
+void files_note(int fd, bool direct)
+{
+	char name[16];
+	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .fd = fd };
+	enum manner manner;
+	int saved = errno;
+
+	snprintf(name, sizeof(name), "%d", fd);
+	if (atomic_load(&pins_possible) && atomic_load(&references_possible))
+		return;
+	if (!look_closer(&file)) {
+		errno = saved;
+		return;
+	}
+	file.flags |= direct ? O_DIRECT : 0;
+	manner = judge(&file);
+	if (manner != COPIES)
+		files_note_pins();
+	if (manner == REFERENCES)
+		files_note_references();
+	errno = saved;
+}
+
+/* ---- all files ---- */
+
+struct dirent64_raw {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
+struct findings {
+	enum manner worst;
+	bool kvm;
+	bool failed;  /* not everything could be looked at: may be the worst, as long as this lasts */
+	bool foreign; /* the table looked at is not this thread's */
+};
+
+typedef void look_function(const char *folder, const char *name, struct findings *found);
+
+/** Calls @look for each entry of a folder. @return 0 or -errno. */
+static int for_each_entry(const char *folder, look_function *look, struct findings *found)
+{
+	_Alignas(8) char entries[2048];
+	long directory = sys_raw(SYS_openat, AT_FDCWD, (long)folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
+	long length;
+
+	if (directory < 0)
+		return (int)directory;
+	while ((length = sys_raw(SYS_getdents64, directory, (long)entries, sizeof(entries), 0, 0, 0)) > 0) {
+		for (long at = 0; at < length;) {
+			const struct dirent64_raw *entry = (const void *)(entries + at);
+
+			at += entry->d_reclen; /* NOLINT(*Assign): the system call has written it */
+			if (entry->d_name[0] != '.')
+				look(folder, entry->d_name, found);
+		}
+	}
+	sys_raw(SYS_close, directory, 0, 0, 0, 0, 0);
+	return (int)length;
+}
+
+static void look_at_descriptor(const char *folder, const char *name, struct findings *found)
+{
+	struct file file = { .folder = folder, .name = name, .fd = found->foreign ? -1 : atoi(name) };
+	enum manner manner;
+
+	if (!look_closer(&file))
+		return;
+	manner = judge(&file);
+	found->worst = manner > found->worst ? manner : found->worst;
+	if (strcmp(file.target, "anon_inode:kvm-vm") == 0 || begins(file.target, "anon_inode:kvm-vcpu"))
+		found->kvm = true;
+}
+
+/** A thread can have a descriptor table of its own (unshare(CLONE_FILES)), which others do not see. */
+static void look_at_thread(const char *folder, const char *name, struct findings *found)
+{
+	long other = atoi(name), self = sys_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
+	char path[64];
+
+	if (sys_raw(SYS_kcmp, self, other, KCMP_FILES, 0, 0, 0) == 0)
+		return;
+	snprintf(path, sizeof(path), "%s/%s/fd", folder, name);
+	found->foreign = true;
+	for_each_entry(path, look_at_descriptor, found); /* the thread may have ended meanwhile */
+}
+
+/** Memory that is pinned for longer is counted, as fixed buffers of a ring are that no descriptor leads to. */
+static bool has_pinned(void)
+{
+	char text[2048];
+
+	return proc_read("/proc/thread-self/status", text, sizeof(text)) <= 0 || number_after(text, "VmPin:", 10) != 0;
+}
+
+static struct findings look(void)
+{
+	struct findings found = { .worst = has_pinned() ? PINS : COPIES };
+
+	/* Not /proc/self/fd: that is the first thread's, which may have left. */
+	if (for_each_entry("/proc/thread-self/fd", look_at_descriptor, &found) < 0 ||
+	    for_each_entry("/proc/self/task", look_at_thread, &found) < 0)
+		found.failed = true;
+	if (found.worst != COPIES)
+		files_note_pins();
+	return found;
+}
+
+bool files_may_pin(void)
+{
+	struct findings found;
+
+	if (atomic_load(&pins_possible))
+		return true;
+	found = look();
+	return found.failed || found.worst != COPIES;
+}
+
+int files_look(bool *ret_kvm)
+{
+	struct findings found = look();
+
+	*ret_kvm = found.kvm;
+	if (found.worst == REFERENCES)
+		files_note_references();
+	return found.failed ? -EIO : 0;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Files that come: by open() and its kin, by a message, or that are switched to direct I/O. The library hears of each
+ * before the VMM can use it, as I/O on some writes guest memory unseen (library/references.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+static void note_file(int fd, bool direct)
+{
+	int saved = errno;
+
+	if (fd < 0 || !forward_may_tell())
+		return;
+	memory_note_file(fd, direct);
+	errno = saved;
+}
+
+static int opened(int fd)
+{
+	note_file(fd, false);
+	return fd;
+}
+
+/** As open() has it: with O_TMPFILE or O_CREAT there is a third argument, else what is passed on is not looked at. */
+#define MODE_OF(flags) \
+	({ \
+		va_list arguments; \
+		int found; \
+\
+		va_start(arguments, flags); \
+		found = va_arg(arguments, int); \
+		va_end(arguments); \
+		found; \
+	})
+
+INTERPOSED int open64(const char *path, int flags, ...)
+{
+	return opened(next.open(path, flags, MODE_OF(flags)));
+}
+
+INTERPOSED int open(const char *path, int flags, ...)
+{
+	return opened(next.open(path, flags, MODE_OF(flags)));
+}
+
+INTERPOSED int openat64(int folder, const char *path, int flags, ...)
+{
+	return opened(next.openat(folder, path, flags, MODE_OF(flags)));
+}
+
+INTERPOSED int openat(int folder, const char *path, int flags, ...)
+{
+	return opened(next.openat(folder, path, flags, MODE_OF(flags)));
+}
+
+/* What the compiler makes of them with _FORTIFY_SOURCE. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int folder, const char *path, int flags);
+int __openat64_2(int folder, const char *path, int flags);
+
+INTERPOSED int __open_2(const char *path, int flags)
+{
+	return opened(next.open_2(path, flags));
+}
+
+INTERPOSED int __open64_2(const char *path, int flags)
+{
+	return opened(next.open_2(path, flags));
+}
+
+INTERPOSED int __openat_2(int folder, const char *path, int flags)
+{
+	return opened(next.openat_2(folder, path, flags));
+}
+
+INTERPOSED int __openat64_2(int folder, const char *path, int flags)
+{
+	return opened(next.openat_2(folder, path, flags));
+}
+
+static void before_fcntl(int fd, int command, long argument)
+{
+	if (command == F_SETFL && (argument & O_DIRECT) != 0)
+		note_file(fd, true);
+}
+
+/* The argument is an int, a pointer, or not there. */
+#define ARGUMENT_OF(command) \
+	({ \
+		va_list arguments; \
+		void *found; \
+\
+		va_start(arguments, command); \
+		found = va_arg(arguments, void *); \
+		va_end(arguments); \
+		found; \
+	})
+
+INTERPOSED int fcntl64(int fd, int command, ...)
+{
+	void *argument = ARGUMENT_OF(command);
+
+	before_fcntl(fd, command, (long)argument);
+	return next.fcntl(fd, command, argument);
+}
+
+INTERPOSED int fcntl(int fd, int command, ...)
+{
+	void *argument = ARGUMENT_OF(command);
+
+	before_fcntl(fd, command, (long)argument);
+	return next.fcntl(fd, command, argument);
+}
+
+void open_note_received(const struct msghdr *message, int flags)
+{
+	if (!forward_may_tell() || (flags & MSG_PEEK) != 0 || message->msg_controllen == 0)
+		return;
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL;
+	     part = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, part)) {
+		const char *data = (const char *)CMSG_DATA(part);
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= part->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, data + at, sizeof(fd));
+			note_file(fd, false);
+		}
+	}
+}
+
+void open_before_number(long number, long a, long b, long c)
+{
+	if ((int)number == SYS_fcntl)
+		before_fcntl((int)a, (int)b, c);
+}
+
+#ifndef SYS_pidfd_getfd /* Linux 5.6, the same number everywhere */
+#define SYS_pidfd_getfd 438
+#endif
+
+void open_after_number(long number, long b, long c, long result)
+{
+	switch ((int)number) {
+#ifdef SYS_open
+	case SYS_open:
+#endif
+	case SYS_openat:
+	case SYS_openat2:
+	case SYS_open_by_handle_at:
+	case SYS_pidfd_getfd:
+		note_file((int)result, false);
+		break;
+	case SYS_recvmsg:
+		if (result >= 0)
+			open_note_received((const struct msghdr *)b, (int)c);
+		break;
+	default:
+		break;
+	}
+}

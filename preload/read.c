@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reads into guest RAM, as a disk of the guest makes them: the library hears of the memory just before the call,
+ * whether it succeeds or not. pread() and its kin, read() and recv() for disks behind a socket, and io_submit() of
+ * libaio.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/aio_abi.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#define REQUESTS_MAX 65536 /* no queue of the kernel is longer */
+
+bool read_may_matter(void)
+{
+	return forward_may_tell() && memory_awaits_reads();
+}
+
+void read_tell(const void *address, size_t length)
+{
+	int saved = errno;
+
+	memory_before_read(address, length);
+	errno = saved;
+}
+
+void read_tell_vector(const struct iovec *vector, size_t count)
+{
+	if (count == 0 || count > IOV_MAX || !readable(vector, count * sizeof(*vector)))
+		return; /* the kernel refuses it */
+	for (size_t i = 0; i < count; i++)
+		read_tell(vector[i].iov_base, vector[i].iov_len);
+}
+
+static void before_read(const void *address, size_t length)
+{
+	if (read_may_matter())
+		read_tell(address, length);
+}
+
+static void before_read_vector(const struct iovec *vector, size_t count)
+{
+	if (read_may_matter())
+		read_tell_vector(vector, count);
+}
+
+static void before_message(const struct msghdr *message)
+{
+	if (read_may_matter() && readable(message, sizeof(*message)))
+		read_tell_vector(message->msg_iov, message->msg_iovlen);
+}
+
+/* ---- Linux AIO ---- */
+
+static void tell_iocb(const struct iocb *request)
+{
+	const void *buffer = (const void *)(uintptr_t)request->aio_buf;
+
+	if (request->aio_lio_opcode == IOCB_CMD_PREAD)
+		read_tell(buffer, request->aio_nbytes);
+	else if (request->aio_lio_opcode == IOCB_CMD_PREADV)
+		read_tell_vector(buffer, request->aio_nbytes);
+}
+
+static void before_submit(long count, struct iocb *const *requests)
+{
+	if (!read_may_matter() || count <= 0 || count > REQUESTS_MAX ||
+	    !readable(requests, (size_t)count * sizeof(*requests)))
+		return;
+	for (long i = 0; i < count; i++)
+		if (readable(requests[i], sizeof(*requests[i])))
+			tell_iocb(requests[i]);
+}
+
+/* ---- the calls ---- */
+
+INTERPOSED ssize_t pread64(int fd, void *buffer, size_t length, off_t offset)
+{
+	before_read(buffer, length);
+	return next.pread(fd, buffer, length, offset);
+}
+
+INTERPOSED ssize_t pread(int fd, void *buffer, size_t length, off_t offset)
+{
+	before_read(buffer, length);
+	return next.pread(fd, buffer, length, offset);
+}
+
+/* What the compiler makes of it with _FORTIFY_SOURCE. */
+ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
+ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
+ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length);
+ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags);
+
+INTERPOSED ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
+{
+	before_read(buffer, length);
+	return next.pread_chk(fd, buffer, length, offset, buffer_length);
+}
+
+INTERPOSED ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
+{
+	before_read(buffer, length);
+	return next.pread_chk(fd, buffer, length, offset, buffer_length);
+}
+
+INTERPOSED ssize_t preadv64(int fd, const struct iovec *vector, int count, off_t offset)
+{
+	before_read_vector(vector, (size_t)count);
+	return next.preadv(fd, vector, count, offset);
+}
+
+INTERPOSED ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
+{
+	before_read_vector(vector, (size_t)count);
+	return next.preadv(fd, vector, count, offset);
+}
+
+INTERPOSED ssize_t preadv64v2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+	before_read_vector(vector, (size_t)count);
+	return next.preadv2(fd, vector, count, offset, flags);
+}
+
+INTERPOSED ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+	before_read_vector(vector, (size_t)count);
+	return next.preadv2(fd, vector, count, offset, flags);
+}
+
+INTERPOSED ssize_t read(int fd, void *buffer, size_t length)
+{
+	before_read(buffer, length);
+	return next.read(fd, buffer, length);
+}
+
+INTERPOSED ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length)
+{
+	before_read(buffer, length);
+	return next.read_chk(fd, buffer, length, buffer_length);
+}
+
+INTERPOSED ssize_t readv(int fd, const struct iovec *vector, int count)
+{
+	before_read_vector(vector, (size_t)count);
+	return next.readv(fd, vector, count);
+}
+
+INTERPOSED ssize_t recv(int fd, void *buffer, size_t length, int flags)
+{
+	before_read(buffer, length);
+	return next.recv(fd, buffer, length, flags);
+}
+
+INTERPOSED ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags)
+{
+	before_read(buffer, length);
+	return next.recv_chk(fd, buffer, length, buffer_length, flags);
+}
+
+INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	ssize_t result;
+
+	before_message(message);
+	result = next.recvmsg(fd, message, flags);
+	if (result >= 0)
+		open_note_received(message, flags);
+	return result;
+}
+
+int io_submit(aio_context_t context, long count, struct iocb **requests);
+
+INTERPOSED int io_submit(aio_context_t context, long count, struct iocb **requests)
+{
+	before_submit(count, requests);
+	return next.io_submit(context, count, requests);
+}
+
+void read_before_number(long number, long b, long c)
+{
+	switch ((int)number) {
+	case SYS_pread64:
+	case SYS_read:
+	case SYS_recvfrom:
+		before_read((const void *)b, (size_t)c);
+		break;
+	case SYS_preadv:
+	case SYS_preadv2:
+	case SYS_readv:
+		before_read_vector((const struct iovec *)b, (size_t)c);
+		break;
+	case SYS_recvmsg:
+		before_message((const struct msghdr *)b);
+		break;
+	case SYS_io_submit:
+		before_submit(b, (struct iocb *const *)c);
+		break;
+	default:
+		break;
+	}
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * io_uring by way of liburing, whose system calls nobody else sees: reads into guest RAM as in read.c; and rings that
+ * do without a descriptor, whose buffers and files nobody can look at (library/files.h).
+ */
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "preload/calls.h"
+#include "preload/next.h"
+
+#define REQUESTS_MAX 65536 /* no queue of the kernel is longer */
+
+/*
+ * How struct io_uring of liburing 2 begins. Its inline functions put requests there, so all of its versions agree in
+ * that: the requests in [sqe_head, sqe_tail) are those that the next submission hands over.
+ */
+struct uring {
+	unsigned *khead, *ktail, *ring_mask, *ring_entries, *kflags, *kdropped, *array;
+	const struct io_uring_sqe *requests;
+	unsigned sqe_head, sqe_tail;
+	size_t ring_bytes;
+	void *ring;
+	unsigned reserved[4];
+	void *completion_queue[9];
+	unsigned completion_reserved[4];
+	unsigned flags;
+};
+
+_Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburing has it on 64 bits");
+
+#ifndef IORING_SETUP_SQE128 /* Linux 5.19 */
+#define IORING_SETUP_SQE128 (1u << 10)
+#endif
+#ifndef IORING_SETUP_REGISTERED_FD_ONLY /* Linux 6.5 */
+#define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
+#endif
+#define REGISTER_RING_FDS 20 /* IORING_REGISTER_RING_FDS, Linux 5.18 */
+#define REGISTER_USE_REGISTERED_RING (1u << 31)
+
+static void tell_request(const struct io_uring_sqe *request)
+{
+	const void *buffer = (const void *)(uintptr_t)request->addr;
+
+	if (request->flags & IOSQE_BUFFER_SELECT)
+		return; /* the kernel chooses the buffer */
+	if (request->opcode == IORING_OP_READ || request->opcode == IORING_OP_RECV)
+		read_tell(buffer, request->len);
+	else if (request->opcode == IORING_OP_READV)
+		read_tell_vector(buffer, request->len);
+}
+
+static void before_uring_submit(const struct uring *uring)
+{
+	unsigned step = uring->flags & IORING_SETUP_SQE128 ? 2 : 1;
+
+	if (!read_may_matter() || uring->sqe_tail - uring->sqe_head > REQUESTS_MAX)
+		return;
+	for (unsigned at = uring->sqe_head; at != uring->sqe_tail; at++)
+		tell_request(&uring->requests[(size_t)(at & *uring->ring_mask) * step]);
+}
+
+/* ---- rings without a descriptor ---- */
+
+static void note_pins(void)
+{
+	int saved = errno;
+
+	if (!forward_may_tell())
+		return;
+	memory_note_pins();
+	errno = saved;
+}
+
+static void before_setup(unsigned flags)
+{
+	if (flags & IORING_SETUP_REGISTERED_FD_ONLY)
+		note_pins();
+}
+
+void uring_before_number(long number, long b)
+{
+	const struct io_uring_params *parameters = (const struct io_uring_params *)b;
+
+	if ((int)number == SYS_io_uring_setup && readable(parameters, sizeof(*parameters)))
+		before_setup(parameters->flags);
+	if ((int)number == SYS_io_uring_register && ((unsigned)b & ~REGISTER_USE_REGISTERED_RING) == REGISTER_RING_FDS)
+		note_pins();
+}
+
+/* ---- the calls ---- */
+
+int io_uring_submit(struct uring *uring);
+int io_uring_submit_and_wait(struct uring *uring, unsigned wait);
+int io_uring_submit_and_get_events(struct uring *uring);
+int io_uring_submit_and_wait_timeout(struct uring *uring, struct io_uring_cqe **ret_done, unsigned wait,
+				     struct __kernel_timespec *timeout, sigset_t *signals);
+int io_uring_queue_init_params(unsigned entries, struct uring *uring, struct io_uring_params *parameters);
+int io_uring_queue_init_mem(unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory,
+			    size_t bytes);
+int io_uring_register_ring_fd(struct uring *uring);
+
+INTERPOSED int io_uring_submit(struct uring *uring)
+{
+	before_uring_submit(uring);
+	return next.io_uring_submit(uring);
+}
+
+INTERPOSED int io_uring_submit_and_wait(struct uring *uring, unsigned wait)
+{
+	before_uring_submit(uring);
+	return next.io_uring_submit_and_wait(uring, wait);
+}
+
+INTERPOSED int io_uring_submit_and_get_events(struct uring *uring)
+{
+	before_uring_submit(uring);
+	return next.io_uring_submit_and_get_events(uring);
+}
+
+INTERPOSED int io_uring_submit_and_wait_timeout(struct uring *uring, struct io_uring_cqe **ret_done, unsigned wait,
+						struct __kernel_timespec *timeout, sigset_t *signals)
+{
+	before_uring_submit(uring);
+	return next.io_uring_submit_and_wait_timeout(uring, ret_done, wait, timeout, signals);
+}
+
+/* io_uring_queue_init() has no memory of its own to offer, without which there are no such rings. */
+INTERPOSED int io_uring_queue_init_params(unsigned entries, struct uring *uring, struct io_uring_params *parameters)
+{
+	before_setup(parameters->flags);
+	return next.io_uring_queue_init_params(entries, uring, parameters);
+}
+
+INTERPOSED int io_uring_queue_init_mem(unsigned entries, struct uring *uring, struct io_uring_params *parameters,
+				       void *memory, size_t bytes)
+{
+	before_setup(parameters->flags);
+	return next.io_uring_queue_init_mem(entries, uring, parameters, memory, bytes);
+}
+
+INTERPOSED int io_uring_register_ring_fd(struct uring *uring)
+{
+	note_pins();
+	return next.io_uring_register_ring_fd(uring);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The library hears of every file that comes, and of what makes memory be written unseen, before the VMM can use it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
+#include <linux/openat2.h>
+#include <linux/vhost.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/preload/calls.h"
+
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int folder, const char *path, int flags);
+int __openat64_2(int folder, const char *path, int flags);
+
+#define PATH "/dev/null"
+
+/** One file was told of, and nothing else; it is closed. */
+static void expect_file(int fd)
+{
+	assert_true(fd >= 0);
+	assert_int_equal(errno, ERRNO_BEFORE);
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_FILE);
+	assert_int_equal(records[0].detail, fd);
+	assert_false(records[0].succeeded);
+	records_count = 0;
+	close(fd);
+}
+
+static void opening(void **state)
+{
+	struct open_how how = { .flags = O_RDONLY };
+
+	(void)state;
+	if (by_number) {
+#ifdef SYS_open
+		expect_file((int)syscall(SYS_open, PATH, (long)O_RDONLY, 0L));
+#endif
+		expect_file((int)syscall(SYS_openat, (long)AT_FDCWD, PATH, (long)O_RDONLY, 0L));
+		expect_file((int)syscall(SYS_openat2, (long)AT_FDCWD, PATH, &how, sizeof(how)));
+		assert_int_equal(syscall(SYS_openat, (long)AT_FDCWD, "/nowhere", (long)O_RDONLY, 0L), -1);
+	} else {
+		expect_file(open(PATH, O_RDONLY));
+		expect_file(open64(PATH, O_RDONLY));
+		expect_file(openat(AT_FDCWD, PATH, O_RDONLY));
+		expect_file(openat64(AT_FDCWD, PATH, O_RDONLY));
+		expect_file(__open_2(PATH, O_RDONLY));
+		expect_file(__open64_2(PATH, O_RDONLY));
+		expect_file(__openat_2(AT_FDCWD, PATH, O_RDONLY));
+		expect_file(__openat64_2(AT_FDCWD, PATH, O_RDONLY));
+		assert_int_equal(open("/nowhere", O_RDONLY), -1);
+	}
+	assert_int_equal(errno, ENOENT);
+	expect_nothing();
+}
+
+/** The mode of a new file arrives. */
+static void creating(void **state)
+{
+	char path[] = "pagefuse-open-test-XXXXXX";
+	int fd;
+
+	(void)state;
+	fd = mkstemp(path); /* inside libc, unseen */
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	records_count = 0;
+	errno = ERRNO_BEFORE;
+	fd = by_number ? (int)syscall(SYS_openat, (long)AT_FDCWD, path, (long)(O_CREAT | O_EXCL | O_WRONLY), 0400L)
+		       : open(path, O_CREAT | O_EXCL | O_WRONLY, 0400);
+	expect_file(fd);
+	assert_int_equal(access(path, R_OK), 0);
+	assert_int_equal(unlink(path), 0);
+}
+
+static int control(int fd, int command, long argument)
+{
+	return by_number ? (int)syscall(SYS_fcntl, (long)fd, (long)command, argument) : fcntl(fd, command, argument);
+}
+
+static void switching_to_direct(void **state)
+{
+	int fd = dup(STDERR_FILENO);
+
+	(void)state;
+	control(fd, F_SETFL, control(fd, F_GETFL, 0) | O_DIRECT); /* whether the file takes it or not */
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_FILE);
+	assert_int_equal(records[0].detail, fd);
+	assert_true(records[0].succeeded);
+	records_count = 0;
+	control(fd, F_SETFL, control(fd, F_GETFL, 0) & ~O_DIRECT);
+	control(fd, F_SETFD, FD_CLOEXEC);
+	if (!by_number)
+		assert_int_equal(fcntl64(fd, F_GETFD), FD_CLOEXEC);
+	expect_nothing();
+	close(fd);
+}
+
+static void receiving(void **state)
+{
+	char space[CMSG_SPACE(2 * sizeof(int))], byte = 'x';
+	struct iovec vector = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &vector, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)
+	};
+	struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+	int sockets[2], fds[2] = { STDERR_FILENO, STDERR_FILENO };
+	ssize_t got;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+	part->cmsg_level = SOL_SOCKET;
+	part->cmsg_type = SCM_RIGHTS;
+	part->cmsg_len = CMSG_LEN(sizeof(fds));
+	memcpy(CMSG_DATA(part), fds, sizeof(fds));
+	assert_int_equal(sendmsg(sockets[0], &message, 0), 1);
+	expect_nothing();
+	got = by_number ? syscall(SYS_recvmsg, (long)sockets[1], &message, 0L) : recvmsg(sockets[1], &message, 0);
+	assert_int_equal(got, 1);
+	assert_int_equal(records_count, 2);
+	part = CMSG_FIRSTHDR(&message);
+	assert_non_null(part);
+	memcpy(fds, CMSG_DATA(part), sizeof(fds));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(records[i].kind, RECORDED_FILE);
+		assert_int_equal(records[i].detail, fds[i]);
+		close(fds[i]);
+	}
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
+static void vhost_scsi(void **state)
+{
+	struct {
+		char bytes[256];
+	} target = { "" };
+	int fd = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_int_equal(by_number ? syscall(SYS_ioctl, (long)fd, VHOST_SCSI_SET_ENDPOINT, &target)
+				   : ioctl(fd, VHOST_SCSI_SET_ENDPOINT, &target),
+			 -1);
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_REFERENCES);
+	close(fd);
+}
+
+static void expect_pins(void)
+{
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_PINS);
+	records_count = 0;
+}
+
+#ifndef IORING_SETUP_REGISTERED_FD_ONLY
+#define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
+#endif
+
+/** Rings without a descriptor, or that may come to have none. */
+static void hidden_rings(void **state)
+{
+#ifdef HAVE_LIBURING
+	struct io_uring_params parameters = { .flags = IORING_SETUP_REGISTERED_FD_ONLY };
+	struct io_uring ring;
+
+	(void)state;
+	if (by_number) {
+		syscall(SYS_io_uring_setup, 4L, &parameters); /* fails, without memory for it */
+		expect_pins();
+		syscall(SYS_io_uring_register, -1L, 20L, &parameters, 1L);
+		expect_pins();
+		syscall(SYS_io_uring_register, -1L, 0L, &parameters, 1L); /* of a ring whose descriptor shows it */
+		assert_int_equal(syscall(SYS_io_uring_setup, 4L, 8L), -1);
+		expect_nothing();
+		return;
+	}
+	io_uring_queue_init_params(4, &ring, &parameters);
+	expect_pins();
+	parameters = (struct io_uring_params){ 0 };
+	if (io_uring_queue_init_params(4, &ring, &parameters) < 0)
+		skip();
+	expect_nothing();
+	io_uring_register_ring_fd(&ring);
+	expect_pins();
+	io_uring_queue_exit(&ring);
+#else
+	(void)state;
+	(void)expect_pins;
+	skip();
+#endif
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CALL_TEST(opening),
+		CALL_TEST(creating),
+		CALL_TEST(switching_to_direct),
+		CALL_TEST(receiving),
+		CALL_TEST(vhost_scsi),
+		CALL_TEST(hidden_rings),
+	};
+
+	return calls_run(tests);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What an open file allows: each kind in a process of its own, which then may have pinned memory, or may not, or may
+ * even have taken plain references. What is unknown counts as the worst.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_alg.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
+#include <linux/magic.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "library/files.h"
+#include "tests/support/test.h"
+
+enum { NOTHING,
+       PINS,
+       REFERENCES,
+       ABSENT };
+
+static int temporary(int flags)
+{
+	char path[] = "pagefuse-files-XXXXXX";
+	int fd = mkostemp(path, O_CLOEXEC | flags);
+
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+static bool is_of(int fd, unsigned long type)
+{
+	struct statfs fs;
+
+	return fd >= 0 && fstatfs(fd, &fs) == 0 && (unsigned long)fs.f_type == type;
+}
+
+static bool is_on_disk(int fd)
+{
+	return is_of(fd, EXT4_SUPER_MAGIC) || is_of(fd, XFS_SUPER_MAGIC) || is_of(fd, BTRFS_SUPER_MAGIC);
+}
+
+/* ---- what copies ---- */
+
+static int ordinary(void)
+{
+	int fd = temporary(0);
+
+	if (!is_on_disk(fd) && !is_of(fd, TMPFS_MAGIC))
+		return ABSENT; /* the working directory is on something that is not known */
+	return NOTHING;
+}
+
+static int memory_files(void)
+{
+	test_check(memfd_create("pagefuse", MFD_CLOEXEC) >= 0, "memfd_create: %s", strerror(errno));
+	return NOTHING;
+}
+
+static int of_the_kernel(void)
+{
+	test_check(open("/proc/self/maps", O_RDONLY) >= 0 && open("/sys/kernel", O_RDONLY) >= 0, "open");
+	test_check(open("/dev/null", O_RDWR) >= 0 && open("/dev/zero", O_RDWR) >= 0,
+		   "open");
+	return NOTHING;
+}
+
+static int events(void)
+{
+	sigset_t none;
+	int pipes[2];
+
+	sigemptyset(&none);
+	test_check(eventfd(0, 0) >= 0 && epoll_create1(0) >= 0 && timerfd_create(CLOCK_MONOTONIC, 0) >= 0 &&
+			   signalfd(-1, &none, 0) >= 0 && pipe(pipes) == 0 && syscall(SYS_pidfd_open, getpid(), 0) >= 0,
+		   "%s", strerror(errno));
+	return NOTHING;
+}
+
+static int sockets(void)
+{
+	int pair[2];
+
+	test_check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && socket(AF_NETLINK, SOCK_RAW, 0) >= 0, "socket: %s",
+		   strerror(errno));
+	socket(AF_INET, SOCK_STREAM, 0); /* as far as this machine has them */
+	socket(AF_INET6, SOCK_DGRAM, 0);
+	return NOTHING;
+}
+
+static int written_only(void)
+{
+	return open("/dev/null", O_WRONLY) >= 0 && open("/", O_PATH) >= 0 ? NOTHING : ABSENT;
+}
+
+/* ---- what pins ---- */
+
+/** On a file system that is not known to pin it would count as even worse. */
+static int direct(void)
+{
+	int fd = temporary(O_DIRECT);
+
+	if (is_of(fd, TMPFS_MAGIC))
+		return ABSENT;
+	return is_on_disk(fd) ? PINS : ABSENT;
+}
+
+static int direct_and_gone(void)
+{
+	int result = direct(), fd = result == PINS ? temporary(O_DIRECT) : -1;
+
+	if (result != PINS)
+		return ABSENT;
+	files_note(fd, false); /* as the preload does */
+	for (int i = 3; i < 64; i++)
+		close(i);
+	return PINS;
+}
+
+static int direct_later(void)
+{
+	int fd = temporary(0);
+
+	if (!is_on_disk(fd))
+		return ABSENT;
+	files_note(fd, true);
+	return PINS;
+}
+
+static int result_of_thread;
+static pthread_barrier_t opened;
+
+static void *open_in_own_table(void *unused)
+{
+	test_check(unshare(CLONE_FILES) == 0, "unshare: %s", strerror(errno));
+	result_of_thread = direct();
+	pthread_barrier_wait(&opened);
+	for (;;)
+		pause();
+	return unused;
+}
+
+static int in_another_table(void)
+{
+	pthread_t thread;
+
+	pthread_barrier_init(&opened, NULL, 2);
+	test_check(pthread_create(&thread, NULL, open_in_own_table, NULL) == 0, "no thread");
+	pthread_barrier_wait(&opened);
+	return result_of_thread;
+}
+
+static void *expect_alone(void *unused)
+{
+	static bool kvm;
+
+	while (access("/proc/self/fd/0", F_OK) == 0) /* the first thread's */
+		sched_yield();
+	files_look(&kvm);
+	_exit(files_may_pin() ? 0 : 1);
+	return unused;
+}
+
+/** The first thread has left: what /proc/self says is empty from then on. */
+static int without_first_thread(void)
+{
+	pthread_t thread;
+
+	if (direct() != PINS || access("/proc/self/fd/0", F_OK) != 0)
+		return ABSENT;
+	test_check(pthread_create(&thread, NULL, expect_alone, NULL) == 0, "no thread");
+	pthread_exit(NULL);
+}
+
+static int crypto(void)
+{
+	struct sockaddr_alg name = { .salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256" };
+	int fd = socket(AF_ALG, SOCK_SEQPACKET, 0);
+
+	return fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 ? PINS : ABSENT;
+}
+
+static int block_device(void)
+{
+	static const char *const names[] = { "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/loop0" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (open(names[i], O_RDONLY) >= 0)
+			return PINS;
+	return ABSENT;
+}
+
+#ifdef HAVE_LIBURING
+static struct io_uring ring;
+
+static int plain_ring(void)
+{
+	return io_uring_queue_init(4, &ring, 0) == 0 ? NOTHING : ABSENT;
+}
+
+static int fixed_buffers(void)
+{
+	static _Alignas(4096) char buffer[4096];
+	struct iovec vector = { buffer, sizeof(buffer) };
+
+	if (plain_ring() == ABSENT)
+		return ABSENT;
+	test_check(io_uring_register_buffers(&ring, &vector, 1) == 0, "io_uring_register_buffers");
+	return PINS;
+}
+
+/** No descriptor leads to the ring any more; what it has pinned is counted. */
+static int hidden_ring(void)
+{
+	if (fixed_buffers() == ABSENT || io_uring_register_ring_fd(&ring) != 1)
+		return ABSENT;
+	close(ring.ring_fd);
+	return PINS;
+}
+
+static int registered_file(void)
+{
+	int fd = temporary(0);
+
+	if (plain_ring() == ABSENT || fd < 0)
+		return ABSENT;
+	test_check(io_uring_register_files(&ring, &fd, 1) == 0, "io_uring_register_files");
+	close(fd);
+	return PINS;
+}
+#endif
+
+/* ---- what cannot be known ---- */
+
+/** In a mount namespace of this process's own, over a folder that every system has. */
+static int overlay(void)
+{
+	if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("pagefuse-test", "/mnt", "tmpfs", 0, NULL) != 0)
+		return ABSENT;
+	mkdir("/mnt/lower", 0700);
+	mkdir("/mnt/upper", 0700);
+	mkdir("/mnt/work", 0700);
+	mkdir("/mnt/all", 0700);
+	if (mount("pagefuse-test", "/mnt/all", "overlay", 0,
+		  "lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work") != 0)
+		return ABSENT;
+	return open("/mnt/all/file", O_CREAT | O_RDWR | O_DIRECT, 0600) >= 0 ? REFERENCES : ABSENT;
+}
+
+static const struct {
+	const char *name;
+	int (*make)(void);
+} kinds[] = {
+	{ "an ordinary file", ordinary },
+	{ "memfd", memory_files },
+	{ "what the kernel tells", of_the_kernel },
+	{ "eventfd and the like", events },
+	{ "sockets", sockets },
+	{ "files that are not read", written_only },
+	{ "direct I/O", direct },
+	{ "direct I/O of a file that is closed", direct_and_gone },
+	{ "a file that is switched to direct I/O", direct_later },
+	{ "a file in another thread's table", in_another_table },
+	{ "direct I/O without the first thread", without_first_thread },
+	{ "AF_ALG", crypto },
+	{ "a block device", block_device },
+#ifdef HAVE_LIBURING
+	{ "io_uring", plain_ring },
+	{ "fixed buffers", fixed_buffers },
+	{ "a ring without descriptor", hidden_ring },
+	{ "a registered file", registered_file },
+#endif
+	{ "direct I/O on overlayfs", overlay },
+};
+
+static void look_at(size_t which)
+{
+	int expected = kinds[which].make(), found;
+	bool kvm;
+
+	if (expected == ABSENT) {
+		fprintf(stderr, "%s: not here\n", kinds[which].name);
+		_exit(0);
+	}
+	test_check(files_look(&kvm) == 0, "not everything could be looked at");
+	found = files_may_reference() ? REFERENCES : files_may_pin() ? PINS
+								     : NOTHING;
+	fprintf(stderr, "%s: %d\n", kinds[which].name, found);
+	if (found != expected)
+		test_damage("%s counts as %d, should be %d", kinds[which].name, found, expected);
+	_exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	test_begin(argc, argv);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		int pid = test_fork();
+
+		if (pid == 0)
+			look_at(i);
+		status = test_wait_child(pid);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+			return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A read is under way from a file whose server answers late, into a page that was shared, and written since: its memory
+ * is pinned inside a mapping of the store, and it holds what a slot holds. A merge of just this page is ordered. What
+ * is read must arrive.
+ *
+ * --plain         a file that does direct I/O though it was not opened with O_DIRECT
+ * --closed        O_DIRECT, and closed with the read under way
+ * --own-table     O_DIRECT, in a descriptor table that only the reading thread has
+ * --hidden        plain, read by an io_uring without a descriptor
+ */
+#include <errno.h>
+#include <fcntl.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "include/pagefuse.h"
+#include "library/memory.h"
+#include "tests/support/guest.h"
+
+#define PAGES 16u
+#define TARGET 5u
+#define MOUNTED "/mnt" /* in a mount namespace of this process's own */
+#define FILE_PATH MOUNTED "/file"
+#define FILE_BYTES (1u << 20)
+
+static bool open_direct_io;         /* FOPEN_DIRECT_IO */
+static int asked[2], answer_now[2]; /* the server has a read to answer; it may */
+
+/* ---- the server ---- */
+
+static void reply(int fuse, uint64_t unique, int error, const void *data, size_t length)
+{
+	struct {
+		struct fuse_out_header header;
+		char data[PAGE_BYTES];
+	} out = { .header = { .len = (uint32_t)(sizeof(out.header) + length), .error = error, .unique = unique } };
+
+	if (length > 0)
+		memcpy(out.data, data, length);
+	if (write(fuse, &out, out.header.len) < 0 && errno != ENOENT)
+		_exit(1);
+}
+
+static struct fuse_attr attributes_of(uint64_t node)
+{
+	return (struct fuse_attr){ .ino = node,
+				   .mode = node == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644,
+				   .size = node == FUSE_ROOT_ID ? 0 : FILE_BYTES,
+				   .nlink = 1 };
+}
+
+/** In a child, as the server has other things to answer until then. */
+static void answer_read(int fuse, uint64_t unique)
+{
+	char page[PAGE_BYTES], byte = 'r';
+
+	if (fork() != 0)
+		return;
+	memset(page, 'Z', sizeof(page));
+	if (write(asked[1], &byte, 1) == 1 && read(answer_now[0], &byte, 1) == 1)
+		reply(fuse, unique, 0, page, sizeof(page));
+	_exit(0);
+}
+
+static void answer(int fuse, const struct fuse_in_header *in)
+{
+	struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION, .minor = 31, .max_write = 4096, .time_gran = 1 };
+	struct fuse_attr_out attributes = { .attr_valid = 3600, .attr = attributes_of(in->nodeid) };
+	struct fuse_entry_out entry = { .nodeid = 2, .entry_valid = 60, .attr_valid = 60, .attr = attributes_of(2) };
+	struct fuse_statfs_out file_system = { .st = { .bsize = 4096, .namelen = 255 } };
+	struct fuse_open_out opened = { .fh = 1, .open_flags = open_direct_io ? FOPEN_DIRECT_IO : 0 };
+
+	switch (in->opcode) {
+	case FUSE_INIT:
+		reply(fuse, in->unique, 0, &init, sizeof(init));
+		break;
+	case FUSE_GETATTR:
+		reply(fuse, in->unique, 0, &attributes, sizeof(attributes));
+		break;
+	case FUSE_LOOKUP:
+		reply(fuse, in->unique, 0, &entry, sizeof(entry));
+		break;
+	case FUSE_OPEN:
+		reply(fuse, in->unique, 0, &opened, sizeof(opened));
+		break;
+	case FUSE_STATFS:
+		reply(fuse, in->unique, 0, &file_system, sizeof(file_system));
+		break;
+	case FUSE_READ:
+		answer_read(fuse, in->unique);
+		break;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	case FUSE_RELEASE:
+		reply(fuse, in->unique, 0, NULL, 0);
+		break;
+	default:
+		reply(fuse, in->unique, -ENOSYS, NULL, 0);
+	}
+}
+
+static void serve(int fuse)
+{
+	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER + PAGE_BYTES];
+
+	signal(SIGCHLD, SIG_IGN);
+	while (read(fuse, request, sizeof(request)) > 0 || errno == EINTR || errno == ENOENT)
+		answer(fuse, (const struct fuse_in_header *)request);
+	_exit(0);
+}
+
+static void begin_file_system(void)
+{
+	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[64];
+
+	if (fuse < 0)
+		test_skip("/dev/fuse: %s", strerror(errno));
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse);
+	if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("pagefuse-test", MOUNTED, "fuse", 0, options) != 0)
+		test_skip("no file system of one's own to be had: %s", strerror(errno));
+	test_check(pipe2(asked, O_CLOEXEC) == 0 && pipe2(answer_now, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+	if (test_fork() == 0)
+		serve(fuse);
+	close(fuse);
+}
+
+/* ---- the reader ---- */
+
+static char *target;
+static int file = -1;
+static bool own_table, hidden;
+static ssize_t got;
+
+static int open_file(void)
+{
+	int fd = open(FILE_PATH, O_RDONLY | O_CLOEXEC | (open_direct_io ? 0 : O_DIRECT));
+
+	test_check(fd >= 0, FILE_PATH ": %s", strerror(errno));
+	if (!own_table)
+		memory_note_file(fd, false); /* as the preload does */
+	return fd;
+}
+
+#ifdef HAVE_LIBURING
+static ssize_t read_by_ring(void)
+{
+	struct io_uring ring;
+	struct io_uring_cqe *done;
+	ssize_t result;
+
+	if (io_uring_queue_init(4, &ring, 0) < 0 || io_uring_register_ring_fd(&ring) != 1)
+		return -1;
+	memory_note_pins(); /* as the preload does */
+	close(ring.ring_fd);
+	io_uring_prep_read(io_uring_get_sqe(&ring), file, target, PAGE_BYTES, 0);
+	if (io_uring_submit_and_wait(&ring, 1) < 0 || io_uring_wait_cqe(&ring, &done) < 0)
+		return -1;
+	result = done->res;
+	return result;
+}
+#else
+static ssize_t read_by_ring(void)
+{
+	test_skip("built without liburing");
+}
+#endif
+
+static void *read_it(void *unused)
+{
+	if (own_table) {
+		test_check(unshare(CLONE_FILES) == 0, "unshare: %s", strerror(errno));
+		file = open_file();
+	}
+	got = hidden ? read_by_ring() : pread(file, target, PAGE_BYTES, 0);
+	return unused;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t reader;
+	uint32_t slot;
+	struct guest g;
+	char byte;
+
+	test_begin(argc, argv);
+	hidden = test_wants("--hidden");
+	open_direct_io = test_wants("--plain") || hidden;
+	own_table = test_wants("--own-table");
+	begin_file_system();
+	guest_begin(&g, pages_map(PAGES, false), PAGES);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(guest_at(&g, i), i + 1);
+	slot = director_take_slots(g.director, PAGES);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(director_slot(g.director, slot + i), i + 1);
+	test_check(director_merge(g.vm, g.page, PAGES, slot) == PAGES, "nothing is shared");
+	target = guest_at(&g, TARGET);
+	memset(target, 'w', PAGE_BYTES);
+	director_audit(g.vm, g.page, PAGES);
+	slot = director_take_slots(g.director, 1);
+	pages_fill(director_slot(g.director, slot), TARGET);
+	pages_fill(target, TARGET); /* a copy of its own, equal to a slot again */
+	if (!own_table)
+		file = open_file();
+	test_check(pthread_create(&reader, NULL, read_it, NULL) == 0, "no thread");
+	test_check(read(asked[0], &byte, 1) == 1, "the server has gone");
+	if (test_wants("--closed"))
+		close(file);
+	director_merge(g.vm, g.page + TARGET, 1, slot);
+	test_check(write(answer_now[1], &byte, 1) == 1, "the server has gone");
+	pthread_join(reader, NULL);
+	test_check(got == (ssize_t)PAGE_BYTES, "the read gave %zd", got);
+	for (size_t i = 0; i < PAGE_BYTES; i++)
+		if (target[i] != 'Z')
+			test_damage("byte %zu is not what was read", i);
+	guest_report(&g);
+	pagefuse_discard(g.memory, PAGES * PAGE_BYTES); /* for all that the library knows, reads are under way */
+	guest_end(&g);
+	return 0;
+}
