@@ -128,42 +128,44 @@ static long replace(const struct hold *hold, uint64_t copy)
 	return r;
 }
 
-int hold_make_plain(struct region *region, uint64_t index, unsigned count)
+/** Copies the pages of @mask to the same places from @to on. */
+static void copy_pages(const struct hold *hold, uint64_t mask, uint64_t to)
+{
+	unsigned first, run;
+
+	for (; (run = next_run(mask, &first)) != 0; mask &= ~mask_of(first, run))
+		memcpy((void *)(to + first * PAGE_BYTES), (const void *)(hold->start + first * PAGE_BYTES),
+		       run * PAGE_BYTES);
+}
+
+int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES, own;
+	uint64_t length = count * PAGE_BYTES, kept = mask_of(0, count) & ~dropped, own;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
-	long copy = sys_mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long r;
+	long r = hold_open(-1);
 
-	if (sys_is_error(copy))
-		return (int)copy;
-	r = hold_open(-1);
 	if (r == 0)
 		r = pagemap_open(); /* a forked child begins without both */
 	if (r == 0)
 		r = hold_arm(&hold, UFFDIO_REGISTER_MODE_WP);
-	if (r < 0) {
-		sys_munmap((uint64_t)copy, length);
+	if (r < 0)
 		return (int)r;
-	}
 	r = hold_uffd(UFFDIO_WRITEPROTECT, &protect);
 	hold_barrier();
 	pins_seen_usec = 0; /* the VMM waits for this to succeed: a guess on the safe side will not do */
-	own = r == 0 ? private_pages(&hold) : 0;
+	own = r == 0 ? private_pages(&hold) & kept : 0;
 	if (own != 0 && (own & ~pins_excluded(&hold)) != 0)
 		r = -EBUSY;
 	if (r == 0) {
-		memcpy((void *)copy, (const void *)hold.start, length);
-		hold_repeat_advice(region, (uint64_t)copy, length);
-		r = replace(&hold, (uint64_t)copy);
+		copy_pages(&hold, kept, place);
+		hold_repeat_advice(region, place, length);
+		r = replace(&hold, place);
 	}
-	if (sys_is_error(r))
-		sys_munmap((uint64_t)copy, length);
-	else
+	if (!sys_is_error(r))
 		hold_repeat_huge_advice(region, index, count);
 	hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
 	return sys_is_error(r) ? (int)r : 0;

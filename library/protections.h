@@ -22,6 +22,7 @@ enum protection {
 	PROTECT_RESERVE = 1 << 8, /* mappings kept back for the VMM */
 	PROTECT_WAKE = 1 << 9,    /* waiters are woken after every hold */
 	PROTECT_EBUSY = 1 << 10,  /* pages that the kernel refuses to move are left alone */
+	PROTECT_WIDEN = 1 << 11,  /* where mappings are scarce, a run goes with the page that is taken out of it */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -37,6 +37,7 @@ static const struct {
 	{ "reserve", PROTECT_RESERVE },
 	{ "wake", PROTECT_WAKE },
 	{ "ebusy", PROTECT_EBUSY },
+	{ "widen", PROTECT_WIDEN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
