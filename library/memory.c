@@ -13,6 +13,7 @@
 #include "library/children.h"
 #include "library/fork.h"
 #include "library/hold.h"
+#include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/merge.h"
 #include "library/nested.h"
@@ -346,6 +347,25 @@ static int take_out(struct region *region, uint64_t index, uint64_t count, bool 
 	return replace_stretch(region, from, end, index, empty ? index + count : index);
 }
 
+/**
+ * Pages of zeros that were given back are holes, where the VMM had pages: it gets the kernel's zero page there. A VMM
+ * that fetches what is missing would wait for ever for a page that it knows to have.
+ */
+static void show_zeros(const struct part *part)
+{
+	const uint32_t *state = part->region->state;
+	uint64_t end = part->index + part->count;
+
+	if (!PROTECTED(PROTECT_ZEROS_SHOWN))
+		return;
+	for (uint64_t at = part->index, run; at < end; at += run) {
+		for (run = 1; at + run < end && (state[at + run] == PAGE_ZEROED) == (state[at] == PAGE_ZEROED); run++)
+			;
+		if (state[at] == PAGE_ZEROED)
+			sys_madvise(region_hva(part->region, at), run * PAGE_BYTES, MADV_POPULATE_READ);
+	}
+}
+
 /** Back to anonymous memory of the same content. */
 static int make_plain(const struct part *part)
 {
@@ -364,11 +384,34 @@ static int make_plain(const struct part *part)
 /* ---- discards ---- */
 
 /** No mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
-static void write_zeros(const struct region *region, uint64_t index, uint64_t count)
+static void write_zeros(struct region *region, uint64_t index, uint64_t count)
 {
-	for (uint64_t i = index; i < index + count; i++)
-		if (region->state[i] & PAGE_IN_STORE)
-			memset((void *)region_hva(region, i), 0, PAGE_BYTES);
+	for (uint64_t i = index; i < index + count; i++) {
+		if (!(region->state[i] & PAGE_IN_STORE))
+			continue;
+		memset((void *)region_hva(region, i), 0, PAGE_BYTES);
+		region_set_filled(region, i, 1, true);
+	}
+}
+
+/** Pages in such a state that are full of zeros still become missing, as the discard would have made them. */
+static void empty_filled(const struct part *part)
+{
+	struct region *region = part->region;
+	uint32_t targets[HOLD_PAGES];
+	enum outcome outcomes[HOLD_PAGES];
+
+	for (unsigned i = 0; i < HOLD_PAGES; i++)
+		targets[i] = HOLD_ZERO;
+	for (uint64_t at = part->index; at < part->index + part->count && region->filled_pages != 0; at++) {
+		uint32_t state = region->state[at];
+
+		if (!region->filled[at] || (state & PAGE_IN_STORE))
+			continue;
+		hold_anonymous(region, at, 1, targets, outcomes);
+		page_set_state(region, at, state); /* it is not the daemon's to count */
+	}
+	region_set_filled(region, part->index, part->count, false);
 }
 
 static int put_anonymous(struct region *region, uint64_t index, uint64_t count)
@@ -412,7 +455,7 @@ static void leave_zeros(const struct part *part)
  * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
  * are written; all other advice the kernel refuses, and nothing may be lost. @return as discard_store_pages().
  */
-static int discard_locked(const struct region *region, uint64_t index, uint64_t count, int advice)
+static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
 	if (advice != MADV_DONTNEED_LOCKED)
 		return 0;
@@ -479,12 +522,16 @@ static int make_plain_or_unshare(const struct part *part)
 
 static int before(enum memory_change change, const struct part *part, int detail)
 {
+	int r;
+
 	switch (change) {
 	case CHANGE_DISCARD:
+		region_set_filled(part->region, part->index, part->count, false);
 		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
+		show_zeros(part);
 		return make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
@@ -493,8 +540,13 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_ATTRIBUTE:
 		return unshare(part);
 	case CHANGE_LOCK: /* what a discard puts in place of store pages would not be locked */
-	case CHANGE_USERFAULTFD:
 		return make_plain_or_unshare(part);
+	case CHANGE_USERFAULTFD:
+		show_zeros(part);
+		r = make_plain_or_unshare(part);
+		if (r == 0 && (detail & UFFDIO_REGISTER_MODE_MISSING))
+			empty_filled(part);
+		return r;
 	default:
 		return 0;
 	}
@@ -507,6 +559,7 @@ static void unmapped(const struct part *part)
 	for (unsigned why = 1; why <= BARRED_ALL; why <<= 1) /* one after the other, as each is counted */
 		if (why != BARRED_UNMAPPED)
 			bar(part, (enum barred)why, false);
+	region_set_filled(region, part->index, part->count, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;

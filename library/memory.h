@@ -42,7 +42,10 @@ enum memory_change {
 	CHANGE_UNMERGEABLE,
 	/** A mark that mappings of the store could not keep, as a protection key: unshared, left alone from now on. */
 	CHANGE_ATTRIBUTE,
-	/** The VMM registers its own userfaultfd: plain memory again, left alone from now on. */
+	/**
+	 * The VMM registers its own userfaultfd: plain memory again, left alone from now on. detail: the mode. What the
+	 * VMM put there or discarded is present or missing accordingly.
+	 */
 	CHANGE_USERFAULTFD,
 	/** And unregisters it. */
 	CHANGE_USERFAULTFD_END,

@@ -22,7 +22,9 @@ enum protection {
 	PROTECT_RESERVE = 1 << 8, /* mappings kept back for the VMM */
 	PROTECT_WAKE = 1 << 9,    /* waiters are woken after every hold */
 	PROTECT_EBUSY = 1 << 10,  /* pages that the kernel refuses to move are left alone */
-	PROTECT_WIDEN = 1 << 11,  /* where mappings are scarce, a run goes with the page that is taken out of it */
+	/** Zeros given back are pages again before the VMM can look which are missing. */
+	PROTECT_ZEROS_SHOWN = 1 << 12,
+	PROTECT_WIDEN = 1 << 11, /* where mappings are scarce, a run goes with the page that is taken out of it */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -96,8 +96,9 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
+	table_free(region->filled, pages);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = region->changed = NULL;
+	region->barred = region->blocks = region->present = region->changed = region->filled = NULL;
 }
 
 static struct region *find_free(void)
@@ -124,8 +125,9 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
+	region->filled = table_new(pages);
 	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL) {
+	    region->changed == NULL || region->filled == NULL) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
 	}
@@ -175,7 +177,21 @@ void page_set_state(struct region *region, uint64_t index, uint32_t state)
 		atomic_fetch_sub_explicit(before, 1, memory_order_relaxed);
 	if (after != NULL)
 		atomic_fetch_add_explicit(after, 1, memory_order_relaxed);
+	if (state == PAGE_ZEROED || page_reads_slot(state))
+		region_set_filled(region, index, 1, false);
 	region->state[index] = state;
+}
+
+void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled)
+{
+	if (!filled && region->filled_pages == 0)
+		return;
+	for (uint64_t i = index; i < index + count; i++) {
+		if ((region->filled[i] != 0) == filled)
+			continue;
+		region->filled[i] = filled;
+		region->filled_pages += filled ? 1 : UINT64_MAX;
+	}
 }
 
 void region_set_present(struct region *region, uint64_t index, uint8_t count)

@@ -63,7 +63,8 @@ struct region {
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
-	uint64_t unmapped_pages;
+	uint8_t *filled;                   /* per page: full of zeros in place of a discard that could not be done */
+	uint64_t filled_pages, unmapped_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 	bool announced;                        /* the daemon of this session knows it */
@@ -96,6 +97,8 @@ void region_free(struct region *region);
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);
+/** Whether pages were filled with zeros in place of a discard: until they are discarded, merged or unmapped. */
+void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled);
 /** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
 void region_set_present(struct region *region, uint64_t index, uint8_t count);
 

@@ -5,16 +5,13 @@
  * anonymous memory again find it; the bytes around them stay; and there are no more mappings than before.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
-#include "library/kernel.h"
 #include "library/memory.h"
 #include "tests/support/guest.h"
 
@@ -89,20 +86,8 @@ static long change(enum memory_change change, const struct guest *g, uint32_t in
 /** What a VMM that fetches missing pages from elsewhere gets to see. */
 static bool is_missing(const struct guest *g, uint32_t index)
 {
-	static char content[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .range = { (uint64_t)guest_at(g, index), PAGE_BYTES },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING };
-	struct uffdio_copy copy = { .dst = reg.range.start, .src = (uint64_t)content, .len = PAGE_BYTES };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	bool missing;
+	bool missing = pages_fill_missing(guest_at(g, index), 1000000 + index);
 
-	test_check(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0, "userfaultfd: %s", strerror(errno));
-	pages_fill(content, 1000000 + index);
-	test_check(ioctl(fd, UFFDIO_REGISTER, &reg) == 0, "UFFDIO_REGISTER: %s", strerror(errno));
-	missing = ioctl(fd, UFFDIO_COPY, &copy) == 0;
-	test_check(missing || errno == EEXIST, "UFFDIO_COPY: %s", strerror(errno));
-	close(fd);
 	contents[index] = missing ? 1000000 + index : 0;
 	return missing;
 }

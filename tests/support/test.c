@@ -38,6 +38,7 @@ static const struct {
 	{ "wake", PROTECT_WAKE },
 	{ "ebusy", PROTECT_EBUSY },
 	{ "widen", PROTECT_WIDEN },
+	{ "zeros-shown", PROTECT_ZEROS_SHOWN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
