@@ -9,6 +9,7 @@
 #include "library/orders.h"
 #include "library/protections.h"
 #include "library/region.h"
+#include "library/template.h"
 #include "library/view.h"
 #include "library/worker.h"
 
@@ -58,6 +59,7 @@ void fork_child(void)
 	children_in_child();
 	forget_unforked();
 	hold_forget();
+	template_forget();
 	view_forget();
 	worker_forget();
 	orders_forget();

@@ -109,13 +109,6 @@ static uint64_t private_pages(const struct hold *hold)
 	return own;
 }
 
-static bool is_mapped(uint64_t start, uint64_t length)
-{
-	unsigned char resident[HOLD_PAGES];
-
-	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
-}
-
 /** Moves the copy over the pages. The kernel unmaps these first: after that there is no way back, only forward. */
 static long replace(const struct hold *hold, uint64_t copy)
 {
@@ -124,7 +117,7 @@ static long replace(const struct hold *hold, uint64_t copy)
 
 	do
 		r = sys_mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold->start);
-	while (sys_is_error(r) && !is_mapped(hold->start, length));
+	while (sys_is_error(r) && !hold_is_mapped(hold->start, length));
 	return r;
 }
 

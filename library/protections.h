@@ -24,6 +24,7 @@ enum protection {
 	PROTECT_EBUSY = 1 << 10,  /* pages that the kernel refuses to move are left alone */
 	/** Zeros given back are pages again before the VMM can look which are missing. */
 	PROTECT_ZEROS_SHOWN = 1 << 12,
+	PROTECT_CORES = 1 << 13, /* shared pages are in the core of a VMM that crashes */
 	PROTECT_WIDEN = 1 << 11, /* where mappings are scarce, a run goes with the page that is taken out of it */
 };
 

@@ -32,6 +32,7 @@
 #include "library/region.h"
 #include "library/session.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 
 #define RECONNECT_MS 1000
@@ -184,6 +185,7 @@ static int open_session(int socket)
 		make_foreign();
 	known_store = session.store;
 	memory_lock_worker();
+	template_drop_all();
 	view_remove_all();
 	memory_unlock();
 	announce_forget();
