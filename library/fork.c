@@ -47,10 +47,12 @@ void fork_parent(void)
 static void forget_unforked(void)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
+		struct region *region = region_at(i), gone;
 
-		if (region != NULL && region->dont_fork)
-			region_free(region);
+		if (region == NULL || !region->dont_fork)
+			continue;
+		region_free(region, &gone);
+		region_free_tables(&gone);
 	}
 }
 

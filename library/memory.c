@@ -26,6 +26,8 @@
 #include "protocol/wire.h"
 
 #define GPA_SLOTS_MAX 512
+/* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
+#define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
 /* Both so few that what takes their place has no room for a 2 MiB page. */
 #define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
 #define WIDEN_PAGES 192u /* of a run, on each side, go with what is taken out of it, where mappings are scarce */
@@ -98,13 +100,19 @@ static bool register_again(uint64_t start, uint64_t length)
 {
 	bool known = false;
 
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct part part;
+	for (uint64_t at = 0; at < length; at += REGION_PIECE_PAGES * PAGE_BYTES) {
+		uint64_t left = length - at, piece = REGION_PIECE_PAGES * PAGE_BYTES;
 
-		if (!part_of(region_at(i), start, length, &part))
-			continue;
-		known = true;
-		bar(&part, BARRED_UNMERGEABLE, false);
+		memory_lock();
+		for (unsigned i = 0; i < REGIONS_MAX; i++) {
+			struct part part;
+
+			if (!part_of(region_at(i), start + at, left < piece ? left : piece, &part))
+				continue;
+			known = true;
+			bar(&part, BARRED_UNMERGEABLE, false);
+		}
+		memory_unlock();
 	}
 	return known;
 }
@@ -151,19 +159,19 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	uint64_t end = start + length;
 
 	while (start < end) {
+		uint64_t from, piece = end - start < UNMAPPED_PIECE_BYTES ? end - start : UNMAPPED_PIECE_BYTES;
 		struct mapping_kind kind;
 		struct part part, now;
-		uint64_t from;
 		bool found;
 		int r;
 
 		memory_lock();
-		found = find_unmapped(start, end - start, &part);
-		from = found ? region_hva(part.region, part.index) : end;
+		found = find_unmapped(start, piece, &part);
+		from = found ? region_hva(part.region, part.index) : 0;
 		memory_unlock();
+		start = found ? from + part.count * PAGE_BYTES : start + piece;
 		if (!found)
-			return;
-		start = from + part.count * PAGE_BYTES;
+			continue;
 		r = mappings_inspect(from, start - from, &kind);
 		memory_lock();
 		if (r > 0)
@@ -216,9 +224,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 		return -EINVAL;
 	if (children_is_one())
 		return -EOPNOTSUPP;
-	memory_lock();
-	known = register_again(start, length);
-	memory_unlock();
+	known = memory_is_ours(address, length) && register_again(start, length);
 	if (known)
 		register_unmapped(start, length);
 	r = known ? 0 : register_new(start, length, gpa);
@@ -556,9 +562,7 @@ static void unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
-	for (unsigned why = 1; why <= BARRED_ALL; why <<= 1) /* one after the other, as each is counted */
-		if (why != BARRED_UNMAPPED)
-			bar(part, (enum barred)why, false);
+	refusals_unbar(region, part->index, part->count);
 	region_set_filled(region, part->index, part->count, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))

@@ -20,10 +20,18 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned vmm_threads_waiting;
 static _Atomic bool changes_noted;
 
+#ifdef PAGEFUSE_TEST_CONTROLS
+_Atomic uint64_t memory_locks;
+#define COUNT_LOCK() atomic_fetch_add_explicit(&memory_locks, 1, memory_order_relaxed)
+#else
+#define COUNT_LOCK() ((void)0)
+#endif
+
 void memory_lock(void)
 {
 	atomic_fetch_add_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
 	pthread_mutex_lock(&lock);
+	COUNT_LOCK();
 	atomic_fetch_sub_explicit(&vmm_threads_waiting, 1, memory_order_relaxed);
 }
 
@@ -36,6 +44,7 @@ void memory_lock_worker(void)
 	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
 		sched_yield();
 	pthread_mutex_lock(&lock);
+	COUNT_LOCK();
 }
 
 void memory_unlock(void)
@@ -141,23 +150,37 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 
 void region_leave(struct region *region)
 {
-	for (uint64_t i = 0; i < region->table_pages; i++)
-		if (region->state[i] != PAGE_ANONYMOUS)
-			page_set_state(region, i, PAGE_ANONYMOUS);
-	for (uint64_t i = 0; i < region->table_pages; i += REGION_GROUP)
-		region_set_present(region, i, 0);
+	atomic_fetch_sub_explicit(&region_totals.present, region->present_pages, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&region_totals.pages, region->table_pages, memory_order_relaxed);
+	region->present_pages = 0;
 	region->changed_from = region->changed_to = 0;
 	region->leaving = true;
 	atomic_store_explicit(&region->pages, 0, memory_order_relaxed);
 }
 
-void region_free(struct region *region)
+void region_free(struct region *region, struct region *ret)
 {
-	uint64_t start = region->start;
-
+	*ret = *region;
 	atomic_store_explicit(&region->start, 0, memory_order_release);
-	tables_free(region, start, region->table_pages);
+}
+
+void region_free_tables(struct region *region)
+{
+	tables_free(region, region->start, region->table_pages);
+}
+
+struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end)
+{
+	struct region *region;
+
+	memory_lock_worker();
+	region = region_at(i);
+	if (region == NULL || index >= region->pages) { /* which are none if it has left meanwhile */
+		memory_unlock();
+		return NULL;
+	}
+	*ret_end = region->pages - index < REGION_PIECE_PAGES ? region->pages : index + REGION_PIECE_PAGES;
+	return region;
 }
 
 static _Atomic uint64_t *total_of(uint32_t state)
@@ -199,6 +222,7 @@ void region_set_present(struct region *region, uint64_t index, uint8_t count)
 	uint8_t *group = &region->present[index / REGION_GROUP];
 
 	atomic_fetch_add_explicit(&region_totals.present, (uint64_t)count - *group, memory_order_relaxed);
+	region->present_pages += (uint64_t)count - *group;
 	*group = count;
 }
 

@@ -29,6 +29,7 @@
 
 #define REGIONS_MAX 512
 #define REGION_GROUP 64u
+#define REGION_PIECE_PAGES 4096u /* looked at without letting the lock go, of a walk over a whole region */
 
 #define PAGE_ANONYMOUS UINT32_C(0)
 #define PAGE_ZEROED UINT32_C(1)
@@ -64,7 +65,7 @@ struct region {
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
 	uint8_t *filled;                   /* per page: full of zeros in place of a discard that could not be done */
-	uint64_t filled_pages, unmapped_pages;
+	uint64_t filled_pages, unmapped_pages, present_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 	bool announced;                        /* the daemon of this session knows it */
@@ -76,10 +77,16 @@ enum block {
 	BLOCK_BROKEN = 2,   /* we broke it and keep it from collapsing again */
 };
 
-/** The lock of everything in this folder. The worker lets VMM threads go first. Fork is excluded while it is held. */
+/**
+ * The lock of everything in this folder. The worker lets VMM threads go first. Fork is excluded while it is held. What
+ * a call of the VMM concerns is looked at in one go, as the kernel does; all else lets it go after REGION_PIECE_PAGES.
+ */
 void memory_lock(void);
 void memory_lock_worker(void);
 void memory_unlock(void);
+#ifdef PAGEFUSE_TEST_CONTROLS
+extern _Atomic uint64_t memory_locks; /* how often it was taken */
+#endif
 /** In the child of a fork, which is its only thread: makes the lock usable again. */
 void memory_lock_reset(void);
 
@@ -90,10 +97,25 @@ struct region *region_at(unsigned index);
 
 /** Makes a region. @return 0, -EEXIST (overlap), -ENOSPC, -ENOMEM. */
 int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region);
-/** Its memory is not ours any more: nothing is done in it from now on; region_free() follows once the daemon knows. */
+/**
+ * All its pages have been unmapped, so that none counts as shared or zeroed: nothing is done in it from now on;
+ * region_free() follows once the daemon knows.
+ */
 void region_leave(struct region *region);
-/** Frees the entry and its tables. */
-void region_free(struct region *region);
+/** Frees the entry; its tables go to *ret, for region_free_tables(), which does not need the lock and takes long. */
+void region_free(struct region *region, struct region *ret);
+void region_free_tables(struct region *region);
+
+/**
+ * A walk of the worker over all pages of entry @i, piece by piece. Takes the lock. @return the region, to look at its
+ * pages [index, *ret_end), call region_piece_end(), and go on with *ret_end; NULL without the lock at its end, or if
+ * there is no such region.
+ */
+struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end);
+static inline void region_piece_end(void)
+{
+	memory_unlock();
+}
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);

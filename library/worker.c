@@ -146,18 +146,19 @@ static int housekeeping(void)
 /** Pages mapped to the store of a daemon that is gone for good: they stay as they are, and out of the game. */
 static void make_foreign(void)
 {
-	memory_lock_worker();
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
+	struct region *region;
 
-		for (uint64_t p = 0; region != NULL && p < region->pages; p++) {
-			if (!(region->state[p] & PAGE_IN_STORE))
-				continue;
-			refusals_bar(region, p, 1, BARRED_FOREIGN, true);
-			page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			for (uint64_t p = at; p < end; p++) {
+				if (!(region->state[p] & PAGE_IN_STORE))
+					continue;
+				refusals_bar(region, p, 1, BARRED_FOREIGN, true);
+				page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
+			}
+			region_piece_end();
 		}
 	}
-	memory_unlock();
 }
 
 /** Whether a child may still read slots that only the connection of before knows of. @store: its store, or 0. */
