@@ -4,33 +4,27 @@
 #include "library/memory.h"
 
 #include <errno.h>
-#include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/fork.h"
-#include "library/hold.h"
 #include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/merge.h"
 #include "library/nested.h"
+#include "library/plain.h"
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
-#include "library/view.h"
 #include "library/worker.h"
 #include "protocol/wire.h"
 
 #define GPA_SLOTS_MAX 512
 /* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
-/* Both so few that what takes their place has no room for a 2 MiB page. */
-#define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
-#define WIDEN_PAGES 192u /* of a run, on each side, go with what is taken out of it, where mappings are scarce */
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
@@ -240,207 +234,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	return r < 0 ? r : served;
 }
 
-/* ---- out of the store ---- */
-
-/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
-static uint64_t same_kind(const struct region *region, uint64_t index, uint64_t end)
-{
-	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t locked = region->barred[index] & BARRED_LOCKED;
-	uint64_t at = index + 1;
-
-	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->barred[at] & BARRED_LOCKED) == locked)
-		at++;
-	return at - index;
-}
-
-static void leave_slots(struct region *region, uint64_t index, uint64_t count)
-{
-	refusals_bar(region, index, count, BARRED_FOREIGN, false);
-	for (uint64_t i = index; i < index + count; i++)
-		if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_LEFT : PAGE_DROPPED);
-	region_note_change(region, index, count);
-}
-
-/** Whether a page and the one before it can be in one mapping of the store. */
-static bool continues(const struct region *region, uint64_t index)
-{
-	const uint32_t *state = region->state;
-
-	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
-	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1 &&
-	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
-}
-
-/** Whether there are more mappings when these pages of the store have become a mapping of their own. */
-static bool adds_mappings(const struct region *region, uint64_t index, uint64_t count)
-{
-	unsigned cut = continues(region, index) + continues(region, index + count), joined = 0;
-
-	for (uint64_t i = index + 1; i < index + count && joined < cut; i++)
-		joined += !continues(region, i);
-	return cut > joined;
-}
-
-/** Adds to [*index, *end) what is in one mapping of the store with its ends: at most @reach pages on each side. */
-static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
-{
-	for (uint64_t left = reach; left > 0 && continues(region, *index); left--, --*index)
-		if (region->barred[*index - 1] & ~BARRED_FOREIGN)
-			break;
-	for (uint64_t left = reach; left > 0 && continues(region, *end); left--, ++*end)
-		if (region->barred[*end] & ~BARRED_FOREIGN)
-			break;
-}
-
-/** The pages of [from, end) that are among the @count from @index on, as a mask. @count: at most HOLD_PAGES. */
-static uint64_t part_of_hold(uint64_t from, uint64_t end, uint64_t index, uint64_t count)
-{
-	uint64_t mask = 0;
-
-	for (uint64_t i = 0; i < count; i++)
-		mask |= (uint64_t)(index + i >= from && index + i < end) << i;
-	return mask;
-}
-
-/** Pages of the store become one mapping of anonymous memory, of the same content but for [empty_from, empty_end). */
-static int replace_stretch(struct region *region, uint64_t index, uint64_t end, uint64_t empty_from, uint64_t empty_end)
-{
-	bool adds = adds_mappings(region, index, end - index);
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (region->no_reserve ? MAP_NORESERVE : 0);
-	long place = sys_mmap(0, (end - index) * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
-	uint64_t at = index, to = (uint64_t)place;
-	int r = 0;
-
-	if (sys_is_error(place))
-		return (int)place;
-	if (region->huge_advice == MADV_NOHUGEPAGE)
-		sys_madvise(to, (end - index) * PAGE_BYTES, MADV_NOHUGEPAGE);
-	while (at < end) {
-		unsigned count = end - at < HOLD_PAGES ? (unsigned)(end - at) : HOLD_PAGES;
-
-		r = hold_make_plain(region, at, count, part_of_hold(empty_from, empty_end, at, count), to);
-		if (r < 0)
-			break;
-		leave_slots(region, at, count);
-		at += count;
-		to += count * PAGE_BYTES;
-	}
-	if (at < end)
-		sys_munmap(to, (end - at) * PAGE_BYTES);
-	if (adds && at > index)
-		atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
-	return r;
-}
-
-/**
- * Takes pages out of the store: they become anonymous memory of the same content, or empty. Where the mappings that it
- * takes to split a run are scarce, as much of the run goes with them as adds none, or few. @return 0, or -errno: then
- * it may be done in part.
- */
-static int take_out(struct region *region, uint64_t index, uint64_t count, bool empty)
-{
-	uint64_t from = index, end = index + count;
-
-	if (PROTECTED(PROTECT_WIDEN) && adds_mappings(region, from, end - from) && !mappings_allow_split())
-		widen(region, WIDEN_PAGES, &from, &end);
-	if (PROTECTED(PROTECT_WIDEN) && adds_mappings(region, from, end - from) && !mappings_allow_last_split())
-		widen(region, region->pages, &from, &end);
-	if (adds_mappings(region, from, end - from) && !mappings_allow_last_split())
-		return -ENOMEM;
-	return replace_stretch(region, from, end, index, empty ? index + count : index);
-}
-
-/**
- * Pages of zeros that were given back are holes, where the VMM had pages: it gets the kernel's zero page there. A VMM
- * that fetches what is missing would wait for ever for a page that it knows to have.
- */
-static void show_zeros(const struct part *part)
-{
-	const uint32_t *state = part->region->state;
-	uint64_t end = part->index + part->count;
-
-	if (!PROTECTED(PROTECT_ZEROS_SHOWN))
-		return;
-	for (uint64_t at = part->index, run; at < end; at += run) {
-		for (run = 1; at + run < end && (state[at + run] == PAGE_ZEROED) == (state[at] == PAGE_ZEROED); run++)
-			;
-		if (state[at] == PAGE_ZEROED)
-			sys_madvise(region_hva(part->region, at), run * PAGE_BYTES, MADV_POPULATE_READ);
-	}
-}
-
-/** Back to anonymous memory of the same content. */
-static int make_plain(const struct part *part)
-{
-	uint64_t end = part->index + part->count;
-	int r = 0;
-
-	for (uint64_t at = part->index, run; at < end && r == 0; at += run) {
-		run = same_kind(part->region, at, end);
-		run = run < PLAIN_PAGES ? run : PLAIN_PAGES;
-		if (part->region->state[at] & PAGE_IN_STORE)
-			r = take_out(part->region, at, run, false);
-	}
-	return r;
-}
-
 /* ---- discards ---- */
-
-/** No mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
-static void write_zeros(struct region *region, uint64_t index, uint64_t count)
-{
-	for (uint64_t i = index; i < index + count; i++) {
-		if (!(region->state[i] & PAGE_IN_STORE))
-			continue;
-		memset((void *)region_hva(region, i), 0, PAGE_BYTES);
-		region_set_filled(region, i, 1, true);
-	}
-}
-
-/** Pages in such a state that are full of zeros still become missing, as the discard would have made them. */
-static void empty_filled(const struct part *part)
-{
-	struct region *region = part->region;
-	uint32_t targets[HOLD_PAGES];
-	enum outcome outcomes[HOLD_PAGES];
-
-	for (unsigned i = 0; i < HOLD_PAGES; i++)
-		targets[i] = HOLD_ZERO;
-	for (uint64_t at = part->index; at < part->index + part->count && region->filled_pages != 0; at++) {
-		uint32_t state = region->state[at];
-
-		if (!region->filled[at] || (state & PAGE_IN_STORE))
-			continue;
-		hold_anonymous(region, at, 1, targets, outcomes);
-		page_set_state(region, at, state); /* it is not the daemon's to count */
-	}
-	region_set_filled(region, part->index, part->count, false);
-}
-
-static int put_anonymous(struct region *region, uint64_t index, uint64_t count)
-{
-	int r = hold_put_anonymous(region, index, count);
-
-	if (r == 0)
-		leave_slots(region, index, count);
-	return r;
-}
-
-/** Pages of the store are dropped. @return 0, or -ENOMEM: then some still are of the store. */
-static int drop(struct region *region, uint64_t index, uint64_t count)
-{
-	bool adds = adds_mappings(region, index, count);
-
-	if ((adds ? mappings_allow_split() : mappings_allow_last_split()) && put_anonymous(region, index, count) == 0)
-		return 0;
-	if (take_out(region, index, count, true) == 0)
-		return 0;
-	/* What would have to go with them may be pinned, or there is no memory for it. */
-	return mappings_allow_last_split() && put_anonymous(region, index, count) == 0 ? 0 : -ENOMEM;
-}
 
 /** Zeros that had been given back: dropped by the VMM, they are no longer ours to count. */
 static void leave_zeros(const struct part *part)
@@ -465,7 +259,7 @@ static int discard_locked(struct region *region, uint64_t index, uint64_t count,
 {
 	if (advice != MADV_DONTNEED_LOCKED)
 		return 0;
-	write_zeros(region, index, count);
+	plain_fill(region, index, count);
 	return 1;
 }
 
@@ -476,13 +270,13 @@ static int discard_store_pages(const struct part *part, int advice)
 	int filled = 0;
 
 	for (uint64_t at = part->index, run; at < end; at += run) {
-		run = same_kind(part->region, at, end);
+		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
 		if (part->region->barred[at] & BARRED_LOCKED) {
 			filled |= discard_locked(part->region, at, run, advice);
-		} else if (drop(part->region, at, run) < 0) {
-			write_zeros(part->region, at, run);
+		} else if (plain_drop(part->region, at, run) < 0) {
+			plain_fill(part->region, at, run);
 			filled = 1;
 		}
 	}
@@ -502,7 +296,7 @@ static int discard_the_rest(uint64_t start, uint64_t length, int advice)
 		for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
 			part_of(region_at(i), at, PAGE_BYTES, &part);
 		if (part.region != NULL)
-			run = same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
+			run = plain_same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
 		run = run > end - at ? end - at : run;
 		if (part.region == NULL || !(part.region->state[part.index] & PAGE_IN_STORE))
 			r = sys_madvise(at, run, advice);
@@ -517,6 +311,11 @@ static int unshare(const struct part *part)
 {
 	region_note_change(part->region, part->index, part->count); /* also if it comes to be done in part only */
 	return merge_unshare(part->region, part->index, part->count);
+}
+
+static int make_plain(const struct part *part)
+{
+	return plain_make(part->region, part->index, part->count);
 }
 
 static int make_plain_or_unshare(const struct part *part)
@@ -537,7 +336,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
-		show_zeros(part);
+		plain_show_zeros(part->region, part->index, part->count);
 		return make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
@@ -548,10 +347,10 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_LOCK: /* what a discard puts in place of store pages would not be locked */
 		return make_plain_or_unshare(part);
 	case CHANGE_USERFAULTFD:
-		show_zeros(part);
+		plain_show_zeros(part->region, part->index, part->count);
 		r = make_plain_or_unshare(part);
 		if (r == 0 && (detail & UFFDIO_REGISTER_MODE_MISSING))
-			empty_filled(part);
+			plain_empty_filled(part->region, part->index, part->count);
 		return r;
 	default:
 		return 0;

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pages of a region become plain anonymous memory again: empty, or with the bytes that they have. Memory lock held.
+ */
+#ifndef PAGEFUSE_LIBRARY_PLAIN_H
+#define PAGEFUSE_LIBRARY_PLAIN_H
+
+#include <stdint.h>
+
+#include "library/region.h"
+
+/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
+uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end);
+
+/**
+ * Back to anonymous memory of the same content. @return 0; -EBUSY (a pin cannot be excluded), -ENOMEM (also mappings),
+ * -errno: then it may be done in part.
+ */
+int plain_make(struct region *region, uint64_t index, uint64_t count);
+
+/**
+ * Pages of the store, all of one kind, become empty anonymous memory; the VMM's own call has to follow. @return 0, or
+ * -ENOMEM: then some still are of the store.
+ */
+int plain_drop(struct region *region, uint64_t index, uint64_t count);
+
+/** For these no mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
+void plain_fill(struct region *region, uint64_t index, uint64_t count);
+/** Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them. */
+void plain_empty_filled(struct region *region, uint64_t index, uint64_t count);
+
+/**
+ * Pages of zeros that were given back are holes, where the VMM had pages: it gets the kernel's zero page there. A VMM
+ * that fetches what is missing would wait for ever for a page that it knows to have.
+ */
+void plain_show_zeros(const struct region *region, uint64_t index, uint64_t count);
+
+#endif
