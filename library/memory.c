@@ -10,6 +10,7 @@
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/fork.h"
+#include "library/hold.h"
 #include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/merge.h"
@@ -30,7 +31,7 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-static _Atomic bool in_use;
+static _Atomic bool in_use, unseen;
 
 /** The part of a region that a range covers. */
 struct part {
@@ -532,6 +533,50 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);
 	if (succeeded && change == CHANGE_USERFAULTFD_END)
 		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
+}
+
+/* ---- calls past us ---- */
+
+void memory_note_unseen(void)
+{
+	if (PROTECTED(PROTECT_UNSEEN_CALLS))
+		unseen = true;
+}
+
+bool memory_unseen(void)
+{
+	return unseen;
+}
+
+/** What cannot be made plain together, as some of it may be pinned, is tried in pieces; the last way out are copies. */
+static void leave_store(const struct part *part)
+{
+	uint64_t end = part->index + part->count;
+
+	region_note_change(part->region, part->index, part->count);
+	if (make_plain(part) == 0)
+		return;
+	for (uint64_t at = part->index; at < end; at += HOLD_PAGES) {
+		struct part piece = { .region = part->region, .index = at };
+
+		piece.count = end - at < HOLD_PAGES ? end - at : HOLD_PAGES;
+		make_plain_or_unshare(&piece);
+	}
+}
+
+bool memory_leave_store(void)
+{
+	struct region *region;
+
+	for (unsigned i = 0; i < REGIONS_MAX && region_totals.shared != 0; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			struct part part = { .region = region, .index = at, .count = end - at };
+
+			leave_store(&part);
+			region_piece_end();
+		}
+	}
+	return region_totals.shared == 0;
 }
 
 /* ---- what KVM is told ---- */

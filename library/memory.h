@@ -71,6 +71,15 @@ int memory_register(void *address, size_t length, uint64_t gpa);
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
 
+/** Memory was discarded in a call that nobody told us of: nothing may be shared in this process any more. */
+void memory_note_unseen(void);
+bool memory_unseen(void);
+/**
+ * Worker, after that, until it has succeeded: all that is shared becomes anonymous memory of the same content again, or
+ * copies of its own; a piece at a time. @return whether nothing reads the store any more.
+ */
+bool memory_leave_store(void);
+
 /** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
 void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
 

@@ -25,6 +25,8 @@ enum protection {
 	/** Zeros given back are pages again before the VMM can look which are missing. */
 	PROTECT_ZEROS_SHOWN = 1 << 12,
 	PROTECT_CORES = 1 << 13, /* shared pages are in the core of a VMM that crashes */
+	/** A VMM that was found to discard memory unseen shares nothing any more. */
+	PROTECT_UNSEEN_CALLS = 1 << 14,
 	PROTECT_WIDEN = 1 << 11, /* where mappings are scarce, a run goes with the page that is taken out of it */
 };
 

@@ -23,6 +23,7 @@
 #include "library/children.h"
 #include "library/hold.h"
 #include "library/mappings.h"
+#include "library/memory.h"
 #include "library/nested.h"
 #include "library/options.h"
 #include "library/orders.h"
@@ -50,6 +51,7 @@ static _Atomic uint64_t cpu_nsec;
 /* Only the worker's, from here on. */
 static struct session session = { .socket = -1 };
 static bool hindered;        /* a moment ago it had no userfaultfd or pagemap: looked at again before any order */
+static bool unseen;          /* it was found that the VMM makes calls past us */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
 
 /* ---- housekeeping ---- */
@@ -104,6 +106,7 @@ static void look_for_hindrances(void)
 	struct pins pins;
 
 	hindered = no_userfaultfd || no_pagemap;
+	unseen = memory_unseen();
 	pins_look(&pins);
 	nested = pins.kvm && nested_is_unsafe();
 	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, ram_if(no_userfaultfd));
@@ -112,7 +115,8 @@ static void look_for_hindrances(void)
 			     pins.possible && !pins_swap_available() ? region_totals.diverged * PAGE_BYTES : 0);
 	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(pins.unseen));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
-	orders_suspend(hindered || pins.unseen || nested);
+	announce_set_refusal(WIRE_REASON_UNSEEN_CALLS, ram_if(unseen));
+	orders_suspend(hindered || pins.unseen || nested || unseen);
 }
 
 static int housekeeping(void)
@@ -125,10 +129,12 @@ static int housekeeping(void)
 
 	if (atomic_exchange(&poked, false) || drained)
 		r = announce_regions(&session);
-	if (r == 0 && (hindered || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
+	if (r == 0 && (hindered || memory_unseen() != unseen || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
 		look_for_hindrances();
 		view_rest();
+		if (unseen)
+			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */
 	}
 	if (mappings_count_is_due())

@@ -38,6 +38,7 @@ static const struct {
 	{ "wake", PROTECT_WAKE },
 	{ "ebusy", PROTECT_EBUSY },
 	{ "widen", PROTECT_WIDEN },
+	{ "unseen-calls", PROTECT_UNSEEN_CALLS },
 	{ "cores", PROTECT_CORES },
 	{ "zeros-shown", PROTECT_ZEROS_SHOWN },
 };
