@@ -87,6 +87,11 @@ static int check_command(const struct run *run)
 			 "one, or link it with libpagefuse",
 			 run->path);
 		break;
+	case VMM_OBSTACLE_GO:
+		complain("'%s' is a Go program, which calls the kernel past libc, so the preload would not see what it "
+			 "does to memory; link it with libpagefuse, and call that",
+			 run->path);
+		break;
 	case VMM_OBSTACLE_FOREIGN:
 		complain("'%s' is of another architecture than the preload; use a 64-bit VMM of this host's kind",
 			 run->path);

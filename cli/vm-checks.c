@@ -46,6 +46,9 @@ static const struct {
 	{ WIRE_REASON_MEM_MERGE, "Have the VMM offer it again (QEMU: qom-set the backend's merge to true)." },
 	{ WIRE_REASON_PROTECTED,
 	  "Nothing, if it is a guest's ROM; other memory takes part again once it can be read and written." },
+	{ WIRE_REASON_UNSEEN_CALLS,
+	  "Restart it without pagefuse, as what it discarded may have kept old bytes; share only VMMs that call libc "
+	  "for it (no io_uring, no bare system calls)." },
 	{ WIRE_REASON_EARLIER_STORE,
 	  "What the guest writes takes part again; to have that for all of it, restart or migrate the VM." },
 };

@@ -21,6 +21,8 @@
 #endif
 
 #define PROGRAM_HEADERS_MAX 256
+#define NOTES_MAX 4096
+static const char GO_NOTE[4] = "Go\0";
 
 static int check_executable(const char *path)
 {
@@ -93,8 +95,41 @@ static int check_privileges(int fd)
 	return VMM_OBSTACLE_NONE;
 }
 
+/** Whether these notes, of a file's PT_NOTE, have one of Go's linker. */
+static bool is_of_go(const char *notes, size_t length)
+{
+	Elf64_Nhdr note;
+
+	for (size_t at = 0; length - at >= sizeof(note);) {
+		size_t bytes;
+
+		memcpy(&note, notes + at, sizeof(note));
+		at += sizeof(note);
+		bytes = (((size_t)note.n_namesz + 3) & ~(size_t)3) + (((size_t)note.n_descsz + 3) & ~(size_t)3);
+		if (bytes > length - at)
+			return false;
+		if (note.n_namesz == sizeof(GO_NOTE) && memcmp(notes + at, GO_NOTE, sizeof(GO_NOTE)) == 0)
+			return true;
+		at += bytes;
+	}
+	return false;
+}
+
+static bool has_note_of_go(int fd, const Elf64_Phdr *program)
+{
+	char notes[NOTES_MAX];
+	ssize_t got;
+
+	if (program->p_type != PT_NOTE)
+		return false;
+	got = pread(fd, notes, program->p_filesz < sizeof(notes) ? program->p_filesz : sizeof(notes),
+		    (off_t)program->p_offset);
+	return got > 0 && is_of_go(notes, (size_t)got);
+}
+
 static int check_elf(int fd)
 {
+	bool dynamic = false, go = false;
 	Elf64_Ehdr header;
 	ssize_t got = pread(fd, &header, sizeof(header), 0);
 
@@ -112,10 +147,12 @@ static int check_elf(int fd)
 
 		if (pread(fd, &program, sizeof(program), offset) != sizeof(program))
 			return -ENOEXEC;
-		if (program.p_type == PT_INTERP)
-			return VMM_OBSTACLE_NONE;
+		dynamic |= program.p_type == PT_INTERP;
+		go |= has_note_of_go(fd, &program);
 	}
-	return VMM_OBSTACLE_STATIC;
+	if (!dynamic)
+		return VMM_OBSTACLE_STATIC;
+	return go ? VMM_OBSTACLE_GO : VMM_OBSTACLE_NONE;
 }
 
 int vmm_command_check(const char *path)

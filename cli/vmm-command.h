@@ -14,6 +14,7 @@ enum vmm_obstacle {
 	VMM_OBSTACLE_CAPABILITIES, /* file capabilities: the same */
 	VMM_OBSTACLE_STATIC,       /* no dynamic linker at all */
 	VMM_OBSTACLE_FOREIGN,      /* of another architecture than the preload */
+	VMM_OBSTACLE_GO,           /* written in Go, which makes system calls by itself: the preload sees none */
 };
 
 /**

@@ -132,6 +132,7 @@ static uint64_t refused_bytes(const struct process *process, uint32_t reason)
 	case WIRE_REASON_NO_USERFAULTFD:
 	case WIRE_REASON_NO_PAGEMAP:
 	case WIRE_REASON_NESTED:
+	case WIRE_REASON_UNSEEN_CALLS:
 		return counters.ram_pages * PAGE_BYTES;
 	default:
 		return stated;

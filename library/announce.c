@@ -10,8 +10,6 @@
 #include "library/session.h"
 #include "library/view.h"
 
-#define LOOK_PAGES 4096 /* looked at without letting the lock go */
-
 static _Atomic uint64_t refused[WIRE_REASON_END];
 static _Atomic bool refused_changed;
 
@@ -39,7 +37,7 @@ static unsigned adoptable_run(const struct region *region, uint64_t index)
 /** Finds the next run from *index on, and moves *index past what was looked at. @return whether the region goes on. */
 static bool next_adoption(const struct region *region, uint64_t *index, struct adoption *ret)
 {
-	uint64_t end = *index + LOOK_PAGES;
+	uint64_t end = *index + REGION_PIECE_PAGES;
 	bool more;
 
 	*ret = (struct adoption){ 0 };
@@ -120,18 +118,18 @@ static int announce_new(struct session *session)
 /** Frees entry @i if it has left. @return whether the daemon is to be told of it, by *ret_first. */
 static bool free_left(unsigned i, uint32_t *ret_first)
 {
-	struct region *region;
-	bool tell = false;
+	struct region *region, gone = { .start = 0 };
 
 	memory_lock_worker();
 	region = region_at(i);
-	if (region != NULL && region->leaving && !children_alive()) {
-		*ret_first = region->first_page;
-		tell = region->announced;
-		region_free(region);
-	}
+	if (region != NULL && region->leaving && !children_alive())
+		region_free(region, &gone);
 	memory_unlock();
-	return tell;
+	if (gone.start == 0)
+		return false;
+	*ret_first = gone.first_page;
+	region_free_tables(&gone);
+	return gone.announced;
 }
 
 int announce_regions(struct session *session)
@@ -161,7 +159,7 @@ static bool look_at_change(struct scan *scan, unsigned i, bool *ret_wait)
 	region = region_at(i);
 	more = region != NULL && region->changed_from < region->changed_to;
 	*ret_wait = more && children_alive();
-	for (unsigned looked = 0; more && !*ret_wait && !found && looked < LOOK_PAGES; looked++) {
+	for (unsigned looked = 0; more && !*ret_wait && !found && looked < REGION_PIECE_PAGES; looked++) {
 		uint64_t group = region->changed_from++;
 
 		found = region->changed[group] != 0;
@@ -200,18 +198,21 @@ int announce_changes(struct session *session)
 
 void announce_forget(void)
 {
-	memory_lock_worker();
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
+	struct region *region;
 
-		if (region == NULL)
-			continue;
-		region->announced = false;
-		for (uint64_t p = 0; p < region->pages; p++)
-			if (region->state[p] == PAGE_LEFT || region->state[p] == PAGE_DROPPED)
-				page_set_state(region, p, PAGE_ANONYMOUS);
-	}
+	memory_lock_worker();
+	for (unsigned i = 0; i < REGIONS_MAX; i++)
+		if (region_at(i) != NULL)
+			region_at(i)->announced = false;
 	memory_unlock();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			for (uint64_t p = at; p < end; p++)
+				if (region->state[p] == PAGE_LEFT || region->state[p] == PAGE_DROPPED)
+					page_set_state(region, p, PAGE_ANONYMOUS);
+			region_piece_end();
+		}
+	}
 	atomic_store(&refused_changed, true);
 }
 

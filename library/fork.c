@@ -13,6 +13,7 @@
 #include "library/protections.h"
 #include "library/region.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 #include "library/worker.h"
 
@@ -76,10 +77,12 @@ void fork_parent(void)
 static void forget_unforked(void)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
+		struct region *region = region_at(i), gone;
 
-		if (region != NULL && region->dont_fork)
-			region_free(region);
+		if (region == NULL || !region->dont_fork)
+			continue;
+		region_free(region, &gone);
+		region_free_tables(&gone);
 	}
 }
 
@@ -93,6 +96,7 @@ static void become_child(void)
 	forget_unforked();
 	children_in_child();
 	hold_forget();
+	template_forget();
 	view_forget();
 	worker_forget();
 	orders_forget();

@@ -96,13 +96,6 @@ static uint64_t private_pages(const struct hold *hold)
 	return own;
 }
 
-static bool is_mapped(uint64_t start, uint64_t length)
-{
-	unsigned char resident[HOLD_PAGES];
-
-	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
-}
-
 /** Moves the copy over the pages. The kernel unmaps these first: after that there is no way back, only forward. */
 static long replace(const struct hold *hold, uint64_t copy)
 {
@@ -111,26 +104,37 @@ static long replace(const struct hold *hold, uint64_t copy)
 
 	do
 		r = sys_mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold->start);
-	while (sys_is_error(r) && !is_mapped(hold->start, length));
+	while (sys_is_error(r) && !hold_is_mapped(hold->start, length));
 	return r;
 }
 
-/** Anonymous memory for copies, all of it there already. @return its address or -errno. */
-static long copy_area(const struct region *region, uint64_t length)
+/** Copies the pages of @mask to the same places from @to on. */
+static void copy_pages(const struct hold *hold, uint64_t mask, uint64_t to)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (region->no_reserve ? MAP_NORESERVE : 0);
-	long area = sys_mmap(0, length, PROT_READ | PROT_WRITE, flags, -1, 0);
-	int r = sys_is_error(area) ? (int)area : sys_madvise((uint64_t)area, length, MADV_POPULATE_WRITE);
+	unsigned first, run;
 
-	if (r < 0 && !sys_is_error(area))
-		sys_munmap((uint64_t)area, length);
-	return r < 0 ? r : area;
+	for (; (run = next_run(mask, &first)) != 0; mask &= ~mask_of(first, run))
+		memcpy((void *)(to + first * PAGE_BYTES), (const void *)(hold->start + first * PAGE_BYTES),
+		       run * PAGE_BYTES);
 }
 
-/** Whether the held pages can be replaced by copies: none is private, or no device can be writing those that are. */
-static bool may_be_replaced(const struct hold *hold)
+/** Has memory there for the copies of the pages of @mask. @return 0 or -errno. */
+static int populate(uint64_t mask, uint64_t place)
 {
-	uint64_t own = private_pages(hold);
+	unsigned first, run;
+	int r = 0;
+
+	for (; r == 0 && (run = next_run(mask, &first)) != 0; mask &= ~mask_of(first, run))
+		r = sys_madvise(place + first * PAGE_BYTES, run * PAGE_BYTES, MADV_POPULATE_WRITE);
+	return r;
+}
+
+/**
+ * Whether the pages of @kept can be replaced by copies: none is private, or no device can be writing those that are.
+ */
+static bool may_be_replaced(const struct hold *hold, uint64_t kept)
+{
+	uint64_t own = private_pages(hold) & kept;
 
 	if (own == 0)
 		return true; /* whoever writes a page of the store gets a private one first, and sleeps */
@@ -138,38 +142,33 @@ static bool may_be_replaced(const struct hold *hold)
 	return (own & ~pins_excluded(hold)) == 0;
 }
 
-int hold_make_plain(struct region *region, uint64_t index, unsigned count)
+int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES;
+	uint64_t length = count * PAGE_BYTES, kept = mask_of(0, count) & ~dropped;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
-	long copy = copy_area(region, length), r;
+	long r = populate(kept, place);
 
-	if (sys_is_error(copy))
-		return (int)copy;
-	r = hold_open(-1);
+	if (r == 0)
+		r = hold_open(-1);
 	if (r == 0)
 		r = pagemap_open(); /* a forked child begins without both */
 	if (r == 0)
 		r = hold_arm(&hold, UFFDIO_REGISTER_MODE_WP);
-	if (r < 0) {
-		sys_munmap((uint64_t)copy, length);
+	if (r < 0)
 		return (int)r;
-	}
 	r = PROTECTED(PROTECT_HELD_COPY) ? hold_uffd(UFFDIO_WRITEPROTECT, &protect) : 0;
-	if (r == 0 && !may_be_replaced(&hold))
+	if (r == 0 && !may_be_replaced(&hold, kept))
 		r = -EBUSY;
 	if (r == 0) {
-		memcpy((void *)copy, (const void *)hold.start, length);
-		hold_repeat_advice(region, (uint64_t)copy, length);
-		r = replace(&hold, (uint64_t)copy);
+		copy_pages(&hold, kept, place);
+		hold_repeat_advice(region, place, length);
+		r = replace(&hold, place);
 	}
-	if (sys_is_error(r))
-		sys_munmap((uint64_t)copy, length);
-	else
+	if (!sys_is_error(r))
 		hold_repeat_huge_advice(region, index, count);
 	hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
 	return sys_is_error(r) ? (int)r : 0;

@@ -13,6 +13,7 @@
 #include "library/kernel.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 
 _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, hold_new_mappings;
@@ -240,20 +241,54 @@ void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t le
 		sys_madvise(start, length, MADV_DONTDUMP);
 }
 
+bool hold_is_mapped(uint64_t start, uint64_t length)
+{
+	unsigned char resident[HOLD_PAGES];
+
+	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
+}
+
+/** Maps @slot and those behind it as by a mapping that was written to. @return whether that could be done. */
+static bool map_by_template(const struct region *region, uint64_t start, uint64_t length, uint32_t slot)
+{
+	uint64_t template = template_at(slot);
+
+	if (template == 0 ||
+	    sys_is_error(sys_mremap(template, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, start)))
+		return false;
+	return (region->dont_fork || sys_madvise(start, length, MADV_DOFORK) == 0) &&
+	       (region->dont_dump || sys_madvise(start, length, MADV_DODUMP) == 0);
+}
+
+/** The same by a mapping that was not. */
+static int map_plainly(const struct region *region, uint64_t start, uint64_t length, uint32_t slot)
+{
+	uint64_t offset;
+	int fd;
+	long r = view_place(slot, &fd, &offset);
+
+	if (r < 0)
+		return (int)r;
+	do /* mremap() unmaps first, and so can mmap(): after that there is no way back */
+		r = sys_mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset);
+	while (sys_is_error(r) && !hold_is_mapped(start, length));
+	if (sys_is_error(r))
+		return (int)r;
+	hold_repeat_advice(region, start, length);
+	return 0;
+}
+
 /** Maps pages [first, first+count) to consecutive slots from the first page's target on. @return 0 or -errno. */
 static int map_run(const struct hold *hold, unsigned first, unsigned count)
 {
-	uint64_t start = hold->start + first * PAGE_BYTES, offset;
-	long r;
-	int fd;
+	uint64_t start = hold->start + first * PAGE_BYTES, length = count * PAGE_BYTES;
+	int r = map_by_template(hold->region, start, length, hold->targets[first])
+			? 0
+			: map_plainly(hold->region, start, length, hold->targets[first]);
 
-	r = view_place(hold->targets[first], &fd, &offset);
-	if (r == 0)
-		r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset);
-	if (sys_is_error(r))
-		return (int)r;
+	if (r < 0)
+		return r;
 	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
-	hold_repeat_advice(hold->region, start, count * PAGE_BYTES);
 	for (unsigned i = first; i < first + count; i++)
 		page_set_state(hold->region, hold->index + i, PAGE_IN_STORE | hold->targets[i]);
 	return 0;

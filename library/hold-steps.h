@@ -78,6 +78,9 @@ uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
 /** Ends the hold of all pages: those not @mapped_over are unregistered, all sleepers woken. */
 void hold_release(const struct hold *hold, uint64_t mapped_over);
 
+/** Whether there is memory of whatever kind everywhere. @length: at most HOLD_PAGES pages. */
+bool hold_is_mapped(uint64_t start, uint64_t length);
+
 /** Repeats the region's advice on what replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);
 /** On what is anonymous memory again: also what it says of 2 MiB pages, and keeps broken ones from collapsing. */

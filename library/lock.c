@@ -36,8 +36,16 @@ static void set_signals(int how, uint64_t mask, uint64_t *ret_before)
 	sys_raw(SYS_rt_sigprocmask, how, (long)&mask, (long)ret_before, sizeof(mask), 0, 0);
 }
 
+#ifdef PAGEFUSE_TEST_CONTROLS
+_Atomic uint64_t memory_locks;
+#define COUNT_LOCK() atomic_fetch_add_explicit(&memory_locks, 1, memory_order_relaxed)
+#else
+#define COUNT_LOCK() ((void)0)
+#endif
+
 static void taken(bool has_mask, uint64_t mask)
 {
+	COUNT_LOCK();
 	mine = held = true;
 	owner_has_mask = has_mask;
 	mask_of_owner = mask;

@@ -4,7 +4,8 @@
  *
  * Theory of locking. The worker takes it around each short piece of work, VMM threads around each call that changes the
  * mapping of a region. Its owner waits for nothing but the kernel, so whoever waits for it gets it soon. No one touches
- * guest memory that could be held while waiting for it.
+ * guest memory that could be held while waiting for it. What a call of the VMM concerns is looked at in one go, as the
+ * kernel does; all else lets the lock go after REGION_PIECE_PAGES.
  *
  * Forks. What a fork has to exclude is the worker, which may have moved pages away; it stays out from before the VMM's
  * handlers run until the fork is over. The lock itself is not held meanwhile: the VMM's handlers may wait for a thread
@@ -18,12 +19,16 @@
 #define PAGEFUSE_LIBRARY_LOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /** Any thread but the worker, that does not have the lock. */
 void memory_lock(void);
 /** The worker lets VMM threads go first, and waits for forks to be over. */
 void memory_lock_worker(void);
 void memory_unlock(void);
+#ifdef PAGEFUSE_TEST_CONTROLS
+extern _Atomic uint64_t memory_locks; /* how often it was taken */
+#endif
 
 /** Whether the calling thread has the lock. Anywhere, also in a signal handler. */
 bool memory_lock_is_mine(void);

@@ -305,11 +305,19 @@ bool mappings_allow(uint64_t run_pages)
 	return now <= most / 2 || run_pages >= 2;
 }
 
-bool mappings_allow_discard(void)
+static bool allow_but(uint64_t kept)
 {
-	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
+	return !PROTECTED(PROTECT_RESERVE) || used() + 2 + kept < atomic_load_explicit(&limit, memory_order_relaxed);
+}
 
-	return !PROTECTED(PROTECT_RESERVE) || used() + 2 < all - all / 16;
+bool mappings_allow_split(void)
+{
+	return allow_but(atomic_load_explicit(&limit, memory_order_relaxed) / 16);
+}
+
+bool mappings_allow_last_split(void)
+{
+	return allow_but(atomic_load_explicit(&limit, memory_order_relaxed) / 32);
 }
 
 void mappings_stats(uint64_t *ret_mappings, uint64_t *ret_limit)

@@ -39,8 +39,10 @@ bool mappings_count_is_due(void);
 
 /** Whether a merge may add a run of @run_pages pages. */
 bool mappings_allow(uint64_t run_pages);
-/** Whether a discard may still split a run (it may use half of the reserve). */
-bool mappings_allow_discard(void);
+/** Whether a call of the VMM may still split a run (it may use half of the reserve). */
+bool mappings_allow_split(void);
+/** The same where there is no other way: a quarter of the reserve is left for what the VMM maps itself. */
+bool mappings_allow_last_split(void);
 
 void mappings_stats(uint64_t *ret_mappings, uint64_t *ret_limit);
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
@@ -14,6 +13,7 @@
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
+#include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/merge.h"
 #include "library/nested.h"
@@ -27,12 +27,14 @@
 #include "protocol/wire.h"
 
 #define GPA_SLOTS_MAX 512
+/* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
+#define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-static _Atomic bool in_use;
+static _Atomic bool in_use, unseen;
 
 /** The part of a region that a range covers. */
 struct part {
@@ -113,13 +115,19 @@ static bool register_again(uint64_t start, uint64_t length)
 {
 	bool known = false;
 
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct part part;
+	for (uint64_t at = 0; at < length; at += REGION_PIECE_PAGES * PAGE_BYTES) {
+		uint64_t left = length - at, piece = REGION_PIECE_PAGES * PAGE_BYTES;
 
-		if (!part_of(region_at(i), start, length, &part))
-			continue;
-		known = true;
-		bar(&part, BARRED_UNMERGEABLE, false);
+		memory_lock();
+		for (unsigned i = 0; i < REGIONS_MAX; i++) {
+			struct part part;
+
+			if (!part_of(region_at(i), start + at, left < piece ? left : piece, &part))
+				continue;
+			known = true;
+			bar(&part, BARRED_UNMERGEABLE, false);
+		}
+		memory_unlock();
 	}
 	return known;
 }
@@ -166,19 +174,19 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	uint64_t end = start + length;
 
 	while (start < end) {
+		uint64_t from, piece = end - start < UNMAPPED_PIECE_BYTES ? end - start : UNMAPPED_PIECE_BYTES;
 		struct mapping_kind kind;
 		struct part part, now;
-		uint64_t from;
 		bool found;
 		int r;
 
 		memory_lock();
-		found = find_unmapped(start, end - start, &part);
-		from = found ? region_hva(part.region, part.index) : end;
+		found = find_unmapped(start, piece, &part);
+		from = found ? region_hva(part.region, part.index) : 0;
 		memory_unlock();
+		start = found ? from + part.count * PAGE_BYTES : start + piece;
 		if (!found)
-			return;
-		start = from + part.count * PAGE_BYTES;
+			continue;
 		r = mappings_inspect(from, start - from, &kind);
 		memory_lock();
 		if (r > 0)
@@ -234,9 +242,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 		return -EOPNOTSUPP;
 	if (fork_watched() < 0)
 		return fork_watched();
-	memory_lock();
-	known = register_again(start, length);
-	memory_unlock();
+	known = memory_is_ours(address, length) && register_again(start, length);
 	if (known)
 		register_unmapped(start, length);
 	r = known ? 0 : register_new(start, length, gpa);
@@ -253,12 +259,6 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 }
 
 /* ---- discards ---- */
-
-/** No mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
-static void write_zeros(const struct region *region, uint64_t index, uint64_t count)
-{
-	memset((void *)region_hva(region, index), 0, count * PAGE_BYTES);
-}
 
 /** Zeros that had been given back: dropped by the VMM, they are no longer ours to count. */
 static void leave_zeros(const struct part *part)
@@ -279,11 +279,11 @@ static void leave_zeros(const struct part *part)
  * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
  * are written; all other advice the kernel refuses, and nothing may be lost. @return as discard_store_pages().
  */
-static int discard_locked(const struct region *region, uint64_t index, uint64_t count, int advice)
+static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
 	if (advice != MADV_DONTNEED_LOCKED)
 		return 0;
-	write_zeros(region, index, count);
+	plain_fill(region, index, count);
 	return 1;
 }
 
@@ -297,12 +297,10 @@ static int discard_store_pages(const struct part *part, int advice)
 		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
-		if (part->region->barred[at] & BARRED_LOCKED)
+		if (part->region->barred[at] & BARRED_LOCKED) {
 			filled |= discard_locked(part->region, at, run, advice);
-		else if (mappings_allow_discard() && hold_put_anonymous(part->region, at, run) == 0) {
-			plain_leave_slots(part->region, at, run);
-		} else {
-			write_zeros(part->region, at, run);
+		} else if (plain_drop(part->region, at, run) < 0) {
+			plain_fill(part->region, at, run);
 			filled = 1;
 		}
 	}
@@ -353,12 +351,16 @@ static int make_plain_or_unshare(const struct part *part)
 
 static int before(enum memory_change change, const struct part *part, int detail)
 {
+	int r;
+
 	switch (change) {
 	case CHANGE_DISCARD:
+		region_set_filled(part->region, part->index, part->count, false);
 		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_MOVE:
+		plain_show_zeros(part->region, part->index, part->count);
 		return make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
@@ -367,8 +369,13 @@ static int before(enum memory_change change, const struct part *part, int detail
 		return unshare(part);
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
 	case CHANGE_LOCK:        /* what a discard puts in place of store pages would not be locked */
-	case CHANGE_USERFAULTFD:
 		return make_plain_or_unshare(part);
+	case CHANGE_USERFAULTFD:
+		plain_show_zeros(part->region, part->index, part->count);
+		r = make_plain_or_unshare(part);
+		if (r == 0 && (detail & UFFDIO_REGISTER_MODE_MISSING))
+			plain_empty_filled(part->region, part->index, part->count);
+		return r;
 	default:
 		return 0;
 	}
@@ -378,9 +385,8 @@ static void unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
-	for (unsigned why = 1; why <= BARRED_ALL; why <<= 1) /* one after the other, as each is counted */
-		if (why != BARRED_UNMAPPED)
-			bar(part, (enum barred)why, false);
+	refusals_unbar(region, part->index, part->count);
+	region_set_filled(region, part->index, part->count, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
@@ -681,6 +687,50 @@ void memory_note_references(void)
 void memory_note_pins(void)
 {
 	files_note_pins();
+}
+
+/* ---- calls past us ---- */
+
+void memory_note_unseen(void)
+{
+	if (PROTECTED(PROTECT_UNSEEN_CALLS))
+		unseen = true;
+}
+
+bool memory_unseen(void)
+{
+	return unseen;
+}
+
+/** What cannot be made plain together, as some of it may be pinned, is tried in pieces; the last way out are copies. */
+static void leave_store(const struct part *part)
+{
+	uint64_t end = part->index + part->count;
+
+	region_note_change(part->region, part->index, part->count);
+	if (make_plain(part) == 0)
+		return;
+	for (uint64_t at = part->index; at < end; at += HOLD_PAGES) {
+		struct part piece = { .region = part->region, .index = at };
+
+		piece.count = end - at < HOLD_PAGES ? end - at : HOLD_PAGES;
+		make_plain_or_unshare(&piece);
+	}
+}
+
+bool memory_leave_store(void)
+{
+	struct region *region;
+
+	for (unsigned i = 0; i < REGIONS_MAX && region_totals.shared != 0; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			struct part part = { .region = region, .index = at, .count = end - at };
+
+			leave_store(&part);
+			region_piece_end();
+		}
+	}
+	return region_totals.shared == 0;
 }
 
 /* ---- what KVM is told ---- */

@@ -43,7 +43,10 @@ enum memory_change {
 	CHANGE_UNMERGEABLE,
 	/** A mark that mappings of the store could not keep, as a protection key: unshared, left alone from now on. */
 	CHANGE_ATTRIBUTE,
-	/** The VMM registers its own userfaultfd: plain memory again, left alone from now on. */
+	/**
+	 * The VMM registers its own userfaultfd: plain memory again, left alone from now on. detail: the mode. What the
+	 * VMM put there or discarded is present or missing accordingly.
+	 */
 	CHANGE_USERFAULTFD,
 	/** And unregisters it. */
 	CHANGE_USERFAULTFD_END,
@@ -100,6 +103,15 @@ void memory_note_references(void);
  * Memory may be about to be pinned in a way that descriptors do not show: buffers or files of a ring are registered.
  */
 void memory_note_pins(void);
+
+/** Memory was discarded in a call that nobody told us of: nothing may be shared in this process any more. */
+void memory_note_unseen(void);
+bool memory_unseen(void);
+/**
+ * Worker, after that, until it has succeeded: all that is shared becomes anonymous memory of the same content again, or
+ * copies of its own; a piece at a time. @return whether nothing reads the store any more.
+ */
+bool memory_leave_store(void);
 
 /** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
 void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);

@@ -10,6 +10,7 @@
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 
 #define FIRST_LOOK_BYTES 64
@@ -102,6 +103,7 @@ static void prefetch_look(const struct batch *batch, unsigned i)
 static void sort_out(struct batch *batch)
 {
 	uint64_t entries[HOLD_PAGES];
+	uint32_t segment = UINT32_MAX;
 	bool busy_zeros = false;
 
 	if (pagemap_read(region_hva(batch->region, batch->index), batch->count, entries) < 0)
@@ -115,6 +117,11 @@ static void sort_out(struct batch *batch)
 		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
 			batch->outcomes[i] = OUTCOME_DIFFERS;
 			kind = KIND_NONE;
+		}
+		if (kind != KIND_NONE && batch->targets[i] != HOLD_ZERO &&
+		    batch->targets[i] / VIEW_SEGMENT_SLOTS != segment) {
+			segment = batch->targets[i] / VIEW_SEGMENT_SLOTS;
+			template_at(batch->targets[i]); /* the first time takes longer than anybody should be held */
 		}
 		batch->kinds[i] = (uint8_t)kind;
 	}

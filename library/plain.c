@@ -1,14 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. A run of pages is one mapping of the store. What is taken out of its middle splits it, which
+ * costs two mappings. Where these are scarce, more of the run goes than has to:
+ *
+ *   |SSSSSSSSSSSSSSS|     one mapping of the store, x is to be discarded
+ *   |SSSSSS|x|SSSSSS|     two mappings more
+ *   |AAAAAAxAAAAAAAA|     none more: anonymous memory of the same bytes, with a gap
+ *
+ * The anonymous memory is filled elsewhere while pages are held, piece by piece, and moved into place. All pieces come
+ * from one area: so they are one mapping again, but they never melt into what was anonymous before.
+ */
 #include "library/plain.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/refusals.h"
+#include "library/sys.h"
+#include "library/view.h"
+
+/* Both so few that what takes their place has no room for a 2 MiB page. */
+#define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
+#define WIDEN_PAGES 192u /* of a run, on each side, go with what is taken out of it, where mappings are scarce */
 
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
@@ -22,7 +41,7 @@ uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t e
 	return at - index;
 }
 
-void plain_leave_slots(struct region *region, uint64_t index, uint64_t count)
+static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
 	refusals_bar(region, index, count, BARRED_FOREIGN, false);
 	for (uint64_t i = index; i < index + count; i++)
@@ -37,7 +56,8 @@ static bool continues(const struct region *region, uint64_t index)
 	const uint32_t *state = region->state;
 
 	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
-	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1;
+	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1 &&
+	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
 }
 
 /** Whether there are more mappings when these pages of the store have become a mapping of their own. */
@@ -50,17 +70,88 @@ static bool adds_mappings(const struct region *region, uint64_t index, uint64_t 
 	return cut > joined;
 }
 
-/** One piece, all of it in the store. What is filled elsewhere never melts into its neighbours. */
-static int make_piece(struct region *region, uint64_t index, unsigned count, bool adds)
+/** Adds to [*index, *end) what is in one mapping of the store with its ends: at most @reach pages on each side. */
+static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
 {
-	int r = hold_make_plain(region, index, count);
+	for (uint64_t left = reach; left > 0 && continues(region, *index); left--, --*index)
+		if (region->barred[*index - 1] & ~BARRED_FOREIGN)
+			break;
+	for (uint64_t left = reach; left > 0 && continues(region, *end); left--, ++*end)
+		if (region->barred[*end] & ~BARRED_FOREIGN)
+			break;
+}
 
-	if (r < 0)
-		return r;
-	if (adds)
+/** The pages of [from, end) that are among the @count from @index on, as a mask. @count: at most HOLD_PAGES. */
+static uint64_t part_of_hold(uint64_t from, uint64_t end, uint64_t index, uint64_t count)
+{
+	uint64_t mask = 0;
+
+	for (uint64_t i = 0; i < count; i++)
+		mask |= (uint64_t)(index + i >= from && index + i < end) << i;
+	return mask;
+}
+
+/** Pages of the store become one mapping of anonymous memory, of the same content but for [empty_from, empty_end). */
+static int replace_stretch(struct region *region, uint64_t index, uint64_t end, uint64_t empty_from, uint64_t empty_end)
+{
+	bool adds = adds_mappings(region, index, end - index);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (region->no_reserve ? MAP_NORESERVE : 0);
+	long place = sys_mmap(0, (end - index) * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+	uint64_t at = index, to = (uint64_t)place;
+	int r = 0;
+
+	if (sys_is_error(place))
+		return (int)place;
+	if (region->huge_advice == MADV_NOHUGEPAGE)
+		sys_madvise(to, (end - index) * PAGE_BYTES, MADV_NOHUGEPAGE);
+	while (at < end) {
+		unsigned count = end - at < HOLD_PAGES ? (unsigned)(end - at) : HOLD_PAGES;
+
+		r = hold_make_plain(region, at, count, part_of_hold(empty_from, empty_end, at, count), to);
+		if (r < 0)
+			break;
+		leave_slots(region, at, count);
+		at += count;
+		to += count * PAGE_BYTES;
+	}
+	if (at < end)
+		sys_munmap(to, (end - at) * PAGE_BYTES);
+	if (adds && at > index)
 		atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
-	plain_leave_slots(region, index, count);
-	return 0;
+	return r;
+}
+
+/**
+ * Takes pages out of the store: they become anonymous memory of the same content, or empty. Where the mappings that it
+ * takes to split a run are scarce, as much of the run goes with them as adds none, or few. @return 0, or -errno: then
+ * it may be done in part.
+ */
+static int take_out(struct region *region, uint64_t index, uint64_t count, bool empty)
+{
+	uint64_t from = index, end = index + count;
+
+	if (PROTECTED(PROTECT_WIDEN) && adds_mappings(region, from, end - from) && !mappings_allow_split())
+		widen(region, WIDEN_PAGES, &from, &end);
+	if (PROTECTED(PROTECT_WIDEN) && adds_mappings(region, from, end - from) && !mappings_allow_last_split())
+		widen(region, region->pages, &from, &end);
+	if (adds_mappings(region, from, end - from) && !mappings_allow_last_split())
+		return -ENOMEM;
+	return replace_stretch(region, from, end, index, empty ? index + count : index);
+}
+
+void plain_show_zeros(const struct region *region, uint64_t index, uint64_t count)
+{
+	const uint32_t *state = region->state;
+	uint64_t end = index + count;
+
+	if (!PROTECTED(PROTECT_ZEROS_SHOWN))
+		return;
+	for (uint64_t at = index, run; at < end; at += run) {
+		for (run = 1; at + run < end && (state[at + run] == PAGE_ZEROED) == (state[at] == PAGE_ZEROED); run++)
+			;
+		if (state[at] == PAGE_ZEROED)
+			sys_madvise(region_hva(region, at), run * PAGE_BYTES, MADV_POPULATE_READ);
+	}
 }
 
 /** Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like one never touched. */
@@ -80,13 +171,12 @@ void plain_make_shared(struct region *region, uint64_t index, unsigned count)
 	if (!any || pagemap_read(region_hva(region, index), count, entries) < 0)
 		return;
 	for (unsigned first = 0, end; first < count; first = end) {
-		bool shared = reads_slot(region, index + first, entries[first]), adds;
+		bool shared = reads_slot(region, index + first, entries[first]);
 
 		for (end = first + 1; end < count && reads_slot(region, index + end, entries[end]) == shared; end++)
 			;
-		adds = adds_mappings(region, index + first, end - first);
-		if (shared && (!adds || mappings_allow(end - first)))
-			make_piece(region, index + first, end - first, adds);
+		if (shared && (!adds_mappings(region, index + first, end - first) || mappings_allow(end - first)))
+			replace_stretch(region, index + first, index + end, index + first, index + first);
 	}
 }
 
@@ -95,19 +185,66 @@ int plain_make(struct region *region, uint64_t index, uint64_t count)
 	uint64_t end = index + count;
 	int result = 0;
 
-	for (uint64_t at = index, run; at < end && result != -ENOMEM; at += run) {
-		bool adds;
+	for (uint64_t at = index, run; at < end && (result == 0 || result == -EBUSY); at += run) {
 		int r;
 
 		run = plain_same_kind(region, at, end);
+		run = run < PLAIN_PAGES ? run : PLAIN_PAGES;
 		if (!(region->state[at] & PAGE_IN_STORE))
 			continue;
-		run = run > HOLD_PAGES ? HOLD_PAGES : run;
-		adds = adds_mappings(region, at, run);
-		r = adds && !mappings_allow_discard() ? -ENOMEM : make_piece(region, at, (unsigned)run, adds);
-		if (r == -EBUSY)
-			plain_make_shared(region, at, (unsigned)run);
+		r = take_out(region, at, run, false);
+		for (uint64_t i = at; r == -EBUSY && i < at + run; i += HOLD_PAGES)
+			plain_make_shared(region, i, at + run - i < HOLD_PAGES ? (unsigned)(at + run - i) : HOLD_PAGES);
 		result = r < 0 ? r : result;
 	}
 	return result;
+}
+
+void plain_fill(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint64_t i = index; i < index + count; i++) {
+		if (!(region->state[i] & PAGE_IN_STORE))
+			continue;
+		memset((void *)region_hva(region, i), 0, PAGE_BYTES);
+		region_set_filled(region, i, 1, true);
+	}
+}
+
+void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
+{
+	uint32_t targets[HOLD_PAGES];
+	enum outcome outcomes[HOLD_PAGES];
+
+	for (unsigned i = 0; i < HOLD_PAGES; i++)
+		targets[i] = HOLD_ZERO;
+	for (uint64_t at = index; at < index + count && region->filled_pages != 0; at++) {
+		uint32_t state = region->state[at];
+
+		if (!region->filled[at] || (state & PAGE_IN_STORE))
+			continue;
+		hold_anonymous(region, at, 1, targets, outcomes);
+		page_set_state(region, at, state); /* it is not the daemon's to count */
+	}
+	region_set_filled(region, index, count, false);
+}
+
+static int put_anonymous(struct region *region, uint64_t index, uint64_t count)
+{
+	int r = hold_put_anonymous(region, index, count);
+
+	if (r == 0)
+		leave_slots(region, index, count);
+	return r;
+}
+
+int plain_drop(struct region *region, uint64_t index, uint64_t count)
+{
+	bool adds = adds_mappings(region, index, count);
+
+	if ((adds ? mappings_allow_split() : mappings_allow_last_split()) && put_anonymous(region, index, count) == 0)
+		return 0;
+	if (take_out(region, index, count, true) == 0)
+		return 0;
+	/* What would have to go with them may be pinned, or there is no memory for it. */
+	return mappings_allow_last_split() && put_anonymous(region, index, count) == 0 ? 0 : -ENOMEM;
 }

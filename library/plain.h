@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pages of the store become plain again: anonymous memory with the same bytes, as the VMM made it. Memory lock held;
- * any thread.
+ * Pages of a region become plain anonymous memory again: empty, or with the bytes that they have. Memory lock held.
  */
 #ifndef PAGEFUSE_LIBRARY_PLAIN_H
 #define PAGEFUSE_LIBRARY_PLAIN_H
@@ -10,22 +9,36 @@
 
 #include "library/region.h"
 
-/** Length of the run of pages from @index on, below @end, that are alike: of the store or not, locked or not. */
+/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end);
 
-/** Notes that these pages are anonymous memory now, whatever they were; the daemon is told of what left the store. */
-void plain_leave_slots(struct region *region, uint64_t index, uint64_t count);
-
 /**
- * Makes all of [index, index+count) plain. @return 0; -EBUSY: all but some that have copies of their own, as it cannot
- * be excluded that a device is writing these; -ENOMEM or another -errno: not all.
+ * Back to anonymous memory of the same content. @return 0; -EBUSY: all but some that have copies of their own, as it
+ * cannot be excluded that a device is writing these; -ENOMEM (also mappings) or another -errno: done in part.
  */
 int plain_make(struct region *region, uint64_t index, uint64_t count);
 
 /**
- * Makes those plain that read their slots, for instance before they get copies of their own inside the mapping of the
- * store. What cannot be made plain for want of mappings or memory stays as it is. @count: at most HOLD_PAGES.
+ * The same for those that read their slots, for instance before they get copies of their own inside the mapping of the
+ * store. What cannot be had for want of mappings or memory stays as it is. @count: at most HOLD_PAGES.
  */
 void plain_make_shared(struct region *region, uint64_t index, unsigned count);
+
+/**
+ * Pages of the store, all of one kind, become empty anonymous memory; the VMM's own call has to follow. @return 0, or
+ * -ENOMEM: then some still are of the store.
+ */
+int plain_drop(struct region *region, uint64_t index, uint64_t count);
+
+/** For these no mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
+void plain_fill(struct region *region, uint64_t index, uint64_t count);
+/** Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them. */
+void plain_empty_filled(struct region *region, uint64_t index, uint64_t count);
+
+/**
+ * Pages of zeros that were given back are holes, where the VMM had pages: it gets the kernel's zero page there. A VMM
+ * that fetches what is missing would wait for ever for a page that it knows to have.
+ */
+void plain_show_zeros(const struct region *region, uint64_t index, uint64_t count);
 
 #endif

@@ -28,6 +28,12 @@ enum protection {
 	PROTECT_CUT_CALLS = 1 << 14,  /* a child sees whether a call that the fork cut in two had been made */
 	PROTECT_HELD_COPY = 1 << 15,  /* nobody writes a page while a copy takes its place */
 	PROTECT_REFERENCES = 1 << 16, /* nothing is held while I/O may have plain references */
+	/** Zeros given back are pages again before the VMM can look which are missing. */
+	PROTECT_ZEROS_SHOWN = 1 << 17,
+	PROTECT_CORES = 1 << 18, /* shared pages are in the core of a VMM that crashes */
+	/** A VMM that was found to discard memory unseen shares nothing any more. */
+	PROTECT_UNSEEN_CALLS = 1 << 19,
+	PROTECT_WIDEN = 1 << 20, /* where mappings are scarce, a run goes with the page that is taken out of it */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

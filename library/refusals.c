@@ -54,6 +54,24 @@ void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum ba
 		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
 }
 
+void refusals_unbar(struct region *region, uint64_t index, uint64_t count)
+{
+	int64_t ended[8] = { 0 };
+
+	for (uint64_t i = index; i < index + count; i++) {
+		uint8_t *barred = &region->barred[i];
+
+		if (*barred == 0 || (*barred & BARRED_UNMAPPED))
+			continue;
+		for (unsigned bits = *barred; bits != 0; bits &= bits - 1)
+			ended[__builtin_ctz(bits)]++;
+		*barred = 0;
+	}
+	for (unsigned bit = 0; bit < 8; bit++)
+		if (ended[bit] != 0 && reason_of((enum barred)(1u << bit)) != 0)
+			announce_refusal(reason_of((enum barred)(1u << bit)), -ended[bit] * (int64_t)PAGE_BYTES);
+}
+
 /* ---- ranges ---- */
 
 static uint64_t end_of(uint64_t start, uint64_t length)

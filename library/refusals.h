@@ -17,6 +17,9 @@
 /** Leaves pages [index, index+count) alone for a reason, or no longer; those unmapped are not the region's. */
 void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum barred why, bool on);
 
+/** The same for all reasons at once: the pages are about to be no longer the region's. */
+void refusals_unbar(struct region *region, uint64_t index, uint64_t count);
+
 /**
  * [start, start+length) was offered and is left alone for @reason (enum wire_reason). Takes the place of what was known
  * of that range. Beyond REFUSED_MAX ranges it is forgotten: told of nowhere, and left alone all the same.

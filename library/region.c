@@ -64,8 +64,9 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
+	table_free(region->filled, pages);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = region->changed = NULL;
+	region->barred = region->blocks = region->present = region->changed = region->filled = NULL;
 }
 
 static struct region *find_free(void)
@@ -92,8 +93,9 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
+	region->filled = table_new(pages);
 	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL) {
+	    region->changed == NULL || region->filled == NULL) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
 	}
@@ -109,26 +111,40 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 
 void region_leave(struct region *region)
 {
-	for (uint64_t i = 0; i < region->table_pages; i++)
-		if (region->state[i] != PAGE_ANONYMOUS)
-			page_set_state(region, i, PAGE_ANONYMOUS);
-	for (uint64_t i = 0; i < region->table_pages; i += REGION_GROUP)
-		region_set_present(region, i, 0);
+	atomic_fetch_sub_explicit(&region_totals.present, region->present_pages, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&region_totals.pages, region->table_pages, memory_order_relaxed);
+	region->present_pages = 0;
 	region->changed_from = region->changed_to = 0;
 	region->leaving = true;
 	atomic_fetch_add(&leaving_count, 1);
 	atomic_store_explicit(&region->pages, 0, memory_order_relaxed);
 }
 
-void region_free(struct region *region)
+void region_free(struct region *region, struct region *ret)
 {
-	uint64_t start = region->start;
-
+	*ret = *region;
 	if (region->leaving)
 		atomic_fetch_sub(&leaving_count, 1);
 	atomic_store_explicit(&region->start, 0, memory_order_release);
-	tables_free(region, start, region->table_pages);
+}
+
+void region_free_tables(struct region *region)
+{
+	tables_free(region, region->start, region->table_pages);
+}
+
+struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end)
+{
+	struct region *region;
+
+	memory_lock_worker();
+	region = region_at(i);
+	if (region == NULL || index >= region->pages) { /* which are none if it has left meanwhile */
+		memory_unlock();
+		return NULL;
+	}
+	*ret_end = region->pages - index < REGION_PIECE_PAGES ? region->pages : index + REGION_PIECE_PAGES;
+	return region;
 }
 
 bool region_any_leaving(void)
@@ -153,7 +169,21 @@ void page_set_state(struct region *region, uint64_t index, uint32_t state)
 		atomic_fetch_sub_explicit(before, 1, memory_order_relaxed);
 	if (after != NULL)
 		atomic_fetch_add_explicit(after, 1, memory_order_relaxed);
+	if (state == PAGE_ZEROED || page_reads_slot(state))
+		region_set_filled(region, index, 1, false);
 	region->state[index] = state;
+}
+
+void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled)
+{
+	if (!filled && region->filled_pages == 0)
+		return;
+	for (uint64_t i = index; i < index + count; i++) {
+		if ((region->filled[i] != 0) == filled)
+			continue;
+		region->filled[i] = filled;
+		region->filled_pages += filled ? 1 : UINT64_MAX;
+	}
 }
 
 void region_set_present(struct region *region, uint64_t index, uint8_t count)
@@ -161,6 +191,7 @@ void region_set_present(struct region *region, uint64_t index, uint8_t count)
 	uint8_t *group = &region->present[index / REGION_GROUP];
 
 	atomic_fetch_add_explicit(&region_totals.present, (uint64_t)count - *group, memory_order_relaxed);
+	region->present_pages += (uint64_t)count - *group;
 	*group = count;
 }
 

@@ -26,6 +26,7 @@
 
 #define REGIONS_MAX 512
 #define REGION_GROUP 64u
+#define REGION_PIECE_PAGES 4096u /* looked at without letting the lock go, of a walk over a whole region */
 
 #define PAGE_ANONYMOUS UINT32_C(0)
 #define PAGE_ZEROED UINT32_C(1)
@@ -60,7 +61,8 @@ struct region {
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
-	uint64_t unmapped_pages;
+	uint8_t *filled;                   /* per page: full of zeros in place of a discard that could not be done */
+	uint64_t filled_pages, unmapped_pages, present_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 	bool inherited_marks;                  /* of the parent, in a child: locks are not inherited */
@@ -80,15 +82,33 @@ struct region *region_at(unsigned index);
 
 /** Makes a region. @return 0, -EEXIST (overlap), -ENOSPC, -ENOMEM. */
 int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region);
-/** Its memory is not ours any more: nothing is done in it from now on; region_free() follows once the daemon knows. */
+/**
+ * All its pages have been unmapped, so that none counts as shared or zeroed: nothing is done in it from now on;
+ * region_free() follows once the daemon knows.
+ */
 void region_leave(struct region *region);
-/** Frees the entry and its tables. */
-void region_free(struct region *region);
 /** Whether any region has left and is not freed yet. Without the lock. */
 bool region_any_leaving(void);
 
+/** Frees the entry; its tables go to *ret, for region_free_tables(), which does not need the lock and takes long. */
+void region_free(struct region *region, struct region *ret);
+void region_free_tables(struct region *region);
+
+/**
+ * A walk of the worker over all pages of entry @i, piece by piece. Takes the lock. @return the region, to look at its
+ * pages [index, *ret_end), call region_piece_end(), and go on with *ret_end; NULL without the lock at its end, or if
+ * there is no such region.
+ */
+struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end);
+static inline void region_piece_end(void)
+{
+	memory_unlock();
+}
+
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);
+/** Whether pages were filled with zeros in place of a discard: until they are discarded, merged or unmapped. */
+void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled);
 /** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
 void region_set_present(struct region *region, uint64_t index, uint8_t count);
 

@@ -3,6 +3,7 @@
 
 #include "common/hash.h"
 #include "library/children.h"
+#include "library/memory.h"
 #include "library/pagemap.h"
 #include "library/refusals.h"
 #include "library/region.h"
@@ -44,6 +45,16 @@ static bool is_private(uint64_t categories)
 }
 
 /**
+ * A private copy in a mapping of the store goes only where it is dropped, and whoever is seen doing so has anonymous
+ * memory put back first: a call was made past us, and the store's bytes are back.
+ */
+static bool is_unseen_discard(const struct region *region, uint64_t index, uint64_t categories)
+{
+	return (region->state[index] & (PAGE_IN_STORE | PAGE_DIVERGED)) == (PAGE_IN_STORE | PAGE_DIVERGED) &&
+	       (categories & PAGE_IS_FILE) != 0 && region->barred[index] == 0;
+}
+
+/**
  * A present page of the given categories: tells if it has been written. That a page of a run no longer reads its slot
  * is certain only if it is present and not of the file. It is told once, and not while a child of a fork lives that may
  * still read the slot.
@@ -56,6 +67,8 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
 	if ((region->barred[index] & BARRED_FOREIGN) && is_private(categories)) /* written: that store is left */
 		refusals_bar(region, index, 1, BARRED_FOREIGN, false);
+	if (is_unseen_discard(region, index, categories))
+		memory_note_unseen();
 	if (page_reads_slot(state)) {
 		if (!(categories & PAGE_IS_FILE) && !children_alive()) {
 			page_set_state(region, index, state | PAGE_DIVERGED);

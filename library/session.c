@@ -14,6 +14,7 @@
 #include "library/options.h"
 #include "library/region.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 
 #define WELCOME_TIMEOUT_MS 5000
@@ -141,6 +142,7 @@ static int take_message(const void *message, int fds[WIRE_FDS_MAX])
 		return 0;
 	case WIRE_SEGMENT_CLOSE:
 		memory_lock_worker();
+		template_drop(segment->segment);
 		view_remove(segment->segment);
 		memory_unlock();
 		return 0;

@@ -25,6 +25,7 @@
 #include "library/files.h"
 #include "library/hold.h"
 #include "library/mappings.h"
+#include "library/memory.h"
 #include "library/nested.h"
 #include "library/options.h"
 #include "library/orders.h"
@@ -35,6 +36,7 @@
 #include "library/region.h"
 #include "library/session.h"
 #include "library/sys.h"
+#include "library/template.h"
 #include "library/view.h"
 
 #define RECONNECT_MS 1000
@@ -52,6 +54,7 @@ static _Atomic uint64_t cpu_nsec;
 /* Only the worker's, from here on. */
 static struct session session = { .socket = -1 };
 static bool hindered;        /* could not hold, or know its files, a moment ago: looks again before any order */
+static bool unseen;          /* it was found that the VMM makes calls past us */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
 
 /* ---- housekeeping ---- */
@@ -116,6 +119,7 @@ static void look_for_hindrances(void)
 	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, swap = swap_is_there(), kvm, nested;
 
 	hindered = files_look(&kvm) < 0 || no_userfaultfd || no_pagemap;
+	unseen = memory_unseen();
 	nested = kvm && nested_is_unsafe();
 	hold_allow_paging_out(swap);
 	announce_set_refusal(WIRE_REASON_NO_USERFAULTFD, ram_if(no_userfaultfd));
@@ -124,7 +128,8 @@ static void look_for_hindrances(void)
 			     files_pins_noted() && !swap ? region_totals.diverged * PAGE_BYTES : 0);
 	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(files_may_reference()));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
-	orders_suspend(hindered || nested);
+	announce_set_refusal(WIRE_REASON_UNSEEN_CALLS, ram_if(unseen));
+	orders_suspend(hindered || nested || unseen);
 }
 
 static bool drain(void)
@@ -160,10 +165,12 @@ static int housekeeping(void)
 
 	if (was_poked())
 		r = announce_regions(&session);
-	if (r == 0 && (hindered || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
+	if (r == 0 && (hindered || memory_unseen() != unseen || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
 		look_for_hindrances();
 		view_rest();
+		if (unseen)
+			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */
 	}
 	if (mappings_count_is_due())
@@ -179,18 +186,19 @@ static int housekeeping(void)
 /** Pages mapped to the store of a daemon that is gone for good: they stay as they are, and out of the game. */
 static void make_foreign(void)
 {
-	memory_lock_worker();
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
+	struct region *region;
 
-		for (uint64_t p = 0; region != NULL && p < region->pages; p++) {
-			if (!(region->state[p] & PAGE_IN_STORE))
-				continue;
-			refusals_bar(region, p, 1, BARRED_FOREIGN, true);
-			page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			for (uint64_t p = at; p < end; p++) {
+				if (!(region->state[p] & PAGE_IN_STORE))
+					continue;
+				refusals_bar(region, p, 1, BARRED_FOREIGN, true);
+				page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
+			}
+			region_piece_end();
 		}
 	}
-	memory_unlock();
 }
 
 /** Whether a child may still read slots that only the connection of before knows of. @store: its store, or 0. */
@@ -218,6 +226,7 @@ static int open_session(int socket)
 		make_foreign();
 	known_store = session.store;
 	memory_lock_worker();
+	template_drop_all();
 	view_remove_all();
 	memory_unlock();
 	announce_forget();

@@ -53,10 +53,15 @@ static struct change change_by(enum memory_change what, const void *argument, si
 
 struct change ioctl_change(unsigned long request, const void *argument)
 {
+	struct change change;
+
 	/* Callers that keep the number in an int have extended its sign. */
 	switch ((uint32_t)request) {
 	case UFFDIO_REGISTER:
-		return CHANGE_BY(CHANGE_USERFAULTFD, argument, struct uffdio_register, range.start, range.len);
+		change = CHANGE_BY(CHANGE_USERFAULTFD, argument, struct uffdio_register, range.start, range.len);
+		if (change.tell)
+			change.detail = (int)((const struct uffdio_register *)argument)->mode;
+		return change;
 	case UFFDIO_UNREGISTER:
 		return CHANGE_BY(CHANGE_USERFAULTFD_END, argument, struct uffdio_range, start, len);
 	case VFIO_IOMMU_MAP_DMA:

@@ -107,6 +107,7 @@ static const struct {
 	[WIRE_REASON_MEM_MERGE] = { "mem-merge", "no longer offered: withdrawn by the VMM (MADV_UNMERGEABLE)" },
 	[WIRE_REASON_PROTECTED] = { "protected", "protected by mprotect against reading or writing" },
 	[WIRE_REASON_EARLIER_STORE] = { "earlier-store", "shared with the store of an earlier pagefused that is gone" },
+	[WIRE_REASON_UNSEEN_CALLS] = { "unseen-calls", "discarded by the VMM with calls that pagefuse does not see" },
 };
 
 const char *wire_reason_text(uint32_t reason)

@@ -149,14 +149,14 @@ static void userfaultfd_of_the_vmm(void **state)
 	expect_success(call_ioctl(fd, UFFDIO_API, &api));
 	expect_nothing();
 	expect_success(call_ioctl(fd, UFFDIO_REGISTER, &range));
-	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, true);
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, UFFDIO_REGISTER_MODE_MISSING, true);
 	expect_success(call_ioctl(fd, UFFDIO_UNREGISTER, &range.range));
 	expect_bracket(CHANGE_USERFAULTFD_END, ram, BYTES, 0, true);
 	/* as by a caller that keeps the number in an int */
 	expect_success(call_ioctl(fd, (unsigned long)(long)(int)UFFDIO_REGISTER, &range));
-	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, true);
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, UFFDIO_REGISTER_MODE_MISSING, true);
 	expect_failure(call_ioctl(-1, UFFDIO_REGISTER, &range), EBADF);
-	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, 0, false);
+	expect_bracket(CHANGE_USERFAULTFD, ram, BYTES, UFFDIO_REGISTER_MODE_MISSING, false);
 	/* wild pointers are the kernel's to refuse */
 	expect_failure(call_ioctl(fd, UFFDIO_REGISTER, (void *)8), EFAULT);
 	expect_failure(call_ioctl(fd, UFFDIO_REGISTER, (void *)-8), EFAULT);

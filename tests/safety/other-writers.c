@@ -6,6 +6,9 @@
  * --receive     recv from a socket
  * --vm-writev   another process by process_vm_writev
  * --proc-mem    another process through /proc/PID/mem, as a debugger does
+ *
+ * --stop        all of this while the process is stopped and goes on, again and again, also in the middle of holds
+ * --freeze      the same by a control group's freezer
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,7 @@
 #include <unistd.h>
 
 #include "tests/support/guest.h"
+#include "tests/support/stops.h"
 #include "tests/support/writers.h"
 
 #define PAGES 1024u
@@ -177,6 +181,8 @@ int main(int argc, char **argv)
 	struct guest g;
 
 	test_begin(argc, argv);
+	if (test_wants("--stop") || test_wants("--freeze"))
+		stops_begin(test_wants("--freeze"));
 	plan.method = choose_method();
 	plan.memory = pages_map(PAGES, false);
 	writers = writers_new(&plan);

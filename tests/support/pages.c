@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "library/kernel.h"
 #include "tests/support/test.h"
 
 #define ENTRY_PRESENT (UINT64_C(1) << 63)
@@ -144,6 +147,25 @@ bool pages_has_flag(const void *address, const char *flag)
 	}
 	fclose(file);
 	return found;
+}
+
+bool pages_fill_missing(void *address, uint64_t content)
+{
+	static char page[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uint64_t)address, PAGE_BYTES },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_copy copy = { .dst = (uint64_t)address, .src = (uint64_t)page, .len = PAGE_BYTES };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	bool missing;
+
+	test_check(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0, "userfaultfd: %s", strerror(errno));
+	test_check(ioctl(fd, UFFDIO_REGISTER, &reg) == 0, "UFFDIO_REGISTER: %s", strerror(errno));
+	pages_fill(page, content);
+	missing = ioctl(fd, UFFDIO_COPY, &copy) == 0;
+	test_check(missing || errno == EEXIST, "UFFDIO_COPY: %s", strerror(errno));
+	close(fd);
+	return missing;
 }
 
 unsigned pages_mappings(void)

@@ -42,6 +42,9 @@ uint64_t pages_anonymous(const void *address, size_t length);
 /** Whether the mapping at @address has this flag among the "VmFlags:" of smaps: "hg", "nh", ... */
 bool pages_has_flag(const void *address, const char *flag);
 
+/** What a VMM does that fetches missing pages from elsewhere. @return false if a page is there, and stays as it is. */
+bool pages_fill_missing(void *address, uint64_t content);
+
 /** Number of mappings of this process. */
 unsigned pages_mappings(void);
 

@@ -43,6 +43,10 @@ static const struct {
 	{ "wake", PROTECT_WAKE },
 	{ "ebusy", PROTECT_EBUSY },
 	{ "pokes", PROTECT_POKES },
+	{ "widen", PROTECT_WIDEN },
+	{ "unseen-calls", PROTECT_UNSEEN_CALLS },
+	{ "cores", PROTECT_CORES },
+	{ "zeros-shown", PROTECT_ZEROS_SHOWN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/support/stops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/support/test.h"
+
+#define RUN_MSEC_MAX 8
+/* A stop that is not complete by then waits for a hold whose worker is stopped, too: it is taken back. */
+#define STOP_MSEC_MAX 20
+
+static pid_t child;
+static char group[128];   /* empty: by signals */
+static bool first_layout; /* of control groups, with a freezer of their own */
+
+static bool group_write(const char *name, const char *text)
+{
+	char path[256];
+	bool written;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", group, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+static bool group_says(const char *name, const char *word)
+{
+	char path[256], text[256] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", group, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	if (fd >= 0)
+		close(fd);
+	return strstr(text, word) != NULL;
+}
+
+static void group_make(void)
+{
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/freezer/pagefuse-test-%d", getpid());
+	first_layout = mkdir(group, 0755) == 0;
+	if (first_layout)
+		return;
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/pagefuse-test-%d", getpid());
+	if (mkdir(group, 0755) == 0 && group_write("cgroup.freeze", "0"))
+		return;
+	rmdir(group);
+	test_skip("no control group with a freezer can be made here");
+}
+
+static void set_stopped(bool stopped)
+{
+	if (group[0] == 0)
+		kill(child, stopped ? SIGSTOP : SIGCONT);
+	else if (first_layout)
+		group_write("freezer.state", stopped ? "FROZEN" : "THAWED");
+	else
+		group_write("cgroup.freeze", stopped ? "1" : "0");
+}
+
+static bool is_stopped(void)
+{
+	siginfo_t info = { 0 };
+
+	if (group[0] != 0)
+		return first_layout ? group_says("freezer.state", "FROZEN") : group_says("cgroup.events", "frozen 1");
+	return waitid(P_PID, (id_t)child, &info, WSTOPPED | WNOHANG) == 0 && info.si_pid == child;
+}
+
+static void pass_on(int number)
+{
+	kill(child, number);
+}
+
+/** @return how the child ended. */
+static int stop_until_end(void)
+{
+	struct pollfd ended = { .fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN };
+	uint64_t random = test_seed(77);
+	unsigned stops = 0, complete = 0;
+	int status;
+
+	test_check(ended.fd >= 0, "pidfd_open: %s", strerror(errno));
+	while (poll(&ended, 1, (int)(test_random(&random) % RUN_MSEC_MAX)) <= 0) {
+		bool stopped = false;
+
+		set_stopped(true);
+		for (int i = 0; i < STOP_MSEC_MAX && !stopped && poll(&ended, 1, 1) <= 0; i++)
+			stopped = is_stopped();
+		set_stopped(false);
+		stops++;
+		complete += stopped;
+	}
+	test_check(waitpid(child, &status, 0) == child, "waitpid: %s", strerror(errno));
+	fprintf(stderr, "stopped %u times, %u of them within %d ms\n", stops, complete, STOP_MSEC_MAX);
+	test_check(!WIFEXITED(status) || WEXITSTATUS(status) != 0 || complete > 0, "it never was stopped");
+	return status;
+}
+
+void stops_begin(bool freezer)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	int status;
+
+	if (freezer)
+		group_make();
+	child = test_fork();
+	if (child == 0) {
+		test_check(!freezer || group_write("cgroup.procs", "0"), "entering %s: %s", group, strerror(errno));
+		return;
+	}
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		signal(signals[i], pass_on);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	alarm(0); /* the child has a watchdog of its own */
+	status = stop_until_end();
+	if (freezer && rmdir(group) < 0)
+		fprintf(stderr, "rmdir %s: %s\n", group, strerror(errno));
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
