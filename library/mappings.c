@@ -17,13 +17,16 @@
 #include "protocol/wire.h"
 
 #define LIMIT_DEFAULT 65530
+#define NSEC_PER_SEC UINT64_C(1000000000)
 #define RECOUNT_SECONDS 5
 #define RECOUNT_SECONDS_AT_LIMIT 1
+#define RECOUNT_REST 100 /* times as long as a count takes, after which refusals alone are worth another one */
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
+static _Atomic bool refused; /* a mapping, since the last count */
 /* Worker thread only. */
 static time_t counted_sec;
-static uint64_t counted_discards;
+static uint64_t counted_discards, counting_nsec;
 
 /* ---- reading lines without the heap ---- */
 
@@ -214,10 +217,11 @@ int mappings_file_offset(uint64_t address, uint64_t *ret_offset)
 
 /* ---- how many there are ---- */
 
+/** @return the limit, or what it was when it could be read last. */
 static uint64_t read_limit(void)
 {
 	struct lines lines;
-	uint64_t value = LIMIT_DEFAULT;
+	uint64_t value = atomic_load_explicit(&limit, memory_order_relaxed);
 	const char *line;
 
 	if (lines_open(&lines, "/proc/sys/vm/max_map_count") < 0)
@@ -229,6 +233,7 @@ static uint64_t read_limit(void)
 	return value;
 }
 
+/** @return how many mappings there are, or 0 if that cannot be found out now. */
 static uint64_t count_lines(void)
 {
 	char buffer[4096];
@@ -237,12 +242,12 @@ static uint64_t count_lines(void)
 	long got;
 
 	if (fd < 0)
-		return LIMIT_DEFAULT; /* not knowing, add none */
+		return 0;
 	while ((got = sys_raw(SYS_read, fd, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0)
 		for (const char *at = buffer; (at = memchr(at, '\n', (size_t)(buffer + got - at))) != NULL; at++)
 			lines++;
 	sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
-	return lines;
+	return got < 0 ? 0 : lines;
 }
 
 static time_t now_sec(void)
@@ -253,14 +258,27 @@ static time_t now_sec(void)
 	return t.tv_sec;
 }
 
+static uint64_t cpu_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
 void mappings_count(void)
 {
-	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed), begin = cpu_nsec(), lines;
 
 	counted_sec = now_sec();
 	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
-	atomic_store_explicit(&counted, count_lines(), memory_order_relaxed);
+	atomic_store_explicit(&refused, false, memory_order_relaxed);
 	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
+	lines = count_lines();
+	if (lines == 0) /* not knowing, add none */
+		lines = atomic_load_explicit(&limit, memory_order_relaxed);
+	atomic_store_explicit(&counted, lines, memory_order_relaxed);
+	counting_nsec = cpu_nsec() - begin;
 	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
 	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
 }
@@ -279,17 +297,36 @@ static uint64_t ours(void)
 	return all - all / 8;
 }
 
+/**
+ * The VMM's mappings and the host's limit change without the worker. So a refusal may rest on a count that is out of
+ * date, and where all is refused no merge comes to make the worker count again.
+ */
+static bool is_worth_a_doubt(uint64_t seconds)
+{
+	return atomic_load_explicit(&refused, memory_order_relaxed) && seconds >= RECOUNT_SECONDS &&
+	       seconds >= counting_nsec * RECOUNT_REST / NSEC_PER_SEC;
+}
+
 bool mappings_count_is_due(void)
 {
 	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+	uint64_t seconds = (uint64_t)(now_sec() - counted_sec);
 	bool changed = guessed > 0 || atomic_load_explicit(&hold_discards, memory_order_relaxed) != counted_discards;
 
-	if (counted == 0)
+	if (counted == 0 || is_worth_a_doubt(seconds))
 		return true;
-	if (changed && now_sec() - counted_sec >= (used() < ours() ? RECOUNT_SECONDS : RECOUNT_SECONDS_AT_LIMIT))
+	if (changed && seconds >= (used() < ours() ? RECOUNT_SECONDS : RECOUNT_SECONDS_AT_LIMIT))
 		return true;
 	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
 	return guessed >= limit / 16 + counted / 4;
+}
+
+/** Notes a refusal. @return @allowed. */
+static bool answer(bool allowed)
+{
+	if (!allowed)
+		atomic_store_explicit(&refused, true, memory_order_relaxed);
+	return allowed;
 }
 
 bool mappings_allow(uint64_t run_pages)
@@ -299,15 +336,17 @@ bool mappings_allow(uint64_t run_pages)
 	if (!PROTECTED(PROTECT_RESERVE))
 		return true;
 	if (now >= most)
-		return false;
+		return answer(false);
 	if (now > most / 4 * 3)
-		return run_pages >= 4;
-	return now <= most / 2 || run_pages >= 2;
+		return answer(run_pages >= 4);
+	return answer(now <= most / 2 || run_pages >= 2);
 }
 
 static bool allow_but(uint64_t kept)
 {
-	return !PROTECTED(PROTECT_RESERVE) || used() + 2 + kept < atomic_load_explicit(&limit, memory_order_relaxed);
+	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
+
+	return answer(!PROTECTED(PROTECT_RESERVE) || used() + 2 + kept < all);
 }
 
 bool mappings_allow_split(void)

@@ -11,26 +11,17 @@
 
 #include "include/pagefuse.h"
 #include "tests/support/guest.h"
+#include "tests/support/limit.h"
 
 #define PAGES 16384u
 #define LONG_RUN 64u /* the last pages */
 #define LEFT 12288u  /* mappings, when the merges begin */
 #define THREADS 64
 
-static unsigned limit(void)
-{
-	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
-	unsigned value = 0;
-
-	test_check(file != NULL && fscanf(file, "%u", &value) == 1, "no vm.max_map_count");
-	fclose(file);
-	return value;
-}
-
 /** Uses up mappings until @left are left: every second page of an area is readable, the others not. */
 static void use_up(unsigned left)
 {
-	unsigned all = limit(), have = pages_mappings();
+	unsigned all = (unsigned)limit_read(), have = pages_mappings();
 	char *area;
 
 	if (all > 300000)
@@ -61,7 +52,7 @@ static void merge_runs(const struct guest *g, uint32_t run)
 			director_answers(g->vm, g->page + i, RING_STAGING_PAGES, REPORT_BUSY);
 	}
 	fprintf(stderr, "%u pages merged in runs of %u, then %u refused; %u of %u mappings\n", merged, run, full,
-		pages_mappings(), limit());
+		pages_mappings(), (unsigned)limit_read());
 	test_check(full > 0, "the limit was not reached");
 }
 

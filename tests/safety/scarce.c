@@ -14,6 +14,7 @@
 #include "include/pagefuse.h"
 #include "library/memory.h"
 #include "tests/support/guest.h"
+#include "tests/support/limit.h"
 
 #define RUN 64u /* pages of a short run; one page stays private behind each */
 #define RUNS 24u
@@ -29,10 +30,7 @@ static unsigned limit;
 
 static void read_limit(void)
 {
-	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
-
-	test_check(file != NULL && fscanf(file, "%u", &limit) == 1, "no vm.max_map_count");
-	fclose(file);
+	limit = (unsigned)limit_read();
 	if (limit > 300000)
 		test_skip("vm.max_map_count is %u: coming near it would take long", limit);
 	if (limit / 32 < 2 * SLACK)
