@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The engine against a naive model: simulated guests write, discard, come, go, lose their connection and refuse, in any
- * order, while the engine shares their pages. Whatever happens no guest reads a wrong byte; at rest the engine's
- * figures are those that counting gives; and once the guests hold still, one pass shares all that is equal.
+ * The engine against a naive model: simulated guests write, discard, start anew, come, go, lose their connection,
+ * refuse and fall silent, in any order, while the engine shares their pages. Whatever happens no guest reads a wrong
+ * byte; at rest the engine's figures are those that counting gives; and once the guests hold still, one requested pass
+ * shares all that is equal, and so do SLOW_PASSES when nobody asks for one.
  *
- *   model-test [SEED [STEPS]]     the seed is printed, and random if it is not given
+ *   model-test [--lose] [SEED [STEPS]]     the seed is printed, and random if it is not given
+ *
+ * --lose: a control. Workers lose orders now and then without an answer, which must not go unseen.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +20,8 @@
 
 #define CONTENTS 40u
 #define REGION_PAGES 300u
+#define SLOW_TICK_USEC 100000u
+#define SLOW_PASSES 3u /* one remembers what has changed, the next one merges; it began in the middle of one */
 
 static const char *failed;
 static bool unaccounted; /* old segments may still be mapped by a VM that has not reconnected */
@@ -55,6 +60,19 @@ static void discard_run(struct sim *sim, struct sim_vm *vm)
 
 	for (uint32_t i = start; i < start + count && i < vm->next_page; i++)
 		sim_discard(vm, i);
+}
+
+/* The guest starts anew: all memory is dropped, or not, and written with what other guests have, too. */
+static void reset(struct sim *sim, struct sim_vm *vm)
+{
+	bool drop = sim_random(sim, 2);
+	uint32_t different = 1 + sim_random(sim, CONTENTS);
+
+	for (uint32_t i = 1; i < vm->next_page; i++) {
+		if (drop)
+			sim_discard(vm, i);
+		sim_write(vm, i, i % different);
+	}
 }
 
 static void add_vm(struct sim *sim)
@@ -113,10 +131,13 @@ static void restart(struct sim *sim)
 
 static void rare_step(struct sim *sim, struct sim_vm *vm)
 {
-	switch (sim_random(sim, 12)) {
+	switch (sim_random(sim, 13)) {
 	case 0:
 	case 1:
 		add_vm(sim);
+		break;
+	case 12:
+		reset(sim, vm);
 		break;
 	case 2:
 		if (!unaccounted || vm->vm != NULL)
@@ -136,7 +157,7 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 			sim_vm_connect(vm);
 		break;
 	case 7:
-		vm->refuse_percent = sim_random(sim, 3) ? 0 : sim_random(sim, 60);
+		vm->refuse_percent = sim_random(sim, 3) ? 0 : sim_random(sim, 101);
 		break;
 	case 8:
 		vm->silent = sim_random(sim, 4) == 0;
@@ -262,9 +283,22 @@ static void write_to_the_last(struct sim *sim)
 	}
 }
 
-/* One pass, without anything changing any more. */
+/* As many slow passes as it takes, each within its interval, without anything being asked for. */
+static void pass_slowly(struct sim *sim)
+{
+	const uint64_t usec = (uint64_t)SLOW_PASSES * sim->settings.scan_interval_seconds * 1000000;
+
+	for (uint64_t passed = 0; passed <= usec; passed += SLOW_TICK_USEC) {
+		sim_tick(sim, SLOW_TICK_USEC);
+		sim_settle(sim);
+	}
+}
+
+/* Everybody is well again, and nothing changes any more. */
 static void rest(struct sim *sim)
 {
+	bool asked = sim_random(sim, 2);
+
 	for (uint32_t i = 0; i < SIM_VMS; i++) {
 		if (sim->vms[i] == NULL)
 			continue;
@@ -278,7 +312,10 @@ static void rest(struct sim *sim)
 	sim_settle(sim);
 	sim_tick(sim, 2000); /* sees that all answer again: one that did not would not be waited for */
 	write_to_the_last(sim);
-	expect(sim_scan_all(sim), "a pass never ends");
+	if (asked)
+		expect(sim_scan_all(sim), "a pass never ends");
+	else
+		pass_slowly(sim);
 }
 
 static void may_be_alone(bool *alone)
@@ -339,7 +376,7 @@ static void run(struct sim *sim, uint32_t steps)
 			check_all_shared(sim);
 		}
 		if (failed != NULL)
-			fprintf(stderr, "step %u: ", i);
+			fprintf(stderr, "at step %u\n", i);
 	}
 }
 
@@ -361,7 +398,10 @@ int main(int argc, char **argv)
 {
 	uint64_t seed;
 	static struct sim sim;
+	bool lose = argc > 1 && strcmp(argv[1], "--lose") == 0;
 
+	argc -= lose;
+	argv += lose;
 	if (argc > 1)
 		seed = strtoull(argv[1], NULL, 0);
 	else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
@@ -370,11 +410,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (sim_init(&sim, seed) < 0)
 		return 1;
+	sim.loses_orders = lose;
 	run(&sim, argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 200000);
 	if (failed == NULL)
 		end_all(&sim);
 	if (failed != NULL)
-		fprintf(stderr, "%s (seed %" PRIu64 ")\n", failed, seed);
+		fprintf(stderr, "damage: %s (seed %" PRIu64 ")\n", failed, seed);
 	else
 		printf("%" PRIu64 " merges, %" PRIu64 " pages diverged, %" PRIu64 " segments removed\n", sim.merged,
 		       sim.diverged, sim.removed_segments);

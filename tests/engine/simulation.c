@@ -552,7 +552,8 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 		break;
 	case ORDER_MERGE:
 	case ORDER_ZERO:
-		work_merge(vm, order);
+		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
+			work_merge(vm, order);
 		break;
 	case ORDER_UNSHARE:
 		work_unshare(vm, order);
