@@ -149,19 +149,20 @@ static bool copy_back(uint64_t to, uint64_t from)
 	return false;
 }
 
-/** Gives up the scratch page itself: it becomes the region's page. Needs no memory for content, only mappings. */
+/**
+ * Gives the scratch's page itself to the region. Its place stays mapped and registered, and is empty, in one call: what
+ * failed after that would be missing for good. Needs no memory for content, only mappings.
+ */
 static bool remap_back(const struct region *region, uint64_t to, uint64_t from)
 {
-	if (sys_is_error(sys_mremap(from, PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to)))
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+
+	if (sys_is_error(sys_mremap(from, PAGE_BYTES, PAGE_BYTES, flags, to)))
 		return false;
 	if (!region->dont_fork)
 		sys_madvise(to, PAGE_BYTES, MADV_DOFORK);
 	if (!region->dont_dump)
 		sys_madvise(to, PAGE_BYTES, MADV_DODUMP);
-	/* If one of these fails the place is of no use until the next userfaultfd: moves to it are refused, no more. */
-	sys_mmap(from, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	sys_madvise(from, PAGE_BYTES, MADV_DONTFORK);
-	hold_register(from, PAGE_BYTES, UFFDIO_REGISTER_MODE_MISSING);
 	return true;
 }
 
