@@ -5,9 +5,7 @@
  * of the living say, and that after many restarts of the daemon, too.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 #include "tests/daemon/instance.h"
 #include "tests/support/pages.h"
 #include "tests/support/test.h"
+#include "tests/system/fleet.h"
 
 #define VMS 4u
 #define PAGES 2048u
@@ -31,21 +30,14 @@
 #define RESTARTS_MIN 10u
 #define PAUSE_MSEC_MAX 80
 
-struct vm {
-	pid_t pid;
-	int orders; /* pipe: a byte is an order */
-	int answers;
-	char name[16];
-};
-
 /* What VMMs and the test have in common. */
 static struct {
 	uint64_t frames[VMS][PAGES]; /* of each page that is the store's; else 0 */
 } * common;
 
 static struct instance instance;
-static struct vm vms[VMS];
-static unsigned born, killed, restarts;
+static struct fleet fleet;
+static unsigned killed, restarts;
 
 /* ---- a VMM ---- */
 
@@ -93,10 +85,10 @@ static void tell_frames(unsigned which)
 }
 
 /** Writes until told otherwise: 'r' rest, 'w' write, 'c' check and tell what is shared, 'e' end. */
-static _Noreturn void obey(unsigned which, int orders, int answers)
+static _Noreturn void obey(const struct fleet_vm *vm, unsigned which)
 {
-	struct pollfd order = { .fd = orders, .events = POLLIN };
-	uint64_t random = test_seed(100 + born);
+	struct pollfd order = { .fd = vm->orders, .events = POLLIN };
+	uint64_t random = test_seed(100 + fleet.born);
 	bool writing = true;
 	char what;
 
@@ -105,98 +97,38 @@ static _Noreturn void obey(unsigned which, int orders, int answers)
 			touch_one(&random);
 			continue;
 		}
-		if (read(orders, &what, 1) != 1 || what == 'e')
+		if (read(vm->orders, &what, 1) != 1 || what == 'e')
 			_exit(0);
 		writing = what == 'w';
 		if (what == 'c') {
 			check_all();
 			tell_frames(which);
 		}
-		test_check(write(answers, &what, 1) == 1, "no answer can be given");
+		test_check(write(vm->answers, &what, 1) == 1, "no answer can be given");
 	}
 }
 
-static _Noreturn void run_vmm(unsigned which, int orders, int answers)
+static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vms[which].name, .socket_path = instance.socket };
+	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
 	int r;
 
-	signal(SIGALRM, SIG_DFL);
-	alarm(0); /* as long as the test that it ends with */
 	memory = pages_map(PAGES, false);
 	for (uint32_t i = 0; i < PAGES; i++) {
 		bool zero = i >= COMMON_PAGES && i < COMMON_PAGES + ZERO_PAGES;
 
 		shadow[i] = i < COMMON_PAGES ? 1000 + i : zero ? 0
-							       : (uint64_t)(born + 1) * 100000 + i;
+							       : (uint64_t)(fleet.born + 1) * 100000 + i;
 		pages_fill(memory + i * PAGE_BYTES, shadow[i]);
 	}
 	r = pagefuse_configure(&options);
 	if (r == 0)
 		r = pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, PAGES * PAGE_BYTES);
 	test_check(r == 0, "offering memory: %s", strerror(-r));
-	obey(which, orders, answers);
+	obey(vm, which);
 }
 
 /* ---- the test ---- */
-
-static void start_vm(unsigned which)
-{
-	struct vm *vm = &vms[which];
-	int orders[2], answers[2];
-
-	test_check(pipe2(orders, O_CLOEXEC) == 0 && pipe2(answers, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));
-	snprintf(vm->name, sizeof(vm->name), "vm%u", born);
-	vm->pid = test_fork();
-	if (vm->pid == 0) {
-		for (unsigned i = 0; i < VMS; i++) {
-			if (i != which && vms[i].pid > 0) {
-				close(vms[i].orders);
-				close(vms[i].answers);
-			}
-		}
-		close(orders[1]);
-		close(answers[0]);
-		run_vmm(which, orders[0], answers[1]);
-	}
-	born++;
-	close(orders[0]);
-	close(answers[1]);
-	vm->orders = orders[1];
-	vm->answers = answers[0];
-}
-
-static void bury(struct vm *vm)
-{
-	close(vm->orders);
-	close(vm->answers);
-	vm->pid = 0;
-}
-
-static void kill_vm(struct vm *vm)
-{
-	int status;
-
-	test_check(waitpid(vm->pid, &status, WNOHANG) == 0, "%s ended by itself", vm->name);
-	kill(vm->pid, SIGKILL);
-	waitpid(vm->pid, &status, 0);
-	bury(vm);
-}
-
-/** Has all do it at the same time, and waits until they have. One that does not answer has seen damage. */
-static void tell_all(char what)
-{
-	for (unsigned i = 0; i < VMS; i++)
-		test_check(write(vms[i].orders, &what, 1) == 1, "%s is gone", vms[i].name);
-	for (unsigned i = 0; i < VMS; i++) {
-		struct pollfd answer = { .fd = vms[i].answers, .events = POLLIN };
-		char echo;
-
-		if (poll(&answer, 1, TEST_DEADLINE_SECONDS * 1000) != 1)
-			test_damage("%s sleeps", vms[i].name);
-		test_check(read(vms[i].answers, &echo, 1) == 1 && echo == what, "%s has ended", vms[i].name);
-	}
-}
 
 static int compare_frames(const void *a, const void *b)
 {
@@ -235,7 +167,7 @@ static long long store_bytes(void)
 }
 
 /** One that has ended by itself, as a control's do when they see damage, does not come back. */
-static void await_vm(const struct vm *vm, const char *field, long long value)
+static void await_vm(const struct fleet_vm *vm, const char *field, long long value)
 {
 	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
@@ -253,8 +185,8 @@ static void await_vm(const struct vm *vm, const char *field, long long value)
 static void await_all(void)
 {
 	for (unsigned i = 0; i < VMS; i++) {
-		await_vm(&vms[i], "connected", 1);
-		await_vm(&vms[i], "ram_bytes", PAGES * PAGE_BYTES);
+		await_vm(&fleet.vms[i], "connected", 1);
+		await_vm(&fleet.vms[i], "ram_bytes", PAGES * PAGE_BYTES);
 	}
 }
 
@@ -264,11 +196,11 @@ static void check_at_rest(void)
 	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
 	long long shared, common_pages, said_shared, said_common, said_store, store;
 
-	tell_all('r');
+	fleet_tell_all(&fleet, 'r');
 	await_all();
 	instance_scan(&instance);
 	for (;;) {
-		tell_all('c');
+		fleet_tell_all(&fleet, 'c');
 		count_frames(&shared, &common_pages);
 		said_shared = instance_host(&instance, "shared_pages");
 		said_common = instance_host(&instance, "common_pages");
@@ -288,13 +220,13 @@ static void check_at_rest(void)
 		   common_pages);
 	fprintf(stderr, "at rest: %lld pages read %lld frames, the store has %lld KiB\n", shared, common_pages,
 		store / 1024);
-	tell_all('w');
+	fleet_tell_all(&fleet, 'w');
 }
 
 static void replace_vm(unsigned which)
 {
-	kill_vm(&vms[which]);
-	start_vm(which);
+	fleet_kill(&fleet, which);
+	fleet_start(&fleet, which);
 	killed++;
 }
 
@@ -359,12 +291,13 @@ int main(int argc, char **argv)
 	instance_start(&instance);
 	if (instance_mounts(&instance) == 0)
 		test_skip("this machine does not let root mount a tmpfs");
+	fleet = (struct fleet){ .count = VMS, .run = run_vmm };
 	for (unsigned i = 0; i < VMS; i++)
-		start_vm(i);
+		fleet_start(&fleet, i);
 	check_at_rest();
 	kill_at_random();
 	for (unsigned i = 0; i < VMS; i++)
-		kill_vm(&vms[i]);
+		fleet_kill(&fleet, i);
 	instance_await(&instance, NULL, "store_bytes", 0);
 	instance_done(&instance);
 	return 0;
