@@ -6,7 +6,8 @@
  *   pfn-census PID...
  *
  * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is
- * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. Prints
+ * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. Whole
+ * segments of the store are what the library keeps mapped (library/template.h), and no guest's. Prints
  *
  *   pages=N           present pages, the kernel's zero page left out
  *   frames=N          different page frames behind them: pages - frames is what sharing saves
@@ -34,6 +35,7 @@
 #define FLAG_ZERO_PAGE (UINT64_C(1) << 24)
 #define BATCH_ENTRIES 4096
 #define READ_BATCH 1024 /* IOV_MAX */
+#define SEGMENT_BYTES (UINT64_C(256) << 20)
 
 struct census {
 	uint64_t *frames; /* of every present page */
@@ -122,7 +124,7 @@ static int count_process(struct census *census, const char *pid)
 		census->mappings++;
 		if (access[3] != 'p' || strstr(line, "[v"))
 			continue;
-		if (inode != 0 && !strstr(line, "pagefuse"))
+		if (inode != 0 && (!strstr(line, "pagefuse") || end - start == SEGMENT_BYTES))
 			continue;
 		if (inode != 0)
 			r = read_pages((pid_t)strtol(pid, NULL, 10), start, end);
