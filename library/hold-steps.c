@@ -11,6 +11,7 @@
 
 #include "common/hash.h"
 #include "library/kernel.h"
+#include "library/own.h"
 #include "library/protections.h"
 #include "library/sys.h"
 #include "library/template.h"
@@ -18,6 +19,8 @@
 
 _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves, hold_new_mappings;
 _Atomic uint64_t hold_discards;
+
+#define SCRATCH_BYTES ((HOLD_PAGES + 1) * PAGE_BYTES)
 
 uint64_t hold_scratch; /* and one more page, for the barrier */
 
@@ -60,6 +63,16 @@ int hold_register(uint64_t start, uint64_t length, uint64_t mode)
 	return hold_uffd(UFFDIO_REGISTER, &reg);
 }
 
+/**
+ * Only what is registered can be moved to. But there is nobody to resolve faults of missing pages, and whoever touches
+ * an empty one, as mlockall() does, would sleep for ever; so it is write-protection, which is never put on.
+ */
+int hold_register_scratch(uint64_t start, uint64_t length)
+{
+	return hold_register(start, length,
+			     PROTECTED(PROTECT_SCRATCH_OPEN) ? UFFDIO_REGISTER_MODE_WP : UFFDIO_REGISTER_MODE_MISSING);
+}
+
 /* ---- opening ---- */
 
 static int uffd_new(void)
@@ -86,15 +99,14 @@ static int uffd_new(void)
 
 static int scratch_new(void)
 {
-	uint64_t bytes = (HOLD_PAGES + 1) * PAGE_BYTES;
-	long address = sys_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long address = own_map(SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	if (sys_is_error(address))
 		return (int)address;
 	hold_scratch = (uint64_t)address;
-	sys_madvise(hold_scratch, bytes, MADV_DONTFORK);
-	sys_madvise(hold_scratch, bytes, MADV_DONTDUMP);
-	sys_madvise(hold_scratch, bytes, MADV_NOHUGEPAGE);
+	sys_madvise(hold_scratch, SCRATCH_BYTES, MADV_DONTFORK);
+	sys_madvise(hold_scratch, SCRATCH_BYTES, MADV_DONTDUMP);
+	sys_madvise(hold_scratch, SCRATCH_BYTES, MADV_NOHUGEPAGE);
 	return 0;
 }
 
@@ -113,7 +125,7 @@ int hold_open(int device)
 	if (r == 0)
 		r = uffd_new();
 	if (r == 0)
-		r = hold_register(hold_scratch, HOLD_PAGES * PAGE_BYTES, UFFDIO_REGISTER_MODE_MISSING);
+		r = hold_register_scratch(hold_scratch, HOLD_PAGES * PAGE_BYTES);
 	if (r < 0 && uffd >= 0) {
 		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
 		uffd = -1;
@@ -124,6 +136,12 @@ int hold_open(int device)
 bool hold_is_open(void)
 {
 	return uffd >= 0;
+}
+
+void hold_unlock_scratch(void)
+{
+	if (hold_scratch != 0)
+		own_unlock_table(hold_scratch, SCRATCH_BYTES); /* nobody can move pages to where some are */
 }
 
 void hold_forget(void)
@@ -140,11 +158,6 @@ void hold_reopen(void)
 	sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
 	uffd = -1;
 	hold_open(-1);
-}
-
-void hold_let_scratch_go(void)
-{
-	uffd_range(UFFDIO_UNREGISTER, hold_scratch, HOLD_PAGES * PAGE_BYTES);
 }
 
 /* ---- holding ---- */

@@ -41,7 +41,7 @@ static inline unsigned next_run(uint64_t mask, unsigned *ret_first)
 	return shifted == UINT64_MAX ? 64 : (unsigned)__builtin_ctzll(~shifted);
 }
 
-/** HOLD_PAGES pages for those that are moved away, registered with the userfaultfd. */
+/** HOLD_PAGES pages for those that are moved away, registered with the userfaultfd. Empty ones read as zeros. */
 extern uint64_t hold_scratch;
 
 uint64_t hold_now_usec(void);
@@ -50,9 +50,8 @@ void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outc
 /** An ioctl of the userfaultfd. @return 0 or -errno. */
 int hold_uffd(unsigned long request, void *argument);
 int hold_register(uint64_t start, uint64_t length, uint64_t mode);
-
-/** Has empty pages of the scratch read as zeros, like any others, in place of putting this thread to sleep. */
-void hold_let_scratch_go(void);
+/** Makes memory what pages are moved to; empty ones read as zeros. @return 0 or -errno. */
+int hold_register_scratch(uint64_t start, uint64_t length);
 
 /** Closes the userfaultfd, with which everything is let go, and opens another one. */
 void hold_reopen(void);

@@ -3,7 +3,7 @@
  * Theory of Operation: the hold of anonymous pages.
  *
  *   region   |....AAAAAAAA....|      A: pages to be merged         scratch |        |
- *   REGISTER |....[AAAAAA]....|      only this range               (always registered)
+ *   REGISTER |....[AAAAAA]....|      only this range               (always registered, for write-protection)
  *   MOVE     |....[      ]....|  --------------------------------> scratch |AAAAAAAA|
  *                                    whoever touches the range sleeps
  *   barrier                          waits out holders of plain page references
@@ -13,9 +13,11 @@
  *   UNREGISTER what is still anonymous; WAKE all; drop the scratch
  *
  * The kernel refuses to move a page that is pinned for DMA or shared with a forked child. What a failed MOVE did is
- * decided by the pagemap of the scratch alone: kernels report EEXIST or EAGAIN for pages that they have moved. The
- * scratch is not dropped before every page in it is known to be merged; what cannot be moved back is copied back, and
- * if even that fails the scratch page itself is remapped to its old place.
+ * decided by the pagemap alone: kernels report EEXIST or EAGAIN for pages that they have moved. A page has been moved
+ * if there is one in the scratch and none in its place: one in the scratch alone may have been put there by a system
+ * call that fills whatever the process has mapped, as mlockall() does. The scratch is not dropped before every page in
+ * it is known to be merged; what cannot be moved back is copied back, and if even that fails the scratch page itself is
+ * remapped to its old place.
  *
  * Private copies inside a mapping of the store cannot be moved (the kernel moves anonymous mappings only). They are
  * held by write-protection instead, which does not see DMA; see hold-diverged.c.
@@ -92,6 +94,27 @@ static unsigned move_length(unsigned longest, unsigned run, int result)
 }
 
 /**
+ * Of the pages that are in the scratch, those that came from their places, which are empty then. *ret_swapped: see
+ * scratch_has().
+ */
+static uint64_t moved_away(const struct hold *hold, uint64_t *ret_swapped)
+{
+	uint64_t entries[HOLD_PAGES], there = scratch_has(hold->count, ret_swapped);
+
+	if (unreadable || !PROTECTED(PROTECT_BOTH_ENDS))
+		return there;
+	if (pagemap_read(hold->start, hold->count, entries) < 0) {
+		unreadable = true;
+		*ret_swapped = there;
+		return there;
+	}
+	for (unsigned i = 0; i < hold->count; i++)
+		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			there &= ~mask_of(i, 1);
+	return there;
+}
+
+/**
  * Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: those that the kernel refused;
  * *ret_swapped: see scratch_has().
  */
@@ -117,7 +140,7 @@ static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused, uint64_
 		if (r == 0 || (r == -EINVAL && run > 1))
 			continue;
 		claimed = moved | (bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
-		judged = PROTECTED(PROTECT_JUDGE_BY_PAGEMAP) ? scratch_has(hold->count, &swapped) : claimed;
+		judged = PROTECTED(PROTECT_JUDGE_BY_PAGEMAP) ? moved_away(hold, &swapped) : claimed;
 		if (judged != claimed)
 			atomic_fetch_add_explicit(&hold_repaired_moves, 1, memory_order_relaxed);
 		moved = judged;
@@ -217,8 +240,6 @@ static void move_back(const struct hold *hold, uint64_t back)
 		else
 			back &= ~(bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
 	}
-	if (unreadable && back != 0)
-		hold_let_scratch_go();
 	for (; next_run(back, &first) != 0; back &= ~mask_of(first, 1))
 		bring_back(hold, first);
 }
@@ -285,8 +306,6 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	if (PROTECTED(PROTECT_MOVE_BACK))
 		move_back(&hold, moved & ~mapped);
 	hold_release(&hold, mapped & ~zero_targets(&hold));
-	if (unreadable)
-		hold_reopen();
 	hold_times_note(hold_now_usec() - begin);
 	sys_madvise(hold_scratch, count * PAGE_BYTES, MADV_DONTNEED);
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);

@@ -34,6 +34,8 @@ int hold_open(int device);
 bool hold_is_open(void);
 /** In the child of a fork: forgets the parent's userfaultfd. The device stays, to open one that is the child's own. */
 void hold_forget(void);
+/** After mlockall(): what belongs to holds is not locked, see own.h. Any thread, with the lock held. */
+void hold_unlock_scratch(void);
 
 /** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,

@@ -215,6 +215,49 @@ int mappings_file_offset(uint64_t address, uint64_t *ret_offset)
 	return 0;
 }
 
+/* ---- what is locked ---- */
+
+int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length))
+{
+	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
+	struct mapping mapping = { 0 }, header;
+	struct lines lines;
+	const char *line;
+	int r = lines_open(&lines, "/proc/self/smaps");
+
+	if (r < 0)
+		return r;
+	while ((line = lines_next(&lines)) != NULL && mapping.start < end) {
+		uint64_t from = mapping.start > start ? mapping.start : start;
+		uint64_t to = mapping.end < end ? mapping.end : end;
+
+		if (parse_header(line, &header))
+			mapping = header;
+		else if (strncmp(line, "VmFlags:", 8) == 0 && from < to && strstr(line, " lo") != NULL)
+			each(from, to - from);
+	}
+	lines_close(&lines);
+	return 0;
+}
+
+bool mappings_is_locked(uint64_t address)
+{
+	return sys_madvise(address, PAGE_BYTES, MADV_COLD) == -EINVAL;
+}
+
+/** By a mapping, to see what becomes of it. Beyond RLIMIT_MEMLOCK there is none, if it were to be locked. */
+bool mappings_will_be_locked(void)
+{
+	long page = sys_mmap(0, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool locked;
+
+	if (sys_is_error(page))
+		return page == -EAGAIN;
+	locked = mappings_is_locked((uint64_t)page);
+	sys_munmap((uint64_t)page, PAGE_BYTES);
+	return locked;
+}
+
 /* ---- how many there are ---- */
 
 /** @return the limit, or what it was when it could be read last. */

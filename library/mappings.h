@@ -28,6 +28,12 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 
 /** What of a file is privately mapped at @address: the offset, in bytes. @return 0, or -ENOENT if nothing of one is. */
 int mappings_file_offset(uint64_t address, uint64_t *ret_offset);
+/** Calls @each for every locked piece of [start, start+length), from the lowest on. @return 0 or -errno. Any thread. */
+int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length));
+/** Whether the page at @address is locked. It ages by that, and a 2 MiB page is split. */
+bool mappings_is_locked(uint64_t address);
+/** Whether what is mapped from now on will be locked, as mlockall(MCL_FUTURE) has it. Any thread. */
+bool mappings_will_be_locked(void);
 
 /** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep that. */
 bool mappings_has_policy(int mode);

@@ -15,8 +15,10 @@
 #include "library/hold.h"
 #include "library/kernel.h"
 #include "library/mappings.h"
+#include "library/memory-locks.h"
 #include "library/merge.h"
 #include "library/nested.h"
+#include "library/part.h"
 #include "library/plain.h"
 #include "library/protections.h"
 #include "library/refusals.h"
@@ -35,31 +37,6 @@
 #endif
 
 static _Atomic bool in_use, unseen;
-
-/** The part of a region that a range covers. */
-struct part {
-	struct region *region;
-	uint64_t index, count;
-	bool whole;
-};
-
-/** Rounds a range of bytes to the pages it touches, and cuts it to the region. @return whether anything is left. */
-static bool part_of(struct region *region, uint64_t start, uint64_t length, struct part *ret)
-{
-	uint64_t end = length > UINT64_MAX - start - PAGE_BYTES ? UINT64_MAX & ~(PAGE_BYTES - 1)
-								: (start + length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-	uint64_t from = start & ~(PAGE_BYTES - 1);
-
-	if (region == NULL || region->leaving || end <= region->start || from >= region_end(region))
-		return false;
-	from = from < region->start ? region->start : from;
-	end = end > region_end(region) ? region_end(region) : end;
-	*ret = (struct part){ .region = region,
-			      .index = (from - region->start) / PAGE_BYTES,
-			      .count = (end - from) / PAGE_BYTES };
-	ret->whole = ret->count == region->pages;
-	return ret->count > 0;
-}
 
 bool memory_is_ours(const void *address, size_t length)
 {
@@ -105,11 +82,6 @@ bool memory_is_inside(void)
 
 /* ---- registering ---- */
 
-static void bar(const struct part *part, enum barred why, bool on)
-{
-	refusals_bar(part->region, part->index, part->count, why, on);
-}
-
 /** A region that is there already: MADV_MERGEABLE again. @return whether the range lies in one. */
 static bool register_again(uint64_t start, uint64_t length)
 {
@@ -122,10 +94,10 @@ static bool register_again(uint64_t start, uint64_t length)
 		for (unsigned i = 0; i < REGIONS_MAX; i++) {
 			struct part part;
 
-			if (!part_of(region_at(i), start + at, left < piece ? left : piece, &part))
+			if (!part_find(region_at(i), start + at, left < piece ? left : piece, &part))
 				continue;
 			known = true;
-			bar(&part, BARRED_UNMERGEABLE, false);
+			part_bar(&part, BARRED_UNMERGEABLE, false);
 		}
 		memory_unlock();
 	}
@@ -139,7 +111,7 @@ static bool find_unmapped(uint64_t start, uint64_t length, struct part *ret)
 		struct part part;
 		uint64_t end;
 
-		if (!part_of(region_at(i), start, length, &part) || part.region->unmapped_pages == 0)
+		if (!part_find(region_at(i), start, length, &part) || part.region->unmapped_pages == 0)
 			continue;
 		end = part.index + part.count;
 		while (part.index < end && !(part.region->barred[part.index] & BARRED_UNMAPPED))
@@ -161,9 +133,10 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
 		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
 
-	bar(part, BARRED_UNMAPPED, false);
-	bar(part, BARRED_ADVICE, !alike);
-	bar(part, BARRED_PROTECTED, kind->protected);
+	part_bar(part, BARRED_UNMAPPED, false);
+	part_bar(part, BARRED_ADVICE, !alike);
+	part_bar(part, BARRED_PROTECTED, kind->protected);
+	part_bar(part, BARRED_LOCKED, mappings_will_be_locked());
 	region->unmapped_pages -= part->count;
 	refusals_forget(region_hva(region, part->index), part->count * PAGE_BYTES);
 }
@@ -221,6 +194,8 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 		region->huge_advice = kind.huge_advice;
 		if (kind.protected) /* until mprotect() says otherwise of it */
 			refusals_bar(region, 0, region->pages, BARRED_PROTECTED, true);
+		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
+			refusals_bar(region, 0, region->pages, BARRED_LOCKED, true);
 	} else if (r == -ENOSPC) {
 		refusals_note(start, length, WIRE_REASON_TOO_MANY_REGIONS);
 	}
@@ -277,14 +252,21 @@ static void leave_zeros(const struct part *part)
 
 /**
  * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
- * are written; all other advice the kernel refuses, and nothing may be lost. @return as discard_store_pages().
+ * are written; all other advice the kernel refuses, and nothing may be lost. But it does not refuse it for pages that
+ * were there before mlockall(MCL_FUTURE), of which what took their place would be locked. @return as
+ * discard_store_pages().
  */
 static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
-	if (advice != MADV_DONTNEED_LOCKED)
-		return 0;
-	plain_fill(region, index, count);
-	return 1;
+	int filled = 0;
+
+	for (uint64_t i = index; i < index + count; i++) {
+		if (advice != MADV_DONTNEED_LOCKED && mappings_is_locked(region_hva(region, i)))
+			continue;
+		plain_fill(region, i, 1);
+		filled = 1;
+	}
+	return filled;
 }
 
 /** @return 0, or 1 if some pages had to be filled with zeros. */
@@ -318,7 +300,7 @@ static int discard_the_rest(uint64_t start, uint64_t length, int advice)
 		struct part part = { 0 };
 
 		for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
-			part_of(region_at(i), at, PAGE_BYTES, &part);
+			part_find(region_at(i), at, PAGE_BYTES, &part);
 		if (part.region != NULL)
 			run = plain_same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
 		run = run > end - at ? end - at : run;
@@ -367,8 +349,10 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_DEVICE:
 	case CHANGE_ATTRIBUTE:
 		return unshare(part);
+	case CHANGE_LOCK:                          /* what a discard puts in place of store pages would not be locked */
+		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
+		return 0;
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
-	case CHANGE_LOCK:        /* what a discard puts in place of store pages would not be locked */
 		return make_plain_or_unshare(part);
 	case CHANGE_USERFAULTFD:
 		plain_show_zeros(part->region, part->index, part->count);
@@ -414,7 +398,7 @@ static void advised(const struct part *part, int advice)
 		return;
 	}
 	if (!part->whole) {
-		bar(part, BARRED_ADVICE, true);
+		part_bar(part, BARRED_ADVICE, true);
 		return;
 	}
 	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
@@ -431,39 +415,37 @@ static void after(enum memory_change change, const struct part *part, int detail
 		unmapped(part);
 		break;
 	case CHANGE_PROTECT:
-		bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
-		break;
-	case CHANGE_LOCK:
-	case CHANGE_UNLOCK:
-		bar(part, BARRED_LOCKED, change == CHANGE_LOCK);
+		part_bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
 		break;
 	case CHANGE_ADVICE:
 		advised(part, detail);
 		break;
 	case CHANGE_POLICY:
 		if (mappings_has_policy(detail))
-			bar(part, BARRED_ADVICE, true);
+			part_bar(part, BARRED_ADVICE, true);
 		break;
 	case CHANGE_UNMERGEABLE:
-		bar(part, BARRED_UNMERGEABLE, true);
+		part_bar(part, BARRED_UNMERGEABLE, true);
 		break;
 	case CHANGE_ATTRIBUTE:
-		bar(part, BARRED_ADVICE, true);
+		part_bar(part, BARRED_ADVICE, true);
 		break;
 	case CHANGE_DISCARD:
 		leave_zeros(part);
 		break;
 	case CHANGE_USERFAULTFD:
 	case CHANGE_USERFAULTFD_END:
-		bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
+		part_bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
 		break;
 	case CHANGE_DEVICE:
-		bar(part, BARRED_DEVICE, true);
+		part_bar(part, BARRED_DEVICE, true);
 		break;
 	default:
 		break;
 	}
 }
+
+/* ---- offered again ---- */
 
 /**
  * A range that was left alone for @reason, which may have ended. The offer counts only if the kernel knows of it, too:
@@ -507,7 +489,7 @@ static void apply(enum memory_change change, void *address, size_t length, int d
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
 		struct part part;
 
-		if (part_of(region_at(i), (uint64_t)address, length, &part))
+		if (part_find(region_at(i), (uint64_t)address, length, &part))
 			after(change, &part, detail);
 	}
 	if (change == CHANGE_UNMAP || change == CHANGE_MOVE || change == CHANGE_UNMERGEABLE)
@@ -554,7 +536,7 @@ static void settle(struct region *region)
 
 	count_unmapped(region); /* it may have been just changed */
 	if (under_way.is_one && under_way.change == CHANGE_UNMAP &&
-	    part_of(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
+	    part_find(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
 		unmapped(&part);
 }
 
@@ -593,7 +575,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
 		struct part part;
 
-		if (!part_of(region_at(i), (uint64_t)address, length, &part))
+		if (!part_find(region_at(i), (uint64_t)address, length, &part))
 			continue;
 		drop_inherited_marks(part.region);
 		r = before(change, &part, detail);
@@ -603,7 +585,9 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
 	if (r == 1)
 		apply(change, address, length, detail);
-	if (r == 0) {
+	if (r == 0 && change == CHANGE_LOCK)
+		memory_locks_begin((uint64_t)address, length);
+	if (r == 0 && !memory_locks_let_go(change)) {
 		under_way.change = change;
 		under_way.address = (uint64_t)address;
 		under_way.length = length;
@@ -617,7 +601,11 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
 {
-	if (succeeded)
+	if (memory_locks_let_go(change))
+		memory_lock();
+	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
+		memory_locks_end(change, (uint64_t)address, length, succeeded);
+	else if (succeeded)
 		apply(change, address, length, detail);
 	under_way.is_one = false;
 	memory_unlock();
@@ -640,7 +628,7 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
 		struct part other;
 
-		if (part_of(region_at(i), start, length, &other) &&
+		if (part_find(region_at(i), start, length, &other) &&
 		    (part.region == NULL || other.region->start < part.region->start))
 			part = other;
 	}

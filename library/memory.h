@@ -11,7 +11,8 @@
  *   memory_change_end(CHANGE_DISCARD, address, length, advice, result succeeded);
  *
  * begin returns with the library's lock held, so only the system call may happen in between, and no signal handler
- * runs.
+ * runs. For CHANGE_LOCK it is not held, since that call fills memory, and so may wait for somebody who changes memory;
+ * but its pages are left alone from begin on.
  */
 #ifndef PAGEFUSE_LIBRARY_MEMORY_H
 #define PAGEFUSE_LIBRARY_MEMORY_H
@@ -29,7 +30,7 @@ enum memory_change {
 	CHANGE_MOVE,
 	/** mprotect. detail: the protection. */
 	CHANGE_PROTECT,
-	/** mlock, mlock2: unshared, left alone from now on. mlockall: address NULL, length SIZE_MAX. */
+	/** mlock, mlock2: made plain, left alone from now on; if it fails, what it locked. mlockall: NULL, SIZE_MAX. */
 	CHANGE_LOCK,
 	/** munlock, munlockall. */
 	CHANGE_UNLOCK,

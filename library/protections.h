@@ -33,7 +33,12 @@ enum protection {
 	PROTECT_CORES = 1 << 18, /* shared pages are in the core of a VMM that crashes */
 	/** A VMM that was found to discard memory unseen shares nothing any more. */
 	PROTECT_UNSEEN_CALLS = 1 << 19,
-	PROTECT_WIDEN = 1 << 20, /* where mappings are scarce, a run goes with the page that is taken out of it */
+	/** Where mappings are scarce, a run goes with the page that is taken out of it. */
+	PROTECT_WIDEN = 1 << 20,
+	PROTECT_SCRATCH_OPEN = 1 << 21, /* who touches an empty page of the scratch does not sleep */
+	PROTECT_OWN_UNLOCKED = 1 << 22, /* the library's own mappings are neither locked nor filled by mlockall() */
+	PROTECT_BOTH_ENDS = 1 << 23,    /* a page counts as moved if its own place is empty, too */
+	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "library/own.h"
 #include "library/sys.h"
 
 struct region_totals region_totals;
@@ -38,7 +39,7 @@ bool region_overlaps(uint64_t start, uint64_t length)
 
 static void *table_new(uint64_t bytes)
 {
-	long address = sys_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long address = own_map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
 	if (sys_is_error(address))
 		return NULL;
@@ -67,6 +68,22 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->filled, pages);
 	region->state = NULL;
 	region->barred = region->blocks = region->present = region->changed = region->filled = NULL;
+}
+
+void region_unlock_tables(void)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		const struct region *region = &regions[i];
+
+		if (region->start == 0)
+			continue;
+		own_unlock_table((uint64_t)region->state, region->table_pages * sizeof(*region->state));
+		own_unlock_table((uint64_t)region->barred, region->table_pages);
+		own_unlock_table((uint64_t)region->blocks, block_count(region->start, region->table_pages));
+		own_unlock_table((uint64_t)region->present, region->table_pages / REGION_GROUP + 1);
+		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
+		own_unlock_table((uint64_t)region->filled, region->table_pages);
+	}
 }
 
 static struct region *find_free(void)

@@ -104,6 +104,8 @@ static inline void region_piece_end(void)
 {
 	memory_unlock();
 }
+/** After mlockall(): no region's tables are locked, see own.h. */
+void region_unlock_tables(void);
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);

@@ -12,6 +12,7 @@
 
 #include "common/socket-path.h"
 #include "library/options.h"
+#include "library/own.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/template.h"
@@ -50,6 +51,27 @@ static int wait_for(int socket, int other, int timeout_ms)
 	return r < 0 ? errno == EINTR ? 0 : -errno : r;
 }
 
+static uint64_t mapped_ring; /* 0: none. Under the memory lock */
+
+void session_unlock_ring(void)
+{
+	if (mapped_ring != 0)
+		own_unlock(mapped_ring, RING_BYTES);
+}
+
+void session_forget(void)
+{
+	mapped_ring = 0;
+}
+
+/** @base: or 0, if the one that was there is gone. */
+static void note_ring(uint64_t base)
+{
+	memory_lock_worker();
+	mapped_ring = base;
+	memory_unlock();
+}
+
 static int map_ring(struct session *session, int fd)
 {
 	struct stat st;
@@ -57,9 +79,10 @@ static int map_ring(struct session *session, int fd)
 
 	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size < RING_BYTES)
 		return -EPROTO;
-	base = sys_mmap(0, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	if (sys_is_error(base))
 		return (int)base;
+	note_ring((uint64_t)base);
 	sys_madvise((uint64_t)base, RING_BYTES, MADV_DONTFORK);
 	sys_madvise((uint64_t)base, RING_BYTES, MADV_DONTDUMP);
 	session->ring = (void *)base;
@@ -120,8 +143,10 @@ int session_open(struct session *session, int socket, uint64_t store, int *ret_d
 void session_close(struct session *session)
 {
 	close_fd(&session->socket);
-	if (session->ring != NULL)
+	if (session->ring != NULL) {
+		note_ring(0);
 		sys_munmap((uint64_t)session->ring, RING_BYTES);
+	}
 	session->ring = NULL;
 	session->has_next = false;
 }

@@ -35,6 +35,10 @@ int session_connect(const char *path);
  */
 int session_open(struct session *session, int socket, uint64_t store, int *ret_device);
 void session_close(struct session *session);
+/** After mlockall(): the ring, if there is one, is not locked, see own.h. Any thread, with the memory lock held. */
+void session_unlock_ring(void);
+/** In the child of a fork, which has inherited no ring. */
+void session_forget(void);
 
 /** Takes in all messages that have come. @return 0 or -errno. */
 int session_receive(struct session *session);

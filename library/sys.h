@@ -98,6 +98,11 @@ static inline int sys_madvise(uint64_t address, uint64_t length, int advice)
 	return (int)sys_call(SYS_madvise, (long)address, (long)length, advice, 0, 0, 0);
 }
 
+static inline int sys_munlock(uint64_t address, uint64_t length)
+{
+	return (int)sys_call(SYS_munlock, (long)address, (long)length, 0, 0, 0, 0);
+}
+
 static inline long sys_mremap(uint64_t from, uint64_t length, uint64_t new_length, int flags, uint64_t to)
 {
 	return sys_call(SYS_mremap, (long)from, (long)length, (long)new_length, flags, (long)to, 0);

@@ -7,6 +7,7 @@
 
 #include "common/page.h"
 #include "library/kernel.h"
+#include "library/own.h"
 #include "library/protections.h"
 #include "library/sys.h"
 #include "library/view.h"
@@ -46,7 +47,7 @@ static void map(struct template *template, uint32_t slot)
 
 	if (addresses_are_limited() || view_place(slot, &fd, &offset) < 0)
 		return;
-	base = sys_mmap(0, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+	base = own_map(SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd);
 	if (sys_is_error(base))
 		return;
 	template->base = (uint64_t)base;

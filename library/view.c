@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #include "common/page.h"
+#include "library/own.h"
+#include "library/protections.h"
 #include "library/sys.h"
 
 static struct segment {
@@ -17,6 +19,7 @@ static struct segment {
 	bool used;        /* since the last view_rest() */
 } segments[VIEW_SEGMENTS_MAX];
 static uint32_t segments_end; /* all that were ever known are below */
+static unsigned hidden;       /* view_hide() calls without their view_show() */
 
 static void fd_close(int fd)
 {
@@ -37,7 +40,7 @@ static int check_size(int fd, uint64_t bytes)
 static void map(struct segment *s)
 {
 	uint64_t bytes = s->slots * PAGE_BYTES;
-	long base = sys_mmap(0, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd, 0);
+	long base = hidden > 0 ? -EAGAIN : own_map(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd);
 
 	if (sys_is_error(base))
 		return;
@@ -92,6 +95,19 @@ void view_forget(void)
 			fd_close(segments[i].fd);
 		segments[i] = (struct segment){ .fd = -1 };
 	}
+	hidden = 0;
+}
+
+void view_hide(void)
+{
+	for (uint32_t i = 0; i < segments_end && PROTECTED(PROTECT_OWN_UNLOCKED); i++)
+		unmap(&segments[i]);
+	hidden++;
+}
+
+void view_show(void)
+{
+	hidden--;
 }
 
 void view_rest(void)

@@ -21,6 +21,13 @@ void view_forget(void);
 /** Gives the page tables of segments back that were not looked at since the last call; they are mapped when needed. */
 void view_rest(void);
 
+/**
+ * While the VMM locks all of its memory: nothing is mapped for comparing from one to the other. Any thread, with the
+ * lock held; they nest.
+ */
+void view_hide(void);
+void view_show(void);
+
 /** The content of @slot for comparing, or NULL if its segment is not known or ends before it. May fault when read. */
 const void *view_slot(uint32_t slot);
 /** Descriptor and offset to map @slot by. @return 0 or -ENOENT. */

@@ -353,6 +353,7 @@ void worker_forget(void)
 	if (wake_fd >= 0)
 		sys_raw(SYS_close, wake_fd, 0, 0, 0, 0, 0);
 	session.socket = wake_fd = -1;
+	session_forget();
 	started = true; /* there will be none here */
 	atomic_store(&connected, false);
 	pagemap_close();

@@ -34,7 +34,10 @@ typedef void *remap_function(void *old, size_t old_length, size_t new_length, in
 void *remap_forward(remap_function *real, void *old, size_t old_length, size_t new_length, int flags, void *to);
 
 /* locking.c */
-struct change lock_change(enum memory_change what, const void *address, size_t length);
+/** The first two ask the kernel, by an empty call, whether it lets this process lock memory. @flags: as of mlock2(). */
+struct change lock_change(const void *address, size_t length, unsigned flags);
+struct change lock_all_change(int flags);
+struct change unlock_change(const void *address, size_t length);
 
 /* attributes.c */
 struct change protect_change(void *address, size_t length, int prot, int pkey);

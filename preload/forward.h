@@ -15,7 +15,7 @@
  *
  * A discard can come back from begin already done by the library, and is then not made again. Between begin and end the
  * library's lock is held, so that no page of the range is on its way between two places. Only
- * the real call may happen there.
+ * the real call may happen there. (Locking memory is the exception, see library/memory.h.)
  *
  * A call that the kernel will refuse for its arguments (not aligned, wraps around) is not bracketed: begin may already
  * drop or copy pages, and a refused call must leave everything as it was.

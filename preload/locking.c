@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* mlock(), mlock2(), munlock(), mlockall(), munlockall(). */
+#include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "preload/calls.h"
 #include "preload/next.h"
 
+/* Who may not lock at all is told so by an empty call, before begin gives up what is shared. */
+static bool may_lock(void)
+{
+	int saved = errno;
+	bool may = next.syscall(SYS_mlock, 0L, 0L) == 0 || errno != EPERM;
+
+	errno = saved;
+	return may;
+}
+
 /* These take addresses that are not aligned and mean all pages that the range touches. */
-struct change lock_change(enum memory_change what, const void *address, size_t length)
+static struct change range_change(enum memory_change what, const void *address, size_t length)
 {
 	size_t before = (uintptr_t)address & (PAGE_BYTES - 1);
 
@@ -15,9 +27,31 @@ struct change lock_change(enum memory_change what, const void *address, size_t l
 	return change_of(what, (char *)address - before, length + before, 0);
 }
 
+struct change lock_change(const void *address, size_t length, unsigned flags)
+{
+	struct change change = range_change(CHANGE_LOCK, address, length);
+
+	return (flags & ~(unsigned)MLOCK_ONFAULT) != 0 || (change.tell && !may_lock()) ? change_none() : change;
+}
+
+struct change unlock_change(const void *address, size_t length)
+{
+	return range_change(CHANGE_UNLOCK, address, length);
+}
+
+/* With MCL_FUTURE alone, too: what is mapped over the region from now on would be locked. */
+struct change lock_all_change(int flags)
+{
+	struct change change = change_of_all(CHANGE_LOCK, flags);
+
+	if ((flags & (MCL_CURRENT | MCL_FUTURE)) == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) != 0)
+		return change_none();
+	return change.tell && !may_lock() ? change_none() : change;
+}
+
 INTERPOSED int mlock(const void *address, size_t length)
 {
-	struct change change = lock_change(CHANGE_LOCK, address, length);
+	struct change change = lock_change(address, length, 0);
 	int result;
 
 	if (change_begin(&change) != 0)
@@ -29,7 +63,7 @@ INTERPOSED int mlock(const void *address, size_t length)
 
 INTERPOSED int mlock2(const void *address, size_t length, unsigned flags)
 {
-	struct change change = lock_change(CHANGE_LOCK, address, length);
+	struct change change = lock_change(address, length, flags);
 	int result;
 
 	if (change_begin(&change) != 0)
@@ -41,7 +75,7 @@ INTERPOSED int mlock2(const void *address, size_t length, unsigned flags)
 
 INTERPOSED int munlock(const void *address, size_t length)
 {
-	struct change change = lock_change(CHANGE_UNLOCK, address, length);
+	struct change change = unlock_change(address, length);
 	int result;
 
 	if (change_begin(&change) != 0)
@@ -51,10 +85,9 @@ INTERPOSED int munlock(const void *address, size_t length)
 	return result;
 }
 
-/* With MCL_FUTURE alone, too: what is mapped over the region from now on would be locked. */
 INTERPOSED int mlockall(int flags)
 {
-	struct change change = change_of_all(CHANGE_LOCK, flags);
+	struct change change = lock_all_change(flags);
 	int result;
 
 	if (change_begin(&change) != 0)

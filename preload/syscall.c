@@ -98,12 +98,13 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 	case SYS_munmap:
 		return unmap_change(address, length);
 	case SYS_mlock:
+		return lock_change(address, length, 0);
 	case SYS_mlock2:
-		return lock_change(CHANGE_LOCK, address, length);
+		return lock_change(address, length, (unsigned)c);
 	case SYS_munlock:
-		return lock_change(CHANGE_UNLOCK, address, length);
+		return unlock_change(address, length);
 	case SYS_mlockall:
-		return change_of_all(CHANGE_LOCK, (int)a);
+		return lock_all_change((int)a);
 	case SYS_munlockall:
 		return change_of_all(CHANGE_UNLOCK, 0);
 	case SYS_mprotect:

@@ -24,188 +24,8 @@
 
 #include "common/madvise.h"
 #include "library/sys.h"
-#include "tests/support/director.h"
-#include "tests/support/pages.h"
+#include "tests/preload/ram.h"
 #include "tests/support/test.h"
-
-#define PAGES 64u
-
-pid_t _Fork(void);
-
-/** RAM of the guest's, a region of its own, and what each page must read. */
-struct ram {
-	char *memory;
-	uint32_t page; /* number of the first */
-	uint64_t contents[PAGES];
-};
-
-static enum way { BY_NAME,
-		  BY_NUMBER,
-		  PAST } way;
-static struct director *director;
-static struct director_vm *vm;
-
-/* ---- the calls ---- */
-
-static long by_name(long number, void *address, size_t length, long c, long d, long e, long f)
-{
-	switch (number) {
-	case SYS_madvise:
-		return madvise(address, length, (int)c);
-	case SYS_mmap:
-		return (long)mmap(address, length, (int)c, (int)d, (int)e, f);
-	case SYS_munmap:
-		return munmap(address, length);
-	case SYS_mremap:
-		return (long)mremap(address, length, (size_t)c, (int)d, (void *)e);
-	case SYS_mprotect:
-		return mprotect(address, length, (int)c);
-	case SYS_pkey_mprotect:
-		return pkey_mprotect(address, length, (int)c, (int)d);
-	case SYS_mlock:
-		return mlock(address, length);
-	case SYS_mlock2:
-		return mlock2(address, length, (unsigned)c);
-	case SYS_munlock:
-		return munlock(address, length);
-	default:
-		return syscall(number, address, length, c, d, e, f);
-	}
-}
-
-static long call(long number, void *address, size_t length, long c, long d, long e, long f)
-{
-	long r;
-
-	if (way == BY_NAME)
-		return by_name(number, address, length, c, d, e, f);
-	if (way == BY_NUMBER)
-		return syscall(number, address, length, c, d, e, f);
-	r = sys_raw(number, (long)address, (long)length, c, d, e, f);
-	if (!sys_is_error(r))
-		return r;
-	errno = (int)-r;
-	return -1;
-}
-
-static void *at(const struct ram *ram, uint32_t index)
-{
-	return ram->memory + index * PAGE_BYTES;
-}
-
-static void advise(const struct ram *ram, uint32_t first, uint32_t count, int advice)
-{
-	long r = call(SYS_madvise, at(ram, first), count * PAGE_BYTES, advice, 0, 0, 0);
-
-	test_check(r == 0, "madvise %d: %s", advice, strerror(errno));
-}
-
-/* ---- RAM ---- */
-
-static bool has_more_regions(const struct director_vm *of, void *context)
-{
-	return of->region_count > *(unsigned *)context;
-}
-
-static bool has_no_regions(const struct director_vm *of, void *context)
-{
-	(void)context;
-	for (unsigned i = 0; i < of->region_count; i++)
-		if (!of->regions[i].gone)
-			return false;
-	return true;
-}
-
-/* Only the registration always goes the way of a VMM: the control is about what comes later. */
-static void offer(struct ram *ram)
-{
-	unsigned before = vm == NULL ? 0 : vm->region_count;
-
-	test_check(madvise(ram->memory, PAGES * PAGE_BYTES, MADV_MERGEABLE) == 0, "madvise: %s", strerror(errno));
-	if (vm == NULL) {
-		vm = director_accept(director);
-		if (vm->refused[WIRE_REASON_NO_USERFAULTFD] != 0)
-			test_skip("memory is left alone: %s", wire_reason_text(WIRE_REASON_NO_USERFAULTFD));
-	}
-	test_check(director_wait_until(vm, has_more_regions, &before) == 0, "the worker has hung up");
-	test_check(vm->regions[before].pages == PAGES, "the region has %u pages", vm->regions[before].pages);
-	ram->page = vm->regions[before].page;
-}
-
-static void write_page(struct ram *ram, uint32_t i, uint64_t content)
-{
-	ram->contents[i] = content;
-	pages_fill(at(ram, i), content);
-}
-
-static void check(const struct ram *ram, const char *when)
-{
-	for (uint32_t i = 0; i < PAGES; i++)
-		if (pages_differ(at(ram, i), ram->contents[i]) >= 0)
-			test_damage("page %u reads wrong bytes %s", i, when);
-}
-
-/** Of every 8 pages: 4 shared, 1 diverged, 1 given back as zeros, 1 such and written since, 1 private. */
-static void share(struct ram *ram)
-{
-	for (uint32_t i = 0; i < PAGES; i++)
-		write_page(ram, i, i % 8 == 5 || i % 8 == 6 ? 0 : i + 1);
-	director_scan(vm, ram->page, PAGES);
-	for (uint32_t i = 0; i < PAGES; i += 8) {
-		test_check(director_share(vm, ram->page + i, 5) == 5, "pages from %u on are not shared, but %u", i,
-			   vm->pages[ram->page + i].answer);
-		test_check(director_zero(vm, ram->page + i + 5, 2) == 2, "pages from %u on are not zero", i + 5);
-	}
-	check(ram, "after sharing");
-	for (uint32_t i = 0; i < PAGES; i += 8) {
-		test_check(pages_is_file(at(ram, i)), "page %u does not read the store", i);
-		write_page(ram, i + 4, i + 5000);
-		write_page(ram, i + 6, i + 6000);
-	}
-	check(ram, "when some have been written");
-}
-
-static void begin(struct ram *ram)
-{
-	ram->memory = pages_map(PAGES, false);
-	offer(ram);
-	share(ram);
-}
-
-/** The books agree that [first, first+count) is not shared any more, and the kernel does. */
-static void expect_private(const struct ram *ram, uint32_t first, uint32_t count)
-{
-	director_audit(vm, ram->page, PAGES);
-	check(ram, "after the slots have been freed"); /* and brings all pages in, for pagemap to tell */
-	for (uint32_t i = first; i < first + count; i++) {
-		test_check(vm->pages[ram->page + i].state != DIRECTOR_SHARED, "page %u is still counted", i);
-		test_check(!pages_is_file(at(ram, i)), "page %u still reads the store", i);
-	}
-}
-
-/** The director asks for these pages and gets none. */
-static void expect_left_alone(const struct ram *ram, uint32_t first, uint32_t count)
-{
-	director_scan(vm, ram->page, PAGES);
-	test_check(director_share(vm, ram->page + first, count) == 0, "pages from %u on are shared", first);
-	check(ram, "after a merge that was refused");
-}
-
-static void expect_sharing_again(const struct ram *ram, uint32_t first, uint32_t count)
-{
-	director_scan(vm, ram->page, PAGES);
-	test_check(director_share(vm, ram->page + first, count) > 0, "nothing is shared again from page %u on", first);
-	check(ram, "when shared again");
-}
-
-/** Ends a test: the RAM goes, and nothing of the store stays in use. */
-static void end(const struct ram *ram)
-{
-	test_check(munmap(ram->memory, PAGES * PAGE_BYTES) == 0, "munmap: %s", strerror(errno));
-	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
-	test_check(director_live_slots(director) == 0, "%llu slots are still in use",
-		   (unsigned long long)director_live_slots(director));
-}
 
 /* ---- discards ---- */
 
@@ -218,21 +38,21 @@ static void test_discard(int advice)
 {
 	struct ram ram;
 
-	begin(&ram);
-	if (call(SYS_madvise, at(&ram, 6), 21 * PAGE_BYTES, advice, 0, 0, 0) < 0) {
+	ram_begin(&ram);
+	if (ram_call(SYS_madvise, ram_at(&ram, 6), 21 * PAGE_BYTES, advice, 0, 0, 0) < 0) {
 		test_check(errno == EINVAL, "madvise %d: %s", advice, strerror(errno));
-		check(&ram, "though this kernel refuses that advice"); /* it is newer than the kernel */
+		ram_check(&ram, "though this kernel refuses that advice"); /* it is newer than the kernel */
 	} else {
 		if (advice == MADV_GUARD_INSTALL)
-			advise(&ram, 6, 21, MADV_GUARD_REMOVE);
+			ram_advise(&ram, 6, 21, MADV_GUARD_REMOVE);
 		zeros(&ram, 6, 21);
-		check(&ram, "after a discard");
-		expect_private(&ram, 6, 21);
+		ram_check(&ram, "after a discard");
+		ram_expect_private(&ram, 6, 21);
 		for (uint32_t i = 6; i < 27; i++)
-			write_page(&ram, i, i + 9000);
-		expect_sharing_again(&ram, 6, 21);
+			ram_write_page(&ram, i, i + 9000);
+		ram_expect_sharing_again(&ram, 6, 21);
 	}
-	end(&ram);
+	ram_end(&ram);
 }
 
 /* MADV_FREE leaves it to the kernel when the old bytes go; shared pages must read one or the other, too. */
@@ -240,16 +60,16 @@ static void test_free(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	advise(&ram, 0, PAGES, MADV_FREE);
+	ram_begin(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_FREE);
 	for (uint32_t i = 0; i < PAGES; i++)
-		if (pages_differ(at(&ram, i), 0) < 0)
+		if (pages_differ(ram_at(&ram, i), 0) < 0)
 			ram.contents[i] = 0;
-	check(&ram, "after MADV_FREE");
+	ram_check(&ram, "after MADV_FREE");
 	for (uint32_t i = 0; i < PAGES; i++)
-		write_page(&ram, i, i + 9000);
-	expect_private(&ram, 0, PAGES);
-	end(&ram);
+		ram_write_page(&ram, i, i + 9000);
+	ram_expect_private(&ram, 0, PAGES);
+	ram_end(&ram);
 }
 
 static void test_process_madvise(void)
@@ -259,9 +79,9 @@ static void test_process_madvise(void)
 	struct ram ram;
 	ssize_t r;
 
-	begin(&ram);
-	vector[0] = (struct iovec){ at(&ram, 0), 2 * PAGE_BYTES };
-	vector[1] = (struct iovec){ at(&ram, 9), 10 * PAGE_BYTES };
+	ram_begin(&ram);
+	vector[0] = (struct iovec){ ram_at(&ram, 0), 2 * PAGE_BYTES };
+	vector[1] = (struct iovec){ ram_at(&ram, 9), 10 * PAGE_BYTES };
 	r = way == BY_NAME ? process_madvise(pidfd, vector, 2, MADV_DONTNEED, 0)
 			   : syscall(SYS_process_madvise, (long)pidfd, vector, 2L, (long)MADV_DONTNEED, 0L);
 	if (r >= 0) {
@@ -269,25 +89,25 @@ static void test_process_madvise(void)
 		zeros(&ram, 0, 2);
 		zeros(&ram, 9, 10);
 	}
-	check(&ram, "after process_madvise");
-	expect_private(&ram, 0, r >= 0 ? 2 : 0);
+	ram_check(&ram, "after process_madvise");
+	ram_expect_private(&ram, 0, r >= 0 ? 2 : 0);
 	close(pidfd);
-	end(&ram);
+	ram_end(&ram);
 }
 
 static void test_keeps_content(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	test_check(posix_madvise(at(&ram, 0), PAGES * PAGE_BYTES, POSIX_MADV_DONTNEED) == 0, "posix_madvise");
-	test_check(call(SYS_madvise, at(&ram, 0), PAGES * PAGE_BYTES, MADV_REMOVE, 0, 0, 0) < 0, "it succeeds");
-	call(SYS_madvise, at(&ram, 0), PAGES * PAGE_BYTES, MADV_COLLAPSE, 0, 0, 0);
-	call(SYS_mbind, at(&ram, 0), PAGES * PAGE_BYTES, 0, 0, 0, 0);
-	advise(&ram, 0, PAGES, MADV_COLD);
-	check(&ram, "after calls that change no byte");
-	expect_sharing_again(&ram, 0, PAGES);
-	end(&ram);
+	ram_begin(&ram);
+	test_check(posix_madvise(ram_at(&ram, 0), PAGES * PAGE_BYTES, POSIX_MADV_DONTNEED) == 0, "posix_madvise");
+	test_check(ram_call(SYS_madvise, ram_at(&ram, 0), PAGES * PAGE_BYTES, MADV_REMOVE, 0, 0, 0) < 0, "it succeeds");
+	ram_call(SYS_madvise, ram_at(&ram, 0), PAGES * PAGE_BYTES, MADV_COLLAPSE, 0, 0, 0);
+	ram_call(SYS_mbind, ram_at(&ram, 0), PAGES * PAGE_BYTES, 0, 0, 0, 0);
+	ram_advise(&ram, 0, PAGES, MADV_COLD);
+	ram_check(&ram, "after calls that change no byte");
+	ram_expect_sharing_again(&ram, 0, PAGES);
+	ram_end(&ram);
 }
 
 /* ---- mappings ---- */
@@ -298,28 +118,28 @@ static void test_unmap(bool map_over)
 	struct ram ram;
 	long r;
 
-	begin(&ram);
+	ram_begin(&ram);
 	if (!map_over) {
-		r = call(SYS_munmap, at(&ram, 6), 21 * PAGE_BYTES, 0, 0, 0, 0);
+		r = ram_call(SYS_munmap, ram_at(&ram, 6), 21 * PAGE_BYTES, 0, 0, 0, 0);
 		test_check(r == 0, "munmap: %s", strerror(errno));
-		test_check(msync(at(&ram, 6), PAGE_BYTES, MS_ASYNC) < 0, "it is still mapped");
+		test_check(msync(ram_at(&ram, 6), PAGE_BYTES, MS_ASYNC) < 0, "it is still mapped");
 	}
-	r = call(SYS_mmap, at(&ram, 6), 21 * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
-	test_check(r == (long)at(&ram, 6), "mmap: %s", strerror(errno));
+	r = ram_call(SYS_mmap, ram_at(&ram, 6), 21 * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+	test_check(r == (long)ram_at(&ram, 6), "mmap: %s", strerror(errno));
 	zeros(&ram, 6, 21);
-	check(&ram, "after mmap over it");
-	expect_private(&ram, 6, 21);
+	ram_check(&ram, "after mmap over it");
+	ram_expect_private(&ram, 6, 21);
 	for (uint32_t i = 6; i < 27; i++)
-		write_page(&ram, i, i + 9000);
-	expect_left_alone(&ram, 6, 21); /* other memory now, though at the same place */
-	expect_sharing_again(&ram, 32, 32);
-	end(&ram);
+		ram_write_page(&ram, i, i + 9000);
+	ram_expect_left_alone(&ram, 6, 21); /* other memory now, though at the same place */
+	ram_expect_sharing_again(&ram, 32, 32);
+	ram_end(&ram);
 }
 
 static void remap(const struct ram *ram, uint32_t first, uint32_t count, uint32_t new_count, int flags, void *to)
 {
 	long length = (long)(new_count * PAGE_BYTES);
-	long r = call(SYS_mremap, at(ram, first), count * PAGE_BYTES, length, flags, (long)to, 0);
+	long r = ram_call(SYS_mremap, ram_at(ram, first), count * PAGE_BYTES, length, flags, (long)to, 0);
 
 	test_check(r != -1, "mremap: %s", strerror(errno));
 	test_check(r == (long)to, "mremap: %lx", r);
@@ -338,22 +158,22 @@ static void test_remap_grows(enum growth growth)
 	char *behind = ram.memory + PAGES * PAGE_BYTES;
 	long r;
 
-	offer(&ram);
-	share(&ram);
+	ram_offer(&ram);
+	ram_share(&ram);
 	if (growth == IN_PLACE)
 		munmap(behind, PAGES * PAGE_BYTES);
-	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, 2 * PAGES * PAGE_BYTES, flags, (long)target, 0);
+	r = ram_call(SYS_mremap, ram_at(&ram, 0), PAGES * PAGE_BYTES, 2 * PAGES * PAGE_BYTES, flags, (long)target, 0);
 	test_check(r != -1, "mremap: %s", strerror(errno));
 	test_check((r == (long)ram.memory) == (growth == IN_PLACE) && (r == (long)target) == (growth == TO_ADDRESS),
 		   "mremap to %lx", r);
 	ram.memory = (char *)r;
-	check(&ram, "after it has grown");
+	ram_check(&ram, "after it has grown");
 	for (uint32_t i = 0; i < PAGES; i++)
-		test_check(!pages_is_file(at(&ram, i)), "page %u still reads the store", i);
-	pages_fill(at(&ram, 2 * PAGES - 1), 1);
-	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
+		test_check(!pages_is_file(ram_at(&ram, i)), "page %u still reads the store", i);
+	pages_fill(ram_at(&ram, 2 * PAGES - 1), 1);
+	test_check(director_wait_until(vm, ram_is_gone, NULL) == 0, "the worker has hung up");
 	test_check(director_live_slots(director) == 0, "slots are still in use");
-	check(&ram, "after the slots have been freed");
+	ram_check(&ram, "after the slots have been freed");
 	munmap(ram.memory, 2 * PAGES * PAGE_BYTES);
 	if (growth != IN_PLACE)
 		munmap(behind, PAGES * PAGE_BYTES);
@@ -365,13 +185,13 @@ static void test_remap_shrinks(void)
 {
 	struct ram ram;
 
-	begin(&ram);
+	ram_begin(&ram);
 	remap(&ram, 0, PAGES, 19, 0, ram.memory);
 	for (uint32_t i = 0; i < 19; i++)
-		test_check(pages_differ(at(&ram, i), ram.contents[i]) < 0, "page %u reads wrong bytes", i);
-	test_check(pages_is_file(at(&ram, 0)) && pages_is_file(at(&ram, 16)), "what stays is not shared any more");
-	test_check(msync(at(&ram, 19), PAGE_BYTES, MS_ASYNC) < 0, "the tail is still there");
-	end(&ram);
+		test_check(pages_differ(ram_at(&ram, i), ram.contents[i]) < 0, "page %u reads wrong bytes", i);
+	test_check(pages_is_file(ram_at(&ram, 0)) && pages_is_file(ram_at(&ram, 16)), "what stays is not shared");
+	test_check(msync(ram_at(&ram, 19), PAGE_BYTES, MS_ASYNC) < 0, "the tail is still there");
+	ram_end(&ram);
 }
 
 /* The content moves, and the old place is there and empty. */
@@ -380,19 +200,19 @@ static void test_remap_leaves_zeros(void)
 	struct ram ram, moved;
 	long r;
 
-	begin(&ram);
+	ram_begin(&ram);
 	moved = ram;
-	r = call(SYS_mremap, at(&ram, 0), PAGES * PAGE_BYTES, PAGES * PAGE_BYTES,
-		 MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+	r = ram_call(SYS_mremap, ram_at(&ram, 0), PAGES * PAGE_BYTES, PAGES * PAGE_BYTES,
+		     MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
 	test_check(r != -1, "mremap: %s", strerror(errno));
 	moved.memory = (char *)r;
 	zeros(&ram, 0, PAGES);
-	check(&moved, "after a move");
-	check(&ram, "where it was");
-	test_check(director_wait_until(vm, has_no_regions, NULL) == 0, "the worker has hung up");
-	check(&moved, "after the slots have been freed");
+	ram_check(&moved, "after a move");
+	ram_check(&ram, "where it was");
+	test_check(director_wait_until(vm, ram_is_gone, NULL) == 0, "the worker has hung up");
+	ram_check(&moved, "after the slots have been freed");
 	munmap(moved.memory, PAGES * PAGE_BYTES);
-	end(&ram);
+	ram_end(&ram);
 }
 
 /* From one place in RAM to another. */
@@ -400,20 +220,20 @@ static void test_remap_within(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	remap(&ram, 2, 9, 9, MREMAP_MAYMOVE | MREMAP_FIXED, at(&ram, 33));
+	ram_begin(&ram);
+	remap(&ram, 2, 9, 9, MREMAP_MAYMOVE | MREMAP_FIXED, ram_at(&ram, 33));
 	memcpy(&ram.contents[33], &ram.contents[2], 9 * sizeof(ram.contents[0]));
-	test_check(call(SYS_mmap, at(&ram, 2), 9 * PAGE_BYTES, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (long)at(&ram, 2),
+	test_check(ram_call(SYS_mmap, ram_at(&ram, 2), 9 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (long)ram_at(&ram, 2),
 		   "mmap: %s", strerror(errno));
 	zeros(&ram, 2, 9);
-	check(&ram, "after a move within");
-	expect_private(&ram, 33, 9);
-	expect_sharing_again(&ram, 48, 16);
-	end(&ram);
+	ram_check(&ram, "after a move within");
+	ram_expect_private(&ram, 33, 9);
+	ram_expect_sharing_again(&ram, 48, 16);
+	ram_end(&ram);
 }
 
-/* ---- protection and locks ---- */
+/* ---- protection ---- */
 
 /** Whether the kernel may write to the page for us, as it may for the guest. */
 static bool is_writable(void *page)
@@ -431,7 +251,7 @@ static bool is_writable(void *page)
 static void protect(const struct ram *ram, uint32_t first, uint32_t count, int prot, bool with_key)
 {
 	long number = with_key ? SYS_pkey_mprotect : SYS_mprotect;
-	long r = call(number, at(ram, first), count * PAGE_BYTES, prot, -1, 0, 0);
+	long r = ram_call(number, ram_at(ram, first), count * PAGE_BYTES, prot, -1, 0, 0);
 
 	test_check(r == 0, "mprotect: %s", strerror(errno));
 }
@@ -440,63 +260,20 @@ static void test_protection(bool with_key)
 {
 	struct ram ram;
 
-	begin(&ram);
+	ram_begin(&ram);
 	protect(&ram, 0, 15, PROT_READ, with_key);
-	check(&ram, "after mprotect");
+	ram_check(&ram, "after mprotect");
 	director_scan(vm, ram.page, PAGES);
 	director_share(vm, ram.page, 15);
 	for (uint32_t i = 0; i < 15; i++)
-		test_check(!is_writable(at(&ram, i)), "page %u can be written again", i);
-	check(&ram, "after a merge of pages that are protected");
+		test_check(!is_writable(ram_at(&ram, i)), "page %u can be written again", i);
+	ram_check(&ram, "after a merge of pages that are protected");
 	protect(&ram, 0, 15, PROT_READ | PROT_WRITE, with_key);
 	for (uint32_t i = 0; i < 15; i++)
-		write_page(&ram, i, i + 9000);
-	expect_private(&ram, 0, 15);
-	expect_sharing_again(&ram, 0, 15);
-	end(&ram);
-}
-
-/** The sanitizers answer libc's mlock, munlock and the like by themselves: such a call never reaches the preload. */
-static bool locks_are_real(void)
-{
-	return way != BY_NAME || !(TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER);
-}
-
-static void test_lock(bool on_fault)
-{
-	struct ram ram;
-	long r;
-
-	begin(&ram);
-	r = on_fault ? call(SYS_mlock2, at(&ram, 8), 16 * PAGE_BYTES, MLOCK_ONFAULT, 0, 0, 0)
-		     : call(SYS_mlock, at(&ram, 8), 16 * PAGE_BYTES, 0, 0, 0, 0);
-	if (r < 0)
-		test_skip("mlock: %s", strerror(errno));
-	check(&ram, "after mlock");
-	expect_private(&ram, 8, 16);
-	expect_left_alone(&ram, 8, 16);
-	call(SYS_munlock, at(&ram, 8), 16 * PAGE_BYTES, 0, 0, 0, 0);
-	expect_sharing_again(&ram, 8, 16);
-	end(&ram);
-}
-
-static void test_lock_all(void)
-{
-	long flags = MCL_CURRENT | MCL_ONFAULT; /* not populating: all of the store would be, too */
-	struct ram ram;
-	long r;
-
-	begin(&ram);
-	r = way == BY_NAME ? mlockall((int)flags) : syscall(SYS_mlockall, flags);
-	if (r < 0)
-		test_skip("mlockall: %s", strerror(errno));
-	check(&ram, "after mlockall");
-	expect_private(&ram, 0, PAGES);
-	expect_left_alone(&ram, 0, PAGES);
-	r = way == BY_NAME ? munlockall() : syscall(SYS_munlockall);
-	test_check(r == 0, "munlockall: %s", strerror(errno));
-	expect_sharing_again(&ram, 0, PAGES);
-	end(&ram);
+		ram_write_page(&ram, i, i + 9000);
+	ram_expect_private(&ram, 0, 15);
+	ram_expect_sharing_again(&ram, 0, 15);
+	ram_end(&ram);
 }
 
 /* ---- NUMA policy ---- */
@@ -514,7 +291,7 @@ static int policy_of(const void *address)
 static void bind_memory(void *address, uint32_t count)
 {
 	static const unsigned long node_0 = 1;
-	long r = call(SYS_mbind, address, count * PAGE_BYTES, MPOL_BIND, (long)&node_0, 2, 0);
+	long r = ram_call(SYS_mbind, address, count * PAGE_BYTES, MPOL_BIND, (long)&node_0, 2, 0);
 
 	test_check(r == 0, "mbind: %s", strerror(errno));
 }
@@ -534,21 +311,21 @@ static void test_policy(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	if (call(SYS_mbind, at(&ram, 0), PAGES * PAGE_BYTES, MPOL_DEFAULT, 0, 0, 0) < 0)
+	ram_begin(&ram);
+	if (ram_call(SYS_mbind, ram_at(&ram, 0), PAGES * PAGE_BYTES, MPOL_DEFAULT, 0, 0, 0) < 0)
 		test_skip("mbind: %s", strerror(errno)); /* a kernel without NUMA */
-	expect_sharing_again(&ram, 0, PAGES);
-	bind_memory(at(&ram, 8), 16);
-	check(&ram, "after mbind");
-	expect_private(&ram, 8, 16);
-	expect_left_alone(&ram, 8, 16);
+	ram_expect_sharing_again(&ram, 0, PAGES);
+	bind_memory(ram_at(&ram, 8), 16);
+	ram_check(&ram, "after mbind");
+	ram_expect_private(&ram, 8, 16);
+	ram_expect_left_alone(&ram, 8, 16);
 	await_refused(16);
-	advise(&ram, 8, 16, MADV_DONTNEED);
+	ram_advise(&ram, 8, 16, MADV_DONTNEED);
 	zeros(&ram, 8, 16);
-	check(&ram, "after a discard of what is bound");
+	ram_check(&ram, "after a discard of what is bound");
 	for (uint32_t i = 0; i < PAGES; i++)
-		test_check(policy_of(at(&ram, i)) == (i - 8 < 16 ? MPOL_BIND : MPOL_DEFAULT), "page %u", i);
-	end(&ram);
+		test_check(policy_of(ram_at(&ram, i)) == (i - 8 < 16 ? MPOL_BIND : MPOL_DEFAULT), "page %u", i);
+	ram_end(&ram);
 	await_refused(0);
 	ram.memory = pages_map(PAGES, false); /* and what is bound before it is offered */
 	bind_memory(ram.memory, PAGES);
@@ -569,11 +346,11 @@ static void look_as_child(const struct ram *ram, enum child_sees sees)
 
 	test_check(pipe(pipes) == 0, "pipe: %s", strerror(errno));
 	for (uint32_t i = 0; i < PAGES; i++) {
-		bool there = write(pipes[1], at(ram, i), 1) == 1;
+		bool there = write(pipes[1], ram_at(ram, i), 1) == 1;
 
 		if (there != (sees != CHILD_NOTHING))
 			test_damage("page %u is %sthere in a child", i, there ? "" : "not ");
-		if (there && pages_differ(at(ram, i), sees == CHILD_ZEROS ? 0 : ram->contents[i]) >= 0)
+		if (there && pages_differ(ram_at(ram, i), sees == CHILD_ZEROS ? 0 : ram->contents[i]) >= 0)
 			test_damage("page %u reads wrong bytes in a child", i);
 	}
 	_exit(0);
@@ -614,91 +391,92 @@ static bool has_flag(const struct ram *ram, const char *flag)
 
 static void share_the_rest(const struct ram *ram)
 {
-	expect_sharing_again(ram, 0, PAGES);
+	ram_expect_sharing_again(ram, 0, PAGES);
 }
 
 static void test_not_in_children(void)
 {
 	struct ram ram;
 
-	begin(&ram);
+	ram_begin(&ram);
 	expect_in_child(&ram, CHILD_SAME);
-	check(&ram, "after a fork");
-	advise(&ram, 0, PAGES, MADV_DONTFORK);
+	ram_check(&ram, "after a fork");
+	ram_advise(&ram, 0, PAGES, MADV_DONTFORK);
 	expect_in_child(&ram, CHILD_NOTHING);
 	share_the_rest(&ram);
 	expect_in_child(&ram, CHILD_NOTHING);
 	director_unshare(vm, ram.page, PAGES);
 	expect_in_child(&ram, CHILD_NOTHING);
-	advise(&ram, 0, PAGES, MADV_DOFORK);
+	ram_advise(&ram, 0, PAGES, MADV_DOFORK);
 	expect_in_child(&ram, CHILD_SAME);
 	share_the_rest(&ram);
 	expect_in_child(&ram, CHILD_SAME);
-	end(&ram);
+	ram_end(&ram);
 }
 
 static void test_wiped_in_children(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	advise(&ram, 0, PAGES, MADV_WIPEONFORK);
-	check(&ram, "after MADV_WIPEONFORK");
+	ram_begin(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_WIPEONFORK);
+	ram_check(&ram, "after MADV_WIPEONFORK");
 	expect_in_child(&ram, CHILD_ZEROS);
 	director_scan(vm, ram.page, PAGES);
 	director_share(vm, ram.page, PAGES);
 	expect_in_child(&ram, CHILD_ZEROS);
-	end(&ram);
+	ram_end(&ram);
 }
 
 static void test_not_in_dumps(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	advise(&ram, 0, PAGES, MADV_DONTDUMP);
+	ram_begin(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_DONTDUMP);
 	test_check(has_flag(&ram, " dd"), "some of it would be dumped");
 	share_the_rest(&ram);
 	test_check(has_flag(&ram, " dd"), "some of it would be dumped after a merge");
-	advise(&ram, 0, PAGES, MADV_DONTNEED);
+	ram_advise(&ram, 0, PAGES, MADV_DONTNEED);
 	zeros(&ram, 0, PAGES);
 	test_check(has_flag(&ram, " dd"), "some of it would be dumped after a discard");
-	advise(&ram, 0, PAGES, MADV_DODUMP);
+	ram_advise(&ram, 0, PAGES, MADV_DODUMP);
 	test_check(!has_flag(&ram, " dd"), "it is still not dumped");
-	end(&ram);
+	ram_end(&ram);
 }
 
 static void test_huge_advice(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	advise(&ram, 0, PAGES, MADV_HUGEPAGE);
-	advise(&ram, 0, PAGES, MADV_DONTNEED); /* new mappings come where the runs were */
+	ram_begin(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_HUGEPAGE);
+	ram_advise(&ram, 0, PAGES, MADV_DONTNEED); /* new mappings come where the runs were */
 	zeros(&ram, 0, PAGES);
 	test_check(has_flag(&ram, " hg"), "the wish for huge pages is lost");
-	advise(&ram, 0, PAGES, MADV_NOHUGEPAGE);
-	share(&ram);
-	advise(&ram, 0, PAGES, MADV_DONTNEED);
+	ram_advise(&ram, 0, PAGES, MADV_NOHUGEPAGE);
+	ram_share(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_DONTNEED);
 	zeros(&ram, 0, PAGES);
 	test_check(has_flag(&ram, " nh"), "the wish for no huge pages is lost");
-	check(&ram, "after all that");
-	end(&ram);
+	ram_check(&ram, "after all that");
+	ram_end(&ram);
 }
 
 static void test_unmergeable(void)
 {
 	struct ram ram;
 
-	begin(&ram);
-	advise(&ram, 0, PAGES, MADV_UNMERGEABLE);
-	check(&ram, "after MADV_UNMERGEABLE");
-	expect_private(&ram, 0, PAGES);
-	expect_left_alone(&ram, 0, PAGES);
-	test_check(call(SYS_madvise, ram.memory, PAGES * PAGE_BYTES, MADV_MERGEABLE, 0, 0, 0) == 0, "MADV_MERGEABLE");
+	ram_begin(&ram);
+	ram_advise(&ram, 0, PAGES, MADV_UNMERGEABLE);
+	ram_check(&ram, "after MADV_UNMERGEABLE");
+	ram_expect_private(&ram, 0, PAGES);
+	ram_expect_left_alone(&ram, 0, PAGES);
+	test_check(ram_call(SYS_madvise, ram.memory, PAGES * PAGE_BYTES, MADV_MERGEABLE, 0, 0, 0) == 0,
+		   "MADV_MERGEABLE");
 	test_check(!has_flag(&ram, " mg"), "it went to KSM, too");
-	expect_sharing_again(&ram, 0, PAGES);
-	end(&ram);
+	ram_expect_sharing_again(&ram, 0, PAGES);
+	ram_end(&ram);
 }
 
 /* ---- userfaultfd of the VMM's own ---- */
@@ -717,21 +495,22 @@ static void test_userfaultfd(void)
 
 	if (fd < 0)
 		test_skip("userfaultfd: %s", strerror(errno));
-	begin(&ram);
+	ram_begin(&ram);
 	test_check(call_ioctl(fd, UFFDIO_API, &api) == 0, "UFFDIO_API: %s", strerror(errno));
-	range.range = (struct uffdio_range){ (uint64_t)at(&ram, 8), 16 * PAGE_BYTES };
+	range.range = (struct uffdio_range){ (uint64_t)ram_at(&ram, 8), 16 * PAGE_BYTES };
 	test_check(call_ioctl(fd, UFFDIO_REGISTER, &range) == 0, "UFFDIO_REGISTER: %s", strerror(errno));
 	for (uint32_t i = 8; i < 24; i++)
 		if (ram.contents[i] != 0)
-			test_check(!pages_is_file(at(&ram, i)) && pages_differ(at(&ram, i), ram.contents[i]) < 0,
+			test_check(!pages_is_file(ram_at(&ram, i)) &&
+					   pages_differ(ram_at(&ram, i), ram.contents[i]) < 0,
 				   "page %u is still shared, or wrong", i);
 	director_scan(vm, ram.page, PAGES);
 	test_check(director_share(vm, ram.page + 8, 16) == 0, "it is shared under the VMM's userfaultfd");
 	test_check(call_ioctl(fd, UFFDIO_UNREGISTER, &range.range) == 0, "UFFDIO_UNREGISTER: %s", strerror(errno));
-	check(&ram, "after a userfaultfd of the VMM's own");
-	expect_sharing_again(&ram, 8, 16);
+	ram_check(&ram, "after a userfaultfd of the VMM's own");
+	ram_expect_sharing_again(&ram, 8, 16);
 	close(fd);
-	end(&ram);
+	ram_end(&ram);
 }
 
 /* ---- forks that pass the handlers by ---- */
@@ -741,7 +520,7 @@ static void test_bare_fork(void)
 	struct ram ram;
 	int pid, status;
 
-	begin(&ram);
+	ram_begin(&ram);
 	pid = way == BY_NAME ? _Fork() : (int)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
 	test_check(pid >= 0, "fork: %s", strerror(errno));
 	if (pid == 0)
@@ -749,11 +528,11 @@ static void test_bare_fork(void)
 	status = test_wait_child(pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		_exit(1);
-	check(&ram, "after a fork without handlers");
+	ram_check(&ram, "after a fork without handlers");
 	for (uint32_t i = 0; i < PAGES; i++)
-		write_page(&ram, i, i + 9000); /* the kernel's own copies: after a fork nothing can be moved before */
-	expect_sharing_again(&ram, 0, PAGES);
-	end(&ram);
+		ram_write_page(&ram, i, i + 9000); /* the kernel's own copies: nothing can be moved before */
+	ram_expect_sharing_again(&ram, 0, PAGES);
+	ram_end(&ram);
 }
 
 int main(int argc, char **argv)
@@ -778,11 +557,7 @@ int main(int argc, char **argv)
 	test_remap_within();
 	test_protection(false);
 	test_protection(true);
-	if (locks_are_real()) {
-		test_lock(false);
-		test_lock(true);
-		test_lock_all();
-	}
+	test_locks();
 	test_not_in_children();
 	test_wiped_in_children();
 	test_not_in_dumps();

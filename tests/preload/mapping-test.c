@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/preload/calls.h"
+#include "tests/support/test.h"
 
 long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes, unsigned long nodes_max,
 	   unsigned flags);
@@ -173,6 +174,11 @@ static int call_munlock(const void *address, size_t length)
 	return by_number ? (int)syscall(SYS_munlock, address, length) : munlock(address, length);
 }
 
+static int call_mlockall(int flags)
+{
+	return by_number ? (int)syscall(SYS_mlockall, (long)flags) : mlockall(flags);
+}
+
 static void locks(void **state)
 {
 	(void)state;
@@ -182,6 +188,8 @@ static void locks(void **state)
 	expect_bracket(CHANGE_LOCK, ram, PAGE_BYTES, 0, true);
 	expect_success(call_munlock(ram + PAGE_BYTES - 1, 2));
 	expect_bracket(CHANGE_UNLOCK, ram, 2 * PAGE_BYTES, 0, true);
+	expect_failure(call_mlock2(ram, PAGE_BYTES, ~MLOCK_ONFAULT), EINVAL);
+	expect_nothing();
 	expect_success(call_mlock(ram, 0));
 	expect_success(call_mlock(other, BYTES));
 	expect_success(call_munlock(other, BYTES));
@@ -194,13 +202,18 @@ static void locks_all(void **state)
 	for (int used = 0; used < 2; used++) {
 		recorder_reset(ram, used ? BYTES : 0);
 		errno = ERRNO_BEFORE;
-		expect_success(by_number ? syscall(SYS_mlockall, (long)(MCL_CURRENT | MCL_ONFAULT))
-					 : mlockall(MCL_CURRENT | MCL_ONFAULT));
+		expect_success(call_mlockall(MCL_CURRENT | MCL_ONFAULT));
 		if (used)
 			expect_bracket(CHANGE_LOCK, NULL, SIZE_MAX, MCL_CURRENT | MCL_ONFAULT, true);
 		expect_success(by_number ? syscall(SYS_munlockall) : munlockall());
 		if (used)
 			expect_bracket(CHANGE_UNLOCK, NULL, SIZE_MAX, 0, true);
+		if ((TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER) && !by_number)
+			continue;
+		/* Those that the kernel refuses are not begun. */
+		expect_failure(call_mlockall(MCL_ONFAULT), EINVAL);
+		expect_failure(call_mlockall(0), EINVAL);
+		expect_failure(call_mlockall(MCL_CURRENT | 64), EINVAL);
 		expect_nothing();
 	}
 }

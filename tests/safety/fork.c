@@ -13,6 +13,7 @@
 
 #include "include/pagefuse.h"
 #include "library/sys.h"
+#include "protocol/ring.h"
 #include "tests/support/guest.h"
 
 #define PAGES 512u
@@ -142,8 +143,7 @@ static struct {
  */
 static void fork_in_between(long number, long second)
 {
-	(void)second;
-	if (number != SYS_mmap || !atomic_exchange(&between.armed, false))
+	if (number != SYS_mmap || second != (long)RING_BYTES || !atomic_exchange(&between.armed, false))
 		return;
 	between.pid = test_fork();
 	if (between.pid == 0) {

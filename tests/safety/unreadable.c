@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A move fails half way, and just then the pagemap cannot be read: nobody knows which pages are in the scratch. The
- * worker must not look at one that may not be there, as it would put itself to sleep, with those who wait for it; and
- * all that was moved has to come back. With --no-memory there is none to be had for copies meanwhile.
+ * worker must not take for a page what it reads where none may be; and all that was moved has to come back. With
+ * --no-memory there is none to be had for copies meanwhile.
  */
 #include <errno.h>
 #include <stdatomic.h>

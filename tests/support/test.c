@@ -47,6 +47,10 @@ static const struct {
 	{ "unseen-calls", PROTECT_UNSEEN_CALLS },
 	{ "cores", PROTECT_CORES },
 	{ "zeros-shown", PROTECT_ZEROS_SHOWN },
+	{ "scratch-open", PROTECT_SCRATCH_OPEN },
+	{ "own-unlocked", PROTECT_OWN_UNLOCKED },
+	{ "lock-let-go", PROTECT_LOCK_LET_GO },
+	{ "both-ends", PROTECT_BOTH_ENDS },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };

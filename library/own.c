@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/own.h"
+
+#include <sys/mman.h>
+
+#include "common/hash.h"
+#include "common/page.h"
+#include "library/protections.h"
+#include "library/sys.h"
+
+/** The kernel fills a locked mapping as it makes it, but not one that nobody can access. */
+long own_map(uint64_t bytes, int prot, int flags, int fd)
+{
+	long address;
+	int r;
+
+	if (!PROTECTED(PROTECT_OWN_UNLOCKED))
+		return sys_mmap(0, bytes, prot, flags, fd, 0);
+	address = sys_mmap(0, bytes, PROT_NONE, flags, fd, 0);
+	if (sys_is_error(address))
+		return address;
+	r = sys_munlock((uint64_t)address, bytes);
+	if (r == 0)
+		r = sys_mprotect((uint64_t)address, bytes, prot);
+	if (r < 0)
+		sys_munmap((uint64_t)address, bytes);
+	return r < 0 ? r : address;
+}
+
+void own_unlock(uint64_t start, uint64_t bytes)
+{
+	if (PROTECTED(PROTECT_OWN_UNLOCKED))
+		sys_munlock(start, bytes);
+}
+
+void own_unlock_table(uint64_t start, uint64_t bytes)
+{
+	uint64_t end = start + bytes / PAGE_BYTES * PAGE_BYTES, empty;
+
+	own_unlock(start, bytes);
+	for (uint64_t at = start; at < end; at += empty + PAGE_BYTES) {
+		for (empty = 0; at + empty < end && page_is_zero((const void *)(at + empty)); empty += PAGE_BYTES)
+			;
+		if (empty > 0)
+			sys_madvise(at, empty, MADV_DONTNEED);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The part of a region that a range of addresses covers. Memory lock held. */
+#ifndef PAGEFUSE_LIBRARY_PART_H
+#define PAGEFUSE_LIBRARY_PART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "library/refusals.h"
+#include "library/region.h"
+
+struct part {
+	struct region *region;
+	uint64_t index, count;
+	bool whole;
+};
+
+/** Rounds a range of bytes to the pages it touches, and cuts it to the region. @return whether anything is left. */
+bool part_find(struct region *region, uint64_t start, uint64_t length, struct part *ret);
+
+/** Leaves its pages alone for a reason, or no longer. */
+static inline void part_bar(const struct part *part, enum barred why, bool on)
+{
+	refusals_bar(part->region, part->index, part->count, why, on);
+}
+
+#endif
