@@ -378,18 +378,25 @@ static void look_at_thread(const char *folder, const char *name, struct findings
 	for_each_entry(path, look_at_descriptor, found); /* the thread may have ended meanwhile */
 }
 
-/** Memory that is pinned for longer is counted, as fixed buffers of a ring are that no descriptor leads to. */
-static bool has_pinned(void)
+/**
+ * Memory that is pinned for longer is counted until it is let go, as are fixed buffers of a ring that no descriptor
+ * leads to. So where that cannot be read now, a later look tells as well.
+ */
+static void look_at_pinned(struct findings *found)
 {
 	char text[2048];
 
-	return proc_read("/proc/thread-self/status", text, sizeof(text)) <= 0 || number_after(text, "VmPin:", 10) != 0;
+	if (proc_read("/proc/thread-self/status", text, sizeof(text)) <= 0)
+		found->failed = true;
+	else if (number_after(text, "VmPin:", 10) != 0)
+		found->worst = PINS;
 }
 
 static struct findings look(void)
 {
-	struct findings found = { .worst = has_pinned() ? PINS : COPIES };
+	struct findings found = { .worst = COPIES };
 
+	look_at_pinned(&found);
 	/* Not /proc/self/fd: that is the first thread's, which may have left. */
 	if (for_each_entry("/proc/thread-self/fd", look_at_descriptor, &found) < 0 ||
 	    for_each_entry("/proc/self/task", look_at_thread, &found) < 0)
