@@ -44,6 +44,7 @@ of_cpu() { calculate a %.2f "$1.cpu_to_99"; }
 of_cpu_all() { calculate a %.2f "$1.cpu_all"; }
 of_page() { calculate 'a * 1e6 / (b * 256)' %.1f "$1.cpu_to_99" "$1.saved_mib"; }
 of_churn() { calculate 'a - b' %d control.used_after_churn_mib "$1.used_after_churn_mib"; }
+of_rewrite() { calculate 'a - b' %d control.used_after_rewrite_mib "$1.used_after_rewrite_mib"; }
 of_idle() { if [ "$1" = pagefuse ]; then figure_of slow.idle_percent; else figure_of "$1.idle_percent"; fi; }
 
 guests_table() {
@@ -58,6 +59,7 @@ guests_table() {
 	row 'CPU time per saved page, µs' of_page
 	row 'CPU time until it was seen to be finished, s' of_cpu_all
 	row 'saved after three churns of the page cache, MiB' of_churn
+	row 'saved after the CPUs have rewritten what they had, MiB' of_rewrite
 	row 'CPU use once converged, guests idle, % of a core' of_idle
 }
 
@@ -85,7 +87,9 @@ other_table() {
 	echo '| | |'
 	echo '|---|---|'
 	printf '| saved after three churns, disks with cache=none, no swap | %s MiB |\n' "$(of_churn direct)"
-	printf '| the same with %s MiB of swap on zram | %s MiB |\n' "$ZRAM_MIB" "$(of_churn direct-swap)"
+	printf '| the same after the CPUs have rewritten what they had | %s MiB |\n' "$(of_rewrite direct)"
+	printf '| both with %s MiB of swap on zram | %s, %s MiB |\n' "$ZRAM_MIB" "$(of_churn direct-swap)" \
+		"$(of_rewrite direct-swap)"
 	printf '| new duplicates found by the slow pass of %s s | after %s s |\n' \
 		"$(figure_of slow.interval_seconds)" "$(figure_of slow.found_after_seconds)"
 	printf '| CPU use once converged, with no pass due | %s %% of a core |\n' \

@@ -9,6 +9,7 @@
  *   check-disk      the same with the page cache dropped before, so that all files are read from the disk once more
  *   churn           read the files of the other list, drop the page cache, read the first list again
  *   new-duplicates  fill more memory with what every other guest that is told so has as well
+ *   rewrite         fill memory anew; what is the same in all guests stays so, if all are told so
  *   scatter         fill much memory in a way that sharing it all would take very many mappings
  *   thin-out        give half of that back, in blocks of 2 MiB
  *   resources       take CPUs into use that were plugged in; tells how many CPUs and how much memory there are now
@@ -115,6 +116,12 @@ static int new_duplicates(void)
 	return r;
 }
 
+static void rewrite(void)
+{
+	memory_rewrite();
+	sums.memory = memory_sum();
+}
+
 static void take_cpus(void)
 {
 	for (unsigned cpu = 1; cpu < CPUS_MAX; cpu++) {
@@ -153,6 +160,9 @@ static void obey(const char *command)
 		answer(command, churn());
 	} else if (strcmp(command, "new-duplicates") == 0) {
 		answer(command, new_duplicates());
+	} else if (strcmp(command, "rewrite") == 0) {
+		rewrite();
+		answer(command, 0);
 	} else if (strcmp(command, "scatter") == 0) {
 		answer(command, memory_add_scattered(own_seed, SCATTERED_BYTES));
 	} else if (strcmp(command, "thin-out") == 0) {

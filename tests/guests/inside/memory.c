@@ -163,6 +163,19 @@ int memory_add_same(size_t bytes)
 	return add_part("later", KIND_SEEDED, bytes, later_seed + same_rounds++);
 }
 
+void memory_rewrite(void)
+{
+	static const uint64_t generation = 1000000; /* no two parts come to have the same seed */
+
+	for (struct part *part = parts; part < parts + part_count; part++) {
+		if (part->kind != KIND_SEEDED && part->kind != KIND_REPEATED)
+			continue;
+		part->seed += generation;
+		for (size_t page = 0; page < part->bytes / PAGE_BYTES; page++)
+			fill_page(part, page);
+	}
+}
+
 int memory_add_scattered(uint64_t seed, size_t bytes)
 {
 	size_t unit = (size_t)2 * SCATTER_PAGES * PAGE_BYTES; /* halves of whole patterns */

@@ -28,6 +28,9 @@ void memory_set_writing(bool writing);
 /** Fills another part, the same in all guests that ask for it the same number of times. @return 0 or -errno. */
 int memory_add_same(size_t bytes);
 
+/** Fills all parts anew that are neither zeros, moving nor scattered; those that are the same in all guests stay so. */
+void memory_rewrite(void);
+
 /** Fills a scattered part. @seed: of the guest's own pages. @return 0 or -errno. */
 int memory_add_scattered(uint64_t seed, size_t bytes);
 
