@@ -238,7 +238,7 @@ static int announce_refusal_of(struct session *session, uint32_t reason)
 	struct wire_refused message = { .reason = reason, .bytes = refused[reason] };
 
 	wire_header_init(&message.header, WIRE_REFUSED, sizeof(message));
-	return wire_send(session->socket, &message, sizeof(message), NULL, 0);
+	return session_send(session, &message, sizeof(message));
 }
 
 int announce_refusals(struct session *session)

@@ -17,8 +17,8 @@
 #include <linux/memfd.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
+#include "library/descriptors.h"
 #include "library/region.h"
 #include "library/sys.h"
 
@@ -27,13 +27,12 @@
 #endif
 
 struct lease {
-	int fd; /* -1: none */
-	dev_t device;
-	ino_t inode;
-	uint64_t address; /* where it is mapped here; 0: it is not */
+	struct descriptor *file; /* NULL: none */
+	uint64_t address;        /* where it is mapped here; 0: it is not */
 };
 
-static struct lease current = { .fd = -1 }, older = { .fd = -1 };
+static struct lease current, older;
+static bool lost;   /* the VMM has closed one that a child may have: nobody can tell any more */
 static bool forked; /* since `current` was mapped */
 static _Atomic bool is_child;
 
@@ -47,47 +46,24 @@ static int file_new(void)
 	return (int)fd;
 }
 
-static long file_stat(int fd, struct stat *ret)
-{
-	return sys_raw(SYS_fstat, fd, (long)ret, 0, 0, 0, 0);
-}
-
 /** Nothing is ever written to it, so it costs no memory. */
 static int lease_new(struct lease *ret)
 {
-	struct stat st = { 0 };
-	int fd = file_new();
-	long r;
+	struct descriptor *file = NULL;
+	bool had = descriptors_open();
+	long r = descriptor_add(file_new(), &file);
 
-	if (fd < 0)
-		return fd;
-	r = file_stat(fd, &st);
 	if (r == 0)
-		r = sys_call(SYS_ftruncate, fd, PAGE_BYTES, 0, 0, 0, 0);
+		r = sys_call(SYS_ftruncate, descriptor_number(file), PAGE_BYTES, 0, 0, 0, 0);
 	if (r == 0)
-		r = sys_mmap(0, PAGE_BYTES, PROT_NONE, MAP_SHARED, fd, 0);
-	if (sys_is_error(r)) {
-		sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+		r = sys_mmap(0, PAGE_BYTES, PROT_NONE, MAP_SHARED, descriptor_number(file), 0);
+	if (sys_is_error(r))
+		descriptor_close(&file);
+	descriptors_opened(had);
+	if (sys_is_error(r))
 		return (int)r;
-	}
-	*ret = (struct lease){ .fd = fd, .device = st.st_dev, .inode = st.st_ino, .address = (uint64_t)r };
+	*ret = (struct lease){ .file = file, .address = (uint64_t)r };
 	return 0;
-}
-
-/** A VMM that closes descriptors which it does not know may have another file by that number. */
-static bool lease_has_file(const struct lease *lease)
-{
-	struct stat st = { 0 };
-
-	return lease->fd >= 0 && file_stat(lease->fd, &st) == 0 && st.st_dev == lease->device &&
-	       st.st_ino == lease->inode;
-}
-
-static void lease_close(struct lease *lease)
-{
-	if (lease_has_file(lease))
-		sys_raw(SYS_close, lease->fd, 0, 0, 0, 0, 0);
-	lease->fd = -1;
 }
 
 /** Whether nobody has it any more, this process left out; it is closed then. */
@@ -95,11 +71,14 @@ static bool lease_is_over(struct lease *lease)
 {
 	if (lease->address != 0 && sys_munmap(lease->address, PAGE_BYTES) == 0)
 		lease->address = 0;
-	if (!lease_has_file(lease))
-		return false; /* nobody can tell any more */
-	if (sys_raw(SYS_fcntl, lease->fd, F_ADD_SEALS, F_SEAL_WRITE, 0, 0, 0) < 0)
+	if (!descriptor_is_there(lease->file)) {
+		lost = true;
+		descriptor_close(&lease->file);
 		return false;
-	lease_close(lease);
+	}
+	if (sys_raw(SYS_fcntl, descriptor_number(lease->file), F_ADD_SEALS, F_SEAL_WRITE, 0, 0, 0) < 0)
+		return false;
+	descriptor_close(&lease->file);
 	return true;
 }
 
@@ -117,7 +96,14 @@ static bool child_would_share(void)
 
 int children_watch(void)
 {
-	return current.fd >= 0 ? 0 : lease_new(&current);
+	if (descriptor_is_there(current.file))
+		return 0;
+	lost = lost || forked;
+	if (current.address != 0)
+		sys_munmap(current.address, PAGE_BYTES);
+	descriptor_close(&current.file);
+	current.address = 0;
+	return lease_new(&current);
 }
 
 void children_note_fork(void)
@@ -129,15 +115,18 @@ void children_note_fork(void)
 void children_in_child(void)
 {
 	atomic_store(&is_child, true);
-	lease_close(&current);
-	lease_close(&older);
+	descriptor_close(&current.file);
+	descriptor_close(&older.file);
 }
 
 bool children_alive(void)
 {
 	struct lease next;
 
-	if (older.fd >= 0 && !lease_is_over(&older))
+	children_watch();
+	if (lost)
+		return true;
+	if (older.file != NULL && !lease_is_over(&older))
 		return true;
 	if (!forked)
 		return false;

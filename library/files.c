@@ -19,6 +19,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "library/descriptors.h"
 #include "library/proc.h"
 #include "library/protections.h"
 #include "library/region.h"
@@ -330,16 +331,27 @@ struct findings {
 
 typedef void look_function(const char *folder, const char *name, struct findings *found);
 
+static long next_entries(const struct descriptor *directory, char *entries, size_t size)
+{
+	bool had = descriptors_open();
+	long length = -EBADF;
+
+	if (descriptor_is_there(directory))
+		length = sys_raw(SYS_getdents64, descriptor_number(directory), (long)entries, (long)size, 0, 0, 0);
+	descriptors_opened(had);
+	return length;
+}
+
 /** Calls @look for each entry of a folder. @return 0 or -errno. */
 static int for_each_entry(const char *folder, look_function *look, struct findings *found)
 {
 	_Alignas(8) char entries[2048];
-	long directory = sys_raw(SYS_openat, AT_FDCWD, (long)folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
-	long length;
+	struct descriptor *directory;
+	long length = descriptor_open_passing(folder, O_DIRECTORY, &directory);
 
-	if (directory < 0)
-		return (int)directory;
-	while ((length = sys_raw(SYS_getdents64, directory, (long)entries, sizeof(entries), 0, 0, 0)) > 0) {
+	if (length < 0)
+		return (int)length;
+	while ((length = next_entries(directory, entries, sizeof(entries))) > 0) {
 		for (long at = 0; at < length;) {
 			const struct dirent64_raw *entry = (const void *)(entries + at);
 
@@ -348,7 +360,7 @@ static int for_each_entry(const char *folder, look_function *look, struct findin
 				look(folder, entry->d_name, found);
 		}
 	}
-	sys_raw(SYS_close, directory, 0, 0, 0, 0, 0);
+	descriptor_close(&directory);
 	return (int)length;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "library/children.h"
+#include "library/descriptors.h"
 #include "library/hold.h"
 #include "library/memory.h"
 #include "library/orders.h"
@@ -100,6 +101,7 @@ static void become_child(void)
 	view_forget();
 	worker_forget();
 	orders_forget();
+	descriptors_in_child();
 }
 
 void fork_notice(void)

@@ -64,7 +64,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	uint64_t begin = hold_now_usec();
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (hold_open(-1) < 0) /* it may have had to be closed */
+	if (hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
 	if (PROTECTED(PROTECT_PIN_TEST) && files_pins_noted() &&
 	    !atomic_load_explicit(&paging_out, memory_order_relaxed)) {
@@ -153,7 +153,7 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
 	long r = populate(kept, place);
 
 	if (r == 0)
-		r = hold_open(-1);
+		r = hold_open(NULL);
 	if (r == 0)
 		r = pagemap_open(); /* a forked child begins without both */
 	if (r == 0)

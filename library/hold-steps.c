@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/hash.h"
+#include "library/descriptors.h"
 #include "library/kernel.h"
 #include "library/own.h"
 #include "library/protections.h"
@@ -24,8 +25,8 @@ _Atomic uint64_t hold_discards;
 
 uint64_t hold_scratch; /* and one more page, for the barrier */
 
-static int uffd = -1;
-static int uffd_device = -1; /* to open another one with */
+static struct descriptor *uffd;
+static struct descriptor *uffd_device; /* to open another one with */
 
 /* ---- small tools ---- */
 
@@ -46,7 +47,7 @@ void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outc
 
 int hold_uffd(unsigned long request, void *argument)
 {
-	return sys_ioctl(uffd, request, argument);
+	return sys_ioctl(descriptor_number(uffd), request, argument);
 }
 
 static int uffd_range(unsigned long request, uint64_t start, uint64_t length)
@@ -81,20 +82,20 @@ static int uffd_new(void)
 		.api = UFFD_API,
 		.features = UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
 	};
+	bool had = descriptors_open();
 	int fd = sys_userfaultfd(O_CLOEXEC | O_NONBLOCK);
 	int r;
 
-	if (fd == -EPERM && uffd_device >= 0)
-		fd = (int)sys_call(SYS_ioctl, uffd_device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK, 0, 0, 0);
-	if (fd < 0)
-		return fd;
-	r = sys_ioctl(fd, UFFDIO_API, &api);
-	if (r < 0) {
-		sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
-		return r;
-	}
-	uffd = fd;
-	return 0;
+	if (fd == -EPERM && descriptor_is_there(uffd_device))
+		fd = (int)sys_call(SYS_ioctl, descriptor_number(uffd_device), USERFAULTFD_IOC_NEW,
+				   O_CLOEXEC | O_NONBLOCK, 0, 0, 0);
+	r = descriptor_add(fd, &uffd);
+	descriptors_opened(had);
+	if (r == 0)
+		r = hold_uffd(UFFDIO_API, &api);
+	if (r < 0)
+		descriptor_close(&uffd);
+	return r;
 }
 
 static int scratch_new(void)
@@ -110,32 +111,32 @@ static int scratch_new(void)
 	return 0;
 }
 
-int hold_open(int device)
+int hold_open(struct descriptor *device)
 {
 	int r;
 
-	if (device >= 0) {
-		if (uffd_device >= 0)
-			sys_raw(SYS_close, uffd_device, 0, 0, 0, 0, 0);
+	if (device != NULL) {
+		descriptor_close(&uffd_device);
 		uffd_device = device;
 	}
-	if (uffd >= 0)
+	if (descriptor_is_there(uffd))
 		return 0;
+	if (uffd != NULL && !descriptors_table_is_ours())
+		return -EBADF;
+	descriptor_close(&uffd);
 	r = hold_scratch == 0 ? scratch_new() : 0;
 	if (r == 0)
 		r = uffd_new();
 	if (r == 0)
 		r = hold_register_scratch(hold_scratch, HOLD_PAGES * PAGE_BYTES);
-	if (r < 0 && uffd >= 0) {
-		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
-		uffd = -1;
-	}
+	if (r < 0)
+		descriptor_close(&uffd);
 	return r;
 }
 
 bool hold_is_open(void)
 {
-	return uffd >= 0;
+	return uffd != NULL;
 }
 
 void hold_unlock_scratch(void)
@@ -146,18 +147,15 @@ void hold_unlock_scratch(void)
 
 void hold_forget(void)
 {
-	if (uffd >= 0)
-		sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
-	uffd = -1;
+	descriptor_close(&uffd);
 	hold_scratch = 0; /* not inherited */
 }
 
 /** Closing the userfaultfd releases all ranges and all sleepers. */
 void hold_reopen(void)
 {
-	sys_raw(SYS_close, uffd, 0, 0, 0, 0, 0);
-	uffd = -1;
-	hold_open(-1);
+	descriptor_close(&uffd);
+	hold_open(NULL);
 }
 
 /* ---- holding ---- */
@@ -276,14 +274,15 @@ static bool map_by_template(const struct region *region, uint64_t start, uint64_
 /** The same by a mapping that was not. */
 static int map_plainly(const struct region *region, uint64_t start, uint64_t length, uint32_t slot)
 {
+	const struct descriptor *file;
 	uint64_t offset;
-	int fd;
-	long r = view_place(slot, &fd, &offset);
+	long r = view_place(slot, &file, &offset);
 
 	if (r < 0)
 		return (int)r;
 	do /* mremap() unmaps first, and so can mmap(): after that there is no way back */
-		r = sys_mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset);
+		r = sys_mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+			     descriptor_number(file), offset);
 	while (sys_is_error(r) && !hold_is_mapped(start, length));
 	if (sys_is_error(r))
 		return (int)r;

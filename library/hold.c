@@ -51,7 +51,7 @@ static uint64_t scratch_has(unsigned count, uint64_t *ret_swapped)
 	int r;
 
 	for (int attempts = 0; (r = pagemap_read(hold_scratch, count, entries)) < 0 && attempts < 100; attempts++)
-		;
+		pagemap_open(); /* the VMM may have closed it */
 	for (unsigned i = 0; r == 0 && i < count; i++) {
 		present |= (uint64_t)((entries[i] & PAGEMAP_PRESENT) != 0) << i;
 		swapped |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
@@ -289,7 +289,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	uint64_t begin;
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (hold_open(-1) < 0) /* it may have had to be closed */
+	if (hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
 	break_blocks(&hold);
 	begin = hold_now_usec();

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "library/descriptors.h"
 #include "library/region.h"
 #include "protocol/ring.h"
 
@@ -28,9 +29,11 @@ enum outcome {
 	OUTCOME_FULL, /* no mapping to be had */
 };
 
-/** Opens a userfaultfd that can move pages. @device: of /dev/userfaultfd from the daemon, or -1; stays the caller's.
- * @return 0 or -errno: this process cannot share. */
-int hold_open(int device);
+/**
+ * Opens a userfaultfd that can move pages, if none is there. @device: of /dev/userfaultfd from the daemon, taken over,
+ * or NULL. @return 0 or -errno: this process cannot share.
+ */
+int hold_open(struct descriptor *device);
 bool hold_is_open(void);
 /** In the child of a fork: forgets the parent's userfaultfd. The device stays, to open one that is the child's own. */
 void hold_forget(void);

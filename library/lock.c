@@ -29,6 +29,7 @@ static bool owner_has_mask; /* a VMM thread: its signals are to be let through a
 static uint64_t mask_of_owner;
 
 static __thread volatile bool mine;
+static __thread bool is_worker;
 static __thread unsigned own_forks; /* of this thread: more than one where a handler forks */
 
 static void set_signals(int how, uint64_t mask, uint64_t *ret_before)
@@ -73,10 +74,19 @@ void memory_lock_worker(void)
 	 */
 	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
 		sched_yield();
+	is_worker = true;
 	pthread_mutex_lock(&lock);
 	while (forks != 0)
 		pthread_cond_wait(&forks_over, &lock);
 	taken(false, 0);
+}
+
+void memory_lock_any(void)
+{
+	if (is_worker)
+		memory_lock_worker();
+	else
+		memory_lock();
 }
 
 void memory_unlock(void)
@@ -129,6 +139,7 @@ bool memory_lock_in_child(void)
 	pthread_mutex_init(&lock, NULL);
 	pthread_cond_init(&forks_over, NULL);
 	atomic_store(&vmm_threads_waiting, 0);
+	is_worker = false;
 	forks = own_forks;
 	held = mine;
 	if (mine)

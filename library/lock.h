@@ -25,6 +25,8 @@
 void memory_lock(void);
 /** The worker lets VMM threads go first, and waits for forks to be over. */
 void memory_lock_worker(void);
+/** Whichever of the two fits the calling thread. */
+void memory_lock_any(void);
 void memory_unlock(void);
 #ifdef PAGEFUSE_TEST_CONTROLS
 extern _Atomic uint64_t memory_locks; /* how often it was taken */

@@ -2,7 +2,6 @@
 #include "library/mappings.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -11,6 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "library/descriptors.h"
 #include "library/hold.h"
 #include "library/protections.h"
 #include "library/sys.h"
@@ -31,21 +31,21 @@ static uint64_t counted_discards, counting_nsec;
 /* ---- reading lines without the heap ---- */
 
 struct lines {
-	int fd;
+	struct descriptor *file;
+	uint64_t offset;
 	size_t filled, at;
 	char buffer[4096];
 };
 
 static int lines_open(struct lines *lines, const char *path)
 {
-	lines->fd = (int)sys_raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-	lines->filled = lines->at = 0;
-	return lines->fd < 0 ? lines->fd : 0;
+	lines->filled = lines->at = lines->offset = 0;
+	return descriptor_open_passing(path, 0, &lines->file);
 }
 
 static void lines_close(struct lines *lines)
 {
-	sys_raw(SYS_close, lines->fd, 0, 0, 0, 0, 0);
+	descriptor_close(&lines->file);
 }
 
 /** @return the next line, zero terminated, cut if it is longer than the buffer; NULL at the end. */
@@ -66,11 +66,12 @@ static char *lines_next(struct lines *lines)
 		lines->at = 0;
 		if (lines->filled == sizeof(lines->buffer) - 1)
 			lines->filled = 0; /* no line of these files is that long */
-		got = sys_raw(SYS_read, lines->fd, (long)(lines->buffer + lines->filled),
-			      (long)(sizeof(lines->buffer) - 1 - lines->filled), 0, 0, 0);
+		got = descriptor_read(lines->file, lines->buffer + lines->filled,
+				      sizeof(lines->buffer) - 1 - lines->filled, lines->offset);
 		if (got <= 0)
 			return NULL;
 		lines->filled += (size_t)got;
+		lines->offset += (uint64_t)got;
 	}
 }
 
@@ -280,16 +281,16 @@ static uint64_t read_limit(void)
 static uint64_t count_lines(void)
 {
 	char buffer[4096];
-	long fd = sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
-	uint64_t lines = 0;
+	struct descriptor *file;
+	uint64_t lines = 0, offset = 0;
 	long got;
 
-	if (fd < 0)
+	if (descriptor_open_passing("/proc/self/maps", 0, &file) < 0)
 		return 0;
-	while ((got = sys_raw(SYS_read, fd, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0)
+	for (; (got = descriptor_read(file, buffer, sizeof(buffer), offset)) > 0; offset += (uint64_t)got)
 		for (const char *at = buffer; (at = memchr(at, '\n', (size_t)(buffer + got - at))) != NULL; at++)
 			lines++;
-	sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
+	descriptor_close(&file);
 	return got < 0 ? 0 : lines;
 }
 

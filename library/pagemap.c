@@ -5,23 +5,28 @@
 #include <fcntl.h>
 
 #include "common/page.h"
+#include "library/descriptors.h"
 #include "library/protections.h"
 #include "library/sys.h"
 
-static int pagemap = -1;
+static struct descriptor *pagemap;
 
 int pagemap_open(void)
 {
 	struct page_region range;
 	uint64_t walked;
+	bool had;
 	int r;
 
-	if (pagemap >= 0)
+	if (descriptor_is_there(pagemap))
 		return 0;
+	descriptor_close(&pagemap);
+	had = descriptors_open();
 	r = (int)sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	r = descriptor_add(r, &pagemap);
+	descriptors_opened(had);
 	if (r < 0)
 		return r;
-	pagemap = r;
 	r = pagemap_scan((uint64_t)&range & ~(PAGE_BYTES - 1), ((uint64_t)&range & ~(PAGE_BYTES - 1)) + PAGE_BYTES,
 			 &range, 1, &walked);
 	if (r < 0)
@@ -31,9 +36,7 @@ int pagemap_open(void)
 
 void pagemap_close(void)
 {
-	if (pagemap >= 0)
-		sys_raw(SYS_close, pagemap, 0, 0, 0, 0, 0);
-	pagemap = -1;
+	descriptor_close(&pagemap);
 }
 
 int pagemap_scan(uint64_t start, uint64_t end, struct page_region *ranges, unsigned max, uint64_t *ret_walked)
@@ -48,8 +51,10 @@ int pagemap_scan(uint64_t start, uint64_t end, struct page_region *ranges, unsig
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT | PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_HUGE | PAGE_IS_SWAPPED,
 	};
-	int r = sys_ioctl(pagemap, PAGEMAP_SCAN, &arg);
+	int r = sys_ioctl(descriptor_number(pagemap), PAGEMAP_SCAN, &arg);
 
+	if (r >= 0 && !descriptor_is_there(pagemap))
+		return -EBADF;
 	if (r >= 0)
 		*ret_walked = arg.walk_end;
 	return r;
@@ -58,10 +63,12 @@ int pagemap_scan(uint64_t start, uint64_t end, struct page_region *ranges, unsig
 int pagemap_read(uint64_t start, unsigned count, uint64_t *ret_entries)
 {
 	long wanted = (long)(count * sizeof(uint64_t));
-	long r = sys_call(SYS_pread64, pagemap, (long)ret_entries, wanted,
+	long r = sys_call(SYS_pread64, descriptor_number(pagemap), (long)ret_entries, wanted,
 			  (long)(start / PAGE_BYTES * sizeof(uint64_t)), 0, 0);
 
 	if (r < 0)
 		return (int)r;
+	if (!descriptor_is_there(pagemap))
+		return -EBADF; /* it may have come from a file of the VMM's */
 	return r == wanted ? 0 : -EIO;
 }

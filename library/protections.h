@@ -39,6 +39,8 @@ enum protection {
 	PROTECT_OWN_UNLOCKED = 1 << 22, /* the library's own mappings are neither locked nor filled by mlockall() */
 	PROTECT_BOTH_ENDS = 1 << 23,    /* a page counts as moved if its own place is empty, too */
 	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
+	/** A number of the library's is used only while it leads to the library's file. */
+	PROTECT_OWN_FILES = 1 << 25,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -8,43 +8,48 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "common/socket-path.h"
+#include "library/descriptors.h"
+#include "library/lock.h"
 #include "library/options.h"
 #include "library/own.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/template.h"
 #include "library/view.h"
+#include "library/wake.h"
 
 #define WELCOME_TIMEOUT_MS 5000
 #define PUBLISH_AFTER 512
 
-int session_connect(const char *path)
+int session_connect(const char *path, struct descriptor **ret_socket)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd, r;
+	bool had;
+	int r;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	if (r == 0)
-		r = socket_path_check_peer(path, fd);
-	if (r < 0) {
-		close(fd);
-		return r;
+	had = descriptors_open();
+	r = (int)sys_raw(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0, 0, 0);
+	r = descriptor_add(r, ret_socket);
+	if (r == 0) {
+		r = (int)sys_raw(SYS_connect, descriptor_number(*ret_socket), (long)&address, sizeof(address), 0, 0, 0);
+		if (r == 0)
+			r = socket_path_check_peer(path, descriptor_number(*ret_socket));
+		if (r < 0)
+			descriptor_close(ret_socket);
 	}
-	return fd;
+	descriptors_opened(had);
+	return r;
 }
 
-static int wait_for(int socket, int other, int timeout_ms)
+static int wait_for(const struct session *session, int other, int timeout_ms)
 {
-	struct pollfd fds[2] = { { .fd = socket, .events = POLLIN }, { .fd = other, .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = descriptor_number(session->socket), .events = POLLIN },
+				 { .fd = other, .events = POLLIN } };
 	int r = poll(fds, 2, timeout_ms);
 
 	/* No signal is let through, but setuid() of the VMM interrupts all of its threads: that is no error. */
@@ -72,16 +77,54 @@ static void note_ring(uint64_t base)
 	memory_unlock();
 }
 
-static int map_ring(struct session *session, int fd)
+int session_send(const struct session *session, const void *message, size_t size)
 {
-	struct stat st;
+	int r = -ECONNRESET;
+
+	memory_lock_worker();
+	if (descriptor_is_there(session->socket))
+		r = wire_send(descriptor_number(session->socket), message, size, NULL, 0);
+	memory_unlock();
+	return r;
+}
+
+/** As wire_receive(); what comes of @files is NULL where there is none, and the caller's. */
+static int receive(const struct session *session, char message[WIRE_MESSAGE_MAX],
+		   struct descriptor *files[WIRE_FDS_MAX])
+{
+	bool had = descriptors_open();
+	int fds[WIRE_FDS_MAX], r = -ECONNRESET;
+	size_t size;
+
+	memset(files, 0, WIRE_FDS_MAX * sizeof(*files));
+	if (descriptor_is_there(session->socket))
+		r = wire_receive(descriptor_number(session->socket), message, WIRE_MESSAGE_MAX, &size, fds);
+	for (int i = 0; r == 0 && i < WIRE_FDS_MAX; i++)
+		descriptor_add(fds[i], &files[i]);
+	descriptors_opened(had);
+	return r;
+}
+
+static void close_files(struct descriptor *files[WIRE_FDS_MAX])
+{
+	for (int i = 0; i < WIRE_FDS_MAX; i++)
+		descriptor_close(&files[i]);
+}
+
+static int map_ring(struct session *session, const struct descriptor *file)
+{
+	struct stat st = { 0 };
 	long base;
 
-	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size < RING_BYTES)
+	if (sys_raw(SYS_fstat, descriptor_number(file), (long)&st, 0, 0, 0, 0) < 0 || (uint64_t)st.st_size < RING_BYTES)
 		return -EPROTO;
-	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_number(file));
 	if (sys_is_error(base))
 		return (int)base;
+	if (!descriptor_is_there(file)) { /* then neither size nor mapping need be the ring's */
+		sys_munmap((uint64_t)base, RING_BYTES);
+		return -EPROTO;
+	}
 	note_ring((uint64_t)base);
 	sys_madvise((uint64_t)base, RING_BYTES, MADV_DONTFORK);
 	sys_madvise((uint64_t)base, RING_BYTES, MADV_DONTDUMP);
@@ -90,50 +133,41 @@ static int map_ring(struct session *session, int fd)
 	return 0;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static int take_welcome(struct session *session, const struct wire_welcome *welcome, int fds[WIRE_FDS_MAX],
-			int *ret_device)
+static int take_welcome(struct session *session, const struct wire_welcome *welcome,
+			struct descriptor *files[WIRE_FDS_MAX], struct descriptor **ret_device)
 {
 	int r;
 
-	if (welcome->header.type != WIRE_WELCOME || fds[0] < 0)
+	if (welcome->header.type != WIRE_WELCOME || files[0] == NULL)
 		return -EPROTO;
-	r = map_ring(session, fds[0]);
+	r = map_ring(session, files[0]);
 	if (r < 0)
 		return r;
 	session->seed = welcome->seed;
 	session->store = welcome->store;
-	*ret_device = fds[1];
-	fds[1] = -1;
+	*ret_device = files[1];
+	files[1] = NULL;
 	return 0;
 }
 
-int session_open(struct session *session, int socket, uint64_t store, int *ret_device)
+int session_open(struct session *session, struct descriptor *socket, uint64_t store, struct descriptor **ret_device)
 {
 	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = options.mode, .store = store };
 	char message[WIRE_MESSAGE_MAX];
-	int fds[WIRE_FDS_MAX];
-	size_t size;
+	struct descriptor *files[WIRE_FDS_MAX];
 	int r;
 
 	*session = (struct session){ .socket = socket };
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	memcpy(hello.name, options.name, sizeof(hello.name));
-	r = wire_send(socket, &hello, sizeof(hello), NULL, 0);
+	r = session_send(session, &hello, sizeof(hello));
 	if (r == 0)
-		r = wait_for(socket, -1, WELCOME_TIMEOUT_MS);
+		r = wait_for(session, -1, WELCOME_TIMEOUT_MS);
 	if (r >= 0)
-		r = wire_receive(socket, message, sizeof(message), &size, fds);
+		r = receive(session, message, files);
 	if (r == 0) {
-		r = take_welcome(session, (const void *)message, fds, ret_device);
-		close_fd(&fds[0]);
-		close_fd(&fds[1]);
+		r = take_welcome(session, (const void *)message, files, ret_device);
+		close_files(files);
 	}
 	if (r < 0)
 		session_close(session);
@@ -142,7 +176,7 @@ int session_open(struct session *session, int socket, uint64_t store, int *ret_d
 
 void session_close(struct session *session)
 {
-	close_fd(&session->socket);
+	descriptor_close(&session->socket);
 	if (session->ring != NULL) {
 		note_ring(0);
 		sys_munmap((uint64_t)session->ring, RING_BYTES);
@@ -151,19 +185,19 @@ void session_close(struct session *session)
 	session->has_next = false;
 }
 
-static int take_message(const void *message, int fds[WIRE_FDS_MAX])
+static int take_message(const void *message, struct descriptor *files[WIRE_FDS_MAX])
 {
 	const struct wire_header *header = message;
 	const struct wire_segment *segment = message;
 
 	switch (header->type) {
 	case WIRE_SEGMENT:
-		if (fds[0] < 0)
+		if (files[0] == NULL)
 			return -EPROTO;
 		memory_lock_worker();
-		view_add(segment->segment, segment->slots, fds[0]); /* without it, orders that name it end as GONE */
+		view_add(segment->segment, segment->slots, files[0]); /* without it, orders that name it end as GONE */
 		memory_unlock();
-		fds[0] = -1;
+		files[0] = NULL;
 		return 0;
 	case WIRE_SEGMENT_CLOSE:
 		memory_lock_worker();
@@ -185,17 +219,15 @@ int session_receive(struct session *session)
 	char message[WIRE_MESSAGE_MAX];
 
 	for (;;) {
-		int fds[WIRE_FDS_MAX];
-		size_t size;
-		int r = wire_receive(session->socket, message, sizeof(message), &size, fds);
+		struct descriptor *files[WIRE_FDS_MAX];
+		int r = receive(session, message, files);
 
 		if (r == -EAGAIN)
 			return 0;
 		if (r < 0)
 			return r;
-		r = take_message(message, fds);
-		close_fd(&fds[0]);
-		close_fd(&fds[1]);
+		r = take_message(message, files);
+		close_files(files);
 		if (r < 0)
 			return r;
 	}
@@ -246,7 +278,7 @@ static int ring_doorbell(struct session *session)
 	int r;
 
 	wire_header_init(&doorbell, WIRE_DOORBELL, sizeof(doorbell));
-	r = wire_send(session->socket, &doorbell, sizeof(doorbell), NULL, 0);
+	r = session_send(session, &doorbell, sizeof(doorbell));
 	return r == -EAGAIN ? 0 : r; /* so many unread ones will wake it, too */
 }
 
@@ -263,7 +295,7 @@ static int wait_for_room(struct session *session)
 	while (r >= 0 && (room = ring_room(&session->up)) == 0) {
 		ring_set_starved(&session->up, true);
 		if (ring_room(&session->up) == 0)
-			r = wait_for(session->socket, -1, 1000);
+			r = wait_for(session, -1, 1000);
 		if (r >= 0)
 			r = session_receive(session);
 		ring_set_starved(&session->up, false);
@@ -321,7 +353,7 @@ int session_staging(struct session *session)
 		r = session_publish(session);
 		ring_set_starved(&session->up, true);
 		if (r >= 0 && unconsumed(session) == used)
-			r = wait_for(session->socket, -1, 1000);
+			r = wait_for(session, -1, 1000);
 		ring_set_starved(&session->up, false);
 		if (r >= 0)
 			r = session_receive(session);
@@ -342,7 +374,7 @@ int session_post_fetched(struct session *session, struct ring_record *report, ui
 	return r;
 }
 
-int session_wait(struct session *session, int wake, int timeout_ms)
+int session_wait(struct session *session, int timeout_ms)
 {
 	int r = session_publish(session);
 
@@ -352,7 +384,7 @@ int session_wait(struct session *session, int wake, int timeout_ms)
 	if (!session->has_next)
 		r = take_order(session);
 	if (r == 0)
-		r = wait_for(session->socket, wake, timeout_ms);
+		r = wait_for(session, wake_number(), timeout_ms);
 	ring_set_waiting(&session->down, false);
 	return r < 0 ? r : session_receive(session);
 }

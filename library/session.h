@@ -9,12 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "library/descriptors.h"
 #include "protocol/ring.h"
 #include "protocol/wire.h"
 
 struct session {
-	int socket; /* -1: none */
-	void *ring; /* RING_BYTES */
+	struct descriptor *socket; /* NULL: none */
+	void *ring;                /* RING_BYTES */
 	struct ring_end up, down;
 	struct ring_record next; /* an order taken from the ring, but not yet carried out */
 	bool has_next;
@@ -25,15 +26,17 @@ struct session {
 	uint32_t staged;                            /* pages handed over so far */
 };
 
-/** Connects to the daemon's socket, without waiting. @return a socket or -errno. Any thread. */
-int session_connect(const char *path);
+/** Connects to the daemon's socket, without waiting. @return 0 or -errno. Any thread. */
+int session_connect(const char *path, struct descriptor **ret_socket);
 
 /**
- * Greets the daemon on @socket (taken over) and waits up to 5 s for its welcome. @wake: to be poked by, meanwhile.
+ * Greets the daemon on @socket (taken over) and waits up to 5 s for its welcome.
  * @store: identity of the store that this process still maps, or 0. @ret_device: descriptor of /dev/userfaultfd for the
- * caller, or -1. @return 0 or -errno; then nothing is left open.
+ * caller, or NULL. @return 0 or -errno; then nothing is left open.
  */
-int session_open(struct session *session, int socket, uint64_t store, int *ret_device);
+int session_open(struct session *session, struct descriptor *socket, uint64_t store, struct descriptor **ret_device);
+/** Sends a message, without waiting, unless the VMM has closed the socket. @return as wire_send(). */
+int session_send(const struct session *session, const void *message, size_t size);
 void session_close(struct session *session);
 /** After mlockall(): the ring, if there is one, is not locked, see own.h. Any thread, with the memory lock held. */
 void session_unlock_ring(void);
@@ -59,7 +62,7 @@ int session_staging(struct session *session);
 /** Posts a REPORT_FETCHED with staging page @index. */
 int session_post_fetched(struct session *session, struct ring_record *report, uint32_t index);
 
-/** Sleeps until the daemon or @wake has something, or @timeout_ms passes. @return 0 or -errno. */
-int session_wait(struct session *session, int wake, int timeout_ms);
+/** Sleeps until the daemon has something, a VMM thread wakes us, or @timeout_ms passes. @return 0 or -errno. */
+int session_wait(struct session *session, int timeout_ms);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "common/page.h"
+#include "library/descriptors.h"
 #include "library/kernel.h"
 #include "library/own.h"
 #include "library/protections.h"
@@ -41,19 +42,19 @@ static bool addresses_are_limited(void)
 
 static void map(struct template *template, uint32_t slot)
 {
+	const struct descriptor *file;
 	uint64_t offset, page;
 	long base;
-	int fd;
 
-	if (addresses_are_limited() || view_place(slot, &fd, &offset) < 0)
+	if (addresses_are_limited() || view_place(slot, &file, &offset) < 0)
 		return;
-	base = own_map(SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd);
+	base = own_map(SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor_number(file));
 	if (sys_is_error(base))
 		return;
 	template->base = (uint64_t)base;
 	template->segment = slot / VIEW_SEGMENT_SLOTS;
 	page = template->base + offset; /* of a slot that is in use: a free one would be given memory */
-	if (sys_madvise(template->base, SEGMENT_BYTES, MADV_DONTFORK) < 0 ||
+	if (!descriptor_is_there(file) || sys_madvise(template->base, SEGMENT_BYTES, MADV_DONTFORK) < 0 ||
 	    sys_madvise(template->base, SEGMENT_BYTES, MADV_DONTDUMP) < 0 ||
 	    sys_madvise(page, PAGE_BYTES, MADV_POPULATE_WRITE) < 0 || sys_madvise(page, PAGE_BYTES, MADV_DONTNEED) < 0)
 		unmap(template);

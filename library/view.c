@@ -14,24 +14,19 @@
 
 static struct segment {
 	uint32_t slots; /* 0: not known, and there is no descriptor */
-	int fd;
+	struct descriptor *file;
 	const char *base; /* read-only mapping; NULL: not needed lately, or there has been no room for it */
 	bool used;        /* since the last view_rest() */
 } segments[VIEW_SEGMENTS_MAX];
 static uint32_t segments_end; /* all that were ever known are below */
 static unsigned hidden;       /* view_hide() calls without their view_show() */
 
-static void fd_close(int fd)
-{
-	sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
-}
-
 /** A file that is shorter than it claims would kill the VMM by SIGBUS: check what the kernel says of it. */
-static int check_size(int fd, uint64_t bytes)
+static int check_size(const struct descriptor *file, uint64_t bytes)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0)
+	if (!descriptor_is_there(file) || sys_raw(SYS_fstat, descriptor_number(file), (long)&st, 0, 0, 0, 0) < 0)
 		return -EBADF;
 	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= bytes ? 0 : -EINVAL;
 }
@@ -40,10 +35,15 @@ static int check_size(int fd, uint64_t bytes)
 static void map(struct segment *s)
 {
 	uint64_t bytes = s->slots * PAGE_BYTES;
-	long base = hidden > 0 ? -EAGAIN : own_map(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd);
+	long base = hidden > 0 ? -EAGAIN
+			       : own_map(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor_number(s->file));
 
 	if (sys_is_error(base))
 		return;
+	if (!descriptor_is_there(s->file)) {
+		sys_munmap((uint64_t)base, bytes);
+		return;
+	}
 	sys_madvise((uint64_t)base, bytes, MADV_DONTFORK);
 	sys_madvise((uint64_t)base, bytes, MADV_DONTDUMP);
 	s->base = (const char *)base;
@@ -56,7 +56,7 @@ static void unmap(struct segment *s)
 	s->base = NULL;
 }
 
-int view_add(uint32_t segment, uint32_t slots, int fd)
+int view_add(uint32_t segment, uint32_t slots, struct descriptor *file)
 {
 	int r;
 
@@ -65,12 +65,12 @@ int view_add(uint32_t segment, uint32_t slots, int fd)
 	else if (segments[segment].slots != 0)
 		r = -EEXIST;
 	else
-		r = check_size(fd, slots * PAGE_BYTES);
+		r = check_size(file, slots * PAGE_BYTES);
 	if (r < 0) {
-		fd_close(fd);
+		descriptor_close(&file);
 		return r;
 	}
-	segments[segment] = (struct segment){ .slots = slots, .fd = fd };
+	segments[segment] = (struct segment){ .slots = slots, .file = file };
 	if (segment >= segments_end)
 		segments_end = segment + 1;
 	return 0;
@@ -84,16 +84,15 @@ void view_remove(uint32_t segment)
 		return;
 	s = &segments[segment];
 	unmap(s);
-	fd_close(s->fd);
-	*s = (struct segment){ .fd = -1 };
+	descriptor_close(&s->file);
+	*s = (struct segment){ 0 };
 }
 
 void view_forget(void)
 {
 	for (uint32_t i = 0; i < segments_end; i++) {
-		if (segments[i].slots != 0)
-			fd_close(segments[i].fd);
-		segments[i] = (struct segment){ .fd = -1 };
+		descriptor_close(&segments[i].file);
+		segments[i] = (struct segment){ 0 };
 	}
 	hidden = 0;
 }
@@ -144,13 +143,13 @@ const void *view_slot(uint32_t slot)
 	return s != NULL ? s->base + slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES : NULL;
 }
 
-int view_place(uint32_t slot, int *ret_fd, uint64_t *ret_offset)
+int view_place(uint32_t slot, const struct descriptor **ret_file, uint64_t *ret_offset)
 {
 	const struct segment *s = segment_of(slot);
 
-	if (s == NULL)
+	if (s == NULL || !descriptor_is_there(s->file))
 		return -ENOENT;
-	*ret_fd = s->fd;
+	*ret_file = s->file;
 	*ret_offset = slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
 	return 0;
 }

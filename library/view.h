@@ -8,11 +8,13 @@
 
 #include <stdint.h>
 
+#include "library/descriptors.h"
+
 #define VIEW_SEGMENT_SLOTS UINT32_C(65536)
 #define VIEW_SEGMENTS_MAX 16384u
 
-/** Takes over @fd. @return 0, -EINVAL (number or size), -EEXIST; on error @fd is closed. */
-int view_add(uint32_t segment, uint32_t slots, int fd);
+/** Takes over @file. @return 0, -EINVAL (number or size), -EEXIST; on error it is closed. */
+int view_add(uint32_t segment, uint32_t slots, struct descriptor *file);
 /** Closes descriptor and mapping of a segment; what guest pages map of it stays. */
 void view_remove(uint32_t segment);
 void view_remove_all(void);
@@ -30,7 +32,7 @@ void view_show(void);
 
 /** The content of @slot for comparing, or NULL if its segment is not known or ends before it. May fault when read. */
 const void *view_slot(uint32_t slot);
-/** Descriptor and offset to map @slot by. @return 0 or -ENOENT. */
-int view_place(uint32_t slot, int *ret_fd, uint64_t *ret_offset);
+/** Descriptor and offset to map @slot by. @return 0 or -ENOENT, also if the VMM has closed it. */
+int view_place(uint32_t slot, const struct descriptor **ret_file, uint64_t *ret_offset);
 
 #endif

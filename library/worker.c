@@ -15,13 +15,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "library/announce.h"
 #include "library/children.h"
+#include "library/descriptors.h"
 #include "library/files.h"
 #include "library/hold.h"
 #include "library/mappings.h"
@@ -38,6 +37,7 @@
 #include "library/sys.h"
 #include "library/template.h"
 #include "library/view.h"
+#include "library/wake.h"
 
 #define RECONNECT_MS 1000
 #define HOUSEKEEPING_MS 1000
@@ -45,14 +45,13 @@
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool started;
-static int wake_fd = -1;
-static int first_socket = -1; /* connected by the thread that registered the first region */
+static struct descriptor *first_socket; /* connected by the thread that registered the first region */
 static _Atomic bool connected;
 static _Atomic bool poked; /* since the worker looked last */
 static _Atomic uint64_t cpu_nsec;
 
 /* Only the worker's, from here on. */
-static struct session session = { .socket = -1 };
+static struct session session;
 static bool hindered;        /* could not hold, or know its files, a moment ago: looks again before any order */
 static bool unseen;          /* it was found that the VMM makes calls past us */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
@@ -88,15 +87,14 @@ static uint64_t ram_if(bool condition)
 	return condition ? region_totals.pages * PAGE_BYTES : 0;
 }
 
-/** It may have had to be closed, and it may be had later. */
-static bool can_hold(void)
+/** What is needed may have had to be closed, or the VMM has closed it, and it may be had later. */
+static void open_all(bool *ret_no_userfaultfd, bool *ret_no_pagemap)
 {
-	bool can;
-
 	memory_lock_worker();
-	can = hold_open(-1) == 0;
+	wake_open();
+	*ret_no_userfaultfd = hold_open(NULL) < 0;
+	*ret_no_pagemap = pagemap_open() < 0;
 	memory_unlock();
-	return can;
 }
 
 /** Whether any swap is configured. */
@@ -116,8 +114,9 @@ static bool swap_is_there(void)
  */
 static void look_for_hindrances(void)
 {
-	bool no_userfaultfd = !can_hold(), no_pagemap = pagemap_open() < 0, swap = swap_is_there(), kvm, nested;
+	bool no_userfaultfd, no_pagemap, swap = swap_is_there(), kvm, nested;
 
+	open_all(&no_userfaultfd, &no_pagemap);
 	hindered = files_look(&kvm) < 0 || no_userfaultfd || no_pagemap;
 	unseen = memory_unseen();
 	nested = kvm && nested_is_unsafe();
@@ -132,17 +131,10 @@ static void look_for_hindrances(void)
 	orders_suspend(hindered || nested || unseen);
 }
 
-static bool drain(void)
-{
-	uint64_t pokes;
-
-	return read(wake_fd, &pokes, sizeof(pokes)) > 0;
-}
-
 /**
- * Whether anybody has poked the worker since the last time. The eventfd is read always, as the write of a poke may come
- * late and would keep the worker awake for ever; and first, as else the read could take a poke whose mark then stays,
- * and keeps the next one from being written.
+ * Whether anybody has poked the worker since the last time. What was sent is taken always, as the sending of a poke
+ * may come late and would keep the worker awake for ever; and first, as else a poke could be taken whose mark then
+ * stays, and keeps the next one from being sent.
  */
 static bool was_poked(void)
 {
@@ -151,10 +143,10 @@ static bool was_poked(void)
 	if (!PROTECTED(PROTECT_POKES)) {
 		if (!atomic_exchange(&poked, false))
 			return false;
-		drain();
+		wake_receive();
 		return true;
 	}
-	drained = drain();
+	drained = wake_receive();
 	return atomic_exchange(&poked, false) || drained;
 }
 
@@ -167,6 +159,8 @@ static int housekeeping(void)
 		r = announce_regions(&session);
 	if (r == 0 && (hindered || memory_unseen() != unseen || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
+		if (!descriptors_are_there())
+			return -EBADF; /* all anew */
 		look_for_hindrances();
 		view_rest();
 		if (unseen)
@@ -212,10 +206,11 @@ static bool must_wait_for_child(uint64_t store)
 	return alive;
 }
 
-static int open_session(int socket)
+static int open_session(struct descriptor *socket)
 {
 	uint64_t store_before = known_store;
-	int device = -1, r = session_open(&session, socket, known_store, &device);
+	struct descriptor *device = NULL;
+	int r = session_open(&session, socket, known_store, &device);
 
 	if (r < 0)
 		return r;
@@ -261,28 +256,29 @@ static void serve(void)
 			told = announce_refusals(&session); /* also those that the orders have brought */
 		r = told < 0 ? told : r;
 		if (r == 0)
-			r = session_wait(&session, wake_fd, HOUSEKEEPING_MS);
+			r = session_wait(&session, HOUSEKEEPING_MS);
 	}
 }
 
 static void *worker_main(void *unused)
 {
-	int socket = first_socket;
+	struct descriptor *socket = first_socket;
 
 	(void)unused;
+	descriptors_note_worker();
 	prctl(PR_SET_NAME, "pagefuse");
 	for (;;) {
 		struct pollfd wake = { .fd = -1 };
 
-		if (socket < 0 && !must_wait_for_child(known_store))
-			socket = session_connect(options.socket_path);
-		if (socket >= 0 && open_session(socket) >= 0) {
+		if (socket == NULL && !must_wait_for_child(known_store))
+			(void)session_connect(options.socket_path, &socket);
+		if (socket != NULL && open_session(socket) >= 0) {
 			atomic_store(&connected, true);
 			serve();
 		}
 		atomic_store(&connected, false);
 		session_close(&session);
-		socket = -1;
+		socket = NULL;
 		poll(&wake, 1, RECONNECT_MS);
 	}
 	return NULL;
@@ -296,16 +292,14 @@ static int start_thread(void)
 	int r;
 
 	options_complete();
-	if (wake_fd < 0)
-		wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (wake_fd < 0)
-		return -errno;
 	memory_lock();
-	r = children_watch();
+	r = wake_open();
+	if (r == 0)
+		r = children_watch();
 	memory_unlock();
 	if (r < 0)
 		return r;
-	first_socket = session_connect(options.socket_path);
+	(void)session_connect(options.socket_path, &first_socket);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -314,8 +308,8 @@ static int start_thread(void)
 	r = -pthread_create(&thread, &attributes, worker_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
-	if (r < 0 && first_socket >= 0)
-		close(first_socket);
+	if (r < 0)
+		descriptor_close(&first_socket);
 	return r;
 }
 
@@ -327,7 +321,7 @@ int worker_start(void)
 	if (!started) {
 		r = start_thread();
 		started = r == 0;
-		atomic_store(&connected, started && first_socket >= 0);
+		atomic_store(&connected, started && first_socket != NULL);
 	}
 	pthread_mutex_unlock(&start_lock);
 	return r < 0 ? r : atomic_load(&connected);
@@ -335,10 +329,8 @@ int worker_start(void)
 
 void worker_wake(void)
 {
-	uint64_t one = 1;
-
-	if (wake_fd >= 0 && !atomic_exchange(&poked, true))
-		sys_call(SYS_write, wake_fd, (long)&one, sizeof(one), 0, 0, 0);
+	if (!atomic_exchange(&poked, true))
+		wake_send();
 }
 
 bool worker_is_connected(void)
@@ -348,11 +340,8 @@ bool worker_is_connected(void)
 
 void worker_forget(void)
 {
-	if (session.socket >= 0)
-		sys_raw(SYS_close, session.socket, 0, 0, 0, 0, 0);
-	if (wake_fd >= 0)
-		sys_raw(SYS_close, wake_fd, 0, 0, 0, 0, 0);
-	session.socket = wake_fd = -1;
+	descriptor_close(&session.socket);
+	wake_close();
 	session_forget();
 	started = true; /* there will be none here */
 	atomic_store(&connected, false);

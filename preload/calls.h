@@ -75,6 +75,11 @@ void open_note_received(const struct msghdr *message, int flags);
 void open_before_number(long number, long a, long b, long c);
 void open_after_number(long number, long b, long c, long result);
 
+/* closing.c */
+/** Whether a system call by number closes or replaces a descriptor of the library's; and makes it, but for that. */
+bool closing_concerns_number(long number, long a, long b);
+long closing_by_number(long number, long a, long b, long c);
+
 /* uring.c */
 /** Before a system call by number that may make a ring, or register with one. */
 void uring_before_number(long number, long b);

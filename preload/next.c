@@ -120,6 +120,34 @@ static int bare_ioctl(int fd, unsigned long request, ...)
 	return (int)bare_syscall(SYS_ioctl, (long)fd, request, argument);
 }
 
+static int bare_close(int fd)
+{
+	return (int)bare_syscall(SYS_close, (long)fd);
+}
+
+static int bare_close_range(unsigned first, unsigned last, int flags)
+{
+	return (int)bare_syscall(SYS_close_range, (long)first, (long)last, (long)flags);
+}
+
+static void bare_closefrom(int first)
+{
+	bare_close_range(first < 0 ? 0 : (unsigned)first, ~0u, 0);
+}
+
+static int bare_dup3(int from, int to, int flags)
+{
+	return (int)bare_syscall(SYS_dup3, (long)from, (long)to, (long)flags);
+}
+
+static int bare_dup2(int from, int to)
+{
+	/* What dup3() refuses. */
+	if (from == to)
+		return bare_syscall(SYS_fcntl, (long)from, (long)F_GETFD) < 0 ? -1 : to;
+	return bare_dup3(from, to, 0);
+}
+
 static pid_t bare_fork(void)
 {
 	return (pid_t)bare_syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
@@ -303,6 +331,11 @@ struct next next = {
 	.pkey_mprotect = bare_pkey_mprotect,
 	.mbind = bare_mbind,
 	.ioctl = bare_ioctl,
+	.close = bare_close,
+	.close_range = bare_close_range,
+	.closefrom = bare_closefrom,
+	.dup2 = bare_dup2,
+	.dup3 = bare_dup3,
 	.fork = bare_fork,
 	.clone = early_clone,
 	.open = bare_open,
@@ -351,6 +384,11 @@ static const struct {
 	{ "pkey_mprotect", offsetof(struct next, pkey_mprotect) },
 	{ "mbind", offsetof(struct next, mbind) },
 	{ "ioctl", offsetof(struct next, ioctl) },
+	{ "close", offsetof(struct next, close) },
+	{ "close_range", offsetof(struct next, close_range) },
+	{ "closefrom", offsetof(struct next, closefrom) },
+	{ "dup2", offsetof(struct next, dup2) },
+	{ "dup3", offsetof(struct next, dup3) },
 	{ "_Fork", offsetof(struct next, fork) },
 	{ "clone", offsetof(struct next, clone) },
 	{ "open64", offsetof(struct next, open) },

@@ -40,6 +40,11 @@ struct next {
 	int (*pkey_mprotect)(void *, size_t, int, int);
 	long (*mbind)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned);
 	int (*ioctl)(int, unsigned long, ...);
+	int (*close)(int);
+	int (*close_range)(unsigned, unsigned, int);
+	void (*closefrom)(int);
+	int (*dup2)(int, int);
+	int (*dup3)(int, int, int);
 	pid_t (*fork)(void); /* _Fork() */
 	int (*clone)(int (*)(void *), void *, int, void *, ...);
 	int (*open)(const char *, int, ...);

@@ -43,6 +43,8 @@ bool syscall_concerns_us(long number, long a, long b)
 {
 	if (is_fork(number, a, b))
 		return forward_ready;
+	if (forward_ready && closing_concerns_number(number, a, b))
+		return true;
 	if (!forward_may_tell())
 		return false;
 	switch ((int)number) {
@@ -153,6 +155,8 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 				      (unsigned)e);
 	if ((int)number == SYS_mremap)
 		return (long)remap_forward(remap_by_number, (void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+	if (closing_concerns_number(number, a, b))
+		return closing_by_number(number, a, b, c);
 	if (is_fork(number, a, b))
 		return fork_by_number(number, a, b, c, d, e, f);
 	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))

@@ -4,8 +4,8 @@
  * step by step, so that they meet in every order: each change is told before the worker comes to rest, and it does come
  * to rest.
  *
- *   a VMM thread   offers memory, or takes it back | writes to the eventfd, unless somebody else has
- *   the worker     waits | reads the eventfd | looks what there is, tells it | waits
+ *   a VMM thread   offers memory, or takes it back | sends, unless somebody else has
+ *   the worker     waits | takes what was sent | looks what there is, tells it | waits
  *
  * They stop at each bar. Time stands still for the worker, so that it looks at nothing just because a second is over.
  * The functions that it waits, reads and sees the time by are taken over by the linker (--wrap).
@@ -23,7 +23,7 @@
 #include "include/pagefuse.h"
 #include "library/memory.h"
 #include "library/region.h"
-#include "library/sys.h"
+#include "library/wake.h"
 #include "tests/support/guest.h"
 
 #define POKERS 2
@@ -34,9 +34,9 @@ enum place {
 	RUNNING,
 	RESTS,    /* a VMM thread: before a change */
 	UNLOCKED, /* has let the memory lock go; where this is wanted */
-	WRITES,   /* is about to write to the eventfd */
+	WRITES,   /* is about to send */
 	WAITS,    /* the worker: is about to wait */
-	READS,    /* is about to read the eventfd */
+	READS,    /* is about to take what was sent */
 	HAS_READ,
 	LOOKED, /* has seen all regions that have left; where this is wanted */
 };
@@ -70,8 +70,10 @@ static unsigned worker_locks; /* since it has read */
 
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
-ssize_t __real_read(int fd, void *bytes, size_t length);
-ssize_t __wrap_read(int fd, void *bytes, size_t length);
+bool __real_wake_receive(void);
+bool __wrap_wake_receive(void);
+void __real_wake_send(void);
+void __wrap_wake_send(void);
 int __real_clock_gettime(clockid_t clock, struct timespec *ret);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
 int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
@@ -117,7 +119,10 @@ static void step(struct actor *actor)
 	await(actor);
 }
 
-/** The worker's wait has two descriptors: the socket, and the eventfd. Step by step it ends also with neither ready. */
+/**
+ * The worker's wait has two descriptors: the socket, and that of pokes. Step by step it ends also with neither
+ * ready.
+ */
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
 	if (count != 2 || fds[1].fd < 0)
@@ -130,22 +135,26 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 	return __real_poll(fds, count, 0);
 }
 
-ssize_t __wrap_read(int fd, void *bytes, size_t length)
+bool __wrap_wake_receive(void)
 {
-	bool stops = self == &worker && fd == atomic_load(&wake_fd) && atomic_load(&stepping);
-	ssize_t n;
-	int error;
+	bool stops = self == &worker && atomic_load(&stepping);
+	bool any;
 
 	if (stops)
 		stop(READS);
-	n = __real_read(fd, bytes, length);
-	error = errno;
+	any = __real_wake_receive();
 	if (stops) {
 		worker_locks = 0;
 		stop(HAS_READ);
 	}
-	errno = error;
-	return n;
+	return any;
+}
+
+void __wrap_wake_send(void)
+{
+	if (self != NULL && self != &worker && atomic_load(&stepping))
+		stop(WRITES);
+	__real_wake_send();
 }
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
@@ -175,13 +184,6 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
 	if (self != NULL && self != &worker && atomic_load(&at_locks))
 		stop(UNLOCKED);
 	return r;
-}
-
-static void watch(long number, long second)
-{
-	(void)second;
-	if (number == SYS_write && self != NULL && self != &worker)
-		stop(WRITES);
 }
 
 /* ---- VMM threads ---- */
@@ -217,14 +219,12 @@ static void start(void)
 		test_check(pthread_create(&pokers[i].thread, NULL, poke, &pokers[i]) == 0, "no thread");
 		await(&pokers[i].actor);
 	}
-	atomic_store(&sys_watch, watch);
 	atomic_store(&stepping, true);
 	await(&worker);
 }
 
 static void end(void)
 {
-	atomic_store(&sys_watch, NULL);
 	atomic_store(&stepping, false);
 	let_go(&worker);
 	atomic_store(&ending, true);

@@ -43,6 +43,7 @@ static const struct {
 	{ "wake", PROTECT_WAKE },
 	{ "ebusy", PROTECT_EBUSY },
 	{ "pokes", PROTECT_POKES },
+	{ "own-files", PROTECT_OWN_FILES },
 	{ "widen", PROTECT_WIDEN },
 	{ "unseen-calls", PROTECT_UNSEEN_CALLS },
 	{ "cores", PROTECT_CORES },

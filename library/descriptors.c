@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/descriptors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "library/lock.h"
+#include "library/protections.h"
+#include "library/sys.h"
+
+struct identity {
+	dev_t device;
+	ino_t inode;
+};
+
+struct descriptor {
+	_Atomic int next_fd; /* number + 1; 0: free */
+	bool passing;
+	struct identity identity;
+};
+
+static struct descriptor table[DESCRIPTORS_MAX];
+static _Atomic unsigned table_end; /* all that were ever used are below */
+static _Atomic bool opening;       /* a number may be ours that is not in the table yet */
+static _Atomic long process;       /* whose they are; 0: there are none */
+static _Atomic long worker;        /* thread id; 0: there is none */
+static struct identity given_up;   /* by descriptors_make_way() */
+
+static bool lock(void)
+{
+	bool had = memory_lock_is_mine();
+
+	if (!had)
+		memory_lock_any();
+	return had;
+}
+
+static void unlock(bool had)
+{
+	if (!had)
+		memory_unlock();
+}
+
+static long call(long number, long a, long b, long c)
+{
+	return sys_raw(number, a, b, c, 0, 0, 0);
+}
+
+static long identify(int fd, struct identity *ret)
+{
+	struct stat st = { 0 };
+	long r = call(SYS_fstat, fd, (long)&st, 0);
+
+	*ret = (struct identity){ .device = st.st_dev, .inode = st.st_ino };
+	return r;
+}
+
+static bool leads_to(int fd, struct identity wanted)
+{
+	struct identity found;
+
+	return identify(fd, &found) == 0 && found.device == wanted.device && found.inode == wanted.inode;
+}
+
+static int number_of(const struct descriptor *descriptor)
+{
+	return atomic_load_explicit(&descriptor->next_fd, memory_order_acquire) - 1;
+}
+
+/* ---- the library's side ---- */
+
+bool descriptors_open(void)
+{
+	bool had = lock();
+
+	atomic_store(&opening, true);
+	return had;
+}
+
+void descriptors_opened(bool had)
+{
+	atomic_store(&opening, false);
+	unlock(had);
+}
+
+int descriptor_add(int fd, struct descriptor **ret)
+{
+	struct identity identity;
+	unsigned i = 0;
+
+	if (fd < 0)
+		return fd;
+	while (i < DESCRIPTORS_MAX && number_of(&table[i]) >= 0)
+		i++;
+	if (i == DESCRIPTORS_MAX || identify(fd, &identity) < 0) {
+		call(SYS_close, fd, 0, 0);
+		return -EMFILE;
+	}
+	if (process == 0)
+		process = call(SYS_getpid, 0, 0, 0);
+	table[i].identity = identity;
+	table[i].passing = false;
+	atomic_store_explicit(&table[i].next_fd, fd + 1, memory_order_release);
+	if (i >= table_end)
+		table_end = i + 1;
+	*ret = &table[i];
+	return 0;
+}
+
+int descriptor_open_passing(const char *path, int flags, struct descriptor **ret)
+{
+	bool had = descriptors_open();
+	int fd = (int)sys_raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | flags, 0, 0, 0);
+	int r = descriptor_add(fd, ret);
+
+	if (r == 0)
+		(*ret)->passing = true;
+	descriptors_opened(had);
+	return r;
+}
+
+void descriptor_close(struct descriptor **descriptor)
+{
+	bool had;
+
+	if (*descriptor == NULL)
+		return;
+	had = lock();
+	if (descriptor_is_there(*descriptor))
+		call(SYS_close, number_of(*descriptor), 0, 0);
+	atomic_store_explicit(&(*descriptor)->next_fd, 0, memory_order_release);
+	*descriptor = NULL;
+	unlock(had);
+}
+
+int descriptor_number(const struct descriptor *descriptor)
+{
+	return descriptor == NULL ? -1 : number_of(descriptor);
+}
+
+bool descriptor_is_there(const struct descriptor *descriptor)
+{
+	if (descriptor == NULL)
+		return false;
+	return !PROTECTED(PROTECT_OWN_FILES) || leads_to(number_of(descriptor), descriptor->identity);
+}
+
+long descriptor_read(const struct descriptor *descriptor, void *bytes, unsigned long length, unsigned long offset)
+{
+	bool had = lock();
+	long r = sys_raw(SYS_pread64, descriptor_number(descriptor), (long)bytes, (long)length, (long)offset, 0, 0);
+
+	if (r >= 0 && !descriptor_is_there(descriptor))
+		r = -EBADF;
+	unlock(had);
+	return r;
+}
+
+bool descriptors_are_there(void)
+{
+	bool had = lock(), there = true;
+
+	for (unsigned i = 0; i < table_end; i++)
+		there = there && (number_of(&table[i]) < 0 || descriptor_is_there(&table[i]));
+	unlock(had);
+	return there;
+}
+
+void descriptors_note_worker(void)
+{
+	worker = call(SYS_gettid, 0, 0, 0);
+}
+
+bool descriptors_table_is_ours(void)
+{
+	if (call(SYS_getpid, 0, 0, 0) != process)
+		return false; /* a child that borrows its parent's memory, or has not come to its handler yet */
+	if (worker == 0)
+		return true;
+	/* unshare(CLONE_FILES). Where the call is not allowed, it is taken for what nearly every thread has. */
+	return sys_raw(SYS_kcmp, call(SYS_gettid, 0, 0, 0), worker, KCMP_FILES, 0, 0, 0) <= 0;
+}
+
+void descriptors_in_child(void)
+{
+	for (unsigned i = 0; i < table_end; i++) {
+		struct descriptor *passing = &table[i];
+
+		if (number_of(passing) >= 0 && passing->passing)
+			descriptor_close(&passing);
+	}
+	opening = false;
+	worker = 0;
+	if (process != 0)
+		process = call(SYS_getpid, 0, 0, 0);
+}
+
+/* ---- the VMM's side ---- */
+
+static int first_noted(unsigned first, unsigned last)
+{
+	int found = -1;
+
+	for (unsigned i = 0; i < atomic_load_explicit(&table_end, memory_order_relaxed); i++) {
+		int fd = number_of(&table[i]);
+
+		if (fd >= 0 && (unsigned)fd >= first && (unsigned)fd <= last && (found < 0 || fd < found))
+			found = fd;
+	}
+	return found;
+}
+
+bool descriptors_concern(unsigned first, unsigned last)
+{
+	return PROTECTED(PROTECT_OWN_FILES) && (atomic_load(&opening) || first_noted(first, last) >= 0);
+}
+
+bool descriptors_begin(bool *ret_had)
+{
+	if (!descriptors_table_is_ours())
+		return false;
+	*ret_had = lock();
+	return true;
+}
+
+void descriptors_end(bool had)
+{
+	unlock(had);
+}
+
+static struct descriptor *find(int fd)
+{
+	for (unsigned i = 0; i < table_end; i++)
+		if (number_of(&table[i]) == fd)
+			return &table[i];
+	return NULL;
+}
+
+int descriptors_first(unsigned first, unsigned last)
+{
+	int fd;
+
+	while ((fd = first_noted(first, last)) >= 0) {
+		if (descriptor_is_there(find(fd)))
+			return fd;
+		if ((unsigned)fd == last)
+			return -1;
+		first = (unsigned)fd + 1; /* closed unseen: it may be the VMM's */
+	}
+	return -1;
+}
+
+void descriptors_make_way(int fd)
+{
+	struct descriptor *descriptor = find(fd);
+	long to;
+
+	if (descriptor == NULL)
+		return;
+	given_up = descriptor->identity;
+	to = call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	if (to >= 0)
+		atomic_store_explicit(&descriptor->next_fd, (int)to + 1, memory_order_release);
+}
+
+void descriptors_take_back(int fd)
+{
+	if (find(fd) == NULL && leads_to(fd, given_up))
+		call(SYS_close, fd, 0, 0);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The library's own descriptors, which are among the VMM's.
+ *
+ * Theory of Operation. A VMM may close or replace descriptors that it does not know, and then has files of its own by
+ * these numbers. So each number of the library's is noted here, with the file's device and inode. Calls that the
+ * preload sees leave these numbers alone. Of calls that nobody sees, the identity tells: it is compared before a
+ * number is used.
+ *
+ * The library opens, closes and uses numbers with the memory lock held only; only poll(), which changes nothing, goes
+ * without. So a call that is seen comes before or after, not between a look at the number and its use. What another
+ * call does in between is not seen: after it, the identity tells that what was read was not ours.
+ */
+#ifndef PAGEFUSE_LIBRARY_DESCRIPTORS_H
+#define PAGEFUSE_LIBRARY_DESCRIPTORS_H
+
+#include <stdbool.h>
+
+/** At most so many are open at a time. */
+#define DESCRIPTORS_MAX (64u + 16384u)
+
+struct descriptor;
+
+/* ---- the library's side; any thread, with the memory lock held or not ---- */
+
+/**
+ * Around the opening of a descriptor, from the system call to descriptor_add(): has the memory lock. @return whether it
+ * was held before, for descriptors_opened().
+ */
+bool descriptors_open(void);
+void descriptors_opened(bool had);
+
+/** Takes over @fd; or -errno, which is returned. @return 0, -EMFILE (too many), -errno; on error nothing is open. */
+int descriptor_add(int fd, struct descriptor **ret);
+/**
+ * Opens a file for reading, with O_CLOEXEC and @flags, for a moment: a forked child does not keep it. @return as
+ * above.
+ */
+int descriptor_open_passing(const char *path, int flags, struct descriptor **ret);
+
+/** Closes it if it is still there, and sets *descriptor to NULL. NULL is left as it is. */
+void descriptor_close(struct descriptor **descriptor);
+
+/** Its number, at this moment; -1 if it is NULL. */
+int descriptor_number(const struct descriptor *descriptor);
+/** Whether the number leads to the file that it was given for, in the calling thread. false for NULL. */
+bool descriptor_is_there(const struct descriptor *descriptor);
+
+/**
+ * read() at @offset of a file of /proc, which leaves another file's offset as it is. @return bytes or -errno; -EBADF if
+ * it has not come from our file.
+ */
+long descriptor_read(const struct descriptor *descriptor, void *bytes, unsigned long length, unsigned long offset);
+
+/** Whether all are there. Worker. */
+bool descriptors_are_there(void);
+/** Worker, when it starts: whose table of descriptors is meant. */
+void descriptors_note_worker(void);
+/** Whether the calling thread has the table of descriptors that the library's are in, as far as can be told. */
+bool descriptors_table_is_ours(void);
+
+/** In the child of a fork: they are the child's now, and those that were open for a moment are closed. */
+void descriptors_in_child(void);
+
+/* ---- the VMM's side: around calls that close or replace numbers; also in a signal handler ---- */
+
+/** Whether a call on numbers [first, last] may concern one of ours. Cheap, no lock, no system call. */
+bool descriptors_concern(unsigned first, unsigned last);
+/**
+ * Holds numbers still up to descriptors_end(). @return false if they are not those of the calling thread: the call
+ * goes straight on, without descriptors_end().
+ */
+bool descriptors_begin(bool *ret_had);
+void descriptors_end(bool had);
+/** The lowest of ours in [first, last], or -1. Between begin and end. */
+int descriptors_first(unsigned first, unsigned last);
+/** Gives the number @fd of ours up: ours has another one from now on, or is lost. Between begin and end. */
+void descriptors_make_way(int fd);
+/** Closes @fd if it still is what descriptors_make_way() has left there: the call that it was for has failed. */
+void descriptors_take_back(int fd);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Calls that close or replace descriptors, which a VMM may make for numbers that it does not know: those of the
+ * library's are left alone, with the results that there would be if they were not open.
+ */
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "library/descriptors.h"
+#include "preload/calls.h"
+#include "preload/next.h"
+
+/** Whether @fd is one of the library's. */
+static bool is_ours(int fd)
+{
+	int saved = errno;
+	bool had, ours = false;
+
+	if (forward_ready && fd >= 0 && descriptors_concern((unsigned)fd, (unsigned)fd) && descriptors_begin(&had)) {
+		ours = descriptors_first((unsigned)fd, (unsigned)fd) >= 0;
+		descriptors_end(had);
+	}
+	errno = saved;
+	return ours;
+}
+
+typedef int close_range_function(unsigned first, unsigned last, int flags);
+typedef int replace_function(int from, int to, int flags);
+
+static int not_open(void)
+{
+	errno = EBADF;
+	return -1;
+}
+
+/** Finds the first piece of [*first, last] with none of ours: [*first, *ret_last]. @return whether there is any. */
+static bool next_piece(unsigned *first, unsigned last, unsigned *ret_last)
+{
+	int saved = errno, found = -1;
+	bool had;
+
+	do {
+		found = -1;
+		if (descriptors_concern(*first, last) && descriptors_begin(&had)) {
+			found = descriptors_first(*first, last);
+			descriptors_end(had);
+		}
+		if (found < 0 || (unsigned)found != *first)
+			break;
+		(*first)++;
+	} while (*first <= last);
+	*ret_last = found < 0 ? last : (unsigned)found - 1;
+	errno = saved;
+	return *first <= last;
+}
+
+INTERPOSED int close(int fd)
+{
+	return is_ours(fd) ? not_open() : next.close(fd);
+}
+
+/* With CLOSE_RANGE_UNSHARE it is about copies that are the thread's own; with CLOSE_RANGE_CLOEXEC nothing is closed. */
+static int closing_range(close_range_function *real, unsigned first, unsigned last, int flags)
+{
+	unsigned piece_last;
+
+	if (!forward_ready || flags != 0 || first > last || !descriptors_concern(first, last))
+		return real(first, last, flags);
+	while (next_piece(&first, last, &piece_last)) {
+		if (real(first, piece_last, flags) != 0)
+			return -1;
+		if (piece_last == last)
+			break;
+		first = piece_last + 1;
+	}
+	return 0;
+}
+
+int close_range(unsigned first, unsigned last, int flags);
+
+INTERPOSED int close_range(unsigned first, unsigned last, int flags)
+{
+	return closing_range(next.close_range, first, last, flags);
+}
+
+void closefrom(int first);
+
+INTERPOSED void closefrom(int first)
+{
+	unsigned from = first < 0 ? 0 : (unsigned)first, last;
+
+	while (forward_ready && next_piece(&from, ~0u, &last) && last != ~0u) {
+		if (next.close_range(from, last, 0) != 0)
+			for (unsigned fd = from; fd <= last; fd++)
+				next.close((int)fd);
+		from = last + 1;
+	}
+	next.closefrom((int)from);
+}
+
+/* Ours has another number before the call is made, which closes what is left of it here. */
+static int closing_replace(replace_function *real, int from, int to, int flags)
+{
+	int saved = errno, result;
+	bool had;
+
+	if (is_ours(from))
+		return not_open();
+	if (from == to || !is_ours(to) || !descriptors_begin(&had)) {
+		errno = saved;
+		return real(from, to, flags);
+	}
+	descriptors_make_way(to);
+	errno = saved;
+	result = real(from, to, flags);
+	saved = errno;
+	if (result < 0)
+		descriptors_take_back(to);
+	descriptors_end(had);
+	errno = saved;
+	return result;
+}
+
+static int replace_plainly(int from, int to, int flags)
+{
+	(void)flags;
+	return next.dup2(from, to);
+}
+
+INTERPOSED int dup2(int from, int to)
+{
+	return closing_replace(replace_plainly, from, to, 0);
+}
+
+int dup3(int from, int to, int flags);
+
+INTERPOSED int dup3(int from, int to, int flags)
+{
+	return closing_replace(next.dup3, from, to, flags);
+}
+
+/* ---- by number ---- */
+
+static int range_by_number(unsigned first, unsigned last, int flags)
+{
+	return (int)next.syscall(SYS_close_range, (long)first, (long)last, (long)flags);
+}
+
+static int dup3_by_number(int from, int to, int flags)
+{
+	return (int)next.syscall(SYS_dup3, (long)from, (long)to, (long)flags);
+}
+
+#ifdef SYS_dup2
+static int dup2_by_number(int from, int to, int flags)
+{
+	(void)flags;
+	return (int)next.syscall(SYS_dup2, (long)from, (long)to);
+}
+#endif
+
+bool closing_concerns_number(long number, long a, long b)
+{
+	switch ((int)number) {
+	case SYS_close:
+		return descriptors_concern((unsigned)a, (unsigned)a);
+	case SYS_close_range:
+		return descriptors_concern((unsigned)a, (unsigned)b);
+#ifdef SYS_dup2
+	case SYS_dup2:
+#endif
+	case SYS_dup3:
+		return descriptors_concern((unsigned)a, (unsigned)a) || descriptors_concern((unsigned)b, (unsigned)b);
+	default:
+		return false;
+	}
+}
+
+long closing_by_number(long number, long a, long b, long c)
+{
+	switch ((int)number) {
+	case SYS_close:
+		return is_ours((int)a) ? not_open() : next.syscall(number, a);
+	case SYS_close_range:
+		return closing_range(range_by_number, (unsigned)a, (unsigned)b, (int)c);
+#ifdef SYS_dup2
+	case SYS_dup2:
+		return closing_replace(dup2_by_number, (int)a, (int)b, 0);
+#endif
+	default:
+		return closing_replace(dup3_by_number, (int)a, (int)b, (int)c);
+	}
+}
