@@ -24,7 +24,7 @@ static unsigned hidden;       /* view_hide() calls without their view_show() */
 /** A file that is shorter than it claims would kill the VMM by SIGBUS: check what the kernel says of it. */
 static int check_size(const struct descriptor *file, uint64_t bytes)
 {
-	struct stat st;
+	struct stat st = { 0 };
 
 	if (!descriptor_is_there(file) || sys_raw(SYS_fstat, descriptor_number(file), (long)&st, 0, 0, 0, 0) < 0)
 		return -EBADF;

@@ -232,8 +232,9 @@ static void check_refusals(void)
 /** A child that borrows its parent's memory, but not its numbers, closes and replaces what it likes. */
 static void spawn(void)
 {
-	int status = 0, pid = vfork();
+	int status = 0, pid;
 
+	pid = vfork();
 	if (pid == 0) {
 		for (int fd = FIRST_FD; fd < NUMBERS; fd++)
 			(void)call(SYS_dup3, STDERR_FILENO, fd, 0);

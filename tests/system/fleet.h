@@ -18,7 +18,7 @@ struct fleet {
 	unsigned count; /* set by the test, as is `run` */
 	unsigned born;
 	/** What a child does: reads orders, writes answers. */
-	void (*run)(const struct fleet_vm *vm, unsigned which) __attribute__((noreturn));
+	__attribute__((noreturn)) void (*run)(const struct fleet_vm *vm, unsigned which);
 };
 
 void fleet_start(struct fleet *fleet, unsigned which);
