@@ -144,7 +144,8 @@ static void receiving(void **state)
 	assert_int_equal(records_count, 2);
 	part = CMSG_FIRSTHDR(&message);
 	assert_non_null(part);
-	memcpy(fds, CMSG_DATA(part), sizeof(fds));
+	if (part != NULL) /* as cmocka does not say that it does not come back */
+		memcpy(fds, CMSG_DATA(part), sizeof(fds));
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(records[i].kind, RECORDED_FILE);
 		assert_int_equal(records[i].detail, fds[i]);
