@@ -133,7 +133,8 @@ static void test_slots_stay(const struct guest *g)
 
 static struct {
 	const struct guest *guest;
-	int go[2], pid;
+	int go[2];
+	atomic_int pid;
 	atomic_bool armed;
 } between;
 
