@@ -590,6 +590,8 @@ int main(int argc, char **argv)
 	long locked[sizeof(combinations) / sizeof(*combinations)];
 
 	test_begin(argc, argv);
+	if (TEST_THREAD_SANITIZER)
+		test_skip("ThreadSanitizer's own memory would be locked along");
 	test_needs_moves();
 	contents = mmap(NULL, PAGES * sizeof(*contents), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	g = (struct guest){ .memory = pages_map(PAGES, false), .pages = PAGES, .director = director_new() };

@@ -17,8 +17,8 @@ struct fleet {
 	struct fleet_vm vms[FLEET_VMS_MAX];
 	unsigned count; /* set by the test, as is `run` */
 	unsigned born;
-	/** What a child does: reads orders, writes answers. */
-	__attribute__((noreturn)) void (*run)(const struct fleet_vm *vm, unsigned which);
+	/** What a child does: reads orders, writes answers. It does not return. */
+	void (*run)(const struct fleet_vm *vm, unsigned which);
 };
 
 void fleet_start(struct fleet *fleet, unsigned which);
