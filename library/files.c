@@ -284,8 +284,10 @@ static bool look_closer(struct file *file)
 	file->target[length] = 0;
 	if (file->fd >= 0)
 		file->flags = (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
+	else if (read_info(file, text, sizeof(text)) > 0 && strstr(text, "flags:") != NULL)
+		file->flags = (int)number_after(text, "flags:", 8);
 	else
-		file->flags = read_info(file, text, sizeof(text)) > 0 ? (int)number_after(text, "flags:", 8) : O_DIRECT;
+		file->flags = O_DIRECT; /* not known, so the worst */
 	return file->flags >= 0;
 }
 
