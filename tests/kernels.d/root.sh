@@ -12,6 +12,7 @@
 # Busybox has the others; it does not know all that is asked of these, and nothing can be preloaded into it.
 ROOT_PROGRAMS=(bash sh jq setpriv unshare install rm find stat true)
 ROOT_MODULES='virtio*.ko* ext4.ko* jbd2.ko* mbcache.ko* crc16.ko* crc32c*.ko* kvm.ko* kvm-amd.ko* irqbypass.ko*'
+ROOT_MODULES+=' fuse.ko* overlay.ko*'
 ROOT_DISK_MIB=1024 # the tests add swap files to it
 
 # Pure logic, which is what is tested with cmocka and from a corpus, needs no kernel; scripts of Python look at files or
@@ -55,12 +56,14 @@ root_build() {
 	local build=$1 selection=$2 names=$3 folder=$4 root=$4/root program path
 	local -a files=()
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,usr/bin,proc,sys,dev,tmp,run,etc} || return 1
+	mkdir -p "$root"/{bin,usr/bin,proc,sys,dev,tmp,run,etc,mnt} || return 1
 	for program in "${ROOT_PROGRAMS[@]}"; do
 		path=$(type -P "$program") || { echo "kernels: there is no $program here" >&2; return 1; }
 		files+=("$path")
 		[ "$path" = "/bin/$program" ] || ln -s "$path" "$root/bin/$program" || return 1
 	done
+	# libc loads this one when a thread ends by pthread_exit().
+	files+=("$(realpath "$(gcc -print-file-name=libgcc_s.so.1)")")
 	mapfile -t -O ${#files[@]} files < <(find "$build" -type f -perm -u+x ! -path '*.p/*' ! -path '*/meson-*')
 	root_copy "$root" "${files[@]}" || return 1
 	mkdir -p "$root$PWD" && cp -r tests "$root$PWD/" || return 1

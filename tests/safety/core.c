@@ -46,6 +46,7 @@ static _Noreturn void crash(void)
 	test_check(filter != NULL && fputs("0x31\n", filter) >= 0 && fclose(filter) == 0,
 		   "coredump_filter: %s", strerror(errno)); /* as usual, without the store as the director has it */
 	test_check(chdir(folder) == 0 && setrlimit(RLIMIT_CORE, &unlimited) == 0, "%s: %s", folder, strerror(errno));
+	setenv("TMPDIR", folder, 1); /* for the director's socket, which is left behind */
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(memory + i * PAGE_BYTES, content_of(i));
 	guest_begin(&g, memory, PAGES);
@@ -73,7 +74,7 @@ static bool is_dumped_to_a_file(void)
 	return first != '|' && first != '/' && first != '@';
 }
 
-/** The one file in the folder. */
+/** The one regular file in the folder. */
 static struct core map_core(void)
 {
 	DIR *directory = opendir(folder);
@@ -94,7 +95,6 @@ static struct core map_core(void)
 	core.bytes = mmap(NULL, core.size, PROT_READ, MAP_PRIVATE, fd, 0);
 	test_check(core.bytes != MAP_FAILED, "mmap: %s", strerror(errno));
 	close(fd);
-	unlink(path);
 	return core;
 }
 
@@ -121,8 +121,16 @@ static void look_for_others(const struct core *core)
 			test_damage("the core has a page that the VMM did not map");
 }
 
+/** Also what the VMM had no time to remove. */
 static void clean_up(void)
 {
+	DIR *directory = opendir(folder);
+	const struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL)
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	if (directory != NULL)
+		closedir(directory);
 	rmdir(folder);
 }
 

@@ -53,8 +53,9 @@ static void transfer(ssize_t bytes, size_t wanted)
 
 	if (bytes == (ssize_t)wanted)
 		return;
-	status = test_wait_child(vmm_pid); /* it has said why */
-	_exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : 1);
+	status = test_wait_child(vmm_pid);
+	test_check(status != 0, "the VMM has left");
+	test_end_as(status);
 }
 
 /** Has the VMM call a function. @return what that returned. */

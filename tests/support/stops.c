@@ -132,5 +132,5 @@ void stops_begin(bool freezer)
 	status = stop_until_end();
 	if (freezer && rmdir(group) < 0)
 		fprintf(stderr, "rmdir %s: %s\n", group, strerror(errno));
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	test_end_as(status);
 }

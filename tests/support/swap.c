@@ -79,11 +79,6 @@ static bool in_child(int *ret_status)
 	return false;
 }
 
-_Noreturn static void end_as(int status)
-{
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
-}
-
 /* ---- swap ---- */
 
 static char swap_path[4096];
@@ -142,7 +137,7 @@ void swap_begin(void)
 	if (in_child(&status))
 		return;
 	swap_undo();
-	end_as(status);
+	test_end_as(status);
 }
 
 /* ---- control group ---- */
@@ -211,5 +206,5 @@ void swap_group_begin(uint64_t limit_bytes)
 		/* Reclaim can lose the race against writers at any limit: what is tested is not when that happens. */
 		fprintf(stderr, "killed in a group of %llu bytes\n", (unsigned long long)limit_bytes);
 	}
-	end_as(status);
+	test_end_as(status);
 }

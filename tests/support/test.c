@@ -116,6 +116,11 @@ void test_skip(const char *format, ...)
 	end(77, "skipped", format, arguments);
 }
 
+void test_end_as(int status)
+{
+	end_now(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
 static void watchdog(int number)
 {
 	static const char text[] = "damage: the test does not come on; a thread sleeps\n";

@@ -69,13 +69,15 @@ void test_restart_clock(void);
 /** Gives the watchdog its full time once more: something has been achieved. */
 void test_progress(void);
 
-/** Has @clean_up (one at most) called when this process ends by one of the three below, the watchdog, or a signal. */
+/** Has @clean_up (one at most) called when this process ends by one of the four below, the watchdog, or a signal. */
 void test_at_end(void (*clean_up)(void));
 
 /** The guest's memory is not right, or somebody sleeps for ever: what a protection is there to prevent. Exits 1. */
 _Noreturn void test_damage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** Anything else that is not as it should be. Exits 1. */
 _Noreturn void test_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** Ends as a child did, which has said why. @status is as from waitpid(). */
+_Noreturn void test_end_as(int status);
 /** This machine cannot run the test. Exits 77. */
 _Noreturn void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
