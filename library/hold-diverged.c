@@ -6,6 +6,7 @@
 #include "library/hold.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,8 +17,10 @@
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/transfers.h"
 
-#define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
+#define PAGEOUT_PAGES 8u     /* swapping out and in takes some 20 µs per page */
+#define TRANSFER_YIELDS 100u /* for which a call of the VMM's that needs a hold waits for its other calls there */
 
 static _Atomic bool paging_out; /* there is swap */
 
@@ -142,12 +145,11 @@ static bool may_be_replaced(const struct hold *hold, uint64_t kept)
 	return (own & ~pins_excluded(hold)) == 0;
 }
 
-int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
+static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
-	uint64_t length = count * PAGE_BYTES, kept = mask_of(0, count) & ~dropped;
+	uint64_t length = hold->count * PAGE_BYTES, kept = mask_of(0, hold->count) & ~dropped;
 	struct uffdio_writeprotect protect = {
-		.range = { .start = hold.start, .len = length },
+		.range = { .start = hold->start, .len = length },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
 	long r = populate(kept, place);
@@ -157,19 +159,31 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
 	if (r == 0)
 		r = pagemap_open(); /* a forked child begins without both */
 	if (r == 0)
-		r = hold_arm(&hold, UFFDIO_REGISTER_MODE_WP);
+		r = hold_arm(hold, UFFDIO_REGISTER_MODE_WP);
 	if (r < 0)
 		return (int)r;
 	r = PROTECTED(PROTECT_HELD_COPY) ? hold_uffd(UFFDIO_WRITEPROTECT, &protect) : 0;
-	if (r == 0 && !may_be_replaced(&hold, kept))
+	if (r == 0 && !may_be_replaced(hold, kept))
 		r = -EBUSY;
 	if (r == 0) {
-		copy_pages(&hold, kept, place);
-		hold_repeat_advice(region, place, length);
-		r = replace(&hold, place);
+		copy_pages(hold, kept, place);
+		hold_repeat_advice(hold->region, place, length);
+		r = replace(hold, place);
 	}
 	if (!sys_is_error(r))
-		hold_repeat_huge_advice(region, index, count);
-	hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
+		hold_repeat_huge_advice(hold->region, hold->index, hold->count);
+	hold_release(hold, sys_is_error(r) ? 0 : mask_of(0, hold->count));
 	return sys_is_error(r) ? (int)r : 0;
+}
+
+int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
+{
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
+	int r;
+
+	for (unsigned i = 0; transfers_hold_begin(hold.start, count) != 0 && i < TRANSFER_YIELDS; i++)
+		sched_yield();
+	r = make_plain(&hold, dropped, place);
+	transfers_hold_end();
+	return r;
 }

@@ -11,6 +11,7 @@
 #include "library/protections.h"
 #include "library/sys.h"
 #include "library/template.h"
+#include "library/transfers.h"
 #include "library/view.h"
 
 #define FIRST_LOOK_BYTES 64
@@ -179,6 +180,22 @@ static void hold_all(struct batch *batch)
 	}
 }
 
+/** Holds those that no system call of the VMM is at. */
+static void hold_untouched(struct batch *batch)
+{
+	uint64_t touched = transfers_hold_begin(region_hva(batch->region, batch->index), batch->count);
+
+	for (; touched != 0; touched &= touched - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(touched);
+
+		if (batch->kinds[i] != KIND_NONE)
+			batch->outcomes[i] = OUTCOME_BUSY;
+		batch->kinds[i] = KIND_NONE;
+	}
+	hold_all(batch);
+	transfers_hold_end();
+}
+
 /** Merges those that are in the region of the first one. @return how many these are; at least that one. */
 static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
 {
@@ -193,7 +210,7 @@ static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *t
 		batch.count = (unsigned)(region->pages - batch.index);
 	sort_out(&batch);
 	drop_short_runs(&batch);
-	hold_all(&batch);
+	hold_untouched(&batch);
 	return batch.count;
 }
 

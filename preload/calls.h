@@ -64,8 +64,15 @@ void fork_end(bool begun, long pid);
 bool read_may_matter(void);
 void read_tell(const void *address, size_t length);
 void read_tell_vector(const struct iovec *vector, size_t count);
-/** Before a system call by number that may read into guest RAM; @b and @c: its second and third argument. */
-void read_before_number(long number, long b, long c);
+/**
+ * Before a system call by number that may read into guest RAM; @b and @c: its second and third argument.
+ * @return for transfer_after().
+ */
+uint64_t read_before_number(long number, long b, long c);
+
+/* write.c */
+/** The same for those that may write guest RAM to a file or socket. */
+uint64_t write_before_number(long number, long b, long c);
 
 /* open.c */
 struct msghdr;

@@ -260,9 +260,63 @@ static ssize_t bare_recv_chk(int fd, void *buffer, size_t length, size_t buffer_
 	return bare_recv(fd, buffer, length, flags);
 }
 
+static ssize_t bare_recvfrom(int fd, void *buffer, size_t length, int flags, struct sockaddr *ret_address,
+			     socklen_t *address_length)
+{
+	return bare_syscall(SYS_recvfrom, (long)fd, buffer, length, (long)flags, ret_address, address_length);
+}
+
+static ssize_t bare_recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags,
+				 struct sockaddr *ret_address, socklen_t *address_length)
+{
+	(void)buffer_length;
+	return bare_recvfrom(fd, buffer, length, flags, ret_address, address_length);
+}
+
 static ssize_t bare_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	return bare_syscall(SYS_recvmsg, (long)fd, message, (long)flags);
+}
+
+static ssize_t bare_write(int fd, const void *buffer, size_t length)
+{
+	return bare_syscall(SYS_write, (long)fd, buffer, length);
+}
+
+static ssize_t bare_pwrite(int fd, const void *buffer, size_t length, off_t offset)
+{
+	return bare_syscall(SYS_pwrite64, (long)fd, buffer, length, (long)offset);
+}
+
+static ssize_t bare_writev(int fd, const struct iovec *vector, int count)
+{
+	return bare_syscall(SYS_writev, (long)fd, vector, (long)count);
+}
+
+static ssize_t bare_pwritev(int fd, const struct iovec *vector, int count, off_t offset)
+{
+	return bare_syscall(SYS_pwritev, (long)fd, vector, (long)count, (long)offset, 0L);
+}
+
+static ssize_t bare_pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+	return bare_syscall(SYS_pwritev2, (long)fd, vector, (long)count, (long)offset, 0L, (long)flags);
+}
+
+static ssize_t bare_sendto(int fd, const void *buffer, size_t length, int flags, const struct sockaddr *to,
+			   socklen_t to_length)
+{
+	return bare_syscall(SYS_sendto, (long)fd, buffer, length, (long)flags, to, (long)to_length);
+}
+
+static ssize_t bare_send(int fd, const void *buffer, size_t length, int flags)
+{
+	return bare_sendto(fd, buffer, length, flags, NULL, 0);
+}
+
+static ssize_t bare_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	return bare_syscall(SYS_sendmsg, (long)fd, message, (long)flags);
 }
 
 /* As libaio's: a negative error, and errno stays. */
@@ -352,7 +406,17 @@ struct next next = {
 	.readv = bare_readv,
 	.recv = bare_recv,
 	.recv_chk = bare_recv_chk,
+	.recvfrom = bare_recvfrom,
+	.recvfrom_chk = bare_recvfrom_chk,
 	.recvmsg = bare_recvmsg,
+	.write = bare_write,
+	.pwrite = bare_pwrite,
+	.writev = bare_writev,
+	.pwritev = bare_pwritev,
+	.pwritev2 = bare_pwritev2,
+	.send = bare_send,
+	.sendto = bare_sendto,
+	.sendmsg = bare_sendmsg,
 	.io_submit = bare_io_submit,
 	.io_uring_submit = late_io_uring_submit,
 	.io_uring_submit_and_wait = late_io_uring_submit_and_wait,
@@ -405,7 +469,17 @@ static const struct {
 	{ "readv", offsetof(struct next, readv) },
 	{ "recv", offsetof(struct next, recv) },
 	{ "__recv_chk", offsetof(struct next, recv_chk) },
+	{ "recvfrom", offsetof(struct next, recvfrom) },
+	{ "__recvfrom_chk", offsetof(struct next, recvfrom_chk) },
 	{ "recvmsg", offsetof(struct next, recvmsg) },
+	{ "write", offsetof(struct next, write) },
+	{ "pwrite64", offsetof(struct next, pwrite) },
+	{ "writev", offsetof(struct next, writev) },
+	{ "pwritev64", offsetof(struct next, pwritev) },
+	{ "pwritev64v2", offsetof(struct next, pwritev2) },
+	{ "send", offsetof(struct next, send) },
+	{ "sendto", offsetof(struct next, sendto) },
+	{ "sendmsg", offsetof(struct next, sendmsg) },
 	{ "io_submit", offsetof(struct next, io_submit) },
 	{ "io_uring_submit", offsetof(struct next, io_uring_submit) },
 	{ "io_uring_submit_and_wait", offsetof(struct next, io_uring_submit_and_wait) },

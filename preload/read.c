@@ -2,7 +2,7 @@
 /*
  * Reads into guest RAM, as a disk of the guest makes them: the library hears of the memory just before the call,
  * whether it succeeds or not. pread() and its kin, read() and recv() for disks behind a socket, and io_submit() of
- * libaio.
+ * libaio. All but the last, which only hands over what the kernel does later, are transfers, too.
  */
 #include <errno.h>
 #include <limits.h>
@@ -14,6 +14,7 @@
 
 #include "preload/calls.h"
 #include "preload/next.h"
+#include "preload/transfer.h"
 
 #define REQUESTS_MAX 65536 /* no queue of the kernel is longer */
 
@@ -38,22 +39,25 @@ void read_tell_vector(const struct iovec *vector, size_t count)
 		read_tell(vector[i].iov_base, vector[i].iov_len);
 }
 
-static void before_read(const void *address, size_t length)
+static uint64_t before_read(const void *buffer, size_t length)
 {
 	if (read_may_matter())
-		read_tell(address, length);
+		read_tell(buffer, length);
+	return transfer_before(buffer, length);
 }
 
-static void before_read_vector(const struct iovec *vector, size_t count)
+static uint64_t before_read_vector(const struct iovec *vector, size_t count)
 {
 	if (read_may_matter())
 		read_tell_vector(vector, count);
+	return transfer_before_vector(vector, count);
 }
 
-static void before_message(const struct msghdr *message)
+static uint64_t before_read_message(const struct msghdr *message)
 {
 	if (read_may_matter() && readable(message, sizeof(*message)))
 		read_tell_vector(message->msg_iov, message->msg_iovlen);
+	return transfer_before_message(message);
 }
 
 /* ---- Linux AIO ---- */
@@ -82,14 +86,16 @@ static void before_submit(long count, struct iocb *const *requests)
 
 INTERPOSED ssize_t pread64(int fd, void *buffer, size_t length, off_t offset)
 {
-	before_read(buffer, length);
-	return next.pread(fd, buffer, length, offset);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.pread(fd, buffer, length, offset));
 }
 
 INTERPOSED ssize_t pread(int fd, void *buffer, size_t length, off_t offset)
 {
-	before_read(buffer, length);
-	return next.pread(fd, buffer, length, offset);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.pread(fd, buffer, length, offset));
 }
 
 /* What the compiler makes of it with _FORTIFY_SOURCE. */
@@ -97,79 +103,108 @@ ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t bu
 ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
 ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length);
 ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags,
+		       struct sockaddr *ret_address, socklen_t *address_length);
 
 INTERPOSED ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
 {
-	before_read(buffer, length);
-	return next.pread_chk(fd, buffer, length, offset, buffer_length);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.pread_chk(fd, buffer, length, offset, buffer_length));
 }
 
 INTERPOSED ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
 {
-	before_read(buffer, length);
-	return next.pread_chk(fd, buffer, length, offset, buffer_length);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.pread_chk(fd, buffer, length, offset, buffer_length));
 }
 
 INTERPOSED ssize_t preadv64(int fd, const struct iovec *vector, int count, off_t offset)
 {
-	before_read_vector(vector, (size_t)count);
-	return next.preadv(fd, vector, count, offset);
+	uint64_t transfer = before_read_vector(vector, (size_t)count);
+
+	return transfer_after(transfer, next.preadv(fd, vector, count, offset));
 }
 
 INTERPOSED ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
 {
-	before_read_vector(vector, (size_t)count);
-	return next.preadv(fd, vector, count, offset);
+	uint64_t transfer = before_read_vector(vector, (size_t)count);
+
+	return transfer_after(transfer, next.preadv(fd, vector, count, offset));
 }
 
 INTERPOSED ssize_t preadv64v2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	before_read_vector(vector, (size_t)count);
-	return next.preadv2(fd, vector, count, offset, flags);
+	uint64_t transfer = before_read_vector(vector, (size_t)count);
+
+	return transfer_after(transfer, next.preadv2(fd, vector, count, offset, flags));
 }
 
 INTERPOSED ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	before_read_vector(vector, (size_t)count);
-	return next.preadv2(fd, vector, count, offset, flags);
+	uint64_t transfer = before_read_vector(vector, (size_t)count);
+
+	return transfer_after(transfer, next.preadv2(fd, vector, count, offset, flags));
 }
 
 INTERPOSED ssize_t read(int fd, void *buffer, size_t length)
 {
-	before_read(buffer, length);
-	return next.read(fd, buffer, length);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.read(fd, buffer, length));
 }
 
 INTERPOSED ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length)
 {
-	before_read(buffer, length);
-	return next.read_chk(fd, buffer, length, buffer_length);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.read_chk(fd, buffer, length, buffer_length));
 }
 
 INTERPOSED ssize_t readv(int fd, const struct iovec *vector, int count)
 {
-	before_read_vector(vector, (size_t)count);
-	return next.readv(fd, vector, count);
+	uint64_t transfer = before_read_vector(vector, (size_t)count);
+
+	return transfer_after(transfer, next.readv(fd, vector, count));
 }
 
 INTERPOSED ssize_t recv(int fd, void *buffer, size_t length, int flags)
 {
-	before_read(buffer, length);
-	return next.recv(fd, buffer, length, flags);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.recv(fd, buffer, length, flags));
 }
 
 INTERPOSED ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags)
 {
-	before_read(buffer, length);
-	return next.recv_chk(fd, buffer, length, buffer_length, flags);
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.recv_chk(fd, buffer, length, buffer_length, flags));
+}
+
+INTERPOSED ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, struct sockaddr *ret_address,
+			    socklen_t *address_length)
+{
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.recvfrom(fd, buffer, length, flags, ret_address, address_length));
+}
+
+INTERPOSED ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags,
+				  struct sockaddr *ret_address, socklen_t *address_length)
+{
+	uint64_t transfer = before_read(buffer, length);
+
+	return transfer_after(transfer, next.recvfrom_chk(fd, buffer, length, buffer_length, flags, ret_address,
+							  address_length));
 }
 
 INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	ssize_t result;
+	uint64_t transfer = before_read_message(message);
+	ssize_t result = transfer_after(transfer, next.recvmsg(fd, message, flags));
 
-	before_message(message);
-	result = next.recvmsg(fd, message, flags);
 	if (result >= 0)
 		open_note_received(message, flags);
 	return result;
@@ -183,26 +218,23 @@ INTERPOSED int io_submit(aio_context_t context, long count, struct iocb **reques
 	return next.io_submit(context, count, requests);
 }
 
-void read_before_number(long number, long b, long c)
+uint64_t read_before_number(long number, long b, long c)
 {
 	switch ((int)number) {
 	case SYS_pread64:
 	case SYS_read:
 	case SYS_recvfrom:
-		before_read((const void *)b, (size_t)c);
-		break;
+		return before_read((const void *)b, (size_t)c);
 	case SYS_preadv:
 	case SYS_preadv2:
 	case SYS_readv:
-		before_read_vector((const struct iovec *)b, (size_t)c);
-		break;
+		return before_read_vector((const struct iovec *)b, (size_t)c);
 	case SYS_recvmsg:
-		before_message((const struct msghdr *)b);
-		break;
+		return before_read_message((const struct msghdr *)b);
 	case SYS_io_submit:
 		before_submit(b, (struct iocb *const *)c);
-		break;
+		return 0;
 	default:
-		break;
+		return 0;
 	}
 }

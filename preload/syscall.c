@@ -10,6 +10,7 @@
 
 #include "preload/calls.h"
 #include "preload/next.h"
+#include "preload/transfer.h"
 
 #ifndef SYS_set_mempolicy_home_node /* Linux 5.17, the same number everywhere */
 #define SYS_set_mempolicy_home_node 450
@@ -71,6 +72,13 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_recvfrom:
 	case SYS_recvmsg:
 	case SYS_io_submit:
+	case SYS_pwrite64:
+	case SYS_pwritev:
+	case SYS_pwritev2:
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
 	case SYS_fcntl:
 #ifdef SYS_open
 	case SYS_open:
@@ -147,6 +155,7 @@ static long fork_by_number(long number, long a, long b, long c, long d, long e, 
 long syscall_forward(long number, long a, long b, long c, long d, long e, long f)
 {
 	struct change change;
+	uint64_t transfer;
 	long result;
 	int r;
 
@@ -161,7 +170,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return fork_by_number(number, a, b, c, d, e, f);
 	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
 		return 0;
-	read_before_number(number, b, c);
+	transfer = read_before_number(number, b, c) | write_before_number(number, b, c);
 	open_before_number(number, a, b, c);
 	uring_before_number(number, b);
 	if ((int)number == SYS_ioctl)
@@ -170,7 +179,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	r = change_begin(&change);
 	if (r != 0)
 		return r < 0 ? -1 : 0;
-	result = next.syscall(number, a, b, c, d, e, f);
+	result = transfer_after(transfer, next.syscall(number, a, b, c, d, e, f));
 	change_end(&change, result != -1);
 	open_after_number(number, b, c, result);
 	if ((int)number == SYS_ioctl && result >= 0)

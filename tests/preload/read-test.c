@@ -28,6 +28,8 @@ ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t 
 ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
 ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length);
 ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags,
+		       struct sockaddr *ret_address, socklen_t *address_length);
 int io_submit(aio_context_t context, long count, struct iocb **requests);
 
 static int file; /* BYTES of 'f' */
@@ -66,11 +68,22 @@ static void expect_read(long result, const char *memory, size_t length)
 	assert_ptr_equal(records[0].address, memory);
 	assert_int_equal(records[0].length, length);
 	assert_int_equal(errno, ERRNO_BEFORE);
+	assert_int_equal(recorder_transfers.open, 0);
 	for (size_t i = 0; i < length; i++)
 		assert_int_equal(memory[i], 'f');
 	assert_int_equal(memory[length], 'r');
 	memset(ram, 'r', BYTES);
 	records_count = 0;
+}
+
+/** The same, and its thread was in the kernel while that memory was filled. */
+static void expect_transfer(long result, const char *memory, size_t length)
+{
+	expect_read(result, memory, length);
+	assert_int_equal(recorder_transfers.begun, 1);
+	assert_ptr_equal(recorder_transfers.address, memory);
+	assert_int_equal(recorder_transfers.length, length);
+	recorder_transfers.begun = 0;
 }
 
 #define AT (ram + 100)
@@ -80,16 +93,16 @@ static void of_files(void **state)
 {
 	(void)state;
 	if (by_number) {
-		expect_read(syscall(SYS_pread64, (long)file, AT, LENGTH, 0L), AT, LENGTH);
-		expect_read(syscall(SYS_read, (long)file, AT, LENGTH), AT, LENGTH);
+		expect_transfer(syscall(SYS_pread64, (long)file, AT, LENGTH, 0L), AT, LENGTH);
+		expect_transfer(syscall(SYS_read, (long)file, AT, LENGTH), AT, LENGTH);
 		return;
 	}
-	expect_read(pread(file, AT, LENGTH, 1), AT, LENGTH);
-	expect_read(pread64(file, AT, LENGTH, 1), AT, LENGTH);
-	expect_read(__pread_chk(file, AT, LENGTH, 1, BYTES), AT, LENGTH);
-	expect_read(__pread64_chk(file, AT, LENGTH, 1, BYTES), AT, LENGTH);
-	expect_read(read(file, AT, LENGTH), AT, LENGTH);
-	expect_read(__read_chk(file, AT, LENGTH, BYTES), AT, LENGTH);
+	expect_transfer(pread(file, AT, LENGTH, 1), AT, LENGTH);
+	expect_transfer(pread64(file, AT, LENGTH, 1), AT, LENGTH);
+	expect_transfer(__pread_chk(file, AT, LENGTH, 1, BYTES), AT, LENGTH);
+	expect_transfer(__pread64_chk(file, AT, LENGTH, 1, BYTES), AT, LENGTH);
+	expect_transfer(read(file, AT, LENGTH), AT, LENGTH);
+	expect_transfer(__read_chk(file, AT, LENGTH, BYTES), AT, LENGTH);
 }
 
 /** A vector of three: memory of ours is in the middle. */
@@ -100,18 +113,18 @@ static void of_vectors(void **state)
 
 	(void)state;
 	if (by_number) {
-		expect_read(syscall(SYS_preadv, (long)file, vector, 3L, 0L, 0L) - 40, AT, LENGTH);
-		expect_read(syscall(SYS_preadv2, (long)file, vector, 3L, 0L, 0L, 0L) - 40, AT, LENGTH);
-		expect_read(syscall(SYS_readv, (long)file, vector, 3L) - 40, AT, LENGTH);
-		expect_read(syscall(SYS_recvmsg, (long)sockets[0], &message, 0L) - 40, AT, LENGTH);
+		expect_transfer(syscall(SYS_preadv, (long)file, vector, 3L, 0L, 0L) - 40, AT, LENGTH);
+		expect_transfer(syscall(SYS_preadv2, (long)file, vector, 3L, 0L, 0L, 0L) - 40, AT, LENGTH);
+		expect_transfer(syscall(SYS_readv, (long)file, vector, 3L) - 40, AT, LENGTH);
+		expect_transfer(syscall(SYS_recvmsg, (long)sockets[0], &message, 0L) - 40, AT, LENGTH);
 		return;
 	}
-	expect_read(preadv(file, vector, 3, 1) - 40, AT, LENGTH);
-	expect_read(preadv64(file, vector, 3, 1) - 40, AT, LENGTH);
-	expect_read(preadv2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
-	expect_read(preadv64v2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
-	expect_read(readv(file, vector, 3) - 40, AT, LENGTH);
-	expect_read(recvmsg(sockets[0], &message, 0) - 40, AT, LENGTH);
+	expect_transfer(preadv(file, vector, 3, 1) - 40, AT, LENGTH);
+	expect_transfer(preadv64(file, vector, 3, 1) - 40, AT, LENGTH);
+	expect_transfer(preadv2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
+	expect_transfer(preadv64v2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
+	expect_transfer(readv(file, vector, 3) - 40, AT, LENGTH);
+	expect_transfer(recvmsg(sockets[0], &message, 0) - 40, AT, LENGTH);
 	assert_int_equal(other[0], 'f');
 }
 
@@ -119,11 +132,13 @@ static void of_sockets(void **state)
 {
 	(void)state;
 	if (by_number) {
-		expect_read(syscall(SYS_recvfrom, (long)sockets[0], AT, LENGTH, 0L, NULL, NULL), AT, LENGTH);
+		expect_transfer(syscall(SYS_recvfrom, (long)sockets[0], AT, LENGTH, 0L, NULL, NULL), AT, LENGTH);
 		return;
 	}
-	expect_read(recv(sockets[0], AT, LENGTH, 0), AT, LENGTH);
-	expect_read(__recv_chk(sockets[0], AT, LENGTH, BYTES, 0), AT, LENGTH);
+	expect_transfer(recv(sockets[0], AT, LENGTH, 0), AT, LENGTH);
+	expect_transfer(__recv_chk(sockets[0], AT, LENGTH, BYTES, 0), AT, LENGTH);
+	expect_transfer(recvfrom(sockets[0], AT, LENGTH, 0, NULL, NULL), AT, LENGTH);
+	expect_transfer(__recvfrom_chk(sockets[0], AT, LENGTH, BYTES, 0, NULL, NULL), AT, LENGTH);
 }
 
 static int submit(aio_context_t context, long count, struct iocb **requests)
@@ -222,7 +237,10 @@ static void others(void **state)
 	expect_failure(recvmsg(sockets[0], (struct msghdr *)wild, 0), EFAULT);
 	expect_failure(syscall(SYS_io_submit, 0L, 1L, wild), EINVAL);
 	expect_nothing();
+	assert_int_equal(recorder_transfers.begun, 0);
 	expect_failure(pread(-1, ram, BYTES, 0), EBADF);
+	assert_int_equal(recorder_transfers.begun, 1);
+	assert_int_equal(recorder_transfers.open, 0);
 }
 
 int main(void)

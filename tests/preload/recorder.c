@@ -6,12 +6,14 @@
 
 #include "library/descriptors.h"
 #include "library/fork.h"
+#include "library/transfers.h"
 
 struct record records[RECORDS_MAX];
 unsigned records_count;
 int recorder_register_result;
 int recorder_begin_result;
 void (*recorder_in_begin)(void);
+struct recorded_transfers recorder_transfers;
 
 static uintptr_t ours;
 static size_t ours_length;
@@ -38,6 +40,7 @@ void recorder_reset(void *address, size_t length)
 	recorder_register_result = 0;
 	recorder_begin_result = 0;
 	recorder_in_begin = NULL;
+	recorder_transfers = (struct recorded_transfers){ 0 };
 	ours = (uintptr_t)address;
 	ours_length = length;
 }
@@ -91,6 +94,28 @@ void memory_before_read(const void *address, size_t length)
 	errno = EXDEV;
 	if (memory_is_ours(address, length))
 		record(what);
+}
+
+uint64_t transfers_begin(const void *address, size_t length)
+{
+	struct recorded_transfers *t = &recorder_transfers;
+	uint64_t transfer;
+
+	errno = EXDEV;
+	if (!memory_is_ours(address, length))
+		return 0;
+	transfer = UINT64_C(1) << t->begun++;
+	t->open |= transfer;
+	t->address = address;
+	t->length = length;
+	return transfer;
+}
+
+void transfers_end(uint64_t transfers)
+{
+	if ((recorder_transfers.open & transfers) != transfers)
+		abort();
+	recorder_transfers.open &= ~transfers;
 }
 
 bool memory_in_use(void)

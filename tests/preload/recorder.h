@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A stand-in for the library behind library/memory.h: it has one range that is "ours", writes down every call, and can
- * be told what to answer. It spoils errno wherever it is called, since the preload must not let that be seen.
+ * A stand-in for the library behind library/memory.h and its like: it has one range that is "ours", writes down every
+ * call, and can be told what to answer. It spoils errno wherever it is called, since the preload must not let that be
+ * seen.
  */
 #ifndef PAGEFUSE_TESTS_PRELOAD_RECORDER_H
 #define PAGEFUSE_TESTS_PRELOAD_RECORDER_H
@@ -45,6 +46,14 @@ extern unsigned records_count;
 extern int recorder_register_result;    /* of memory_register() */
 extern int recorder_begin_result;       /* of memory_change_begin() */
 extern void (*recorder_in_begin)(void); /* runs inside memory_change_begin(); NULL: nothing */
+
+/** Of transfers_begin() for memory that is ours, and transfers_end(). */
+extern struct recorded_transfers {
+	const void *address; /* of the last */
+	size_t length;
+	unsigned begun; /* how many */
+	uint64_t open;  /* that have not ended */
+} recorder_transfers;
 
 /** Forgets all records and answers, and makes [@address, @address + @length) ours; length 0: no region at all. */
 void recorder_reset(void *address, size_t length);

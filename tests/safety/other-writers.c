@@ -9,6 +9,7 @@
  *
  * --stop        all of this while the process is stopped and goes on, again and again, also in the middle of holds
  * --freeze      the same by a control group's freezer
+ * --told        the library is told of each read(), as by the preload; then every stop is complete
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "library/transfers.h"
 #include "tests/support/guest.h"
 #include "tests/support/stops.h"
 #include "tests/support/writers.h"
@@ -59,14 +61,18 @@ static void end_fds(void *context)
 	free(fds);
 }
 
+static bool told;
+
 static void write_by_read(void *context, void *to, const void *from, size_t length)
 {
 	const int *fds = context;
 
 	test_check(write(fds[1], from, length) == (ssize_t)length, "write to a pipe: %s", strerror(errno));
 	for (size_t done = 0; done < length;) {
+		uint64_t transfer = told ? transfers_begin((char *)to + done, length - done) : 0;
 		ssize_t r = read(fds[0], (char *)to + done, length - done);
 
+		transfers_end(transfer);
 		test_check(r > 0, "read into guest memory: %s", strerror(errno));
 		done += (size_t)r;
 	}
@@ -181,8 +187,9 @@ int main(int argc, char **argv)
 	struct guest g;
 
 	test_begin(argc, argv);
+	told = test_wants("--told");
 	if (test_wants("--stop") || test_wants("--freeze"))
-		stops_begin(test_wants("--freeze"));
+		stops_begin(test_wants("--freeze"), told);
 	plan.method = choose_method();
 	plan.memory = pages_map(PAGES, false);
 	writers = writers_new(&plan);

@@ -18,6 +18,8 @@
 #define RUN_MSEC_MAX 8
 /* A stop that is not complete by then waits for a hold whose worker is stopped, too: it is taken back. */
 #define STOP_MSEC_MAX 20
+/* Or is looked at: a thread that takes so much CPU time before it stops is in such a hold, which it tries again. */
+#define STUCK_MSEC 300
 
 static pid_t child;
 static char group[128];   /* empty: by signals */
@@ -88,8 +90,42 @@ static void pass_on(int number)
 	kill(child, number);
 }
 
+/** CPU time of all threads of the child. */
+static uint64_t cpu_msec(void)
+{
+	char path[64], text[512];
+	unsigned long user = 0, system = 0;
+	const char *fields;
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", child);
+	stat = fopen(path, "re");
+	if (stat == NULL)
+		return 0;
+	if (fgets(text, sizeof(text), stat) != NULL && (fields = strrchr(text, ')')) != NULL)
+		sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+	fclose(stat);
+	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+/** Waits until the stop is complete, or the child has ended. Without CPU time a thread may come to it late. */
+static void insist(const struct pollfd *ended)
+{
+	struct pollfd end = *ended;
+	uint64_t before = cpu_msec();
+
+	while (!is_stopped() && poll(&end, 1, 1) <= 0) {
+		if (cpu_msec() - before < STUCK_MSEC)
+			continue;
+		set_stopped(false);
+		kill(child, SIGTERM); /* it cleans up */
+		test_wait_child(child);
+		test_damage("a thread took %d ms of CPU time and was not stopped", STUCK_MSEC);
+	}
+}
+
 /** @return how the child ended. */
-static int stop_until_end(void)
+static int stop_until_end(bool all_complete)
 {
 	struct pollfd ended = { .fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN };
 	uint64_t random = test_seed(77);
@@ -103,6 +139,8 @@ static int stop_until_end(void)
 		set_stopped(true);
 		for (int i = 0; i < STOP_MSEC_MAX && !stopped && poll(&ended, 1, 1) <= 0; i++)
 			stopped = is_stopped();
+		if (!stopped && all_complete)
+			insist(&ended);
 		set_stopped(false);
 		stops++;
 		complete += stopped;
@@ -113,7 +151,7 @@ static int stop_until_end(void)
 	return status;
 }
 
-void stops_begin(bool freezer)
+void stops_begin(bool freezer, bool all_complete)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	int status;
@@ -129,7 +167,7 @@ void stops_begin(bool freezer)
 		signal(signals[i], pass_on);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	alarm(0); /* the child has a watchdog of its own */
-	status = stop_until_end();
+	status = stop_until_end(all_complete);
 	if (freezer && rmdir(group) < 0)
 		fprintf(stderr, "rmdir %s: %s\n", group, strerror(errno));
 	test_end_as(status);

@@ -44,6 +44,7 @@ static const struct {
 	{ "ebusy", PROTECT_EBUSY },
 	{ "pokes", PROTECT_POKES },
 	{ "own-files", PROTECT_OWN_FILES },
+	{ "transfers", PROTECT_TRANSFERS },
 	{ "widen", PROTECT_WIDEN },
 	{ "unseen-calls", PROTECT_UNSEEN_CALLS },
 	{ "cores", PROTECT_CORES },

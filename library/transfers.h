@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest RAM that system calls of the VMM read or write at this moment: read(), send() and their kin.
+ *
+ * A thread that meets a held page in user mode sleeps and can be stopped (SIGSTOP, a debugger, the freezer). One that
+ * meets it inside such a call cannot be, until the hold is over, which it is not before the worker goes on, which is
+ * stopped as well. So what is being transferred is not held, and a call that begins during a hold waits for its end
+ * before it enters the kernel.
+ */
+#ifndef PAGEFUSE_LIBRARY_TRANSFERS_H
+#define PAGEFUSE_LIBRARY_TRANSFERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSFERS_MAX 64
+
+/**
+ * A system call is about to read or write this memory. Any thread that is not inside (memory_is_inside()); may wait for
+ * the memory lock; leaves errno as it is. @return for transfers_end(): a mask, several can be joined; 0 if this is not
+ * guest RAM, or as many transfers as can be noted are under way.
+ */
+uint64_t transfers_begin(const void *address, size_t length);
+/** It has come back. No lock, no system call. */
+void transfers_end(uint64_t transfers);
+
+/**
+ * A hold of @count pages (64 at most) from @start on is about to begin. Memory lock held. @return mask of those that
+ * must not be held now.
+ */
+uint64_t transfers_hold_begin(uint64_t start, unsigned count);
+void transfers_hold_end(void);
+
+#endif
