@@ -71,9 +71,10 @@ void read_before_number(long number, long b, long c);
 struct msghdr;
 /** A message has come: takes note of the descriptors in it. @flags: of recvmsg(). */
 void open_note_received(const struct msghdr *message, int flags);
-/** Before and after a system call by number that may bring a file, or switch one to direct I/O. */
+/** Whether a system call by number may bring a file, or make one another. Then these, before and after it. */
+bool open_concerns_number(long number);
 void open_before_number(long number, long a, long b, long c);
-void open_after_number(long number, long b, long c, long result);
+void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
 /** Whether a system call by number closes or replaces a descriptor of the library's; and makes it, but for that. */

@@ -212,6 +212,11 @@ static int bare_fcntl(int fd, int command, ...)
 	return (int)bare_syscall(SYS_fcntl, (long)fd, (long)command, argument);
 }
 
+static int bare_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+	return (int)bare_syscall(SYS_setsockopt, (long)fd, (long)level, (long)option, value, (long)length);
+}
+
 static ssize_t bare_pread(int fd, void *buffer, size_t length, off_t offset)
 {
 	return bare_syscall(SYS_pread64, (long)fd, buffer, length, (long)offset);
@@ -343,6 +348,7 @@ struct next next = {
 	.open_2 = bare_open_2,
 	.openat_2 = bare_openat_2,
 	.fcntl = bare_fcntl,
+	.setsockopt = bare_setsockopt,
 	.pread = bare_pread,
 	.pread_chk = bare_pread_chk,
 	.preadv = bare_preadv,
@@ -396,6 +402,7 @@ static const struct {
 	{ "__open64_2", offsetof(struct next, open_2) },
 	{ "__openat64_2", offsetof(struct next, openat_2) },
 	{ "fcntl64", offsetof(struct next, fcntl) },
+	{ "setsockopt", offsetof(struct next, setsockopt) },
 	{ "pread64", offsetof(struct next, pread) },
 	{ "__pread64_chk", offsetof(struct next, pread_chk) },
 	{ "preadv64", offsetof(struct next, preadv) },

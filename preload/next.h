@@ -14,13 +14,13 @@
 #include <linux/aio_abi.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 struct io_uring_cqe;
 struct io_uring_params;
 struct __kernel_timespec;
-struct msghdr;
 struct uring; /* struct io_uring of liburing */
 
 struct next {
@@ -52,6 +52,7 @@ struct next {
 	int (*open_2)(const char *, int);
 	int (*openat_2)(int, const char *, int);
 	int (*fcntl)(int, int, ...);
+	int (*setsockopt)(int, int, int, const void *, socklen_t);
 	ssize_t (*pread)(int, void *, size_t, off_t);
 	ssize_t (*pread_chk)(int, void *, size_t, off_t, size_t);
 	ssize_t (*preadv)(int, const struct iovec *, int, off_t);

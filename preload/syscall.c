@@ -69,21 +69,12 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_read:
 	case SYS_readv:
 	case SYS_recvfrom:
-	case SYS_recvmsg:
 	case SYS_io_submit:
-	case SYS_fcntl:
-#ifdef SYS_open
-	case SYS_open:
-#endif
-	case SYS_openat:
-	case SYS_openat2:
-	case SYS_open_by_handle_at:
-	case SYS_pidfd_getfd:
 	case SYS_io_uring_setup:
 	case SYS_io_uring_register:
 		return true;
 	default:
-		return false;
+		return open_concerns_number(number);
 	}
 }
 
@@ -172,7 +163,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return r < 0 ? -1 : 0;
 	result = next.syscall(number, a, b, c, d, e, f);
 	change_end(&change, result != -1);
-	open_after_number(number, b, c, result);
+	open_after_number(number, a, b, c, result);
 	if ((int)number == SYS_ioctl && result >= 0)
 		ioctl_succeeded((unsigned long)b, (const void *)c);
 	return result;
