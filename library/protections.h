@@ -41,6 +41,7 @@ enum protection {
 	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
 	/** A number of the library's is used only while it leads to the library's file. */
 	PROTECT_OWN_FILES = 1 << 25,
+	PROTECT_CONFINEMENT = 1 << 26, /* nothing is called under a system call filter that does not let it through */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -81,6 +81,15 @@ void open_after_number(long number, long a, long b, long c, long result);
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
 
+/* confinement.c */
+/**
+ * Before seccomp() or prctl(): if it puts a filter into force, the library withdraws if need be. @return whether the
+ * filter counts as known from now on; to be handed to confinement_end(), with what the real call said.
+ */
+bool confinement_begin(long operation, unsigned long flags, const void *arguments);
+bool confinement_begin_prctl(int option, unsigned long mode, const void *program);
+void confinement_end(bool known, bool succeeded);
+
 /* uring.c */
 /** Before a system call by number that may make a ring, or register with one. */
 void uring_before_number(long number, long b);

@@ -23,9 +23,9 @@ OFFERED = {
     'io_uring_queue_init_mem', 'io_uring_queue_init_params', 'io_uring_register_ring_fd', 'io_uring_submit',
     'io_uring_submit_and_get_events', 'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout', 'ioctl',
     'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap', 'munlock', 'munlockall',
-    'munmap', 'open', 'open64', 'openat', 'openat64', 'pkey_mprotect', 'posix_madvise', 'pread', 'pread64', 'preadv',
-    'preadv2', 'preadv64', 'preadv64v2', 'process_madvise', 'read', 'readv', 'recv', 'recvmsg',
-    'setsockopt', 'syscall',
+    'munmap', 'open', 'open64', 'openat', 'openat64', 'pagefuse_try_calls', 'pkey_mprotect', 'posix_madvise', 'prctl',
+    'pread', 'pread64', 'preadv', 'preadv2', 'preadv64', 'preadv64v2', 'process_madvise', 'read', 'readv', 'recv',
+    'recvmsg', 'setsockopt', 'syscall',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}
