@@ -23,9 +23,6 @@
 #ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
-#ifndef SYS_rseq
-#error "the kernel headers are older than Linux 4.18"
-#endif
 
 /* The flags of a thread that libc makes, by clone() where there is no clone3(). */
 #define THREAD_FLAGS \

@@ -68,7 +68,9 @@ static long receive(int fd, int other)
 	memcpy(CMSG_DATA(part), fds, sizeof(fds));
 	WANTED(life_call(SYS_sendmsg, sockets[0], (long)&message, 0, 0, 0) == 1);
 	WANTED(life_call(SYS_recvmsg, sockets[1], (long)&message, 0, 0, 0) == 1);
-	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fds));
+	part = CMSG_FIRSTHDR(&message);
+	WANTED(part != NULL);
+	memcpy(fds, CMSG_DATA(part), sizeof(fds));
 	for (unsigned i = 0; i < 2; i++) {
 		closed(fds[i]);
 		closed(sockets[i]);
