@@ -49,6 +49,9 @@ static const struct {
 	{ WIRE_REASON_UNSEEN_CALLS,
 	  "Restart it without pagefuse, as what it discarded may have kept old bytes; share only VMMs that call libc "
 	  "for it (no io_uring, no bare system calls)." },
+	{ WIRE_REASON_SECCOMP,
+	  "Start the VMM without its own confinement (cloud-hypervisor: --seccomp false), or let its filter allow what "
+	  "pagefuse-preload(7) lists." },
 	{ WIRE_REASON_EARLIER_STORE,
 	  "What the guest writes takes part again; to have that for all of it, restart or migrate the VM." },
 };
@@ -102,9 +105,21 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 	}
 }
 
+/** It has said why it says nothing any more. */
+static bool is_silent(const json_t *vm)
+{
+	const json_t *refused;
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "refused"), i, refused)
+		if (strcmp(field_text(refused, "reason"), wire_reason_name(WIRE_REASON_SECCOMP)) == 0)
+			return true;
+	return false;
+}
+
 static void check_connected(const json_t *vm, const char *name, struct findings *findings)
 {
-	if (!field_bool(vm, "connected"))
+	if (!field_bool(vm, "connected") && !is_silent(vm))
 		findings_add(findings, SEVERITY_WARNING, "not-connected", name,
 			     "It comes back by itself; if it does not, see pagefused's log for why it was dropped.",
 			     "process %" PRId64
@@ -301,6 +316,12 @@ void stray_vmm_checks(const struct vmm_process *process, const char *socket_path
 			     "Ask that daemon (--socket); VMs of different daemons share nothing with each other.",
 			     "QEMU with pid %d belongs to the daemon at %s, not to the one at %s", (int)process->pid,
 			     process->socket_path, socket_path);
+	else if (process->left_to_kernel)
+		findings_add(findings, severity, wire_reason_name(WIRE_REASON_SECCOMP), name,
+			     find_remedy(wire_reason_name(WIRE_REASON_SECCOMP)),
+			     "process %d was under a system call filter that does not let the library work before it "
+			     "offered memory",
+			     (int)process->pid);
 	else if (process->preload_mapped)
 		findings_add(findings, severity, "not-connected", name,
 			     "It connects once it has RAM that can be shared; both need the same PAGEFUSE_SOCKET.",

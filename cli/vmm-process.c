@@ -63,16 +63,32 @@ static bool is_ours(const char *text)
 	return strstr(text, "libpagefuse") != NULL;
 }
 
-static bool find_mapping(FILE *maps)
+/** Whether any line of a file is such. */
+static bool find_line(const char *root, pid_t pid, const char *file, bool (*is_such)(const char *line))
 {
+	FILE *stream = open_of(root, pid, file);
 	char *line = NULL;
 	size_t size = 0;
 	bool found = false;
 
-	while (!found && getline(&line, &size, maps) > 0)
-		found = is_ours(line);
+	while (stream != NULL && !found && getline(&line, &size, stream) > 0)
+		found = is_such(line);
 	free(line);
+	if (stream != NULL)
+		fclose(stream);
 	return found;
+}
+
+/** In status: the mode is that of filters. */
+static bool tells_of_filter(const char *line)
+{
+	return strcmp(line, "Seccomp:\t2\n") == 0;
+}
+
+/** In smaps: marked with the kernel, which the library leaves out where it takes memory in. */
+static bool tells_of_offer(const char *line)
+{
+	return strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " mg") != NULL;
 }
 
 /** The value of a variable among @size bytes of strings; NULL if it is not there. */
@@ -115,10 +131,13 @@ static void read_preload(const char *root, struct vmm_process *process)
 {
 	FILE *maps = open_of(root, process->pid, "maps");
 
+	process->filtered = find_line(root, process->pid, "status", tells_of_filter);
 	if (maps == NULL)
 		return;
-	process->preload_mapped = find_mapping(maps);
 	fclose(maps);
+	process->preload_mapped = find_line(root, process->pid, "maps", is_ours);
+	process->left_to_kernel = process->filtered && process->preload_mapped &&
+				  find_line(root, process->pid, "smaps", tells_of_offer);
 	read_environment(root, process);
 }
 
@@ -169,8 +188,14 @@ static bool runs_qemu(const char *root, pid_t pid)
 	return is_qemu(first);
 }
 
-int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_process *process, void *context),
-			  void *context)
+/** Looks as closely only at processes that are under a filter. */
+static bool is_silent(const char *root, pid_t pid)
+{
+	return find_line(root, pid, "status", tells_of_filter) && find_line(root, pid, "maps", is_ours) &&
+	       find_line(root, pid, "smaps", tells_of_offer);
+}
+
+int vmm_process_each(const char *root, void (*visit)(const struct vmm_process *process, void *context), void *context)
 {
 	char path[PATH_MAX];
 	struct dirent *entry;
@@ -185,7 +210,8 @@ int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_proce
 		struct vmm_process process;
 		long pid = strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 0 || pid > INT_MAX || !runs_qemu(root, (pid_t)pid) ||
+		if (pid <= 0 || pid > INT_MAX ||
+		    !(runs_qemu(root, (pid_t)pid) || is_silent(root, (pid_t)pid)) ||
 		    vmm_process_read(root, (pid_t)pid, &process) < 0)
 			continue;
 		visit(&process, context);

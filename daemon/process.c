@@ -168,7 +168,8 @@ static void try_release(struct process *process)
 		log_info("%s (pid %d) %s: its references are dropped", name_of(process), (int)process->pid,
 			 process->dead ? "is gone" : "has left, and reads nothing of the store");
 	drop_references(process);
-	process->name[0] = 0; /* no VM any more */
+	if (process->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
+		process->name[0] = 0;                         /* no VM any more */
 	if (process->dead)
 		process_free(process);
 	daemon_process_gone(daemon);

@@ -11,6 +11,7 @@
 #include "library/lock.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/visits.h"
 
 struct identity {
 	dev_t device;
@@ -185,6 +186,11 @@ bool descriptors_table_is_ours(void)
 	return sys_raw(SYS_kcmp, call(SYS_gettid, 0, 0, 0), worker, KCMP_FILES, 0, 0, 0) <= 0;
 }
 
+void descriptors_forget_process(void)
+{
+	process = 0;
+}
+
 void descriptors_in_child(void)
 {
 	for (unsigned i = 0; i < table_end; i++) {
@@ -221,8 +227,12 @@ bool descriptors_concern(unsigned first, unsigned last)
 
 bool descriptors_begin(bool *ret_had)
 {
-	if (!descriptors_table_is_ours())
+	if (!visit_begin())
 		return false;
+	if (!descriptors_table_is_ours()) {
+		visit_end();
+		return false;
+	}
 	*ret_had = lock();
 	return true;
 }
@@ -230,6 +240,7 @@ bool descriptors_begin(bool *ret_had)
 void descriptors_end(bool had)
 {
 	unlock(had);
+	visit_end();
 }
 
 static struct descriptor *find(int fd)

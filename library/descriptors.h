@@ -59,6 +59,8 @@ void descriptors_note_worker(void);
 /** Whether the calling thread has the table of descriptors that the library's are in, as far as can be told. */
 bool descriptors_table_is_ours(void);
 
+/** When none is left, for good: a child has nothing to ask the kernel. */
+void descriptors_forget_process(void);
 /** In the child of a fork: they are the child's now, and those that were open for a moment are closed. */
 void descriptors_in_child(void);
 

@@ -151,6 +151,14 @@ void hold_forget(void)
 	hold_scratch = 0; /* not inherited */
 }
 
+void hold_close(void)
+{
+	if (hold_scratch != 0)
+		sys_munmap(hold_scratch, SCRATCH_BYTES);
+	hold_forget();
+	descriptor_close(&uffd_device);
+}
+
 /** Closing the userfaultfd releases all ranges and all sleepers. */
 void hold_reopen(void)
 {

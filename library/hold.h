@@ -35,6 +35,8 @@ enum outcome {
  */
 int hold_open(struct descriptor *device);
 bool hold_is_open(void);
+/** No hold will be made any more: closes and unmaps all. */
+void hold_close(void);
 /** In the child of a fork: forgets the parent's userfaultfd. The device stays, to open one that is the child's own. */
 void hold_forget(void);
 /** After mlockall(): what belongs to holds is not locked, see own.h. Any thread, with the lock held. */

@@ -14,6 +14,8 @@
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
+#include "library/visits.h"
+#include "library/withdrawal.h"
 
 static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
 static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
@@ -30,7 +32,7 @@ void orders_suspend(bool suspend)
 /** Memory lock held, as what it says must not change during a hold. */
 static bool is_suspended(void)
 {
-	return suspended || files_may_reference();
+	return suspended || files_may_reference() || withdrawal_has_begun();
 }
 
 uint64_t orders_hashed_pages(void)
@@ -46,11 +48,11 @@ static void lock_unless_paused(void)
 {
 	for (;;) {
 		pthread_mutex_lock(&pause_lock);
-		while (pauses != 0)
+		while (pauses != 0 && !session_is_ending())
 			pthread_cond_wait(&pause_over, &pause_lock);
 		pthread_mutex_unlock(&pause_lock);
 		memory_lock_worker();
-		if (pauses == 0)
+		if (pauses == 0 || session_is_ending())
 			return;
 		memory_unlock();
 	}
@@ -58,20 +60,33 @@ static void lock_unless_paused(void)
 
 void orders_pause(void)
 {
+	if (!visit_begin())
+		return;
 	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	pauses++;
 	pthread_mutex_unlock(&pause_lock);
 	memory_lock(); /* a hold that is under way ends first */
 	memory_unlock();
+	visit_end();
 }
 
 void orders_resume(void)
 {
+	if (!visit_begin())
+		return;
 	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	if (pauses > 0 && --pauses == 0)
 		pthread_cond_signal(&pause_over);
+	pthread_mutex_unlock(&pause_lock);
+	visit_end();
+}
+
+void orders_end(void)
+{
+	pthread_mutex_lock(&pause_lock);
+	pthread_cond_signal(&pause_over);
 	pthread_mutex_unlock(&pause_lock);
 }
 

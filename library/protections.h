@@ -42,6 +42,7 @@ enum protection {
 	/** A number of the library's is used only while it leads to the library's file. */
 	PROTECT_OWN_FILES = 1 << 25,
 	PROTECT_TRANSFERS = 1 << 26, /* what a system call reads or writes just now is not held */
+	PROTECT_CONFINEMENT = 1 << 27, /* nothing is called under a system call filter that does not let it through */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

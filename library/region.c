@@ -154,7 +154,7 @@ struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end)
 {
 	struct region *region;
 
-	memory_lock_worker();
+	memory_lock_any();
 	region = region_at(i);
 	if (region == NULL || index >= region->pages) { /* which are none if it has left meanwhile */
 		memory_unlock();

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -44,6 +45,18 @@ int session_connect(const char *path, struct descriptor **ret_socket)
 	}
 	descriptors_opened(had);
 	return r;
+}
+
+static atomic_bool ending;
+
+void session_end_all(void)
+{
+	atomic_store(&ending, true);
+}
+
+bool session_is_ending(void)
+{
+	return atomic_load(&ending);
 }
 
 static int wait_for(const struct session *session, int other, int timeout_ms)
@@ -288,6 +301,14 @@ int session_publish(struct session *session)
 	return ring_publish(&session->up) ? ring_doorbell(session) : 0;
 }
 
+/** For the daemon to take something out of the ring. */
+static int wait_while_full(const struct session *session)
+{
+	int r = wait_for(session, -1, 1000);
+
+	return r == 0 && session_is_ending() ? -ECANCELED : r;
+}
+
 static int wait_for_room(struct session *session)
 {
 	int r = session_publish(session), room;
@@ -295,7 +316,7 @@ static int wait_for_room(struct session *session)
 	while (r >= 0 && (room = ring_room(&session->up)) == 0) {
 		ring_set_starved(&session->up, true);
 		if (ring_room(&session->up) == 0)
-			r = wait_for(session, -1, 1000);
+			r = wait_while_full(session);
 		if (r >= 0)
 			r = session_receive(session);
 		ring_set_starved(&session->up, false);
@@ -353,7 +374,7 @@ int session_staging(struct session *session)
 		r = session_publish(session);
 		ring_set_starved(&session->up, true);
 		if (r >= 0 && unconsumed(session) == used)
-			r = wait_for(session, -1, 1000);
+			r = wait_while_full(session);
 		ring_set_starved(&session->up, false);
 		if (r >= 0)
 			r = session_receive(session);

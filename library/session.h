@@ -26,6 +26,10 @@ struct session {
 	uint32_t staged;                            /* pages handed over so far */
 };
 
+/** No more orders are to be carried out: who waits for the daemon gives up. Any thread. */
+void session_end_all(void);
+bool session_is_ending(void);
+
 /** Connects to the daemon's socket, without waiting. @return 0 or -errno. Any thread. */
 int session_connect(const char *path, struct descriptor **ret_socket);
 
