@@ -53,9 +53,9 @@ unsigned hold_diverged_length(void)
 }
 
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   enum outcome *outcomes)
+		   const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = count * PAGE_BYTES },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -96,18 +96,6 @@ static uint64_t private_pages(const struct hold *hold)
 	return own;
 }
 
-/** Moves the copy over the pages. The kernel unmaps these first: after that there is no way back, only forward. */
-static long replace(const struct hold *hold, uint64_t copy)
-{
-	uint64_t length = hold->count * PAGE_BYTES;
-	long r;
-
-	do
-		r = sys_mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold->start);
-	while (sys_is_error(r) && !hold_is_mapped(hold->start, length));
-	return r;
-}
-
 /** Copies the pages of @mask to the same places from @to on. */
 static void copy_pages(const struct hold *hold, uint64_t mask, uint64_t to)
 {
@@ -144,7 +132,7 @@ static bool may_be_replaced(const struct hold *hold, uint64_t kept)
 
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
 	uint64_t length = count * PAGE_BYTES, kept = mask_of(0, count) & ~dropped;
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = length },
@@ -166,7 +154,7 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
 	if (r == 0) {
 		copy_pages(&hold, kept, place);
 		hold_repeat_advice(region, place, length);
-		r = replace(&hold, place);
+		r = hold_replace(place, length, hold.start);
 	}
 	if (!sys_is_error(r))
 		hold_repeat_huge_advice(region, index, count);
