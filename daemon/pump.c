@@ -230,20 +230,40 @@ static int send_closes(struct session *session)
 	return 0;
 }
 
-static int tell_segment(struct session *session, uint32_t segment)
+static int give_segment(struct session *session, uint32_t segment)
 {
 	const struct process *process = session->process;
 	int fd, r;
 
-	if (bit(session->told, segment))
-		return 0;
 	fd = store_view_open(session->daemon->store, process->pid, process->start_time, segment);
 	if (fd < 0)
 		return fd;
 	r = send_segment(session, WIRE_SEGMENT, segment, fd);
 	close(fd);
+	return r;
+}
+
+static int tell_segment(struct session *session, uint32_t segment)
+{
+	int r;
+
+	if (bit(session->told, segment))
+		return 0;
+	r = give_segment(session, segment);
 	if (r == 0)
 		set_bit(session->told, segment, true);
+	return r;
+}
+
+static int give_wanted(struct session *session)
+{
+	int r;
+
+	if (session->wanted == 0)
+		return 0;
+	r = give_segment(session, session->wanted - 1);
+	if (r == 0)
+		session->wanted = 0;
 	return r;
 }
 
@@ -276,10 +296,23 @@ static int give_orders(struct session *session)
 	return 0;
 }
 
+/* @r: what came of sending descriptors and orders. */
+static void note_sent(struct session *session, int r)
+{
+	/* Too many descriptors under way: as good as no room in the socket, only that nothing tells when there is. */
+	session_want_room(session, r == -EAGAIN);
+	if (r == -EPROTO)
+		session_fail(session, "the cursors of its ring are impossible");
+	else if (r < 0 && r != -ENOBUFS && r != -EAGAIN && r != -ETOOMANYREFS && r != -EPIPE && r != -ECONNRESET)
+		session_fail(session, "cannot pass it a segment of the store: %s", strerror(-r));
+}
+
 void pump_give_orders(struct session *session)
 {
 	int r = send_closes(session);
 
+	if (r == 0)
+		r = give_wanted(session);
 	if (r == 0) {
 		ring_set_starved(&session->down, false);
 		r = give_orders(session);
@@ -290,12 +323,16 @@ void pump_give_orders(struct session *session)
 		if (ring_publish(&session->down))
 			ring_doorbell(session);
 	}
-	/* Too many descriptors under way: as good as no room in the socket, only that nothing tells when there is. */
-	session_want_room(session, r == -EAGAIN);
-	if (r == -EPROTO)
-		session_fail(session, "the cursors of its ring are impossible");
-	else if (r < 0 && r != -ENOBUFS && r != -EAGAIN && r != -ETOOMANYREFS && r != -EPIPE && r != -ECONNRESET)
-		session_fail(session, "cannot pass it a segment of the store: %s", strerror(-r));
+	note_sent(session, r);
+}
+
+void pump_want_segment(struct session *session, uint32_t segment)
+{
+	/* One that is gone meanwhile, with the region that the order was about, is not needed any more. */
+	if (segment >= ENGINE_SEGMENTS_MAX || !bit(session->told, segment))
+		return;
+	session->wanted = segment + 1;
+	note_sent(session, give_wanted(session));
 }
 
 void session_segment_removed(struct daemon *daemon, uint32_t segment)
@@ -306,6 +343,8 @@ void session_segment_removed(struct daemon *daemon, uint32_t segment)
 		if (session->kind != SESSION_VMM || !bit(session->told, segment))
 			continue;
 		set_bit(session->told, segment, false);
+		if (session->wanted == segment + 1)
+			session->wanted = 0;
 		set_bit(session->closing, segment, true);
 		session->closing_count++;
 		session_want_room(session, true); /* sent from there, not from inside the engine */

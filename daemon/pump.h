@@ -23,6 +23,12 @@ bool pump_take_reports(struct session *session);
 /** Copies what the worker says of itself to the session's process. */
 void pump_take_statistics(struct session *session);
 
+/**
+ * It has closed the descriptor of a segment and asks for it again: sends it, now or when there is room in the socket,
+ * if it is one that it was given before. May fail the session.
+ */
+void pump_want_segment(struct session *session, uint32_t segment);
+
 /** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the session. */
 void pump_give_orders(struct session *session);
 

@@ -47,6 +47,7 @@ struct session {
 	uint64_t told[SESSION_BITMAP_WORDS];    /* segments whose descriptor was sent on this connection */
 	uint64_t closing[SESSION_BITMAP_WORDS]; /* segments whose SEGMENT_CLOSE is still to be sent */
 	unsigned closing_count;
+	uint32_t wanted; /* segment that it has asked for once more, plus 1; 0: none. One at a time */
 
 	/* CONTROL */
 	char *reply; /* what is still to be sent, or NULL */

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 
 /** At most so many are open at a time. */
-#define DESCRIPTORS_MAX (64u + 16384u)
+#define DESCRIPTORS_MAX 64u
 
 struct descriptor;
 

@@ -282,9 +282,9 @@ static uint64_t zero_targets(const struct hold *hold)
 }
 
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		    enum outcome *outcomes)
+		    const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
 	uint64_t all = mask_of(0, count), moved, refused, swapped, mapped = 0;
 	uint64_t begin;
 

@@ -42,13 +42,22 @@ void hold_forget(void);
 /** After mlockall(): what belongs to holds is not locked, see own.h. Any thread, with the lock held. */
 void hold_unlock_scratch(void);
 
-/** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */
+/** What a hold needs of a slot, got before: it waits for nothing, and what it gives up it has something in place of. */
+struct hold_slot {
+	const void *content;
+	uint64_t staged; /* see template.h; consecutive for consecutive slots of one VIEW_WINDOW_SLOTS */
+};
+
+/**
+ * Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets, @slots and @outcomes are @count long; all outcomes are
+ * set. @slots: not looked at for HOLD_ZERO. What was staged of pages that become MERGED is used up.
+ */
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		    enum outcome *outcomes);
+		    const struct hold_slot *slots, enum outcome *outcomes);
 
 /** Private copies inside store mappings, by write-protection. As above; BUSY where a pin cannot be excluded. */
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   enum outcome *outcomes);
+		   const struct hold_slot *slots, enum outcome *outcomes);
 
 /** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
  */

@@ -14,6 +14,7 @@
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
+#include "library/view.h"
 #include "library/visits.h"
 #include "library/withdrawal.h"
 
@@ -246,6 +247,14 @@ static int answer(struct session *session, uint32_t page, unsigned count, const 
 	return r;
 }
 
+/** Whether an order goes on at @page, and needs nothing that is not there: what others need might be closed for it. */
+static bool continues(const struct ring_record *order, uint32_t page)
+{
+	if (order->page != page)
+		return false;
+	return order->op == ORDER_ZERO || (order->op == ORDER_MERGE && view_has(order->slot, order->count));
+}
+
 /** Takes this order and all that continue it in the guest, so that they can be held together. */
 static unsigned gather(struct session *session, struct ring_record order, uint32_t targets[HOLD_PAGES])
 {
@@ -257,8 +266,8 @@ static unsigned gather(struct session *session, struct ring_record order, uint32
 			targets[count + i] = order.op == ORDER_ZERO ? HOLD_ZERO : order.slot + i;
 		count += order.count;
 		session_done_order(session);
-	} while (session_next_order(session, &order) > 0 && (order.op == ORDER_MERGE || order.op == ORDER_ZERO) &&
-		 order.page == first + count && order.count <= HOLD_PAGES - count);
+	} while (session_next_order(session, &order) > 0 && order.count <= HOLD_PAGES - count &&
+		 continues(&order, first + count));
 	return count;
 }
 
@@ -267,10 +276,16 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	uint32_t targets[HOLD_PAGES], page = order->page;
 	enum outcome outcomes[HOLD_PAGES];
 	uint8_t flags[HOLD_PAGES] = { 0 };
-	unsigned count = gather(session, *order, targets);
+	unsigned count;
+	int r = 0;
 
+	if (order->op == ORDER_MERGE && !suspended)
+		r = session_need_slots(session, order->slot, order->count);
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	count = gather(session, *order, targets);
 	lock_unless_paused();
-	if (is_suspended())
+	if (r < 0 || is_suspended())
 		for (unsigned i = 0; i < count; i++)
 			outcomes[i] = OUTCOME_BUSY;
 	else

@@ -242,7 +242,7 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!region->filled[at] || (state & PAGE_IN_STORE))
 			continue;
-		hold_anonymous(region, at, 1, targets, outcomes);
+		hold_anonymous(region, at, 1, targets, NULL, outcomes);
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
 	region_set_filled(region, index, count, false);

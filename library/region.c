@@ -39,7 +39,7 @@ bool region_overlaps(uint64_t start, uint64_t length)
 
 static void *table_new(uint64_t bytes)
 {
-	long address = own_map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	long address = own_map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (sys_is_error(address))
 		return NULL;

@@ -16,6 +16,7 @@ static int check_length(enum wire_type type, size_t size)
 		[WIRE_SEGMENT_CLOSE] = sizeof(struct wire_segment),
 		[WIRE_REFUSED] = sizeof(struct wire_refused),
 		[WIRE_DOORBELL] = sizeof(struct wire_header),
+		[WIRE_SEGMENT_WANTED] = sizeof(struct wire_wanted),
 	};
 
 	if (exact[type] == 0) /* texts: ERROR, REQUEST, REPLY */

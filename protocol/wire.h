@@ -9,6 +9,8 @@
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
+ *   SEGMENT_WANTED   ------------------>            the VMM has closed the descriptor of a segment that it needs now
+ *                    <------------------   SEGMENT  once more
  *   REFUSED          ------------------>            memory the library leaves alone, and why
  *   DOORBELL         <----------------->            look at your ring
  *                    <------------------   ERROR    text, then the connection is closed
@@ -42,6 +44,7 @@ enum wire_type {
 	WIRE_ERROR,
 	WIRE_REQUEST,
 	WIRE_REPLY,
+	WIRE_SEGMENT_WANTED,
 	WIRE_TYPE_END
 };
 
@@ -106,6 +109,13 @@ struct wire_segment {
 	struct wire_header header;
 	uint32_t segment;
 	uint32_t slots; /* size of the segment in pages */
+};
+
+/** SEGMENT_WANTED. */
+struct wire_wanted {
+	struct wire_header header;
+	uint32_t segment;
+	uint32_t reserved;
 };
 
 struct wire_refused {

@@ -161,14 +161,11 @@ static int make_ring(struct director_vm *vm)
 static void welcome(struct director_vm *vm)
 {
 	struct wire_welcome message = { .seed = test_seed(0), .store = vm->director->store };
-	int fds[WIRE_FDS_MAX];
+	int fds[WIRE_FDS_MAX] = { make_ring(vm), open("/dev/userfaultfd", O_RDWR | O_CLOEXEC) };
 	unsigned count = 1;
 
-	fds[0] = make_ring(vm);
-	fds[1] = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (fds[1] >= 0)
-		count++;
 	message.has_userfaultfd = fds[1] >= 0;
+	count += message.has_userfaultfd;
 	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
 	send_or_lose(vm, &message, sizeof(message), fds, count);
 	for (unsigned i = 0; i < count; i++)
@@ -186,6 +183,7 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		struct wire_header header;
 		struct wire_hello hello;
 		struct wire_refused refused;
+		struct wire_wanted wanted;
 	} message;
 	uint64_t now = test_now_msec();
 	int fds[WIRE_FDS_MAX];
@@ -195,12 +193,10 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 	if (now >= deadline_msec || poll(&readable, 1, (int)(deadline_msec - now)) == 0)
 		test_damage("the worker of %s has not answered for %d s", vm->name, TEST_DEADLINE_SECONDS);
 	r = wire_receive(vm->socket, &message, sizeof(message), &size, fds);
-	if (r == -EAGAIN)
-		return;
-	if (r == -ECONNRESET) {
+	if (r == -ECONNRESET)
 		lose(vm);
+	if (r == -EAGAIN || r == -ECONNRESET)
 		return;
-	}
 	test_check(r == 0, "message of %s: %s", vm->name, strerror(-r));
 	if (message.header.type == WIRE_HELLO && vm->base == NULL) {
 		memcpy(vm->name, message.hello.name, sizeof(vm->name));
@@ -208,6 +204,10 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		welcome(vm);
 	} else if (message.header.type == WIRE_REFUSED) {
 		vm->refused[message.refused.reason] = message.refused.bytes;
+	} else if (message.header.type == WIRE_SEGMENT_WANTED) {
+		vm->segments_wanted++;
+		if (!vm->deaf)
+			send_segment(vm, message.wanted.segment, WIRE_SEGMENT);
 	} else {
 		test_check(message.header.type == WIRE_DOORBELL, "%s sent message %u", vm->name, message.header.type);
 	}

@@ -64,6 +64,8 @@ struct director_vm {
 	uint64_t present;                  /* what the last SCANNED told, of the whole VM */
 	uint64_t reports[REPORT_END];      /* pages, by kind */
 	uint64_t refused[WIRE_REASON_END]; /* bytes */
+	uint64_t segments_wanted;          /* times that it has asked for a segment once more */
+	bool deaf;                         /* set by tests: it is given none then */
 };
 
 /** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library here and in children. One at a time. */
