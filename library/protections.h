@@ -41,6 +41,8 @@ enum protection {
 	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
 	/** A number of the library's is used only while it leads to the library's file. */
 	PROTECT_OWN_FILES = 1 << 25,
+	/** A hold that has unmapped pages puts something in their place, whatever fails and whatever the VMM closes. */
+	PROTECT_PLACE = 1 << 26,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -52,6 +52,7 @@ static const struct {
 	{ "own-unlocked", PROTECT_OWN_UNLOCKED },
 	{ "lock-let-go", PROTECT_LOCK_LET_GO },
 	{ "both-ends", PROTECT_BOTH_ENDS },
+	{ "place", PROTECT_PLACE },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
