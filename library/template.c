@@ -256,7 +256,7 @@ int template_put(const struct region *region, uint64_t staged, uint64_t length, 
 		r = -ENOMEM; /* it may be this that was given away */
 	else
 		r = sys_mremap(staged, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
-	if (sys_is_error(r) && template != NULL && !hold_is_mapped(to, length)) {
+	if (sys_is_error(r) && template != NULL && PROTECTED(PROTECT_PLACE) && !hold_is_mapped(to, length)) {
 		template->torn = staged; /* a move needs no addresses but those that were unmapped */
 		template->torn_bytes = length;
 		r = hold_replace(staged, length, to);

@@ -54,6 +54,7 @@ static const struct {
 	{ "lock-let-go", PROTECT_LOCK_LET_GO },
 	{ "confinement", PROTECT_CONFINEMENT },
 	{ "both-ends", PROTECT_BOTH_ENDS },
+	{ "place", PROTECT_PLACE },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
