@@ -69,6 +69,11 @@ void descriptors_in_child(void);
 /** Whether a call on numbers [first, last] may concern one of ours. Cheap, no lock, no system call. */
 bool descriptors_concern(unsigned first, unsigned last);
 /**
+ * Whether @fd is open, and not ours; true as well if that cannot be known here, or there are none of ours. One that is
+ * the VMM's stays so until the VMM closes it. One that is nobody's can be ours a moment later, and is not to be closed.
+ */
+bool descriptors_is_vmms(int fd);
+/**
  * Holds numbers still up to descriptors_end(). @return false if they are not those of the calling thread: the call
  * goes straight on, without descriptors_end().
  */

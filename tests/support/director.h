@@ -75,7 +75,9 @@ void director_free(struct director *director);
 
 /** Waits for a VMM to connect, welcomes it and waits until it is READY. */
 struct director_vm *director_accept(struct director *director);
-/** The same, but @return NULL if it hangs up before that. */
+/** Whether one waits to be accepted. */
+bool director_is_called(const struct director *director);
+/** As director_accept(), but @return NULL if it hangs up before it is ready. */
 struct director_vm *director_try_accept(struct director *director);
 /** Closes the connection. What the VMM's pages read stays referenced. */
 void director_disconnect(struct director_vm *vm);
