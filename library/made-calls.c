@@ -93,6 +93,7 @@ const struct made_call made_calls[] = {
 	ANY(statx),
 	ANY(statfs),
 	ANY(fstatfs),
+	WITH(fcntl, 1, F_GETFD),
 	WITH(fcntl, 1, F_GETFL),
 	WITH(fcntl, 1, F_DUPFD_CLOEXEC),
 	WITH(getsockopt, 2, SO_DOMAIN),
