@@ -413,7 +413,10 @@ static void direct(unsigned which)
 		director_churn(vm, vm->regions[0].page, vm->regions[0].pages, &random_state);
 		break;
 	case 1:
-		director_unshare(vm, first, count);
+		if (test_random(&random_state) % 2)
+			director_unshare(vm, first, count);
+		else
+			director_zero(vm, vm->regions[0].page, vm->regions[0].pages); /* what is full of zeros */
 		break;
 	case 2: /* much to share anew, also with others, which go by these hashes */
 		director_unshare(vm, vm->regions[0].page, vm->regions[0].pages);
