@@ -424,6 +424,12 @@ static PUPPET long remove_more(long memory, long b, long c)
 	return make_and_join(unmap_it);
 }
 
+/** AddressSanitizer has memory of its own that comes and goes, and would be locked along. */
+static bool is_all_that_is_locked(long bytes)
+{
+	return TEST_ADDRESS_SANITIZER || puppet_call(locked_bytes, 0, 0, 0) == bytes;
+}
+
 /** Memory that was there before mlockall(MCL_FUTURE) and is offered after it; and what is mapped after it. */
 static void test_offered_later(void)
 {
@@ -434,7 +440,7 @@ static void test_offered_later(void)
 	locked = puppet_call(locked_bytes, 0, 0, 0);
 	test_check(puppet_call(offer_more, memory, 0, 0) == 1, "offer");
 	expect_locked(PAGES + LATER_PAGES, "memory offered after mlockall(MCL_FUTURE)");
-	if (puppet_call(locked_bytes, 0, 0, 0) != locked)
+	if (!is_all_that_is_locked(locked))
 		test_damage("the tables of a region are locked");
 	later = puppet_call(map_more, 0, 0, 0);
 	test_check(puppet_call(offer_more, later, 0, 0) == -EOPNOTSUPP, "locked memory is taken");
@@ -443,7 +449,7 @@ static void test_offered_later(void)
 	/* Whatever is ordered now: none of the store may come to be filled by it. */
 	store = director_store_bytes(g.director);
 	director_merge(g.vm, g.page, 16, director_take_slots(g.director, 16));
-	if (puppet_call(locked_bytes, 0, 0, 0) != locked || director_store_bytes(g.director) > store)
+	if (!is_all_that_is_locked(locked) || director_store_bytes(g.director) > store)
 		test_damage("the view of the store is locked");
 	test_check(puppet_call(remove_more, memory, 0, 0) == 0, "munmap");
 	test_check(puppet_call(unlock_all, 0, 0, 0) == 0, "munlockall()");
