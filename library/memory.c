@@ -12,6 +12,7 @@
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/confinement.h"
+#include "library/descriptors.h"
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
@@ -234,6 +235,15 @@ static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
 	return r < 0 ? r : served;
 }
 
+/** It opens a file, whose number the VMM must not close. */
+static bool is_confined(void)
+{
+	bool had = descriptors_open(), is = confinement_is_unknown() != 0;
+
+	descriptors_opened(had);
+	return is;
+}
+
 int memory_register(void *address, size_t length, uint64_t gpa)
 {
 	uint64_t start = (uint64_t)address;
@@ -246,7 +256,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 		return -EOPNOTSUPP;
 	fork_notice();
 	offers++;
-	if (children_is_one() || no_more_offers || confinement_is_unknown() != 0)
+	if (children_is_one() || no_more_offers || is_confined())
 		r = -EOPNOTSUPP;
 	else
 		r = take_in(start, length, gpa);
