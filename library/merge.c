@@ -52,7 +52,7 @@ static bool looks_equal(uint64_t hva, uint32_t target, const void *content)
 		return true;
 	if (target == HOLD_ZERO)
 		return page_is_zero((const void *)hva);
-	return memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
+	return content != NULL && memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
 }
 
 struct batch {

@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 		pages_fill(guest_at(&(struct guest){ .memory = memory }, i), i + 1);
 	guest_begin(&g, memory, PAGES);
 	share_badly_all(&g);
-	if (!TEST_ADDRESS_SANITIZER && !TEST_THREAD_SANITIZER) { /* which take nearly all addresses */
+	if (!(TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER)) { /* which take nearly all addresses */
 		test_check(getrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS: %s", strerror(errno));
 		limit.rlim_cur = UINT64_C(1) << 46; /* then each run is mapped for itself */
 		test_check(setrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS: %s", strerror(errno));
