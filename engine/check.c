@@ -8,13 +8,14 @@
  *   segment.used      = filling + spare + live + idle    segment.reserved = left in windows
  *   filling           <=> one FETCH not given up names it
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
- *   diverged          = pages PRIVATE with PRIVATE_COPY
+ *   a VM's page_counts = what a walk over its pages finds
  *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
  *   spare              => the table names its stripe
  *   live, filling      => the table names it or its stripe, or it is displaced
  *   owners[o]         = slots charged to o
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/array.h"
 #include "engine/state.h"
@@ -58,7 +59,7 @@ static bool is_blank(const struct region *region)
 	return true;
 }
 
-static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[5])
+static const char *check_region(struct checker *checker, const struct region *region, struct page_counts *counts)
 {
 	if (!is_blank(region))
 		return "vm: a page has a state in a block that counts as untouched";
@@ -66,11 +67,11 @@ static const char *check_region(struct checker *checker, const struct region *re
 		uint32_t state = region->state[i];
 		struct seen *seen;
 
-		counts[0] += state_kind(state) == KIND_SHARED;
-		counts[1] += state == PAGE_ZERO;
-		counts[2] += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
-		counts[3] += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
-		counts[4] += state_is_copy(state);
+		counts->shared += state_kind(state) == KIND_SHARED;
+		counts->zero += state == PAGE_ZERO;
+		counts->ordered += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
+		counts->fetching += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
+		counts->diverged += state_is_copy(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
 		seen = seen_of(checker, state & STATE_VALUE);
@@ -128,14 +129,15 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
-	uint64_t counts[5] = { 0 }, pages = 0, own_fetches = 0;
+	struct page_counts counts = { 0 };
+	uint64_t pages = 0, own_fetches = 0;
 	const char *wrong;
 
-	for (uint32_t i = 0; i < vm->region_count; i++) {
-		wrong = check_region(checker, vm->regions[i], counts);
+	for (uint32_t i = 0; i < vm->regions.count; i++) {
+		wrong = check_region(checker, vm->regions.list[i], &counts);
 		if (wrong != NULL)
 			return wrong;
-		pages += vm->regions[i]->pages;
+		pages += vm->regions.list[i]->pages;
 	}
 	wrong = check_fetches(checker, vm, &own_fetches);
 	if (wrong != NULL)
@@ -143,17 +145,15 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 	*fetches += own_fetches;
 	if (vm->window.next < vm->window.end)
 		checker->reserved[vm->window.next / ENGINE_SEGMENT_SLOTS] += vm->window.end - vm->window.next;
-	if (pages != vm->ram_pages)
+	if (pages != vm->regions.pages)
 		return "vm: wrong ram_pages";
-	if (counts[0] != vm->counters.shared_pages || counts[1] != vm->counters.zero_pages)
-		return "vm: wrong shared_pages or zero_pages";
-	if (counts[4] != vm->counters.diverged_pages)
-		return "vm: wrong diverged_pages";
-	if (counts[2] != vm->issued - vm->answered)
+	if (memcmp(&counts, &vm->pages, sizeof(counts)) != 0)
+		return "vm: its counts of pages are not what a walk finds";
+	if (counts.ordered != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
 	if (vm->waiting != count_waiting(checker->engine, vm))
 		return "vm: wrong number of pages that wait";
-	if (counts[3] != own_fetches)
+	if (counts.fetching != own_fetches)
 		return "vm: pages being fetched without a FETCH";
 	return NULL;
 }

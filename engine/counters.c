@@ -62,7 +62,7 @@ static void set_saved(struct cost *costs, uint32_t count, uint64_t common)
 
 static uint64_t vm_bytes(const struct engine_vm *vm)
 {
-	return sizeof(*vm) + vm->ram_pages * sizeof(uint32_t) + vm->region_count * sizeof(struct region) +
+	return sizeof(*vm) + vm->regions.pages * sizeof(uint32_t) + vm->regions.count * sizeof(struct region) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
 	       (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
@@ -94,13 +94,13 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 
 		if (vm == NULL)
 			continue;
-		ret->shared_pages += vm->counters.shared_pages;
-		ret->zero_pages += vm->counters.zero_pages;
+		ret->shared_pages += vm->pages.shared;
+		ret->zero_pages += vm->pages.zero;
 		costs[count] = (struct cost){ .vm = vm };
 		engine_vm_counters(vm, &vm->counted);
 		vm->was_counted = true;
-		for (uint32_t j = 0; j < vm->region_count; j++)
-			costs[count].fixed += region_cost(&engine->slots, vm->regions[j]);
+		for (uint32_t j = 0; j < vm->regions.count; j++)
+			costs[count].fixed += region_cost(&engine->slots, vm->regions.list[j]);
 		count++;
 	}
 	ret->saved_pages = (int64_t)(ret->shared_pages + ret->zero_pages) - (int64_t)ret->common_pages;
@@ -112,7 +112,11 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	uint64_t present = vm->counters.present_pages;
 
 	*ret = vm->counters;
-	ret->ram_pages = vm->ram_pages;
+	ret->ram_pages = vm->regions.pages;
+	ret->beyond_pages = vm->regions.beyond_pages;
+	ret->shared_pages = vm->pages.shared;
+	ret->zero_pages = vm->pages.zero;
+	ret->diverged_pages = vm->pages.diverged;
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;

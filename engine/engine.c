@@ -11,6 +11,7 @@
 #include "engine/match.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
+#include "engine/vm.h"
 
 void engine_settings_default(struct engine_settings *settings)
 {
@@ -59,25 +60,12 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 	return engine;
 }
 
-/* Memory only: the store stays as it is, for the next daemon. */
-static void vm_drop(struct engine_vm *vm)
-{
-	if (vm == NULL)
-		return;
-	for (uint32_t i = 0; i < vm->region_count; i++)
-		region_free(vm->regions[i]);
-	queue_done(&vm->orders);
-	queue_done(&vm->fetches);
-	queue_done(&vm->sightings);
-	free(vm);
-}
-
 void engine_free(struct engine *engine)
 {
 	if (engine == NULL)
 		return;
-	for (uint32_t i = 0; i < engine->vms_end; i++)
-		vm_drop(engine->vms[i]);
+	for (uint32_t i = 0; i < engine->vms_end; i++) /* the store stays as it is, for the next daemon */
+		vm_free(engine->vms[i]);
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);

@@ -494,7 +494,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 	struct page page;
 	uint32_t state;
 
-	if (vm_run(vm, report->page, 1, &page.region) < 0)
+	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL || vm->mode != WIRE_MODE_FULL)
 		return 0;
@@ -518,7 +518,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
 	struct page page;
 
-	if (vm_run(vm, report->page, report->count, &page.region) < 0)
+	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL)
 		return 0;

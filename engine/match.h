@@ -14,7 +14,12 @@
 #ifndef PAGEFUSE_ENGINE_MATCH_H
 #define PAGEFUSE_ENGINE_MATCH_H
 
-#include "engine/vm.h"
+#include "engine/pages.h"
+#include "engine/table.h"
+#include "protocol/ring.h"
+
+struct engine;
+struct engine_vm;
 
 /** REPORT_HASH and REPORT_ZERO: the volatility filter, then the above. */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);

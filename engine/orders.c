@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/orders.h"
 
+#include "engine/references.h"
 #include "engine/state.h"
 
 #define ORDERS_LOOK_BACK 4u
@@ -110,7 +111,7 @@ static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 	if (region == NULL)
 		return;
 	for (uint32_t i = 0; i < order->count; i++)
-		vm_forget((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
+		reference_drop((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
 }
 
 void orders_withdraw(struct engine_vm *vm)

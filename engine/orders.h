@@ -3,7 +3,10 @@
 #ifndef PAGEFUSE_ENGINE_ORDERS_H
 #define PAGEFUSE_ENGINE_ORDERS_H
 
-#include "engine/vm.h"
+#include "engine/pages.h"
+
+struct engine_vm;
+struct scan;
 
 /**
  * Orders a private page to be merged with @slot, which must be held by an order already counted. It becomes ORDERED.

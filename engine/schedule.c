@@ -24,6 +24,7 @@
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/sweep.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -37,7 +38,6 @@
 #define AUDITS_PER_TICK 16u
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
-#define SWEEP_PLACES 65536u
 #define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
 
 /* ---- walks ---- */
@@ -45,21 +45,21 @@
 /* The next slice of a walk, inside one region, of at most @most pages. @return false at the end. */
 static bool next_slice(const struct engine_vm *vm, const struct walk *walk, uint32_t most, struct scan *ret)
 {
-	uint32_t low = 0, high = vm->region_count;
+	uint32_t low = 0, high = vm->regions.count;
 	const struct region *region;
 
 	while (low < high) { /* the first region that ends after walk->page */
 		uint32_t middle = (low + high) / 2;
 
-		region = vm->regions[middle];
+		region = vm->regions.list[middle];
 		if (walk->page >= region->first && walk->page - region->first >= region->pages)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == vm->region_count)
+	if (low == vm->regions.count)
 		return false;
-	region = vm->regions[low];
+	region = vm->regions.list[low];
 	ret->page = walk->page > region->first ? walk->page : region->first;
 	ret->count = region->pages - (ret->page - region->first);
 	if (ret->count > most)
@@ -252,8 +252,8 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 {
 	uint64_t done = 0;
 
-	for (uint32_t i = 0; i < vm->region_count && vm->pass_ticket != 0; i++) {
-		const struct region *region = vm->regions[i];
+	for (uint32_t i = 0; i < vm->regions.count && vm->pass_ticket != 0; i++) {
+		const struct region *region = vm->regions.list[i];
 		uint32_t passed = vm->pass.page > region->first ? vm->pass.page - region->first : 0;
 
 		done += passed < region->pages ? passed : region->pages;
@@ -261,8 +261,8 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 	for (uint32_t i = 0; i < vm->scan_count; i++)
 		if (vm->scans[i].kind == SCAN_PASS && done >= vm->scans[i].count)
 			done -= vm->scans[i].count;
-	*ret_done = vm->pass_ticket != 0 ? done : vm->ram_pages;
-	*ret_total = vm->ram_pages;
+	*ret_done = vm->pass_ticket != 0 ? done : vm->regions.pages;
+	*ret_total = vm->regions.pages;
 }
 
 /* ---- slow passes ---- */
@@ -301,7 +301,7 @@ static void walk_on(const struct engine_vm *vm, struct walk *walk, const struct 
 	uint64_t now = vm->engine->now_usec;
 
 	walk->page = scan->page + scan->count;
-	walk->next_usec += (uint64_t)((__uint128_t)seconds * SECOND_USEC * scan->count / vm->ram_pages);
+	walk->next_usec += (uint64_t)((__uint128_t)seconds * SECOND_USEC * scan->count / vm->regions.pages);
 	if (walk->next_usec + SECOND_USEC < now) /* it could not be done in time: no hurry afterwards */
 		walk->next_usec = now;
 }
@@ -386,7 +386,7 @@ static void schedule_unshare(struct engine_vm *vm)
 {
 	struct scan scan;
 
-	if (vm->mode == WIRE_MODE_FULL || vm->counters.shared_pages == 0)
+	if (vm->mode == WIRE_MODE_FULL || vm->pages.shared == 0)
 		return;
 	if (vm->unshare.next_usec > vm->engine->now_usec)
 		return;
@@ -541,48 +541,6 @@ static void advance_barrier(struct engine *engine)
 	settle_tickets(engine);
 }
 
-/* ---- sweeping ---- */
-
-static void sweep_begin(struct engine *engine)
-{
-	space_sweep_begins(&engine->space);
-	engine->sweep_next = 0;
-}
-
-static void sweep_on(struct engine *engine, uint64_t places)
-{
-	while (engine->sweep_next < TABLE_PARTITIONS) {
-		uint32_t size = engine->table.partitions[engine->sweep_next].places;
-
-		table_sweep(&engine->table, engine->sweep_next++);
-		if (places <= size)
-			break;
-		places -= size;
-	}
-	if (engine->sweep_next == TABLE_PARTITIONS)
-		space_sweep_ended(&engine->space);
-}
-
-void sweep_all(struct engine *engine)
-{
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, UINT64_MAX);
-	sweep_begin(engine);
-	sweep_on(engine, UINT64_MAX);
-}
-
-/* Once the numbers that are gone are many, compared with what a sweep costs. */
-static void sweep_tick(struct engine *engine)
-{
-	const struct space *space = &engine->space;
-
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, SWEEP_PLACES);
-	else if (space->gone_count >= 1024 ||
-		 (space->gone_count > 0 && space->gone_chunks * SPACE_CHUNK_PAGES * 8 >= table_count(&engine->table)))
-		sweep_begin(engine);
-}
-
 /* ---- the tick ---- */
 
 static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
@@ -600,7 +558,7 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->sweep_next < TABLE_PARTITIONS)
+	if (sweep_goes_on(engine))
 		return TICK_MIN_USEC;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];

@@ -3,7 +3,9 @@
 #ifndef PAGEFUSE_ENGINE_SCHEDULE_H
 #define PAGEFUSE_ENGINE_SCHEDULE_H
 
-#include "engine/vm.h"
+#include "protocol/ring.h"
+
+struct engine_vm;
 
 /** READY: the first pass begins. */
 void schedule_ready(struct engine_vm *vm);
