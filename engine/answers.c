@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "engine/adoption.h"
 #include "engine/match.h"
 #include "engine/references.h"
 #include "engine/state.h"
@@ -122,7 +123,7 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 	for (uint32_t i = 0; i < report->count; i++) {
 		if (ret_first->region->state[ret_first->index + i] != STATE(KIND_PRIVATE, CHECK_NEVER))
 			return -EPROTO;
-		if (report->op == REPORT_ADOPT && !slots_can_adopt(&vm->engine->slots, report->slot + i))
+		if (report->op == REPORT_ADOPT && !slots_can_claim(&vm->engine->slots, report->slot + i))
 			return -EPROTO;
 	}
 	return 0;
@@ -131,6 +132,7 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 {
 	struct engine *engine = vm->engine;
+	uint32_t hint;
 	struct page page;
 	int r = find_adoptable(vm, report, &page);
 
@@ -143,7 +145,9 @@ int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 			continue;
 		}
 		page_set(page, STATE(KIND_SHARED, report->slot + i));
-		slots_adopt(&engine->slots, report->slot + i, vm->owner, engine->settings.seed);
+		hint = adoption_take(&engine->links, report->slot + i, vm->owner, engine->settings.seed);
+		if (hint != 0)
+			match_forget_hint(engine, hint);
 	}
 	return 0;
 }

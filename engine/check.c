@@ -5,13 +5,13 @@
  *   slot.sharers      = pages SHARED with it             slot.orders = pages ORDERED with it
  *   live              <=> sharers + orders > 0           (between calls)
  *   slots.common      = slots with sharers               slots.stored = live + idle
- *   segment.used      = filling + spare + live + idle    segment.reserved = left in windows
- *   filling           <=> one FETCH not given up names it
+ *   segment.used      = taken + live + idle              segment.reserved = left in windows
+ *   taken, no stripe  <=> one FETCH not given up names it
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   a VM's page_counts = what a walk over its pages finds
- *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
- *   spare              => the table names its stripe
- *   live, filling      => the table names it or its stripe, or it is displaced
+ *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
+ *   taken              => the table names it or its stripe
+ *   live               => the same, or it is displaced
  *   owners[o]         = slots charged to o
  */
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 
 #include "engine/array.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
 
 /* What the pages say of one segment's slots. */
 struct seen {
@@ -164,33 +165,30 @@ static const char *check_slot(const struct segment *segment, const struct slot *
 
 	if (seen == NULL)
 		seen = &nothing;
-	if (seen->fetches != (slot->state == SLOT_FILLING))
-		return "slot: filling without a FETCH, or the other way round";
+	if (seen->fetches != (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)))
+		return "slot: taken without a FETCH, or the other way round";
 	if (seen->orders != slot->orders)
 		return "slot: wrong number of orders";
-	if (slot->state != SLOT_FILLING && seen->sharers != slot->sharers)
+	if (slot->state != SLOT_TAKEN && seen->sharers != slot->sharers)
 		return "slot: wrong number of sharers";
 	if ((seen->sharers + seen->orders > 0) != (slot->state == SLOT_LIVE))
 		return "slot: live without a holder, or held and not live";
-	if (slot->state == SLOT_IDLE && !segment->old)
-		return "slot: idle outside old segments";
+	if (slot->state == SLOT_IDLE && !segment->held)
+		return "slot: idle outside held segments";
 	return NULL;
 }
 
-static bool is_named(const struct slots *slots, uint32_t number, const struct slot *slot)
+static bool is_named(const struct links *links, uint32_t number, const struct slot *slot)
 {
-	struct table_key key = { slot->tag, slot->partition };
-	uint32_t first = slot->stripe ? number - number % STRIPE_SLOTS : number;
+	uint32_t first = slot_is_stripe(slot) ? number - number % STRIPE_SLOTS : number;
 
-	return table_get(slots->table, key) == (REF_SHARED | first);
+	return table_get(links->table, slot_key(slot)) == (REF_SHARED | first);
 }
 
 /* Slots that new pages with their content should find. */
 static bool should_be_named(const struct slot *slot)
 {
-	if (slot->state == SLOT_SPARE)
-		return true;
-	return (slot->state == SLOT_LIVE || slot->state == SLOT_FILLING) && !slot->displaced;
+	return slot->state == SLOT_TAKEN || (slot->state == SLOT_LIVE && !slot_is_displaced(slot));
 }
 
 static const char *check_segment(struct checker *checker, uint32_t number)
@@ -205,7 +203,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 
 		if (wrong != NULL)
 			return wrong;
-		if (should_be_named(slot) && !is_named(slots, number * ENGINE_SEGMENT_SLOTS + i, slot))
+		if (should_be_named(slot) && !is_named(&checker->engine->links, number * ENGINE_SEGMENT_SLOTS + i, slot))
 			return "slot: new pages cannot find it";
 		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
@@ -216,7 +214,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 		return "segment: wrong number of slots in use";
 	if (checker->reserved[number] != segment->reserved)
 		return "segment: reserved is not what windows have";
-	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->old)
+	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->held)
 		return "segment: dead but still there";
 	return NULL;
 }
@@ -248,9 +246,9 @@ static const char *check_entry(const struct engine *engine, struct table_key key
 	slot = slots_get(&engine->slots, ref & ~REF_SHARED);
 	if (slot == NULL || slot->state == SLOT_NEVER || slot->state == SLOT_IDLE)
 		return "table: an entry names a slot that is not there";
-	if (slot->state == SLOT_DEAD && !slot->stripe)
+	if (slot->state == SLOT_DEAD && !slot_is_stripe(slot))
 		return "table: an entry names a dead slot";
-	if (slot->tag != key.tag || slot->partition != key.partition)
+	if (slot_key(slot).tag != key.tag || slot_key(slot).partition != key.partition)
 		return "table: an entry names a slot with another tag";
 	return NULL;
 }

@@ -11,6 +11,7 @@
 #include "engine/match.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
 #include "engine/vm.h"
 
 void engine_settings_default(struct engine_settings *settings)
@@ -37,6 +38,13 @@ static void revoke_windows(void *context, uint32_t segment)
 	}
 }
 
+static void released(void *context, uint32_t number)
+{
+	const struct engine *engine = context;
+
+	stripes_released(&engine->links, number);
+}
+
 struct engine *engine_new(const struct engine_settings *settings, const struct engine_store *store)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
@@ -49,14 +57,15 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 	memcpy(engine->table.secret, settings->secret, sizeof(settings->secret));
 	engine->waiters = array_new(ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
 	if (engine->waiters == NULL || space_init(&engine->space) < 0 ||
-	    slots_init(&engine->slots, store, &engine->table, settings->vm_slots_max) < 0) {
+	    slots_init(&engine->slots, store, settings->vm_slots_max) < 0) {
 		engine_free(engine);
 		return NULL;
 	}
 	engine->slots.segments_max = settings->segments_max;
 	engine->slots.context = engine;
 	engine->slots.revoke = revoke_windows;
-	engine->slots.forget_hint = match_forget_hint;
+	engine->slots.released = released;
+	engine->links = (struct links){ &engine->slots, &engine->table };
 	return engine;
 }
 
@@ -76,13 +85,13 @@ void engine_free(struct engine *engine)
 int engine_old_segment(struct engine *engine, uint32_t segment)
 {
 	engine->reunion.wanted = true;
-	return slots_old_segment(&engine->slots, segment);
+	return slots_hold_segment(&engine->slots, segment);
 }
 
 void engine_accounted(struct engine *engine)
 {
 	engine->reunion.wanted = false;
-	slots_accounted(&engine->slots);
+	slots_let_go(&engine->slots);
 }
 
 static int region_add(struct engine_vm *vm, const struct ring_record *report)

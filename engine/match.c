@@ -7,6 +7,7 @@
 #include "common/hash.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
 
 static void match_page(struct page page, uint64_t hash, uint32_t parity);
 
@@ -44,7 +45,7 @@ bool match_keep(void *engine, struct table_key key, uint32_t ref)
 	return (ref & REF_SHARED) || find_hint(engine, key, ref, &page);
 }
 
-void match_forget_hint(void *engine, uint32_t ref)
+void match_forget_hint(struct engine *engine, uint32_t ref)
 {
 	struct page page;
 
@@ -159,16 +160,16 @@ static bool fetch_start(struct page other, struct page page, uint64_t hash, uint
 
 	if (!can_wait(vm))
 		return false;
-	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
+	if (links_take(&engine->links, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
 	fetch = queue_push(&owner->fetches);
 	if (fetch == NULL || !orders_fetch(other)) {
 		if (fetch != NULL)
 			queue_unpush(&owner->fetches);
-		slots_abandon(&engine->slots, slot);
+		links_abandon(&engine->links, slot);
 		return false;
 	}
-	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
+	(void)links_enter(&engine->links, slot); /* replaces the hint: cannot fail */
 	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
 	engine->barrier.fetches[parity]++;
 	(void)waiter_add(slots_get(&engine->slots, slot), page, parity);
@@ -192,7 +193,7 @@ static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t priva
 	uint32_t waiters = slots_get(&engine->slots, fetch->slot)->waiters;
 	struct region *region = vm_region(vm, fetch->page);
 
-	slots_abandon(&engine->slots, fetch->slot);
+	links_abandon(&engine->links, fetch->slot);
 	if (region != NULL)
 		page_set((struct page){ region, fetch->page - region->first }, STATE(KIND_PRIVATE, private));
 	match_waiters(engine, waiters, fetch->hash);
@@ -351,12 +352,12 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 			match_late(page, hash, page_is_zero(content));
 		return;
 	}
-	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
+	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
+	if (slots_write(&engine->slots, fetch->slot, content) < 0) {
 		fail(vm, fetch, copy | check);
 		return;
 	}
-	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
-	slots_filled(&engine->slots, fetch->slot); /* held by this until all have been matched */
+	slots_order(&engine->slots, fetch->slot); /* held by this until all have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
 	match_page(page, hash, fetch->parity);
 	match_waiters(engine, waiters, hash);
@@ -416,12 +417,12 @@ static void join(struct page page, uint32_t known, uint32_t parity)
 	struct slot *slot = slots_get(slots, known);
 	uint32_t chosen;
 
-	if (slot->state == SLOT_FILLING) {
+	if (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)) {
 		if (!waiter_add(slot, page, parity))
 			vm->counters.dropped_orders++;
 		return;
 	}
-	chosen = slots_choose(slots, known, page_number(page), neighbour_maps(page, known), vm->owner);
+	chosen = stripes_choose(&vm->engine->links, known, page_number(page), neighbour_maps(page, known), vm->owner);
 	if (chosen == SLOT_NONE) {
 		vm->counters.dropped_orders++;
 		return;

@@ -45,7 +45,7 @@ uint32_t private_copy(const struct ring_record *report);
 
 /** For the table: whether an entry still means something. */
 bool match_keep(void *engine, struct table_key key, uint32_t ref);
-/** A hint is about to be replaced: its page has to be entered again when it is seen next. */
-void match_forget_hint(void *engine, uint32_t ref);
+/** The hint @ref is replaced: its page has to be entered again when it is seen next. */
+void match_forget_hint(struct engine *engine, uint32_t ref);
 
 #endif

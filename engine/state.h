@@ -3,9 +3,9 @@
 #ifndef PAGEFUSE_ENGINE_STATE_H
 #define PAGEFUSE_ENGINE_STATE_H
 
+#include "engine/links.h"
 #include "engine/queue.h"
 #include "engine/regions.h"
-#include "engine/slots.h"
 #include "engine/space.h"
 
 #define VM_QUEUE_MAX 8192u
@@ -133,6 +133,7 @@ struct engine {
 	struct engine_settings settings;
 	struct table table;
 	struct slots slots;
+	struct links links;
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
 	uint32_t vms_end;                          /* above the highest index in use */

@@ -347,7 +347,7 @@ static void check_all_shared(struct sim *sim)
 				else if (round == 1 && count[page->content] > 1 && page->state != SIM_SHARED)
 					may_be_alone(&alone[page->content]);
 				else if (round == 2 && alone[page->content] && page->state == SIM_SHARED)
-					expect(slots_get(&sim->engine->slots, page->slot)->displaced,
+					expect(slot_is_displaced(slots_get(&sim->engine->slots, page->slot)),
 					       "an equal page was not shared");
 			}
 	memset(count, 0, sizeof(count));
