@@ -47,7 +47,7 @@ struct daemon {
 	unsigned session_count;
 	uint32_t last_serial; /* of a VMM's connection */
 
-	bool said_full; /* that the store has no segment left */
+	enum engine_room said_room; /* what was logged last of the room in the store */
 
 	bool private; /* end with the last VMM */
 	bool had_process;

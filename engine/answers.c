@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "engine/adoption.h"
+#include "engine/hints.h"
 #include "engine/match.h"
 #include "engine/references.h"
 #include "engine/state.h"
@@ -74,7 +75,7 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	struct page page;
 	int r;
 
-	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && fetch_refused(vm, report)) {
+	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && match_refused(vm, report)) {
 		count_refused(&vm->counters, report);
 		return 0;
 	}
@@ -147,7 +148,7 @@ int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 		page_set(page, STATE(KIND_SHARED, report->slot + i));
 		hint = adoption_take(&engine->links, report->slot + i, vm->owner, engine->settings.seed);
 		if (hint != 0)
-			match_forget_hint(engine, hint);
+			hints_forget(engine, hint);
 	}
 	return 0;
 }

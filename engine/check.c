@@ -7,6 +7,7 @@
  *   slots.common      = slots with sharers               slots.stored = live + idle
  *   segment.used      = taken + live + idle              segment.reserved = left in windows
  *   taken, no stripe  <=> one FETCH not given up names it
+ *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   a VM's page_counts = what a walk over its pages finds
  *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
@@ -33,6 +34,7 @@ struct checker {
 	uint32_t reserved[ENGINE_SEGMENTS_MAX];
 	uint32_t charged[SLOT_OWNERS];
 	uint64_t common, stored;
+	uint32_t waiting; /* in the lists of slots */
 };
 
 static struct seen *seen_of(struct checker *checker, uint32_t number)
@@ -88,16 +90,17 @@ static const char *check_region(struct checker *checker, const struct region *re
 	return NULL;
 }
 
-/* Those that wait have the parity of the FETCH, or the next if the barrier that waits for the FETCH has started. */
-static bool begins_before_waiters(const struct engine *engine, const struct fetch *fetch)
+static uint32_t length_of(const struct engine *engine, uint32_t list)
 {
-	uint32_t waiter = slots_get(&engine->slots, fetch->slot)->waiters;
+	uint32_t length = 0, at = list;
 
-	if (fetch->parity != (engine->barrier.started & 1))
-		return true;
-	while (waiter != 0 && engine->waiters[waiter].parity == fetch->parity)
-		waiter = engine->waiters[waiter].next;
-	return waiter == 0;
+	while (at != 0) {
+		length++;
+		at = engine->waiters.places[at].next;
+		if (at == list)
+			break;
+	}
+	return length;
 }
 
 static const char *check_fetches(struct checker *checker, const struct engine_vm *vm, uint64_t *ret_count)
@@ -112,8 +115,9 @@ static const char *check_fetches(struct checker *checker, const struct engine_vm
 		seen = seen_of(checker, fetch->slot);
 		if (seen == NULL || seen->fetches++ > 0)
 			return "fetch: its slot does not exist, or is another's, too";
-		if (!begins_before_waiters(checker->engine, fetch))
-			return "fetch: one waits for it that a barrier before it is for";
+		if (slots_get(&checker->engine->slots, fetch->slot)->waiters == 0)
+			return "fetch: nobody waits for it";
+		checker->waiting += length_of(checker->engine, slots_get(&checker->engine->slots, fetch->slot)->waiters);
 		(*ret_count)++;
 	}
 	return NULL;
@@ -123,8 +127,8 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 1; i <= engine->waiters_top; i++)
-		count += engine->waiters[i].vm == vm->index;
+	for (uint32_t i = 1; i <= engine->waiters.top; i++)
+		count += engine->waiters.places[i].vm == vm->index;
 	return count;
 }
 
@@ -271,6 +275,7 @@ static const char *check_table(const struct engine *engine)
 static const char *check_all(struct checker *checker)
 {
 	const struct engine *engine = checker->engine;
+	const struct waiters *waiters = &engine->waiters;
 	uint64_t fetches = 0;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -279,10 +284,13 @@ static const char *check_all(struct checker *checker)
 		if (wrong != NULL)
 			return wrong;
 	}
-	if (fetches != (uint64_t)engine->barrier.fetches[0] + engine->barrier.fetches[1])
-		return "barrier: wrong number of FETCHes";
-	if (fetches == 0 && engine->waiters_used != 0)
-		return "waiters: some wait for nothing";
+	if (fetches != engine->fetches_open)
+		return "engine: wrong number of FETCHes";
+	checker->waiting += length_of(engine, waiters->again) + length_of(engine, waiters->parked);
+	if (checker->waiting != waiters->used || waiters->waiting[0] + waiters->waiting[1] != waiters->used)
+		return "waiters: some are in no list, or not counted";
+	if (waiters->parked != 0 && fetches == 0 && !engine->slots.backoff.full)
+		return "waiters: some are parked for nothing";
 	return check_slots(checker);
 }
 

@@ -70,7 +70,7 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 static uint64_t engine_bytes(const struct engine *engine)
 {
 	uint64_t bytes = sizeof(*engine) + table_bytes(&engine->table) + slots_bytes(&engine->slots) +
-			 space_bytes(&engine->space) + engine->waiters_top * sizeof(*engine->waiters);
+			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter);
 
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)

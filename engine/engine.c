@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/answers.h"
-#include "engine/array.h"
+#include "engine/hints.h"
 #include "engine/match.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
@@ -53,10 +53,9 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 		return NULL;
 	engine->settings = *settings;
 	engine->sweep_next = TABLE_PARTITIONS;
-	table_init(&engine->table, match_keep, engine);
+	table_init(&engine->table, hints_keep, engine);
 	memcpy(engine->table.secret, settings->secret, sizeof(settings->secret));
-	engine->waiters = array_new(ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
-	if (engine->waiters == NULL || space_init(&engine->space) < 0 ||
+	if (waiters_init(&engine->waiters) < 0 || space_init(&engine->space) < 0 ||
 	    slots_init(&engine->slots, store, settings->vm_slots_max) < 0) {
 		engine_free(engine);
 		return NULL;
@@ -78,7 +77,7 @@ void engine_free(struct engine *engine)
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);
-	array_free(engine->waiters, ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
+	waiters_done(&engine->waiters);
 	free(engine);
 }
 
@@ -103,9 +102,11 @@ static int region_add(struct engine_vm *vm, const struct ring_record *report)
 	return r;
 }
 
-bool engine_store_is_full(const struct engine *engine)
+enum engine_room engine_store_room(const struct engine *engine)
 {
-	return engine->slots.numbers_used_up;
+	if (engine->slots.numbers_used_up)
+		return ENGINE_ROOM_NO_NUMBERS;
+	return engine->slots.backoff.full ? ENGINE_ROOM_NO_MEMORY : ENGINE_ROOM;
 }
 
 /* What a worker says until it is READY: what it has. */
@@ -163,7 +164,7 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 	case REPORT_SCANNED:
 		return schedule_scanned(vm, report);
 	case REPORT_FETCHED:
-		return fetch_answered(vm, report, staging);
+		return match_fetched(vm, report, staging);
 	case REPORT_MERGED:
 	case REPORT_ZEROED:
 		return by_region(vm, report, answer_done);
@@ -195,6 +196,7 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 		return -EPROTO;
 	vm->heard = true;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
+	match_again(engine, MATCH_PER_REPORT);
 	slots_flush(&engine->slots);
 	return r;
 }

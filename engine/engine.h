@@ -90,8 +90,13 @@ bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
 struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
 
-/** Whether each segment that there may be has a slot in use, so that no new slot can be had until one has none. */
-bool engine_store_is_full(const struct engine *engine);
+/** Whether new slots can be had. */
+enum engine_room {
+	ENGINE_ROOM,
+	ENGINE_ROOM_NO_MEMORY,  /* the store has refused some; tried again now and then, and when somebody asks for a pass */
+	ENGINE_ROOM_NO_NUMBERS, /* each segment that there may be has a slot in use: not until one has none */
+};
+enum engine_room engine_store_room(const struct engine *engine);
 
 /** What the daemon hangs on a VM (its session). */
 void engine_vm_set_context(struct engine_vm *vm, void *context);

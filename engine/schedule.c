@@ -21,6 +21,7 @@
 
 #include <errno.h>
 
+#include "engine/fetches.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
@@ -115,7 +116,7 @@ static struct room scan_room(const struct engine *engine)
 		longest = vm->fetches.length > longest ? vm->fetches.length : longest;
 	}
 	return (struct room){ .queues = less(VM_QUEUE_MAX - longest, under_way),
-			      .waiters = less(waiters_left(engine), under_way) };
+			      .waiters = less(waiters_left(&engine->waiters), under_way) };
 }
 
 /* At most @most, such that all of the VM's pages that may come to wait are no more than are free then. */
@@ -150,6 +151,8 @@ static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
 {
 	vm->pass_ticket = ticket;
 	vm->pass.page = page;
+	if (ticket != 0)
+		backoff_retry_now(&vm->engine->slots.backoff);
 }
 
 static void end_pass(struct engine_vm *vm)
@@ -527,7 +530,7 @@ static void advance_barrier(struct engine *engine)
 	if (!barrier->orders) {
 		if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
 			fetches_overdue(engine, parity);
-		if (barrier->fetches[parity] > 0)
+		if (engine->waiters.waiting[parity] > 0)
 			return;
 		set_targets(engine);
 		barrier->orders = true;
@@ -558,6 +561,8 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
+	if (engine->waiters.again != 0)
+		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine))
 		return TICK_MIN_USEC;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -577,11 +582,12 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	struct room room;
 
 	engine->now_usec = now_usec;
-	engine->slots.store_failed = false;
+	slots_tick(&engine->slots, now_usec);
 	watch_reunion(engine);
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
+	match_again(engine, MATCH_PER_TICK);
 	room = scan_room(engine);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {

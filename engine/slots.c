@@ -164,7 +164,7 @@ static int open_segment(struct slots *slots)
 	uint32_t number = 0;
 	int r;
 
-	if (slots->store_failed || slots->numbers_used_up)
+	if (slots->numbers_used_up || backoff_waits(&slots->backoff, slots->now_usec))
 		return -ENOSPC;
 	while (number < slots->segments_max && slots->segments[number] != NULL)
 		number++;
@@ -178,7 +178,7 @@ static int open_segment(struct slots *slots)
 	r = slots->store.add_segment(slots->store.context, number);
 	if (r < 0) {
 		segment_free(slots, number);
-		slots->store_failed = true;
+		backoff_failed(&slots->backoff, slots->now_usec);
 		return r;
 	}
 	slots->open = number;
@@ -280,6 +280,12 @@ int slots_take_block(struct slots *slots, uint32_t count, uint32_t *ret_first)
 	return 0;
 }
 
+void slots_tick(struct slots *slots, uint64_t now_usec)
+{
+	slots->now_usec = now_usec;
+	backoff_tick(&slots->backoff, now_usec);
+}
+
 void slots_flush(struct slots *slots)
 {
 	if (slots->punch_count == 0)
@@ -307,8 +313,11 @@ int slots_write(struct slots *slots, uint32_t number, const void *content)
 
 	assert(slot->state == SLOT_TAKEN);
 	r = slots->store.write(slots->store.context, number, content);
-	if (r < 0)
+	if (r < 0) {
+		backoff_failed(&slots->backoff, slots->now_usec);
 		return r;
+	}
+	backoff_succeeded(&slots->backoff);
 	slot->state = SLOT_LIVE;
 	slot->sharers = 0;
 	slots->stored++;
@@ -325,8 +334,10 @@ static void kill(struct slots *slots, uint32_t number)
 	slot->sharers = 0;
 	segment_of(slots, number)->used--;
 	slots->stored -= written;
-	if (written)
+	if (written) {
 		punch_later(slots, number);
+		backoff_retry_now(&slots->backoff);
+	}
 	maybe_remove_segment(slots, number / ENGINE_SEGMENT_SLOTS);
 }
 

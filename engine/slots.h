@@ -15,6 +15,7 @@
 #ifndef PAGEFUSE_ENGINE_SLOTS_H
 #define PAGEFUSE_ENGINE_SLOTS_H
 
+#include "engine/backoff.h"
 #include "engine/engine.h"
 
 #define SLOT_NONE UINT32_MAX
@@ -63,7 +64,8 @@ struct slots {
 	struct segment *segments[ENGINE_SEGMENTS_MAX];
 	uint32_t segments_end; /* above the highest one that exists */
 	uint32_t open;         /* the segment that windows come from, or SLOT_NONE */
-	bool store_failed;     /* no new segment until the next tick */
+	struct backoff backoff;
+	uint64_t now_usec;
 	uint32_t segments_max;
 	bool numbers_used_up;              /* there are segments_max */
 	uint32_t *owners;                  /* by owner: slots with memory that count against its limit */
@@ -119,6 +121,8 @@ bool slots_claim(struct slots *slots, uint32_t number, uint16_t owner);
 /** No segment is held any more: what nobody holds in them is dead. */
 void slots_let_go(struct slots *slots);
 
+/** Time goes by: @now_usec, by the engine's clock. */
+void slots_tick(struct slots *slots, uint64_t now_usec);
 /** Tells the store of memory freed since the last time. */
 void slots_flush(struct slots *slots);
 /** Bytes of memory that this bookkeeping takes. */

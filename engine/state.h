@@ -7,35 +7,21 @@
 #include "engine/queue.h"
 #include "engine/regions.h"
 #include "engine/space.h"
+#include "engine/waiters.h"
 
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
 #define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
-#define ENGINE_WAITERS_MAX 65536u
-#define WAITER_OF_NONE UINT16_MAX
-
 /**
- * A page that waits for a slot that is being filled; in a list that hangs off the slot. No VM has more of them than are
- * free, so however many VMs take all that they get, there are some left for the next one.
- */
-struct waiter {
-	uint32_t global;     /* may have changed or gone meanwhile: looked up and checked again */
-	uint32_t next : 31;  /* index, 0 at the end */
-	uint32_t parity : 1; /* of the barrier before which it began to wait; never before that of the FETCH */
-	uint16_t vm;         /* whose page it is, by index; WAITER_OF_NONE: one that is gone */
-};
-
-/**
- * A barrier answers "is everything that was ordered before it done?". It waits for the FETCHes from before it, then
- * for the MERGE and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
+ * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
+ * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
  */
 struct barrier {
 	uint64_t started, completed;
 	uint64_t stage_usec; /* when the stage began that it is in */
 	bool wanted;         /* start another one when this one is over */
 	bool orders;         /* second stage: waits for orders */
-	uint32_t fetches[2]; /* FETCHes not answered, by parity of `started` when they (or what they come from) began */
 };
 
 /** After a restart: VMs that map old slots are to be heard before anything new is shared; see schedule.c. */
@@ -48,8 +34,7 @@ struct reunion {
 struct fetch {
 	uint64_t hash; /* that the content should have */
 	uint32_t page;
-	uint32_t slot;   /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
-	uint32_t parity; /* of the barrier before which it came to be, see schedule.h */
+	uint32_t slot; /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 };
 
 /** What a requested pass saw of a page while an order for it was under way that cannot succeed: matched after that. */
@@ -139,8 +124,8 @@ struct engine {
 	uint32_t vms_end;                          /* above the highest index in use */
 	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
-	struct waiter *waiters;
-	uint32_t waiters_free, waiters_top, waiters_used;
+	struct waiters waiters;
+	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct reunion reunion;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
@@ -148,11 +133,6 @@ struct engine {
 	uint64_t now_usec;
 	uint64_t volatile_skips;
 };
-
-static inline uint32_t waiters_left(const struct engine *engine)
-{
-	return ENGINE_WAITERS_MAX - 1 - engine->waiters_used;
-}
 
 /** The region of page number @page of @vm, NULL if no region has it (any more). */
 static inline struct region *vm_region(struct engine_vm *vm, uint32_t page)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/match.h"
+#include "engine/fetches.h"
 #include "engine/orders.h"
 #include "engine/references.h"
 #include "engine/state.h"
@@ -113,8 +113,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	vm->detached = true;
 	orders_withdraw(vm);
 	fetches_give_up(vm, NULL);
-	while (vm->fetches.length > 0)
-		fetch_pop(vm);
+	fetches_drop(vm);
 	queue_done(&vm->fetches);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
@@ -131,7 +130,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	while (vm->regions.count > 0)
 		vm_remove_region(vm, vm->regions.list[vm->regions.count - 1]->first);
 	slots_return(&engine->slots, &vm->window);
-	waiters_disown(vm);
+	waiters_disown(&engine->waiters, vm->index, vm->waiting);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;

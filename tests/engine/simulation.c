@@ -106,6 +106,8 @@ static int store_write(void *context, uint32_t slot, const void *content)
 
 	if (memory == NULL || (sim->store_fails && sim_random(sim, 4) == 0))
 		return -ENOSPC;
+	if (sim->store_slots_max != 0 && sim_stored(sim) >= sim->store_slots_max)
+		return -ENOSPC;
 	memcpy(memory, content, PAGE_BYTES);
 	segment_at(sim, slot / ENGINE_SEGMENT_SLOTS)->use[slot % ENGINE_SEGMENT_SLOTS] = WRITTEN;
 	return 0;
@@ -460,6 +462,7 @@ static void work_fetch(struct sim_vm *vm, uint32_t number)
 {
 	struct sim_page *page = &vm->pages[number];
 
+	vm->sim->fetch_orders++;
 	if (!has_page(vm, number) || page->state == SIM_ABSENT || page->state == SIM_DROPPED) {
 		post(vm, REPORT_GONE, number, 1, 0);
 	} else if (refuses(vm)) {
