@@ -81,8 +81,8 @@ static void give_orders(struct daemon *daemon)
 }
 
 /*
- * What was shared stays so; what is new is not shared until there is room. That there is again is said at a @recheck only,
- * since room may come and go.
+ * What was shared stays so; what is new is not shared until there is room. That there is again is said at a @recheck
+ * only, since room may come and go.
  */
 static void look_for_room(struct daemon *daemon, bool recheck)
 {

@@ -73,6 +73,7 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool gone = report->op == REPORT_GONE;
 	struct page page;
+	uint32_t check;
 	int r;
 
 	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && match_refused(vm, report)) {
@@ -86,8 +87,8 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL)
 		return 0;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
-		reference_drop(page, private_copy(report) |
-					     (gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page))));
+		check = gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page));
+		reference_drop(page, private_copy(report) | check);
 		match_sighting(page);
 	}
 	return 0;

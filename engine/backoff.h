@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Backing off from a store that has no room. After a failure nothing is tried for a second, and twice as long after each
- * further one, up to BACKOFF_MAX_USEC. Then one slot is tried, and one more at the same time for each that succeeds. So
- * attempts in vain are no more than successes, and one for each time that was waited.
+ * Backing off from a store that has no room. After a failure nothing is tried for a second, and twice as long after
+ * each further one, up to BACKOFF_MAX_USEC. Then one slot is tried, and one more at the same time for each that
+ * succeeds. So attempts in vain are no more than successes, and one for each time that was waited.
  */
 #ifndef PAGEFUSE_ENGINE_BACKOFF_H
 #define PAGEFUSE_ENGINE_BACKOFF_H

@@ -105,19 +105,22 @@ static uint32_t length_of(const struct engine *engine, uint32_t list)
 
 static const char *check_fetches(struct checker *checker, const struct engine_vm *vm, uint64_t *ret_count)
 {
+	const struct engine *engine = checker->engine;
 	const struct fetch *fetch;
 
 	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++) {
 		struct seen *seen;
+		uint32_t waiters;
 
 		if (fetch->slot == SLOT_NONE)
 			continue;
 		seen = seen_of(checker, fetch->slot);
 		if (seen == NULL || seen->fetches++ > 0)
 			return "fetch: its slot does not exist, or is another's, too";
-		if (slots_get(&checker->engine->slots, fetch->slot)->waiters == 0)
+		waiters = length_of(engine, slots_get(&engine->slots, fetch->slot)->waiters);
+		if (waiters == 0)
 			return "fetch: nobody waits for it";
-		checker->waiting += length_of(checker->engine, slots_get(&checker->engine->slots, fetch->slot)->waiters);
+		checker->waiting += waiters;
 		(*ret_count)++;
 	}
 	return NULL;
@@ -198,6 +201,7 @@ static bool should_be_named(const struct slot *slot)
 static const char *check_segment(struct checker *checker, uint32_t number)
 {
 	const struct slots *slots = &checker->engine->slots;
+	const struct links *links = &checker->engine->links;
 	const struct segment *segment = slots->segments[number];
 	uint32_t used = 0;
 
@@ -207,7 +211,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 
 		if (wrong != NULL)
 			return wrong;
-		if (should_be_named(slot) && !is_named(&checker->engine->links, number * ENGINE_SEGMENT_SLOTS + i, slot))
+		if (should_be_named(slot) && !is_named(links, number * ENGINE_SEGMENT_SLOTS + i, slot))
 			return "slot: new pages cannot find it";
 		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;

@@ -93,7 +93,7 @@ struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
 /** Whether new slots can be had. */
 enum engine_room {
 	ENGINE_ROOM,
-	ENGINE_ROOM_NO_MEMORY,  /* the store has refused some; tried again now and then, and when somebody asks for a pass */
+	ENGINE_ROOM_NO_MEMORY,  /* tried again now and then, and when somebody asks for a pass */
 	ENGINE_ROOM_NO_NUMBERS, /* each segment that there may be has a slot in use: not until one has none */
 };
 enum engine_room engine_store_room(const struct engine *engine);

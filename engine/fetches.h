@@ -13,8 +13,8 @@ struct fetch;
 /** Whether @vm can be asked for a content. */
 bool fetch_is_possible(const struct engine_vm *vm);
 /**
- * Has the content of @other, with @hash, put into a new slot, for which @page waits. If the store is full @page is parked
- * until that may be tried again, or left. @parity: of the barrier that waits for it. @return whether it waits.
+ * Has the content of @other, with @hash, put into a new slot, for which @page waits. If the store is full @page is
+ * parked until that may be tried again, or left. @parity: of the barrier that waits for it. @return whether it waits.
  */
 bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity);
 /** @page, with @hash, waits in *@list, as above. @return whether there was room. */

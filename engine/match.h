@@ -9,7 +9,8 @@
  *   a slot            this page is ordered to MERGE with it
  *
  * When a FETCH is answered, those that waited are matched again: MATCH_PER_REPORT at once, so that the work of a report
- * is bounded, and the others by later reports and ticks. What a requested pass sees of a page for which an order or FETCH is under way is matched if that comes to nothing.
+ * is bounded, and the others by later reports and ticks. What a requested pass sees of a page for which an order or
+ * FETCH is under way is matched if that comes to nothing.
  */
 #ifndef PAGEFUSE_ENGINE_MATCH_H
 #define PAGEFUSE_ENGINE_MATCH_H

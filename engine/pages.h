@@ -68,7 +68,9 @@ struct page {
 	uint32_t index;
 };
 
-/** A region of @pages pages, all of them private and not seen yet; it has no global numbers. @return NULL: no memory. */
+/**
+ * A region of @pages pages, all of them private and not seen yet; it has no global numbers. @return NULL: no memory.
+ */
 struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint32_t first, uint32_t pages);
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);

@@ -5,10 +5,10 @@
  *   never --> taken --> live --> dead       an offset is given out, gets its content, loses its last holder
  *   never --> live <--> idle --> dead       in a held segment: memory that was there before
  *
- * A live slot has at least one holder: a page that maps it (sharer) or an order under way that names it. The last one to
- * go calls released(), which ends with slots_free(): the slot is dead, its memory punched, its offset never used again.
- * A segment whose offsets have all been handed out and are dead is removed, and its number used again. In a segment that
- * is held, a slot without holders is only idle until slots_let_go().
+ * A live slot has at least one holder: a page that maps it (sharer) or an order under way that names it. The last one
+ * to go calls released(), which ends with slots_free(): the slot is dead, its memory punched, its offset never used
+ * again. A segment whose offsets have all been handed out and are dead is removed, and its number used again. In a
+ * segment that is held, a slot without holders is only idle until slots_let_go().
  *
  * What is in a slot, and who finds it there, is the business of links.h and of those above it.
  */
@@ -75,7 +75,10 @@ struct slots {
 	void *context;
 	/* Gives back all windows in @segment by slots_return(). */
 	void (*revoke)(void *context, uint32_t segment);
-	/* Nobody holds slot @number any more: nobody is to find it from here on, and then it is given to slots_free(). */
+	/*
+	 * Nobody holds slot @number any more: nobody is to find it from here on, and then it is given to
+	 * slots_free().
+	 */
 	void (*released)(void *context, uint32_t number);
 };
 
@@ -96,11 +99,17 @@ struct slot *slots_get(const struct slots *slots, uint32_t number);
  * store's error.
  */
 int slots_take(struct slots *slots, struct slot_window *window, uint16_t owner, uint32_t *ret_slot);
-/** Takes @count slots (a power of two, at most 64), charged to nobody: neighbours, the first aligned. @return as above. */
+/**
+ * Takes @count slots (a power of two, at most 64), charged to nobody: neighbours, the first aligned. @return as
+ * above.
+ */
 int slots_take_block(struct slots *slots, uint32_t count, uint32_t *ret_first);
 /** Gives back what is left of @window. */
 void slots_return(struct slots *slots, struct slot_window *window);
-/** Gives slot @number, taken, its content of PAGE_BYTES: it is live, and the caller's to hold or free. @return 0, -errno. */
+/**
+ * Gives slot @number, taken, its content of PAGE_BYTES: it is live, and the caller's to hold or free. @return 0,
+ * -errno.
+ */
 int slots_write(struct slots *slots, uint32_t number, const void *content);
 /** Slot @number, taken or live, has no holder and cannot be found: it is dead from here on, or idle if it is held. */
 void slots_free(struct slots *slots, uint32_t number);
@@ -112,7 +121,9 @@ void slots_unorder(struct slots *slots, uint32_t number);
 /** One page maps slot @number no longer. */
 void slots_unshare(struct slots *slots, uint32_t number);
 
-/** Segment @number is there already, and what is in it is not known: it is held. @return 0, -EINVAL, -EEXIST, -ENOMEM. */
+/**
+ * Segment @number is there already, and what is in it is not known: it is held. @return 0, -EINVAL, -EEXIST, -ENOMEM.
+ */
 int slots_hold_segment(struct slots *slots, uint32_t number);
 /** Whether a page may claim to map slot @number already: it is live, or may be anything in a held segment. */
 bool slots_can_claim(const struct slots *slots, uint32_t number);

@@ -15,7 +15,8 @@
 #define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
- * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
+ * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE
+ * and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
  */
 struct barrier {
 	uint64_t started, completed;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The table names a stripe's first slot; members get their copy when a page first needs them (until then they are taken:
- * spare), and die one by one. A stripe with a member that is dead is replaced by a fresh one when that member is needed,
- * since offsets are never used twice; the old one lives on, unlinked, until the last page that maps it has gone.
+ * The table names a stripe's first slot; members get their copy when a page first needs them (until then they are
+ * taken: spare), and die one by one. A stripe with a member that is dead is replaced by a fresh one when that member
+ * is needed, since offsets are never used twice; the old one lives on, unlinked, until the last page that maps it has
+ * gone.
  */
 #include "engine/stripes.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Sweeping the table of hints that mean nothing any more, so that the numbers of regions that are gone can be used again. */
+/*
+ * Sweeping the table of hints that mean nothing any more, so that the numbers of regions that are gone can be used
+ * again.
+ */
 #ifndef PAGEFUSE_ENGINE_SWEEP_H
 #define PAGEFUSE_ENGINE_SWEEP_H
 

@@ -15,7 +15,10 @@ struct engine_vm;
  * ever ordered for it. @return 0, -EPROTO if the numbers are not new, -ENOMEM.
  */
 int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages);
-/** Removes the region that begins at page number @page, with all that its pages hold. @return 0, -EPROTO: there is none. */
+/**
+ * Removes the region that begins at page number @page, with all that its pages hold. @return 0, -EPROTO: there is
+ * none.
+ */
 int vm_remove_region(struct engine_vm *vm, uint32_t page);
 /** Frees the memory that @vm takes here, and changes nothing else: for the end of the whole engine. NULL, too. */
 void vm_free(struct engine_vm *vm);

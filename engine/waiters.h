@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pages that wait to be matched, in lists: at each slot whose content is being fetched, those that have that content; and
- * those whose turn comes next. Lists are joined at once, however long they are: a list is its last waiter, whose next is
- * the first one. No VM has more waiters than are free, so however many VMs take all that they get, there are some left
- * for the next one.
+ * Pages that wait to be matched, in lists: at each slot whose content is being fetched, those that have that content;
+ * and those whose turn comes next. Lists are joined at once, however long they are: a list is its last waiter, whose
+ * next is the first one. No VM has more waiters than are free, so however many VMs take all that they get, there are
+ * some left for the next one.
  */
 #ifndef PAGEFUSE_ENGINE_WAITERS_H
 #define PAGEFUSE_ENGINE_WAITERS_H

@@ -84,7 +84,8 @@ static void what_cannot_be_had_is_matched_a_part_at_a_time(void **state)
 	assert_int_equal(report(asked, REPORT_GONE, 1, 1, 0), 0);
 	assert_true(work_done() - before <= MATCH_PER_REPORT + 1);
 	before = work_done();
-	assert_int_equal(report(waiting, REPORT_HASH, EQUAL + 1, 1, hash_of(9)), 0); /* the same for one that is about another page */
+	/* The same for one that is about another page. */
+	assert_int_equal(report(waiting, REPORT_HASH, EQUAL + 1, 1, hash_of(9)), 0);
 	assert_true(work_done() - before <= MATCH_PER_REPORT + 1);
 	assert_null(engine_check(sim.engine));
 	assert_true(sim_scan_all(&sim));
@@ -184,7 +185,9 @@ static void a_pass_finds_that_there_is_room(void **state)
 	assert_int_equal(engine_store_room(sim.engine), ENGINE_ROOM);
 }
 
-/* What a guest writes frees slots, and others are shared in their place: no more is asked for than that, and as much. */
+/*
+ * What a guest writes frees slots, and others are shared in their place: no more is asked for than that, and as much.
+ */
 static void room_that_comes_is_used(void **state)
 {
 	struct sim_vm *vms[VMS];
