@@ -21,6 +21,8 @@ static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count
 	if (order == NULL)
 		return false;
 	*order = (struct ring_record){ .op = op, .count = (uint16_t)count, .page = page };
+	if (op == ORDER_MERGE || op == ORDER_ZERO)
+		order->flags = RING_MAY_SPLIT; /* a page that shares is worth it, for now always */
 	order->slot = slot;
 	mark(vm, true);
 	return true;

@@ -258,7 +258,10 @@ static void post(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t
 static void post_page(struct sim_vm *vm, enum ring_report op, uint32_t number, uint64_t value)
 {
 	post(vm, op, number, 1, value);
-	vm->up.items[vm->up.tail - 1].record.flags = vm->pages[number].copy ? RING_PRIVATE_COPY : 0;
+	if (vm->pages[number].copy)
+		vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
+	else if ((op == REPORT_HASH || op == REPORT_ZERO) && number % 16 < 8)
+		vm->up.items[vm->up.tail - 1].record.flags = RING_INSIDE_HUGE;
 }
 
 /* ---- VMs ---- */
