@@ -313,17 +313,3 @@ void daemon_stop(struct daemon *daemon)
 	if (daemon->userfaultfd >= 0)
 		close(daemon->userfaultfd);
 }
-
-const struct engine_counters *daemon_counters(struct daemon *daemon)
-{
-	uint64_t now = daemon_now_usec();
-
-	if (daemon->counters_at_usec == 0 || now - daemon->counters_at_usec >= 20 * daemon->counters_cost_usec) {
-		engine_counters(daemon->engine, &daemon->counters);
-		daemon->counters_at_usec = daemon_now_usec();
-		daemon->counters_cost_usec = daemon->counters_at_usec - now;
-		if (daemon->counters_cost_usec < 10000) /* cheap: always fresh */
-			daemon->counters_cost_usec = 0;
-	}
-	return &daemon->counters;
-}

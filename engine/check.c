@@ -9,7 +9,7 @@
  *   taken, no stripe  <=> one FETCH not given up names it
  *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
- *   a VM's page_counts = what a walk over its pages finds
+ *   a VM's page_counts, from which all that is told of it is computed, = what a walk over its pages finds
  *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
  *   taken              => the table names it or its stripe
  *   live               => the same, or it is displaced

@@ -133,7 +133,8 @@ int engine_old_segment(struct engine *engine, uint32_t segment);
 void engine_accounted(struct engine *engine);
 
 /**
- * What a VM saves. saved = its shared pages, each less its part of the slot's cost, + zero; rounded so that all add up.
+ * What a VM saves. saved = shared + zero, less its part of the common pages: as large as that of its shared pages in
+ * all shared ones. Rounded so that all add up.
  */
 struct engine_vm_counters {
 	uint64_t ram_pages;
@@ -155,7 +156,9 @@ struct engine_counters {
 	uint64_t memory_bytes;   /* of the engine's own tables */
 	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
 };
-/** Computes the host's counters and every VM's for engine_vm_last_counted(), in one walk over the pages. */
+/**
+ * Tells the host's counters, and keeps every VM's for engine_vm_last_counted(). A look at each VM, none at its pages.
+ */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
 /** A VM's counters now, but for saved_pages. */
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);

@@ -562,6 +562,28 @@ static void saved_adds_up(void **state)
 	assert_int_equal(sum, host().saved_pages);
 }
 
+/* The cost of the slots in use is divided by shared pages, also while some come and go. */
+static void saved_follows_shared_pages(void **state)
+{
+	struct sim_vm *half = new_vm(1000, 1, 1), *all = new_vm(2000, 1, 1), *as_much = new_vm(2000, 1, 1);
+	struct engine_vm_counters counters[3];
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(host().saved_pages, 5000 - 2000);
+	engine_vm_last_counted(half->vm, &counters[0]);
+	engine_vm_last_counted(all->vm, &counters[1]);
+	engine_vm_last_counted(as_much->vm, &counters[2]);
+	assert_int_equal(counters[0].saved_pages, 600);
+	assert_int_equal(counters[1].saved_pages, 1200);
+	assert_int_equal(counters[2].saved_pages, 1200);
+	sim_vm_end(as_much);
+	assert_int_equal(host().saved_pages, 3000 - 2000);
+	engine_vm_last_counted(half->vm, &counters[0]);
+	assert_int_equal(counters[0].saved_pages, 334);
+	assert_null(engine_check(sim.engine));
+}
+
 static struct engine_vm_counters counters_of(const struct sim_vm *vm)
 {
 	struct engine_vm_counters counters;
@@ -679,6 +701,7 @@ int main(void)
 		ENGINE_TEST(a_moment_of_room_clears_no_laggard),
 		ENGINE_TEST(orders_for_a_page_keep_their_order),
 		ENGINE_TEST(saved_adds_up),
+		ENGINE_TEST(saved_follows_shared_pages),
 		ENGINE_TEST(a_page_is_counted_once),
 		ENGINE_TEST(present_pages_are_as_told_last),
 		ENGINE_TEST(present_pages_are_no_fewer_than_shared_ones),
