@@ -53,7 +53,6 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 		.common_pages = engine->slots.common,
 		.store_pages = engine->slots.stored,
 		.memory_bytes = engine_bytes(engine),
-		.volatile_skips = engine->volatile_skips,
 	};
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[i];

@@ -83,13 +83,13 @@ void engine_free(struct engine *engine)
 
 int engine_old_segment(struct engine *engine, uint32_t segment)
 {
-	engine->reunion.wanted = true;
+	engine->resync.wanted = true;
 	return slots_hold_segment(&engine->slots, segment);
 }
 
 void engine_accounted(struct engine *engine)
 {
-	engine->reunion.wanted = false;
+	engine->resync.wanted = false;
 	slots_let_go(&engine->slots);
 }
 
@@ -175,8 +175,6 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return by_region(vm, report, answer_refused);
 	case REPORT_DIVERGED:
 		return by_region(vm, report, answer_diverged);
-	case REPORT_UNSHARED:
-		return 0; /* what it came to has been told by DIVERGED */
 	default:
 		return -EPROTO;
 	}

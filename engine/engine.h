@@ -70,8 +70,6 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm);
  * that reconnects is a new VM that adopts; the daemon then removes this one, after REPORT_READY of the new one.
  */
 void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
-/** Changes what is shared; going to a lesser mode unshares. Reserved for later policy; full <-> zero works. */
-int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode);
 
 /**
  * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
@@ -151,10 +149,9 @@ struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
-	int64_t saved_pages;     /* shared - common + zero */
-	uint64_t store_pages;    /* slots whose memory is in use: common, and those being filled or dropped */
-	uint64_t memory_bytes;   /* of the engine's own tables */
-	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
+	int64_t saved_pages;   /* shared - common + zero */
+	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
+	uint64_t memory_bytes; /* of the engine's own tables */
 };
 /**
  * Tells the host's counters, and keeps every VM's for engine_vm_last_counted(). A look at each VM, none at its pages.

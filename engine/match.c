@@ -276,20 +276,18 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 }
 
 /*
- * The volatility filter: whether a page now seen with @check is worth a merge. In a slow pass only what is new, or has
- * not changed since the last pass. Remembers @check.
+ * Remembers that @page, private, is seen with the checksum @check, and is a copy if @copy says so.
+ * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
+ * since the last pass.
  */
-static bool is_stable(struct page page, uint32_t check, uint32_t copy)
+static bool note_content(struct page page, uint32_t check, uint32_t copy)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
-	if (before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page)))
-		return true;
-	vm->engine->volatile_skips++;
-	return false;
+	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
 }
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
@@ -308,7 +306,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 			keep_sighting(page, report->value, false);
 		return 0;
 	}
-	if (!is_stable(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
+	if (!note_content(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */
@@ -331,7 +329,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 
 		if (!private && in_pass(vm, page_number(page)))
 			keep_sighting(page, 0, true);
-		else if (private && is_stable(page, CHECK_ZERO, private_copy(report)))
+		else if (private && note_content(page, CHECK_ZERO, private_copy(report)))
 			vm->counters.dropped_orders += !orders_zero(page);
 	}
 	return 0;

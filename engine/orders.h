@@ -18,7 +18,6 @@ bool orders_zero(struct page page);
 bool orders_fetch(struct page page);
 /** Orders SCAN, SCAN_ZERO or AUDIT of a run inside one region. */
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
-bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
 /** Withdraws all orders: their pages are private again. */
 void orders_withdraw(struct engine_vm *vm);
 

@@ -31,8 +31,8 @@
 #define SILENCE_USEC (10 * SECOND_USEC)
 #define STUCK_USEC (30 * SECOND_USEC)
 #define STAGE_USEC (300 * SECOND_USEC)
-#define REUNION_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
-#define REUNION_MAX_USEC (60 * SECOND_USEC)
+#define RESYNC_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
+#define RESYNC_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
@@ -133,16 +133,16 @@ static void take_room(struct room *room, const struct scan *scan)
 	room->waiters = less(room->waiters, scan->count);
 }
 
-static void watch_reunion(struct engine *engine)
+static void watch_resync(struct engine *engine)
 {
-	struct reunion *reunion = &engine->reunion;
+	struct resync *resync = &engine->resync;
 
-	if (!reunion->began)
-		reunion->began_usec = reunion->heard_usec = engine->now_usec;
-	reunion->began = true;
-	if (engine->now_usec - reunion->heard_usec >= REUNION_QUIET_USEC ||
-	    engine->now_usec - reunion->began_usec >= REUNION_MAX_USEC)
-		reunion->wanted = false;
+	if (!resync->began)
+		resync->began_usec = resync->heard_usec = engine->now_usec;
+	resync->began = true;
+	if (engine->now_usec - resync->heard_usec >= RESYNC_QUIET_USEC ||
+	    engine->now_usec - resync->began_usec >= RESYNC_MAX_USEC)
+		resync->wanted = false;
 }
 
 /* ---- requested passes ---- */
@@ -186,7 +186,7 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 {
 	struct scan scan = { .kind = SCAN_PASS };
 
-	if (vm->pass_ticket == 0 || vm->engine->reunion.wanted)
+	if (vm->pass_ticket == 0 || vm->engine->resync.wanted)
 		return;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_pass_slice(vm, room, &scan)) {
@@ -204,7 +204,6 @@ void schedule_ready(struct engine_vm *vm)
 	vm->ready = true;
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
-	vm->unshare.page = 1;
 }
 
 void schedule_region(struct engine_vm *vm, uint32_t page)
@@ -323,7 +322,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (seconds == 0 || vm->engine->reunion.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
 		return;
@@ -335,7 +334,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
 
-/* ---- audits and unsharing ---- */
+/* ---- audits ---- */
 
 static bool any_shared(struct engine_vm *vm, const struct scan *scan)
 {
@@ -366,56 +365,6 @@ static void schedule_audit(struct engine_vm *vm)
 	}
 }
 
-/* Orders runs of pages that map slots to be unshared, as far as there is room. */
-static void unshare_slice(struct engine_vm *vm, const struct scan *scan)
-{
-	const struct region *region = vm_region(vm, scan->page);
-	const uint32_t *state = &region->state[scan->page - region->first];
-	uint32_t run = 0;
-
-	for (uint32_t i = 0; i <= scan->count; i++) {
-		bool shared = i < scan->count && state_kind(state[i]) == KIND_SHARED;
-
-		if (run > 0 && (!shared || run == RING_RUN_PAGES_MAX)) {
-			orders_unshare(vm, scan->page + i - run, run);
-			run = 0;
-		}
-		run += shared;
-	}
-}
-
-/* In a mode that shares no slots, what still maps some is unshared: over and over, in case memory was short. */
-static void schedule_unshare(struct engine_vm *vm)
-{
-	struct scan scan;
-
-	if (vm->mode == WIRE_MODE_FULL || vm->pages.shared == 0)
-		return;
-	if (vm->unshare.next_usec > vm->engine->now_usec)
-		return;
-	while (slices_go_on(vm)) {
-		if (!next_slice(vm, &vm->unshare, RING_RUN_PAGES_MAX, &scan)) {
-			vm->unshare = (struct walk){ .page = 1, .next_usec = vm->engine->now_usec + SECOND_USEC };
-			return;
-		}
-		unshare_slice(vm, &scan);
-		vm->unshare.page = scan.page + scan.count;
-	}
-}
-
-int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode)
-{
-	if (mode != WIRE_MODE_ZERO && mode != WIRE_MODE_FULL)
-		return -EINVAL;
-	if (mode == vm->mode)
-		return 0;
-	vm->mode = mode;
-	vm->unshare = (struct walk){ .page = 1 };
-	if (mode == WIRE_MODE_FULL)
-		engine_scan(engine, vm);
-	return 0;
-}
-
 /* ---- who is waited for ---- */
 
 static bool owes_answers(const struct engine_vm *vm)
@@ -423,8 +372,8 @@ static bool owes_answers(const struct engine_vm *vm)
 	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
 }
 
-/* Whether answers are owed and their number, @done, has stayed the same for long. */
-static bool is_stuck(struct progress *progress, uint64_t now, bool owed, uint64_t done)
+/* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
+static bool watch_progress(struct progress *progress, uint64_t now, bool owed, uint64_t done)
 {
 	if (!owed || done != progress->done)
 		*progress = (struct progress){ .done = done, .since_usec = now };
@@ -434,9 +383,9 @@ static bool is_stuck(struct progress *progress, uint64_t now, bool owed, uint64_
 static bool answers_nothing(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->now_usec;
-	bool fetches = is_stuck(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
-	bool orders = is_stuck(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
-	bool scans = is_stuck(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
+	bool fetches = watch_progress(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
+	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
+	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
 
 	return fetches || orders || scans;
 }
@@ -583,7 +532,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 
 	engine->now_usec = now_usec;
 	slots_tick(&engine->slots, now_usec);
-	watch_reunion(engine);
+	watch_resync(engine);
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
@@ -599,7 +548,6 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_pass(vm, &room);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
-		schedule_unshare(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);

@@ -26,7 +26,7 @@ struct barrier {
 };
 
 /** After a restart: VMs that map old slots are to be heard before anything new is shared; see schedule.c. */
-struct reunion {
+struct resync {
 	bool wanted, began;
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
 };
@@ -104,7 +104,7 @@ struct engine_vm {
 	uint32_t ended_count;
 	uint64_t barrier_target;
 	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
-	struct walk pass, slow, audit, unshare;
+	struct walk pass, slow, audit;
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;
 	int64_t cpu_budget_nsec;
@@ -128,11 +128,10 @@ struct engine {
 	struct waiters waiters;
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
-	struct reunion reunion;
+	struct resync resync;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;
-	uint64_t volatile_skips;
 };
 
 /** The region of page number @page of @vm, NULL if no region has it (any more). */

@@ -117,10 +117,6 @@ static void do_step(struct fuzz *fuzz, const struct step *step)
 		record = answer_of(fuzz, step);
 		report(fuzz, who, &record, step->value);
 		break;
-	case 9:
-		if (fuzz->hostile[who] != NULL)
-			(void)engine_set_mode(fuzz->sim.engine, fuzz->hostile[who], step->value);
-		break;
 	default:
 		record = record_of(fuzz, step);
 		report(fuzz, who, &record, step->value);
