@@ -135,8 +135,9 @@ static void print_host(const json_t *status)
 	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
 	       pages_to_mb(field_integer(host, "shared_pages")), pages_to_mb(field_integer(host, "common_pages")),
 	       pages_to_mb(field_integer(host, "zero_pages")), pages_to_mb(field_integer(host, "saved_pages")));
-	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead\n", bytes_to_mb(field_integer(host, "store_bytes")),
-	       bytes_to_mb(field_integer(host, "overhead_bytes")));
+	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead%s\n",
+	       bytes_to_mb(field_integer(host, "store_bytes")), bytes_to_mb(field_integer(host, "overhead_bytes")),
+	       field_bool(host, "store_full") ? "; full: nothing new is shared until there is room" : "");
 }
 
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all. */

@@ -95,14 +95,16 @@ static json_t *daemon_object(const struct daemon *daemon, uint64_t memory_bytes)
 
 static json_t *host_object(struct daemon *daemon, uint64_t memory_bytes)
 {
-	const struct engine_counters *counters = daemon_counters(daemon);
+	struct engine_counters counters;
 
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "shared_pages", number(counters->shared_pages),
-			 "common_pages", number(counters->common_pages),
-			 "zero_pages", number(counters->zero_pages),
-			 "saved_pages", signed_number(counters->saved_pages),
-			 "saved_bytes", signed_number(counters->saved_pages * (int64_t)PAGE_BYTES),
+	engine_counters(daemon->engine, &counters);
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "shared_pages", number(counters.shared_pages),
+			 "common_pages", number(counters.common_pages),
+			 "zero_pages", number(counters.zero_pages),
+			 "saved_pages", signed_number(counters.saved_pages),
+			 "saved_bytes", signed_number(counters.saved_pages * (int64_t)PAGE_BYTES),
 			 "store_bytes", number(store_used_bytes(daemon->store)),
+			 "store_full", engine_store_room(daemon->engine) != ENGINE_ROOM,
 			 "overhead_bytes", number(memory_bytes + ring_bytes(daemon)));
 }
 

@@ -30,7 +30,7 @@ static int add_segment(void *context, uint32_t segment)
 	struct daemon *daemon = context;
 	int r = store_add_segment(daemon->store, segment);
 
-	if (r < 0)
+	if (r < 0 && daemon->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
 		log_peer(LOG_WARNING, "cannot add segment %u to the store, nothing new is shared for now: %s", segment,
 			 strerror(-r));
 	return r;
@@ -80,6 +80,27 @@ static void give_orders(struct daemon *daemon)
 	}
 }
 
+/*
+ * What was shared stays so; what is new is not shared until there is room. That there is again is said at a @recheck
+ * only, since room may come and go.
+ */
+static void look_for_room(struct daemon *daemon, bool recheck)
+{
+	enum engine_room room = engine_store_room(daemon->engine);
+
+	if (room == daemon->said_room || (room == ENGINE_ROOM && !recheck))
+		return;
+	if (room == ENGINE_ROOM_NO_NUMBERS)
+		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
+			    "none; if it stays so, end VMs or restart them one by one",
+			    ENGINE_SEGMENTS_MAX);
+	else if (room == ENGINE_ROOM_NO_MEMORY)
+		log_warning("the store is full: nothing new is shared until there is room; [store] size is its limit");
+	else
+		log_notice("the store has room for new pages again");
+	daemon->said_room = room;
+}
+
 static int on_pump(sd_event_source *source, void *user)
 {
 	struct daemon *daemon = user;
@@ -88,6 +109,7 @@ static int on_pump(sd_event_source *source, void *user)
 	(void)source;
 	wait = engine_tick(daemon->engine, now);
 	give_orders(daemon);
+	look_for_room(daemon, false);
 	if (wait > UINT64_MAX - 1 - now)
 		wait = UINT64_MAX - 1 - now;
 	sd_event_source_set_time(daemon->tick, now + wait);
@@ -115,26 +137,12 @@ void daemon_schedule_pump(struct daemon *daemon)
 		sd_event_source_set_enabled(daemon->pump, SD_EVENT_ONESHOT);
 }
 
-/* What was shared stays so; what is new is not shared until a segment is empty. */
-static void look_whether_full(struct daemon *daemon)
-{
-	bool full = engine_store_is_full(daemon->engine);
-
-	if (full && !daemon->said_full)
-		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
-			    "none; if it stays so, end VMs or restart them one by one",
-			    ENGINE_SEGMENTS_MAX);
-	else if (!full && daemon->said_full)
-		log_notice("the store has room for new pages again");
-	daemon->said_full = full;
-}
-
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct daemon *daemon = user;
 	bool more = store_recheck(daemon->store);
 
-	look_whether_full(daemon);
+	look_for_room(daemon, true);
 	sd_event_source_set_time(source, usec + (more ? 1 : DAEMON_RECHECK_SECONDS) * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -304,18 +312,4 @@ void daemon_stop(struct daemon *daemon)
 		log_notice("VMs still map the store: it stays at %s.store for the next daemon", daemon->socket_path);
 	if (daemon->userfaultfd >= 0)
 		close(daemon->userfaultfd);
-}
-
-const struct engine_counters *daemon_counters(struct daemon *daemon)
-{
-	uint64_t now = daemon_now_usec();
-
-	if (daemon->counters_at_usec == 0 || now - daemon->counters_at_usec >= 20 * daemon->counters_cost_usec) {
-		engine_counters(daemon->engine, &daemon->counters);
-		daemon->counters_at_usec = daemon_now_usec();
-		daemon->counters_cost_usec = daemon->counters_at_usec - now;
-		if (daemon->counters_cost_usec < 10000) /* cheap: always fresh */
-			daemon->counters_cost_usec = 0;
-	}
-	return &daemon->counters;
 }

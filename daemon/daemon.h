@@ -47,7 +47,7 @@ struct daemon {
 	unsigned session_count;
 	uint32_t last_serial; /* of a VMM's connection */
 
-	bool said_full; /* that the store has no segment left */
+	enum engine_room said_room; /* what was logged last of the room in the store */
 
 	bool private; /* end with the last VMM */
 	bool had_process;
@@ -55,9 +55,6 @@ struct daemon {
 	unsigned unaccounted; /* processes that may map the old store and have not said which slots */
 	bool accounted;       /* the engine was told that there is none (any more) */
 
-	/* engine_counters() walks over all pages: how often that is done has a limit. */
-	struct engine_counters counters;
-	uint64_t counters_at_usec, counters_cost_usec;
 };
 
 /** Starts everything but the listening. Logs errors. @return 0 or -errno. */
@@ -78,9 +75,6 @@ void daemon_schedule_pump(struct daemon *daemon);
 
 /** A process is gone or accounted for: tells the engine of the last unaccounted, ends a daemon that waited for it. */
 void daemon_process_gone(struct daemon *daemon);
-
-/** Counters of the host and, in the engine, of every VM; as old as twenty times what it takes to count. */
-const struct engine_counters *daemon_counters(struct daemon *daemon);
 
 uint64_t daemon_now_usec(void);
 

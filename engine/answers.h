@@ -3,7 +3,9 @@
 #ifndef PAGEFUSE_ENGINE_ANSWERS_H
 #define PAGEFUSE_ENGINE_ANSWERS_H
 
-#include "engine/vm.h"
+#include "protocol/ring.h"
+
+struct engine_vm;
 
 /** MERGED, ZEROED: only for pages that were ordered so. All return 0, or -EPROTO with nothing applied. */
 int answer_done(struct engine_vm *vm, const struct ring_record *report);

@@ -3,7 +3,10 @@
 #ifndef PAGEFUSE_ENGINE_ORDERS_H
 #define PAGEFUSE_ENGINE_ORDERS_H
 
-#include "engine/vm.h"
+#include "engine/pages.h"
+
+struct engine_vm;
+struct scan;
 
 /**
  * Orders a private page to be merged with @slot, which must be held by an order already counted. It becomes ORDERED.
@@ -15,7 +18,6 @@ bool orders_zero(struct page page);
 bool orders_fetch(struct page page);
 /** Orders SCAN, SCAN_ZERO or AUDIT of a run inside one region. */
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
-bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
 /** Withdraws all orders: their pages are private again. */
 void orders_withdraw(struct engine_vm *vm);
 

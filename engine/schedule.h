@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Passes, audits and unsharing, slice by slice; who is waited for; when a pass is really over. */
+/* Passes and audits, slice by slice; who is waited for; when a pass is really over. */
 #ifndef PAGEFUSE_ENGINE_SCHEDULE_H
 #define PAGEFUSE_ENGINE_SCHEDULE_H
 
-#include "engine/vm.h"
+#include "protocol/ring.h"
+
+struct engine_vm;
 
 /** READY: the first pass begins. */
 void schedule_ready(struct engine_vm *vm);

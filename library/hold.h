@@ -27,6 +27,7 @@ enum outcome {
 	OUTCOME_BUSY,
 	OUTCOME_GONE,
 	OUTCOME_FULL, /* no mapping to be had */
+	OUTCOME_HUGE, /* inside a 2 MiB page that is not to be split */
 };
 
 /**

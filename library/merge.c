@@ -59,6 +59,7 @@ struct batch {
 	struct region *region;
 	uint64_t index;
 	unsigned count;
+	bool may_split;
 	const uint32_t *targets;
 	enum outcome *outcomes;
 	uint8_t kinds[HOLD_PAGES];
@@ -174,6 +175,29 @@ static void sort_out(struct batch *batch)
 		take_given_back(batch);
 }
 
+/** Leaves pages inside 2 MiB pages alone, where these are to stay whole. */
+static void keep_blocks(struct batch *batch)
+{
+	uint64_t start = region_hva(batch->region, batch->index), walked;
+	struct page_region ranges[HOLD_PAGES];
+	int found;
+
+	if (batch->may_split)
+		return;
+	found = pagemap_scan(start, start + batch->count * PAGE_BYTES, ranges, HOLD_PAGES, &walked);
+	for (unsigned i = 0; found < 0 && i < batch->count; i++) /* who cannot tell splits nothing */
+		batch->kinds[i] = KIND_NONE;
+	for (int r = 0; r < found; r++) {
+		uint64_t first = (ranges[r].start - start) / PAGE_BYTES, end = (ranges[r].end - start) / PAGE_BYTES;
+
+		for (uint64_t i = first; i < end && (ranges[r].categories & PAGE_IS_HUGE); i++) {
+			if (batch->kinds[i] != KIND_NONE)
+				batch->outcomes[i] = OUTCOME_HUGE;
+			batch->kinds[i] = KIND_NONE;
+		}
+	}
+}
+
 static bool continues_run(const struct batch *batch, unsigned i)
 {
 	if (batch->kinds[i] != batch->kinds[i - 1])
@@ -280,10 +304,13 @@ static void hold_untouched(struct batch *batch)
 }
 
 /** Merges those that are in the region of the first one. @return how many these are; at least that one. */
-static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+static unsigned merge_in_region(uint32_t page, unsigned count, bool may_split, const uint32_t *targets,
+				enum outcome *outcomes)
 {
 	struct region *region = region_of_page(page);
-	struct batch batch = { .region = region, .count = count, .targets = targets, .outcomes = outcomes };
+	struct batch batch = {
+		.region = region, .count = count, .may_split = may_split, .targets = targets, .outcomes = outcomes
+	};
 
 	outcomes[0] = OUTCOME_GONE;
 	if (region == NULL)
@@ -293,6 +320,7 @@ static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *t
 		batch.count = (unsigned)(region->pages - batch.index);
 	own_look_at_limits();
 	sort_out(&batch);
+	keep_blocks(&batch);
 	drop_short_runs(&batch);
 	stage(&batch);
 	hold_untouched(&batch);
@@ -300,11 +328,11 @@ static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *t
 	return batch.count;
 }
 
-void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *targets, enum outcome *outcomes)
 {
 	/* Numbers go on from one region to the next, and orders that follow each other are done together. */
 	for (unsigned done = 0; done < count;)
-		done += merge_in_region(page + done, count - done, targets + done, outcomes + done);
+		done += merge_in_region(page + done, count - done, may_split, targets + done, outcomes + done);
 }
 
 int merge_unshare(struct region *region, uint64_t index, uint64_t count)

@@ -259,6 +259,7 @@ static bool continues(const struct ring_record *order, uint32_t page)
 static unsigned gather(struct session *session, struct ring_record order, uint32_t targets[HOLD_PAGES])
 {
 	uint32_t first = order.page;
+	uint8_t flags = order.flags;
 	unsigned count = 0;
 
 	do {
@@ -266,7 +267,7 @@ static unsigned gather(struct session *session, struct ring_record order, uint32
 			targets[count + i] = order.op == ORDER_ZERO ? HOLD_ZERO : order.slot + i;
 		count += order.count;
 		session_done_order(session);
-	} while (session_next_order(session, &order) > 0 && order.count <= HOLD_PAGES - count &&
+	} while (session_next_order(session, &order) > 0 && order.count <= HOLD_PAGES - count && order.flags == flags &&
 		 continues(&order, first + count));
 	return count;
 }
@@ -289,10 +290,10 @@ static int do_merge(struct session *session, const struct ring_record *order)
 		for (unsigned i = 0; i < count; i++)
 			outcomes[i] = OUTCOME_BUSY;
 	else
-		merge_pages(page, count, targets, outcomes);
+		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
 	for (unsigned i = 0; i < count; i++)
 		if (outcomes[i] != OUTCOME_MERGED)
-			flags[i] = flags_of(page + i);
+			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
 	memory_unlock();
 	return answer(session, page, count, targets, outcomes, flags);
 }

@@ -7,6 +7,9 @@ Who may include whom. The folders are the architecture; this table is its pictur
     common <- protocol <- engine <- daemon
     common <- protocol <- cli, agent
 
+In the folders of ACYCLIC there is an order within, too: no module includes, by whatever way, what includes it. A .c and
+the .h of its name are one module, but for headers of INTERFACES, which several modules carry out.
+
 usage: includes.py ROOT
 """
 import os
@@ -27,6 +30,8 @@ MAY_INCLUDE = {
     'agent': {'common', 'protocol', 'agent'},
     'examples': {'include', 'examples'},
 }
+ACYCLIC = {'engine'}
+INTERFACES = {'engine/engine.h'}
 # Tests and benchmarks look into everything; they are no part of what is installed.
 FREE = {'tests', 'benchmarks'}
 
@@ -48,10 +53,29 @@ def target_folder(root, includer, quote, path):
     return includer.split('/')[0] if os.path.exists(os.path.join(root, beside)) else ''
 
 
+def module(name):
+    return name if name in INTERFACES else os.path.splitext(name)[0]
+
+
+def circle(graph, at, path, done):
+    """The first circle found from a module on; None: there is none."""
+    if at in path:
+        return path[path.index(at):] + [at]
+    if at in done:
+        return None
+    for target in sorted(graph.get(at, ())):
+        found = circle(graph, target, path + [at], done)
+        if found:
+            return found
+    done.add(at)
+    return None
+
+
 def main():
     root = sys.argv[1]
     faults = []
     looked_at = 0
+    graph = {}
     for name in tree.files(root):
         folder = name.split('/')[0]
         if not name.endswith(('.c', '.h')) or folder in FREE:
@@ -62,10 +86,18 @@ def main():
             continue
         for quote, path in INCLUDE.findall(tree.text(root, name) or ''):
             target = target_folder(root, name, quote, path)
+            if folder in ACYCLIC and target == folder and module(path) != module(name):
+                graph.setdefault(module(name), set()).add(module(path))
             if target == '':
                 faults.append(f'{name}: "{path}" is neither beside it nor named from the root of the tree')
             elif target is not None and target not in MAY_INCLUDE[folder]:
                 faults.append(f'{name}: {folder} must not include {path}')
+    done = set()
+    for name in sorted(graph):
+        found = circle(graph, name, [], done)
+        if found:
+            faults.append(f'{name}: included in a circle: ' + ' -> '.join(found))
+            break
     tree.finish(faults, looked_at)
 
 

@@ -434,12 +434,18 @@ static void take_run(struct director_vm *vm, const struct ring_record *record)
 	for (uint32_t i = 0; i < record->count; i++) {
 		struct director_page *page = &vm->pages[record->page + i];
 
-		if (record->op == REPORT_DIVERGED)
+		page->inside_huge = (record->flags & RING_INSIDE_HUGE) != 0;
+		if (record->op == REPORT_DIVERGED) {
 			page_is_private(vm, page);
-		else if (record->op == REPORT_ZERO)
+		} else if (record->op == REPORT_HASH) {
+			page->hash = record->value;
+			page->was_hashed = true;
+			page->diverged = (record->flags & RING_PRIVATE_COPY) != 0;
+		} else if (record->op == REPORT_ZERO) {
 			page->was_zero = true;
-		else
+		} else {
 			take_answer(vm, record->page + i, record, i);
+		}
 	}
 }
 
@@ -462,12 +468,6 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 		break;
 	case REPORT_READY:
 		vm->ready = true;
-		break;
-	case REPORT_HASH:
-		test_check(record->page < vm->pages_end, "hash of page %u", record->page);
-		vm->pages[record->page].hash = record->value;
-		vm->pages[record->page].was_hashed = true;
-		vm->pages[record->page].diverged = (record->flags & RING_PRIVATE_COPY) != 0;
 		break;
 	case REPORT_SCANNED:
 		test_check(vm->pending > 0, "a scan that nobody asked for is over");
@@ -628,7 +628,7 @@ static void ask(struct director_vm *vm, enum ring_order op, uint32_t number, uin
 	struct director_page *page = &vm->pages[number];
 
 	if (is_scan(op)) {
-		page->was_hashed = page->was_zero = page->diverged = false;
+		page->was_hashed = page->was_zero = page->diverged = page->inside_huge = false;
 		return;
 	}
 	test_check(page->asked == 0, "page %u is under an order already", number);
@@ -647,8 +647,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 	if (vm->socket < 0)
 		return;
 	test_check(count > 0 && page > 0 && page + count <= vm->pages_end, "order about page %u+%u", page, count);
-	if (op == ORDER_MERGE)
-		record.slot = slot;
+	record.slot = op == ORDER_MERGE ? slot : 0;
+	record.flags = (op == ORDER_MERGE || op == ORDER_ZERO) && !vm->keeps_huge ? RING_MAY_SPLIT : 0;
 	if (is_scan(op))
 		vm->pending++;
 	for (uint32_t i = 0; i < count; i++)
@@ -660,8 +660,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 /** Splits a long run into orders and waits for all. */
 static int order_all(struct director_vm *vm, enum ring_order op, uint32_t page, uint32_t count, uint32_t slot)
 {
-	uint32_t longest = is_scan(op) ? RING_SCAN_PAGES_MAX : op == ORDER_FETCH ? 1
-										 : RING_RUN_PAGES_MAX;
+	uint32_t longest = op == ORDER_FETCH ? 1 : is_scan(op) ? RING_SCAN_PAGES_MAX
+							       : RING_RUN_PAGES_MAX;
 
 	vm->present = 0;
 	for (uint32_t i = 0; i < count; i += longest)

@@ -27,15 +27,16 @@ enum director_state {
 };
 
 struct director_page {
-	uint64_t hash;   /* of the last SCAN that reported one */
-	uint32_t slot;   /* that it reads, or DIRECTOR_NO_SLOT */
-	uint32_t wanted; /* that the order under way names */
-	uint8_t state;   /* enum director_state */
-	uint8_t asked;   /* enum ring_order under way, or 0 */
-	uint8_t answer;  /* enum ring_report that the last order got */
-	bool was_hashed; /* by the last SCAN */
-	bool was_zero;   /* found full of zeros by the last SCAN */
-	bool diverged;   /* in the words of the last SCAN */
+	uint64_t hash;    /* of the last SCAN that reported one */
+	uint32_t slot;    /* that it reads, or DIRECTOR_NO_SLOT */
+	uint32_t wanted;  /* that the order under way names */
+	uint8_t state;    /* enum director_state */
+	uint8_t asked;    /* enum ring_order under way, or 0 */
+	uint8_t answer;   /* enum ring_report that the last order got */
+	bool was_hashed;  /* by the last SCAN */
+	bool was_zero;    /* found full of zeros by the last SCAN */
+	bool diverged;    /* in the words of the last SCAN */
+	bool inside_huge; /* the same, or of the answer to a MERGE or ZERO since */
 };
 
 struct director_region {
@@ -56,6 +57,7 @@ struct director_vm {
 	char name[WIRE_NAME_MAX];
 	uint64_t hello_store; /* the store that it said to know */
 	bool ready;
+	bool keeps_huge;             /* orders do not allow to split 2 MiB pages */
 	struct director_page *pages; /* by page number */
 	uint32_t pages_end;          /* numbers 1 to pages_end - 1 exist */
 	struct director_region regions[DIRECTOR_REGIONS_MAX];
