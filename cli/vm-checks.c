@@ -87,7 +87,6 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 {
 	int64_t ram_bytes = field_integer(vm, "ram_bytes");
 	const json_t *refused;
-	char remedy[160];
 	size_t i;
 
 	json_array_foreach(json_object_get(vm, "refused"), i, refused) {
@@ -95,13 +94,10 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 		int64_t bytes = field_integer(refused, "bytes");
 		struct format_buffer buffer;
 
-		snprintf(remedy, sizeof(remedy), "%s", find_remedy(reason));
-		if (strcmp(reason, wire_reason_name(WIRE_REASON_MAP_LIMIT)) == 0)
-			remedy_for_mappings(vm, remedy, sizeof(remedy));
 		/* Where all RAM that was offered is left alone, nothing is shared. */
 		findings_add(findings, bytes < ram_bytes ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason),
-			     name, remedy, "%s of its memory are left alone: %s", format_bytes(&buffer, bytes),
-			     field_text(refused, "text"));
+			     name, find_remedy(reason), "%s of its memory are left alone: %s",
+			     format_bytes(&buffer, bytes), field_text(refused, "text"));
 	}
 }
 
@@ -136,10 +132,8 @@ static void check_mappings(const json_t *vm, const char *name, struct findings *
 	if (limit <= 0 ||
 	    mappings < limit / 100 * (refused > 0 ? MAPPINGS_SCARCE_PERCENT : MAPPINGS_WARN_PERCENT))
 		return;
-	if (findings_has(findings, wire_reason_name(WIRE_REASON_MAP_LIMIT), name))
-		return;
 	remedy_for_mappings(vm, remedy, sizeof(remedy));
-	findings_add(findings, SEVERITY_WARNING, wire_reason_name(WIRE_REASON_MAP_LIMIT), name, remedy,
+	findings_add(findings, SEVERITY_WARNING, "map-limit", name, remedy,
 		     "%" PRId64 " of %" PRId64 " mappings are in use, and sharing stops before the limit: %" PRId64
 		     " times an equal page stayed private",
 		     mappings, limit, refused);

@@ -194,7 +194,8 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 		return -EPROTO;
 	vm->heard = true;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
-	match_again(engine, MATCH_PER_REPORT);
+	if (engine->waiters.used > 0)
+		match_again(engine, MATCH_PER_REPORT);
 	slots_flush(&engine->slots);
 	return r;
 }

@@ -5,7 +5,7 @@
  *   the table knows   then
  *   nothing           a hint of this page is entered
  *   a hint            that page is FETCHed into a new slot, which the table names from now on; this page waits for it
- *   a filling slot    this page waits for it
+ *   a taken slot      this page waits for it
  *   a slot            this page is ordered to MERGE with it
  *
  * When a FETCH is answered, those that waited are matched again: MATCH_PER_REPORT at once, so that the work of a report
@@ -24,11 +24,14 @@
 struct engine;
 struct engine_vm;
 
-/** REPORT_HASH and REPORT_ZERO: the volatility filter, then the above. */
+/** @report of @vm is a HASH, or a ZERO: the volatility filter, then the above. @return 0, -EPROTO. */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);
 int match_zero(struct engine_vm *vm, const struct ring_record *report);
 
-/** REPORT_FETCHED. @staging: the content. @return 0, -EPROTO if the oldest FETCH is for another page. */
+/**
+ * @report of @vm is a FETCHED. @staging: the content, PAGE_BYTES, which may change meanwhile. @return 0, -EPROTO if
+ * the oldest FETCH is for another page.
+ */
 int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging);
 /** Whether a BUSY or GONE, @report, answers the oldest FETCH of @vm; if so takes it. */
 bool match_refused(struct engine_vm *vm, const struct ring_record *report);
@@ -37,7 +40,7 @@ void match_again(struct engine *engine, uint32_t most);
 
 /** The order for @page came to nothing: matches what a requested pass saw of it meanwhile, if it did. */
 void match_sighting(struct page page);
-/** PRIVATE_COPY, or 0, as a report says of its pages. */
+/** @return PRIVATE_COPY or 0, as @report says of its pages. */
 uint32_t private_copy(const struct ring_record *report);
 
 #endif

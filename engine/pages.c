@@ -53,14 +53,12 @@ static uint64_t *count_of(struct page_counts *counts, uint32_t state)
 	return state == PAGE_ZERO_ORDERED ? &counts->ordered : &counts->fetching;
 }
 
-void page_set(struct page page, uint32_t state)
+void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
 {
-	uint32_t *now = page_state(page);
-	uint64_t *before = count_of(page.region->counts, *now), *after = count_of(page.region->counts, state);
+	uint64_t *less = count_of(counts, before), *more = count_of(counts, after);
 
-	if (before != NULL)
-		--*before;
-	if (after != NULL)
-		++*after;
-	*now = state;
+	if (less != NULL)
+		--*less;
+	if (more != NULL)
+		++*more;
 }

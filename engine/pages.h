@@ -75,8 +75,8 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
-/** Changes a page's state, and counts. */
-void page_set(struct page page, uint32_t state);
+/** In @counts, one page is in state @after that was in @before. */
+void page_count(struct page_counts *counts, uint32_t before, uint32_t after);
 
 /** For looking at a page's state, and for changing what is not counted: PRIVATE_HINTED. */
 static inline uint32_t *page_state(struct page page)
@@ -91,6 +91,16 @@ static inline uint32_t region_next(const struct region *region, uint32_t index)
 	while (index < region->pages && !region->touched[index / REGION_BLOCK])
 		index = index - index % REGION_BLOCK + REGION_BLOCK;
 	return index < region->pages ? index : region->pages;
+}
+
+/** Changes the state of @page, and counts; most often a page is private and stays so. */
+static inline void page_set(struct page page, uint32_t state)
+{
+	uint32_t *now = page_state(page);
+
+	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0)
+		page_count(page.region->counts, *now, state);
+	*now = state;
 }
 
 static inline uint32_t page_number(struct page page)

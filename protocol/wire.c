@@ -97,7 +97,6 @@ static const struct {
 	[WIRE_REASON_VMM_USERFAULTFD] = { "vmm-userfaultfd", "under the VMM's own userfaultfd (postcopy or snapshot)" },
 	[WIRE_REASON_DEVICE_DMA] = { "device-dma", "mapped for a device by VFIO or iommufd" },
 	[WIRE_REASON_PLAIN_REFERENCES] = { "plain-references", "reachable by I/O that a hold cannot see" },
-	[WIRE_REASON_MAP_LIMIT] = { "map-limit", "beyond vm.max_map_count less the VMM's reserve" },
 	[WIRE_REASON_NO_USERFAULTFD] = { "no-userfaultfd", "without a userfaultfd that can move pages" },
 	[WIRE_REASON_NO_PAGEMAP] = { "no-pagemap", "without a /proc/self/pagemap that can be scanned" },
 	[WIRE_REASON_NO_SWAP] = { "no-swap", "written since: a device may be at it, and no swap is there to tell" },

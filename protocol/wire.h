@@ -64,7 +64,6 @@ enum wire_reason {
 	WIRE_REASON_VMM_USERFAULTFD,  /* the VMM itself uses userfaultfd there (postcopy, snapshot) */
 	WIRE_REASON_DEVICE_DMA,       /* mapped for a device by VFIO or iommufd */
 	WIRE_REASON_PLAIN_REFERENCES, /* O_DIRECT on NFS, Ceph or 9p, or vhost-scsi: a hold cannot see that I/O */
-	WIRE_REASON_MAP_LIMIT,        /* vm.max_map_count less the reserve is reached */
 	WIRE_REASON_NO_USERFAULTFD,   /* no usable userfaultfd with UFFDIO_MOVE */
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
 	WIRE_REASON_NO_SWAP,          /* diverged, a device may be writing it, and no swap is there to tell */
