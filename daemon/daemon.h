@@ -54,7 +54,6 @@ struct daemon {
 	bool ending;          /* serves nobody any more */
 	unsigned unaccounted; /* processes that may map the old store and have not said which slots */
 	bool accounted;       /* the engine was told that there is none (any more) */
-
 };
 
 /** Starts everything but the listening. Logs errors. @return 0 or -errno. */
