@@ -14,7 +14,6 @@
 #include "daemon/process.h"
 #include "daemon/pump.h"
 
-#define CHUNK_BYTES (WIRE_MESSAGE_MAX - sizeof(struct wire_header))
 #define JSON_INTEGER_MAX ((UINT64_C(1) << 53) - 1) /* what every JSON reader can take */
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
@@ -404,7 +403,7 @@ static json_t *answer(struct session *session, const char *text, size_t size)
 	return reply;
 }
 
-int control_request(struct session *session, const char *text, size_t size)
+char *control_answer(struct session *session, const char *text, size_t size)
 {
 	json_t *reply = answer(session, text, size);
 	char *document;
@@ -413,42 +412,5 @@ int control_request(struct session *session, const char *text, size_t size)
 		reply = error("no-memory", "the daemon is out of memory", "");
 	document = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	json_decref(reply);
-	if (document == NULL)
-		return -ENOMEM;
-	session->reply = document;
-	session->reply_size = strlen(document);
-	session->reply_sent = 0;
-	return 0;
-}
-
-static int send_chunk(struct session *session)
-{
-	static struct {
-		struct wire_header header;
-		char text[CHUNK_BYTES];
-	} message;
-	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-	int r;
-
-	wire_header_init(&message.header, WIRE_REPLY, sizeof(message.header) + size);
-	message.header.flags = size < left ? WIRE_MORE : 0;
-	memcpy(message.text, session->reply + session->reply_sent, size);
-	r = wire_send(session->socket, &message, sizeof(message.header) + size, NULL, 0);
-	if (r == 0)
-		session->reply_sent += size;
-	return r;
-}
-
-int control_send(struct session *session)
-{
-	int r;
-
-	while (session->reply_sent < session->reply_size) {
-		r = send_chunk(session);
-		if (r < 0)
-			return r;
-	}
-	free(session->reply);
-	session->reply = NULL;
-	return 0;
+	return document;
 }

@@ -199,6 +199,41 @@ static bool may_ask(const struct session *session)
 	return count < SESSION_CONTROL_PER_USER;
 }
 
+#define CHUNK_BYTES (WIRE_MESSAGE_MAX - sizeof(struct wire_header))
+
+static int send_chunk(struct session *session)
+{
+	static struct {
+		struct wire_header header;
+		char text[CHUNK_BYTES];
+	} message;
+	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+	int r;
+
+	wire_header_init(&message.header, WIRE_REPLY, sizeof(message.header) + size);
+	message.header.flags = size < left ? WIRE_MORE : 0;
+	memcpy(message.text, session->reply + session->reply_sent, size);
+	r = wire_send(session->socket, &message, sizeof(message.header) + size, NULL, 0);
+	if (r == 0)
+		session->reply_sent += size;
+	return r;
+}
+
+/* Sends as much of the reply as there is room for. @return 0, -EAGAIN if something is left, -errno. */
+static int send_reply(struct session *session)
+{
+	int r;
+
+	while (session->reply_sent < session->reply_size) {
+		r = send_chunk(session);
+		if (r < 0)
+			return r;
+	}
+	free(session->reply);
+	session->reply = NULL;
+	return 0;
+}
+
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
 	int r;
@@ -209,9 +244,10 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	r = control_request(session, request->text, size - sizeof(request->header));
-	if (r == 0)
-		r = control_send(session);
+	session->reply = control_answer(session, request->text, size - sizeof(request->header));
+	session->reply_size = session->reply ? strlen(session->reply) : 0;
+	session->reply_sent = 0;
+	r = session->reply ? send_reply(session) : -ENOMEM;
 	if (r == -EAGAIN)
 		session_want_room(session, true);
 	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
@@ -302,7 +338,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 	if (session->failed) /* its turn to be freed comes */
 		return 0;
 	if (session->kind == SESSION_CONTROL && session->reply) {
-		r = control_send(session);
+		r = send_reply(session);
 		if (r == 0)
 			session_want_room(session, false);
 		else if (r != -EAGAIN)
