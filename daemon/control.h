@@ -4,13 +4,25 @@
 #define PAGEFUSE_DAEMON_CONTROL_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
-#include "daemon/session.h"
+#include "daemon/domain.h"
 
 /** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
 #define CONTROL_SERIAL_MAX ((UINT32_C(1) << 21) - 1)
 
-/** Answers the request @text of @size bytes. @return the reply, a JSON document to be freed; NULL without memory. */
-char *control_answer(struct session *session, const char *text, size_t size);
+/** What can be asked about. */
+struct control {
+	struct domain *domain;
+	const char *socket_path;
+	uint64_t started_usec;
+};
+
+/**
+ * Answers the request @text of @size bytes that user @uid asks. @return the reply, a JSON document to be freed; NULL
+ * without memory.
+ */
+char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size);
 
 #endif

@@ -211,7 +211,8 @@ static int run(struct daemon *daemon)
 		r = daemon_listen(daemon);
 	if (r < 0)
 		return r;
-	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path, store_kind_name(daemon->store));
+	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path,
+		   store_kind_name(daemon->domain.store));
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(daemon->event);
 	if (r < 0)
@@ -221,7 +222,7 @@ static int run(struct daemon *daemon)
 
 int main(int argc, char **argv)
 {
-	static struct daemon daemon = { .userfaultfd = -1 };
+	static struct daemon daemon;
 	struct options options;
 	char *directory;
 	int r = parse_options(argc, argv, &options);

@@ -9,7 +9,6 @@
 
 #include "daemon/control.h"
 #include "daemon/daemon.h"
-#include "daemon/session.h"
 #include "tests/support/fuzz.h"
 
 static struct daemon the_daemon;
@@ -35,13 +34,11 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct session session = { .daemon = &the_daemon, .kind = SESSION_CONTROL };
 	char *text;
 	json_t *reply;
 
 	start();
-	session.socket = session.pidfd = session.ring_fd = -1;
-	text = control_answer(&session, (const char *)data, size);
+	text = control_answer(&the_daemon.control, geteuid(), (const char *)data, size);
 	must(text != NULL);
 	reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));

@@ -7,6 +7,9 @@ Who may include whom. The folders are the architecture; this table is its pictur
     common <- protocol <- engine <- daemon
     common <- protocol <- cli, agent
 
+And in some folders no circles: a unit, that is NAME.c with NAME.h and NAME-internal.h, includes none that includes it,
+be it by others. Then each can be read, and tested, with what is below it.
+
 usage: includes.py ROOT
 """
 import os
@@ -30,6 +33,9 @@ MAY_INCLUDE = {
 # Tests and benchmarks look into everything; they are no part of what is installed.
 FREE = {'tests', 'benchmarks'}
 
+# Folders without circles among their units.
+WITHOUT_CIRCLES = {'daemon'}
+
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -48,9 +54,45 @@ def target_folder(root, includer, quote, path):
     return includer.split('/')[0] if os.path.exists(os.path.join(root, beside)) else ''
 
 
+def unit_of(name):
+    return re.sub(r'(-internal)?\.[ch]$', '', name)
+
+
+def circles(units):
+    """Units of the circles in unit -> units that it includes; a list for each unit that is in one."""
+    for unit in sorted(units):
+        came_from = {unit: None}
+        waiting = [unit]
+        while waiting:
+            last = waiting.pop(0)
+            for target in sorted(units.get(last, ())):
+                if target == unit:
+                    way = [unit]
+                    while last is not None:
+                        way.insert(0, last)
+                        last = came_from[last]
+                    yield way
+                    waiting.clear()
+                    break
+                if target not in came_from:
+                    came_from[target] = last
+                    waiting.append(target)
+
+
+def check_circles(includes):
+    """@includes: of (includer, included), both names of files in the same folder."""
+    units = {}
+    for includer, included in includes:
+        if unit_of(includer) != unit_of(included):
+            units.setdefault(unit_of(includer), set()).add(unit_of(included))
+    for way in circles(units):
+        yield 'a circle of includes: ' + ' -> '.join(way)
+
+
 def main():
     root = sys.argv[1]
     faults = []
+    inside = []
     looked_at = 0
     for name in tree.files(root):
         folder = name.split('/')[0]
@@ -66,6 +108,9 @@ def main():
                 faults.append(f'{name}: "{path}" is neither beside it nor named from the root of the tree')
             elif target is not None and target not in MAY_INCLUDE[folder]:
                 faults.append(f'{name}: {folder} must not include {path}')
+            if target == folder and folder in WITHOUT_CIRCLES:
+                inside.append((name, path if '/' in path else os.path.join(os.path.dirname(name), path)))
+    faults += check_circles(inside)
     tree.finish(faults, looked_at)
 
 

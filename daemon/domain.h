@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A trust group: VMs that may share pages with each other, and what they share them in. Its store, its engine with the
+ * table of hashes, the seed of these hashes and all descriptors that its VMs are given are its own, so that nothing
+ * leads from one domain to another. So far a daemon has one.
+ *
+ * Reports and orders go between its VMs' links and its engine in pump.c; who its VMs are is vm.c's topic.
+ */
+#ifndef PAGEFUSE_DAEMON_DOMAIN_H
+#define PAGEFUSE_DAEMON_DOMAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+#include "daemon/link.h"
+#include "daemon/store.h"
+#include "engine/engine.h"
+
+#ifndef DOMAIN_RECHECK_SECONDS
+#define DOMAIN_RECHECK_SECONDS 60 /* between looks for memory that stray faults allocated; tests build with another */
+#endif
+
+struct daemon_vm;
+
+struct domain {
+	sd_event *event; /* the daemon's */
+	struct store *store;
+	struct engine *engine;
+	int userfaultfd; /* of /dev/userfaultfd, passed to every VMM; -1 if there is none */
+	sd_event_source *recheck, *pump, *tick;
+
+	TAILQ_HEAD(, daemon_vm) vms;
+	LIST_HEAD(, link) links; /* of those that are connected */
+	bool had_vm;
+
+	uint32_t old_segments; /* that the store had when it was opened */
+	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
+	bool accounted;        /* the engine was told that there is none (any more) */
+	bool said_full;        /* that the store has no segment left */
+
+	/* engine_counters() walks over all pages: how often that is done has a limit. */
+	struct engine_counters counters;
+	uint64_t counters_at_usec, counters_cost_usec;
+
+	/* A VM is gone: nobody reads any more what it was given. @daemon: whose domain it is. */
+	void (*vm_gone)(void *daemon);
+	void *daemon;
+};
+
+/**
+ * Opens the store in @directory and makes an engine for it. All fields but event, vm_gone and daemon are set here. Logs
+ * errors. @return 0 or -errno: call domain_close().
+ */
+int domain_open(struct domain *domain, const char *directory, const struct store_settings *store,
+		const struct engine_settings *engine);
+/** Ends what domain_open() began, as far as it came. There are no VMs any more. @return whether the store stays. */
+bool domain_close(struct domain *domain);
+
+/** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
+void domain_schedule_pump(struct domain *domain);
+
+/** A VM is gone, or all that it maps is known: tells the engine if it was the last unaccounted one, and the daemon. */
+void domain_vm_gone(struct domain *domain);
+
+/** Counters of the domain and, in the engine, of every VM; as old as twenty times what it takes to count. */
+const struct engine_counters *domain_counters(struct domain *domain);
+
+/** Memory that the rings of its VMs occupy. */
+uint64_t domain_rings_bytes(const struct domain *domain);
+
+#endif
