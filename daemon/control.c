@@ -7,32 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/clock.h"
-#include "daemon/pump.h"
+#include "daemon/metrics.h"
 #include "daemon/vm.h"
-
-#define JSON_INTEGER_MAX ((UINT64_C(1) << 53) - 1) /* what every JSON reader can take */
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
 
-/* Also for numbers that a VMM made up. */
 static json_t *number(uint64_t value)
 {
-	return json_integer((json_int_t)(value > JSON_INTEGER_MAX ? JSON_INTEGER_MAX : value));
-}
-
-static json_t *signed_number(int64_t value)
-{
-	return value < 0 ? json_integer(value) : number((uint64_t)value);
-}
-
-static json_t *seconds(uint64_t nsec)
-{
-	return json_real((double)(nsec > JSON_INTEGER_MAX ? JSON_INTEGER_MAX : nsec) / 1e9);
+	return json_integer(value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (json_int_t)value);
 }
 
 static json_t *error(const char *code, const char *message, const char *value)
@@ -40,58 +24,36 @@ static json_t *error(const char *code, const char *message, const char *value)
 	return json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "message", message, "value", value);
 }
 
-/* ---- what the daemon costs ---- */
-
-/* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
-static uint64_t own_memory_bytes(void)
-{
-	FILE *file = fopen("/proc/self/status", "re");
-	uint64_t kib = 0;
-	char line[256];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %" SCNu64, &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib * 1024;
-}
-
-static uint64_t own_cpu_nsec(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
-	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
-
 /* ---- status ---- */
 
-static json_t *daemon_object(const struct control *control, uint64_t memory_bytes)
+/* Puts the metrics of @scope into @object. @return it, or NULL. */
+static json_t *add_metrics(json_t *object, const struct metrics_snapshot *snapshot, enum metric_scope scope)
 {
-	uint64_t uptime_usec = clock_now_usec() - control->started_usec;
+	int r = 0;
 
-	return json_pack("{s:i,s:o,s:o,s:o,s:s,s:s,s:s}", "pid", (int)getpid(),
-			 "uptime_seconds", seconds(uptime_usec * 1000),
-			 "cpu_seconds", seconds(own_cpu_nsec()),
-			 "memory_bytes", number(memory_bytes),
-			 "version", PAGEFUSE_VERSION,
-			 "socket", control->socket_path,
-			 "store", store_kind_name(control->domain->store));
+	for (enum metric_id id = 0; id < METRIC_END; id++) {
+		int64_t value = metrics_value(snapshot, id);
+		bool is_time = metrics[id].unit == METRIC_NSEC;
+
+		if (metrics[id].scope == scope)
+			r |= json_object_set_new(object, metrics[id].name,
+						 is_time ? json_real((double)value / 1e9) : json_integer(value));
+	}
+	if (r == 0)
+		return object;
+	json_decref(object);
+	return NULL;
 }
 
-static json_t *host_object(struct domain *domain, uint64_t memory_bytes)
+static json_t *daemon_object(const struct control *control, const struct metrics_snapshot *snapshot)
 {
-	const struct engine_counters *counters = domain_counters(domain);
+	json_t *object = add_metrics(json_pack("{s:i}", "pid", (int)getpid()), snapshot, METRIC_OF_DAEMON);
+	json_t *rest = json_pack("{s:s,s:s,s:s}", "version", PAGEFUSE_VERSION, "socket", control->socket_path, "store",
+				 store_kind_name(control->domain->store));
 
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "shared_pages", number(counters->shared_pages),
-			 "common_pages", number(counters->common_pages),
-			 "zero_pages", number(counters->zero_pages),
-			 "saved_pages", signed_number(counters->saved_pages),
-			 "saved_bytes", signed_number(counters->saved_pages * (int64_t)PAGE_BYTES),
-			 "store_bytes", number(store_used_bytes(domain->store)),
-			 "overhead_bytes", number(memory_bytes + domain_rings_bytes(domain)));
+	json_object_update(object, rest);
+	json_decref(rest);
+	return object;
 }
 
 static json_t *refused_object(uint32_t reason, uint64_t bytes)
@@ -147,56 +109,18 @@ static bool is_scanning(const struct daemon_vm *vm)
 	return done < total;
 }
 
-/* From the engine: confirmed, and of the same moment as the host's. */
-static json_t *counted_object(const struct daemon_vm *vm)
+static json_t *vm_object(struct daemon_vm *vm, struct metrics_snapshot *snapshot)
 {
-	struct engine_vm_counters counters = { 0 };
+	json_t *object = json_pack("{s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+				   "pid", (int)vm->pid,
+				   "uid", (json_int_t)vm->uid,
+				   "mode", wire_mode_name(vm->mode),
+				   "connected", daemon_vm_is_connected(vm),
+				   "scanning", is_scanning(vm));
 
-	if (daemon_vm_engine_vm(vm))
-		engine_vm_last_counted(daemon_vm_engine_vm(vm), &counters);
-	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", vm->name,
-			 "pid", (int)vm->pid,
-			 "uid", (json_int_t)vm->uid,
-			 "mode", wire_mode_name(vm->mode),
-			 "connected", daemon_vm_is_connected(vm),
-			 "scanning", is_scanning(vm),
-			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES),
-			 "shared_pages", number(counters.shared_pages),
-			 "zero_pages", number(counters.zero_pages),
-			 "diverged_pages", number(counters.diverged_pages),
-			 "present_pages", number(counters.present_pages),
-			 "saved_pages", signed_number(counters.saved_pages),
-			 "no_mapping_pages", number(counters.full));
-}
-
-/* From the VMM: what it says. */
-static json_t *stated_object(const struct daemon_vm *vm)
-{
-	const struct ring_stats *stats = &vm->stats;
-
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "busy_pages", number(stats->busy_pages),
-			 "kept_private_pages", number(stats->kept_private_pages),
-			 "mappings", number(stats->mappings),
-			 "mappings_limit", number(stats->mappings_limit),
-			 "worker_cpu_seconds", seconds(stats->cpu_nsec),
-			 "hold_p50_usec", number(stats->hold_p50_usec),
-			 "hold_p99_usec", number(stats->hold_p99_usec),
-			 "hold_max_usec", number(stats->hold_max_usec));
-}
-
-static json_t *vm_object(struct daemon_vm *vm)
-{
-	json_t *object, *stated;
-
-	if (vm->connection.engine_vm)
-		pump_take_statistics(vm);
-	object = counted_object(vm);
-	stated = stated_object(vm);
-	if (object && stated)
-		json_object_update(object, stated);
-	json_decref(stated);
-	if (object)
-		json_object_set_new(object, "refused", refused_array(vm));
+	metrics_take_vm(snapshot, vm);
+	object = add_metrics(object, snapshot, METRIC_OF_VM);
+	json_object_set_new(object, "refused", refused_array(vm));
 	return object;
 }
 
@@ -207,15 +131,17 @@ static bool may_see(uid_t uid, const struct daemon_vm *vm)
 
 static json_t *on_status(const struct control *control, uid_t uid)
 {
-	uint64_t memory_bytes = own_memory_bytes();
+	struct metrics_snapshot snapshot;
 	struct daemon_vm *vm;
-	/* The host first: it counts what the VMs' saved pages are taken from. */
-	json_t *host = host_object(control->domain, memory_bytes), *vms = json_array();
+	json_t *vms = json_array();
 
+	metrics_take(&snapshot, control->domain, control->started_usec);
 	TAILQ_FOREACH(vm, &control->domain->vms, entries)
 		if (vm->name[0] && may_see(uid, vm))
-			json_array_append_new(vms, vm_object(vm));
-	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, memory_bytes), "host", host, "vms", vms);
+			json_array_append_new(vms, vm_object(vm, &snapshot));
+	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
+			 "vms", vms);
 }
 
 /* ---- scan ---- */

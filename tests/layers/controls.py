@@ -29,6 +29,8 @@ GOOD = {
     'include/pagefuse.h': LICENCE,
     'library/libpagefuse.map': LICENCE + 'PAGEFUSE {\nglobal:\n\tpagefuse_pause;\n};\n',
     'docs/man/libpagefuse.3.scd': '; ' + LICENCE + '*pagefuse_pause*()\n',
+    'protocol/metrics.c': LICENCE + '\t[A] = VM("ram_bytes", BYTES, "RAM", NULL,\n\t\t"Its "\n\t\t"RAM."),\n',
+    'docs/man/pagefuse.1.scd': '; ' + LICENCE + '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n',
     'docs/design/README.md': 'See [hold.md](hold.md) and [there](https://example.org/).\n',
     'docs/design/hold.md': 'See [the overview](README.md#words).\n',
     'CHANGELOG.md': '## 0.1.0, not released yet\n',
@@ -61,6 +63,10 @@ BAD = [
     ('design document that nothing leads to', 'docs.py', 'docs/design/lost.md', 'lost\n'),
     ('version', 'docs.py', 'CHANGELOG.md', '## 0.2.0\n'),
     ('function without a manual', 'docs.py', 'docs/man/libpagefuse.3.scd', 'nothing\n'),
+    ('metric without its help', 'docs.py', 'docs/man/pagefuse.1.scd', '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts.\n\n'),
+    ('metric that there is not', 'docs.py', 'docs/man/pagefuse.1.scd',
+     '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n_x_\n\tx\n\n'),
+    ('column without a word', 'docs.py', 'docs/man/pagefuse.1.scd', '\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n'),
     ('path of a machine', 'style.py', 'README.md', 'in /' + 'work/main\n'),
 ]
 
