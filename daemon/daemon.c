@@ -82,6 +82,27 @@ int daemon_start(struct daemon *daemon)
 	return r < 0 ? r : 0;
 }
 
+static void say_change(const struct config_change *change)
+{
+	if (change->applied)
+		log_notice("[%s] %s is %s from now on, it was %s", change->section, change->name, change->after,
+			   change->before);
+	else
+		log_warning("[%s] %s stays %s: that it is to be %s counts once pagefused is started again",
+			    change->section, change->name, change->before, change->after);
+}
+
+void daemon_reload(struct daemon *daemon)
+{
+	struct config wanted;
+	char error[512];
+
+	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0)
+		log_error("%s; the settings stay as they were", error);
+	else if (config_change(&daemon->config, &wanted, say_change) == 0)
+		log_notice("the settings were read anew: they are what they were");
+}
+
 /* First of all the socket: who connects from here on shall find no daemon. */
 static void stop_serving(struct daemon *daemon)
 {

@@ -27,6 +27,7 @@
 struct daemon {
 	sd_event *event;
 	struct config config;
+	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct domain domain; /* the only one so far */
 	struct control control;
 	struct sessions sessions;
@@ -46,6 +47,12 @@ int daemon_start(struct daemon *daemon);
 void daemon_end(struct daemon *daemon);
 /** Ends what daemon_start() began, as far as it came. */
 void daemon_stop(struct daemon *daemon);
+
+/**
+ * Reads the settings anew. What can change while it runs counts at once; what cannot is said in the log. If the file
+ * cannot be used, all stays as it was, and the log says why.
+ */
+void daemon_reload(struct daemon *daemon);
 
 /** Listens on daemon->socket_path. Logs errors. @return 0 or -errno. */
 int daemon_listen(struct daemon *daemon);

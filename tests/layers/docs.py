@@ -3,7 +3,7 @@
 """
 The documents agree with each other and with what they describe: links lead somewhere, every option that a program names
 in its help is in its man page and the other way round, every function of the library has a manual entry, and every
-metric is explained in the words of its table.
+metric and setting is explained in the words of its table.
 
 usage: docs.py ROOT [PAGEFUSE PAGEFUSED]     the two programs, to ask for their help
 """
@@ -94,8 +94,30 @@ def check_options(root, what, helps, all_helps, pattern):
         yield f'the man page of {what} describes {option}, which no help offers'
 
 
+def check_settings(root, helps):
+    """pagefused.conf(5) has the settings of pagefused --help: under their sections, with default, text and range."""
+    page = '\n' + man_pages(root, r'pagefused\.conf\.5\.scd')
+    settings = re.findall(r'^  (?:\[(\w+)\]|(\w+) = (\S+)\n {6}(.*)\n {6}(.*))$', helps, re.MULTILINE)
+    described = set(re.findall(r'^\*(\w+)\* = ', page, re.MULTILINE))
+    section = ''
+    for next_section, name, preset, text, wanted in settings:
+        section = next_section or section
+        if next_section:
+            continue
+        described.discard(name)
+        there = (page.split(f'\n# [{section}]\n') + [''])[1].split('\n#')[0]
+        there = ' '.join((there.split(f'\n*{name}* = {preset}\n') + [''])[1].split('\n*')[0].replace('*', '').split())
+        if text not in there or wanted not in there:
+            yield f'pagefused.conf(5) does not say of {name} = {preset} in [{section}]: {text} {wanted}'
+    for name in sorted(described):
+        yield f'pagefused.conf(5) has {name}, which is no setting'
+    if not settings:
+        yield 'pagefused --help shows no settings: this test is broken'
+
+
 def check_programs(root, pagefuse, pagefused):
     helps, daemon_help = help_of(pagefuse), help_of(pagefused)
+    yield from check_settings(root, daemon_help)
     commands = re.findall(r'^  ([a-z]+)  ', helps, re.MULTILINE)
     pages = man_pages(root, r'pagefuse(-\w+)?\.1\.scd')
     if not commands or not pages:
