@@ -49,7 +49,7 @@ static json_t *daemon_object(const struct control *control, const struct metrics
 {
 	json_t *object = add_metrics(json_pack("{s:i}", "pid", (int)getpid()), snapshot, METRIC_OF_DAEMON);
 	json_t *rest = json_pack("{s:s,s:s,s:s}", "version", PAGEFUSE_VERSION, "socket", control->socket_path, "store",
-				 store_kind_name(control->domain->store));
+				 store_kind_name(SLIST_FIRST(&control->domains->list)->store));
 
 	json_object_update(object, rest);
 	json_decref(rest);
@@ -132,11 +132,11 @@ static bool may_see(uid_t uid, const struct daemon_vm *vm)
 static json_t *on_status(const struct control *control, uid_t uid)
 {
 	struct metrics_snapshot snapshot;
-	struct daemon_vm *vm;
+	struct daemon_vm *vm = NULL;
 	json_t *vms = json_array();
 
-	metrics_take(&snapshot, control->domain, control->started_usec);
-	TAILQ_FOREACH(vm, &control->domain->vms, entries)
+	metrics_take(&snapshot, control->domains, control->started_usec);
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->name[0] && may_see(uid, vm))
 			json_array_append_new(vms, vm_object(vm, &snapshot));
 	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
@@ -148,9 +148,9 @@ static json_t *on_status(const struct control *control, uid_t uid)
 
 static struct daemon_vm *find_vm(const struct control *control, const char *name)
 {
-	struct daemon_vm *vm;
+	struct daemon_vm *vm = NULL;
 
-	TAILQ_FOREACH(vm, &control->domain->vms, entries)
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->name[0] && strcmp(vm->name, name) == 0)
 			return vm;
 	return NULL;
@@ -212,9 +212,9 @@ static json_t *scan_named(const struct control *control, uid_t uid, const json_t
 static json_t *scan_all(const struct control *control, uid_t uid)
 {
 	json_t *tickets = json_array();
-	struct daemon_vm *vm;
+	struct daemon_vm *vm = NULL;
 
-	TAILQ_FOREACH(vm, &control->domain->vms, entries)
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->name[0] && daemon_vm_is_connected(vm) && may_see(uid, vm))
 			json_array_append_new(tickets, start_scan(vm));
 	return tickets;
@@ -237,9 +237,9 @@ static json_t *on_scan(const struct control *control, uid_t uid, const json_t *r
 
 static const struct daemon_vm *find_serial(const struct control *control, uint64_t serial)
 {
-	const struct daemon_vm *vm;
+	const struct daemon_vm *vm = NULL;
 
-	TAILQ_FOREACH(vm, &control->domain->vms, entries)
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->connection.engine_vm && vm->connection.serial == serial)
 			return vm;
 	return NULL;

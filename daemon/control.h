@@ -14,7 +14,7 @@
 
 /** What can be asked about. */
 struct control {
-	struct domain *domain;
+	const struct domains *domains;
 	const char *socket_path;
 	uint64_t started_usec;
 };

@@ -15,11 +15,11 @@ static void on_vm_gone(void *user)
 {
 	struct daemon *daemon = user;
 
-	if (!TAILQ_EMPTY(&daemon->domain.vms))
+	if (domains_have_vm(&daemon->domains))
 		return;
-	if (daemon->private && daemon->domain.had_vm && !daemon->ending)
+	if (daemon->private && domains_had_vm(&daemon->domains) && !daemon->ending)
 		log_info("the last VM is gone");
-	if (daemon->ending || (daemon->private && daemon->domain.had_vm))
+	if (daemon->ending || (daemon->private && domains_had_vm(&daemon->domains)))
 		sd_event_exit(daemon->event, 0);
 }
 
@@ -29,7 +29,7 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 
 	(void)source;
 	(void)usec;
-	if (daemon->domain.had_vm)
+	if (domains_had_vm(&daemon->domains))
 		return 0;
 	log_info("no VM has connected for %d seconds", DAEMON_PRIVATE_IDLE_SECONDS);
 	return sd_event_exit(daemon->event, 0);
@@ -40,18 +40,16 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 static int start_domain(struct daemon *daemon)
 {
 	char directory[sizeof(daemon->socket_path) + sizeof(".store")];
+	struct domain *domain;
 	int r;
 
 	snprintf(directory, sizeof(directory), "%s.store", daemon->socket_path);
-	daemon->domain.event = daemon->event;
-	daemon->domain.vm_gone = on_vm_gone;
-	daemon->domain.daemon = daemon;
-	r = domain_open(&daemon->domain, directory, &daemon->config.store, &daemon->config.engine);
+	r = domain_open(&daemon->domains, directory, &daemon->config.store, &daemon->config.engine, &domain);
 	if (r < 0)
 		return r;
-	r = daemon_vm_adopt_all(&daemon->domain);
+	r = daemon_vm_adopt_all(domain);
 	if (r == 0)
-		r = pump_start(&daemon->domain);
+		r = pump_start(domain);
 	if (r < 0)
 		log_error("cannot start: %s", strerror(-r));
 	return r;
@@ -62,14 +60,19 @@ int daemon_start(struct daemon *daemon)
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
 	int r;
 
+	daemon->domains = (struct domains){
+		.event = daemon->event,
+		.vm_gone = on_vm_gone,
+		.daemon = daemon,
+	};
 	daemon->control = (struct control){
-		.domain = &daemon->domain,
+		.domains = &daemon->domains,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
 	daemon->sessions = (struct sessions){
 		.event = daemon->event,
-		.domain = &daemon->domain,
+		.domains = &daemon->domains,
 		.control = &daemon->control,
 		.connections_per_user = &daemon->config.connections_per_user,
 	};
@@ -125,10 +128,15 @@ static bool wait_for_dying(struct daemon *daemon)
 {
 	const uint64_t usec = DAEMON_END_SECONDS * UINT64_C(1000000);
 
-	if (!store_outlives_daemon(daemon->domain.store))
-		return false;
-	daemon_vm_forget_living(&daemon->domain);
-	if (TAILQ_EMPTY(&daemon->domain.vms))
+	struct domain *domain;
+	bool outlives = false;
+
+	SLIST_FOREACH(domain, &daemon->domains.list, entries)
+		if (store_outlives_daemon(domain->store)) {
+			daemon_vm_forget_living(domain);
+			outlives = outlives || !TAILQ_EMPTY(&domain->vms);
+		}
+	if (!outlives)
 		return false;
 	log_info("waiting for what VMs that are dying still map");
 	return sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, usec, 0, on_waited_enough, daemon) >= 0;
@@ -144,11 +152,17 @@ void daemon_end(struct daemon *daemon)
 		sd_event_exit(daemon->event, 0);
 }
 
+static void stop_domain(const struct daemon *daemon, struct domain *domain)
+{
+	while (!TAILQ_EMPTY(&domain->vms))
+		daemon_vm_free(TAILQ_FIRST(&domain->vms));
+	if (domain_close(domain))
+		log_notice("VMs still map the store: it stays at %s.store for the next daemon", daemon->socket_path);
+}
+
 void daemon_stop(struct daemon *daemon)
 {
 	stop_serving(daemon);
-	while (!TAILQ_EMPTY(&daemon->domain.vms))
-		daemon_vm_free(TAILQ_FIRST(&daemon->domain.vms));
-	if (domain_close(&daemon->domain))
-		log_notice("VMs still map the store: it stays at %s.store for the next daemon", daemon->socket_path);
+	while (!SLIST_EMPTY(&daemon->domains.list))
+		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
 }

@@ -28,7 +28,7 @@ struct daemon {
 	sd_event *event;
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
-	struct domain domain; /* the only one so far */
+	struct domains domains;  /* one so far */
 	struct control control;
 	struct sessions sessions;
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];

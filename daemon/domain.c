@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -94,7 +95,7 @@ void domain_vm_gone(struct domain *domain)
 		engine_accounted(domain->engine);
 		domain_schedule_pump(domain);
 	}
-	domain->vm_gone(domain->daemon);
+	domain->domains->vm_gone(domain->domains->daemon);
 }
 
 const struct engine_counters *domain_counters(struct domain *domain)
@@ -151,22 +152,19 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 	return r;
 }
 
-int domain_open(struct domain *domain, const char *directory, const struct store_settings *store,
-		const struct engine_settings *engine)
+static int open_domain(struct domain *domain, const char *directory, const struct store_settings *store,
+		       const struct engine_settings *engine)
 {
 	const uint64_t recheck = DOMAIN_RECHECK_SECONDS * UINT64_C(1000000);
-	int r;
+	int r = store_open(directory, store, &domain->store);
 
-	TAILQ_INIT(&domain->vms);
-	LIST_INIT(&domain->links);
+	if (r < 0)
+		return r; /* it has said why */
 	domain->userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	if (domain->userfaultfd < 0)
 		log_warning(
 			"cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",
 			strerror(errno));
-	r = store_open(directory, store, &domain->store);
-	if (r < 0)
-		return r; /* it has said why */
 	r = open_engine(domain, engine);
 	if (r == 0)
 		r = sd_event_add_time_relative(domain->event, &domain->recheck, CLOCK_MONOTONIC, recheck, 0, on_recheck,
@@ -176,19 +174,67 @@ int domain_open(struct domain *domain, const char *directory, const struct store
 	return r < 0 ? r : 0;
 }
 
+int domain_open(struct domains *domains, const char *directory, const struct store_settings *store,
+		const struct engine_settings *engine, struct domain **ret)
+{
+	struct domain *domain = calloc(1, sizeof(*domain));
+	int r;
+
+	if (domain == NULL)
+		return -ENOMEM;
+	domain->domains = domains;
+	domain->event = domains->event;
+	domain->userfaultfd = -1;
+	TAILQ_INIT(&domain->vms);
+	LIST_INIT(&domain->links);
+	SLIST_INSERT_HEAD(&domains->list, domain, entries);
+	r = open_domain(domain, directory, store, engine);
+	if (r < 0) {
+		domain_close(domain);
+		return r;
+	}
+	*ret = domain;
+	return 0;
+}
+
 bool domain_close(struct domain *domain)
 {
 	bool stays;
 
-	domain->recheck = sd_event_source_disable_unref(domain->recheck);
-	domain->pump = sd_event_source_disable_unref(domain->pump);
-	domain->tick = sd_event_source_disable_unref(domain->tick);
+	sd_event_source_disable_unref(domain->recheck);
+	sd_event_source_disable_unref(domain->pump);
+	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
-	domain->engine = NULL;
 	stays = domain->store && store_close(domain->store);
-	domain->store = NULL;
 	if (domain->userfaultfd >= 0)
 		close(domain->userfaultfd);
-	domain->userfaultfd = -1;
+	SLIST_REMOVE(&domain->domains->list, domain, domain, entries);
+	free(domain);
 	return stays;
+}
+
+struct domain *domain_of_user(const struct domains *domains, uid_t uid)
+{
+	(void)uid;
+	return SLIST_FIRST(&domains->list);
+}
+
+bool domains_have_vm(const struct domains *domains)
+{
+	const struct domain *domain;
+
+	SLIST_FOREACH(domain, &domains->list, entries)
+		if (!TAILQ_EMPTY(&domain->vms))
+			return true;
+	return false;
+}
+
+bool domains_had_vm(const struct domains *domains)
+{
+	const struct domain *domain;
+
+	SLIST_FOREACH(domain, &domains->list, entries)
+		if (domain->had_vm)
+			return true;
+	return false;
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "daemon/link.h"
@@ -23,8 +24,22 @@
 #endif
 
 struct daemon_vm;
+struct domain;
+
+/** All domains of a daemon, and what they have from it. */
+struct domains {
+	sd_event *event;
+	/* A VM of some domain is gone: nobody reads any more what it was given. */
+	void (*vm_gone)(void *daemon);
+	void *daemon;
+	SLIST_HEAD(, domain)
+	list;
+};
 
 struct domain {
+	SLIST_ENTRY(domain)
+	entries;
+	struct domains *domains;
 	sd_event *event; /* the daemon's */
 	struct store *store;
 	struct engine *engine;
@@ -43,23 +58,26 @@ struct domain {
 	/* engine_counters() walks over all pages: how often that is done has a limit. */
 	struct engine_counters counters;
 	uint64_t counters_at_usec, counters_cost_usec;
-
-	/* A VM is gone: nobody reads any more what it was given. @daemon: whose domain it is. */
-	void (*vm_gone)(void *daemon);
-	void *daemon;
 };
 
 /**
- * Opens the store in @directory and makes an engine for it. All fields but event, vm_gone and daemon are set here. Logs
- * errors. @return 0 or -errno: call domain_close().
+ * Adds a domain: opens the store in @directory and makes an engine for it. Logs errors. @return 0 or -errno: then there
+ * is no such domain.
  */
-int domain_open(struct domain *domain, const char *directory, const struct store_settings *store,
-		const struct engine_settings *engine);
-/** Ends what domain_open() began, as far as it came. There are no VMs any more. @return whether the store stays. */
+int domain_open(struct domains *domains, const char *directory, const struct store_settings *store,
+		const struct engine_settings *engine, struct domain **ret);
+/** Removes a domain that has no VMs any more. @return whether its store stays, as somebody maps it. */
 bool domain_close(struct domain *domain);
+
+/** The domain of user @uid's VMs; so far all are in the same. NULL if there is none. */
+struct domain *domain_of_user(const struct domains *domains, uid_t uid);
 
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void domain_schedule_pump(struct domain *domain);
+
+/** Whether any domain has a VM, or ever had one. */
+bool domains_have_vm(const struct domains *domains);
+bool domains_had_vm(const struct domains *domains);
 
 /** A VM is gone, or all that it maps is known: tells the engine if it was the last unaccounted one, and the daemon. */
 void domain_vm_gone(struct domain *domain);

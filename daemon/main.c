@@ -231,7 +231,7 @@ static int run(struct daemon *daemon)
 	if (r < 0)
 		return r;
 	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path,
-		   store_kind_name(daemon->domain.store));
+		   store_kind_name(SLIST_FIRST(&daemon->domains.list)->store));
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(daemon->event);
 	if (r < 0)

@@ -32,16 +32,29 @@ static uint64_t own_cpu_nsec(void)
 	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
 }
 
-void metrics_take(struct metrics_snapshot *ret, struct domain *domain, uint64_t started_usec)
+static void add_domain(struct metrics_snapshot *snapshot, struct domain *domain)
 {
+	const struct engine_counters *counters = domain_counters(domain);
+
+	snapshot->host.shared_pages += counters->shared_pages;
+	snapshot->host.common_pages += counters->common_pages;
+	snapshot->host.zero_pages += counters->zero_pages;
+	snapshot->host.saved_pages += counters->saved_pages;
+	snapshot->store_bytes += store_used_bytes(domain->store);
+	snapshot->rings_bytes += domain_rings_bytes(domain);
+}
+
+void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec)
+{
+	struct domain *domain;
+
 	*ret = (struct metrics_snapshot){
 		.uptime_nsec = (clock_now_usec() - started_usec) * 1000,
 		.cpu_nsec = own_cpu_nsec(),
 		.memory_bytes = own_memory_bytes(),
-		.host = *domain_counters(domain),
-		.store_bytes = store_used_bytes(domain->store),
-		.rings_bytes = domain_rings_bytes(domain),
 	};
+	SLIST_FOREACH(domain, &domains->list, entries)
+		add_domain(ret, domain);
 }
 
 void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm)

@@ -16,14 +16,14 @@
  */
 struct metrics_snapshot {
 	uint64_t uptime_nsec, cpu_nsec, memory_bytes;
-	struct engine_counters host;
+	struct engine_counters host; /* of all domains: the four counts of pages */
 	uint64_t store_bytes, rings_bytes;
 	struct engine_vm_counters vm; /* confirmed */
 	struct ring_stats stated;     /* what the VMM says of itself; untrusted */
 };
 
 /** Takes the daemon's and the host's figures. @started_usec: when the daemon was started, by clock_now_usec(). */
-void metrics_take(struct metrics_snapshot *ret, struct domain *domain, uint64_t started_usec);
+void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec);
 /** Takes those of @vm, as they were at metrics_take(). */
 void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm);
 

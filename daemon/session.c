@@ -190,8 +190,9 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
+	struct domain *domain = domain_of_user(session->sessions->domains, session->peer.uid);
 	struct daemon_vm *vm;
-	int r = daemon_vm_get(session->sessions->domain, &session->peer, session->pidfd, &vm);
+	int r = daemon_vm_get(domain, &session->peer, session->pidfd, &vm);
 
 	if (r < 0) {
 		refuse(session, "cannot identify the process: %s", strerror(-r));
@@ -401,7 +402,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 static bool too_many(const struct sessions *sessions, uid_t uid)
 {
 	const struct session *session;
-	const struct daemon_vm *vm;
+	const struct daemon_vm *vm = NULL;
 	unsigned count = 0;
 
 	if (sessions->count > SESSIONS_MAX)
@@ -410,7 +411,7 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->peer.uid == uid;
-	TAILQ_FOREACH(vm, &sessions->domain->vms, entries)
+	while ((vm = daemon_vm_next(sessions->domains, vm)) != NULL)
 		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
 	return count > *sessions->connections_per_user;
 }

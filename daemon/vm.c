@@ -94,6 +94,17 @@ int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd)
 	return 0;
 }
 
+struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm)
+{
+	const struct domain *domain = vm ? vm->domain : SLIST_FIRST(&domains->list);
+	struct daemon_vm *next = vm ? TAILQ_NEXT(vm, entries) : domain ? TAILQ_FIRST(&domain->vms)
+								       : NULL;
+
+	while (next == NULL && domain && (domain = SLIST_NEXT(domain, entries)) != NULL)
+		next = TAILQ_FIRST(&domain->vms);
+	return next;
+}
+
 /* ---- its end ---- */
 
 void daemon_vm_free(struct daemon_vm *vm)
@@ -307,9 +318,9 @@ void daemon_vm_forget_living(struct domain *domain)
 
 static bool name_is_free(const struct daemon_vm *vm, const char *name)
 {
-	const struct daemon_vm *other;
+	const struct daemon_vm *other = NULL;
 
-	TAILQ_FOREACH(other, &vm->domain->vms, entries)
+	while ((other = daemon_vm_next(vm->domain->domains, other)) != NULL)
 		if (other != vm && strcmp(other->name, name) == 0)
 			return false;
 	return true;

@@ -60,6 +60,9 @@ struct daemon_vm {
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
 int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 
+/** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
+struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
+
 /** Finds or adds the VM of the process behind a connection. @pidfd stays the caller's. @return 0 or -errno. */
 int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
 
