@@ -9,22 +9,15 @@
 #include <string.h>
 
 #include "cli/vmm-command.h"
+#include "common/proc.h"
 
 #define COMMAND_LINE_BYTES_MAX (1 << 20)
-
-static FILE *open_of(const char *root, pid_t pid, const char *file)
-{
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s/proc/%d/%s", root, (int)pid, file) >= (int)sizeof(path))
-		return NULL;
-	return fopen(path, "re");
-}
+#define OURS "libpagefuse" /* in the names of the library and the preload */
 
 /** Reads a file of strings that end in zero bytes; adds a zero of its own. @return bytes, or -errno. */
 static ssize_t read_strings(const char *root, pid_t pid, const char *file, char **ret_text)
 {
-	FILE *stream = open_of(root, pid, file);
+	FILE *stream = proc_open(root, pid, file);
 	char *text;
 	size_t size;
 
@@ -58,23 +51,6 @@ static int read_arguments(const char *root, struct vmm_process *process)
 	return 0;
 }
 
-static bool is_ours(const char *text)
-{
-	return strstr(text, "libpagefuse") != NULL;
-}
-
-static bool find_mapping(FILE *maps)
-{
-	char *line = NULL;
-	size_t size = 0;
-	bool found = false;
-
-	while (!found && getline(&line, &size, maps) > 0)
-		found = is_ours(line);
-	free(line);
-	return found;
-}
-
 /** The value of a variable among @size bytes of strings; NULL if it is not there. */
 static const char *find_variable(const char *environment, ssize_t size, const char *name)
 {
@@ -102,7 +78,7 @@ static void read_environment(const char *root, struct vmm_process *process)
 	if (size < 0)
 		return;
 	preload = find_variable(environment, size, "LD_PRELOAD");
-	process->preload_asked = preload != NULL && is_ours(preload);
+	process->preload_asked = preload != NULL && strstr(preload, OURS) != NULL;
 	if (process->preload_asked)
 		take_variable(find_variable(environment, size, "PAGEFUSE_NAME"), process->name, sizeof(process->name));
 	take_variable(find_variable(environment, size, "PAGEFUSE_SOCKET"), process->socket_path,
@@ -113,11 +89,11 @@ static void read_environment(const char *root, struct vmm_process *process)
 
 static void read_preload(const char *root, struct vmm_process *process)
 {
-	FILE *maps = open_of(root, process->pid, "maps");
+	FILE *maps = proc_open(root, process->pid, "maps");
 
 	if (maps == NULL)
 		return;
-	process->preload_mapped = find_mapping(maps);
+	process->preload_mapped = proc_find(maps, OURS);
 	fclose(maps);
 	read_environment(root, process);
 }
@@ -157,7 +133,7 @@ static bool is_qemu(const char *path)
 /** Whether the first argument of a process is a QEMU's; most processes need not be looked at any further. */
 static bool runs_qemu(const char *root, pid_t pid)
 {
-	FILE *file = open_of(root, pid, "cmdline");
+	FILE *file = proc_open(root, pid, "cmdline");
 	char first[PATH_MAX];
 	size_t size;
 
@@ -173,20 +149,18 @@ int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_proce
 			  void *context)
 {
 	char path[PATH_MAX];
-	struct dirent *entry;
 	DIR *directory;
+	pid_t pid;
 
 	if (snprintf(path, sizeof(path), "%s/proc", root) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	directory = opendir(path);
 	if (directory == NULL)
 		return -errno;
-	while ((entry = readdir(directory)) != NULL) {
+	while ((pid = proc_next(directory)) > 0) {
 		struct vmm_process process;
-		long pid = strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 0 || pid > INT_MAX || !runs_qemu(root, (pid_t)pid) ||
-		    vmm_process_read(root, (pid_t)pid, &process) < 0)
+		if (!runs_qemu(root, pid) || vmm_process_read(root, pid, &process) < 0)
 			continue;
 		visit(&process, context);
 		vmm_process_done(&process);
