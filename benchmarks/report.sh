@@ -83,13 +83,28 @@ writer_table() {
 	writer_row short 'passes all the time, short of memory and swapping'
 }
 
+disk_row() {
+	local label=$1 title=$2
+	printf '| %s | %s | %s | %s | %s |\n' "$title" "$(of_churn "$label")" \
+		"$(figure_of "$label.diverged_after_churn_mib")" "$(of_rewrite "$label")" \
+		"$(figure_of "$label.diverged_after_rewrite_mib")"
+}
+
+disk_table() {
+	local swap="$ZRAM_MIB MiB of swap on zram"
+	echo '| MiB | saved after churn | diverged | saved after rewriting | diverged |'
+	echo '|---|---|---|---|---|'
+	disk_row pagefuse 'disks as QEMU opens them by itself, no swap'
+	disk_row pagefuse-swap "the same, $swap"
+	disk_row direct 'cache=none, aio=native, no swap'
+	disk_row direct-swap "the same, $swap"
+	disk_row uring 'aio=io_uring, no swap'
+	disk_row uring-swap "the same, $swap"
+}
+
 other_table() {
 	echo '| | |'
 	echo '|---|---|'
-	printf '| saved after three churns, disks with cache=none, no swap | %s MiB |\n' "$(of_churn direct)"
-	printf '| the same after the CPUs have rewritten what they had | %s MiB |\n' "$(of_rewrite direct)"
-	printf '| both with %s MiB of swap on zram | %s, %s MiB |\n' "$ZRAM_MIB" "$(of_churn direct-swap)" \
-		"$(of_rewrite direct-swap)"
 	printf '| new duplicates found by the slow pass of %s s | after %s s |\n' \
 		"$(figure_of slow.interval_seconds)" "$(figure_of slow.found_after_seconds)"
 	printf '| CPU use once converged, with no pass due | %s %% of a core |\n' \
@@ -130,6 +145,8 @@ all_tables() {
 	guests_table
 	printf '\nWhat a writer feels that writes one word of a random page of %s MiB every 20 µs:\n\n' "$WRITER_MIB"
 	writer_table
+	printf '\nWhat pagefuse saves once the guests have rewritten what they shared:\n\n'
+	disk_table
 	printf '\nOther figures:\n\n'
 	other_table
 }

@@ -113,7 +113,7 @@ static bool is_known(const json_t *status, pid_t pid)
 	return false;
 }
 
-static void visit_qemu(const struct vmm_process *process, void *context)
+static void visit_vmm(const struct vmm_process *process, void *context)
 {
 	struct examination *examination = context;
 
@@ -131,7 +131,7 @@ static int examine(struct examination *examination)
 		return r;
 	check_host(examination);
 	check_known_vms(examination);
-	r = vmm_process_each_qemu("", visit_qemu, examination);
+	r = vmm_process_each("", visit_vmm, examination);
 	if (r < 0) {
 		complain("/proc: %s; mount it to have processes looked at", strerror(-r));
 		return CLI_FAILED;

@@ -31,6 +31,8 @@ const char *field_text(const json_t *object, const char *key)
 
 int64_t field_metric(const json_t *object, enum metric_id id)
 {
+	if (metrics[id].unit == METRIC_FLAG)
+		return field_bool(object, metrics[id].name);
 	return field_integer(object, metrics[id].name);
 }
 
@@ -49,6 +51,8 @@ const char *field_metric_text(struct format_buffer *buffer, const json_t *object
 	case METRIC_COUNT:
 		snprintf(buffer->text, sizeof(buffer->text), "%" PRId64, field_metric(object, id));
 		break;
+	case METRIC_FLAG:
+		return strcpy(buffer->text, field_metric(object, id) ? "yes" : "no");
 	}
 	return buffer->text;
 }

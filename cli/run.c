@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/filter-probe.h"
 #include "cli/findings.h"
 #include "cli/host-checks.h"
 #include "cli/host-facts.h"
@@ -237,6 +238,33 @@ static int become_command(const struct run *run)
 	return CLI_FAILED;
 }
 
+/**
+ * System call filters that this process is under the VMM will be under, too. The library cannot look into them, and
+ * leaves a VM alone for those that it is not promised to get along with; so they are tried out. Before anything else
+ * is: they could end this process as well. @return CLI_DONE, CLI_FAILED after complaining; run->refusal: they do not.
+ */
+static int try_filters(struct run *run)
+{
+	unsigned count = filter_probe_count();
+	char promise[16];
+
+	if (count == 0 || getenv("PAGEFUSE_SECCOMP") != NULL)
+		return CLI_DONE;
+	if (find_preload(run) != CLI_DONE)
+		return CLI_FAILED;
+	if (!filter_probe_try(run->preload)) {
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "it is under a system call filter that does not let through what pagefuse calls. Have "
+			 "what started it, a container or systemd, allow what pagefuse-preload(7) lists.");
+		return CLI_DONE;
+	}
+	snprintf(promise, sizeof(promise), "%u", count);
+	if (setenv("PAGEFUSE_SECCOMP", promise, 1) == 0)
+		return CLI_DONE;
+	complain("the environment of '%s': %s; free some memory", run->path, strerror(errno));
+	return CLI_FAILED;
+}
+
 static int prepare_environment(const struct cli *cli, const struct run *run)
 {
 	int r = set_preload(run->preload);
@@ -255,8 +283,12 @@ static int run_vmm(struct cli *cli, struct run *run)
 	int r;
 
 	if ((r = choose_name(run)) != CLI_DONE || (r = find_command(run)) != CLI_DONE ||
-	    (r = check_command(run)) != CLI_DONE)
+	    (r = check_command(run)) != CLI_DONE || (r = try_filters(run)) != CLI_DONE)
 		return r;
+	if (run->refusal[0] != '\0') {
+		tell_obstacle(run);
+		return become_command(run); /* as without us, like below */
+	}
 	host_facts_read("", 0, &run->facts);
 	host_facts_probe(&run->facts);
 	host_facts_daemon(&run->facts, NULL);

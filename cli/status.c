@@ -113,9 +113,10 @@ static void print_host(const json_t *status)
 	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
 	       pages_to_mb(field_metric(host, METRIC_HOST_SHARED)), pages_to_mb(field_metric(host, METRIC_HOST_COMMON)),
 	       pages_to_mb(field_metric(host, METRIC_HOST_ZERO)), pages_to_mb(field_metric(host, METRIC_HOST_SAVED)));
-	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead\n",
+	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead%s\n",
 	       bytes_to_mb(field_metric(host, METRIC_HOST_STORE)),
-	       bytes_to_mb(field_metric(host, METRIC_HOST_OVERHEAD)));
+	       bytes_to_mb(field_metric(host, METRIC_HOST_OVERHEAD)),
+	       field_metric(host, METRIC_HOST_STORE_FULL) ? "; full: nothing new is shared until there is room" : "");
 }
 
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all. */

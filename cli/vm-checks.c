@@ -49,6 +49,9 @@ static const struct {
 	{ WIRE_REASON_UNSEEN_CALLS,
 	  "Restart it without pagefuse, as what it discarded may have kept old bytes; share only VMMs that call libc "
 	  "for it (no io_uring, no bare system calls)." },
+	{ WIRE_REASON_SECCOMP,
+	  "Start the VMM without its own confinement (cloud-hypervisor: --seccomp false), or let its filter allow what "
+	  "pagefuse-preload(7) lists." },
 	{ WIRE_REASON_EARLIER_STORE,
 	  "What the guest writes takes part again; to have that for all of it, restart or migrate the VM." },
 };
@@ -85,7 +88,6 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 {
 	int64_t ram_bytes = field_metric(vm, METRIC_VM_RAM);
 	const json_t *refused;
-	char remedy[160];
 	size_t i;
 
 	json_array_foreach(json_object_get(vm, "refused"), i, refused) {
@@ -93,19 +95,28 @@ static void check_refused(const json_t *vm, const char *name, struct findings *f
 		int64_t bytes = field_integer(refused, "bytes");
 		struct format_buffer buffer;
 
-		snprintf(remedy, sizeof(remedy), "%s", find_remedy(reason));
-		if (strcmp(reason, wire_reason_name(WIRE_REASON_MAP_LIMIT)) == 0)
-			remedy_for_mappings(vm, remedy, sizeof(remedy));
 		/* Where all RAM that was offered is left alone, nothing is shared. */
 		findings_add(findings, bytes < ram_bytes ? SEVERITY_WARNING : SEVERITY_ERROR, find_subject(reason),
-			     name, remedy, "%s of its memory are left alone: %s", format_bytes(&buffer, bytes),
-			     field_text(refused, "text"));
+			     name, find_remedy(reason), "%s of its memory are left alone: %s",
+			     format_bytes(&buffer, bytes), field_text(refused, "text"));
 	}
+}
+
+/** It has said why it says nothing any more. */
+static bool is_silent(const json_t *vm)
+{
+	const json_t *refused;
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "refused"), i, refused)
+		if (strcmp(field_text(refused, "reason"), wire_reason_name(WIRE_REASON_SECCOMP)) == 0)
+			return true;
+	return false;
 }
 
 static void check_connected(const json_t *vm, const char *name, struct findings *findings)
 {
-	if (!field_bool(vm, "connected"))
+	if (!field_bool(vm, "connected") && !is_silent(vm))
 		findings_add(findings, SEVERITY_WARNING, "not-connected", name,
 			     "It comes back by itself; if it does not, see pagefused's log for why it was dropped.",
 			     "process %" PRId64
@@ -122,10 +133,8 @@ static void check_mappings(const json_t *vm, const char *name, struct findings *
 	if (limit <= 0 ||
 	    mappings < limit / 100 * (refused > 0 ? MAPPINGS_SCARCE_PERCENT : MAPPINGS_WARN_PERCENT))
 		return;
-	if (findings_has(findings, wire_reason_name(WIRE_REASON_MAP_LIMIT), name))
-		return;
 	remedy_for_mappings(vm, remedy, sizeof(remedy));
-	findings_add(findings, SEVERITY_WARNING, wire_reason_name(WIRE_REASON_MAP_LIMIT), name, remedy,
+	findings_add(findings, SEVERITY_WARNING, "map-limit", name, remedy,
 		     "%" PRId64 " of %" PRId64 " mappings are in use, and sharing stops before the limit: %" PRId64
 		     " times an equal page stayed private",
 		     mappings, limit, refused);
@@ -302,6 +311,12 @@ void stray_vmm_checks(const struct vmm_process *process, const char *socket_path
 			     "Ask that daemon (--socket); VMs of different daemons share nothing with each other.",
 			     "QEMU with pid %d belongs to the daemon at %s, not to the one at %s", (int)process->pid,
 			     process->socket_path, socket_path);
+	else if (process->left_to_kernel)
+		findings_add(findings, severity, wire_reason_name(WIRE_REASON_SECCOMP), name,
+			     find_remedy(wire_reason_name(WIRE_REASON_SECCOMP)),
+			     "process %d was under a system call filter that does not let the library work before it "
+			     "offered memory",
+			     (int)process->pid);
 	else if (process->preload_mapped)
 		findings_add(findings, severity, "not-connected", name,
 			     "It connects once it has RAM that can be shared; both need the same PAGEFUSE_SOCKET.",

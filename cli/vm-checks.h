@@ -12,7 +12,7 @@
 void vm_checks(const json_t *vm, const struct vmm_process *process, struct findings *findings);
 
 /**
- * A QEMU that the daemon at @socket_path does not know. @severity: of the finding that it is not shared at all.
+ * A VMM that the daemon at @socket_path does not know. @severity: of the finding that it is not shared at all.
  */
 void stray_vmm_checks(const struct vmm_process *process, const char *socket_path, enum severity severity,
 		      struct findings *findings);

@@ -51,6 +51,34 @@ static int read_arguments(const char *root, struct vmm_process *process)
 	return 0;
 }
 
+static bool find_line(const char *root, pid_t pid, const char *file, const char *start, const char *text)
+{
+	FILE *stream = proc_open(root, pid, file);
+	bool found = stream != NULL && proc_find(stream, start, text);
+
+	if (stream != NULL)
+		fclose(stream);
+	return found;
+}
+
+static bool is_filtered(const char *root, pid_t pid)
+{
+	return find_line(root, pid, "status", "Seccomp:", "\t2\n"); /* the mode is that of filters */
+}
+
+/** Memory is marked with the kernel, which the library leaves out where it takes it in. */
+static bool has_offered(const char *root, pid_t pid)
+{
+	return find_line(root, pid, "smaps", "VmFlags:", " mg");
+}
+
+/** The library is in it, it is under a filter, and has left to the kernel what was offered. */
+static bool is_silent(const char *root, pid_t pid)
+{
+	/* Looks as closely only at processes that are under a filter. */
+	return is_filtered(root, pid) && find_line(root, pid, "maps", "", OURS) && has_offered(root, pid);
+}
+
 /** The value of a variable among @size bytes of strings; NULL if it is not there. */
 static const char *find_variable(const char *environment, ssize_t size, const char *name)
 {
@@ -91,10 +119,12 @@ static void read_preload(const char *root, struct vmm_process *process)
 {
 	FILE *maps = proc_open(root, process->pid, "maps");
 
+	process->filtered = is_filtered(root, process->pid);
 	if (maps == NULL)
 		return;
-	process->preload_mapped = proc_find(maps, OURS);
+	process->preload_mapped = proc_find(maps, "", OURS);
 	fclose(maps);
+	process->left_to_kernel = is_silent(root, process->pid);
 	read_environment(root, process);
 }
 
@@ -145,8 +175,7 @@ static bool runs_qemu(const char *root, pid_t pid)
 	return is_qemu(first);
 }
 
-int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_process *process, void *context),
-			  void *context)
+int vmm_process_each(const char *root, void (*visit)(const struct vmm_process *process, void *context), void *context)
 {
 	char path[PATH_MAX];
 	DIR *directory;
@@ -160,7 +189,7 @@ int vmm_process_each_qemu(const char *root, void (*visit)(const struct vmm_proce
 	while ((pid = proc_next(directory)) > 0) {
 		struct vmm_process process;
 
-		if (!runs_qemu(root, pid) || vmm_process_read(root, pid, &process) < 0)
+		if (!(runs_qemu(root, pid) || is_silent(root, pid)) || vmm_process_read(root, pid, &process) < 0)
 			continue;
 		visit(&process, context);
 		vmm_process_done(&process);

@@ -17,14 +17,14 @@ FILE *proc_open(const char *root, pid_t pid, const char *file)
 	return fopen(path, "re");
 }
 
-bool proc_find(FILE *file, const char *text)
+bool proc_find(FILE *file, const char *start, const char *text)
 {
 	char *line = NULL;
 	size_t size = 0;
 	bool found = false;
 
 	while (!found && getline(&line, &size, file) > 0)
-		found = strstr(line, text) != NULL;
+		found = strncmp(line, start, strlen(start)) == 0 && strstr(line, text) != NULL;
 	free(line);
 	return found;
 }

@@ -11,8 +11,8 @@
 /** Opens @root/proc/@pid/@file for reading; @root is "" but in tests. @return NULL with errno set. */
 FILE *proc_open(const char *root, pid_t pid, const char *file);
 
-/** Whether @text is in a line of @file, read from where it is. */
-bool proc_find(FILE *file, const char *text);
+/** Whether @text is in a line of @file that begins with @start; read from where it is. */
+bool proc_find(FILE *file, const char *start, const char *text);
 
 /** The next process in the directory @proc, an open /proc. @return its pid, or 0: that was the last. */
 pid_t proc_next(DIR *proc);

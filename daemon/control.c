@@ -26,19 +26,28 @@ static json_t *error(const char *code, const char *message, const char *value)
 
 /* ---- status ---- */
 
+static json_t *metric_value(const struct metrics_snapshot *snapshot, enum metric_id id)
+{
+	int64_t value = metrics_value(snapshot, id);
+
+	switch (metrics[id].unit) {
+	case METRIC_NSEC:
+		return json_real((double)value / 1e9);
+	case METRIC_FLAG:
+		return json_boolean(value);
+	default:
+		return json_integer(value);
+	}
+}
+
 /* Puts the metrics of @scope into @object. @return it, or NULL. */
 static json_t *add_metrics(json_t *object, const struct metrics_snapshot *snapshot, enum metric_scope scope)
 {
 	int r = 0;
 
-	for (enum metric_id id = 0; id < METRIC_END; id++) {
-		int64_t value = metrics_value(snapshot, id);
-		bool is_time = metrics[id].unit == METRIC_NSEC;
-
+	for (enum metric_id id = 0; id < METRIC_END; id++)
 		if (metrics[id].scope == scope)
-			r |= json_object_set_new(object, metrics[id].name,
-						 is_time ? json_real((double)value / 1e9) : json_integer(value));
-	}
+			r |= json_object_set_new(object, metrics[id].name, metric_value(snapshot, id));
 	if (r == 0)
 		return object;
 	json_decref(object);

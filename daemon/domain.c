@@ -18,7 +18,7 @@ static int add_segment(void *context, uint32_t segment)
 	struct domain *domain = context;
 	int r = store_add_segment(domain->store, segment);
 
-	if (r < 0)
+	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
 		log_peer(LOG_WARNING, "cannot add segment %u to the store, nothing new is shared for now: %s", segment,
 			 strerror(-r));
 	return r;
@@ -55,18 +55,22 @@ static void punch(void *context, uint32_t first, uint32_t count)
 	store_punch(domain->store, first, count);
 }
 
-/* What was shared stays so; what is new is not shared until a segment is empty. */
-static void look_whether_full(struct domain *domain)
+void domain_look_for_room(struct domain *domain, bool recheck)
 {
-	bool full = engine_store_is_full(domain->engine);
+	enum engine_room room = engine_store_room(domain->engine);
 
-	if (full && !domain->said_full)
+	if (room == domain->said_room || (room == ENGINE_ROOM && !recheck))
+		return;
+	/* What was shared stays so; what is new is not shared until there is room. */
+	if (room == ENGINE_ROOM_NO_NUMBERS)
 		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
 			    "none; if it stays so, end VMs or restart them one by one",
 			    ENGINE_SEGMENTS_MAX);
-	else if (!full && domain->said_full)
+	else if (room == ENGINE_ROOM_NO_MEMORY)
+		log_warning("the store is full: nothing new is shared until there is room; [store] size is its limit");
+	else
 		log_notice("the store has room for new pages again");
-	domain->said_full = full;
+	domain->said_room = room;
 }
 
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
@@ -74,7 +78,7 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	struct domain *domain = user;
 	bool more = store_recheck(domain->store);
 
-	look_whether_full(domain);
+	domain_look_for_room(domain, true);
 	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -96,20 +100,6 @@ void domain_vm_gone(struct domain *domain)
 		domain_schedule_pump(domain);
 	}
 	domain->domains->vm_gone(domain->domains->daemon);
-}
-
-const struct engine_counters *domain_counters(struct domain *domain)
-{
-	uint64_t now = clock_now_usec();
-
-	if (domain->counters_at_usec == 0 || now - domain->counters_at_usec >= 20 * domain->counters_cost_usec) {
-		engine_counters(domain->engine, &domain->counters);
-		domain->counters_at_usec = clock_now_usec();
-		domain->counters_cost_usec = domain->counters_at_usec - now;
-		if (domain->counters_cost_usec < 10000) /* cheap: always fresh */
-			domain->counters_cost_usec = 0;
-	}
-	return &domain->counters;
 }
 
 uint64_t domain_rings_bytes(const struct domain *domain)

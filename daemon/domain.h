@@ -53,11 +53,8 @@ struct domain {
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
 	bool accounted;        /* the engine was told that there is none (any more) */
-	bool said_full;        /* that the store has no segment left */
 
-	/* engine_counters() walks over all pages: how often that is done has a limit. */
-	struct engine_counters counters;
-	uint64_t counters_at_usec, counters_cost_usec;
+	enum engine_room said_room; /* what was logged last of the room in the store */
 };
 
 /**
@@ -82,8 +79,8 @@ bool domains_had_vm(const struct domains *domains);
 /** A VM is gone, or all that it maps is known: tells the engine if it was the last unaccounted one, and the daemon. */
 void domain_vm_gone(struct domain *domain);
 
-/** Counters of the domain and, in the engine, of every VM; as old as twenty times what it takes to count. */
-const struct engine_counters *domain_counters(struct domain *domain);
+/** Logs that the store has no room for new pages; that it has again only if @recheck, since room may come and go. */
+void domain_look_for_room(struct domain *domain, bool recheck);
 
 /** Memory that the rings of its VMs occupy. */
 uint64_t domain_rings_bytes(const struct domain *domain);

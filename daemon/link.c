@@ -198,19 +198,38 @@ static int send_closes(struct link *link)
 	return 0;
 }
 
-static int tell_segment(struct link *link, const struct link_source *source, void *context, uint32_t segment)
+static int give_segment(struct link *link, const struct link_source *source, void *context, uint32_t segment)
 {
-	int fd, r;
+	int r, fd = source->open_segment(context, segment);
 
-	if (bit(link->told, segment))
-		return 0;
-	fd = source->open_segment(context, segment);
 	if (fd < 0)
 		return fd;
 	r = send_segment(link, WIRE_SEGMENT, segment, fd);
 	close(fd);
+	return r;
+}
+
+static int tell_segment(struct link *link, const struct link_source *source, void *context, uint32_t segment)
+{
+	int r;
+
+	if (bit(link->told, segment))
+		return 0;
+	r = give_segment(link, source, context, segment);
 	if (r == 0)
 		set_bit(link->told, segment, true);
+	return r;
+}
+
+static int give_wanted(struct link *link, const struct link_source *source, void *context)
+{
+	int r;
+
+	if (link->wanted == 0)
+		return 0;
+	r = give_segment(link, source, context, link->wanted - 1);
+	if (r == 0)
+		link->wanted = 0;
 	return r;
 }
 
@@ -247,6 +266,8 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 {
 	int r = send_closes(link);
 
+	if (r == 0)
+		r = give_wanted(link, source, context);
 	if (r == 0) {
 		ring_set_starved(&link->down, false);
 		r = give_orders(link, source, context);
@@ -265,11 +286,22 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 		link_fail(link, "cannot pass it a segment of the store: %s", strerror(-r));
 }
 
+bool link_want_segment(struct link *link, uint32_t segment)
+{
+	/* One that is gone meanwhile, with the region that the order was about, is not needed any more. */
+	if (segment >= SEGMENTS_MAX || !bit(link->told, segment))
+		return false;
+	link->wanted = segment + 1;
+	return true;
+}
+
 void link_segment_removed(struct link *link, uint32_t segment)
 {
 	if (!bit(link->told, segment))
 		return;
 	set_bit(link->told, segment, false);
+	if (link->wanted == segment + 1)
+		link->wanted = 0;
 	set_bit(link->closing, segment, true);
 	link->closing_count++;
 	link->events->want_room(link->owner, true); /* sent from there, not from inside the engine */

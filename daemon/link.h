@@ -48,6 +48,7 @@ struct link {
 	uint64_t told[LINK_BITMAP_WORDS];    /* segments whose descriptor was sent on this connection */
 	uint64_t closing[LINK_BITMAP_WORDS]; /* segments whose SEGMENT_CLOSE is still to be sent */
 	unsigned closing_count;
+	uint32_t wanted; /* segment that the peer has asked for once more, plus 1; 0: none. One at a time */
 };
 
 /** Makes the rings. @socket and @events have to last as long as the link. @return 0 or -errno. */
@@ -75,6 +76,12 @@ const struct ring_stats *link_statistics(const struct link *link);
 
 /** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the link. */
 void link_give_orders(struct link *link, const struct link_source *source, void *context);
+
+/**
+ * The peer has closed the descriptor of @segment (its words) and asks for it again: link_give_orders() will send it.
+ * @return whether it was sent one before; else nothing is done.
+ */
+bool link_want_segment(struct link *link, uint32_t segment);
 
 /** The segment is gone: a peer that has it shall close it. */
 void link_segment_removed(struct link *link, uint32_t segment);

@@ -33,7 +33,7 @@ static bool has(pid_t pid, const char *name)
 	file = proc_open("", pid, "maps");
 	if (file == NULL)
 		return (errno == EACCES || errno == EPERM) && is_younger(pid);
-	found = proc_find(file, name);
+	found = proc_find(file, "", name);
 	fclose(file);
 	return found;
 }
@@ -66,7 +66,7 @@ bool maps_one_has(pid_t pid, const char *name)
 
 	if (file == NULL)
 		return true;
-	found = proc_find(file, name);
+	found = proc_find(file, "", name);
 	fclose(file);
 	return found || has_open(pid, name);
 }

@@ -32,21 +32,23 @@ static uint64_t own_cpu_nsec(void)
 	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
 }
 
-static void add_domain(struct metrics_snapshot *snapshot, struct domain *domain)
+static void add_domain(struct metrics_snapshot *snapshot, const struct domain *domain)
 {
-	const struct engine_counters *counters = domain_counters(domain);
+	struct engine_counters counters;
 
-	snapshot->host.shared_pages += counters->shared_pages;
-	snapshot->host.common_pages += counters->common_pages;
-	snapshot->host.zero_pages += counters->zero_pages;
-	snapshot->host.saved_pages += counters->saved_pages;
+	engine_counters(domain->engine, &counters);
+	snapshot->host.shared_pages += counters.shared_pages;
+	snapshot->host.common_pages += counters.common_pages;
+	snapshot->host.zero_pages += counters.zero_pages;
+	snapshot->host.saved_pages += counters.saved_pages;
 	snapshot->store_bytes += store_used_bytes(domain->store);
+	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
 	snapshot->rings_bytes += domain_rings_bytes(domain);
 }
 
 void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec)
 {
-	struct domain *domain;
+	const struct domain *domain;
 
 	*ret = (struct metrics_snapshot){
 		.uptime_nsec = (clock_now_usec() - started_usec) * 1000,
@@ -98,6 +100,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return host->saved_pages * (int64_t)PAGE_BYTES;
 	case METRIC_HOST_STORE:
 		return bounded(snapshot->store_bytes);
+	case METRIC_HOST_STORE_FULL:
+		return snapshot->store_full;
 	case METRIC_HOST_OVERHEAD:
 		return bounded(snapshot->memory_bytes + snapshot->rings_bytes);
 	case METRIC_VM_RAM:

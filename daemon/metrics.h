@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_DAEMON_METRICS_H
 #define PAGEFUSE_DAEMON_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/domain.h"
@@ -18,6 +19,7 @@ struct metrics_snapshot {
 	uint64_t uptime_nsec, cpu_nsec, memory_bytes;
 	struct engine_counters host; /* of all domains: the four counts of pages */
 	uint64_t store_bytes, rings_bytes;
+	bool store_full;              /* of any domain */
 	struct engine_vm_counters vm; /* confirmed */
 	struct ring_stats stated;     /* what the VMM says of itself; untrusted */
 };

@@ -131,6 +131,12 @@ void pump_give_orders(struct daemon_vm *vm)
 	link_give_orders(vm->connection.link, &source, vm);
 }
 
+void pump_want_segment(struct daemon_vm *vm, uint32_t segment)
+{
+	if (link_want_segment(vm->connection.link, segment))
+		pump_give_orders(vm);
+}
+
 /* ---- the clock ---- */
 
 static bool takes_orders(const struct daemon_vm *vm)
@@ -159,6 +165,7 @@ static int on_pump(sd_event_source *source, void *user)
 	(void)source;
 	wait = engine_tick(domain->engine, now);
 	give_all_orders(domain);
+	domain_look_for_room(domain, false);
 	if (wait > UINT64_MAX - 1 - now)
 		wait = UINT64_MAX - 1 - now;
 	sd_event_source_set_time(domain->tick, now + wait);

@@ -26,4 +26,10 @@ void pump_take_statistics(struct daemon_vm *vm);
 /** Passes on orders for @vm, which is connected, while there is room. May fail its link. */
 void pump_give_orders(struct daemon_vm *vm);
 
+/**
+ * @vm, which is connected, has closed the descriptor of @segment (its words) and asks for it again: as
+ * pump_give_orders(), with that first, if it was given to it before.
+ */
+void pump_want_segment(struct daemon_vm *vm, uint32_t segment);
+
 #endif

@@ -309,6 +309,8 @@ static void on_packet(struct session *session, size_t size)
 		schedule(session);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_REFUSED)
 		on_refused(session, (const void *)packet);
+	else if (session->kind == SESSION_VMM && header->type == WIRE_SEGMENT_WANTED)
+		pump_want_segment(session->vm, ((const struct wire_wanted *)(const void *)packet)->segment);
 	else if (session->kind != SESSION_VMM && header->type == WIRE_REQUEST && header->flags == 0)
 		on_request(session, (const void *)packet, size);
 	else

@@ -178,7 +178,8 @@ static void try_release(struct daemon_vm *vm)
 		log_info("%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
 			 vm->dead ? "is gone" : "has left, and reads nothing of the store");
 	drop_references(vm);
-	vm->name[0] = 0; /* no VM any more */
+	if (vm->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
+		vm->name[0] = 0;                         /* no VM any more */
 	if (vm->dead)
 		daemon_vm_free(vm);
 	domain_vm_gone(domain);

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 
+#include "engine/adoption.h"
+#include "engine/hints.h"
 #include "engine/match.h"
+#include "engine/references.h"
 #include "engine/state.h"
 
 /* The state of a page whose order @report answers, if it is MERGE (with the very slot) or ZERO. */
@@ -16,7 +19,7 @@ static bool was_ordered(uint32_t state, const struct ring_record *report, uint32
 
 static int find_ordered(struct engine_vm *vm, const struct ring_record *report, struct page *ret_first)
 {
-	int r = vm_run(vm, report->page, report->count, &ret_first->region);
+	int r = regions_find_run(&vm->regions, report->page, report->count, &ret_first->region);
 
 	if (r < 0 || ret_first->region == NULL)
 		return r;
@@ -25,22 +28,6 @@ static int find_ordered(struct engine_vm *vm, const struct ring_record *report, 
 		if (!was_ordered(ret_first->region->state[ret_first->index + i], report, i))
 			return -EPROTO;
 	return 0;
-}
-
-static void finish(struct page page)
-{
-	struct engine_vm *vm = page.region->vm;
-	uint32_t *state = page_state(page), slot = *state & STATE_VALUE;
-
-	vm->answered++;
-	if (*state == PAGE_ZERO_ORDERED) {
-		page_set(page, PAGE_ZERO);
-		vm->counters.zero_pages++;
-		return;
-	}
-	page_set(page, STATE(KIND_SHARED, slot));
-	vm->counters.shared_pages++;
-	slots_confirm(&vm->engine->slots, slot);
 }
 
 int answer_done(struct engine_vm *vm, const struct ring_record *report)
@@ -53,7 +40,7 @@ int answer_done(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL) /* it was gone before the worker said so: this cannot be */
 		return -EPROTO;
 	for (uint32_t i = 0; i < report->count; i++, page.index++)
-		finish(page);
+		reference_confirm(page);
 	return 0;
 }
 
@@ -86,9 +73,10 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool gone = report->op == REPORT_GONE;
 	struct page page;
+	uint32_t check;
 	int r;
 
-	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && fetch_refused(vm, report)) {
+	if (report->count == 1 && (gone || report->op == REPORT_BUSY) && match_refused(vm, report)) {
 		count_refused(&vm->counters, report);
 		return 0;
 	}
@@ -99,8 +87,8 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL)
 		return 0;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
-		vm_forget(page, private_copy(report) |
-					(gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page))));
+		check = gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page));
+		reference_drop(page, private_copy(report) | check);
 		match_sighting(page);
 	}
 	return 0;
@@ -109,7 +97,7 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
 {
 	struct page page;
-	int r = vm_run(vm, report->page, report->count, &page.region);
+	int r = regions_find_run(&vm->regions, report->page, report->count, &page.region);
 
 	if (r < 0 || page.region == NULL)
 		return r;
@@ -118,7 +106,7 @@ int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
 		uint32_t state = *page_state(page);
 
 		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO)
-			vm_forget(page, private_copy(report) | CHECK_WRITTEN);
+			reference_drop(page, private_copy(report) | CHECK_WRITTEN);
 		else if (state_kind(state) == KIND_PRIVATE)
 			page_set(page, (state & ~PRIVATE_COPY) | private_copy(report));
 	}
@@ -127,9 +115,9 @@ int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
 
 static int find_adoptable(struct engine_vm *vm, const struct ring_record *report, struct page *ret_first)
 {
-	int r = vm_run(vm, report->page, report->count, &ret_first->region);
+	int r = regions_find_run(&vm->regions, report->page, report->count, &ret_first->region);
 
-	if (r == 0 && vm_is_beyond(vm, report->page))
+	if (r == 0 && regions_is_beyond(&vm->regions, report->page))
 		return -ENOSPC; /* what it reads there could not be kept account of */
 	if (r < 0 || ret_first->region == NULL)
 		return -EPROTO;
@@ -137,7 +125,7 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 	for (uint32_t i = 0; i < report->count; i++) {
 		if (ret_first->region->state[ret_first->index + i] != STATE(KIND_PRIVATE, CHECK_NEVER))
 			return -EPROTO;
-		if (report->op == REPORT_ADOPT && !slots_can_adopt(&vm->engine->slots, report->slot + i))
+		if (report->op == REPORT_ADOPT && !slots_can_claim(&vm->engine->slots, report->slot + i))
 			return -EPROTO;
 	}
 	return 0;
@@ -146,21 +134,22 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 {
 	struct engine *engine = vm->engine;
+	uint32_t hint;
 	struct page page;
 	int r = find_adoptable(vm, report, &page);
 
 	if (r < 0)
 		return r;
-	engine->reunion.heard_usec = engine->now_usec;
+	engine->resync.heard_usec = engine->now_usec;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		if (report->op == REPORT_ADOPT_ZERO) {
 			page_set(page, PAGE_ZERO);
-			vm->counters.zero_pages++;
 			continue;
 		}
 		page_set(page, STATE(KIND_SHARED, report->slot + i));
-		vm->counters.shared_pages++;
-		slots_adopt(&engine->slots, report->slot + i, vm->owner, engine->settings.seed);
+		hint = adoption_take(&engine->links, report->slot + i, vm->owner, engine->settings.seed);
+		if (hint != 0)
+			hints_forget(engine, hint);
 	}
 	return 0;
 }

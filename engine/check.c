@@ -5,19 +5,22 @@
  *   slot.sharers      = pages SHARED with it             slot.orders = pages ORDERED with it
  *   live              <=> sharers + orders > 0           (between calls)
  *   slots.common      = slots with sharers               slots.stored = live + idle
- *   segment.used      = filling + spare + live + idle    segment.reserved = left in windows
- *   filling           <=> one FETCH not given up names it
+ *   segment.used      = taken + live + idle              segment.reserved = left in windows
+ *   taken, no stripe  <=> one FETCH not given up names it
+ *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
- *   diverged          = pages PRIVATE with PRIVATE_COPY
- *   an entry's slot   is filling, live, or a stripe's first, and has the entry's tag
- *   spare              => the table names its stripe
- *   live, filling      => the table names it or its stripe, or it is displaced
+ *   a VM's page_counts, from which all that is told of it is computed, = what a walk over its pages finds
+ *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
+ *   taken              => the table names it or its stripe
+ *   live               => the same, or it is displaced
  *   owners[o]         = slots charged to o
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/array.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
 
 /* What the pages say of one segment's slots. */
 struct seen {
@@ -31,6 +34,7 @@ struct checker {
 	uint32_t reserved[ENGINE_SEGMENTS_MAX];
 	uint32_t charged[SLOT_OWNERS];
 	uint64_t common, stored;
+	uint32_t waiting; /* in the lists of slots */
 };
 
 static struct seen *seen_of(struct checker *checker, uint32_t number)
@@ -58,7 +62,7 @@ static bool is_blank(const struct region *region)
 	return true;
 }
 
-static const char *check_region(struct checker *checker, const struct region *region, uint64_t counts[5])
+static const char *check_region(struct checker *checker, const struct region *region, struct page_counts *counts)
 {
 	if (!is_blank(region))
 		return "vm: a page has a state in a block that counts as untouched";
@@ -66,11 +70,11 @@ static const char *check_region(struct checker *checker, const struct region *re
 		uint32_t state = region->state[i];
 		struct seen *seen;
 
-		counts[0] += state_kind(state) == KIND_SHARED;
-		counts[1] += state == PAGE_ZERO;
-		counts[2] += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
-		counts[3] += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
-		counts[4] += state_is_copy(state);
+		counts->shared += state_kind(state) == KIND_SHARED;
+		counts->zero += state == PAGE_ZERO;
+		counts->ordered += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
+		counts->fetching += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
+		counts->diverged += state_is_copy(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
 		seen = seen_of(checker, state & STATE_VALUE);
@@ -86,32 +90,37 @@ static const char *check_region(struct checker *checker, const struct region *re
 	return NULL;
 }
 
-/* Those that wait have the parity of the FETCH, or the next if the barrier that waits for the FETCH has started. */
-static bool begins_before_waiters(const struct engine *engine, const struct fetch *fetch)
+static uint32_t length_of(const struct engine *engine, uint32_t list)
 {
-	uint32_t waiter = slots_get(&engine->slots, fetch->slot)->waiters;
+	uint32_t length = 0, at = list;
 
-	if (fetch->parity != (engine->barrier.started & 1))
-		return true;
-	while (waiter != 0 && engine->waiters[waiter].parity == fetch->parity)
-		waiter = engine->waiters[waiter].next;
-	return waiter == 0;
+	while (at != 0) {
+		length++;
+		at = engine->waiters.places[at].next;
+		if (at == list)
+			break;
+	}
+	return length;
 }
 
 static const char *check_fetches(struct checker *checker, const struct engine_vm *vm, uint64_t *ret_count)
 {
+	const struct engine *engine = checker->engine;
 	const struct fetch *fetch;
 
 	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++) {
 		struct seen *seen;
+		uint32_t waiters;
 
 		if (fetch->slot == SLOT_NONE)
 			continue;
 		seen = seen_of(checker, fetch->slot);
 		if (seen == NULL || seen->fetches++ > 0)
 			return "fetch: its slot does not exist, or is another's, too";
-		if (!begins_before_waiters(checker->engine, fetch))
-			return "fetch: one waits for it that a barrier before it is for";
+		waiters = length_of(engine, slots_get(&engine->slots, fetch->slot)->waiters);
+		if (waiters == 0)
+			return "fetch: nobody waits for it";
+		checker->waiting += waiters;
 		(*ret_count)++;
 	}
 	return NULL;
@@ -121,21 +130,22 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 1; i <= engine->waiters_top; i++)
-		count += engine->waiters[i].vm == vm->index;
+	for (uint32_t i = 1; i <= engine->waiters.top; i++)
+		count += engine->waiters.places[i].vm == vm->index;
 	return count;
 }
 
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
-	uint64_t counts[5] = { 0 }, pages = 0, own_fetches = 0;
+	struct page_counts counts = { 0 };
+	uint64_t pages = 0, own_fetches = 0;
 	const char *wrong;
 
-	for (uint32_t i = 0; i < vm->region_count; i++) {
-		wrong = check_region(checker, vm->regions[i], counts);
+	for (uint32_t i = 0; i < vm->regions.count; i++) {
+		wrong = check_region(checker, vm->regions.list[i], &counts);
 		if (wrong != NULL)
 			return wrong;
-		pages += vm->regions[i]->pages;
+		pages += vm->regions.list[i]->pages;
 	}
 	wrong = check_fetches(checker, vm, &own_fetches);
 	if (wrong != NULL)
@@ -143,17 +153,15 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 	*fetches += own_fetches;
 	if (vm->window.next < vm->window.end)
 		checker->reserved[vm->window.next / ENGINE_SEGMENT_SLOTS] += vm->window.end - vm->window.next;
-	if (pages != vm->ram_pages)
+	if (pages != vm->regions.pages)
 		return "vm: wrong ram_pages";
-	if (counts[0] != vm->counters.shared_pages || counts[1] != vm->counters.zero_pages)
-		return "vm: wrong shared_pages or zero_pages";
-	if (counts[4] != vm->counters.diverged_pages)
-		return "vm: wrong diverged_pages";
-	if (counts[2] != vm->issued - vm->answered)
+	if (memcmp(&counts, &vm->pages, sizeof(counts)) != 0)
+		return "vm: its counts of pages are not what a walk finds";
+	if (counts.ordered != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
 	if (vm->waiting != count_waiting(checker->engine, vm))
 		return "vm: wrong number of pages that wait";
-	if (counts[3] != own_fetches)
+	if (counts.fetching != own_fetches)
 		return "vm: pages being fetched without a FETCH";
 	return NULL;
 }
@@ -164,38 +172,36 @@ static const char *check_slot(const struct segment *segment, const struct slot *
 
 	if (seen == NULL)
 		seen = &nothing;
-	if (seen->fetches != (slot->state == SLOT_FILLING))
-		return "slot: filling without a FETCH, or the other way round";
+	if (seen->fetches != (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)))
+		return "slot: taken without a FETCH, or the other way round";
 	if (seen->orders != slot->orders)
 		return "slot: wrong number of orders";
-	if (slot->state != SLOT_FILLING && seen->sharers != slot->sharers)
+	if (slot->state != SLOT_TAKEN && seen->sharers != slot->sharers)
 		return "slot: wrong number of sharers";
 	if ((seen->sharers + seen->orders > 0) != (slot->state == SLOT_LIVE))
 		return "slot: live without a holder, or held and not live";
-	if (slot->state == SLOT_IDLE && !segment->old)
-		return "slot: idle outside old segments";
+	if (slot->state == SLOT_IDLE && !segment->held)
+		return "slot: idle outside held segments";
 	return NULL;
 }
 
-static bool is_named(const struct slots *slots, uint32_t number, const struct slot *slot)
+static bool is_named(const struct links *links, uint32_t number, const struct slot *slot)
 {
-	struct table_key key = { slot->tag, slot->partition };
-	uint32_t first = slot->stripe ? number - number % STRIPE_SLOTS : number;
+	uint32_t first = slot_is_stripe(slot) ? number - number % STRIPE_SLOTS : number;
 
-	return table_get(slots->table, key) == (REF_SHARED | first);
+	return table_get(links->table, slot_key(slot)) == (REF_SHARED | first);
 }
 
 /* Slots that new pages with their content should find. */
 static bool should_be_named(const struct slot *slot)
 {
-	if (slot->state == SLOT_SPARE)
-		return true;
-	return (slot->state == SLOT_LIVE || slot->state == SLOT_FILLING) && !slot->displaced;
+	return slot->state == SLOT_TAKEN || (slot->state == SLOT_LIVE && !slot_is_displaced(slot));
 }
 
 static const char *check_segment(struct checker *checker, uint32_t number)
 {
 	const struct slots *slots = &checker->engine->slots;
+	const struct links *links = &checker->engine->links;
 	const struct segment *segment = slots->segments[number];
 	uint32_t used = 0;
 
@@ -205,7 +211,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 
 		if (wrong != NULL)
 			return wrong;
-		if (should_be_named(slot) && !is_named(slots, number * ENGINE_SEGMENT_SLOTS + i, slot))
+		if (should_be_named(slot) && !is_named(links, number * ENGINE_SEGMENT_SLOTS + i, slot))
 			return "slot: new pages cannot find it";
 		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
@@ -216,7 +222,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 		return "segment: wrong number of slots in use";
 	if (checker->reserved[number] != segment->reserved)
 		return "segment: reserved is not what windows have";
-	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->old)
+	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->held)
 		return "segment: dead but still there";
 	return NULL;
 }
@@ -248,9 +254,9 @@ static const char *check_entry(const struct engine *engine, struct table_key key
 	slot = slots_get(&engine->slots, ref & ~REF_SHARED);
 	if (slot == NULL || slot->state == SLOT_NEVER || slot->state == SLOT_IDLE)
 		return "table: an entry names a slot that is not there";
-	if (slot->state == SLOT_DEAD && !slot->stripe)
+	if (slot->state == SLOT_DEAD && !slot_is_stripe(slot))
 		return "table: an entry names a dead slot";
-	if (slot->tag != key.tag || slot->partition != key.partition)
+	if (slot_key(slot).tag != key.tag || slot_key(slot).partition != key.partition)
 		return "table: an entry names a slot with another tag";
 	return NULL;
 }
@@ -273,6 +279,7 @@ static const char *check_table(const struct engine *engine)
 static const char *check_all(struct checker *checker)
 {
 	const struct engine *engine = checker->engine;
+	const struct waiters *waiters = &engine->waiters;
 	uint64_t fetches = 0;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -281,10 +288,13 @@ static const char *check_all(struct checker *checker)
 		if (wrong != NULL)
 			return wrong;
 	}
-	if (fetches != (uint64_t)engine->barrier.fetches[0] + engine->barrier.fetches[1])
-		return "barrier: wrong number of FETCHes";
-	if (fetches == 0 && engine->waiters_used != 0)
-		return "waiters: some wait for nothing";
+	if (fetches != engine->fetches_open)
+		return "engine: wrong number of FETCHes";
+	checker->waiting += length_of(engine, waiters->again) + length_of(engine, waiters->parked);
+	if (checker->waiting != waiters->used || waiters->waiting[0] + waiters->waiting[1] != waiters->used)
+		return "waiters: some are in no list, or not counted";
+	if (waiters->parked != 0 && fetches == 0 && !engine->slots.backoff.full)
+		return "waiters: some are parked for nothing";
 	return check_slots(checker);
 }
 

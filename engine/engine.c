@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "engine/answers.h"
-#include "engine/array.h"
+#include "engine/hints.h"
 #include "engine/match.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
+#include "engine/vm.h"
 
 void engine_settings_default(struct engine_settings *settings)
 {
@@ -36,6 +38,13 @@ static void revoke_windows(void *context, uint32_t segment)
 	}
 }
 
+static void released(void *context, uint32_t number)
+{
+	const struct engine *engine = context;
+
+	stripes_released(&engine->links, number);
+}
+
 struct engine *engine_new(const struct engine_settings *settings, const struct engine_store *store)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
@@ -44,57 +53,44 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 		return NULL;
 	engine->settings = *settings;
 	engine->sweep_next = TABLE_PARTITIONS;
-	table_init(&engine->table, match_keep, engine);
+	table_init(&engine->table, hints_keep, engine);
 	memcpy(engine->table.secret, settings->secret, sizeof(settings->secret));
-	engine->waiters = array_new(ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
-	if (engine->waiters == NULL || space_init(&engine->space) < 0 ||
-	    slots_init(&engine->slots, store, &engine->table, settings->vm_slots_max) < 0) {
+	if (waiters_init(&engine->waiters) < 0 || space_init(&engine->space) < 0 ||
+	    slots_init(&engine->slots, store, settings->vm_slots_max) < 0) {
 		engine_free(engine);
 		return NULL;
 	}
 	engine->slots.segments_max = settings->segments_max;
 	engine->slots.context = engine;
 	engine->slots.revoke = revoke_windows;
-	engine->slots.forget_hint = match_forget_hint;
+	engine->slots.released = released;
+	engine->links = (struct links){ &engine->slots, &engine->table };
 	return engine;
-}
-
-/* Memory only: the store stays as it is, for the next daemon. */
-static void vm_drop(struct engine_vm *vm)
-{
-	if (vm == NULL)
-		return;
-	for (uint32_t i = 0; i < vm->region_count; i++)
-		region_free(vm->regions[i]);
-	queue_done(&vm->orders);
-	queue_done(&vm->fetches);
-	queue_done(&vm->sightings);
-	free(vm);
 }
 
 void engine_free(struct engine *engine)
 {
 	if (engine == NULL)
 		return;
-	for (uint32_t i = 0; i < engine->vms_end; i++)
-		vm_drop(engine->vms[i]);
+	for (uint32_t i = 0; i < engine->vms_end; i++) /* the store stays as it is, for the next daemon */
+		vm_free(engine->vms[i]);
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);
-	array_free(engine->waiters, ENGINE_WAITERS_MAX, sizeof(*engine->waiters));
+	waiters_done(&engine->waiters);
 	free(engine);
 }
 
 int engine_old_segment(struct engine *engine, uint32_t segment)
 {
-	engine->reunion.wanted = true;
-	return slots_old_segment(&engine->slots, segment);
+	engine->resync.wanted = true;
+	return slots_hold_segment(&engine->slots, segment);
 }
 
 void engine_accounted(struct engine *engine)
 {
-	engine->reunion.wanted = false;
-	slots_accounted(&engine->slots);
+	engine->resync.wanted = false;
+	slots_let_go(&engine->slots);
 }
 
 static int region_add(struct engine_vm *vm, const struct ring_record *report)
@@ -106,9 +102,11 @@ static int region_add(struct engine_vm *vm, const struct ring_record *report)
 	return r;
 }
 
-bool engine_store_is_full(const struct engine *engine)
+enum engine_room engine_store_room(const struct engine *engine)
 {
-	return engine->slots.numbers_used_up;
+	if (engine->slots.numbers_used_up)
+		return ENGINE_ROOM_NO_NUMBERS;
+	return engine->slots.backoff.full ? ENGINE_ROOM_NO_MEMORY : ENGINE_ROOM;
 }
 
 /* What a worker says until it is READY: what it has. */
@@ -166,7 +164,7 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 	case REPORT_SCANNED:
 		return schedule_scanned(vm, report);
 	case REPORT_FETCHED:
-		return fetch_answered(vm, report, staging);
+		return match_fetched(vm, report, staging);
 	case REPORT_MERGED:
 	case REPORT_ZEROED:
 		return by_region(vm, report, answer_done);
@@ -177,8 +175,6 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return by_region(vm, report, answer_refused);
 	case REPORT_DIVERGED:
 		return by_region(vm, report, answer_diverged);
-	case REPORT_UNSHARED:
-		return 0; /* what it came to has been told by DIVERGED */
 	default:
 		return -EPROTO;
 	}
@@ -198,6 +194,8 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 		return -EPROTO;
 	vm->heard = true;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
+	if (engine->waiters.used > 0)
+		match_again(engine, MATCH_PER_REPORT);
 	slots_flush(&engine->slots);
 	return r;
 }

@@ -70,8 +70,6 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm);
  * that reconnects is a new VM that adopts; the daemon then removes this one, after REPORT_READY of the new one.
  */
 void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
-/** Changes what is shared; going to a lesser mode unshares. Reserved for later policy; full <-> zero works. */
-int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode);
 
 /**
  * Takes one report that has passed ring_check_report(). @staging: the page that a FETCHED names (untrusted and
@@ -90,8 +88,13 @@ bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
 struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
 
-/** Whether each segment that there may be has a slot in use, so that no new slot can be had until one has none. */
-bool engine_store_is_full(const struct engine *engine);
+/** Whether new slots can be had. */
+enum engine_room {
+	ENGINE_ROOM,
+	ENGINE_ROOM_NO_MEMORY,  /* tried again now and then, and when somebody asks for a pass */
+	ENGINE_ROOM_NO_NUMBERS, /* each segment that there may be has a slot in use: not until one has none */
+};
+enum engine_room engine_store_room(const struct engine *engine);
 
 /** What the daemon hangs on a VM (its session). */
 void engine_vm_set_context(struct engine_vm *vm, void *context);
@@ -128,7 +131,8 @@ int engine_old_segment(struct engine *engine, uint32_t segment);
 void engine_accounted(struct engine *engine);
 
 /**
- * What a VM saves. saved = its shared pages, each less its part of the slot's cost, + zero; rounded so that all add up.
+ * What a VM saves. saved = shared + zero, less its part of the common pages: as large as that of its shared pages in
+ * all shared ones. Rounded so that all add up.
  */
 struct engine_vm_counters {
 	uint64_t ram_pages;
@@ -145,12 +149,13 @@ struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
-	int64_t saved_pages;     /* shared - common + zero */
-	uint64_t store_pages;    /* slots whose memory is in use: common, and those being filled or dropped */
-	uint64_t memory_bytes;   /* of the engine's own tables */
-	uint64_t volatile_skips; /* pages not merged as they had changed since the last pass */
+	int64_t saved_pages;   /* shared - common + zero */
+	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
+	uint64_t memory_bytes; /* of the engine's own tables */
 };
-/** Computes the host's counters and every VM's for engine_vm_last_counted(), in one walk over the pages. */
+/**
+ * Tells the host's counters, and keeps every VM's for engine_vm_last_counted(). A look at each VM, none at its pages.
+ */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
 /** A VM's counters now, but for saved_pages. */
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);

@@ -5,237 +5,13 @@
 #include <string.h>
 
 #include "common/hash.h"
+#include "engine/fetches.h"
+#include "engine/hints.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/stripes.h"
 
 static void match_page(struct page page, uint64_t hash, uint32_t parity);
-
-/* ---- hints ---- */
-
-/* The page of a global number, if it still exists. */
-static bool find_page(const struct engine *engine, uint32_t global, struct page *ret)
-{
-	struct region *region = space_find(&engine->space, global);
-
-	if (region == NULL || global - region->global >= region->pages)
-		return false;
-	*ret = (struct page){ region, global - region->global };
-	return true;
-}
-
-/* The page that a hint names, if it still is what the hint says. */
-static bool find_hint(const struct engine *engine, struct table_key key, uint32_t ref, struct page *ret)
-{
-	if (!find_page(engine, ref, ret))
-		return false;
-	return (*page_state(*ret) & ~PRIVATE_COPY) == STATE(KIND_PRIVATE, PRIVATE_HINTED | check_of(key.tag));
-}
-
-static bool can_fetch(const struct engine_vm *vm)
-{
-	return vm->ready && !vm->detached && !vm->unresponsive && vm->fetched >= vm->overdue_fetches &&
-	       vm->mode == WIRE_MODE_FULL;
-}
-
-bool match_keep(void *engine, struct table_key key, uint32_t ref)
-{
-	struct page page;
-
-	return (ref & REF_SHARED) || find_hint(engine, key, ref, &page);
-}
-
-void match_forget_hint(void *engine, uint32_t ref)
-{
-	struct page page;
-
-	if (find_page(engine, ref, &page) && state_kind(*page_state(page)) == KIND_PRIVATE)
-		*page_state(page) &= ~PRIVATE_HINTED;
-}
-
-static void enter_hint(struct page page, struct table_key key)
-{
-	struct engine *engine = page.region->vm->engine;
-
-	if (table_put(&engine->table, key, page_global(page)) == 0)
-		*page_state(page) |= PRIVATE_HINTED;
-}
-
-/* ---- waiters ---- */
-
-static bool can_wait(const struct engine_vm *vm)
-{
-	return vm->waiting < waiters_left(vm->engine);
-}
-
-static bool waiter_add(struct slot *slot, struct page page, uint32_t parity)
-{
-	struct engine_vm *vm = page.region->vm;
-	struct engine *engine = vm->engine;
-	uint32_t index = engine->waiters_free;
-
-	if (!can_wait(vm))
-		return false;
-	if (index != 0)
-		engine->waiters_free = engine->waiters[index].next;
-	else
-		index = ++engine->waiters_top;
-	engine->waiters[index] = (struct waiter){
-		.global = page_global(page), .next = slot->waiters, .parity = parity & 1, .vm = (uint16_t)vm->index
-	};
-	slot->waiters = index;
-	engine->waiters_used++;
-	vm->waiting++;
-	return true;
-}
-
-static struct waiter waiter_take(struct engine *engine, uint32_t index)
-{
-	struct waiter waiter = engine->waiters[index];
-
-	engine->waiters[index] = (struct waiter){ .next = engine->waiters_free, .vm = WAITER_OF_NONE };
-	engine->waiters_free = index;
-	engine->waiters_used--;
-	if (waiter.vm != WAITER_OF_NONE)
-		engine->vms[waiter.vm]->waiting--;
-	return waiter;
-}
-
-void waiters_disown(struct engine_vm *vm)
-{
-	struct engine *engine = vm->engine;
-
-	for (uint32_t i = 1; i <= engine->waiters_top && vm->waiting > 0; i++) {
-		if (engine->waiters[i].vm != vm->index)
-			continue;
-		engine->waiters[i].vm = WAITER_OF_NONE;
-		vm->waiting--;
-	}
-}
-
-/* The list is kept newest first; matching goes in the order in which the pages were seen. */
-static uint32_t reversed(struct engine *engine, uint32_t list)
-{
-	uint32_t turned = 0;
-
-	while (list != 0) {
-		uint32_t next = engine->waiters[list].next;
-
-		engine->waiters[list].next = turned;
-		turned = list;
-		list = next;
-	}
-	return turned;
-}
-
-/*
- * In the name of the barrier before which each began to wait: who comes to wait later, again and again, does not hold
- * up an earlier one. Those who waited first come first, so that no FETCH begins later than who waits for it.
- */
-static void match_waiters(struct engine *engine, uint32_t list, uint64_t hash)
-{
-	uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(&engine->table, hash).tag));
-
-	list = reversed(engine, list);
-	while (list != 0) {
-		struct waiter waiter = waiter_take(engine, list);
-		struct page page;
-
-		list = waiter.next;
-		if (find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
-			match_page(page, hash, waiter.parity);
-	}
-}
-
-/* ---- fetches ---- */
-
-/* Has @other's content put into a new slot, for which @page waits. */
-static bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity)
-{
-	struct engine_vm *vm = page.region->vm, *owner = other.region->vm;
-	struct engine *engine = vm->engine;
-	struct table_key key = table_key(&engine->table, hash);
-	struct fetch *fetch;
-	uint32_t slot;
-
-	if (!can_wait(vm))
-		return false;
-	if (slots_new(&engine->slots, &vm->window, vm->owner, key, &slot) < 0)
-		return false;
-	fetch = queue_push(&owner->fetches);
-	if (fetch == NULL || !orders_fetch(other)) {
-		if (fetch != NULL)
-			queue_unpush(&owner->fetches);
-		slots_abandon(&engine->slots, slot);
-		return false;
-	}
-	(void)table_put(&engine->table, key, REF_SHARED | slot); /* replaces the hint: cannot fail */
-	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot, .parity = parity };
-	engine->barrier.fetches[parity]++;
-	(void)waiter_add(slots_get(&engine->slots, slot), page, parity);
-	return true;
-}
-
-void fetch_pop(struct engine_vm *vm)
-{
-	const struct fetch *fetch = queue_at(&vm->fetches, 0);
-
-	if (fetch->slot != SLOT_NONE)
-		vm->engine->barrier.fetches[fetch->parity]--;
-	vm->fetched++;
-	queue_pop(&vm->fetches);
-}
-
-/* The slot gets no content: those that wait look for another page that has it. */
-static void fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t private)
-{
-	struct engine *engine = vm->engine;
-	uint32_t waiters = slots_get(&engine->slots, fetch->slot)->waiters;
-	struct region *region = vm_region(vm, fetch->page);
-
-	slots_abandon(&engine->slots, fetch->slot);
-	if (region != NULL)
-		page_set((struct page){ region, fetch->page - region->first }, STATE(KIND_PRIVATE, private));
-	match_waiters(engine, waiters, fetch->hash);
-}
-
-void fetches_give_up(struct engine_vm *vm, const struct region *region)
-{
-	/* Matching waiters again may add to this very queue: what is added is not of @region, nor to be given up. */
-	for (uint32_t i = 0; i < vm->fetches.length; i++) {
-		struct fetch *fetch = queue_at(&vm->fetches, i), given_up = *fetch;
-
-		if (fetch->slot == SLOT_NONE)
-			continue;
-		if (region != NULL && (fetch->page < region->first || fetch->page - region->first >= region->pages))
-			continue;
-		fetch->slot = SLOT_NONE;
-		vm->engine->barrier.fetches[fetch->parity]--;
-		/* Whether it is a copy may have been told meanwhile, and is told again by the next look. */
-		fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
-	}
-}
-
-static bool owes_fetch(const struct engine_vm *vm, uint32_t parity)
-{
-	const struct fetch *fetch;
-
-	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++)
-		if (fetch->slot != SLOT_NONE && fetch->parity == parity)
-			return true;
-	return false;
-}
-
-void fetches_overdue(struct engine *engine, uint32_t parity)
-{
-	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		struct engine_vm *vm = engine->vms[i];
-
-		if (vm == NULL || !owes_fetch(vm, parity))
-			continue;
-		vm->overdue_fetches = vm->fetched + vm->fetches.length; /* it is asked for nothing before */
-		fetches_give_up(vm, NULL);
-	}
-}
 
 /* ---- looks that come too early ---- */
 
@@ -332,6 +108,8 @@ void match_sighting(struct page page)
 		match_late(page, sighting.hash, sighting.zero);
 }
 
+/* ---- contents that were fetched ---- */
+
 static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy, const void *staging)
 {
 	struct engine *engine = vm->engine;
@@ -346,51 +124,46 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	if (hash != fetch->hash) { /* the guest has written it since */
 		bool seen = *page_state(page) == PAGE_FETCHING_SEEN;
 
-		fail(vm, fetch, copy | check_of(table_key(&engine->table, hash).tag));
+		fetch_fail(vm, fetch, copy | check_of(table_key(&engine->table, hash).tag));
 		if (seen)
 			match_late(page, hash, page_is_zero(content));
 		return;
 	}
-	if (engine->slots.store.write(engine->slots.store.context, fetch->slot, content) < 0) {
-		fail(vm, fetch, copy | check);
+	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
+	if (slots_write(&engine->slots, fetch->slot, content) < 0) {
+		fetch_fail(vm, fetch, copy | check);
 		return;
 	}
-	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
-	slots_filled(&engine->slots, fetch->slot); /* held by this until all have been matched */
+	slots_order(&engine->slots, fetch->slot); /* held by this until the first have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
-	match_page(page, hash, fetch->parity);
-	match_waiters(engine, waiters, hash);
+	match_page(page, hash, engine->barrier.started & 1);
+	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
+	match_again(engine, MATCH_PER_REPORT);
 	slots_unorder(&engine->slots, fetch->slot);
 }
 
-int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging)
+int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging)
 {
-	const struct fetch *oldest = queue_at(&vm->fetches, 0);
 	struct fetch fetch;
 
-	if (oldest == NULL || oldest->page != report->page || staging == NULL)
+	if (staging == NULL || !fetch_take(vm, report->page, &fetch))
 		return -EPROTO;
-	fetch = *oldest;
-	fetch_pop(vm);
 	if (fetch.slot != SLOT_NONE)
 		fill(vm, &fetch, private_copy(report), staging);
 	return 0;
 }
 
-bool fetch_refused(struct engine_vm *vm, const struct ring_record *report)
+bool match_refused(struct engine_vm *vm, const struct ring_record *report)
 {
-	const struct fetch *oldest = queue_at(&vm->fetches, 0);
 	uint32_t check = CHECK_NEVER;
 	struct fetch fetch;
 
-	if (oldest == NULL || oldest->page != report->page)
+	if (!fetch_take(vm, report->page, &fetch))
 		return false;
-	fetch = *oldest;
-	fetch_pop(vm);
 	if (report->op != REPORT_GONE)
 		check = check_of(table_key(&vm->engine->table, fetch.hash).tag);
 	if (fetch.slot != SLOT_NONE)
-		fail(vm, &fetch, private_copy(report) | check);
+		fetch_fail(vm, &fetch, private_copy(report) | check);
 	return true;
 }
 
@@ -409,19 +182,19 @@ static bool neighbour_maps(struct page page, uint32_t slot)
 	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
 }
 
-static void join(struct page page, uint32_t known, uint32_t parity)
+static void join(struct page page, uint32_t known, uint64_t hash, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct slots *slots = &vm->engine->slots;
 	struct slot *slot = slots_get(slots, known);
 	uint32_t chosen;
 
-	if (slot->state == SLOT_FILLING) {
-		if (!waiter_add(slot, page, parity))
+	if (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)) {
+		if (!fetch_wait(page, &slot->waiters, hash, parity))
 			vm->counters.dropped_orders++;
 		return;
 	}
-	chosen = slots_choose(slots, known, page_number(page), neighbour_maps(page, known), vm->owner);
+	chosen = stripes_choose(&vm->engine->links, known, page_number(page), neighbour_maps(page, known), vm->owner);
 	if (chosen == SLOT_NONE) {
 		vm->counters.dropped_orders++;
 		return;
@@ -442,26 +215,56 @@ static void match_page(struct page page, uint64_t hash, uint32_t parity)
 	uint32_t ref;
 	struct page other;
 
-	if (!can_fetch(vm))
+	if (!fetch_is_possible(vm))
 		return;
 	ref = table_get(&engine->table, key);
 	if (ref & REF_SHARED) {
-		join(page, ref & ~REF_SHARED, parity);
+		join(page, ref & ~REF_SHARED, hash, parity);
 		return;
 	}
-	if (ref == 0 || !find_hint(engine, key, ref, &other)) {
-		enter_hint(page, key);
+	if (ref == 0 || !hints_find(engine, key, ref, &other)) {
+		hints_enter(page, key);
 		return;
 	}
 	if (ref == page_global(page))
 		return;
-	if (!can_fetch(other.region->vm)) {
-		match_forget_hint(engine, ref);
-		enter_hint(page, key);
+	if (!fetch_is_possible(other.region->vm)) {
+		hints_forget(engine, ref);
+		hints_enter(page, key);
 		return;
 	}
 	if (!fetch_start(other, page, hash, parity))
 		vm->counters.dropped_orders++;
+}
+
+/* The next one whose turn it is. Whoever is parked has no turn until more slots may be tried, or none for long. */
+static bool next_waiter(struct engine *engine, struct waiter *ret)
+{
+	struct waiters *waiters = &engine->waiters;
+	const struct backoff *backoff = &engine->slots.backoff;
+
+	if (waiters_take(waiters, &waiters->again, ret))
+		return true;
+	if (!backoff_waits(backoff, engine->now_usec) &&
+	    !backoff_allows(backoff, engine->now_usec, engine->fetches_open))
+		return false;
+	return waiters_take(waiters, &waiters->parked, ret);
+}
+
+void match_again(struct engine *engine, uint32_t most)
+{
+	struct waiter waiter;
+
+	while (most-- > 0 && next_waiter(engine, &waiter)) {
+		uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(&engine->table, waiter.hash).tag));
+		struct page page;
+
+		if (waiter.vm != WAITER_OF_NONE)
+			engine->vms[waiter.vm]->waiting--;
+		/* In the name of the barrier before which it began to wait: who comes later does not hold that up. */
+		if (hints_find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
+			match_page(page, waiter.hash, waiter.parity);
+	}
 }
 
 static bool in_pass(const struct engine_vm *vm, uint32_t page)
@@ -473,20 +276,18 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 }
 
 /*
- * The volatility filter: whether a page now seen with @check is worth a merge. In a slow pass only what is new, or has
- * not changed since the last pass. Remembers @check.
+ * Remembers that @page, private, is seen with the checksum @check, and is a copy if @copy says so.
+ * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
+ * since the last pass.
  */
-static bool is_stable(struct page page, uint32_t check, uint32_t copy)
+static bool note_content(struct page page, uint32_t check, uint32_t copy)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
-	if (before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page)))
-		return true;
-	vm->engine->volatile_skips++;
-	return false;
+	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
 }
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
@@ -494,7 +295,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 	struct page page;
 	uint32_t state;
 
-	if (vm_run(vm, report->page, 1, &page.region) < 0)
+	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL || vm->mode != WIRE_MODE_FULL)
 		return 0;
@@ -505,7 +306,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 			keep_sighting(page, report->value, false);
 		return 0;
 	}
-	if (!is_stable(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
+	if (!note_content(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */
@@ -518,7 +319,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
 	struct page page;
 
-	if (vm_run(vm, report->page, report->count, &page.region) < 0)
+	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL)
 		return 0;
@@ -528,7 +329,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 
 		if (!private && in_pass(vm, page_number(page)))
 			keep_sighting(page, 0, true);
-		else if (private && is_stable(page, CHECK_ZERO, private_copy(report)))
+		else if (private && note_content(page, CHECK_ZERO, private_copy(report)))
 			vm->counters.dropped_orders += !orders_zero(page);
 	}
 	return 0;

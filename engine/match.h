@@ -5,42 +5,42 @@
  *   the table knows   then
  *   nothing           a hint of this page is entered
  *   a hint            that page is FETCHed into a new slot, which the table names from now on; this page waits for it
- *   a filling slot    this page waits for it
+ *   a taken slot      this page waits for it
  *   a slot            this page is ordered to MERGE with it
  *
- * When a FETCH fails or brings another content, the slot is dropped and those that waited are matched again. What a
- * requested pass sees of a page for which an order or FETCH is under way is matched if that comes to nothing.
+ * When a FETCH is answered, those that waited are matched again: MATCH_PER_REPORT at once, so that the work of a report
+ * is bounded, and the others by later reports and ticks. What a requested pass sees of a page for which an order or
+ * FETCH is under way is matched if that comes to nothing.
  */
 #ifndef PAGEFUSE_ENGINE_MATCH_H
 #define PAGEFUSE_ENGINE_MATCH_H
 
-#include "engine/vm.h"
+#include "engine/pages.h"
+#include "protocol/ring.h"
 
-/** REPORT_HASH and REPORT_ZERO: the volatility filter, then the above. */
+#define MATCH_PER_REPORT 64u
+#define MATCH_PER_TICK 4096u
+
+struct engine;
+struct engine_vm;
+
+/** @report of @vm is a HASH, or a ZERO: the volatility filter, then the above. @return 0, -EPROTO. */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);
 int match_zero(struct engine_vm *vm, const struct ring_record *report);
 
-/** REPORT_FETCHED. */
-int fetch_answered(struct engine_vm *vm, const struct ring_record *report, const void *staging);
-/** Whether a BUSY or GONE answers the oldest FETCH; if so takes it. */
-bool fetch_refused(struct engine_vm *vm, const struct ring_record *report);
-/** Gives up FETCHes of pages in @region, or of all if it is NULL. Their answers are still waited for. */
-void fetches_give_up(struct engine_vm *vm, const struct region *region);
-/** The barrier that waits for FETCHes of @parity does so no longer: gives up all FETCHes of each VM that owes one. */
-void fetches_overdue(struct engine *engine, uint32_t parity);
-/** A VM goes: its pages that wait are nobody's any more. */
-void waiters_disown(struct engine_vm *vm);
-/** Forgets the oldest FETCH, which has been given up or answered. */
-void fetch_pop(struct engine_vm *vm);
+/**
+ * @report of @vm is a FETCHED. @staging: the content, PAGE_BYTES, which may change meanwhile. @return 0, -EPROTO if
+ * the oldest FETCH is for another page.
+ */
+int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging);
+/** Whether a BUSY or GONE, @report, answers the oldest FETCH of @vm; if so takes it. */
+bool match_refused(struct engine_vm *vm, const struct ring_record *report);
+/** Matches up to @most pages that have waited, those first that waited first. */
+void match_again(struct engine *engine, uint32_t most);
 
 /** The order for @page came to nothing: matches what a requested pass saw of it meanwhile, if it did. */
 void match_sighting(struct page page);
-/** PRIVATE_COPY, or 0, as a report says of its pages. */
+/** @return PRIVATE_COPY or 0, as @report says of its pages. */
 uint32_t private_copy(const struct ring_record *report);
-
-/** For the table: whether an entry still means something. */
-bool match_keep(void *engine, struct table_key key, uint32_t ref);
-/** A hint is about to be replaced: its page has to be entered again when it is seen next. */
-void match_forget_hint(void *engine, uint32_t ref);
 
 #endif

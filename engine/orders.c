@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/orders.h"
 
+#include "engine/references.h"
 #include "engine/state.h"
 
 #define ORDERS_LOOK_BACK 4u
@@ -20,6 +21,8 @@ static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count
 	if (order == NULL)
 		return false;
 	*order = (struct ring_record){ .op = op, .count = (uint16_t)count, .page = page };
+	if (op == ORDER_MERGE || op == ORDER_ZERO)
+		order->flags = RING_MAY_SPLIT; /* a page that shares is worth it, for now always */
 	order->slot = slot;
 	mark(vm, true);
 	return true;
@@ -45,7 +48,7 @@ static bool names(const struct ring_record *order, struct page page)
 /*
  * Adds @page to one of the newest orders, which nobody has taken yet. Not the newest alone: where a VM has the same run
  * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page
- * itself: answers are expected in the order of orders.
+ * itself, a FETCH that was given up: answers are expected in the order of orders.
  */
 static bool extend(struct page page, uint8_t op, uint32_t slot)
 {
@@ -98,11 +101,6 @@ bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 	return true;
 }
 
-bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
-{
-	return push(vm, ORDER_UNSHARE, page, count, 0);
-}
-
 static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 {
 	struct region *region = vm_region(vm, order->page);
@@ -110,7 +108,7 @@ static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 	if (region == NULL)
 		return;
 	for (uint32_t i = 0; i < order->count; i++)
-		vm_forget((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
+		reference_drop((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
 }
 
 void orders_withdraw(struct engine_vm *vm)
@@ -127,7 +125,7 @@ void orders_withdraw(struct engine_vm *vm)
 /* An order for pages of a region that has gone since: what it counted for has been dropped with the region. */
 static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 {
-	if (order->op != ORDER_MERGE && order->op != ORDER_ZERO && order->op != ORDER_UNSHARE)
+	if (order->op != ORDER_MERGE && order->op != ORDER_ZERO)
 		return false;
 	return vm_region(vm, order->page) == NULL;
 }

@@ -21,23 +21,24 @@
 
 #include <errno.h>
 
+#include "engine/fetches.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/sweep.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
 #define STUCK_USEC (30 * SECOND_USEC)
 #define STAGE_USEC (300 * SECOND_USEC)
-#define REUNION_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
-#define REUNION_MAX_USEC (60 * SECOND_USEC)
+#define RESYNC_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
+#define RESYNC_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
 #define AUDITS_PER_TICK 16u
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
-#define SWEEP_PLACES 65536u
 #define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
 
 /* ---- walks ---- */
@@ -45,21 +46,21 @@
 /* The next slice of a walk, inside one region, of at most @most pages. @return false at the end. */
 static bool next_slice(const struct engine_vm *vm, const struct walk *walk, uint32_t most, struct scan *ret)
 {
-	uint32_t low = 0, high = vm->region_count;
+	uint32_t low = 0, high = vm->regions.count;
 	const struct region *region;
 
 	while (low < high) { /* the first region that ends after walk->page */
 		uint32_t middle = (low + high) / 2;
 
-		region = vm->regions[middle];
+		region = vm->regions.list[middle];
 		if (walk->page >= region->first && walk->page - region->first >= region->pages)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == vm->region_count)
+	if (low == vm->regions.count)
 		return false;
-	region = vm->regions[low];
+	region = vm->regions.list[low];
 	ret->page = walk->page > region->first ? walk->page : region->first;
 	ret->count = region->pages - (ret->page - region->first);
 	if (ret->count > most)
@@ -115,7 +116,7 @@ static struct room scan_room(const struct engine *engine)
 		longest = vm->fetches.length > longest ? vm->fetches.length : longest;
 	}
 	return (struct room){ .queues = less(VM_QUEUE_MAX - longest, under_way),
-			      .waiters = less(waiters_left(engine), under_way) };
+			      .waiters = less(waiters_left(&engine->waiters), under_way) };
 }
 
 /* At most @most, such that all of the VM's pages that may come to wait are no more than are free then. */
@@ -132,16 +133,16 @@ static void take_room(struct room *room, const struct scan *scan)
 	room->waiters = less(room->waiters, scan->count);
 }
 
-static void watch_reunion(struct engine *engine)
+static void watch_resync(struct engine *engine)
 {
-	struct reunion *reunion = &engine->reunion;
+	struct resync *resync = &engine->resync;
 
-	if (!reunion->began)
-		reunion->began_usec = reunion->heard_usec = engine->now_usec;
-	reunion->began = true;
-	if (engine->now_usec - reunion->heard_usec >= REUNION_QUIET_USEC ||
-	    engine->now_usec - reunion->began_usec >= REUNION_MAX_USEC)
-		reunion->wanted = false;
+	if (!resync->began)
+		resync->began_usec = resync->heard_usec = engine->now_usec;
+	resync->began = true;
+	if (engine->now_usec - resync->heard_usec >= RESYNC_QUIET_USEC ||
+	    engine->now_usec - resync->began_usec >= RESYNC_MAX_USEC)
+		resync->wanted = false;
 }
 
 /* ---- requested passes ---- */
@@ -150,6 +151,8 @@ static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
 {
 	vm->pass_ticket = ticket;
 	vm->pass.page = page;
+	if (ticket != 0)
+		backoff_retry_now(&vm->engine->slots.backoff);
 }
 
 static void end_pass(struct engine_vm *vm)
@@ -183,7 +186,7 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 {
 	struct scan scan = { .kind = SCAN_PASS };
 
-	if (vm->pass_ticket == 0 || vm->engine->reunion.wanted)
+	if (vm->pass_ticket == 0 || vm->engine->resync.wanted)
 		return;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_pass_slice(vm, room, &scan)) {
@@ -201,7 +204,6 @@ void schedule_ready(struct engine_vm *vm)
 	vm->ready = true;
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
-	vm->unshare.page = 1;
 }
 
 void schedule_region(struct engine_vm *vm, uint32_t page)
@@ -252,8 +254,8 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 {
 	uint64_t done = 0;
 
-	for (uint32_t i = 0; i < vm->region_count && vm->pass_ticket != 0; i++) {
-		const struct region *region = vm->regions[i];
+	for (uint32_t i = 0; i < vm->regions.count && vm->pass_ticket != 0; i++) {
+		const struct region *region = vm->regions.list[i];
 		uint32_t passed = vm->pass.page > region->first ? vm->pass.page - region->first : 0;
 
 		done += passed < region->pages ? passed : region->pages;
@@ -261,8 +263,8 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 	for (uint32_t i = 0; i < vm->scan_count; i++)
 		if (vm->scans[i].kind == SCAN_PASS && done >= vm->scans[i].count)
 			done -= vm->scans[i].count;
-	*ret_done = vm->pass_ticket != 0 ? done : vm->ram_pages;
-	*ret_total = vm->ram_pages;
+	*ret_done = vm->pass_ticket != 0 ? done : vm->regions.pages;
+	*ret_total = vm->regions.pages;
 }
 
 /* ---- slow passes ---- */
@@ -301,7 +303,7 @@ static void walk_on(const struct engine_vm *vm, struct walk *walk, const struct 
 	uint64_t now = vm->engine->now_usec;
 
 	walk->page = scan->page + scan->count;
-	walk->next_usec += (uint64_t)((__uint128_t)seconds * SECOND_USEC * scan->count / vm->ram_pages);
+	walk->next_usec += (uint64_t)((__uint128_t)seconds * SECOND_USEC * scan->count / vm->regions.pages);
 	if (walk->next_usec + SECOND_USEC < now) /* it could not be done in time: no hurry afterwards */
 		walk->next_usec = now;
 }
@@ -320,7 +322,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (seconds == 0 || vm->engine->reunion.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
 		return;
@@ -332,7 +334,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
 
-/* ---- audits and unsharing ---- */
+/* ---- audits ---- */
 
 static bool any_shared(struct engine_vm *vm, const struct scan *scan)
 {
@@ -363,56 +365,6 @@ static void schedule_audit(struct engine_vm *vm)
 	}
 }
 
-/* Orders runs of pages that map slots to be unshared, as far as there is room. */
-static void unshare_slice(struct engine_vm *vm, const struct scan *scan)
-{
-	const struct region *region = vm_region(vm, scan->page);
-	const uint32_t *state = &region->state[scan->page - region->first];
-	uint32_t run = 0;
-
-	for (uint32_t i = 0; i <= scan->count; i++) {
-		bool shared = i < scan->count && state_kind(state[i]) == KIND_SHARED;
-
-		if (run > 0 && (!shared || run == RING_RUN_PAGES_MAX)) {
-			orders_unshare(vm, scan->page + i - run, run);
-			run = 0;
-		}
-		run += shared;
-	}
-}
-
-/* In a mode that shares no slots, what still maps some is unshared: over and over, in case memory was short. */
-static void schedule_unshare(struct engine_vm *vm)
-{
-	struct scan scan;
-
-	if (vm->mode == WIRE_MODE_FULL || vm->counters.shared_pages == 0)
-		return;
-	if (vm->unshare.next_usec > vm->engine->now_usec)
-		return;
-	while (slices_go_on(vm)) {
-		if (!next_slice(vm, &vm->unshare, RING_RUN_PAGES_MAX, &scan)) {
-			vm->unshare = (struct walk){ .page = 1, .next_usec = vm->engine->now_usec + SECOND_USEC };
-			return;
-		}
-		unshare_slice(vm, &scan);
-		vm->unshare.page = scan.page + scan.count;
-	}
-}
-
-int engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode)
-{
-	if (mode != WIRE_MODE_ZERO && mode != WIRE_MODE_FULL)
-		return -EINVAL;
-	if (mode == vm->mode)
-		return 0;
-	vm->mode = mode;
-	vm->unshare = (struct walk){ .page = 1 };
-	if (mode == WIRE_MODE_FULL)
-		engine_scan(engine, vm);
-	return 0;
-}
-
 /* ---- who is waited for ---- */
 
 static bool owes_answers(const struct engine_vm *vm)
@@ -420,8 +372,8 @@ static bool owes_answers(const struct engine_vm *vm)
 	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
 }
 
-/* Whether answers are owed and their number, @done, has stayed the same for long. */
-static bool is_stuck(struct progress *progress, uint64_t now, bool owed, uint64_t done)
+/* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
+static bool watch_progress(struct progress *progress, uint64_t now, bool owed, uint64_t done)
 {
 	if (!owed || done != progress->done)
 		*progress = (struct progress){ .done = done, .since_usec = now };
@@ -431,9 +383,9 @@ static bool is_stuck(struct progress *progress, uint64_t now, bool owed, uint64_
 static bool answers_nothing(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->now_usec;
-	bool fetches = is_stuck(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
-	bool orders = is_stuck(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
-	bool scans = is_stuck(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
+	bool fetches = watch_progress(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
+	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
+	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
 
 	return fetches || orders || scans;
 }
@@ -527,7 +479,7 @@ static void advance_barrier(struct engine *engine)
 	if (!barrier->orders) {
 		if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
 			fetches_overdue(engine, parity);
-		if (barrier->fetches[parity] > 0)
+		if (engine->waiters.waiting[parity] > 0)
 			return;
 		set_targets(engine);
 		barrier->orders = true;
@@ -539,48 +491,6 @@ static void advance_barrier(struct engine *engine)
 		return;
 	barrier->completed = barrier->started;
 	settle_tickets(engine);
-}
-
-/* ---- sweeping ---- */
-
-static void sweep_begin(struct engine *engine)
-{
-	space_sweep_begins(&engine->space);
-	engine->sweep_next = 0;
-}
-
-static void sweep_on(struct engine *engine, uint64_t places)
-{
-	while (engine->sweep_next < TABLE_PARTITIONS) {
-		uint32_t size = engine->table.partitions[engine->sweep_next].places;
-
-		table_sweep(&engine->table, engine->sweep_next++);
-		if (places <= size)
-			break;
-		places -= size;
-	}
-	if (engine->sweep_next == TABLE_PARTITIONS)
-		space_sweep_ended(&engine->space);
-}
-
-void sweep_all(struct engine *engine)
-{
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, UINT64_MAX);
-	sweep_begin(engine);
-	sweep_on(engine, UINT64_MAX);
-}
-
-/* Once the numbers that are gone are many, compared with what a sweep costs. */
-static void sweep_tick(struct engine *engine)
-{
-	const struct space *space = &engine->space;
-
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, SWEEP_PLACES);
-	else if (space->gone_count >= 1024 ||
-		 (space->gone_count > 0 && space->gone_chunks * SPACE_CHUNK_PAGES * 8 >= table_count(&engine->table)))
-		sweep_begin(engine);
 }
 
 /* ---- the tick ---- */
@@ -600,7 +510,9 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->sweep_next < TABLE_PARTITIONS)
+	if (engine->waiters.again != 0)
+		return TICK_BUSY_USEC;
+	if (sweep_goes_on(engine))
 		return TICK_MIN_USEC;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
@@ -619,11 +531,12 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	struct room room;
 
 	engine->now_usec = now_usec;
-	engine->slots.store_failed = false;
-	watch_reunion(engine);
+	slots_tick(&engine->slots, now_usec);
+	watch_resync(engine);
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
+	match_again(engine, MATCH_PER_TICK);
 	room = scan_room(engine);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -635,7 +548,6 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_pass(vm, &room);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
-		schedule_unshare(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Passes, audits and unsharing, slice by slice; who is waited for; when a pass is really over. */
+/* Passes and audits, slice by slice; who is waited for; when a pass is really over. */
 #ifndef PAGEFUSE_ENGINE_SCHEDULE_H
 #define PAGEFUSE_ENGINE_SCHEDULE_H
 
-#include "engine/vm.h"
+#include "protocol/ring.h"
 
-/** READY: the first pass begins. */
+struct engine_vm;
+
+/** @vm is READY: its first pass begins. */
 void schedule_ready(struct engine_vm *vm);
-/** A region was added to a VM that is ready: a pass over what is new, if none is under way. */
+/**
+ * The region at page number @page was added to @vm: if it is ready, a pass over what is new, unless one is under way.
+ */
 void schedule_region(struct engine_vm *vm, uint32_t page);
-/** REPORT_SCANNED. @return 0, -EPROTO if there was no such order. */
+/** @report of @vm is a SCANNED. @return 0, -EPROTO if there was no such order. */
 int schedule_scanned(struct engine_vm *vm, const struct ring_record *report);
 
 #endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The life of slots and segments. See slots.h. Stripes are in stripes.c. */
 #include "engine/slots.h"
 
 #include <assert.h>
@@ -7,17 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/hash.h"
+#include "common/page.h"
 #include "engine/array.h"
-#include "engine/slots-internal.h"
 
 #define WINDOW_SLOTS 512u
 
-int slots_init(struct slots *slots, const struct engine_store *store, struct table *table, uint64_t owner_slots_max)
+int slots_init(struct slots *slots, const struct engine_store *store, uint64_t owner_slots_max)
 {
 	memset(slots, 0, sizeof(*slots));
 	slots->store = *store;
-	slots->table = table;
 	slots->owner_slots_max = owner_slots_max;
 	slots->open = SLOT_NONE;
 	slots->owners = array_new(SLOT_OWNERS, sizeof(*slots->owners));
@@ -108,25 +105,25 @@ void slots_owner_free(struct slots *slots, uint16_t owner)
 		slots->owners[owner] |= SLOT_OWNER_GONE;
 }
 
-void slots_charge(struct slots *slots, struct slot *slot, uint16_t owner)
+bool slots_may_charge(const struct slots *slots, uint16_t owner)
 {
-	slot->owner = owner;
+	return (slots->owners[owner] & ~SLOT_OWNER_GONE) < slots->owner_slots_max;
+}
+
+void slots_charge(struct slots *slots, uint32_t number, uint16_t owner)
+{
+	slots_get(slots, number)->owner = owner;
 	if (owner != 0)
 		slots->owners[owner]++;
 }
 
-static void slots_uncharge(struct slots *slots, struct slot *slot)
+static void uncharge(struct slots *slots, struct slot *slot)
 {
 	uint16_t owner = slot->owner;
 
 	slot->owner = 0;
 	if (owner != 0 && --slots->owners[owner] == SLOT_OWNER_GONE)
 		set_owner_used(slots, owner, false);
-}
-
-bool slots_may_charge(const struct slots *slots, uint16_t owner)
-{
-	return (slots->owners[owner] & ~SLOT_OWNER_GONE) < slots->owner_slots_max;
 }
 
 /* ---- segments ---- */
@@ -167,7 +164,7 @@ static int open_segment(struct slots *slots)
 	uint32_t number = 0;
 	int r;
 
-	if (slots->store_failed || slots->numbers_used_up)
+	if (slots->numbers_used_up || backoff_waits(&slots->backoff, slots->now_usec))
 		return -ENOSPC;
 	while (number < slots->segments_max && slots->segments[number] != NULL)
 		number++;
@@ -181,7 +178,7 @@ static int open_segment(struct slots *slots)
 	r = slots->store.add_segment(slots->store.context, number);
 	if (r < 0) {
 		segment_free(slots, number);
-		slots->store_failed = true;
+		backoff_failed(&slots->backoff, slots->now_usec);
 		return r;
 	}
 	slots->open = number;
@@ -192,7 +189,7 @@ static void maybe_remove_segment(struct slots *slots, uint32_t number)
 {
 	struct segment *segment = slots->segments[number];
 
-	if (segment == NULL || segment->used > 0 || segment->handed < ENGINE_SEGMENT_SLOTS || segment->old)
+	if (segment == NULL || segment->used > 0 || segment->handed < ENGINE_SEGMENT_SLOTS || segment->held)
 		return;
 	if (segment->reserved > 0) {
 		slots->revoke(slots->context, number); /* comes back here for the last one */
@@ -205,8 +202,8 @@ static void maybe_remove_segment(struct slots *slots, uint32_t number)
 		slots->open = SLOT_NONE;
 }
 
-/* Hands out @count offsets (less at a segment's end, always a multiple of STRIPE_SLOTS). */
-int slots_hand_out(struct slots *slots, uint32_t count, struct slot_window *ret)
+/* Hands out @count offsets, less at a segment's end. */
+static int hand_out(struct slots *slots, uint32_t count, struct slot_window *ret)
 {
 	struct segment *segment;
 	uint32_t left;
@@ -241,33 +238,52 @@ void slots_return(struct slots *slots, struct slot_window *window)
 /* ---- the life of one slot ---- */
 
 /* Takes the next offset of @window into use. */
-uint32_t slots_take(struct slots *slots, struct slot_window *window, struct table_key key, enum slot_state state)
+static uint32_t take(struct slots *slots, struct slot_window *window)
 {
 	uint32_t number = window->next++;
 	struct segment *segment = segment_of(slots, number);
 
 	segment->reserved--;
 	segment->used++;
-	segment->slots[number % ENGINE_SEGMENT_SLOTS] =
-		(struct slot){ .tag = key.tag, .partition = (uint8_t)key.partition, .state = state & 15 };
+	segment->slots[number % ENGINE_SEGMENT_SLOTS] = (struct slot){ .state = SLOT_TAKEN };
 	return number;
 }
 
-int slots_new(struct slots *slots, struct slot_window *window, uint16_t owner, struct table_key key,
-	      uint32_t *ret_slot)
+int slots_take(struct slots *slots, struct slot_window *window, uint16_t owner, uint32_t *ret_slot)
 {
 	int r;
 
 	if (!slots_may_charge(slots, owner))
 		return -ENOSPC;
 	if (window->next == window->end) {
-		r = slots_hand_out(slots, WINDOW_SLOTS, window);
+		r = hand_out(slots, WINDOW_SLOTS, window);
 		if (r < 0)
 			return r;
 	}
-	*ret_slot = slots_take(slots, window, key, SLOT_FILLING);
-	slots_charge(slots, slots_get(slots, *ret_slot), owner);
+	*ret_slot = take(slots, window);
+	slots_charge(slots, *ret_slot, owner);
 	return 0;
+}
+
+int slots_take_block(struct slots *slots, uint32_t count, uint32_t *ret_first)
+{
+	struct slot_window window;
+	int r = hand_out(slots, count, &window);
+
+	if (r < 0)
+		return r;
+	/* All that is handed out is a multiple of that, or of a multiple of it. */
+	assert(window.next % count == 0 && window.end - window.next == count);
+	*ret_first = window.next;
+	while (window.next < window.end)
+		take(slots, &window);
+	return 0;
+}
+
+void slots_tick(struct slots *slots, uint64_t now_usec)
+{
+	slots->now_usec = now_usec;
+	backoff_tick(&slots->backoff, now_usec);
 }
 
 void slots_flush(struct slots *slots)
@@ -290,63 +306,49 @@ static void punch_later(struct slots *slots, uint32_t number)
 	slots->punch_count++;
 }
 
-void slots_unlink(struct slots *slots, uint32_t number)
+int slots_write(struct slots *slots, uint32_t number, const void *content)
 {
 	struct slot *slot = slots_get(slots, number);
+	int r;
 
-	table_remove(slots->table, (struct table_key){ slot->tag, slot->partition }, REF_SHARED | number);
+	assert(slot->state == SLOT_TAKEN);
+	r = slots->store.write(slots->store.context, number, content);
+	if (r < 0) {
+		backoff_failed(&slots->backoff, slots->now_usec);
+		return r;
+	}
+	backoff_succeeded(&slots->backoff);
+	slot->state = SLOT_LIVE;
+	slot->sharers = 0;
+	slots->stored++;
+	return 0;
 }
 
-void slots_kill(struct slots *slots, uint32_t number, bool written)
+static void kill(struct slots *slots, uint32_t number)
 {
 	struct slot *slot = slots_get(slots, number);
-	struct segment *segment = segment_of(slots, number);
+	bool written = slot->state != SLOT_TAKEN;
 
-	slots_uncharge(slots, slot);
+	uncharge(slots, slot);
 	slot->state = SLOT_DEAD;
 	slot->sharers = 0;
-	slot->repeats = 0;
-	segment->used--;
-	if (written)
+	segment_of(slots, number)->used--;
+	slots->stored -= written;
+	if (written) {
 		punch_later(slots, number);
+		backoff_retry_now(&slots->backoff);
+	}
 	maybe_remove_segment(slots, number / ENGINE_SEGMENT_SLOTS);
 }
 
-void slots_filled(struct slots *slots, uint32_t number)
+void slots_free(struct slots *slots, uint32_t number)
 {
 	struct slot *slot = slots_get(slots, number);
 
-	assert(slot->state == SLOT_FILLING);
-	slot->state = SLOT_LIVE;
-	slot->sharers = 0;
-	slot->orders = 1;
-	slots->stored++;
-}
-
-void slots_abandon(struct slots *slots, uint32_t number)
-{
-	assert(slots_get(slots, number)->state == SLOT_FILLING);
-	slots_unlink(slots, number);
-	slots_kill(slots, number, false);
-}
-
-/* Its last holder has gone. */
-static void release(struct slots *slots, uint32_t number)
-{
-	struct slot *slot = slots_get(slots, number);
-
-	if (slot->stripe) {
-		slots->stored--;
-		stripes_release(slots, number);
-		return;
-	}
-	slots_unlink(slots, number);
-	if (segment_of(slots, number)->old) {
+	if (slot->state == SLOT_LIVE && segment_of(slots, number)->held)
 		slot->state = SLOT_IDLE;
-		return;
-	}
-	slots->stored--;
-	slots_kill(slots, number, true);
+	else
+		kill(slots, number);
 }
 
 void slots_order(struct slots *slots, uint32_t number)
@@ -374,7 +376,7 @@ void slots_unorder(struct slots *slots, uint32_t number)
 	assert(slot->state == SLOT_LIVE && slot->orders > 0);
 	slot->orders--;
 	if (slot->orders == 0 && slot->sharers == 0)
-		release(slots, number);
+		slots->released(slots->context, number);
 }
 
 void slots_unshare(struct slots *slots, uint32_t number)
@@ -386,12 +388,12 @@ void slots_unshare(struct slots *slots, uint32_t number)
 		return;
 	slots->common--;
 	if (slot->orders == 0)
-		release(slots, number);
+		slots->released(slots->context, number);
 }
 
-/* ---- segments of an earlier daemon ---- */
+/* ---- held segments ---- */
 
-int slots_old_segment(struct slots *slots, uint32_t number)
+int slots_hold_segment(struct slots *slots, uint32_t number)
 {
 	int r;
 
@@ -403,11 +405,11 @@ int slots_old_segment(struct slots *slots, uint32_t number)
 	if (r < 0)
 		return r;
 	slots->segments[number]->handed = ENGINE_SEGMENT_SLOTS;
-	slots->segments[number]->old = true;
+	slots->segments[number]->held = true;
 	return 0;
 }
 
-bool slots_can_adopt(const struct slots *slots, uint32_t number)
+bool slots_can_claim(const struct slots *slots, uint32_t number)
 {
 	const struct segment *segment = segment_of(slots, number);
 	enum slot_state state;
@@ -415,33 +417,10 @@ bool slots_can_adopt(const struct slots *slots, uint32_t number)
 	if (segment == NULL)
 		return false;
 	state = segment->slots[number % ENGINE_SEGMENT_SLOTS].state;
-	return state == SLOT_LIVE || (segment->old && (state == SLOT_NEVER || state == SLOT_IDLE));
+	return state == SLOT_LIVE || (segment->held && (state == SLOT_NEVER || state == SLOT_IDLE));
 }
 
-/* Enters an old slot into the table, unless its content is known already: then it is only kept for those who map it. */
-static void link_old(struct slots *slots, uint32_t number, uint64_t seed)
-{
-	struct slot *slot = slots_get(slots, number);
-	unsigned char content[PAGE_BYTES];
-	struct table_key key;
-	uint32_t known;
-
-	slot->displaced = 1;
-	if (slots->store.read(slots->store.context, number, content) < 0)
-		return;
-	key = table_key(slots->table, page_hash(content, seed));
-	slot->tag = key.tag;
-	slot->partition = (uint8_t)key.partition;
-	known = table_get(slots->table, key);
-	if (known & REF_SHARED)
-		return;
-	if (known != 0)
-		slots->forget_hint(slots->context, known);
-	if (table_put(slots->table, key, REF_SHARED | number) == 0)
-		slot->displaced = 0;
-}
-
-void slots_adopt(struct slots *slots, uint32_t number, uint16_t owner, uint64_t seed)
+bool slots_claim(struct slots *slots, uint32_t number, uint16_t owner)
 {
 	struct slot *slot = slots_get(slots, number);
 	enum slot_state state = slot->state;
@@ -449,43 +428,38 @@ void slots_adopt(struct slots *slots, uint32_t number, uint16_t owner, uint64_t 
 	if (state == SLOT_NEVER) {
 		segment_of(slots, number)->used++;
 		slots->stored++;
-		slots_charge(slots, slot, owner);
+		slots_charge(slots, number, owner);
 	}
-	if (state == SLOT_LIVE && (slots->owners[slot->owner] & SLOT_OWNER_GONE)) { /* or reconnecting would be free */
-		slots_uncharge(slots, slot);
-		slots_charge(slots, slot, owner);
+	if (state == SLOT_LIVE && (slots->owners[slot->owner] & SLOT_OWNER_GONE)) { /* or coming back would be free */
+		uncharge(slots, slot);
+		slots_charge(slots, number, owner);
 	}
 	slot->state = SLOT_LIVE;
 	if (slot->sharers++ == 0)
 		slots->common++;
-	if (state != SLOT_LIVE)
-		link_old(slots, number, seed);
+	return state != SLOT_LIVE;
 }
 
-static void account_segment(struct slots *slots, uint32_t number)
+static void let_go(struct slots *slots, uint32_t number)
 {
 	struct segment *segment = slots->segments[number];
 	uint32_t first = number * ENGINE_SEGMENT_SLOTS;
 
 	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS; i++) {
-		struct slot *slot = &segment->slots[i];
-
-		if (slot->state == SLOT_NEVER) {
+		if (segment->slots[i].state == SLOT_NEVER)
 			punch_later(slots, first + i);
-		} else if (slot->state == SLOT_IDLE) {
-			slots->stored--;
-			slots_kill(slots, first + i, true);
-		}
+		else if (segment->slots[i].state == SLOT_IDLE)
+			kill(slots, first + i);
 	}
-	segment->old = false;
+	segment->held = false;
 	maybe_remove_segment(slots, number);
 }
 
-void slots_accounted(struct slots *slots)
+void slots_let_go(struct slots *slots)
 {
 	for (uint32_t i = 0; i < slots->segments_end; i++)
-		if (slots->segments[i] != NULL && slots->segments[i]->old)
-			account_segment(slots, i);
+		if (slots->segments[i] != NULL && slots->segments[i]->held)
+			let_go(slots, i);
 	slots_flush(slots);
 }
 

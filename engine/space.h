@@ -33,9 +33,12 @@ void space_done(struct space *space);
 
 /** Numbers for @pages pages of @region. @return the first, 0 if there are none to be had (sweep, and try again). */
 uint32_t space_take(struct space *space, struct region *region, uint32_t pages);
-/** Its region is gone; the numbers are free after the next sweep that begins from now on. */
+/**
+ * The region of the @pages numbers from @global on is gone; they are free after the next sweep that begins from now
+ * on.
+ */
 void space_leave(struct space *space, uint32_t global, uint32_t pages);
-/** The region of a number, NULL if it is gone. */
+/** The region of the number @global, NULL if it is gone. */
 struct region *space_find(const struct space *space, uint32_t global);
 
 void space_sweep_begins(struct space *space);

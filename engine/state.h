@@ -1,68 +1,143 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The engine's one instance of everything. */
+/* The engine's one instance of everything, and what it knows of each VM. */
 #ifndef PAGEFUSE_ENGINE_STATE_H
 #define PAGEFUSE_ENGINE_STATE_H
 
+#include "engine/links.h"
+#include "engine/queue.h"
+#include "engine/regions.h"
 #include "engine/space.h"
-#include "engine/vm.h"
+#include "engine/waiters.h"
 
-#define ENGINE_WAITERS_MAX 65536u
-#define WAITER_OF_NONE UINT16_MAX
-
+#define VM_QUEUE_MAX 8192u
+#define VM_SCANS_MAX 4u
+#define VM_SIGHTINGS_MAX 256u /* looked through one by one */
+#define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
 /**
- * A page that waits for a slot that is being filled; in a list that hangs off the slot. No VM has more of them than are
- * free, so however many VMs take all that they get, there are some left for the next one.
- */
-struct waiter {
-	uint32_t global;     /* may have changed or gone meanwhile: looked up and checked again */
-	uint32_t next : 31;  /* index, 0 at the end */
-	uint32_t parity : 1; /* of the barrier before which it began to wait; never before that of the FETCH */
-	uint16_t vm;         /* whose page it is, by index; WAITER_OF_NONE: one that is gone */
-};
-
-/**
- * A barrier answers "is everything that was ordered before it done?". It waits for the FETCHes from before it, then
- * for the MERGE and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
+ * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
+ * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE
+ * and ZERO orders that each VM has been given by then. Whoever makes it wait too long is left behind.
  */
 struct barrier {
 	uint64_t started, completed;
 	uint64_t stage_usec; /* when the stage began that it is in */
 	bool wanted;         /* start another one when this one is over */
 	bool orders;         /* second stage: waits for orders */
-	uint32_t fetches[2]; /* FETCHes not answered, by parity of `started` when they (or what they come from) began */
 };
 
 /** After a restart: VMs that map old slots are to be heard before anything new is shared; see schedule.c. */
-struct reunion {
+struct resync {
 	bool wanted, began;
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
+};
+
+/** A FETCH order that is not answered yet. */
+struct fetch {
+	uint64_t hash; /* that the content should have */
+	uint32_t page;
+	uint32_t slot; /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
+};
+
+/** What a requested pass saw of a page while an order for it was under way that cannot succeed: matched after that. */
+struct sighting {
+	uint64_t hash; /* of the content; none if it is full of zeros */
+	uint32_t page; /* 0: taken */
+	bool zero;
+};
+
+enum scan_kind {
+	SCAN_PASS,
+	SCAN_SLOW,
+	SCAN_AUDIT,
+};
+
+/** A SCAN or AUDIT order that is not answered yet. */
+struct scan {
+	uint32_t page, count;
+	enum scan_kind kind;
+};
+
+/** Where a walk over all pages of a VM stands. */
+struct walk {
+	uint32_t page;      /* next one */
+	uint64_t next_usec; /* when its next slice is due */
+};
+
+/** A requested pass that is over; its ticket comes true when a barrier is complete. */
+struct ended {
+	uint64_t ticket, barrier;
+	uint32_t late; /* how often it has been put off by what was matched late */
+};
+
+/** How many answers of a kind there were when that last changed, and when it did. */
+struct progress {
+	uint64_t done, since_usec;
+};
+
+struct engine_vm {
+	struct engine *engine;
+	void *context;
+	uint32_t index; /* in engine->vms */
+	uint16_t owner; /* for slots_new() */
+	enum wire_mode mode;
+	bool ready, detached;
+	bool heard;        /* something was reported since the last tick */
+	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
+	bool laggard;      /* takes orders too slowly to be waited for */
+
+	struct regions regions;
+	struct page_counts pages;
+
+	struct queue orders;    /* struct ring_record, not taken yet */
+	struct queue fetches;   /* struct fetch */
+	struct queue sightings; /* struct sighting, until the pass is settled */
+	struct scan scans[VM_SCANS_MAX];
+	uint32_t scan_count;
+	uint32_t waiting;          /* its pages that wait for a slot to be filled */
+	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
+	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
+	struct progress progress[3];
+	struct slot_window window;
+
+	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
+	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
+	uint32_t ended_count;
+	uint64_t barrier_target;
+	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
+	struct walk pass, slow, audit;
+	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
+	uint64_t cpu_nsec, cpu_charged_nsec;
+	int64_t cpu_budget_nsec;
+	uint64_t cpu_filled_usec;
+
+	struct engine_vm_counters counters;
+	struct engine_vm_counters counted; /* at the last engine_counters(), if there was one since the VM came */
+	bool was_counted;
 };
 
 struct engine {
 	struct engine_settings settings;
 	struct table table;
 	struct slots slots;
+	struct links links;
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
 	uint32_t vms_end;                          /* above the highest index in use */
 	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
-	struct waiter *waiters;
-	uint32_t waiters_free, waiters_top, waiters_used;
+	struct waiters waiters;
+	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
-	struct reunion reunion;
+	struct resync resync;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;
-	uint64_t volatile_skips;
 };
 
-static inline uint32_t waiters_left(const struct engine *engine)
+/** The region of page number @page of @vm, NULL if no region has it (any more). */
+static inline struct region *vm_region(struct engine_vm *vm, uint32_t page)
 {
-	return ENGINE_WAITERS_MAX - 1 - engine->waiters_used;
+	return regions_find(&vm->regions, page);
 }
-
-/** Sweeps the whole table at once, so that all numbers of regions that are gone are free. */
-void sweep_all(struct engine *engine);
 
 #endif

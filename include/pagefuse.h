@@ -60,7 +60,8 @@ PAGEFUSE_PUBLIC int pagefuse_configure(const struct pagefuse_options *options);
  * happens to it: pagefuse_discard() instead of madvise(MADV_DONTNEED), and pagefuse_pause() around anything else that
  * changes its mapping. The first call starts the library's thread; the daemon need not be there yet.
  * @return 0; -EINVAL (not aligned, empty); -EEXIST (overlaps RAM added before); -EOPNOTSUPP (not private anonymous
- * memory, locked, or huge pages of hugetlbfs: it counts as refused until it is removed); -ENOSPC (too many regions);
+ * memory, locked, or huge pages of hugetlbfs: it counts as refused until it is removed; or this process is under a
+ * system call filter that $PAGEFUSE_SECCOMP does not promise to let the library work); -ENOSPC (too many regions);
  * -ENOMEM; -EAGAIN (no thread to be had).
  */
 PAGEFUSE_PUBLIC int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length);

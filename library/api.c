@@ -13,6 +13,7 @@
 #include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
+#include "library/visits.h"
 #include "library/worker.h"
 
 int pagefuse_configure(const struct pagefuse_options *wanted)
@@ -66,6 +67,8 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	bool known, refused;
 	int r;
 
+	if (!visit_begin())
+		return memory_is_ours(hva, length) ? -ENOMEM : -ENOENT;
 	memory_lock();
 	known = is_region((uint64_t)hva, length);
 	refused = !known && refusals_overlap((uint64_t)hva, length);
@@ -74,6 +77,7 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	memory_unlock();
 	if (refused)
 		worker_wake();
+	visit_end();
 	if (!known)
 		return refused ? 0 : -ENOENT;
 	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends.

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "library/descriptors.h"
+#include "library/lock.h"
 #include "library/region.h"
 #include "library/sys.h"
 
@@ -112,17 +113,24 @@ void children_note_fork(void)
 		forked = true;
 }
 
+void children_end(void)
+{
+	descriptor_close(&current.file);
+	descriptor_close(&older.file);
+}
+
 void children_in_child(void)
 {
 	atomic_store(&is_child, true);
-	descriptor_close(&current.file);
-	descriptor_close(&older.file);
+	children_end();
 }
 
 bool children_alive(void)
 {
 	struct lease next;
 
+	if (memory_lock_has_fork()) /* the worker does not wait for it any more, see lock.h */
+		return true;
 	children_watch();
 	if (lost)
 		return true;

@@ -16,6 +16,8 @@ int children_watch(void);
 
 /** A fork is about to be made, or has been: a child may have come that shares. */
 void children_note_fork(void);
+/** Children need not be known any more: there is no worker. */
+void children_end(void);
 /** In the child. */
 void children_in_child(void);
 

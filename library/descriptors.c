@@ -11,14 +11,18 @@
 #include "library/lock.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/visits.h"
 
 struct identity {
 	dev_t device;
 	ino_t inode;
 };
 
+#define FREE (-1) /* what number_of() gives for a place that nobody has, */
+#define LOST (-2) /* and for one whose number leads to another file of ours by now */
+
 struct descriptor {
-	_Atomic int next_fd; /* number + 1; 0: free */
+	_Atomic int next_fd; /* number + 1 */
 	bool passing;
 	struct identity identity;
 };
@@ -26,6 +30,7 @@ struct descriptor {
 static struct descriptor table[DESCRIPTORS_MAX];
 static _Atomic unsigned table_end; /* all that were ever used are below */
 static _Atomic bool opening;       /* a number may be ours that is not in the table yet */
+static _Atomic unsigned changes;   /* of numbers of ours: counts whenever one is opened or closed */
 static _Atomic long process;       /* whose they are; 0: there are none */
 static _Atomic long worker;        /* thread id; 0: there is none */
 static struct identity given_up;   /* by descriptors_make_way() */
@@ -77,6 +82,7 @@ bool descriptors_open(void)
 {
 	bool had = lock();
 
+	atomic_fetch_add(&changes, 1);
 	atomic_store(&opening, true);
 	return had;
 }
@@ -94,12 +100,16 @@ int descriptor_add(int fd, struct descriptor **ret)
 
 	if (fd < 0)
 		return fd;
-	while (i < DESCRIPTORS_MAX && number_of(&table[i]) >= 0)
+	while (i < DESCRIPTORS_MAX && number_of(&table[i]) != FREE)
 		i++;
 	if (i == DESCRIPTORS_MAX || identify(fd, &identity) < 0) {
 		call(SYS_close, fd, 0, 0);
 		return -EMFILE;
 	}
+	/* What had this number was closed unseen. Nobody may take that for what is meant by it. */
+	for (unsigned k = 0; k < table_end; k++)
+		if (number_of(&table[k]) == fd)
+			atomic_store_explicit(&table[k].next_fd, LOST + 1, memory_order_release);
 	if (process == 0)
 		process = call(SYS_getpid, 0, 0, 0);
 	table[i].identity = identity;
@@ -130,6 +140,7 @@ void descriptor_close(struct descriptor **descriptor)
 	if (*descriptor == NULL)
 		return;
 	had = lock();
+	atomic_fetch_add(&changes, 1);
 	if (descriptor_is_there(*descriptor))
 		call(SYS_close, number_of(*descriptor), 0, 0);
 	atomic_store_explicit(&(*descriptor)->next_fd, 0, memory_order_release);
@@ -165,7 +176,7 @@ bool descriptors_are_there(void)
 	bool had = lock(), there = true;
 
 	for (unsigned i = 0; i < table_end; i++)
-		there = there && (number_of(&table[i]) < 0 || descriptor_is_there(&table[i]));
+		there = there && (number_of(&table[i]) == FREE || descriptor_is_there(&table[i]));
 	unlock(had);
 	return there;
 }
@@ -183,6 +194,11 @@ bool descriptors_table_is_ours(void)
 		return true;
 	/* unshare(CLONE_FILES). Where the call is not allowed, it is taken for what nearly every thread has. */
 	return sys_raw(SYS_kcmp, call(SYS_gettid, 0, 0, 0), worker, KCMP_FILES, 0, 0, 0) <= 0;
+}
+
+void descriptors_forget_process(void)
+{
+	process = 0;
 }
 
 void descriptors_in_child(void)
@@ -219,10 +235,34 @@ bool descriptors_concern(unsigned first, unsigned last)
 	return PROTECTED(PROTECT_OWN_FILES) && (atomic_load(&opening) || first_noted(first, last) >= 0);
 }
 
+static bool is_open(int fd)
+{
+	return call(SYS_fcntl, fd, F_GETFD, 0) >= 0;
+}
+
+bool descriptors_is_vmms(int fd)
+{
+	unsigned before = atomic_load(&changes);
+	bool had, is;
+
+	if (process == 0 || (is_open(fd) && !descriptors_concern((unsigned)fd, (unsigned)fd) &&
+			     atomic_load(&changes) == before))
+		return true;
+	if (!PROTECTED(PROTECT_OWN_FILES) || !descriptors_begin(&had))
+		return true;
+	is = descriptors_first((unsigned)fd, (unsigned)fd) < 0 && is_open(fd);
+	descriptors_end(had);
+	return is;
+}
+
 bool descriptors_begin(bool *ret_had)
 {
-	if (!descriptors_table_is_ours())
+	if (!visit_begin())
 		return false;
+	if (!descriptors_table_is_ours()) {
+		visit_end();
+		return false;
+	}
 	*ret_had = lock();
 	return true;
 }
@@ -230,6 +270,7 @@ bool descriptors_begin(bool *ret_had)
 void descriptors_end(bool had)
 {
 	unlock(had);
+	visit_end();
 }
 
 static struct descriptor *find(int fd)

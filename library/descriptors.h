@@ -17,7 +17,7 @@
 #include <stdbool.h>
 
 /** At most so many are open at a time. */
-#define DESCRIPTORS_MAX (64u + 16384u)
+#define DESCRIPTORS_MAX 64u
 
 struct descriptor;
 
@@ -59,6 +59,8 @@ void descriptors_note_worker(void);
 /** Whether the calling thread has the table of descriptors that the library's are in, as far as can be told. */
 bool descriptors_table_is_ours(void);
 
+/** When none is left, for good: a child has nothing to ask the kernel. */
+void descriptors_forget_process(void);
 /** In the child of a fork: they are the child's now, and those that were open for a moment are closed. */
 void descriptors_in_child(void);
 
@@ -66,6 +68,11 @@ void descriptors_in_child(void);
 
 /** Whether a call on numbers [first, last] may concern one of ours. Cheap, no lock, no system call. */
 bool descriptors_concern(unsigned first, unsigned last);
+/**
+ * Whether @fd is open, and not ours; true as well if that cannot be known here, or there are none of ours. One that is
+ * the VMM's stays so until the VMM closes it. One that is nobody's can be ours a moment later, and is not to be closed.
+ */
+bool descriptors_is_vmms(int fd);
 /**
  * Holds numbers still up to descriptors_end(). @return false if they are not those of the calling thread: the call
  * goes straight on, without descriptors_end().

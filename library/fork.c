@@ -16,34 +16,42 @@
 #include "library/sys.h"
 #include "library/template.h"
 #include "library/view.h"
+#include "library/visits.h"
+#include "library/withdrawal.h"
 #include "library/worker.h"
 
-static int watched = -ENOSYS;
-static _Atomic bool *is_parent; /* wiped in a child */
+static int registered = -ENOSYS;
+static _Atomic int page_error = -ENOSYS;
+static _Atomic(_Atomic bool *) parent_page; /* wiped in a child */
+
+/* glibc asks for memory here, which the library does nowhere else; no VMM thread waits for it. */
+__attribute__((constructor)) static void register_handlers(void)
+{
+	registered = -pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
 
 static int parent_page_new(void)
 {
 	long page = sys_mmap(0, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r = sys_is_error(page) ? (int)page : sys_madvise((uint64_t)page, PAGE_BYTES, MADV_WIPEONFORK);
+	_Atomic bool *is_parent = (_Atomic bool *)page, *none = NULL;
 
 	if (r < 0)
 		return r;
-	is_parent = (_Atomic bool *)page;
 	atomic_store(is_parent, true);
+	if (!atomic_compare_exchange_strong(&parent_page, &none, is_parent))
+		sys_munmap((uint64_t)page, PAGE_BYTES); /* another thread was faster */
 	return 0;
 }
 
-/* glibc asks for memory here, which the library does nowhere else; no VMM thread waits for it. */
-__attribute__((constructor)) static void watch(void)
+void fork_watch(void)
 {
-	watched = parent_page_new();
-	if (watched == 0)
-		watched = -pthread_atfork(fork_prepare, fork_parent, fork_child);
+	page_error = atomic_load(&parent_page) != NULL ? 0 : parent_page_new();
 }
 
 int fork_watched(void)
 {
-	return watched;
+	return registered < 0 ? registered : page_error;
 }
 
 /** A thread that forks with the lock held, in the handler of a fault, has it already. */
@@ -60,18 +68,20 @@ static void note_fork(void)
 
 void fork_prepare(void)
 {
-	if (!PROTECTED(PROTECT_FORK))
+	if (!PROTECTED(PROTECT_FORK) || !visit_begin())
 		return;
 	memory_lock_before_fork();
 	note_fork();
+	visit_end();
 }
 
 void fork_parent(void)
 {
-	if (!PROTECTED(PROTECT_FORK))
+	if (!PROTECTED(PROTECT_FORK) || !visit_begin())
 		return;
 	note_fork(); /* once more: what could be inherited may have changed while the VMM's handlers ran */
 	memory_lock_after_fork();
+	visit_end();
 }
 
 /** What has not been inherited may be other memory of the child's by and by. */
@@ -83,7 +93,8 @@ static void forget_unforked(void)
 		if (region == NULL || !region->dont_fork)
 			continue;
 		region_free(region, &gone);
-		region_free_tables(&gone);
+		if (!visits_are_over())
+			region_free_tables(&gone);
 	}
 }
 
@@ -91,6 +102,9 @@ static void become_child(void)
 {
 	bool cut = memory_lock_in_child();
 
+	visits_in_child();
+	memory_forget();
+	withdrawal_forget();
 	if (!memory_in_use()) /* a process of its own, which may become a VMM: there is nothing that it has of us */
 		return;
 	memory_after_fork(cut);
@@ -106,9 +120,11 @@ static void become_child(void)
 
 void fork_notice(void)
 {
+	_Atomic bool *is_parent = atomic_load_explicit(&parent_page, memory_order_acquire);
 	int saved = errno;
 
-	if (watched == 0 && !atomic_load_explicit(is_parent, memory_order_relaxed) && !atomic_exchange(is_parent, true))
+	if (is_parent != NULL && !atomic_load_explicit(is_parent, memory_order_relaxed) &&
+	    !atomic_exchange(is_parent, true))
 		become_child();
 	errno = saved;
 }
@@ -116,5 +132,8 @@ void fork_notice(void)
 void fork_child(void)
 {
 	fork_notice();
+	if (!visit_begin())
+		return;
 	memory_lock_after_fork();
+	visit_end();
 }

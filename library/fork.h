@@ -11,6 +11,8 @@
 #ifndef PAGEFUSE_LIBRARY_FORK_H
 #define PAGEFUSE_LIBRARY_FORK_H
 
+/** Makes the page. Before a thread takes the lock for the first time; any thread. */
+void fork_watch(void);
 /** Whether forks are seen. Any thread. @return 0 or -errno: there must be no region then. */
 int fork_watched(void);
 

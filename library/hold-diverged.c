@@ -56,9 +56,9 @@ unsigned hold_diverged_length(void)
 }
 
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   enum outcome *outcomes)
+		   const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = count * PAGE_BYTES },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -97,18 +97,6 @@ static uint64_t private_pages(const struct hold *hold)
 	for (unsigned i = 0; i < hold->count; i++)
 		own |= (uint64_t)((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_FILE)) == PAGEMAP_PRESENT) << i;
 	return own;
-}
-
-/** Moves the copy over the pages. The kernel unmaps these first: after that there is no way back, only forward. */
-static long replace(const struct hold *hold, uint64_t copy)
-{
-	uint64_t length = hold->count * PAGE_BYTES;
-	long r;
-
-	do
-		r = sys_mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, hold->start);
-	while (sys_is_error(r) && !hold_is_mapped(hold->start, length));
-	return r;
 }
 
 /** Copies the pages of @mask to the same places from @to on. */
@@ -168,7 +156,7 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
 	if (r == 0) {
 		copy_pages(hold, kept, place);
 		hold_repeat_advice(hold->region, place, length);
-		r = replace(hold, place);
+		r = hold_replace(place, length, hold->start);
 	}
 	if (!sys_is_error(r))
 		hold_repeat_huge_advice(hold->region, hold->index, hold->count);
@@ -178,7 +166,7 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
 
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL };
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
 	int r;
 
 	for (unsigned i = 0; transfers_hold_begin(hold.start, count) != 0 && i < TRANSFER_YIELDS; i++)

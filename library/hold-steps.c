@@ -100,7 +100,7 @@ static int uffd_new(void)
 
 static int scratch_new(void)
 {
-	long address = own_map(SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	long address = own_map(SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (sys_is_error(address))
 		return (int)address;
@@ -149,6 +149,14 @@ void hold_forget(void)
 {
 	descriptor_close(&uffd);
 	hold_scratch = 0; /* not inherited */
+}
+
+void hold_close(void)
+{
+	if (hold_scratch != 0)
+		sys_munmap(hold_scratch, SCRATCH_BYTES);
+	hold_forget();
+	descriptor_close(&uffd_device);
 }
 
 /** Closing the userfaultfd releases all ranges and all sleepers. */
@@ -209,22 +217,20 @@ void hold_barrier(void)
 
 /* ---- comparing and mapping ---- */
 
-static bool equals_target(const void *page, uint32_t target)
+static bool equals_target(const struct hold *hold, unsigned i, const void *page)
 {
-	const void *content = target == HOLD_ZERO ? NULL : view_slot(target);
-
 	if (!PROTECTED(PROTECT_COMPARE))
 		return true;
-	if (target == HOLD_ZERO)
+	if (hold->targets[i] == HOLD_ZERO)
 		return page_is_zero(page);
-	return content != NULL && memcmp(page, content, PAGE_BYTES) == 0;
+	return memcmp(page, hold->slots[i].content, PAGE_BYTES) == 0;
 }
 
-static void prefetch(uint64_t page, uint32_t target)
+static void prefetch(const struct hold *hold, unsigned i, uint64_t page)
 {
 	page_prefetch((const void *)page);
-	if (target != HOLD_ZERO && view_slot(target) != NULL)
-		page_prefetch(view_slot(target));
+	if (hold->targets[i] != HOLD_ZERO)
+		page_prefetch(hold->slots[i].content);
 }
 
 uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base)
@@ -235,8 +241,8 @@ uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base)
 		if (!(mask >> i & 1))
 			continue;
 		if (mask >> i & 2)
-			prefetch(base + (i + 1) * PAGE_BYTES, hold->targets[i + 1]);
-		if (equals_target((const void *)(base + i * PAGE_BYTES), hold->targets[i]))
+			prefetch(hold, i + 1, base + (i + 1) * PAGE_BYTES);
+		if (equals_target(hold, i, (const void *)(base + i * PAGE_BYTES)))
 			equal |= mask_of(i, 1);
 	}
 	hold_set_outcomes(hold, mask & ~equal, OUTCOME_DIFFERS);
@@ -259,44 +265,22 @@ bool hold_is_mapped(uint64_t start, uint64_t length)
 	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
 }
 
-/** Maps @slot and those behind it as by a mapping that was written to. @return whether that could be done. */
-static bool map_by_template(const struct region *region, uint64_t start, uint64_t length, uint32_t slot)
+/** The kernel unmaps what was there first: after that there is no way back, only forward. */
+long hold_replace(uint64_t from, uint64_t length, uint64_t to)
 {
-	uint64_t template = template_at(slot);
+	long r;
 
-	if (template == 0 ||
-	    sys_is_error(sys_mremap(template, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, start)))
-		return false;
-	return (region->dont_fork || sys_madvise(start, length, MADV_DOFORK) == 0) &&
-	       (region->dont_dump || sys_madvise(start, length, MADV_DODUMP) == 0);
-}
-
-/** The same by a mapping that was not. */
-static int map_plainly(const struct region *region, uint64_t start, uint64_t length, uint32_t slot)
-{
-	const struct descriptor *file;
-	uint64_t offset;
-	long r = view_place(slot, &file, &offset);
-
-	if (r < 0)
-		return (int)r;
-	do /* mremap() unmaps first, and so can mmap(): after that there is no way back */
-		r = sys_mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
-			     descriptor_number(file), offset);
-	while (sys_is_error(r) && !hold_is_mapped(start, length));
-	if (sys_is_error(r))
-		return (int)r;
-	hold_repeat_advice(region, start, length);
-	return 0;
+	do
+		r = sys_mremap(from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	while (sys_is_error(r) && !hold_is_mapped(to, length));
+	return r;
 }
 
 /** Maps pages [first, first+count) to consecutive slots from the first page's target on. @return 0 or -errno. */
 static int map_run(const struct hold *hold, unsigned first, unsigned count)
 {
-	uint64_t start = hold->start + first * PAGE_BYTES, length = count * PAGE_BYTES;
-	int r = map_by_template(hold->region, start, length, hold->targets[first])
-			? 0
-			: map_plainly(hold->region, start, length, hold->targets[first]);
+	uint64_t start = hold->start + first * PAGE_BYTES;
+	int r = template_put(hold->region, hold->slots[first].staged, count * PAGE_BYTES, start);
 
 	if (r < 0)
 		return r;
@@ -306,7 +290,7 @@ static int map_run(const struct hold *hold, unsigned first, unsigned count)
 	return 0;
 }
 
-/** Length of the run of pages in @mask from @first on whose targets follow each other. */
+/** Length of the run of pages in @mask from @first on whose targets follow each other, and are staged as one. */
 static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 {
 	unsigned end = first + 1;
@@ -317,7 +301,7 @@ static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 	else
 		while (end < hold->count && (mask >> end & 1) &&
 		       hold->targets[end] == hold->targets[first] + (end - first) &&
-		       hold->targets[end] % VIEW_SEGMENT_SLOTS != 0)
+		       hold->targets[end] % VIEW_WINDOW_SLOTS != 0)
 			end++;
 	return end - first;
 }

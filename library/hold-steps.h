@@ -19,6 +19,7 @@ struct hold {
 	uint64_t index, start; /* of the first page: in the region, as hva */
 	unsigned count;
 	const uint32_t *targets;
+	const struct hold_slot *slots;
 	enum outcome *outcomes;
 };
 
@@ -79,6 +80,11 @@ void hold_release(const struct hold *hold, uint64_t mapped_over);
 
 /** Whether there is memory of whatever kind everywhere. @length: at most HOLD_PAGES pages. */
 bool hold_is_mapped(uint64_t start, uint64_t length);
+/**
+ * Moves the mapping at @from over what is at @to, at most HOLD_PAGES pages. @return an address or -errno; then what was
+ * at @to is still there.
+ */
+long hold_replace(uint64_t from, uint64_t length, uint64_t to);
 
 /** Repeats the region's advice on what replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);

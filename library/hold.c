@@ -247,9 +247,10 @@ static void move_back(const struct hold *hold, uint64_t back)
 /* ---- the hold ---- */
 
 /**
- * Breaks up 2 MiB pages before anything of them is held: a move would do it, too, but page by page, for twice the
- * time, and with writers waiting. Making one small page of it cold splits it at the level of its one entry. If that is
- * refused the move decides. It must not collapse again at once, which would bring back what was given up.
+ * Breaks up 2 MiB pages, as the order allows, before anything of them is held: a move would do it, too, but page by
+ * page, for twice the time, and with writers waiting. Making one small page of it cold splits it at the level of its
+ * one entry. If that is refused the move decides. It must not collapse again at once, which would bring back what was
+ * given up.
  */
 static void break_blocks(const struct hold *hold)
 {
@@ -282,9 +283,9 @@ static uint64_t zero_targets(const struct hold *hold)
 }
 
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		    enum outcome *outcomes)
+		    const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
 	uint64_t all = mask_of(0, count), moved, refused, swapped, mapped = 0;
 	uint64_t begin;
 

@@ -27,6 +27,7 @@ enum outcome {
 	OUTCOME_BUSY,
 	OUTCOME_GONE,
 	OUTCOME_FULL, /* no mapping to be had */
+	OUTCOME_HUGE, /* inside a 2 MiB page that is not to be split */
 };
 
 /**
@@ -35,18 +36,29 @@ enum outcome {
  */
 int hold_open(struct descriptor *device);
 bool hold_is_open(void);
+/** No hold will be made any more: closes and unmaps all. */
+void hold_close(void);
 /** In the child of a fork: forgets the parent's userfaultfd. The device stays, to open one that is the child's own. */
 void hold_forget(void);
 /** After mlockall(): what belongs to holds is not locked, see own.h. Any thread, with the lock held. */
 void hold_unlock_scratch(void);
 
-/** Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets and @outcomes are @count long; all outcomes are set. */
+/** What a hold needs of a slot, got before: it waits for nothing, and what it gives up it has something in place of. */
+struct hold_slot {
+	const void *content;
+	uint64_t staged; /* see template.h; consecutive for consecutive slots of one VIEW_WINDOW_SLOTS */
+};
+
+/**
+ * Anonymous pages, by UFFDIO_MOVE to a scratch area. @targets, @slots and @outcomes are @count long; all outcomes are
+ * set. @slots: not looked at for HOLD_ZERO. What was staged of pages that become MERGED is used up.
+ */
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		    enum outcome *outcomes);
+		    const struct hold_slot *slots, enum outcome *outcomes);
 
 /** Private copies inside store mappings, by write-protection. As above; BUSY where a pin cannot be excluded. */
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   enum outcome *outcomes);
+		   const struct hold_slot *slots, enum outcome *outcomes);
 
 /** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
  */

@@ -25,6 +25,7 @@ static _Atomic unsigned vmm_threads_waiting;
 /* Guarded by the lock. */
 static bool held;
 static unsigned forks;      /* under way, in all threads */
+static bool forks_ignored;  /* by the worker */
 static bool owner_has_mask; /* a VMM thread: its signals are to be let through again */
 static uint64_t mask_of_owner;
 
@@ -76,7 +77,7 @@ void memory_lock_worker(void)
 		sched_yield();
 	is_worker = true;
 	pthread_mutex_lock(&lock);
-	while (forks != 0)
+	while (forks != 0 && !forks_ignored)
 		pthread_cond_wait(&forks_over, &lock);
 	taken(false, 0);
 }
@@ -130,6 +131,19 @@ void memory_lock_after_fork(void)
 		pthread_cond_signal(&forks_over);
 	if (PROTECTED(PROTECT_OPEN_FORK) ? !had : own_forks == 0)
 		memory_unlock();
+}
+
+bool memory_lock_has_fork(void)
+{
+	return forks != 0;
+}
+
+void memory_lock_ignore_forks(void)
+{
+	memory_lock();
+	forks_ignored = true;
+	pthread_cond_signal(&forks_over);
+	memory_unlock();
 }
 
 bool memory_lock_in_child(void)

@@ -23,7 +23,7 @@
 
 /** Any thread but the worker, that does not have the lock. */
 void memory_lock(void);
-/** The worker lets VMM threads go first, and waits for forks to be over. */
+/** The worker lets VMM threads go first, and waits for forks to be over, see memory_lock_ignore_forks(). */
 void memory_lock_worker(void);
 /** Whichever of the two fits the calling thread. */
 void memory_lock_any(void);
@@ -39,6 +39,10 @@ bool memory_lock_is_mine(void);
 void memory_lock_before_fork(void);
 /** After it, in parent and child. */
 void memory_lock_after_fork(void);
+/** Whether one is under way, of whatever thread. With the lock held. */
+bool memory_lock_has_fork(void);
+/** The worker waits for none any more: it is to end, and holds nothing. Any VMM thread, without the lock. */
+void memory_lock_ignore_forks(void);
 /**
  * In the child, which is its only thread, before all else. What the thread had it keeps.
  * @return whether another thread, that is not here, had the lock.

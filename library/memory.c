@@ -4,12 +4,15 @@
 #include "library/memory.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
 #include "library/announce.h"
 #include "library/children.h"
+#include "library/confinement.h"
+#include "library/descriptors.h"
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
@@ -25,10 +28,13 @@
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/view.h"
+#include "library/visits.h"
+#include "library/withdrawal.h"
 #include "library/worker.h"
 #include "protocol/wire.h"
 
 #define GPA_SLOTS_MAX 512
+#define LOOK_AGAIN_MS 1
 /* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
 
@@ -37,6 +43,8 @@
 #endif
 
 static _Atomic bool in_use, unseen;
+static _Atomic bool no_more_offers;
+static _Atomic unsigned offers; /* that are just being taken in */
 
 bool memory_is_ours(const void *address, size_t length)
 {
@@ -203,21 +211,15 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 	return r;
 }
 
-int memory_register(void *address, size_t length, uint64_t gpa)
+/** memory_register(), of whole pages. */
+static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
 {
-	uint64_t start = (uint64_t)address;
 	bool known;
 	int r, served;
 
-	length = (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-	if (start % PAGE_BYTES != 0 || length == 0 || length > UINT64_MAX - start)
-		return -EINVAL;
-	fork_notice();
-	if (children_is_one())
-		return -EOPNOTSUPP;
 	if (fork_watched() < 0)
 		return fork_watched();
-	known = memory_is_ours(address, length) && register_again(start, length);
+	known = region_overlaps(start, length) && register_again(start, length);
 	if (known)
 		register_unmapped(start, length);
 	r = known ? 0 : register_new(start, length, gpa);
@@ -231,6 +233,48 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	if (served < 0)
 		return served;
 	return r < 0 ? r : served;
+}
+
+/** It opens a file, whose number the VMM must not close. */
+static bool is_confined(void)
+{
+	bool had = descriptors_open(), is = confinement_is_unknown() != 0;
+
+	descriptors_opened(had);
+	return is;
+}
+
+int memory_register(void *address, size_t length, uint64_t gpa)
+{
+	uint64_t start = (uint64_t)address;
+	int r;
+
+	length = (length + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	if (start % PAGE_BYTES != 0 || length == 0 || length > UINT64_MAX - start)
+		return -EINVAL;
+	if (!visit_begin())
+		return -EOPNOTSUPP;
+	fork_notice();
+	offers++;
+	if (children_is_one() || no_more_offers || is_confined())
+		r = -EOPNOTSUPP;
+	else
+		r = take_in(start, length, gpa);
+	offers--;
+	visit_end();
+	return r;
+}
+
+void memory_stop_offers(void)
+{
+	no_more_offers = true; /* an offer counts first and looks then */
+	while (offers != 0)
+		poll(NULL, 0, LOOK_AGAIN_MS);
+}
+
+void memory_forget(void)
+{
+	offers = 0;
 }
 
 /* ---- discards ---- */
@@ -313,7 +357,7 @@ static int discard_the_rest(uint64_t start, uint64_t length, int advice)
 
 /* ---- unsharing ---- */
 
-static int unshare(const struct part *part)
+static int unshare_part(const struct part *part)
 {
 	region_note_change(part->region, part->index, part->count); /* also if it comes to be done in part only */
 	return merge_unshare(part->region, part->index, part->count);
@@ -326,7 +370,7 @@ static int make_plain(const struct part *part)
 
 static int make_plain_or_unshare(const struct part *part)
 {
-	return make_plain(part) == 0 ? 0 : unshare(part);
+	return plain_make_or_copy(part->region, part->index, part->count);
 }
 
 /* ---- before and after ---- */
@@ -348,7 +392,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_DEVICE:
 	case CHANGE_ATTRIBUTE:
-		return unshare(part);
+		return unshare_part(part);
 	case CHANGE_LOCK:                          /* what a discard puts in place of store pages would not be locked */
 		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
 		return 0;
@@ -363,26 +407,6 @@ static int before(enum memory_change change, const struct part *part, int detail
 	default:
 		return 0;
 	}
-}
-
-static void unmapped(const struct part *part)
-{
-	struct region *region = part->region;
-
-	refusals_unbar(region, part->index, part->count);
-	region_set_filled(region, part->index, part->count, false);
-	for (uint64_t i = part->index; i < part->index + part->count; i++) {
-		if (!(region->barred[i] & BARRED_UNMAPPED))
-			region->unmapped_pages++;
-		region->barred[i] = BARRED_UNMAPPED; /* and what else was said of it is over */
-		if (page_reads_slot(region->state[i]))
-			page_set_state(region, i, PAGE_LEFT);
-		else if (region->state[i] != PAGE_ANONYMOUS && region->state[i] != PAGE_LEFT)
-			page_set_state(region, i, PAGE_DROPPED);
-	}
-	region_note_change(region, part->index, part->count);
-	if (region->unmapped_pages == region->pages)
-		region_leave(region);
 }
 
 static void advised(const struct part *part, int advice)
@@ -412,7 +436,7 @@ static void after(enum memory_change change, const struct part *part, int detail
 	switch (change) {
 	case CHANGE_UNMAP:
 	case CHANGE_MOVE:
-		unmapped(part);
+		part_unmapped(part);
 		break;
 	case CHANGE_PROTECT:
 		part_bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
@@ -537,7 +561,7 @@ static void settle(struct region *region)
 	count_unmapped(region); /* it may have been just changed */
 	if (under_way.is_one && under_way.change == CHANGE_UNMAP &&
 	    part_find(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
-		unmapped(&part);
+		part_unmapped(&part);
 }
 
 void memory_after_fork(bool cut)
@@ -571,6 +595,8 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	bool done_by_us = false;
 	int r = 0;
 
+	if (!visit_begin())
+		return withdrawal_change_begin(change, (uint64_t)address, length, detail);
 	memory_lock();
 	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
 		struct part part;
@@ -596,12 +622,19 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	}
 	memory_unlock();
 	wake_if_told();
+	visit_end();
 	return r;
 }
 
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
 {
-	if (memory_locks_let_go(change))
+	bool let_go = memory_locks_let_go(change);
+
+	if (let_go ? !visit_begin() : !memory_lock_is_mine()) {
+		withdrawal_change_end(change, (uint64_t)address, length, succeeded);
+		return;
+	}
+	if (let_go)
 		memory_lock();
 	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
 		memory_locks_end(change, (uint64_t)address, length, succeeded);
@@ -614,6 +647,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	if (succeeded && change == CHANGE_USERFAULTFD_END)
 		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
 	wake_if_told();
+	visit_end();
 }
 
 /* ---- reads ---- */
@@ -645,31 +679,38 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 
 bool memory_awaits_reads(void)
 {
-	return atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0;
+	return atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 && !visits_are_over();
 }
 
 void memory_before_read(const void *address, size_t length)
 {
 	uint64_t start = (uint64_t)address, bytes;
 
-	if (!memory_awaits_reads() || children_is_one() || length > UINT64_MAX - start)
+	if (!memory_awaits_reads() || children_is_one() || length > UINT64_MAX - start || !visit_begin())
 		return;
 	for (; length > 0 && region_overlaps(start, length); length -= bytes, start += bytes)
 		bytes = prepare_read(start, length);
 	wake_if_told();
+	visit_end();
 }
 
 /* ---- files ---- */
 
 void memory_note_file(int fd, bool direct)
 {
+	if (!visit_begin())
+		return;
 	files_note(fd, direct);
+	visit_end();
 }
 
 void memory_note_references(void)
 {
-	files_note_references();
 	files_note_pins();
+	if (!visit_begin())
+		return;
+	files_note_references();
+	visit_end();
 }
 
 void memory_note_pins(void)
@@ -690,31 +731,13 @@ bool memory_unseen(void)
 	return unseen;
 }
 
-/** What cannot be made plain together, as some of it may be pinned, is tried in pieces; the last way out are copies. */
-static void leave_store(const struct part *part)
-{
-	uint64_t end = part->index + part->count;
-
-	region_note_change(part->region, part->index, part->count);
-	if (make_plain(part) == 0)
-		return;
-	for (uint64_t at = part->index; at < end; at += HOLD_PAGES) {
-		struct part piece = { .region = part->region, .index = at };
-
-		piece.count = end - at < HOLD_PAGES ? end - at : HOLD_PAGES;
-		make_plain_or_unshare(&piece);
-	}
-}
-
 bool memory_leave_store(void)
 {
 	struct region *region;
 
 	for (unsigned i = 0; i < REGIONS_MAX && region_totals.shared != 0; i++) {
 		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
-			struct part part = { .region = region, .index = at, .count = end - at };
-
-			leave_store(&part);
+			plain_leave_store(region, at, end - at);
 			region_piece_end();
 		}
 	}
@@ -734,7 +757,7 @@ static struct gpa_slot {
 
 void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
 {
-	if (slot >= GPA_SLOTS_MAX)
+	if (slot >= GPA_SLOTS_MAX || !visit_begin())
 		return;
 	memory_lock();
 	gpa_slots[slot] = (struct gpa_slot){ .gpa = gpa, .hva = (uint64_t)hva, .length = length };
@@ -745,4 +768,5 @@ void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
 			region->gpa = gpa + (region->start - (uint64_t)hva);
 	}
 	memory_unlock();
+	visit_end();
 }

@@ -84,6 +84,11 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
  */
 void memory_after_fork(bool cut);
 
+/** Nothing is taken in any more; who is just doing so has come to an end. Any thread, without the lock. */
+void memory_stop_offers(void);
+/** In the child of a fork. */
+void memory_forget(void);
+
 /**
  * The VMM is about to read from a file into this memory, as its guest's disk does. Pages that map the store would get
  * copies of their own inside that mapping, and those can hardly ever be shared again (docs/design/hold.md); so they

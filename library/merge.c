@@ -7,6 +7,7 @@
 
 #include "common/hash.h"
 #include "library/mappings.h"
+#include "library/own.h"
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/sys.h"
@@ -45,15 +46,12 @@ static enum kind kind_of(const struct region *region, uint64_t index, uint64_t e
  * A first look, without a hold: it faults the store in, which takes long, and sends pages away that have changed at
  * their start. More is not worth a second reading of all memory: the hashes were equal a moment ago.
  */
-static bool looks_equal(uint64_t hva, uint32_t target)
+static bool looks_equal(uint64_t hva, uint32_t target, const void *content)
 {
-	const void *content;
-
 	if (!PROTECTED(PROTECT_COMPARE))
 		return true;
 	if (target == HOLD_ZERO)
 		return page_is_zero((const void *)hva);
-	content = view_slot(target);
 	return content != NULL && memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
 }
 
@@ -61,10 +59,15 @@ struct batch {
 	struct region *region;
 	uint64_t index;
 	unsigned count;
+	bool may_split;
 	const uint32_t *targets;
 	enum outcome *outcomes;
 	uint8_t kinds[HOLD_PAGES];
+	struct hold_slot slots[HOLD_PAGES]; /* of the targets that are slots, unless the kind is NONE */
 };
+
+/** For contents that are read and not mapped; worker thread. */
+static _Alignas(PAGE_BYTES) char copies[HOLD_PAGES][PAGE_BYTES];
 
 /**
  * Takes note of zeros that need no hold any more: when the kernel splits a 2 MiB page it puts its own zero page in
@@ -91,43 +94,108 @@ static void take_given_back(struct batch *batch)
 	}
 }
 
+static bool wants_slot(const struct batch *batch, unsigned i)
+{
+	return batch->kinds[i] != KIND_NONE && batch->targets[i] != HOLD_ZERO;
+}
+
+/** Length of the run of pages from @first on that want consecutive slots of one window; 0 if that one wants none. */
+static unsigned slot_run(const struct batch *batch, unsigned first)
+{
+	unsigned end = first;
+
+	for (; end < batch->count && wants_slot(batch, end); end++)
+		if (batch->targets[end] != batch->targets[first] + (end - first) ||
+		    (end > first && batch->targets[end] % VIEW_WINDOW_SLOTS == 0))
+			break;
+	return end - first;
+}
+
 /** Fetches what the first look at page @i will read: a line of memory on each side. */
 static void prefetch_look(const struct batch *batch, unsigned i)
 {
 	if (i >= batch->count)
 		return;
 	__builtin_prefetch((const void *)region_hva(batch->region, batch->index + i));
-	if (batch->targets[i] != HOLD_ZERO)
-		__builtin_prefetch(view_slot(batch->targets[i]));
+	if (wants_slot(batch, i))
+		__builtin_prefetch(batch->slots[i].content);
+}
+
+static void leave(struct batch *batch, unsigned i, enum outcome outcome)
+{
+	batch->kinds[i] = KIND_NONE;
+	batch->outcomes[i] = outcome;
+}
+
+/** Finds what the slots hold, before any hold. A page of which it cannot be had is busy. */
+static void find_contents(struct batch *batch)
+{
+	view_begin();
+	for (unsigned first = 0, run; first<batch->count; first += run> 0 ? run : 1) {
+		const void *content;
+
+		run = slot_run(batch, first);
+		if (run == 0)
+			continue;
+		run = view_content(batch->targets[first], run, copies[first], &content);
+		if (run == 0)
+			leave(batch, first, OUTCOME_BUSY);
+		for (unsigned i = 0; i < run; i++)
+			batch->slots[first + i].content = (const char *)content + i * PAGE_BYTES;
+	}
+	if (view_is_true())
+		return;
+	for (unsigned i = 0; i < batch->count; i++)
+		if (wants_slot(batch, i))
+			leave(batch, i, OUTCOME_BUSY);
 }
 
 static void sort_out(struct batch *batch)
 {
 	uint64_t entries[HOLD_PAGES];
-	uint32_t segment = UINT32_MAX;
 	bool busy_zeros = false;
 
 	if (pagemap_read(region_hva(batch->region, batch->index), batch->count, entries) < 0)
 		memset(entries, 0, sizeof(entries));
 	for (unsigned i = 0; i < batch->count; i++) {
-		enum kind kind = kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
-
-		prefetch_look(batch, i + LOOK_AHEAD_PAGES);
-		if (kind == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY && batch->targets[i] == HOLD_ZERO)
+		batch->kinds[i] =
+			(uint8_t)kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
+		if (batch->kinds[i] == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY &&
+		    batch->targets[i] == HOLD_ZERO)
 			busy_zeros = true;
-		if (kind != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i), batch->targets[i])) {
-			batch->outcomes[i] = OUTCOME_DIFFERS;
-			kind = KIND_NONE;
-		}
-		if (kind != KIND_NONE && batch->targets[i] != HOLD_ZERO &&
-		    batch->targets[i] / VIEW_SEGMENT_SLOTS != segment) {
-			segment = batch->targets[i] / VIEW_SEGMENT_SLOTS;
-			template_at(batch->targets[i]); /* the first time takes longer than anybody should be held */
-		}
-		batch->kinds[i] = (uint8_t)kind;
+	}
+	find_contents(batch);
+	for (unsigned i = 0; i < batch->count; i++) {
+		prefetch_look(batch, i + LOOK_AHEAD_PAGES);
+		if (batch->kinds[i] != KIND_NONE && !looks_equal(region_hva(batch->region, batch->index + i),
+								 batch->targets[i], batch->slots[i].content))
+			leave(batch, i, OUTCOME_DIFFERS);
 	}
 	if (busy_zeros)
 		take_given_back(batch);
+}
+
+/** Leaves pages inside 2 MiB pages alone, where these are to stay whole. */
+static void keep_blocks(struct batch *batch)
+{
+	uint64_t start = region_hva(batch->region, batch->index), walked;
+	struct page_region ranges[HOLD_PAGES];
+	int found;
+
+	if (batch->may_split)
+		return;
+	found = pagemap_scan(start, start + batch->count * PAGE_BYTES, ranges, HOLD_PAGES, &walked);
+	for (unsigned i = 0; found < 0 && i < batch->count; i++) /* who cannot tell splits nothing */
+		batch->kinds[i] = KIND_NONE;
+	for (int r = 0; r < found; r++) {
+		uint64_t first = (ranges[r].start - start) / PAGE_BYTES, end = (ranges[r].end - start) / PAGE_BYTES;
+
+		for (uint64_t i = first; i < end && (ranges[r].categories & PAGE_IS_HUGE); i++) {
+			if (batch->kinds[i] != KIND_NONE)
+				batch->outcomes[i] = OUTCOME_HUGE;
+			batch->kinds[i] = KIND_NONE;
+		}
+	}
 }
 
 static bool continues_run(const struct batch *batch, unsigned i)
@@ -156,10 +224,49 @@ static void drop_short_runs(struct batch *batch)
 		free_of_cost = free_of_cost && !breaks_block(batch, first, end);
 		if (batch->kinds[first] == KIND_NONE || free_of_cost || mappings_allow(end - first))
 			continue;
-		for (unsigned i = first; i < end; i++) {
-			batch->kinds[i] = KIND_NONE;
-			batch->outcomes[i] = OUTCOME_FULL;
+		for (unsigned i = first; i < end; i++)
+			leave(batch, i, OUTCOME_FULL);
+	}
+}
+
+/** Maps what the holds are to move into place. */
+static void stage(struct batch *batch)
+{
+	template_begin();
+	for (unsigned first = 0, run; first < batch->count; first += run) {
+		long start;
+
+		run = slot_run(batch, first);
+		if (run == 0) {
+			run = 1;
+			continue;
 		}
+		start = template_stage(batch->region, batch->targets[first], run);
+		for (unsigned i = 0; i < run; i++)
+			if (sys_is_error(start))
+				leave(batch, first + i, start == -ENOENT ? OUTCOME_BUSY : OUTCOME_FULL);
+			else
+				batch->slots[first + i].staged = (uint64_t)start + i * PAGE_BYTES;
+	}
+}
+
+static bool is_left_over(const struct batch *batch, unsigned i)
+{
+	return batch->outcomes[i] != OUTCOME_MERGED && template_is_left(batch->slots[i].staged);
+}
+
+static void unstage(const struct batch *batch)
+{
+	for (unsigned first = 0, run; first < batch->count; first += run) {
+		uint64_t start = batch->slots[first].staged;
+
+		run = 1;
+		if (!is_left_over(batch, first))
+			continue;
+		while (first + run < batch->count && is_left_over(batch, first + run) &&
+		       batch->slots[first + run].staged == start + run * PAGE_BYTES)
+			run++;
+		template_unstage(start, run);
 	}
 }
 
@@ -173,10 +280,10 @@ static void hold_all(struct batch *batch)
 			;
 		if (batch->kinds[first] == KIND_ANONYMOUS)
 			hold_anonymous(batch->region, batch->index + first, end - first, batch->targets + first,
-				       batch->outcomes + first);
+				       batch->slots + first, batch->outcomes + first);
 		else if (batch->kinds[first] == KIND_DIVERGED)
 			hold_diverged(batch->region, batch->index + first, end - first, batch->targets + first,
-				      batch->outcomes + first);
+				      batch->slots + first, batch->outcomes + first);
 	}
 }
 
@@ -197,10 +304,13 @@ static void hold_untouched(struct batch *batch)
 }
 
 /** Merges those that are in the region of the first one. @return how many these are; at least that one. */
-static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+static unsigned merge_in_region(uint32_t page, unsigned count, bool may_split, const uint32_t *targets,
+				enum outcome *outcomes)
 {
 	struct region *region = region_of_page(page);
-	struct batch batch = { .region = region, .count = count, .targets = targets, .outcomes = outcomes };
+	struct batch batch = {
+		.region = region, .count = count, .may_split = may_split, .targets = targets, .outcomes = outcomes
+	};
 
 	outcomes[0] = OUTCOME_GONE;
 	if (region == NULL)
@@ -208,17 +318,21 @@ static unsigned merge_in_region(uint32_t page, unsigned count, const uint32_t *t
 	batch.index = page - region->first_page;
 	if (batch.count > region->pages - batch.index)
 		batch.count = (unsigned)(region->pages - batch.index);
+	own_look_at_limits();
 	sort_out(&batch);
+	keep_blocks(&batch);
 	drop_short_runs(&batch);
+	stage(&batch);
 	hold_untouched(&batch);
+	unstage(&batch);
 	return batch.count;
 }
 
-void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes)
+void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *targets, enum outcome *outcomes)
 {
 	/* Numbers go on from one region to the next, and orders that follow each other are done together. */
 	for (unsigned done = 0; done < count;)
-		done += merge_in_region(page + done, count - done, targets + done, outcomes + done);
+		done += merge_in_region(page + done, count - done, may_split, targets + done, outcomes + done);
 }
 
 int merge_unshare(struct region *region, uint64_t index, uint64_t count)

@@ -4,13 +4,16 @@
 #ifndef PAGEFUSE_LIBRARY_MERGE_H
 #define PAGEFUSE_LIBRARY_MERGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "library/hold.h"
 
-/** Merges pages [page, page+count), at most HOLD_PAGES, with their targets (slot or HOLD_ZERO). All outcomes are set.
+/**
+ * Merges pages [@page, @page + @count), at most HOLD_PAGES, with their @targets (slot or HOLD_ZERO). All @outcomes are
+ * set. Unless @may_split pages inside a 2 MiB page are left alone: OUTCOME_HUGE.
  */
-void merge_pages(uint32_t page, unsigned count, const uint32_t *targets, enum outcome *outcomes);
+void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *targets, enum outcome *outcomes);
 
 /** Gives each page of the run its own copy. Cheap where there is one. @return 0 or -ENOMEM. */
 int merge_unshare(struct region *region, uint64_t index, uint64_t count);

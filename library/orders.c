@@ -14,6 +14,9 @@
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
+#include "library/view.h"
+#include "library/visits.h"
+#include "library/withdrawal.h"
 
 static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
 static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
@@ -30,7 +33,7 @@ void orders_suspend(bool suspend)
 /** Memory lock held, as what it says must not change during a hold. */
 static bool is_suspended(void)
 {
-	return suspended || files_may_reference();
+	return suspended || files_may_reference() || withdrawal_has_begun();
 }
 
 uint64_t orders_hashed_pages(void)
@@ -46,11 +49,11 @@ static void lock_unless_paused(void)
 {
 	for (;;) {
 		pthread_mutex_lock(&pause_lock);
-		while (pauses != 0)
+		while (pauses != 0 && !session_is_ending())
 			pthread_cond_wait(&pause_over, &pause_lock);
 		pthread_mutex_unlock(&pause_lock);
 		memory_lock_worker();
-		if (pauses == 0)
+		if (pauses == 0 || session_is_ending())
 			return;
 		memory_unlock();
 	}
@@ -58,20 +61,33 @@ static void lock_unless_paused(void)
 
 void orders_pause(void)
 {
+	if (!visit_begin())
+		return;
 	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	pauses++;
 	pthread_mutex_unlock(&pause_lock);
 	memory_lock(); /* a hold that is under way ends first */
 	memory_unlock();
+	visit_end();
 }
 
 void orders_resume(void)
 {
+	if (!visit_begin())
+		return;
 	fork_notice();
 	pthread_mutex_lock(&pause_lock);
 	if (pauses > 0 && --pauses == 0)
 		pthread_cond_signal(&pause_over);
+	pthread_mutex_unlock(&pause_lock);
+	visit_end();
+}
+
+void orders_end(void)
+{
+	pthread_mutex_lock(&pause_lock);
+	pthread_cond_signal(&pause_over);
 	pthread_mutex_unlock(&pause_lock);
 }
 
@@ -231,10 +247,19 @@ static int answer(struct session *session, uint32_t page, unsigned count, const 
 	return r;
 }
 
+/** Whether an order goes on at @page, and needs nothing that is not there: what others need might be closed for it. */
+static bool continues(const struct ring_record *order, uint32_t page)
+{
+	if (order->page != page)
+		return false;
+	return order->op == ORDER_ZERO || (order->op == ORDER_MERGE && view_has(order->slot, order->count));
+}
+
 /** Takes this order and all that continue it in the guest, so that they can be held together. */
 static unsigned gather(struct session *session, struct ring_record order, uint32_t targets[HOLD_PAGES])
 {
 	uint32_t first = order.page;
+	uint8_t flags = order.flags;
 	unsigned count = 0;
 
 	do {
@@ -242,8 +267,8 @@ static unsigned gather(struct session *session, struct ring_record order, uint32
 			targets[count + i] = order.op == ORDER_ZERO ? HOLD_ZERO : order.slot + i;
 		count += order.count;
 		session_done_order(session);
-	} while (session_next_order(session, &order) > 0 && (order.op == ORDER_MERGE || order.op == ORDER_ZERO) &&
-		 order.page == first + count && order.count <= HOLD_PAGES - count);
+	} while (session_next_order(session, &order) > 0 && order.count <= HOLD_PAGES - count && order.flags == flags &&
+		 continues(&order, first + count));
 	return count;
 }
 
@@ -252,17 +277,23 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	uint32_t targets[HOLD_PAGES], page = order->page;
 	enum outcome outcomes[HOLD_PAGES];
 	uint8_t flags[HOLD_PAGES] = { 0 };
-	unsigned count = gather(session, *order, targets);
+	unsigned count;
+	int r = 0;
 
+	if (order->op == ORDER_MERGE && !suspended)
+		r = session_need_slots(session, order->slot, order->count);
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	count = gather(session, *order, targets);
 	lock_unless_paused();
-	if (is_suspended())
+	if (r < 0 || is_suspended())
 		for (unsigned i = 0; i < count; i++)
 			outcomes[i] = OUTCOME_BUSY;
 	else
-		merge_pages(page, count, targets, outcomes);
+		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
 	for (unsigned i = 0; i < count; i++)
 		if (outcomes[i] != OUTCOME_MERGED)
-			flags[i] = flags_of(page + i);
+			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
 	memory_unlock();
 	return answer(session, page, count, targets, outcomes, flags);
 }

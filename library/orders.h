@@ -22,6 +22,8 @@ uint64_t orders_hashed_pages(void);
 /** Between these no order touches memory; they nest. Any thread, without the lock. */
 void orders_pause(void);
 void orders_resume(void);
+/** The worker is to end: it waits for no pause any more. Any thread, after session_end_all(). */
+void orders_end(void);
 /** In the child of a fork, which is its only thread: makes these two usable again. */
 void orders_forget(void);
 

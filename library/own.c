@@ -2,6 +2,7 @@
 #include "library/own.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "common/hash.h"
 #include "common/page.h"
@@ -9,14 +10,14 @@
 #include "library/sys.h"
 
 /** The kernel fills a locked mapping as it makes it, but not one that nobody can access. */
-long own_map(uint64_t bytes, int prot, int flags, int fd)
+long own_map(uint64_t bytes, int prot, int flags, int fd, uint64_t offset)
 {
 	long address;
 	int r;
 
 	if (!PROTECTED(PROTECT_OWN_UNLOCKED))
-		return sys_mmap(0, bytes, prot, flags, fd, 0);
-	address = sys_mmap(0, bytes, PROT_NONE, flags, fd, 0);
+		return sys_mmap(0, bytes, prot, flags, fd, offset);
+	address = sys_mmap(0, bytes, PROT_NONE, flags, fd, offset);
 	if (sys_is_error(address))
 		return address;
 	r = sys_munlock((uint64_t)address, bytes);
@@ -25,6 +26,21 @@ long own_map(uint64_t bytes, int prot, int flags, int fd)
 	if (r < 0)
 		sys_munmap((uint64_t)address, bytes);
 	return r < 0 ? r : address;
+}
+
+static bool limited;
+
+bool own_addresses_are_limited(void)
+{
+	return limited;
+}
+
+void own_look_at_limits(void)
+{
+	struct rlimit all, data;
+
+	limited = getrlimit(RLIMIT_AS, &all) < 0 || all.rlim_cur != RLIM_INFINITY ||
+		  getrlimit(RLIMIT_DATA, &data) < 0 || data.rlim_cur != RLIM_INFINITY;
 }
 
 void own_unlock(uint64_t start, uint64_t bytes)

@@ -19,6 +19,7 @@
 
 #include "library/hold.h"
 #include "library/mappings.h"
+#include "library/merge.h"
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/refusals.h"
@@ -200,6 +201,25 @@ int plain_make(struct region *region, uint64_t index, uint64_t count)
 	return result;
 }
 
+int plain_make_or_copy(struct region *region, uint64_t index, uint64_t count)
+{
+	if (plain_make(region, index, count) == 0)
+		return 0;
+	region_note_change(region, index, count); /* also if it comes to be done in part only */
+	return merge_unshare(region, index, count);
+}
+
+void plain_leave_store(struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t end = index + count;
+
+	region_note_change(region, index, count);
+	if (plain_make(region, index, count) == 0)
+		return;
+	for (uint64_t at = index; at < end; at += HOLD_PAGES)
+		plain_make_or_copy(region, at, end - at < HOLD_PAGES ? end - at : HOLD_PAGES);
+}
+
 void plain_fill(struct region *region, uint64_t index, uint64_t count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
@@ -222,7 +242,7 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!region->filled[at] || (state & PAGE_IN_STORE))
 			continue;
-		hold_anonymous(region, at, 1, targets, outcomes);
+		hold_anonymous(region, at, 1, targets, NULL, outcomes);
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
 	region_set_filled(region, index, count, false);

@@ -24,6 +24,11 @@ int plain_make(struct region *region, uint64_t index, uint64_t count);
  */
 void plain_make_shared(struct region *region, uint64_t index, unsigned count);
 
+/** Back to anonymous memory, or else copies of its own inside the mapping. @return 0 or -ENOMEM: done in part. */
+int plain_make_or_copy(struct region *region, uint64_t index, uint64_t count);
+/** The same of as much as can be had, for good: what cannot be made plain together is tried in small pieces. */
+void plain_leave_store(struct region *region, uint64_t index, uint64_t count);
+
 /**
  * Pages of the store, all of one kind, become empty anonymous memory; the VMM's own call has to follow. @return 0, or
  * -ENOMEM: then some still are of the store.

@@ -39,7 +39,7 @@ bool region_overlaps(uint64_t start, uint64_t length)
 
 static void *table_new(uint64_t bytes)
 {
-	long address = own_map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	long address = own_map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (sys_is_error(address))
 		return NULL;
@@ -154,7 +154,7 @@ struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end)
 {
 	struct region *region;
 
-	memory_lock_worker();
+	memory_lock_any();
 	region = region_at(i);
 	if (region == NULL || index >= region->pages) { /* which are none if it has left meanwhile */
 		memory_unlock();

@@ -95,7 +95,7 @@ void region_free(struct region *region, struct region *ret);
 void region_free_tables(struct region *region);
 
 /**
- * A walk of the worker over all pages of entry @i, piece by piece. Takes the lock. @return the region, to look at its
+ * A walk over all pages of entry @i, piece by piece. Takes the lock. @return the region, to look at its
  * pages [index, *ret_end), call region_piece_end(), and go on with *ret_end; NULL without the lock at its end, or if
  * there is no such region.
  */

@@ -9,10 +9,9 @@
 #include "library/region.h"
 
 /** Adds a report about one page, as part of the last one if it continues that. */
-static void report(struct scan *scan, enum ring_report op, uint32_t page, bool copy, uint64_t value)
+static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_t flags, uint64_t value)
 {
 	struct ring_record *last = scan->report_count > 0 ? &scan->reports[scan->report_count - 1] : NULL;
-	uint8_t flags = copy ? RING_PRIVATE_COPY : 0;
 
 	if (op != REPORT_HASH && last != NULL && last->op == op && last->flags == flags &&
 	    last->page + last->count == page && last->count < RING_RUN_PAGES_MAX) {
@@ -23,20 +22,22 @@ static void report(struct scan *scan, enum ring_report op, uint32_t page, bool c
 		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
-static void hash_page(struct scan *scan, const struct region *region, uint64_t index)
+static void hash_page(struct scan *scan, const struct region *region, uint64_t index, bool huge)
 {
 	const void *page = (const void *)region_hva(region, index);
 	uint32_t number = region->first_page + (uint32_t)index;
-	bool copy = (region->state[index] & PAGE_DIVERGED) != 0;
+	uint8_t flags = huge ? RING_INSIDE_HUGE : 0;
 
 	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
 		return;
+	if (region->state[index] & PAGE_DIVERGED)
+		flags |= RING_PRIVATE_COPY;
 	scan->hashed++;
 	page_prefetch((const char *)page + PAGE_BYTES);
 	if (page_is_zero(page))
-		report(scan, REPORT_ZERO, number, copy, 0);
+		report(scan, REPORT_ZERO, number, flags, 0);
 	else if (scan->what == ORDER_SCAN)
-		report(scan, REPORT_HASH, number, copy, page_hash(page, scan->seed));
+		report(scan, REPORT_HASH, number, flags, page_hash(page, scan->seed));
 }
 
 static bool is_private(uint64_t categories)
@@ -72,11 +73,11 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 	if (page_reads_slot(state)) {
 		if (!(categories & PAGE_IS_FILE) && !children_alive()) {
 			page_set_state(region, index, state | PAGE_DIVERGED);
-			report(scan, REPORT_DIVERGED, number, true, 0);
+			report(scan, REPORT_DIVERGED, number, RING_PRIVATE_COPY, 0);
 		}
 	} else if (state == PAGE_ZEROED && is_private(categories)) {
 		page_set_state(region, index, PAGE_ANONYMOUS);
-		report(scan, REPORT_DIVERGED, number, false, 0);
+		report(scan, REPORT_DIVERGED, number, 0, 0);
 	}
 }
 
@@ -86,7 +87,7 @@ static void hash_private(struct scan *scan, const struct region *region, uint64_
 	uint32_t state = region->state[index];
 
 	if (is_private(categories) && !page_reads_slot(state) && state != PAGE_LEFT)
-		hash_page(scan, region, index);
+		hash_page(scan, region, index, (categories & PAGE_IS_HUGE) != 0);
 }
 
 /** Tells of pages that VMM threads have made anonymous again. */
@@ -96,7 +97,7 @@ static void tell_left(struct scan *scan, struct region *region, uint64_t index, 
 		if (region->state[i] != PAGE_DROPPED && (region->state[i] != PAGE_LEFT || children_alive()))
 			continue;
 		page_set_state(region, i, PAGE_ANONYMOUS);
-		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, false, 0);
+		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, 0, 0);
 	}
 }
 

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/socket-path.h"
 #include "library/descriptors.h"
@@ -21,7 +23,9 @@
 #include "library/wake.h"
 
 #define WELCOME_TIMEOUT_MS 5000
+#define SEGMENT_TIMEOUT_MS 1000
 #define PUBLISH_AFTER 512
+#define NO_SEGMENT UINT32_MAX
 
 int session_connect(const char *path, struct descriptor **ret_socket)
 {
@@ -46,6 +50,18 @@ int session_connect(const char *path, struct descriptor **ret_socket)
 	return r;
 }
 
+static atomic_bool ending;
+
+void session_end_all(void)
+{
+	atomic_store(&ending, true);
+}
+
+bool session_is_ending(void)
+{
+	return atomic_load(&ending);
+}
+
 static int wait_for(const struct session *session, int other, int timeout_ms)
 {
 	struct pollfd fds[2] = { { .fd = descriptor_number(session->socket), .events = POLLIN },
@@ -54,6 +70,14 @@ static int wait_for(const struct session *session, int other, int timeout_ms)
 
 	/* No signal is let through, but setuid() of the VMM interrupts all of its threads: that is no error. */
 	return r < 0 ? errno == EINTR ? 0 : -errno : r;
+}
+
+static uint64_t now_msec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static uint64_t mapped_ring; /* 0: none. Under the memory lock */
@@ -118,7 +142,7 @@ static int map_ring(struct session *session, const struct descriptor *file)
 
 	if (sys_raw(SYS_fstat, descriptor_number(file), (long)&st, 0, 0, 0, 0) < 0 || (uint64_t)st.st_size < RING_BYTES)
 		return -EPROTO;
-	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_number(file));
+	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_number(file), 0);
 	if (sys_is_error(base))
 		return (int)base;
 	if (!descriptor_is_there(file)) { /* then neither size nor mapping need be the ring's */
@@ -185,7 +209,7 @@ void session_close(struct session *session)
 	session->has_next = false;
 }
 
-static int take_message(const void *message, struct descriptor *files[WIRE_FDS_MAX])
+static int take_message(struct session *session, const void *message, struct descriptor *files[WIRE_FDS_MAX])
 {
 	const struct wire_header *header = message;
 	const struct wire_segment *segment = message;
@@ -195,9 +219,10 @@ static int take_message(const void *message, struct descriptor *files[WIRE_FDS_M
 		if (files[0] == NULL)
 			return -EPROTO;
 		memory_lock_worker();
-		view_add(segment->segment, segment->slots, files[0]); /* without it, orders that name it end as GONE */
+		view_add(segment->segment, segment->slots, files[0]); /* without it, orders that name it end as BUSY */
 		memory_unlock();
 		files[0] = NULL;
+		session->unheard_msec = 0;
 		return 0;
 	case WIRE_SEGMENT_CLOSE:
 		memory_lock_worker();
@@ -214,11 +239,17 @@ static int take_message(const void *message, struct descriptor *files[WIRE_FDS_M
 	}
 }
 
-int session_receive(struct session *session)
+static bool has_segment(uint32_t segment)
+{
+	return segment != NO_SEGMENT && view_has(segment * VIEW_SEGMENT_SLOTS, 1);
+}
+
+/** Takes in all messages that have come, or those until @segment is there. */
+static int receive_until(struct session *session, uint32_t segment)
 {
 	char message[WIRE_MESSAGE_MAX];
 
-	for (;;) {
+	while (!has_segment(segment)) {
 		struct descriptor *files[WIRE_FDS_MAX];
 		int r = receive(session, message, files);
 
@@ -226,11 +257,76 @@ int session_receive(struct session *session)
 			return 0;
 		if (r < 0)
 			return r;
-		r = take_message(message, files);
+		r = take_message(session, message, files);
 		close_files(files);
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+int session_receive(struct session *session)
+{
+	return receive_until(session, NO_SEGMENT);
+}
+
+/** Waits until @end for something on the socket, or for room in it. @return 0, -EAGAIN if it is over, -errno. */
+static int wait_until(const struct session *session, short events, uint64_t end)
+{
+	struct pollfd fd = { .fd = descriptor_number(session->socket), .events = events };
+	uint64_t now = now_msec();
+
+	if (now >= end)
+		return -EAGAIN;
+	return poll(&fd, 1, (int)(end - now)) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int ask_for_segment(struct session *session, uint32_t segment)
+{
+	struct wire_wanted message = { .segment = segment };
+	uint64_t end = now_msec() + SEGMENT_TIMEOUT_MS;
+	int r = session_publish(session); /* it may take long */
+
+	wire_header_init(&message.header, WIRE_SEGMENT_WANTED, sizeof(message));
+	if (r == 0) {
+		while ((r = session_send(session, &message, sizeof(message))) == -EAGAIN)
+			if (wait_until(session, POLLOUT, end) < 0) /* full of doorbells */
+				return -EAGAIN;
+	}
+	while (r == 0 && !has_segment(segment)) {
+		r = wait_until(session, POLLIN, end);
+		if (r == 0)
+			r = receive_until(session, segment);
+	}
+	return r;
+}
+
+static int need_segment(struct session *session, uint32_t segment)
+{
+	int r = 0;
+
+	if (has_segment(segment))
+		return 0;
+	/* It is announced on the socket before an order first names it in the ring. */
+	r = receive_until(session, segment);
+	if (r < 0 || has_segment(segment))
+		return r;
+	if (session->unheard_msec != 0 && now_msec() - session->unheard_msec < SEGMENT_TIMEOUT_MS)
+		return -EAGAIN; /* not a second for each order that is there */
+	r = ask_for_segment(session, segment);
+	session->unheard_msec = r == -EAGAIN ? now_msec() : 0;
+	return r;
+}
+
+int session_need_slots(struct session *session, uint32_t slot, uint32_t count)
+{
+	int r = need_segment(session, slot / VIEW_SEGMENT_SLOTS);
+
+	if (r == 0)
+		r = need_segment(session, (slot + (count - 1)) / VIEW_SEGMENT_SLOTS);
+	if (r == 0 && !view_has(slot, count))
+		r = -EAGAIN;
+	return r;
 }
 
 /** Takes the next order out of the ring into session->next. @return 1, 0 if there is none, or -errno, from then on. */
@@ -255,12 +351,6 @@ int session_next_order(struct session *session, struct ring_record *ret_order)
 
 		if (r <= 0)
 			return r;
-		/* A segment is announced on the socket before an order names it in the ring. */
-		if (session->next.op == ORDER_MERGE && view_slot(session->next.slot) == NULL) {
-			r = session_receive(session);
-			if (r < 0)
-				return r;
-		}
 	}
 	*ret_order = session->next;
 	return 1;
@@ -288,6 +378,14 @@ int session_publish(struct session *session)
 	return ring_publish(&session->up) ? ring_doorbell(session) : 0;
 }
 
+/** For the daemon to take something out of the ring. */
+static int wait_while_full(const struct session *session)
+{
+	int r = wait_for(session, -1, 1000);
+
+	return r == 0 && session_is_ending() ? -ECANCELED : r;
+}
+
 static int wait_for_room(struct session *session)
 {
 	int r = session_publish(session), room;
@@ -295,7 +393,7 @@ static int wait_for_room(struct session *session)
 	while (r >= 0 && (room = ring_room(&session->up)) == 0) {
 		ring_set_starved(&session->up, true);
 		if (ring_room(&session->up) == 0)
-			r = wait_for(session, -1, 1000);
+			r = wait_while_full(session);
 		if (r >= 0)
 			r = session_receive(session);
 		ring_set_starved(&session->up, false);
@@ -353,7 +451,7 @@ int session_staging(struct session *session)
 		r = session_publish(session);
 		ring_set_starved(&session->up, true);
 		if (r >= 0 && unconsumed(session) == used)
-			r = wait_for(session, -1, 1000);
+			r = wait_while_full(session);
 		ring_set_starved(&session->up, false);
 		if (r >= 0)
 			r = session_receive(session);

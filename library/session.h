@@ -19,12 +19,17 @@ struct session {
 	struct ring_end up, down;
 	struct ring_record next; /* an order taken from the ring, but not yet carried out */
 	bool has_next;
-	int order_error; /* a malformed order came: nothing after it can be believed */
+	int order_error;       /* a malformed order came: nothing after it can be believed */
+	uint64_t unheard_msec; /* when it asked for a segment in vain, and none came since; 0: it did not */
 	uint64_t seed, store;
 	uint32_t unpublished;
 	uint32_t staging_place[RING_STAGING_PAGES]; /* place in the up ring of the record that handed the page over */
 	uint32_t staged;                            /* pages handed over so far */
 };
+
+/** No more orders are to be carried out: who waits for the daemon gives up. Any thread. */
+void session_end_all(void);
+bool session_is_ending(void);
 
 /** Connects to the daemon's socket, without waiting. @return 0 or -errno. Any thread. */
 int session_connect(const char *path, struct descriptor **ret_socket);
@@ -45,6 +50,13 @@ void session_forget(void);
 
 /** Takes in all messages that have come. @return 0 or -errno. */
 int session_receive(struct session *session);
+
+/**
+ * Sees to it that the descriptors for slots [slot, slot+count) are there, which an order names: looks for messages,
+ * asks for what was closed, and waits a second. Not with the lock held. @return 0, -EAGAIN if they cannot be had now,
+ * -errno.
+ */
+int session_need_slots(struct session *session, uint32_t slot, uint32_t count);
 
 /** The next order, taken over by session_done_order(). @return 1, 0 if there is none, or -errno (malformed). */
 int session_next_order(struct session *session, struct ring_record *ret_order);

@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Mappings of the store to take mappings from that count as written to.
- *
- * A core holds a private mapping of a file whole if it was ever written to, and not at all otherwise (as long as bit 2
- * of /proc/PID/coredump_filter is off). Guest RAM was anonymous, so a core has it; and it has to have what became
- * shared, too. So a segment is mapped once more here and one page of it written, which is dropped again; what is split
- * off from this mapping by mremap() goes on counting as written to.
+ * Slots are staged before a hold: mapped somewhere, in the way that guest pages are to map them. The hold puts this
+ * into place. So it needs no descriptor, which the VMM might have closed just then, and no memory.
  *
  * Worker thread, memory lock held; template_forget() in the child of a fork.
  */
 #ifndef PAGEFUSE_LIBRARY_TEMPLATE_H
 #define PAGEFUSE_LIBRARY_TEMPLATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define TEMPLATES_MAX 4u
+#include "library/region.h"
 
+/** What stays mapped for it, at most: seeds of two pages, and templates. Nothing where the VMM's memory is limited. */
+#define SEEDS_MAX 64u
+#define TEMPLATES_MAX 8u
+
+/** What was staged and not put stays as it is from here on until the next call of this, or it is unstaged. */
+void template_begin(void);
 /**
- * Where @slot and those behind it in its segment are mapped privately, readable and writable, DONTFORK and DONTDUMP, so
- * that MREMAP_DONTUNMAP makes mappings of the same kind of it. Takes some 10 µs if its segment was not one of the last
- * that were asked for. @return 0 if there is no room for it: the VMM has a limit on its memory, or the kernel has none.
+ * Has slots [slot, slot+count), which are in use, mapped privately, readable and writable. @count: at most HOLD_PAGES,
+ * none behind the VIEW_WINDOW_SLOTS of the first. @return an address, -ENOENT (no descriptor), or -errno.
  */
-uint64_t template_at(uint32_t slot);
+long template_stage(const struct region *region, uint32_t slot, unsigned count);
+/**
+ * Maps what is staged at @staged over what is at @to, with @region's advice. @return 0, or -errno: nothing has changed.
+ */
+int template_put(const struct region *region, uint64_t staged, uint64_t length, uint64_t to);
+/** Whether a page that was staged, and not put, has to be unstaged. */
+bool template_is_left(uint64_t staged);
+void template_unstage(uint64_t start, unsigned count);
 
-/** Unmaps that of a segment whose descriptor is about to be closed; of all. What was split off stays. */
+/** Unmaps what is there of a segment whose slots go; of all. What was split off stays. */
 void template_drop(uint32_t segment);
 void template_drop_all(void);
 /** In the child of a fork, which has not inherited them. */

@@ -21,6 +21,7 @@
 #include "library/lock.h"
 #include "library/protections.h"
 #include "library/region.h"
+#include "library/visits.h"
 
 #define COUNTS_MSEC 1000u
 #define FREE 0u
@@ -73,15 +74,16 @@ uint64_t transfers_begin(const void *address, size_t length)
 {
 	uint64_t start = (uint64_t)address, transfer;
 
-	if (length == 0 || length > UINT64_MAX - start || !region_overlaps(start, length) ||
+	if (length == 0 || length > UINT64_MAX - start || !region_overlaps(start, length) || visits_are_over() ||
 	    !PROTECTED(PROTECT_TRANSFERS))
 		return 0;
 	transfer = note(start, start + length);
-	if (transfer != 0 && atomic_load(&holding)) {
+	if (transfer != 0 && atomic_load(&holding) && visit_begin()) {
 		transfers_end(transfer); /* the hold need not wait for it */
 		memory_lock();
 		transfer = note(start, start + length);
 		memory_unlock();
+		visit_end();
 	}
 	return transfer;
 }

@@ -1,25 +1,79 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Slots that are compared lie close to each other, mostly: pages are shared in runs, and neighbours in the guest become
+ * neighbours in the store. So content is looked at through windows, which cost no copy; but a window is made only when
+ * as much was wanted of it lately as pays for it. Until then, and for slots here and there, content is read.
+ */
 #include "library/view.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "common/page.h"
+#include "library/hold.h"
+#include "library/mappings.h"
 #include "library/own.h"
 #include "library/protections.h"
 #include "library/sys.h"
 
+#define WINDOW_BYTES (VIEW_WINDOW_SLOTS * PAGE_BYTES)
+#define WINDOW_PAYS_SLOTS 16u
+#define MISSED_MAX 16u
+
 static struct segment {
-	uint32_t slots; /* 0: not known, and there is no descriptor */
+	uint32_t number, slots; /* slots 0: none, and there is no descriptor */
 	struct descriptor *file;
-	const char *base; /* read-only mapping; NULL: not needed lately, or there has been no room for it */
+	uint64_t used; /* when, as counted by `uses` */
+	uint64_t read; /* the last batch that has read from it */
+} segments[VIEW_FDS_MAX];
+static uint64_t uses;
+
+static struct window {
+	const char *base; /* read-only mapping; NULL: none */
+	uint32_t number;  /* slots [number * VIEW_WINDOW_SLOTS, ...) */
+	uint64_t batch;   /* the last one that has looked at it */
 	bool used;        /* since the last view_rest() */
-} segments[VIEW_SEGMENTS_MAX];
-static uint32_t segments_end; /* all that were ever known are below */
-static unsigned hidden;       /* view_hide() calls without their view_show() */
+} windows[VIEW_WINDOWS_MAX];
+static uint64_t batch = 1; /* of view_begin() */
+static unsigned hidden;    /* view_hide() calls without their view_show() */
+
+static struct {
+	uint32_t number, slots; /* read of a window that is not there */
+} missed[MISSED_MAX];           /* by number, of each remainder the last one */
+
+/* ---- descriptors ---- */
+
+static struct segment *find(uint32_t number)
+{
+	for (unsigned i = 0; i < VIEW_FDS_MAX; i++)
+		if (segments[i].slots != 0 && segments[i].number == number)
+			return &segments[i];
+	return NULL;
+}
+
+static void drop(struct segment *s)
+{
+	descriptor_close(&s->file);
+	*s = (struct segment){ 0 };
+}
+
+/** The place for one more: a free one, or that of the segment that was not used for longest. */
+static struct segment *make_room(void)
+{
+	struct segment *oldest = &segments[0];
+
+	for (unsigned i = 0; i < VIEW_FDS_MAX; i++) {
+		if (segments[i].slots == 0)
+			return &segments[i];
+		if (segments[i].used < oldest->used)
+			oldest = &segments[i];
+	}
+	drop(oldest);
+	return oldest;
+}
 
 /** A file that is shorter than it claims would kill the VMM by SIGBUS: check what the kernel says of it. */
 static int check_size(const struct descriptor *file, uint64_t bytes)
@@ -31,38 +85,13 @@ static int check_size(const struct descriptor *file, uint64_t bytes)
 	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= bytes ? 0 : -EINVAL;
 }
 
-/** Maps a segment, or tries to: a mapping that cannot be had now may be had at the next order. */
-static void map(struct segment *s)
-{
-	uint64_t bytes = s->slots * PAGE_BYTES;
-	long base = hidden > 0 ? -EAGAIN
-			       : own_map(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor_number(s->file));
-
-	if (sys_is_error(base))
-		return;
-	if (!descriptor_is_there(s->file)) {
-		sys_munmap((uint64_t)base, bytes);
-		return;
-	}
-	sys_madvise((uint64_t)base, bytes, MADV_DONTFORK);
-	sys_madvise((uint64_t)base, bytes, MADV_DONTDUMP);
-	s->base = (const char *)base;
-}
-
-static void unmap(struct segment *s)
-{
-	if (s->base != NULL)
-		sys_munmap((uint64_t)s->base, s->slots * PAGE_BYTES);
-	s->base = NULL;
-}
-
 int view_add(uint32_t segment, uint32_t slots, struct descriptor *file)
 {
 	int r;
 
 	if (segment >= VIEW_SEGMENTS_MAX || slots == 0 || slots > VIEW_SEGMENT_SLOTS)
 		r = -EINVAL;
-	else if (segments[segment].slots != 0)
+	else if (find(segment) != NULL)
 		r = -EEXIST;
 	else
 		r = check_size(file, slots * PAGE_BYTES);
@@ -70,37 +99,54 @@ int view_add(uint32_t segment, uint32_t slots, struct descriptor *file)
 		descriptor_close(&file);
 		return r;
 	}
-	segments[segment] = (struct segment){ .slots = slots, .file = file };
-	if (segment >= segments_end)
-		segments_end = segment + 1;
+	*make_room() = (struct segment){ .number = segment, .slots = slots, .file = file, .used = ++uses };
 	return 0;
+}
+
+static void unmap(struct window *window)
+{
+	if (window->base != NULL)
+		sys_munmap((uint64_t)window->base, WINDOW_BYTES);
+	*window = (struct window){ 0 };
+}
+
+static void unmap_all(void)
+{
+	for (unsigned i = 0; i < VIEW_WINDOWS_MAX; i++)
+		unmap(&windows[i]);
 }
 
 void view_remove(uint32_t segment)
 {
-	struct segment *s;
+	struct segment *s = find(segment);
 
-	if (segment >= VIEW_SEGMENTS_MAX || segments[segment].slots == 0)
-		return;
-	s = &segments[segment];
-	unmap(s);
-	descriptor_close(&s->file);
-	*s = (struct segment){ 0 };
+	for (unsigned i = 0; i < VIEW_WINDOWS_MAX; i++)
+		if (windows[i].number / (VIEW_SEGMENT_SLOTS / VIEW_WINDOW_SLOTS) == segment)
+			unmap(&windows[i]);
+	if (s != NULL)
+		drop(s);
+}
+
+void view_remove_all(void)
+{
+	unmap_all();
+	for (unsigned i = 0; i < VIEW_FDS_MAX; i++)
+		drop(&segments[i]);
 }
 
 void view_forget(void)
 {
-	for (uint32_t i = 0; i < segments_end; i++) {
-		descriptor_close(&segments[i].file);
-		segments[i] = (struct segment){ 0 };
-	}
+	for (unsigned i = 0; i < VIEW_WINDOWS_MAX; i++)
+		windows[i] = (struct window){ 0 };
+	for (unsigned i = 0; i < VIEW_FDS_MAX; i++)
+		drop(&segments[i]);
 	hidden = 0;
 }
 
 void view_hide(void)
 {
-	for (uint32_t i = 0; i < segments_end && PROTECTED(PROTECT_OWN_UNLOCKED); i++)
-		unmap(&segments[i]);
+	if (PROTECTED(PROTECT_OWN_UNLOCKED))
+		unmap_all();
 	hidden++;
 }
 
@@ -111,36 +157,121 @@ void view_show(void)
 
 void view_rest(void)
 {
-	for (uint32_t i = 0; i < segments_end; i++) {
-		if (!segments[i].used)
-			unmap(&segments[i]);
-		segments[i].used = false;
+	for (unsigned i = 0; i < VIEW_WINDOWS_MAX; i++) {
+		if (!windows[i].used)
+			unmap(&windows[i]);
+		windows[i].used = false;
 	}
 }
 
-void view_remove_all(void)
+static struct segment *segment_of(uint32_t slot)
 {
-	for (uint32_t i = 0; i < segments_end; i++)
-		view_remove(i);
-}
-
-static const struct segment *segment_of(uint32_t slot)
-{
-	struct segment *s = slot / VIEW_SEGMENT_SLOTS < VIEW_SEGMENTS_MAX ? &segments[slot / VIEW_SEGMENT_SLOTS] : NULL;
+	struct segment *s = find(slot / VIEW_SEGMENT_SLOTS);
 
 	if (s == NULL || slot % VIEW_SEGMENT_SLOTS >= s->slots)
 		return NULL;
-	if (s->base == NULL)
-		map(s);
-	s->used = true;
-	return s->base != NULL ? s : NULL;
+	s->used = ++uses;
+	return s;
 }
 
-const void *view_slot(uint32_t slot)
+bool view_has(uint32_t slot, uint32_t count)
 {
-	const struct segment *s = segment_of(slot);
+	uint32_t last = slot + (count - 1);
 
-	return s != NULL ? s->base + slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES : NULL;
+	return last >= slot && segment_of(slot) != NULL && segment_of(last) != NULL;
+}
+
+/* ---- content ---- */
+
+void view_begin(void)
+{
+	batch++;
+	if (own_addresses_are_limited())
+		unmap_all();
+}
+
+/** Maps a window, or tries to; not in the place of one that this batch has looked at. */
+static struct window *map(const struct segment *s, uint32_t number)
+{
+	uint64_t offset = number * WINDOW_BYTES % (VIEW_SEGMENT_SLOTS * PAGE_BYTES);
+	struct window *oldest = &windows[0];
+	bool one_more;
+	long base;
+
+	for (unsigned i = 1; i < VIEW_WINDOWS_MAX; i++)
+		if (windows[i].batch < oldest->batch)
+			oldest = &windows[i];
+	one_more = oldest->base == NULL;
+	if (oldest->batch == batch || hidden > 0 || own_addresses_are_limited() || !mappings_allow(VIEW_WINDOW_SLOTS))
+		return NULL;
+	unmap(oldest);
+	base = own_map(WINDOW_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor_number(s->file), offset);
+	if (sys_is_error(base))
+		return NULL;
+	if (!descriptor_is_there(s->file)) {
+		sys_munmap((uint64_t)base, WINDOW_BYTES);
+		return NULL;
+	}
+	atomic_fetch_add_explicit(&hold_new_mappings, one_more, memory_order_relaxed);
+	sys_madvise((uint64_t)base, WINDOW_BYTES, MADV_DONTFORK);
+	sys_madvise((uint64_t)base, WINDOW_BYTES, MADV_DONTDUMP);
+	*oldest = (struct window){ .base = (const char *)base, .number = number };
+	return oldest;
+}
+
+/** The window that has the slot, if there is one, or if now is the time to make it. @count: slots wanted. */
+static struct window *window_of(const struct segment *s, uint32_t slot, unsigned count)
+{
+	uint32_t number = slot / VIEW_WINDOW_SLOTS, i = number % MISSED_MAX;
+
+	for (unsigned w = 0; w < VIEW_WINDOWS_MAX; w++)
+		if (windows[w].base != NULL && windows[w].number == number)
+			return &windows[w];
+	if (missed[i].number != number)
+		missed[i].slots = 0;
+	missed[i].number = number;
+	missed[i].slots += count;
+	/* What is behind the end of a file cannot be read but dies of it. */
+	if (missed[i].slots < WINDOW_PAYS_SLOTS || s->slots < VIEW_SEGMENT_SLOTS)
+		return NULL;
+	missed[i].slots = 0;
+	return map(s, number);
+}
+
+unsigned view_content(uint32_t slot, unsigned count, void *buffer, const void **ret_content)
+{
+	uint32_t within = slot % VIEW_WINDOW_SLOTS;
+	struct segment *s = segment_of(slot);
+	struct window *window;
+	long wanted, got;
+
+	if (s == NULL)
+		return 0;
+	count = count < VIEW_WINDOW_SLOTS - within ? count : VIEW_WINDOW_SLOTS - within;
+	count = count < s->slots - slot % VIEW_SEGMENT_SLOTS ? count : s->slots - slot % VIEW_SEGMENT_SLOTS;
+	window = window_of(s, slot, count);
+	if (window != NULL) {
+		window->batch = batch;
+		window->used = true;
+		*ret_content = window->base + within * PAGE_BYTES;
+		return count;
+	}
+	if (s->read != batch && !descriptor_is_there(s->file))
+		return 0;
+	s->read = batch;
+	wanted = (long)(count * PAGE_BYTES);
+	got = sys_call(SYS_pread64, descriptor_number(s->file), (long)buffer, wanted,
+		       (long)(slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES), 0, 0);
+	*ret_content = buffer;
+	return got == wanted ? count : 0;
+}
+
+bool view_is_true(void)
+{
+	for (unsigned i = 0; i < VIEW_FDS_MAX; i++)
+		if (segments[i].slots != 0 && segments[i].read == batch && !descriptor_is_there(segments[i].file))
+			return false;
+	return true;
 }
 
 int view_place(uint32_t slot, const struct descriptor **ret_file, uint64_t *ret_offset)

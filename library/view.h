@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The store as this process sees it: read-only descriptors of its segments, mapped once more for comparing. Worker
- * thread, with the memory lock held where a segment comes or goes.
+ * The store as this process sees it: read-only descriptors of a few of its segments, and what is in their slots, for
+ * comparing. Both cost no more for a large store than for a small one: VIEW_FDS_MAX descriptors, and addresses for
+ * VIEW_WINDOWS_MAX windows of 16 MiB. Worker thread, with the memory lock held; view_has() without.
  */
 #ifndef PAGEFUSE_LIBRARY_VIEW_H
 #define PAGEFUSE_LIBRARY_VIEW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "library/descriptors.h"
 
 #define VIEW_SEGMENT_SLOTS UINT32_C(65536)
 #define VIEW_SEGMENTS_MAX 16384u
+#define VIEW_FDS_MAX 4u
+#define VIEW_WINDOW_SLOTS UINT32_C(4096)
+#define VIEW_WINDOWS_MAX 8u
 
-/** Takes over @file. @return 0, -EINVAL (number or size), -EEXIST; on error it is closed. */
+/**
+ * Takes over @file; where there are VIEW_FDS_MAX, the one that was not used for longest is closed, and has to be asked
+ * for again when it is needed. @return 0, -EINVAL (number or size), -EEXIST; on error @file is closed.
+ */
 int view_add(uint32_t segment, uint32_t slots, struct descriptor *file);
-/** Closes descriptor and mapping of a segment; what guest pages map of it stays. */
+/** Closes the descriptor of a segment and what is mapped for comparing; what guest pages map of it stays. */
 void view_remove(uint32_t segment);
 void view_remove_all(void);
 /** In the child of a fork, which has inherited the descriptors but not the mappings: closes them. */
 void view_forget(void);
-/** Gives the page tables of segments back that were not looked at since the last call; they are mapped when needed. */
+/** Unmaps windows that were not looked at since the last call. */
 void view_rest(void);
 
 /**
@@ -30,8 +38,22 @@ void view_rest(void);
 void view_hide(void);
 void view_show(void);
 
-/** The content of @slot for comparing, or NULL if its segment is not known or ends before it. May fault when read. */
-const void *view_slot(uint32_t slot);
+/** Whether the descriptors for slots [slot, slot+count) are there; counts as a use of them. */
+bool view_has(uint32_t slot, uint32_t count);
+
+/** What view_content() finds is valid from here on until the next call of this. */
+void view_begin(void);
+/**
+ * Finds the content of slots [slot, slot+count), or of the first of them. @buffer: room for all. *ret_content: in
+ * there, or in a window that may fault when read. @return how many are at *ret_content; 0: it cannot be had.
+ */
+unsigned view_content(uint32_t slot, unsigned count, void *buffer, const void **ret_content);
+/**
+ * Whether all that was found since view_begin() is the store's: the VMM can close a descriptor while it is read from,
+ * and have a file of its own by that number.
+ */
+bool view_is_true(void);
+
 /** Descriptor and offset to map @slot by. @return 0 or -ENOENT, also if the VMM has closed it. */
 int view_place(uint32_t slot, const struct descriptor **ret_file, uint64_t *ret_offset);
 

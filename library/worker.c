@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. The thread is born with the first region and lives as long as the process. It connects to the
+ * Theory of Operation. The thread is born with the first region and lives as long as the process, unless a system call
+ * filter of the VMM's does not let it (withdrawal.h). It connects to the
  * daemon, tells it of the regions, and then carries out orders one after the other, first come first served. Every
  * piece of work that touches guest memory is done in a short section under the memory lock; posting and waiting are
  * done outside. If the daemon goes away everything stays as it is, and the thread tries to connect again, for ever.
@@ -45,6 +46,8 @@
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool started;
+static bool thread_is_here; /* the thread below is there, and has not been waited for */
+static pthread_t thread;
 static struct descriptor *first_socket; /* connected by the thread that registered the first region */
 static _Atomic bool connected;
 static _Atomic bool poked; /* since the worker looked last */
@@ -237,14 +240,14 @@ static void serve(void)
 {
 	int r = 0;
 
-	while (r >= 0) {
+	while (r >= 0 && !session_is_ending()) {
 		struct ring_record order;
 		int told = 0;
 
 		r = housekeeping();
 		if (r >= 0)
 			r = session_receive(&session);
-		for (int i = 0; i < 64 && r >= 0; i++) {
+		for (int i = 0; i < 64 && r >= 0 && !session_is_ending(); i++) {
 			r = session_next_order(&session, &order);
 			if (r <= 0)
 				break;
@@ -260,6 +263,30 @@ static void serve(void)
 	}
 }
 
+/** What the daemon is to know of a process that will say nothing any more. */
+static void say_last_words(void)
+{
+	int r = announce_refusals(&session); /* not by the ring, which may be full */
+
+	if (r == 0)
+		r = announce_regions(&session);
+	if (r == 0)
+		r = announce_changes(&session);
+	if (r == 0)
+		session_publish(&session);
+}
+
+/** Until it is time to connect again, or to end: for that alone is the worker woken, and so only once. */
+static void wait_disconnected(void)
+{
+	struct pollfd wake;
+
+	wake_receive();
+	wake = (struct pollfd){ .fd = wake_number(), .events = POLLIN };
+	if (!session_is_ending())
+		poll(&wake, 1, RECONNECT_MS);
+}
+
 static void *worker_main(void *unused)
 {
 	struct descriptor *socket = first_socket;
@@ -267,19 +294,19 @@ static void *worker_main(void *unused)
 	(void)unused;
 	descriptors_note_worker();
 	prctl(PR_SET_NAME, "pagefuse");
-	for (;;) {
-		struct pollfd wake = { .fd = -1 };
-
+	while (!session_is_ending()) {
 		if (socket == NULL && !must_wait_for_child(known_store))
 			(void)session_connect(options.socket_path, &socket);
 		if (socket != NULL && open_session(socket) >= 0) {
 			atomic_store(&connected, true);
 			serve();
+			if (session_is_ending())
+				say_last_words();
 		}
 		atomic_store(&connected, false);
 		session_close(&session);
 		socket = NULL;
-		poll(&wake, 1, RECONNECT_MS);
+		wait_disconnected();
 	}
 	return NULL;
 }
@@ -288,7 +315,6 @@ static int start_thread(void)
 {
 	sigset_t all, before;
 	pthread_attr_t attributes;
-	pthread_t thread;
 	int r;
 
 	options_complete();
@@ -301,7 +327,6 @@ static int start_thread(void)
 		return r;
 	(void)session_connect(options.socket_path, &first_socket);
 	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -320,7 +345,7 @@ int worker_start(void)
 	pthread_mutex_lock(&start_lock);
 	if (!started) {
 		r = start_thread();
-		started = r == 0;
+		started = thread_is_here = r == 0;
 		atomic_store(&connected, started && first_socket != NULL);
 	}
 	pthread_mutex_unlock(&start_lock);
@@ -331,6 +356,20 @@ void worker_wake(void)
 {
 	if (!atomic_exchange(&poked, true))
 		wake_send();
+}
+
+void worker_end(void)
+{
+	pthread_mutex_lock(&start_lock);
+	session_end_all();
+	orders_end();
+	memory_lock_ignore_forks();
+	wake_send();
+	if (thread_is_here)
+		pthread_join(thread, NULL);
+	thread_is_here = false;
+	started = true; /* there will be none again */
+	pthread_mutex_unlock(&start_lock);
 }
 
 bool worker_is_connected(void)
@@ -344,6 +383,8 @@ void worker_forget(void)
 	wake_close();
 	session_forget();
 	started = true; /* there will be none here */
+	thread_is_here = false;
+	pthread_mutex_init(&start_lock, NULL);
 	atomic_store(&connected, false);
 	pagemap_close();
 }

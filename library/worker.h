@@ -13,6 +13,11 @@
 int worker_start(void);
 /** Makes the worker look at regions and refusals again. Any thread, also with the lock held. */
 void worker_wake(void);
+/**
+ * Ends the thread for good, once it has told the daemon what there is to tell, and waits until it is gone: it makes no
+ * system call any more. Any VMM thread, without the lock.
+ */
+void worker_end(void);
 bool worker_is_connected(void);
 /** CPU time that the thread has used, as of its last look at the clock. Any thread. */
 uint64_t worker_cpu_nsec(void);

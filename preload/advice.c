@@ -11,6 +11,7 @@
 
 #include "common/madvise.h"
 #include "include/pagefuse.h"
+#include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 
@@ -108,9 +109,9 @@ INTERPOSED int posix_madvise(void *address, size_t length, int advice)
 /* Whether any entry needs more than to be passed on. */
 static bool vector_concerns_us(const struct iovec *vector, size_t count, int advice)
 {
-	if (!forward_may_tell() || (advice != MADV_MERGEABLE && !memory_in_use()))
+	if (!forward_may_tell() || (advice == MADV_MERGEABLE ? visits_are_over() : !memory_in_use()))
 		return false;
-	if (count == 0 || count > IOV_MAX || !readable(vector, count * sizeof(*vector)))
+	if (count == 0 || count > IOV_MAX || !(visits_are_over() || readable(vector, count * sizeof(*vector))))
 		return false; /* the kernel refuses it */
 	for (size_t i = 0; i < count; i++)
 		if (advice == MADV_MERGEABLE || advice_change(vector[i].iov_base, vector[i].iov_len, advice).tell)
@@ -176,12 +177,19 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 {
 	int saved = errno;
 	ssize_t done = 0;
+	bool self;
 
 	if (!vector_concerns_us(vector, count, advice))
 		return real(pidfd, vector, count, advice, flags);
 	if (real(pidfd, vector, 0, advice, flags) < 0)
 		return -1;
-	if (!is_self(pidfd)) {
+	if (!visit_begin()) { /* whose memory it is cannot be found out any more */
+		errno = ENOMEM;
+		return -1;
+	}
+	self = is_self(pidfd);
+	visit_end();
+	if (!self) {
 		errno = saved;
 		return real(pidfd, vector, count, advice, flags);
 	}

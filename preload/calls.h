@@ -78,14 +78,24 @@ uint64_t write_before_number(long number, long b, long c);
 struct msghdr;
 /** A message has come: takes note of the descriptors in it. @flags: of recvmsg(). */
 void open_note_received(const struct msghdr *message, int flags);
-/** Before and after a system call by number that may bring a file, or switch one to direct I/O. */
+/** Whether a system call by number may bring a file, or make one another. Then these, before and after it. */
+bool open_concerns_number(long number);
 void open_before_number(long number, long a, long b, long c);
-void open_after_number(long number, long b, long c, long result);
+void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
 /** Whether a system call by number closes or replaces a descriptor of the library's; and makes it, but for that. */
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
+
+/* confinement.c */
+/**
+ * Before seccomp() or prctl(): if it puts a filter into force, the library withdraws if need be. @return whether the
+ * filter counts as known from now on; to be handed to confinement_end(), with what the real call said.
+ */
+bool confinement_begin(long operation, unsigned long flags, const void *arguments);
+bool confinement_begin_prctl(int option, unsigned long mode, const void *program);
+void confinement_end(bool known, bool succeeded);
 
 /* uring.c */
 /** Before a system call by number that may make a ring, or register with one. */

@@ -11,18 +11,16 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/** Whether @fd is one of the library's. */
-static bool is_ours(int fd)
+/**
+ * Whether @fd is open for the VMM; a number that is not the library could open at any moment, and must not be closed.
+ */
+static bool is_vmms(int fd)
 {
 	int saved = errno;
-	bool had, ours = false;
+	bool is = !forward_ready || fd < 0 || descriptors_is_vmms(fd);
 
-	if (forward_ready && fd >= 0 && descriptors_concern((unsigned)fd, (unsigned)fd) && descriptors_begin(&had)) {
-		ours = descriptors_first((unsigned)fd, (unsigned)fd) >= 0;
-		descriptors_end(had);
-	}
 	errno = saved;
-	return ours;
+	return is;
 }
 
 typedef int close_range_function(unsigned first, unsigned last, int flags);
@@ -57,7 +55,7 @@ static bool next_piece(unsigned *first, unsigned last, unsigned *ret_last)
 
 INTERPOSED int close(int fd)
 {
-	return is_ours(fd) ? not_open() : next.close(fd);
+	return is_vmms(fd) ? next.close(fd) : not_open();
 }
 
 /* With CLOSE_RANGE_UNSHARE it is about copies that are the thread's own; with CLOSE_RANGE_CLOEXEC nothing is closed. */
@@ -99,15 +97,23 @@ INTERPOSED void closefrom(int first)
 	next.closefrom((int)from);
 }
 
-/* Ours has another number before the call is made, which closes what is left of it here. */
+/*
+ * Ours has another number before the call is made, which closes what is left of it here; and no number that is nobody's
+ * becomes ours meanwhile.
+ */
 static int closing_replace(replace_function *real, int from, int to, int flags)
 {
 	int saved = errno, result;
 	bool had;
 
-	if (is_ours(from))
+	if (from == to) {
+		bool concerns = forward_ready && from >= 0 && descriptors_concern((unsigned)from, (unsigned)from);
+
+		return concerns && !is_vmms(from) ? not_open() : real(from, to, flags);
+	}
+	if (!is_vmms(from))
 		return not_open();
-	if (from == to || !is_ours(to) || !descriptors_begin(&had)) {
+	if (is_vmms(to) || !descriptors_begin(&had)) {
 		errno = saved;
 		return real(from, to, flags);
 	}
@@ -164,14 +170,14 @@ bool closing_concerns_number(long number, long a, long b)
 {
 	switch ((int)number) {
 	case SYS_close:
-		return descriptors_concern((unsigned)a, (unsigned)a);
+		return !is_vmms((int)a);
 	case SYS_close_range:
 		return descriptors_concern((unsigned)a, (unsigned)b);
 #ifdef SYS_dup2
 	case SYS_dup2:
 #endif
 	case SYS_dup3:
-		return descriptors_concern((unsigned)a, (unsigned)a) || descriptors_concern((unsigned)b, (unsigned)b);
+		return !is_vmms((int)a) || !is_vmms((int)b);
 	default:
 		return false;
 	}
@@ -181,7 +187,7 @@ long closing_by_number(long number, long a, long b, long c)
 {
 	switch ((int)number) {
 	case SYS_close:
-		return is_ours((int)a) ? not_open() : next.syscall(number, a);
+		return is_vmms((int)a) ? next.syscall(number, a) : not_open();
 	case SYS_close_range:
 		return closing_range(range_by_number, (unsigned)a, (unsigned)b, (int)c);
 #ifdef SYS_dup2

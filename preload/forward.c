@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "library/visits.h"
 #include "preload/next.h"
 
 bool forward_ready;
@@ -44,12 +45,16 @@ bool readable(const void *address, size_t length)
 	int saved = errno;
 	bool result = last >= at;
 
+	if (!visit_begin())
+		return false;
+
 	/* One word per page, and the last one, answer for all bytes between. */
 	while (result && at < last) {
 		result = word_readable(at);
 		at = (at | (PAGE_BYTES - 1)) + 1;
 	}
 	result = result && word_readable(last);
+	visit_end();
 	errno = saved;
 	return result;
 }

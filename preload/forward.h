@@ -113,7 +113,8 @@ void change_end(const struct change *change, bool succeeded);
 
 /**
  * Whether @length bytes (8 at least) at @address can be read, so that a wild pointer given to a system call ends as
- * EFAULT, as without the preload, and not as a crash of ours. Asks the kernel; leaves errno as it is.
+ * EFAULT, as without the preload, and not as a crash of ours. Asks the kernel, which the library must be allowed to:
+ * else the answer is no. Leaves errno as it is.
  */
 bool readable(const void *address, size_t length);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 
@@ -41,7 +42,7 @@ static struct change change_by(enum memory_change what, const void *argument, si
 {
 	uint64_t address, length;
 
-	if (!forward_may_tell() || !memory_in_use() || !readable(argument, size))
+	if (!forward_may_tell() || !memory_in_use() || !(visits_are_over() || readable(argument, size)))
 		return change_none();
 	memcpy(&address, (const char *)argument + address_at, sizeof(address));
 	memcpy(&length, (const char *)argument + length_at, sizeof(length));

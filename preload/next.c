@@ -212,6 +212,25 @@ static int bare_fcntl(int fd, int command, ...)
 	return (int)bare_syscall(SYS_fcntl, (long)fd, (long)command, argument);
 }
 
+static int bare_prctl(int option, ...)
+{
+	unsigned long a, b, c, d;
+	va_list arguments;
+
+	va_start(arguments, option);
+	a = va_arg(arguments, unsigned long);
+	b = va_arg(arguments, unsigned long);
+	c = va_arg(arguments, unsigned long);
+	d = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	return (int)bare_syscall(SYS_prctl, (long)option, a, b, c, d);
+}
+
+static int bare_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+	return (int)bare_syscall(SYS_setsockopt, (long)fd, (long)level, (long)option, value, (long)length);
+}
+
 static ssize_t bare_pread(int fd, void *buffer, size_t length, off_t offset)
 {
 	return bare_syscall(SYS_pread64, (long)fd, buffer, length, (long)offset);
@@ -397,6 +416,8 @@ struct next next = {
 	.open_2 = bare_open_2,
 	.openat_2 = bare_openat_2,
 	.fcntl = bare_fcntl,
+	.prctl = bare_prctl,
+	.setsockopt = bare_setsockopt,
 	.pread = bare_pread,
 	.pread_chk = bare_pread_chk,
 	.preadv = bare_preadv,
@@ -460,6 +481,8 @@ static const struct {
 	{ "__open64_2", offsetof(struct next, open_2) },
 	{ "__openat64_2", offsetof(struct next, openat_2) },
 	{ "fcntl64", offsetof(struct next, fcntl) },
+	{ "prctl", offsetof(struct next, prctl) },
+	{ "setsockopt", offsetof(struct next, setsockopt) },
 	{ "pread64", offsetof(struct next, pread) },
 	{ "__pread64_chk", offsetof(struct next, pread_chk) },
 	{ "preadv64", offsetof(struct next, preadv) },

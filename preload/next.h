@@ -52,6 +52,8 @@ struct next {
 	int (*open_2)(const char *, int);
 	int (*openat_2)(int, const char *, int);
 	int (*fcntl)(int, int, ...);
+	int (*prctl)(int, ...);
+	int (*setsockopt)(int, int, int, const void *, socklen_t);
 	ssize_t (*pread)(int, void *, size_t, off_t);
 	ssize_t (*pread_chk)(int, void *, size_t, off_t, size_t);
 	ssize_t (*preadv)(int, const struct iovec *, int, off_t);

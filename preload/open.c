@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Files that come: by open() and its kin, by a message, or that are switched to direct I/O. The library hears of each
- * before the VMM can use it, as I/O on some writes guest memory unseen (library/references.h).
+ * Files that come: by open() and its kin, by a message; or that become others: switched to direct I/O, a socket that is
+ * to decrypt. The library hears of each before the VMM can use it, as I/O on some writes guest memory unseen
+ * (library/files.h).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -122,6 +125,22 @@ INTERPOSED int fcntl(int fd, int command, ...)
 	return next.fcntl(fd, command, argument);
 }
 
+/* With a protocol on top (TLS) receiving is no longer copying; nothing is decrypted before the next option is set. */
+static void after_setsockopt(int fd, int level, int option)
+{
+	if (level == IPPROTO_TCP && option == TCP_ULP)
+		note_file(fd, false);
+}
+
+INTERPOSED int setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+	int result = next.setsockopt(fd, level, option, value, length);
+
+	if (result == 0)
+		after_setsockopt(fd, level, option);
+	return result;
+}
+
 void open_note_received(const struct msghdr *message, int flags)
 {
 	if (!forward_may_tell() || (flags & MSG_PEEK) != 0 || message->msg_controllen == 0)
@@ -141,17 +160,14 @@ void open_note_received(const struct msghdr *message, int flags)
 	}
 }
 
-void open_before_number(long number, long a, long b, long c)
-{
-	if ((int)number == SYS_fcntl)
-		before_fcntl((int)a, (int)b, c);
-}
+/* ---- by number ---- */
 
 #ifndef SYS_pidfd_getfd /* Linux 5.6, the same number everywhere */
 #define SYS_pidfd_getfd 438
 #endif
 
-void open_after_number(long number, long b, long c, long result)
+/** Whether the result is a descriptor of a file that may be any. */
+static bool brings_file(long number)
 {
 	switch ((int)number) {
 #ifdef SYS_open
@@ -161,13 +177,32 @@ void open_after_number(long number, long b, long c, long result)
 	case SYS_openat2:
 	case SYS_open_by_handle_at:
 	case SYS_pidfd_getfd:
-		note_file((int)result, false);
-		break;
-	case SYS_recvmsg:
-		if (result >= 0)
-			open_note_received((const struct msghdr *)b, (int)c);
-		break;
+		return true;
 	default:
-		break;
+		return false;
 	}
+}
+
+bool open_concerns_number(long number)
+{
+	return brings_file(number) || (int)number == SYS_recvmsg || (int)number == SYS_fcntl ||
+	       (int)number == SYS_setsockopt;
+}
+
+void open_before_number(long number, long a, long b, long c)
+{
+	if ((int)number == SYS_fcntl)
+		before_fcntl((int)a, (int)b, c);
+}
+
+void open_after_number(long number, long a, long b, long c, long result)
+{
+	if (result < 0)
+		return;
+	if (brings_file(number))
+		note_file((int)result, false);
+	else if ((int)number == SYS_recvmsg)
+		open_note_received((const struct msghdr *)b, (int)c);
+	else if ((int)number == SYS_setsockopt)
+		after_setsockopt((int)a, (int)b, (int)c);
 }

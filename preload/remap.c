@@ -193,8 +193,8 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 	if (begin_move((uintptr_t)old, old_rounded, new_rounded, flags, to, &change) != 0)
 		return MAP_FAILED;
 	result = real(old, old_length, new_length, flags, to);
-	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_ours(old, old_rounded) &&
-	    new_rounded >= old_rounded) {
+	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_inside() &&
+	    memory_is_ours(old, old_rounded) && new_rounded >= old_rounded) {
 		result = remap_pieces(real, (uintptr_t)old, old_rounded, new_rounded, flags, to);
 		errno = result == MAP_FAILED ? errno : saved;
 	}

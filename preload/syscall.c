@@ -5,7 +5,9 @@
  * hence the casts.
  */
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "preload/calls.h"
@@ -70,7 +72,6 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_read:
 	case SYS_readv:
 	case SYS_recvfrom:
-	case SYS_recvmsg:
 	case SYS_io_submit:
 	case SYS_pwrite64:
 	case SYS_pwritev:
@@ -79,19 +80,14 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_writev:
 	case SYS_sendto:
 	case SYS_sendmsg:
-	case SYS_fcntl:
-#ifdef SYS_open
-	case SYS_open:
-#endif
-	case SYS_openat:
-	case SYS_openat2:
-	case SYS_open_by_handle_at:
-	case SYS_pidfd_getfd:
 	case SYS_io_uring_setup:
 	case SYS_io_uring_register:
+	case SYS_seccomp:
 		return true;
+	case SYS_prctl:
+		return (int)a == PR_SET_SECCOMP;
 	default:
-		return false;
+		return open_concerns_number(number);
 	}
 }
 
@@ -152,6 +148,18 @@ static long fork_by_number(long number, long a, long b, long c, long d, long e, 
 	return pid;
 }
 
+static long confine_by_number(long number, long a, long b, long c, long d, long e)
+{
+	bool known = (int)number == SYS_seccomp
+			     ? confinement_begin((int)a, (unsigned)b, (const void *)c)
+			     : confinement_begin_prctl((int)a, (unsigned long)b, (const void *)c);
+	long result = next.syscall(number, a, b, c, d, e);
+
+	/* With TSYNC more than zero is a thread that cannot have it. With NEW_LISTENER it is a descriptor. */
+	confinement_end(known, result == 0 || (result > 0 && (b & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0));
+	return result;
+}
+
 long syscall_forward(long number, long a, long b, long c, long d, long e, long f)
 {
 	struct change change;
@@ -164,6 +172,8 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 				      (unsigned)e);
 	if ((int)number == SYS_mremap)
 		return (long)remap_forward(remap_by_number, (void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+	if ((int)number == SYS_seccomp || (int)number == SYS_prctl)
+		return confine_by_number(number, a, b, c, d, e);
 	if (closing_concerns_number(number, a, b))
 		return closing_by_number(number, a, b, c);
 	if (is_fork(number, a, b))
@@ -181,7 +191,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return r < 0 ? -1 : 0;
 	result = transfer_after(transfer, next.syscall(number, a, b, c, d, e, f));
 	change_end(&change, result != -1);
-	open_after_number(number, b, c, result);
+	open_after_number(number, a, b, c, result);
 	if ((int)number == SYS_ioctl && result >= 0)
 		ioctl_succeeded((unsigned long)b, (const void *)c);
 	return result;

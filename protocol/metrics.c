@@ -28,6 +28,8 @@ const struct metric metrics[METRIC_END] = {
 		"The same in bytes."),
 	[METRIC_HOST_STORE] = HOST("store_bytes", METRIC_BYTES,
 		"Memory that the store takes. A little more than common while pages come and go."),
+	[METRIC_HOST_STORE_FULL] = HOST("store_full", METRIC_FLAG,
+		"Whether the store has no room for new pages. What is shared stays so."),
 	[METRIC_HOST_OVERHEAD] = HOST("overhead_bytes", METRIC_BYTES,
 		"What the bookkeeping takes: pagefused's own memory and the rings shared with VMMs."),
 
@@ -43,8 +45,8 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_VM_PRESENT] = VM("present_pages", METRIC_PAGES, "PRESENT", "Present",
 		"Memory that the guest had touched at the last full pass, shared pages included."),
 	[METRIC_VM_SAVED] = VM("saved_pages", METRIC_PAGES, "SAVED", "Saved",
-		"What it saves. The cost of a page in the store is split evenly among those who share it, so that the "
-		"VMs' figures add up to the host's."),
+		"What it saves. What the pages in the store cost is divided among the VMs by their shared pages, so "
+		"that the VMs' figures add up to the host's."),
 	[METRIC_VM_NO_MAPPING] = VM("no_mapping_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that were not merged, so far, to spare mappings."),
 	[METRIC_VM_BUSY] = VM("busy_pages", METRIC_PAGES, NULL, NULL,

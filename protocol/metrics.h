@@ -22,6 +22,7 @@ enum metric_unit {
 	METRIC_BYTES,
 	METRIC_NSEC, /* of the value; the document has seconds, with a fraction */
 	METRIC_USEC,
+	METRIC_FLAG, /* 0 or 1; the document has false or true */
 };
 
 /** In the order in which the document has them. */
@@ -36,6 +37,7 @@ enum metric_id {
 	METRIC_HOST_SAVED,
 	METRIC_HOST_SAVED_BYTES,
 	METRIC_HOST_STORE,
+	METRIC_HOST_STORE_FULL,
 	METRIC_HOST_OVERHEAD,
 
 	METRIC_VM_RAM,

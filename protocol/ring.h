@@ -100,13 +100,17 @@ enum ring_report {
 	REPORT_END
 };
 
-/** What a report says of its pages besides; 0 in orders. */
+/** What a report says of its pages besides, and what an order allows. */
 enum ring_flag {
 	/**
 	 * They are private copies inside a mapping of the store now: diverged. In HASH, ZERO, FETCHED, DIVERGED, and in
 	 * the answers to MERGE and ZERO that say that nothing was done.
 	 */
 	RING_PRIVATE_COPY = 1 << 0,
+	/** They are parts of 2 MiB pages now. In HASH, ZERO, and in BUSY where the order does not allow a split. */
+	RING_INSIDE_HUGE = 1 << 1,
+	/** In MERGE and ZERO: 2 MiB pages that the run is part of may be split. Without it their pages are BUSY. */
+	RING_MAY_SPLIT = 1 << 2,
 };
 
 struct ring_record {

@@ -16,6 +16,7 @@ static int check_length(enum wire_type type, size_t size)
 		[WIRE_SEGMENT_CLOSE] = sizeof(struct wire_segment),
 		[WIRE_REFUSED] = sizeof(struct wire_refused),
 		[WIRE_DOORBELL] = sizeof(struct wire_header),
+		[WIRE_SEGMENT_WANTED] = sizeof(struct wire_wanted),
 	};
 
 	if (exact[type] == 0) /* texts: ERROR, REQUEST, REPLY */
@@ -99,7 +100,6 @@ static const struct {
 	[WIRE_REASON_VMM_USERFAULTFD] = { "vmm-userfaultfd", "under the VMM's own userfaultfd (postcopy or snapshot)" },
 	[WIRE_REASON_DEVICE_DMA] = { "device-dma", "mapped for a device by VFIO or iommufd" },
 	[WIRE_REASON_PLAIN_REFERENCES] = { "plain-references", "reachable by I/O that a hold cannot see" },
-	[WIRE_REASON_MAP_LIMIT] = { "map-limit", "beyond vm.max_map_count less the VMM's reserve" },
 	[WIRE_REASON_NO_USERFAULTFD] = { "no-userfaultfd", "without a userfaultfd that can move pages" },
 	[WIRE_REASON_NO_PAGEMAP] = { "no-pagemap", "without a /proc/self/pagemap that can be scanned" },
 	[WIRE_REASON_NO_SWAP] = { "no-swap", "written since: a device may be at it, and no swap is there to tell" },
@@ -111,6 +111,7 @@ static const struct {
 	[WIRE_REASON_PROTECTED] = { "protected", "protected by mprotect against reading or writing" },
 	[WIRE_REASON_EARLIER_STORE] = { "earlier-store", "shared with the store of an earlier pagefused that is gone" },
 	[WIRE_REASON_UNSEEN_CALLS] = { "unseen-calls", "discarded by the VMM with calls that pagefuse does not see" },
+	[WIRE_REASON_SECCOMP] = { "seccomp", "of a VMM whose system call filter does not let the library work" },
 };
 
 const char *wire_reason_text(uint32_t reason)

@@ -9,6 +9,8 @@
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
+ *   SEGMENT_WANTED   ------------------>            the VMM has closed the descriptor of a segment that it needs now
+ *                    <------------------   SEGMENT  once more
  *   REFUSED          ------------------>            memory the library leaves alone, and why
  *   DOORBELL         <----------------->            look at your ring
  *                    <------------------   ERROR    text, then the connection is closed
@@ -43,6 +45,7 @@ enum wire_type {
 	WIRE_ERROR,
 	WIRE_REQUEST,
 	WIRE_REPLY,
+	WIRE_SEGMENT_WANTED,
 	WIRE_TYPE_END
 };
 
@@ -62,7 +65,6 @@ enum wire_reason {
 	WIRE_REASON_VMM_USERFAULTFD,  /* the VMM itself uses userfaultfd there (postcopy, snapshot) */
 	WIRE_REASON_DEVICE_DMA,       /* mapped for a device by VFIO or iommufd */
 	WIRE_REASON_PLAIN_REFERENCES, /* O_DIRECT on NFS, Ceph or 9p, or vhost-scsi: a hold cannot see that I/O */
-	WIRE_REASON_MAP_LIMIT,        /* vm.max_map_count less the reserve is reached */
 	WIRE_REASON_NO_USERFAULTFD,   /* no usable userfaultfd with UFFDIO_MOVE */
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
 	WIRE_REASON_NO_SWAP,          /* diverged, a device may be writing it, and no swap is there to tell */
@@ -74,6 +76,7 @@ enum wire_reason {
 	WIRE_REASON_PROTECTED,     /* not readable and writable */
 	WIRE_REASON_EARLIER_STORE, /* still maps the store of a daemon that is gone for good */
 	WIRE_REASON_UNSEEN_CALLS,  /* the VMM discards memory past the preload, which would bring old bytes back */
+	WIRE_REASON_SECCOMP,          /* the VMM's system call filter does not let the library work: its last words */
 	WIRE_REASON_END
 };
 
@@ -106,6 +109,13 @@ struct wire_segment {
 	struct wire_header header;
 	uint32_t segment;
 	uint32_t slots; /* size of the segment in pages */
+};
+
+/** SEGMENT_WANTED. */
+struct wire_wanted {
+	struct wire_header header;
+	uint32_t segment;
+	uint32_t reserved;
 };
 
 struct wire_refused {

@@ -17,6 +17,11 @@ run 0 status --json
 equal 'status --json' "$(jq -cS . <<<"$STATUS")" "$(jq -cS . <<<"$output")"
 equal 'the request' '{"command":"status"}' "$(tail -n 1 "$directory/requests")"
 
+start_daemon "{\"status\": [$(jq -c '.host.store_full = true' <<<"$STATUS")]}"
+run 0 status
+prints 'STORE/MB:  50 store, 4 overhead; full: nothing new is shared until there is room'
+start_daemon "{\"status\": [$STATUS]}"
+
 run 0 list
 equal list $'web1\ndb2' "$output"
 run 0 list --json

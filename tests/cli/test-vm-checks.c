@@ -188,16 +188,17 @@ static void test_no_repetition(void **state)
 static void test_stray(void **state)
 {
 	static const struct {
-		bool readable, mapped, asked;
+		bool readable, mapped, asked, left_to_kernel;
 		const char *socket_path, *subject;
 		enum severity severity;
 	} cases[] = {
-		{ false, false, false, "", "not-shared", SEVERITY_ERROR },
-		{ true, true, true, "", "not-connected", SEVERITY_ERROR },
-		{ true, true, true, "/ours", "not-connected", SEVERITY_ERROR },
-		{ true, true, true, "/theirs", "other-daemon", SEVERITY_NOTE },
-		{ true, false, true, "/ours", "preload-stripped", SEVERITY_ERROR },
-		{ true, false, false, "", "preload-missing", SEVERITY_ERROR },
+		{ false, false, false, false, "", "not-shared", SEVERITY_ERROR },
+		{ true, true, true, false, "", "not-connected", SEVERITY_ERROR },
+		{ true, true, true, false, "/ours", "not-connected", SEVERITY_ERROR },
+		{ true, true, true, false, "/theirs", "other-daemon", SEVERITY_NOTE },
+		{ true, true, true, true, "/ours", "seccomp", SEVERITY_ERROR },
+		{ true, false, true, false, "/ours", "preload-stripped", SEVERITY_ERROR },
+		{ true, false, false, false, "", "preload-missing", SEVERITY_ERROR },
 	};
 	char *arguments[] = { (char *)"qemu-system-x86_64", NULL };
 
@@ -208,7 +209,8 @@ static void test_stray(void **state)
 					       .name = "web1",
 					       .readable = cases[i].readable,
 					       .preload_mapped = cases[i].mapped,
-					       .preload_asked = cases[i].asked };
+					       .preload_asked = cases[i].asked,
+					       .left_to_kernel = cases[i].left_to_kernel };
 		struct findings findings = { 0 };
 
 		snprintf(process.socket_path, sizeof(process.socket_path), "%s", cases[i].socket_path);

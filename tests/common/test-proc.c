@@ -19,9 +19,9 @@ static void test_open_and_find(void **state)
 
 	(void)state;
 	assert_non_null(file);
-	assert_false(proc_find(file, "no mapping has this name"));
+	assert_false(proc_find(file, "", "no mapping has this name"));
 	rewind(file);
-	assert_true(proc_find(file, "[stack]"));
+	assert_true(proc_find(file, "", "[stack]"));
 	fclose(file);
 	assert_null(proc_open("/no/such/root", getpid(), "maps"));
 	assert_int_equal(errno, ENOENT);

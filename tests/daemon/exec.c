@@ -7,16 +7,15 @@
  *        exec vmm SOCKET KEEPER   (by itself)
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
+#include "tests/daemon/asked.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/pages.h"
 #include "tests/support/test.h"
@@ -100,52 +99,13 @@ static _Noreturn void serve(int socket, int keeper)
 
 /* ---- the test ---- */
 
-static int vmm_pid, vmm, keeper; /* sockets */
-
-static void start_vmm(const struct instance *instance)
-{
-	int ends[2][2];
-
-	/* The VMM's ends stay open when it calls exec. */
-	for (unsigned i = 0; i < 2; i++)
-		test_check(socketpair(AF_UNIX, SOCK_STREAM, 0, ends[i]) == 0, "socketpair: %s", strerror(errno));
-	setenv("PAGEFUSE_SOCKET", instance->socket, 1);
-	setenv("PAGEFUSE_NAME", "vm", 1);
-	vmm_pid = test_fork();
-	if (vmm_pid == 0) {
-		close(ends[0][0]);
-		close(ends[1][0]); /* when the test ends both read the end */
-		serve(ends[0][1], ends[1][1]);
-	}
-	close(ends[0][1]);
-	close(ends[1][1]);
-	vmm = ends[0][0];
-	keeper = ends[1][0];
-}
-
-static void scan(const struct instance *instance)
-{
-	json_decref(instance_ask(instance, "{\"command\":\"scan\"}"));
-}
-
-/** Waits for the answer, and has everything scanned again and again meanwhile. @return the answer. */
-static enum request ask(const struct instance *instance, int socket, enum request request)
-{
-	struct pollfd answer = { .fd = socket, .events = POLLIN };
-	char byte = (char)request;
-
-	test_check(send(socket, &byte, 1, MSG_NOSIGNAL) == 1, "nobody is left to ask");
-	while (poll(&answer, 1, 1) == 0)
-		scan(instance);
-	test_check(read(socket, &byte, 1) == 1, "it has ended at request %c, and said why", request);
-	return (enum request)byte;
-}
+static struct asked vm;
 
 static void share(const struct instance *instance)
 {
 	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
 
-	while (ask(instance, vmm, ASK_SHARED) != ASK_SHARED)
+	while (asked_ask(instance, vm.vmm, ASK_SHARED) != ASK_SHARED)
 		test_check(test_now_msec() < last_msec, "not all pages are shared: %lld",
 			   instance_host(instance, "shared_pages"));
 	instance_await(instance, NULL, "common_pages", COMMON);
@@ -153,33 +113,33 @@ static void share(const struct instance *instance)
 
 static void exec_without_children(const struct instance *instance)
 {
-	ask(instance, vmm, ASK_RAM);
+	asked_ask(instance, vm.vmm, ASK_RAM);
 	share(instance);
-	ask(instance, vmm, ASK_EXEC);
+	asked_ask(instance, vm.vmm, ASK_EXEC);
 	instance_await(instance, NULL, "shared_pages", 0);
 	instance_await(instance, NULL, "store_bytes", 0);
 	instance_await(instance, "vm", "pid", -1);
-	test_check(waitpid(vmm_pid, NULL, WNOHANG) == 0, "it has ended");
+	test_check(waitpid(vm.pid, NULL, WNOHANG) == 0, "it has ended");
 }
 
 static void exec_with_a_child(const struct instance *instance)
 {
 	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
 
-	ask(instance, vmm, ASK_RAM);
+	asked_ask(instance, vm.vmm, ASK_RAM);
 	share(instance);
-	ask(instance, vmm, ASK_KEEPER);
-	ask(instance, vmm, ASK_EXEC);
-	ask(instance, vmm, ASK_RAM);
+	asked_ask(instance, vm.vmm, ASK_KEEPER);
+	asked_ask(instance, vm.vmm, ASK_EXEC);
+	asked_ask(instance, vm.vmm, ASK_RAM);
 	while (!instance_logged(instance, "read by a child of it")) {
 		test_check(test_now_msec() < last_msec, "the new program is not told that it has to wait");
-		ask(instance, keeper, ASK_CHECK);
-		scan(instance);
+		asked_ask(instance, vm.keeper, ASK_CHECK);
+		asked_scan(instance);
 	}
-	ask(instance, keeper, ASK_CHECK);
+	asked_ask(instance, vm.keeper, ASK_CHECK);
 	test_check(instance_host(instance, "store_bytes") >= (long long)(COMMON * PAGE_BYTES),
 		   "slots were freed that a child reads");
-	close(keeper);
+	close(vm.keeper);
 	share(instance);
 }
 
@@ -202,13 +162,14 @@ int main(int argc, char **argv)
 	} else {
 		instance_start_mounted(&instance);
 	}
-	start_vmm(&instance);
+	/* The VMM's ends stay open when it calls exec. */
+	asked_start(&vm, &instance, 0, serve);
 	exec_without_children(&instance);
 	exec_with_a_child(&instance);
-	kill(vmm_pid, SIGKILL);
-	waitpid(vmm_pid, NULL, 0);
+	kill(vm.pid, SIGKILL);
+	waitpid(vm.pid, NULL, 0);
 	instance_await(&instance, NULL, "shared_pages", 0);
-	close(vmm);
+	close(vm.vmm);
 	instance_done(&instance);
 	return 0;
 }

@@ -104,6 +104,14 @@ void fake_link_ring(struct fake_link *link)
 	(void)wire_send(link->socket, &message, sizeof(message), NULL, 0);
 }
 
+int fake_link_want(struct fake_link *link, uint32_t segment)
+{
+	struct wire_wanted message = { .segment = segment };
+
+	wire_header_init(&message.header, WIRE_SEGMENT_WANTED, sizeof(message));
+	return wire_send(link->socket, &message, sizeof(message), NULL, 0);
+}
+
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value)
 {
 	struct ring_record record = { .op = op, .page = page, .count = count, .value = value };

@@ -45,7 +45,7 @@ static struct {
 	struct fake_link link;
 	bool connected, awaiting;
 	uint32_t awaited, closes, reused, staged;
-	bool was_closed[SEGMENTS];
+	bool was_closed[SEGMENTS], was_given[SEGMENTS];
 	uint64_t store; /* whose slots it maps */
 	int segments[SEGMENTS];
 	int control;
@@ -130,6 +130,34 @@ static bool equals_slot(uint32_t p, int fd, uint64_t offset)
 	return equal;
 }
 
+static void drop_segments(void)
+{
+	for (unsigned i = 0; i < SEGMENTS; i++) {
+		if (vmm.segments[i] >= 0)
+			close(vmm.segments[i]);
+		vmm.segments[i] = -1;
+	}
+}
+
+static void take_packets(void);
+
+static void want_segment(uint32_t segment)
+{
+	struct pollfd room = { .fd = vmm.link.socket, .events = POLLOUT };
+
+	while (fake_link_want(&vmm.link, segment) == -EAGAIN) /* full of doorbells */
+		poll(&room, 1, -1);
+	for (unsigned i = 1; i < vmm.options.forgetful; i++)
+		(void)fake_link_want(&vmm.link, segment);
+	while (vmm.connected && vmm.segments[segment] < 0) {
+		struct pollfd poll_fd = { .fd = vmm.link.socket, .events = POLLIN };
+
+		test_check(poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1, "segment %u is not given again",
+			   segment);
+		take_packets();
+	}
+}
+
 static uint8_t merge_page(uint32_t p, uint32_t slot)
 {
 	struct page *page = &vmm.pages[p];
@@ -137,6 +165,8 @@ static uint8_t merge_page(uint32_t p, uint32_t slot)
 	uint64_t offset = slot % WIRE_SEGMENT_SLOTS_MAX * PAGE_BYTES;
 	void *place;
 
+	if (segment < SEGMENTS && vmm.segments[segment] < 0 && vmm.was_given[segment])
+		want_segment(segment);
 	test_check(segment < SEGMENTS && vmm.segments[segment] >= 0, "segment %u was not announced", segment);
 	if (!equals_slot(p, vmm.segments[segment], offset))
 		return REPORT_DIFFERS;
@@ -155,6 +185,8 @@ static void merge(const struct ring_record *order)
 
 		report(answer, order->page + i, 1, order->slot + i + (vmm.options.defiant ? 1 : 0));
 	}
+	if (vmm.options.forgetful != 0)
+		drop_segments();
 }
 
 static void zero(const struct ring_record *order)
@@ -222,21 +254,13 @@ static void obey(const struct ring_record *order)
 
 /* ---- the connection ---- */
 
-static void drop_segments(void)
-{
-	for (unsigned i = 0; i < SEGMENTS; i++) {
-		if (vmm.segments[i] >= 0)
-			close(vmm.segments[i]);
-		vmm.segments[i] = -1;
-	}
-}
-
 static void disconnect(void)
 {
 	if (vmm.connected)
 		fake_link_close(&vmm.link);
 	vmm.connected = false;
 	drop_segments();
+	memset(vmm.was_given, 0, sizeof(vmm.was_given));
 }
 
 static void adopt(void)
@@ -296,6 +320,7 @@ static void take_packets(void)
 		else if (vmm.was_closed[segment->segment])
 			vmm.reused++;
 		vmm.was_closed[segment->segment] = segment->header.type == WIRE_SEGMENT_CLOSE;
+		vmm.was_given[segment->segment] = segment->header.type == WIRE_SEGMENT;
 	}
 }
 

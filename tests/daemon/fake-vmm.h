@@ -26,6 +26,7 @@ struct fake_options {
 	uint32_t zero;       /* behind those: full of zeros; the rest is unique */
 	uid_t uid;           /* it runs as */
 	bool defiant;        /* answers a MERGE with another slot than it was told */
+	unsigned forgetful;  /* closes all segments after each order, and asks so many times for the one it needs */
 };
 
 enum fake_request {
@@ -80,5 +81,7 @@ void fake_link_close(struct fake_link *link);
 /** Puts one record and rings. */
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);
 void fake_link_ring(struct fake_link *link);
+/** Asks for the descriptor of a segment once more. @return 0, -EAGAIN if there is no room in the socket, -errno. */
+int fake_link_want(struct fake_link *link, uint32_t segment);
 
 #endif

@@ -8,14 +8,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
+#include "tests/daemon/asked.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/pages.h"
 #include "tests/support/test.h"
@@ -149,55 +148,16 @@ static _Noreturn void serve(int socket, int keeper)
 
 /* ---- the test ---- */
 
-static int vmm_pid, vmm, keeper; /* sockets */
-
-static void start_vmm(const struct instance *instance)
-{
-	int ends[2][2];
-
-	for (unsigned i = 0; i < 2; i++)
-		test_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends[i]) == 0, "socketpair: %s",
-			   strerror(errno));
-	setenv("PAGEFUSE_SOCKET", instance->socket, 1);
-	setenv("PAGEFUSE_NAME", "vm", 1);
-	vmm_pid = test_fork();
-	if (vmm_pid == 0) {
-		close(ends[0][0]);
-		close(ends[1][0]); /* when the test ends both read the end */
-		serve(ends[0][1], ends[1][1]);
-	}
-	close(ends[0][1]);
-	close(ends[1][1]);
-	vmm = ends[0][0];
-	keeper = ends[1][0];
-}
-
-static void scan(const struct instance *instance)
-{
-	json_decref(instance_ask(instance, "{\"command\":\"scan\"}"));
-}
-
-/** Waits for the answer, and has everything scanned again and again meanwhile. @return the answer. */
-static enum request ask(const struct instance *instance, int socket, enum request request)
-{
-	struct pollfd answer = { .fd = socket, .events = POLLIN };
-	char byte = (char)request;
-
-	test_check(send(socket, &byte, 1, MSG_NOSIGNAL) == 1, "nobody is left to ask");
-	while (poll(&answer, 1, 1) == 0)
-		scan(instance);
-	test_check(read(socket, &byte, 1) == 1, "it has ended at request %c, and said why", request);
-	return (enum request)byte;
-}
+static struct asked vm;
 
 static void await_all_shared(const struct instance *instance)
 {
 	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
 
-	while (ask(instance, vmm, ASK_SHARED) != ASK_SHARED) {
+	while (asked_ask(instance, vm.vmm, ASK_SHARED) != ASK_SHARED) {
 		test_check(test_now_msec() < last_msec, "not all pages are shared: %lld",
 			   instance_host(instance, "shared_pages"));
-		scan(instance);
+		asked_scan(instance);
 	}
 	instance_await(instance, NULL, "shared_pages", PAGES);
 	instance_await(instance, NULL, "common_pages", COMMON);
@@ -205,8 +165,8 @@ static void await_all_shared(const struct instance *instance)
 
 static void check_keeper(const struct instance *instance)
 {
-	scan(instance);
-	ask(instance, keeper, ASK_CHECK);
+	asked_scan(instance);
+	asked_ask(instance, vm.keeper, ASK_CHECK);
 	test_check(instance_host(instance, "store_bytes") >= (long long)(COMMON * PAGE_BYTES),
 		   "slots were freed that a child reads");
 }
@@ -230,14 +190,14 @@ static void test_keeper(const struct instance *instance)
 {
 	int status;
 
-	ask(instance, vmm, ASK_KEEPER);
-	ask(instance, vmm, ASK_OVERWRITE);
+	asked_ask(instance, vm.vmm, ASK_KEEPER);
+	asked_ask(instance, vm.vmm, ASK_OVERWRITE);
 	check_keeper(instance);
-	kill(vmm_pid, SIGKILL);
-	waitpid(vmm_pid, &status, 0);
+	kill(vm.pid, SIGKILL);
+	waitpid(vm.pid, &status, 0);
 	instance_await(instance, "vm", "connected", 0);
 	check_keeper(instance);
-	close(keeper);
+	close(vm.keeper);
 	await_freed(instance);
 }
 
@@ -251,15 +211,15 @@ int main(int argc, char **argv)
 		test_skip("sharing is for root, who may read /proc/self/pagemap");
 	instance_init(&instance);
 	instance_start(&instance);
-	start_vmm(&instance);
-	ask(&instance, vmm, ASK_RAM);
+	asked_start(&vm, &instance, SOCK_CLOEXEC, serve);
+	asked_ask(&instance, vm.vmm, ASK_RAM);
 	await_all_shared(&instance);
-	ask(&instance, vmm, ASK_FORKS);
+	asked_ask(&instance, vm.vmm, ASK_FORKS);
 	await_all_shared(&instance);
-	ask(&instance, vmm, ASK_DIVERGE);
+	asked_ask(&instance, vm.vmm, ASK_DIVERGE);
 	await_all_shared(&instance);
 	test_keeper(&instance);
-	close(vmm);
+	close(vm.vmm);
 	instance_done(&instance);
 	return 0;
 }

@@ -206,6 +206,37 @@ static void check_silence(void)
 	fake_link_close(&link);
 }
 
+/* It wants segments that no order of its has named, and reads nothing: it gets none. */
+static void check_segments(void)
+{
+	char buffer[256];
+	struct fake_link link;
+
+	open_link(&link);
+	fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 16);
+	fake_link_post(&link, REPORT_READY, 1, 1, 0);
+	for (uint32_t i = 0; i < 3000; i++)
+		(void)fake_link_want(&link, i % 3 == 2 ? UINT32_MAX - i : i % 3);
+	instance_await(&instance, "hostile", "connected", 1);
+	while (recv(link.socket, buffer, sizeof(buffer), MSG_DONTWAIT) > 0)
+		test_check(((const struct wire_header *)(void *)buffer)->type != WIRE_SEGMENT,
+			   "a segment is given to whom no order names it");
+	fake_link_close(&link);
+}
+
+/* It wants what it was given before, more often than it could use it. */
+static void check_greed(void)
+{
+	const struct fake_options options = { .name = "greedy", .pages = 256, .common = 128, .forgetful = 500 };
+	struct fake_vmm vmm = fake_start(instance.socket, &options);
+	struct fake_answer answer = fake_ask(&vmm, FAKE_AWAIT, 128);
+
+	test_check(answer.connected && answer.shared >= 128, "one that asks often is not served any more");
+	test_check(fake_ask(&vmm, FAKE_CHECK, 0).damaged == 0, "its memory is not what it was");
+	fake_kill(&vmm);
+	instance_await(&instance, "greedy", "pid", -1);
+}
+
 static void check_descriptors(void)
 {
 	struct wire_header doorbell;
@@ -236,6 +267,8 @@ int main(int argc, char **argv)
 	check_order_cursor();
 	check_reports();
 	check_silence();
+	check_segments();
+	check_greed();
 	check_defiance();
 	check_descriptors();
 	check_garbage();

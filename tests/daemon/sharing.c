@@ -15,6 +15,11 @@ static const struct fake_options options = {
 	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO
 };
 
+/* Keeps no descriptor of the store for longer than an order takes. */
+static const struct fake_options forgetful = {
+	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO, .forgetful = 1
+};
+
 static void check_intact(const struct fake_vmm *vmm)
 {
 	test_check(fake_ask(vmm, FAKE_CHECK, 0).damaged == 0, "memory is not what it was");
@@ -47,7 +52,7 @@ int main(int argc, char **argv)
 	instance_init(&instance);
 	instance_start(&instance);
 	a = fake_start(instance.socket, &options);
-	b = fake_start(instance.socket, &options);
+	b = fake_start(instance.socket, &forgetful);
 	fake_ask(&a, FAKE_AWAIT, COMMON + ZERO);
 	fake_ask(&b, FAKE_AWAIT, COMMON + ZERO);
 	check_counters(&instance, 2 * COMMON, COMMON, 2 * ZERO);

@@ -66,6 +66,8 @@ static struct ring_record record_of(const struct fuzz *fuzz, const struct step *
 
 	record.value = step->value;
 	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
+	if ((step->op == REPORT_HASH || step->op == REPORT_BUSY) && step->what & 16)
+		record.flags |= RING_INSIDE_HUGE;
 	if (step->op == REPORT_HASH && step->what & 64)
 		record.value = hash_of(fuzz, step->value);
 	return record;
@@ -114,10 +116,6 @@ static void do_step(struct fuzz *fuzz, const struct step *step)
 	case 8:
 		record = answer_of(fuzz, step);
 		report(fuzz, who, &record, step->value);
-		break;
-	case 9:
-		if (fuzz->hostile[who] != NULL)
-			(void)engine_set_mode(fuzz->sim.engine, fuzz->hostile[who], step->value);
 		break;
 	default:
 		record = record_of(fuzz, step);

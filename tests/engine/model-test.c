@@ -97,11 +97,12 @@ static void change_region(struct sim *sim, struct sim_vm *vm)
 		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
 }
 
-static void change_mode(struct sim *sim, struct sim_vm *vm)
+/* It says so when it connects the next time. */
+static void change_mode(struct sim_vm *vm)
 {
 	vm->mode = vm->mode == WIRE_MODE_FULL ? WIRE_MODE_ZERO : WIRE_MODE_FULL;
 	if (vm->vm != NULL)
-		engine_set_mode(sim->engine, vm->vm, vm->mode);
+		sim_vm_disconnect(vm);
 }
 
 static void reconnect_all(struct sim *sim)
@@ -148,7 +149,7 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 		change_region(sim, vm);
 		break;
 	case 5:
-		change_mode(sim, vm);
+		change_mode(vm);
 		break;
 	case 6:
 		if (vm->vm != NULL)
@@ -305,7 +306,7 @@ static void rest(struct sim *sim)
 		sim->vms[i]->refuse_percent = 0;
 		sim->vms[i]->silent = false;
 		if (sim->vms[i]->mode == WIRE_MODE_ZERO)
-			change_mode(sim, sim->vms[i]);
+			change_mode(sim->vms[i]);
 	}
 	sim->store_fails = false;
 	reconnect_all(sim);
@@ -347,7 +348,7 @@ static void check_all_shared(struct sim *sim)
 				else if (round == 1 && count[page->content] > 1 && page->state != SIM_SHARED)
 					may_be_alone(&alone[page->content]);
 				else if (round == 2 && alone[page->content] && page->state == SIM_SHARED)
-					expect(slots_get(&sim->engine->slots, page->slot)->displaced,
+					expect(slot_is_displaced(slots_get(&sim->engine->slots, page->slot)),
 					       "an equal page was not shared");
 			}
 	memset(count, 0, sizeof(count));

@@ -106,6 +106,8 @@ static int store_write(void *context, uint32_t slot, const void *content)
 
 	if (memory == NULL || (sim->store_fails && sim_random(sim, 4) == 0))
 		return -ENOSPC;
+	if (sim->store_slots_max != 0 && sim_stored(sim) >= sim->store_slots_max)
+		return -ENOSPC;
 	memcpy(memory, content, PAGE_BYTES);
 	segment_at(sim, slot / ENGINE_SEGMENT_SLOTS)->use[slot % ENGINE_SEGMENT_SLOTS] = WRITTEN;
 	return 0;
@@ -256,7 +258,10 @@ static void post(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t
 static void post_page(struct sim_vm *vm, enum ring_report op, uint32_t number, uint64_t value)
 {
 	post(vm, op, number, 1, value);
-	vm->up.items[vm->up.tail - 1].record.flags = vm->pages[number].copy ? RING_PRIVATE_COPY : 0;
+	if (vm->pages[number].copy)
+		vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
+	else if ((op == REPORT_HASH || op == REPORT_ZERO) && number % 16 < 8)
+		vm->up.items[vm->up.tail - 1].record.flags = RING_INSIDE_HUGE;
 }
 
 /* ---- VMs ---- */
@@ -460,6 +465,7 @@ static void work_fetch(struct sim_vm *vm, uint32_t number)
 {
 	struct sim_page *page = &vm->pages[number];
 
+	vm->sim->fetch_orders++;
 	if (!has_page(vm, number) || page->state == SIM_ABSENT || page->state == SIM_DROPPED) {
 		post(vm, REPORT_GONE, number, 1, 0);
 	} else if (refuses(vm)) {
@@ -528,20 +534,6 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	}
 }
 
-static void work_unshare(struct sim_vm *vm, const struct ring_record *order)
-{
-	for (uint32_t i = order->page; i < order->page + order->count; i++) {
-		struct sim_page *page = &vm->pages[i];
-
-		if (!has_page(vm, i) || (page->state != SIM_SHARED && !is_left(page)))
-			continue;
-		page->copy |= page->state == SIM_SHARED;
-		page->state = page->state == SIM_DROPPED ? SIM_ABSENT : SIM_PLAIN;
-		post_page(vm, REPORT_DIVERGED, i, 0);
-	}
-	post(vm, REPORT_UNSHARED, order->page, order->count, 0);
-}
-
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
@@ -554,9 +546,6 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 	case ORDER_ZERO:
 		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
 			work_merge(vm, order);
-		break;
-	case ORDER_UNSHARE:
-		work_unshare(vm, order);
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)

@@ -75,9 +75,10 @@ struct sim {
 	struct sim_segment segments[SIM_SEGMENTS];
 	struct sim_vm *vms[SIM_VMS];
 	uint64_t now_usec;
-	bool store_fails;  /* add_segment and slot fail now and then */
-	bool loses_orders; /* workers, a few: nothing is done, and nothing answered */
-	uint64_t removed_segments, merged, diverged, merge_orders;
+	bool store_fails;         /* add_segment and slot fail now and then */
+	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
+	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
+	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders;
 	const char *wrong;
 };
 

@@ -23,10 +23,10 @@ OFFERED = {
     'io_submit', 'io_uring_queue_init_mem', 'io_uring_queue_init_params', 'io_uring_register_ring_fd',
     'io_uring_submit', 'io_uring_submit_and_get_events', 'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout',
     'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap', 'munlock',
-    'munlockall', 'munmap', 'open', 'open64', 'openat', 'openat64', 'pkey_mprotect', 'posix_madvise', 'pread',
-    'pread64', 'preadv', 'preadv2', 'preadv64', 'preadv64v2', 'process_madvise', 'pwrite', 'pwrite64', 'pwritev',
-    'pwritev2', 'pwritev64', 'pwritev64v2', 'read', 'readv', 'recv', 'recvfrom', 'recvmsg', 'send', 'sendmsg', 'sendto',
-    'syscall', 'write', 'writev',
+    'munlockall', 'munmap', 'open', 'open64', 'openat', 'openat64', 'pagefuse_try_calls', 'pkey_mprotect',
+    'posix_madvise', 'prctl', 'pread', 'pread64', 'preadv', 'preadv2', 'preadv64', 'preadv64v2', 'process_madvise',
+    'pwrite', 'pwrite64', 'pwritev', 'pwritev2', 'pwritev64', 'pwritev64v2', 'read', 'readv', 'recv', 'recvfrom',
+    'recvmsg', 'send', 'sendmsg', 'sendto', 'setsockopt', 'syscall', 'write', 'writev',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}

@@ -16,6 +16,8 @@
 #endif
 #include <linux/openat2.h>
 #include <linux/vhost.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,6 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "preload/next.h"
 #include "tests/preload/calls.h"
 
 #ifndef SYS_pidfd_getfd
@@ -171,6 +174,46 @@ static void vhost_scsi(void **state)
 	close(fd);
 }
 
+static int set_option(int fd, int level, int option)
+{
+	return by_number ? (int)syscall(SYS_setsockopt, (long)fd, (long)level, (long)option, "tls", 3L)
+			 : setsockopt(fd, level, option, "tls", 3);
+}
+
+static int take_any_option(int fd, int level, int option, const void *value, socklen_t length)
+{
+	(void)fd;
+	(void)level;
+	(void)option;
+	(void)value;
+	return length == 3 ? 0 : -1;
+}
+
+static long take_any_call(long number, ...)
+{
+	return number == SYS_setsockopt ? 0 : -1;
+}
+
+/** A socket is to decrypt. Not every kernel has that, so what is below takes it here. */
+static void decrypting(void **state)
+{
+	struct next before = next;
+	int fd = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_int_equal(set_option(fd, IPPROTO_TCP, TCP_ULP), -1); /* no socket at all */
+	expect_nothing();
+	errno = ERRNO_BEFORE;
+	next.setsockopt = take_any_option;
+	next.syscall = take_any_call;
+	assert_int_equal(set_option(fd, SOL_SOCKET, TCP_ULP), 0);
+	assert_int_equal(set_option(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+	expect_nothing();
+	assert_int_equal(set_option(fd, IPPROTO_TCP, TCP_ULP), 0);
+	next = before;
+	expect_file(fd);
+}
+
 static void expect_pins(void)
 {
 	assert_int_equal(records_count, 1);
@@ -224,6 +267,7 @@ int main(void)
 		CALL_TEST(switching_to_direct),
 		CALL_TEST(receiving),
 		CALL_TEST(vhost_scsi),
+		CALL_TEST(decrypting),
 		CALL_TEST(hidden_rings),
 	};
 

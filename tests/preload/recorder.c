@@ -6,7 +6,10 @@
 
 #include "library/descriptors.h"
 #include "library/fork.h"
+#include "library/made-calls.h"
 #include "library/transfers.h"
+#include "library/visits.h"
+#include "library/withdrawal.h"
 
 struct record records[RECORDS_MAX];
 unsigned records_count;
@@ -165,6 +168,35 @@ void memory_note_vcpu(bool nests)
 	record((struct record){ .kind = RECORDED_VCPU, .detail = nests });
 }
 
+bool withdrawal_before_filter(const struct sock_fprog *program)
+{
+	record((struct record){ .kind = RECORDED_CONFINE, .detail = program != NULL ? program->len : 0 });
+	return program != NULL;
+}
+
+void withdrawal_filter_failed(void)
+{
+	record((struct record){ .kind = RECORDED_CONFINE_FAILED });
+}
+
+bool visit_begin(void)
+{
+	return true;
+}
+
+void visit_end(void)
+{
+}
+
+bool visits_are_over(void)
+{
+	return false;
+}
+
+void made_calls_try(void)
+{
+}
+
 void fork_prepare(void)
 {
 	record((struct record){ .kind = RECORDED_FORK_PREPARE });
@@ -186,6 +218,12 @@ bool descriptors_concern(unsigned first, unsigned last)
 	(void)first;
 	(void)last;
 	return false;
+}
+
+bool descriptors_is_vmms(int fd)
+{
+	(void)fd;
+	return true;
 }
 
 bool descriptors_begin(bool *ret_had)

@@ -23,7 +23,7 @@ static void check_record(const struct ring_record *record)
 	must(report < 0 || order < 0); /* no op is both */
 	if (report < 0 && order < 0)
 		return;
-	must((record->flags & ~RING_PRIVATE_COPY) == 0 && (record->flags == 0 || order < 0));
+	must((record->flags & ~(order < 0 ? RING_PRIVATE_COPY | RING_INSIDE_HUGE : RING_MAY_SPLIT)) == 0);
 	if (record->op == REPORT_READY)
 		return;
 	must(record->page != 0 && record->count != 0 && record->count <= RING_SCAN_PAGES_MAX);

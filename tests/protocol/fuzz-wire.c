@@ -26,6 +26,9 @@ static void check_promises(const void *message, size_t size)
 	case WIRE_SEGMENT_CLOSE:
 		must(size == sizeof(*segment) && segment->slots > 0 && segment->slots <= WIRE_SEGMENT_SLOTS_MAX);
 		break;
+	case WIRE_SEGMENT_WANTED:
+		must(size == sizeof(struct wire_wanted));
+		break;
 	case WIRE_REFUSED:
 		must(size == sizeof(struct wire_refused));
 		must(strcmp(wire_reason_name(((const struct wire_refused *)message)->reason), "unknown") != 0);

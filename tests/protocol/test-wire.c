@@ -35,6 +35,7 @@ static const struct {
 	{ WIRE_SEGMENT_CLOSE, sizeof(struct wire_segment) },
 	{ WIRE_REFUSED, sizeof(struct wire_refused) },
 	{ WIRE_DOORBELL, sizeof(struct wire_header) },
+	{ WIRE_SEGMENT_WANTED, sizeof(struct wire_wanted) },
 };
 
 /* A message of each fixed type with all fields in range. */

@@ -123,19 +123,6 @@ static bool is_locked(void *page)
 	return syscall(SYS_madvise, page, PAGE_BYTES, MADV_COLD) < 0 && errno == EINVAL;
 }
 
-static int discard(const struct guest *g, int advice)
-{
-	void *at = guest_at(g, FIRST);
-	int r = memory_change_begin(CHANGE_DISCARD, at, BYTES, advice);
-
-	test_check(r >= 0, "memory_change_begin: %s", strerror(-r));
-	if (r == 1)
-		return 0;
-	r = syscall(SYS_madvise, at, BYTES, advice) < 0 ? -errno : 0;
-	memory_change_end(CHANGE_DISCARD, at, BYTES, advice, r == 0);
-	return r;
-}
-
 /** There is no memory to put in the place of shared pages when they are locked: they only get copies of their own. */
 static void test_discard_of_locked(const struct guest *g)
 {
@@ -147,10 +134,10 @@ static void test_discard_of_locked(const struct guest *g)
 	change(g, CHANGE_LOCK, SYS_mlock);
 	test_check(atomic_exchange(&sys_fail.countdown, 0) == 0, "no mmap was made for locked memory");
 	test_check(is_locked(guest_at(g, FIRST)), "memory is not locked, or that cannot be seen");
-	r = discard(g, MADV_DONTNEED);
+	r = guest_discard(g, FIRST, COUNT, MADV_DONTNEED);
 	check(g, 1, "after a discard that the kernel refuses");
 	test_check(r == -EINVAL, "MADV_DONTNEED of locked memory gave %d", r);
-	r = discard(g, MADV_DONTNEED_LOCKED);
+	r = guest_discard(g, FIRST, COUNT, MADV_DONTNEED_LOCKED);
 	check(g, 0, "after a discard of locked memory");
 	test_check(r == 0, "MADV_DONTNEED_LOCKED gave %d", r);
 	if (!is_locked(guest_at(g, FIRST)))

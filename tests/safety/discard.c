@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Memory that the VMM discards reads as zeros afterwards, whatever it was, and is the guest's to use again. */
-#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "include/pagefuse.h"
-#include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 256u
@@ -55,17 +51,9 @@ static void discard_by_call(const struct guest *g, uint32_t first, uint32_t coun
 /** As the preload does it. */
 static void discard_by_bracket(const struct guest *g, uint32_t first, uint32_t count)
 {
-	void *address = guest_at(g, first);
-	size_t length = count * PAGE_BYTES;
-	int r = memory_change_begin(CHANGE_DISCARD, address, length, MADV_DONTNEED);
-	long result;
+	int r = guest_discard(g, first, count, MADV_DONTNEED);
 
-	test_check(r >= 0, "memory_change_begin: %s", strerror(-r));
-	if (r == 1)
-		return; /* the library has done it all */
-	result = syscall(SYS_madvise, address, length, MADV_DONTNEED);
-	memory_change_end(CHANGE_DISCARD, address, length, MADV_DONTNEED, result == 0);
-	test_check(result == 0, "madvise: %s", strerror(errno));
+	test_check(r == 0, "madvise: %s", strerror(-r));
 }
 
 static void test_discard(const struct guest *g, uint32_t first, uint32_t count,

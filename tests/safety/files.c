@@ -10,6 +10,8 @@
 #include <liburing.h>
 #endif
 #include <linux/magic.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -267,6 +269,28 @@ static int overlay(void)
 	return open("/mnt/all/file", O_CREAT | O_RDWR | O_DIRECT, 0600) >= 0 ? REFERENCES : ABSENT;
 }
 
+/** The kernel may have no TLS, or no network here. */
+static int decrypting(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (listener < 0 || fd < 0 || listen(listener, 1) != 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) != 0)
+		return ABSENT;
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		return ABSENT;
+	files_note(fd, false);
+	test_check(!files_pins_noted(), "a socket that copies is not known to");
+	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) != 0)
+		return ABSENT;
+	files_note(fd, false); /* as the preload does */
+	close(fd);
+	return REFERENCES;
+}
+
 static const struct {
 	const char *name;
 	int (*make)(void);
@@ -291,6 +315,7 @@ static const struct {
 	{ "a registered file", registered_file },
 #endif
 	{ "direct I/O on overlayfs", overlay },
+	{ "a socket that decrypts", decrypting },
 };
 
 static void look_at(size_t which)

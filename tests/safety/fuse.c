@@ -14,55 +14,31 @@
 #ifdef HAVE_LIBURING
 #include <liburing.h>
 #endif
-#include <linux/fuse.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
 #include "library/memory.h"
+#include "tests/support/fuse.h"
 #include "tests/support/guest.h"
 
 #define PAGES 16u
 #define TARGET 5u
 #define MOUNTED "/mnt" /* in a mount namespace of this process's own */
-#define FILE_PATH MOUNTED "/file"
 #define FILE_BYTES (1u << 20)
 
-static bool open_direct_io;         /* FOPEN_DIRECT_IO */
+static bool uncached;               /* FOPEN_DIRECT_IO */
 static int asked[2], answer_now[2]; /* the server has a read to answer; it may */
 
 /* ---- the server ---- */
 
-static void reply(int fuse, uint64_t unique, int error, const void *data, size_t length)
-{
-	struct {
-		struct fuse_out_header header;
-		char data[PAGE_BYTES];
-	} out = { .header = { .len = (uint32_t)(sizeof(out.header) + length), .error = error, .unique = unique } };
-
-	if (length > 0)
-		memcpy(out.data, data, length);
-	if (write(fuse, &out, out.header.len) < 0 && errno != ENOENT)
-		_exit(1);
-}
-
-static struct fuse_attr attributes_of(uint64_t node)
-{
-	return (struct fuse_attr){ .ino = node,
-				   .mode = node == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644,
-				   .size = node == FUSE_ROOT_ID ? 0 : FILE_BYTES,
-				   .nlink = 1 };
-}
-
 /** In a child, as the server has other things to answer until then. */
-static void answer_read(int fuse, uint64_t unique)
+static void answer_read(const struct fuse_read *asked_for)
 {
 	char page[PAGE_BYTES], byte = 'r';
 
@@ -70,76 +46,34 @@ static void answer_read(int fuse, uint64_t unique)
 		return;
 	memset(page, 'Z', sizeof(page));
 	if (write(asked[1], &byte, 1) == 1 && read(answer_now[0], &byte, 1) == 1)
-		reply(fuse, unique, 0, page, sizeof(page));
+		fuse_reply(asked_for, page, sizeof(page));
 	_exit(0);
 }
 
-static void answer(int fuse, const struct fuse_in_header *in)
+/** So that nobody waits any more once the test has ended. */
+static void close_other_ends(void)
 {
-	struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION, .minor = 31, .max_write = 4096, .time_gran = 1 };
-	struct fuse_attr_out attributes = { .attr_valid = 3600, .attr = attributes_of(in->nodeid) };
-	struct fuse_entry_out entry = { .nodeid = 2, .entry_valid = 60, .attr_valid = 60, .attr = attributes_of(2) };
-	struct fuse_statfs_out file_system = { .st = { .bsize = 4096, .namelen = 255 } };
-	struct fuse_open_out opened = { .fh = 1, .open_flags = open_direct_io ? FOPEN_DIRECT_IO : 0 };
-
-	switch (in->opcode) {
-	case FUSE_INIT:
-		reply(fuse, in->unique, 0, &init, sizeof(init));
-		break;
-	case FUSE_GETATTR:
-		reply(fuse, in->unique, 0, &attributes, sizeof(attributes));
-		break;
-	case FUSE_LOOKUP:
-		reply(fuse, in->unique, 0, &entry, sizeof(entry));
-		break;
-	case FUSE_OPEN:
-		reply(fuse, in->unique, 0, &opened, sizeof(opened));
-		break;
-	case FUSE_STATFS:
-		reply(fuse, in->unique, 0, &file_system, sizeof(file_system));
-		break;
-	case FUSE_READ:
-		answer_read(fuse, in->unique);
-		break;
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-	case FUSE_INTERRUPT:
-		break;
-	case FUSE_RELEASE:
-		reply(fuse, in->unique, 0, NULL, 0);
-		break;
-	default:
-		reply(fuse, in->unique, -ENOSYS, NULL, 0);
-	}
-}
-
-static void serve(int fuse)
-{
-	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER + PAGE_BYTES];
-
-	signal(SIGCHLD, SIG_IGN);
 	close(asked[0]);
-	close(answer_now[1]); /* so that nobody waits any more once the test has ended */
-	while (read(fuse, request, sizeof(request)) > 0 || errno == EINTR || errno == ENOENT)
-		answer(fuse, (const struct fuse_in_header *)request);
-	_exit(0);
+	close(answer_now[1]);
 }
 
 static void begin_file_system(void)
 {
-	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	char options[64];
+	static const struct fuse_plan plan = {
+		.folder = MOUNTED,
+		.file_bytes = FILE_BYTES,
+		.servers = 1,
+		.begin = close_other_ends,
+		.read = answer_read,
+	};
+	int r;
 
-	if (fuse < 0)
-		test_skip("/dev/fuse: %s", strerror(errno));
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse);
-	if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount("pagefuse-test", MOUNTED, "fuse", 0, options) != 0)
-		test_skip("no file system of one's own to be had: %s", strerror(errno));
+	if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		test_skip("no mounts of one's own to be had: %s", strerror(errno));
 	test_check(pipe2(asked, O_CLOEXEC) == 0 && pipe2(answer_now, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-	if (test_fork() == 0)
-		serve(fuse);
-	close(fuse);
+	r = fuse_begin(&plan);
+	if (r < 0)
+		test_skip("no file system of one's own to be had: %s", strerror(-r));
 }
 
 /* ---- the reader ---- */
@@ -151,9 +85,10 @@ static ssize_t got;
 
 static int open_file(void)
 {
-	int fd = open(FILE_PATH, O_RDONLY | O_CLOEXEC | (open_direct_io ? 0 : O_DIRECT));
+	int fd = uncached ? open(MOUNTED "/" FUSE_UNCACHED, O_RDONLY | O_CLOEXEC)
+			  : open(MOUNTED "/" FUSE_CACHED, O_RDONLY | O_CLOEXEC | O_DIRECT);
 
-	test_check(fd >= 0, FILE_PATH ": %s", strerror(errno));
+	test_check(fd >= 0, "open: %s", strerror(errno));
 	if (!own_table)
 		memory_note_file(fd, false); /* as the preload does */
 	return fd;
@@ -202,7 +137,7 @@ int main(int argc, char **argv)
 
 	test_begin(argc, argv);
 	hidden = test_wants("--hidden");
-	open_direct_io = test_wants("--plain") || hidden;
+	uncached = test_wants("--plain") || hidden;
 	own_table = test_wants("--own-table");
 	begin_file_system();
 	guest_begin(&g, pages_map(PAGES, false), PAGES);

@@ -4,8 +4,7 @@
  * the call comes back, what it locks is left alone and told, every byte is right, discards do what they do without
  * sharing, and no memory of the library's own is locked or filled. After munlockall() all of it is shared again.
  *
- * The VMM is a process of its own, as the director's mappings would be locked and filled, too. It does what it is told:
- * functions marked VMM run there.
+ * The VMM is a puppet, as the director's mappings would be locked and filled, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +18,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/madvise.h"
@@ -27,6 +25,7 @@
 #include "library/memory.h"
 #include "library/sys.h"
 #include "tests/support/guest.h"
+#include "tests/support/puppet.h"
 
 #define PAGES 2048u
 #define BYTES (PAGES * PAGE_BYTES)
@@ -34,70 +33,9 @@
 /** The worker's stack, which is libc's, and those of this test's threads, of which libc may keep some. */
 #define LOCKED_BESIDES_BYTES (5L * STACK_BYTES)
 
-#define VMM /* runs in the VMM's process */
-
 static struct guest g;
 
-/* ---- the VMM ---- */
-
-struct order {
-	long (*function)(long a, long b, long c);
-	long a, b, c;
-};
-
-static int orders[2], answers[2], vmm_pid;
-
-static void transfer(ssize_t bytes, size_t wanted)
-{
-	int status;
-
-	if (bytes == (ssize_t)wanted)
-		return;
-	status = test_wait_child(vmm_pid);
-	test_check(status != 0, "the VMM has left");
-	test_end_as(status);
-}
-
-/** Has the VMM call a function. @return what that returned. */
-static long in_vmm(long (*function)(long, long, long), long a, long b, long c)
-{
-	struct order order = { function, a, b, c };
-	long answer;
-
-	transfer(write(orders[1], &order, sizeof(order)), sizeof(order));
-	transfer(read(answers[0], &answer, sizeof(answer)), sizeof(answer));
-	test_progress();
-	return answer;
-}
-
-static VMM void obey(void)
-{
-	struct order order;
-
-	while (read(orders[0], &order, sizeof(order)) == sizeof(order)) {
-		long answer = order.function(order.a, order.b, order.c);
-
-		test_progress();
-		if (write(answers[1], &answer, sizeof(answer)) != sizeof(answer))
-			break;
-	}
-	_exit(0);
-}
-
-static void start_vmm(void)
-{
-	test_check(pipe2(orders, O_CLOEXEC) == 0 && pipe2(answers, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-	vmm_pid = test_fork();
-	if (vmm_pid == 0) {
-		close(orders[1]);
-		close(answers[0]);
-		obey();
-	}
-	close(orders[0]);
-	close(answers[1]);
-}
-
-/* ---- its calls, as the preload makes them ---- */
+/* ---- the VMM's calls, as the preload makes them ---- */
 
 struct call {
 	enum memory_change what;
@@ -179,13 +117,13 @@ static void join(struct call *call, pthread_t thread)
 	test_progress();
 }
 
-static VMM long make_and_join(struct call call)
+static PUPPET long make_and_join(struct call call)
 {
 	join(&call, start(&call));
 	return call.error;
 }
 
-static VMM struct call call_on(enum memory_change what, long number, long first, long count, long third)
+static PUPPET struct call call_on(enum memory_change what, long number, long first, long count, long third)
 {
 	return (struct call){ .what = what,
 			      .number = number,
@@ -194,7 +132,7 @@ static VMM struct call call_on(enum memory_change what, long number, long first,
 			      .third = third };
 }
 
-static VMM long lock_all(long flags, long b, long c)
+static PUPPET long lock_all(long flags, long b, long c)
 {
 	(void)b;
 	(void)c;
@@ -202,7 +140,7 @@ static VMM long lock_all(long flags, long b, long c)
 		(struct call){ .what = CHANGE_LOCK, .number = SYS_mlockall, .third = flags, .of_all = true });
 }
 
-static VMM long unlock_all(long a, long b, long c)
+static PUPPET long unlock_all(long a, long b, long c)
 {
 	(void)a;
 	(void)b;
@@ -210,31 +148,31 @@ static VMM long unlock_all(long a, long b, long c)
 	return make_and_join((struct call){ .what = CHANGE_UNLOCK, .number = SYS_munlockall, .of_all = true });
 }
 
-static VMM long lock(long first, long count, long c)
+static PUPPET long lock(long first, long count, long c)
 {
 	(void)c;
 	return make_and_join(call_on(CHANGE_LOCK, SYS_mlock, first, count, 0));
 }
 
-static VMM long unlock(long first, long count, long c)
+static PUPPET long unlock(long first, long count, long c)
 {
 	(void)c;
 	return make_and_join(call_on(CHANGE_UNLOCK, SYS_munlock, first, count, 0));
 }
 
-static VMM long discard(long first, long count, long advice)
+static PUPPET long discard(long first, long count, long advice)
 {
 	return make_and_join(call_on(CHANGE_DISCARD, SYS_madvise, first, count, advice));
 }
 
-static VMM long unmap(long first, long count, long c)
+static PUPPET long unmap(long first, long count, long c)
 {
 	(void)c;
 	return make_and_join(call_on(CHANGE_UNMAP, SYS_munmap, first, count, 0));
 }
 
 /** Memory like the rest of the guest's, in place of some that was unmapped. */
-static VMM long map_again(long first, long count, long c)
+static PUPPET long map_again(long first, long count, long c)
 {
 	void *memory = guest_at(&g, (uint32_t)first);
 	size_t length = (size_t)count * PAGE_BYTES;
@@ -247,7 +185,7 @@ static VMM long map_again(long first, long count, long c)
 	return memory_register(memory, length, PAGEFUSE_GPA_UNKNOWN);
 }
 
-static VMM long make_plain(long a, long b, long c)
+static PUPPET long make_plain(long a, long b, long c)
 {
 	(void)a;
 	(void)b;
@@ -266,7 +204,7 @@ static void expect_content(uint32_t first, uint32_t count, uint64_t content)
 		contents[i] = content;
 }
 
-static VMM long fill(long first, long step, long c)
+static PUPPET long fill(long first, long step, long c)
 {
 	(void)c;
 	for (uint32_t i = (uint32_t)first; i < PAGES; i += (uint32_t)step)
@@ -274,7 +212,7 @@ static VMM long fill(long first, long step, long c)
 	return 0;
 }
 
-static VMM long find_wrong(long a, long b, long c)
+static PUPPET long find_wrong(long a, long b, long c)
 {
 	(void)a;
 	(void)b;
@@ -287,7 +225,7 @@ static VMM long find_wrong(long a, long b, long c)
 
 static void check(const char *when)
 {
-	long wrong = in_vmm(find_wrong, 0, 0, 0);
+	long wrong = puppet_call(find_wrong, 0, 0, 0);
 
 	if (wrong >= 0)
 		test_damage("page %ld reads wrong bytes %s", wrong, when);
@@ -300,7 +238,7 @@ static void share(const char *when)
 
 	for (uint32_t i = 0; i < PAGES; i++)
 		contents[i] = i % 16 == 0 ? 0 : i + 1;
-	in_vmm(fill, 0, 1, 0);
+	puppet_call(fill, 0, 1, 0);
 	director_scan(g.vm, g.page, PAGES);
 	for (uint32_t i = 0; i < PAGES; i += 16) {
 		shared += director_zero(g.vm, g.page + i, 1);
@@ -309,7 +247,7 @@ static void share(const char *when)
 	test_check(shared == PAGES, "%u pages are shared %s", shared, when);
 	for (uint32_t i = 5; i < PAGES; i += 50)
 		contents[i] = i + 5000;
-	in_vmm(fill, 5, 50, 0);
+	puppet_call(fill, 5, 50, 0);
 	check(when);
 }
 
@@ -331,7 +269,7 @@ static void expect_left_alone(uint32_t first, uint32_t count)
 	test_check(director_share(g.vm, g.page + first, count) == 0, "locked pages are shared");
 }
 
-static VMM long locked_bytes(long a, long b, long c)
+static PUPPET long locked_bytes(long a, long b, long c)
 {
 	char text[4096], *line;
 	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -362,7 +300,7 @@ static bool can_be(int flags)
 }
 
 /** What a mlockall() of the process locks while it has no library at work. @return bytes, or -errno. */
-static VMM long lock_without(long flags, long b, long c)
+static PUPPET long lock_without(long flags, long b, long c)
 {
 	long bytes;
 
@@ -375,7 +313,7 @@ static VMM long lock_without(long flags, long b, long c)
 	return bytes;
 }
 
-static VMM long offer(long a, long b, long c)
+static PUPPET long offer(long a, long b, long c)
 {
 	(void)a;
 	(void)b;
@@ -388,12 +326,12 @@ static VMM long offer(long a, long b, long c)
 /** As without sharing: refused where the page is locked, else zeros. */
 static void test_discards(int flags, const char *when)
 {
-	long error = in_vmm(discard, 100, 40, MADV_DONTNEED);
+	long error = puppet_call(discard, 100, 40, MADV_DONTNEED);
 
 	if (flags & MCL_CURRENT) {
 		test_check(error == EINVAL, "a discard of locked memory ends with %ld", error);
 		check(when);
-		error = in_vmm(discard, 100, 40, MADV_DONTNEED_LOCKED);
+		error = puppet_call(discard, 100, 40, MADV_DONTNEED_LOCKED);
 		if (error == EINVAL) /* Linux before 5.18 */
 			return;
 	}
@@ -411,9 +349,9 @@ static void test_all(int flags, long locked_without)
 	snprintf(when, sizeof(when), "after mlockall(%d)", flags);
 	share("before mlockall()");
 	store = director_store_bytes(g.director);
-	test_check(in_vmm(lock_all, flags, 0, 0) == 0, "mlockall(%d)", flags);
+	test_check(puppet_call(lock_all, flags, 0, 0) == 0, "mlockall(%d)", flags);
 	check(when);
-	locked = in_vmm(locked_bytes, 0, 0, 0);
+	locked = puppet_call(locked_bytes, 0, 0, 0);
 	/* Not where AddressSanitizer has memory of its own that comes and goes. */
 	if (!TEST_ADDRESS_SANITIZER && locked > locked_without + LOCKED_BESIDES_BYTES)
 		test_damage("%s %ld KiB are locked, and %ld without the library", when, locked / 1024,
@@ -424,14 +362,14 @@ static void test_all(int flags, long locked_without)
 	expect_locked(PAGES, when);
 	expect_left_alone(0, PAGES);
 	test_discards(flags, when);
-	test_check(in_vmm(lock_all, flags, 0, 0) == 0, "once more %s", when);
-	test_check(in_vmm(unlock_all, 0, 0, 0) == 0, "munlockall()");
+	test_check(puppet_call(lock_all, flags, 0, 0) == 0, "once more %s", when);
+	test_check(puppet_call(unlock_all, 0, 0, 0) == 0, "munlockall()");
 	expect_locked(0, "unlocked");
 	share("after munlockall()");
 }
 
 /** Locks all memory while nothing of it can be made plain, so that it stays in mappings of the store. */
-static VMM long lock_not_plain(long flags, long b, long c)
+static PUPPET long lock_not_plain(long flags, long b, long c)
 {
 	long error;
 
@@ -447,11 +385,11 @@ static VMM long lock_not_plain(long flags, long b, long c)
 static void test_not_plain(int flags)
 {
 	share("before mlockall()");
-	test_check(in_vmm(lock_not_plain, flags, 0, 0) == 0, "mlockall(%d)", flags);
+	test_check(puppet_call(lock_not_plain, flags, 0, 0) == 0, "mlockall(%d)", flags);
 	check("after mlockall()");
 	test_discards(flags, "after mlockall() of copies in mappings of the store");
-	test_check(in_vmm(unlock_all, 0, 0, 0) == 0, "munlockall()");
-	in_vmm(make_plain, 0, 0, 0);
+	test_check(puppet_call(unlock_all, 0, 0, 0) == 0, "munlockall()");
+	puppet_call(make_plain, 0, 0, 0);
 	share("after munlockall()");
 }
 
@@ -459,7 +397,7 @@ static void test_not_plain(int flags)
 
 #define LATER_PAGES 64
 
-static VMM long map_more(long a, long b, long c)
+static PUPPET long map_more(long a, long b, long c)
 {
 	(void)a;
 	(void)b;
@@ -467,14 +405,14 @@ static VMM long map_more(long a, long b, long c)
 	return (long)pages_map(LATER_PAGES, false);
 }
 
-static VMM long offer_more(long memory, long b, long c)
+static PUPPET long offer_more(long memory, long b, long c)
 {
 	(void)b;
 	(void)c;
 	return memory_register((void *)memory, LATER_PAGES * PAGE_BYTES, PAGEFUSE_GPA_UNKNOWN);
 }
 
-static VMM long remove_more(long memory, long b, long c)
+static PUPPET long remove_more(long memory, long b, long c)
 {
 	struct call unmap_it = { .what = CHANGE_UNMAP,
 				 .number = SYS_munmap,
@@ -486,29 +424,35 @@ static VMM long remove_more(long memory, long b, long c)
 	return make_and_join(unmap_it);
 }
 
+/** AddressSanitizer has memory of its own that comes and goes, and would be locked along. */
+static bool is_all_that_is_locked(long bytes)
+{
+	return TEST_ADDRESS_SANITIZER || puppet_call(locked_bytes, 0, 0, 0) == bytes;
+}
+
 /** Memory that was there before mlockall(MCL_FUTURE) and is offered after it; and what is mapped after it. */
 static void test_offered_later(void)
 {
-	long memory = in_vmm(map_more, 0, 0, 0), later, locked;
+	long memory = puppet_call(map_more, 0, 0, 0), later, locked;
 	uint64_t store;
 
-	test_check(in_vmm(lock_all, MCL_FUTURE, 0, 0) == 0, "mlockall(MCL_FUTURE)");
-	locked = in_vmm(locked_bytes, 0, 0, 0);
-	test_check(in_vmm(offer_more, memory, 0, 0) == 1, "offer");
+	test_check(puppet_call(lock_all, MCL_FUTURE, 0, 0) == 0, "mlockall(MCL_FUTURE)");
+	locked = puppet_call(locked_bytes, 0, 0, 0);
+	test_check(puppet_call(offer_more, memory, 0, 0) == 1, "offer");
 	expect_locked(PAGES + LATER_PAGES, "memory offered after mlockall(MCL_FUTURE)");
-	if (in_vmm(locked_bytes, 0, 0, 0) != locked)
+	if (!is_all_that_is_locked(locked))
 		test_damage("the tables of a region are locked");
-	later = in_vmm(map_more, 0, 0, 0);
-	test_check(in_vmm(offer_more, later, 0, 0) == -EOPNOTSUPP, "locked memory is taken");
+	later = puppet_call(map_more, 0, 0, 0);
+	test_check(puppet_call(offer_more, later, 0, 0) == -EOPNOTSUPP, "locked memory is taken");
 	expect_locked(PAGES + 2 * LATER_PAGES, "memory mapped after mlockall(MCL_FUTURE)");
-	test_check(in_vmm(remove_more, later, 0, 0) == 0, "munmap");
+	test_check(puppet_call(remove_more, later, 0, 0) == 0, "munmap");
 	/* Whatever is ordered now: none of the store may come to be filled by it. */
 	store = director_store_bytes(g.director);
 	director_merge(g.vm, g.page, 16, director_take_slots(g.director, 16));
-	if (in_vmm(locked_bytes, 0, 0, 0) != locked || director_store_bytes(g.director) > store)
+	if (!is_all_that_is_locked(locked) || director_store_bytes(g.director) > store)
 		test_damage("the view of the store is locked");
-	test_check(in_vmm(remove_more, memory, 0, 0) == 0, "munmap");
-	test_check(in_vmm(unlock_all, 0, 0, 0) == 0, "munlockall()");
+	test_check(puppet_call(remove_more, memory, 0, 0) == 0, "munmap");
+	test_check(puppet_call(unlock_all, 0, 0, 0) == 0, "munlockall()");
 	expect_locked(0, "unlocked");
 	share("after munlockall()");
 }
@@ -519,26 +463,26 @@ static void test_offered_later(void)
 static void test_half_way(void)
 {
 	share("before mlock()");
-	test_check(in_vmm(unmap, 1000, 1, 0) == 0, "munmap");
-	test_check(in_vmm(lock, 900, 200, 0) == ENOMEM, "mlock() over a hole");
+	test_check(puppet_call(unmap, 1000, 1, 0) == 0, "munmap");
+	test_check(puppet_call(lock, 900, 200, 0) == ENOMEM, "mlock() over a hole");
 	expect_locked(100, "what mlock() locked before it failed");
 	expect_left_alone(900, 100);
-	test_check(in_vmm(unlock, 800, 400, 0) == ENOMEM, "munlock() over a hole");
+	test_check(puppet_call(unlock, 800, 400, 0) == ENOMEM, "munlock() over a hole");
 	expect_locked(0, "unlocked before it failed");
-	test_check(in_vmm(map_again, 1000, 1, 0) == 1, "offer");
-	in_vmm(make_plain, 0, 0, 0);
+	test_check(puppet_call(map_again, 1000, 1, 0) == 1, "offer");
+	puppet_call(make_plain, 0, 0, 0);
 	share("after munlock()");
-	test_check(in_vmm(lock, 10, 20, 0) == 0, "mlock()");
-	test_check(in_vmm(lock_all, 8, 0, 0) == EINVAL, "a mlockall() that is none");
+	test_check(puppet_call(lock, 10, 20, 0) == 0, "mlock()");
+	test_check(puppet_call(lock_all, 8, 0, 0) == EINVAL, "a mlockall() that is none");
 	expect_locked(20, "a mlockall() that failed");
-	test_check(in_vmm(unlock, 10, 20, 0) == 0, "munlock()");
+	test_check(puppet_call(unlock, 10, 20, 0) == 0, "munlock()");
 	expect_locked(0, "unlocked");
 	share("after munlock()");
 }
 
 /* ---- while it waits ---- */
 
-static VMM int open_userfaultfd(void)
+static PUPPET int open_userfaultfd(void)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
@@ -548,7 +492,7 @@ static VMM int open_userfaultfd(void)
 }
 
 /** The VMM's own userfaultfd, as in postcopy: who resolves the faults of mlock() changes memory meanwhile. */
-static VMM long lock_under_userfaultfd(long first, long count, long dropped)
+static PUPPET long lock_under_userfaultfd(long first, long count, long dropped)
 {
 	int fd = open_userfaultfd();
 	void *memory = guest_at(&g, (uint32_t)first);
@@ -579,7 +523,7 @@ static VMM long lock_under_userfaultfd(long first, long count, long dropped)
 static void test_own_userfaultfd(void)
 {
 	share("before a userfaultfd of the VMM's");
-	test_check(in_vmm(lock_under_userfaultfd, 64, 64, 0) == 0, "munlock");
+	test_check(puppet_call(lock_under_userfaultfd, 64, 64, 0) == 0, "munlock");
 	expect_content(64, 64, 0);
 	expect_content(0, 8, 0);
 	check("after a mlock() that had to wait");
@@ -596,14 +540,14 @@ int main(int argc, char **argv)
 	test_needs_moves();
 	contents = mmap(NULL, PAGES * sizeof(*contents), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	g = (struct guest){ .memory = pages_map(PAGES, false), .pages = PAGES, .director = director_new() };
-	start_vmm();
-	in_vmm(fill, 0, 1, 0);
+	puppet_start();
+	puppet_call(fill, 0, 1, 0);
 	for (unsigned i = 0; i < sizeof(combinations) / sizeof(*combinations); i++) {
-		locked[i] = can_be(combinations[i]) ? in_vmm(lock_without, combinations[i], 0, 0) : 0;
+		locked[i] = can_be(combinations[i]) ? puppet_call(lock_without, combinations[i], 0, 0) : 0;
 		if (locked[i] < 0)
 			test_skip("mlockall: %s", strerror((int)-locked[i]));
 	}
-	test_check(in_vmm(offer, 0, 0, 0) == 0, "pagefuse_add_ram");
+	test_check(puppet_call(offer, 0, 0, 0) == 0, "pagefuse_add_ram");
 	g.vm = director_accept(g.director);
 	g.page = g.vm->regions[0].page;
 	for (unsigned i = 0; i < sizeof(combinations) / sizeof(*combinations); i++)
@@ -615,8 +559,7 @@ int main(int argc, char **argv)
 	test_half_way();
 	test_own_userfaultfd();
 	guest_report(&g);
-	close(orders[1]);
-	test_check(test_wait_child(vmm_pid) == 0, "the VMM does not end well");
+	puppet_end();
 	director_free(g.director);
 	return 0;
 }

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 		{ .op = 99, .count = 1, .page = 1 },
 		{ .op = ORDER_MERGE, .count = 0, .page = 1 },
 		{ .op = ORDER_MERGE, .count = RING_RUN_PAGES_MAX + 1, .page = 1 },
-		{ .op = ORDER_ZERO, .flags = 1, .count = 1, .page = 1 },
+		{ .op = ORDER_ZERO, .flags = RING_PRIVATE_COPY, .count = 1, .page = 1 },
 	};
 
 	test_begin(argc, argv);

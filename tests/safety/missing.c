@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "library/kernel.h"
 #include "library/memory.h"
@@ -28,15 +27,9 @@ static uint64_t content_of(uint32_t index)
 
 static void discard(const struct guest *g, uint32_t index, uint32_t count)
 {
-	void *address = guest_at(g, index);
-	size_t length = count * PAGE_BYTES;
-	int r = memory_change_begin(CHANGE_DISCARD, address, length, MADV_DONTNEED);
+	int r = guest_discard(g, index, count, MADV_DONTNEED);
 
-	test_check(r >= 0, "memory_change_begin: %s", strerror(-r));
-	if (r == 1)
-		return;
-	test_check(syscall(SYS_madvise, address, length, MADV_DONTNEED) == 0, "madvise: %s", strerror(errno));
-	memory_change_end(CHANGE_DISCARD, address, length, MADV_DONTNEED, true);
+	test_check(r == 0, "madvise: %s", strerror(-r));
 }
 
 /** Such a discard can only fill the page: there is no mapping to be had. */

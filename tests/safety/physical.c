@@ -44,6 +44,38 @@ static void share_all(const struct guest *g)
 	director_wait(g->vm);
 }
 
+static uint32_t count_huge(const struct guest *g, uint32_t index, uint32_t count)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = index; i < index + count; i++)
+		found += g->vm->pages[g->page + i].inside_huge;
+	return found;
+}
+
+/** Orders that do not allow it split no 2 MiB page: its pages are left alone, and told to be inside of one. */
+static void test_whole(const struct guest *g)
+{
+	uint32_t slot = director_take_slots(g->director, 7);
+
+	director_scan(g->vm, g->page, PAGES);
+	if (count_huge(g, 0, 8) != 8) {
+		printf("the host gave no 2 MiB page: that one stays whole was not tried\n");
+		return;
+	}
+	director_fetch(g->vm, g->page, 7, slot);
+	g->vm->keeps_huge = true;
+	director_merge(g->vm, g->page, 7, slot);
+	director_zero(g->vm, g->page + 7, 1);
+	g->vm->keeps_huge = false;
+	test_check(director_answers(g->vm, g->page, 8, REPORT_BUSY) == 8 && count_huge(g, 0, 8) == 8,
+		   "of 8 pages in a 2 MiB page that is to stay whole, %u are left alone, and %u for that",
+		   director_answers(g->vm, g->page, 8, REPORT_BUSY), count_huge(g, 0, 8));
+	director_scan(g->vm, g->page, PAGES);
+	test_check(count_huge(g, 0, 8) == 8, "a 2 MiB page that was to stay whole is split");
+	check_contents(g, "by being left alone");
+}
+
 /** Twins are on one frame; zeros that have been read are all on the kernel's zero page. */
 static void check_frames(const struct guest *g)
 {
@@ -158,6 +190,8 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill((char *)memory + i * PAGE_BYTES, content_of(i));
 	guest_begin(&g, memory, PAGES);
+	if (test_wants("--huge"))
+		test_whole(&g);
 	for (unsigned round = 0; round < 3; round++) {
 		test_share(&g);
 		test_write(&g);

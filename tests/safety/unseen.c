@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 512u
@@ -21,17 +20,6 @@ static void discard_unseen(const struct guest *g, uint32_t index, uint32_t count
 {
 	test_check(syscall(SYS_madvise, guest_at(g, index), count * PAGE_BYTES, MADV_DONTNEED) == 0, "madvise: %s",
 		   strerror(errno));
-}
-
-static void discard(const struct guest *g, uint32_t index, uint32_t count)
-{
-	int r = memory_change_begin(CHANGE_DISCARD, guest_at(g, index), count * PAGE_BYTES, MADV_DONTNEED);
-
-	test_check(r >= 0, "memory_change_begin: %s", strerror(-r));
-	if (r == 1)
-		return;
-	discard_unseen(g, index, count);
-	memory_change_end(CHANGE_DISCARD, guest_at(g, index), count * PAGE_BYTES, MADV_DONTNEED, true);
 }
 
 static void write_page(const struct guest *g, uint32_t index, uint64_t content)
@@ -56,7 +44,7 @@ static void test_seen(const struct guest *g)
 			write_page(g, i, 10000 * (round + 1) + i);
 		director_audit(g->vm, g->page, PAGES);
 		for (uint32_t i = 0; i < PAGES / 2; i += 6) {
-			discard(g, i, 1);
+			test_check(guest_discard(g, i, 1, MADV_DONTNEED) == 0, "madvise");
 			contents[i] = 0;
 		}
 		director_audit(g->vm, g->page, PAGES);

@@ -161,14 +161,11 @@ static int make_ring(struct director_vm *vm)
 static void welcome(struct director_vm *vm)
 {
 	struct wire_welcome message = { .seed = test_seed(0), .store = vm->director->store };
-	int fds[WIRE_FDS_MAX];
+	int fds[WIRE_FDS_MAX] = { make_ring(vm), open("/dev/userfaultfd", O_RDWR | O_CLOEXEC) };
 	unsigned count = 1;
 
-	fds[0] = make_ring(vm);
-	fds[1] = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (fds[1] >= 0)
-		count++;
 	message.has_userfaultfd = fds[1] >= 0;
+	count += message.has_userfaultfd;
 	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
 	send_or_lose(vm, &message, sizeof(message), fds, count);
 	for (unsigned i = 0; i < count; i++)
@@ -186,6 +183,7 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		struct wire_header header;
 		struct wire_hello hello;
 		struct wire_refused refused;
+		struct wire_wanted wanted;
 	} message;
 	uint64_t now = test_now_msec();
 	int fds[WIRE_FDS_MAX];
@@ -195,12 +193,10 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 	if (now >= deadline_msec || poll(&readable, 1, (int)(deadline_msec - now)) == 0)
 		test_damage("the worker of %s has not answered for %d s", vm->name, TEST_DEADLINE_SECONDS);
 	r = wire_receive(vm->socket, &message, sizeof(message), &size, fds);
-	if (r == -EAGAIN)
-		return;
-	if (r == -ECONNRESET) {
+	if (r == -ECONNRESET)
 		lose(vm);
+	if (r == -EAGAIN || r == -ECONNRESET)
 		return;
-	}
 	test_check(r == 0, "message of %s: %s", vm->name, strerror(-r));
 	if (message.header.type == WIRE_HELLO && vm->base == NULL) {
 		memcpy(vm->name, message.hello.name, sizeof(vm->name));
@@ -208,6 +204,10 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		welcome(vm);
 	} else if (message.header.type == WIRE_REFUSED) {
 		vm->refused[message.refused.reason] = message.refused.bytes;
+	} else if (message.header.type == WIRE_SEGMENT_WANTED) {
+		vm->segments_wanted++;
+		if (!vm->deaf)
+			send_segment(vm, message.wanted.segment, WIRE_SEGMENT);
 	} else {
 		test_check(message.header.type == WIRE_DOORBELL, "%s sent message %u", vm->name, message.header.type);
 	}
@@ -434,12 +434,18 @@ static void take_run(struct director_vm *vm, const struct ring_record *record)
 	for (uint32_t i = 0; i < record->count; i++) {
 		struct director_page *page = &vm->pages[record->page + i];
 
-		if (record->op == REPORT_DIVERGED)
+		page->inside_huge = (record->flags & RING_INSIDE_HUGE) != 0;
+		if (record->op == REPORT_DIVERGED) {
 			page_is_private(vm, page);
-		else if (record->op == REPORT_ZERO)
+		} else if (record->op == REPORT_HASH) {
+			page->hash = record->value;
+			page->was_hashed = true;
+			page->diverged = (record->flags & RING_PRIVATE_COPY) != 0;
+		} else if (record->op == REPORT_ZERO) {
 			page->was_zero = true;
-		else
+		} else {
 			take_answer(vm, record->page + i, record, i);
+		}
 	}
 }
 
@@ -462,12 +468,6 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 		break;
 	case REPORT_READY:
 		vm->ready = true;
-		break;
-	case REPORT_HASH:
-		test_check(record->page < vm->pages_end, "hash of page %u", record->page);
-		vm->pages[record->page].hash = record->value;
-		vm->pages[record->page].was_hashed = true;
-		vm->pages[record->page].diverged = (record->flags & RING_PRIVATE_COPY) != 0;
 		break;
 	case REPORT_SCANNED:
 		test_check(vm->pending > 0, "a scan that nobody asked for is over");
@@ -534,6 +534,13 @@ static bool is_idle(const struct director_vm *vm, void *context)
 int director_wait(struct director_vm *vm)
 {
 	return director_wait_until(vm, is_idle, NULL);
+}
+
+bool director_is_called(const struct director *d)
+{
+	struct pollfd readable = { .fd = d->listener, .events = POLLIN };
+
+	return poll(&readable, 1, 0) > 0;
 }
 
 struct director_vm *director_try_accept(struct director *d)
@@ -621,7 +628,7 @@ static void ask(struct director_vm *vm, enum ring_order op, uint32_t number, uin
 	struct director_page *page = &vm->pages[number];
 
 	if (is_scan(op)) {
-		page->was_hashed = page->was_zero = page->diverged = false;
+		page->was_hashed = page->was_zero = page->diverged = page->inside_huge = false;
 		return;
 	}
 	test_check(page->asked == 0, "page %u is under an order already", number);
@@ -640,8 +647,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 	if (vm->socket < 0)
 		return;
 	test_check(count > 0 && page > 0 && page + count <= vm->pages_end, "order about page %u+%u", page, count);
-	if (op == ORDER_MERGE)
-		record.slot = slot;
+	record.slot = op == ORDER_MERGE ? slot : 0;
+	record.flags = (op == ORDER_MERGE || op == ORDER_ZERO) && !vm->keeps_huge ? RING_MAY_SPLIT : 0;
 	if (is_scan(op))
 		vm->pending++;
 	for (uint32_t i = 0; i < count; i++)
@@ -653,8 +660,8 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 /** Splits a long run into orders and waits for all. */
 static int order_all(struct director_vm *vm, enum ring_order op, uint32_t page, uint32_t count, uint32_t slot)
 {
-	uint32_t longest = is_scan(op) ? RING_SCAN_PAGES_MAX : op == ORDER_FETCH ? 1
-										 : RING_RUN_PAGES_MAX;
+	uint32_t longest = op == ORDER_FETCH ? 1 : is_scan(op) ? RING_SCAN_PAGES_MAX
+							       : RING_RUN_PAGES_MAX;
 
 	vm->present = 0;
 	for (uint32_t i = 0; i < count; i += longest)
@@ -740,61 +747,4 @@ uint32_t director_share(struct director_vm *vm, uint32_t page, uint32_t count)
 		merged += director_answers(vm, page + i, n, REPORT_MERGED);
 	}
 	return merged;
-}
-
-/** Merges with content that is wrong in one byte per page: all must differ. */
-static void churn_wrong(struct director_vm *vm, uint32_t page, uint32_t count, uint64_t *random)
-{
-	uint32_t slot = director_take_slots(vm->director, count);
-
-	if (director_fetch(vm, page, count, slot) < count)
-		return;
-	for (uint32_t i = 0; i < count; i++)
-		((uint8_t *)director_slot(vm->director, slot + i))[test_random(random) % PAGE_BYTES] ^= 0x10;
-	director_merge(vm, page, count, slot);
-}
-
-/** The same as director_share(), in single pages that are all under way at the same time, last one first. */
-static void churn_singles(struct director_vm *vm, uint32_t page, uint32_t count)
-{
-	uint32_t slot = director_take_slots(vm->director, count);
-
-	director_scan(vm, page, count);
-	if (director_fetch(vm, page, count, slot) < count)
-		return;
-	for (uint32_t i = count; i-- > 0;)
-		director_order(vm, ORDER_MERGE, page + i, 1, slot + i);
-	director_wait(vm);
-}
-
-void director_churn(struct director_vm *vm, uint32_t page, uint32_t count, uint64_t *random)
-{
-	uint32_t longest = count < RING_RUN_PAGES_MAX ? count : RING_RUN_PAGES_MAX;
-	uint32_t length = 1 + (uint32_t)(test_random(random) % longest);
-	uint32_t first = page + (uint32_t)(test_random(random) % (count - length + 1));
-
-	switch (test_random(random) % 16) {
-	case 0:
-	case 1:
-		director_unshare(vm, first, length);
-		break;
-	case 2:
-		director_zero(vm, first, length);
-		break;
-	case 3:
-		director_audit(vm, page, count);
-		break;
-	case 4:
-		director_scan(vm, first, length);
-		break;
-	case 5:
-		churn_wrong(vm, first, length, random);
-		break;
-	case 6:
-		churn_singles(vm, first, length);
-		break;
-	default:
-		director_scan(vm, first, length); /* what has diverged must be known before it can be merged again */
-		director_share(vm, first, length);
-	}
 }

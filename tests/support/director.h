@@ -27,15 +27,16 @@ enum director_state {
 };
 
 struct director_page {
-	uint64_t hash;   /* of the last SCAN that reported one */
-	uint32_t slot;   /* that it reads, or DIRECTOR_NO_SLOT */
-	uint32_t wanted; /* that the order under way names */
-	uint8_t state;   /* enum director_state */
-	uint8_t asked;   /* enum ring_order under way, or 0 */
-	uint8_t answer;  /* enum ring_report that the last order got */
-	bool was_hashed; /* by the last SCAN */
-	bool was_zero;   /* found full of zeros by the last SCAN */
-	bool diverged;   /* in the words of the last SCAN */
+	uint64_t hash;    /* of the last SCAN that reported one */
+	uint32_t slot;    /* that it reads, or DIRECTOR_NO_SLOT */
+	uint32_t wanted;  /* that the order under way names */
+	uint8_t state;    /* enum director_state */
+	uint8_t asked;    /* enum ring_order under way, or 0 */
+	uint8_t answer;   /* enum ring_report that the last order got */
+	bool was_hashed;  /* by the last SCAN */
+	bool was_zero;    /* found full of zeros by the last SCAN */
+	bool diverged;    /* in the words of the last SCAN */
+	bool inside_huge; /* the same, or of the answer to a MERGE or ZERO since */
 };
 
 struct director_region {
@@ -56,6 +57,7 @@ struct director_vm {
 	char name[WIRE_NAME_MAX];
 	uint64_t hello_store; /* the store that it said to know */
 	bool ready;
+	bool keeps_huge;             /* orders do not allow to split 2 MiB pages */
 	struct director_page *pages; /* by page number */
 	uint32_t pages_end;          /* numbers 1 to pages_end - 1 exist */
 	struct director_region regions[DIRECTOR_REGIONS_MAX];
@@ -64,6 +66,8 @@ struct director_vm {
 	uint64_t present;                  /* what the last SCANNED told, of the whole VM */
 	uint64_t reports[REPORT_END];      /* pages, by kind */
 	uint64_t refused[WIRE_REASON_END]; /* bytes */
+	uint64_t segments_wanted;          /* times that it has asked for a segment once more */
+	bool deaf;                         /* set by tests: it is given none then */
 };
 
 /** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library here and in children. One at a time. */
@@ -73,7 +77,9 @@ void director_free(struct director *director);
 
 /** Waits for a VMM to connect, welcomes it and waits until it is READY. */
 struct director_vm *director_accept(struct director *director);
-/** The same, but @return NULL if it hangs up before that. */
+/** Whether one waits to be accepted. */
+bool director_is_called(const struct director *director);
+/** As director_accept(), but @return NULL if it hangs up before it is ready. */
 struct director_vm *director_try_accept(struct director *director);
 /** Closes the connection. What the VMM's pages read stays referenced. */
 void director_disconnect(struct director_vm *vm);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/support/guest.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "include/pagefuse.h"
 #include "library/memory.h"
@@ -69,6 +72,20 @@ void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count)
 
 	bracket(CHANGE_USERFAULTFD, address, count * PAGE_BYTES);
 	bracket(CHANGE_USERFAULTFD_END, address, count * PAGE_BYTES);
+}
+
+int guest_discard(const struct guest *guest, uint32_t index, uint32_t count, int advice)
+{
+	void *address = guest_at(guest, index);
+	size_t length = count * PAGE_BYTES;
+	int r = memory_change_begin(CHANGE_DISCARD, address, length, advice);
+
+	test_check(r >= 0, "memory_change_begin: %s", strerror(-r));
+	if (r == 1)
+		return 0; /* the library has done it all */
+	r = syscall(SYS_madvise, address, length, advice) < 0 ? -errno : 0;
+	memory_change_end(CHANGE_DISCARD, address, length, advice, r == 0);
+	return r;
 }
 
 /** Any run, or one around a page that is being written: most changes then happen during the hold. */

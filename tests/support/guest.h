@@ -38,6 +38,9 @@ void guest_churn(const struct guest *guest, uint64_t *random);
  */
 void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count);
 
+/** Discards by @advice as the preload does it: begin, the kernel's call, end. @return 0, or the kernel's -errno. */
+int guest_discard(const struct guest *guest, uint32_t index, uint32_t count, int advice);
+
 /** Shares and unshares at random until test_running() ends, often just where a writer is at work. */
 void guest_work(const struct guest *guest, struct writers *writers);
 /** After writers_stop(): checks that something was written and shared at all, says how much, ends and frees both. */

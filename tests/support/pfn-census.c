@@ -6,8 +6,9 @@
  *   pfn-census PID...
  *
  * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is
- * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. Whole
- * segments of the store are what the library keeps mapped (library/template.h), and no guest's. Prints
+ * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. What of
+ * the store a child would not get (MADV_DONTFORK) is mapped for the library (library/template.h), and is no guest's.
+ * Prints
  *
  *   pages=N           present pages, the kernel's zero page left out
  *   frames=N          different page frames behind them: pages - frames is what sharing saves
@@ -35,7 +36,6 @@
 #define FLAG_ZERO_PAGE (UINT64_C(1) << 24)
 #define BATCH_ENTRIES 4096
 #define READ_BATCH 1024 /* IOV_MAX */
-#define SEGMENT_BYTES (UINT64_C(256) << 20)
 
 struct census {
 	uint64_t *frames; /* of every present page */
@@ -101,35 +101,46 @@ static int read_pages(pid_t pid, uint64_t start, uint64_t end)
 	return 0;
 }
 
+/** A mapping, as smaps has it: the line that it begins with, and that of its flags. */
+static int count_mapping(struct census *census, const char *pid, int pagemap, const char *line, const char *flags)
+{
+	uint64_t start, end, inode;
+	char access[8];
+	int r = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*x %*s %" SCNu64, &start, &end, access, &inode) != 4)
+		return 0;
+	census->mappings++;
+	if (access[3] != 'p' || strstr(line, "[v"))
+		return 0;
+	if (inode != 0 && (!strstr(line, "pagefuse") || strstr(flags, " dc")))
+		return 0;
+	if (inode != 0)
+		r = read_pages((pid_t)strtol(pid, NULL, 10), start, end);
+	return r == 0 ? count_range(census, pagemap, start, end) : r;
+}
+
 static int count_process(struct census *census, const char *pid)
 {
-	char path[64], line[1024];
+	char path[64], line[1024], first[1024] = "";
 	FILE *maps;
 	int pagemap, r = 0;
 
 	snprintf(path, sizeof(path), "/proc/%s/pagemap", pid);
 	pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%s/smaps", pid);
 	maps = fopen(path, "re");
 	if (pagemap < 0 || !maps) {
 		r = -errno;
 		goto out;
 	}
 	while (r == 0 && fgets(line, sizeof(line), maps)) {
-		uint64_t start, end, inode;
-		char access[8];
+		char dash;
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*x %*s %" SCNu64, &start, &end, access, &inode) != 4)
-			continue;
-		census->mappings++;
-		if (access[3] != 'p' || strstr(line, "[v"))
-			continue;
-		if (inode != 0 && (!strstr(line, "pagefuse") || end - start == SEGMENT_BYTES))
-			continue;
-		if (inode != 0)
-			r = read_pages((pid_t)strtol(pid, NULL, 10), start, end);
-		if (r == 0)
-			r = count_range(census, pagemap, start, end);
+		if (sscanf(line, "%*x%c", &dash) == 1 && dash == '-')
+			strcpy(first, line);
+		else if (strncmp(line, "VmFlags:", 8) == 0)
+			r = count_mapping(census, pid, pagemap, first, line);
 	}
 out:
 	if (maps)

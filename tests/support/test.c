@@ -52,7 +52,9 @@ static const struct {
 	{ "scratch-open", PROTECT_SCRATCH_OPEN },
 	{ "own-unlocked", PROTECT_OWN_UNLOCKED },
 	{ "lock-let-go", PROTECT_LOCK_LET_GO },
+	{ "confinement", PROTECT_CONFINEMENT },
 	{ "both-ends", PROTECT_BOTH_ENDS },
+	{ "place", PROTECT_PLACE },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
@@ -178,6 +180,7 @@ int test_begin(int argc, char **argv)
 	}
 	argv[left] = NULL;
 	words = argv;
+	setenv("PAGEFUSE_SECCOMP", "64", 0); /* what the tests run under, or put on themselves past the preload */
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		test_fail("getrandom: %s", strerror(errno));
 	seed = environment("PAGEFUSE_TEST_SEED", seed & UINT32_MAX);

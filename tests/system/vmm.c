@@ -12,16 +12,24 @@
  *   rewrite       all that is the same gets other bytes, which are again the same in all; "written"
  *   withdraw      MADV_UNMERGEABLE; "withdrawn"
  *   offer         MADV_MERGEABLE once more; "offered"
+ *   confine       a filter that ends it at any system call that it does not make itself; "confined"
+ *
+ * With $VMM_CONFINED it confines itself before it has memory.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -78,6 +86,25 @@ static const char *advise(int advice, const char *done)
 	return madvise(ram, (size_t)PAGES * PAGE, advice) == 0 ? done : strerror(errno);
 }
 
+static const char *confine(void)
+{
+	static const int calls[] = { SYS_read, SYS_write, SYS_fstat, SYS_newfstatat, SYS_lseek, SYS_madvise,
+				     SYS_mmap, SYS_munmap, SYS_brk, SYS_futex, SYS_exit_group };
+	struct sock_filter code[2 * sizeof(calls) / sizeof(*calls) + 2];
+	struct sock_fprog program = { sizeof(code) / sizeof(*code), code };
+	unsigned at = 0;
+
+	code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+		code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	}
+	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		return strerror(errno);
+	return "confined";
+}
+
 static const char *obey(const char *command)
 {
 	if (strcmp(command, "userfaultfd") == 0)
@@ -88,6 +115,8 @@ static const char *obey(const char *command)
 		return advise(MADV_UNMERGEABLE, "withdrawn");
 	if (strcmp(command, "offer") == 0)
 		return advise(MADV_MERGEABLE, "offered");
+	if (strcmp(command, "confine") == 0)
+		return confine();
 	if (strcmp(command, "write") == 0) {
 		written = true;
 		fill(8);
@@ -110,6 +139,8 @@ int main(int argc, char **argv)
 	for (const char *c = argc > 1 ? argv[1] : "vmm"; *c != 0; c++)
 		own = own * 257 + (unsigned char)*c;
 	own <<= 20;
+	if (getenv("VMM_CONFINED") != NULL)
+		confine();
 	ram = mmap(NULL, (size_t)PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ram == MAP_FAILED)
 		return 1;

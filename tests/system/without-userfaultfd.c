@@ -2,11 +2,12 @@
 /*
  * Runs a command as on a kernel that is too old for sharing: there is no userfaultfd.
  *
- *   usage: without-userfaultfd COMMAND…
+ *   usage: without-userfaultfd [--kill] COMMAND…     --kill: who asks for one is ended
  */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,14 +17,17 @@
 
 int main(int argc, char **argv)
 {
+	bool kill = argc > 1 && strcmp(argv[1], "--kill") == 0;
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, kill ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | ENOSYS),
 	};
 	struct sock_fprog program = { sizeof(code) / sizeof(*code), code };
 
+	argv += kill;
+	argc -= kill;
 	if (argc < 2)
 		return 2;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* FETCHes: a page's content is asked for, to fill a slot for which others wait. Nothing is matched here. */
+#ifndef PAGEFUSE_ENGINE_FETCHES_H
+#define PAGEFUSE_ENGINE_FETCHES_H
+
+#include "engine/pages.h"
+#include "protocol/ring.h"
+
+struct engine;
+struct engine_vm;
+struct fetch;
+
+/** Whether @vm can be asked for a content. */
+bool fetch_is_possible(const struct engine_vm *vm);
+/**
+ * Has the content of @other, with @hash, put into a new slot, for which @page waits. If the store is full @page is
+ * parked until that may be tried again, or left. @parity: of the barrier that waits for it. @return whether it waits.
+ */
+bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity);
+/** @page, with @hash, waits in *@list, as above. @return whether there was room. */
+bool fetch_wait(struct page page, uint32_t *list, uint64_t hash, uint32_t parity);
+
+/** Takes the oldest FETCH of @vm if it is for page number @page. @return whether it was. */
+bool fetch_take(struct engine_vm *vm, uint32_t page, struct fetch *ret);
+/**
+ * The slot of @fetch gets no content. Its page is private then, and is as @private says: checksum and PRIVATE_COPY.
+ * Those that wait are to be matched again.
+ */
+void fetch_fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t private);
+/** Gives up FETCHes of pages in @region of @vm, or of all if it is NULL. Their answers are still waited for. */
+void fetches_give_up(struct engine_vm *vm, const struct region *region);
+/** Forgets all FETCHes of @vm, which have been given up: no answers come any more. */
+void fetches_drop(struct engine_vm *vm);
+/** The barrier of @parity waits no longer: gives up all FETCHes of each VM that owes one for it. */
+void fetches_overdue(struct engine *engine, uint32_t parity);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/pages.h"
+
+#include <stdlib.h>
+
+#include "engine/array.h"
+
+static uint32_t blocks_of(const struct region *region)
+{
+	return (region->pages - 1) / REGION_BLOCK + 1;
+}
+
+struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint32_t first, uint32_t pages)
+{
+	struct region *region = calloc(1, sizeof(*region));
+
+	if (region == NULL)
+		return NULL;
+	*region = (struct region){ .vm = vm, .counts = counts, .first = first, .pages = pages };
+	region->state = array_new(pages, sizeof(*region->state));
+	region->touched = array_new(blocks_of(region), sizeof(*region->touched));
+	if (region->state == NULL || region->touched == NULL) {
+		region_free(region);
+		return NULL;
+	}
+	return region;
+}
+
+void region_free(struct region *region)
+{
+	if (region == NULL)
+		return;
+	array_free(region->state, region->pages, sizeof(*region->state));
+	array_free(region->touched, blocks_of(region), sizeof(*region->touched));
+	free(region);
+}
+
+/* What a page in @state counts as; NULL: nothing. */
+static uint64_t *count_of(struct page_counts *counts, uint32_t state)
+{
+	switch (state_kind(state)) {
+	case KIND_PRIVATE:
+		return state & PRIVATE_COPY ? &counts->diverged : NULL;
+	case KIND_SHARED:
+		return &counts->shared;
+	case KIND_ORDERED:
+		return &counts->ordered;
+	default:
+		break;
+	}
+	if (state == PAGE_ZERO)
+		return &counts->zero;
+	return state == PAGE_ZERO_ORDERED ? &counts->ordered : &counts->fetching;
+}
+
+void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
+{
+	uint64_t *less = count_of(counts, before), *more = count_of(counts, after);
+
+	if (less != NULL)
+		--*less;
+	if (more != NULL)
+		++*more;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What each page is, in a word of 32 bits:
+ *
+ *   kind      bits 31-30  bits 29-0
+ *   PRIVATE   00          bit 29: the table has a hint of it; bit 28: a copy inside a mapping of the store (diverged);
+ *                         bits 27-0: checksum of the content seen last, or CHECK_
+ *   SHARED    01          slot that it maps
+ *   ORDERED   10          slot that a MERGE order under way names
+ *   OTHER     11          PAGE_ZERO, PAGE_ZERO_ORDERED, PAGE_FETCHING, PAGE_FETCHING_SEEN
+ *
+ * The words of a region are one array, of which only what is touched costs memory. How many pages are of which kind is
+ * counted where a word changes. What a slot or a VM is means nothing here.
+ */
+#ifndef PAGEFUSE_ENGINE_PAGES_H
+#define PAGEFUSE_ENGINE_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum page_kind {
+	KIND_PRIVATE,
+	KIND_SHARED,
+	KIND_ORDERED,
+	KIND_OTHER,
+};
+#define STATE_SHIFT 30
+#define STATE_VALUE ((UINT32_C(1) << STATE_SHIFT) - 1)
+#define STATE(kind, value) ((uint32_t)(kind) << STATE_SHIFT | (value))
+#define PAGE_ZERO STATE(KIND_OTHER, 0)
+#define PAGE_ZERO_ORDERED STATE(KIND_OTHER, 1)
+#define PAGE_FETCHING STATE(KIND_OTHER, 2)
+#define PAGE_FETCHING_SEEN STATE(KIND_OTHER, 3) /* and a requested pass has seen it meanwhile */
+#define PRIVATE_HINTED (UINT32_C(1) << 29)
+#define PRIVATE_COPY (UINT32_C(1) << 28)
+#define PRIVATE_CHECK (PRIVATE_COPY - 1)
+/* Checksums that no content has. */
+#define CHECK_NEVER 0u   /* not seen yet */
+#define CHECK_WRITTEN 1u /* shared until it was written: as if it had been seen with another content */
+#define CHECK_ZERO 2u
+
+/* What was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than what somebody reported. */
+#define REGION_BLOCK 1024u
+
+/** How many pages of a VM are what; all others are private and no copies. */
+struct page_counts {
+	uint64_t shared, zero;
+	uint64_t ordered;  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
+	uint64_t fetching; /* PAGE_FETCHING, PAGE_FETCHING_SEEN */
+	uint64_t diverged; /* private copies inside a mapping of the store */
+};
+
+struct engine_vm;
+
+struct region {
+	struct engine_vm *vm;       /* whose it is */
+	struct page_counts *counts; /* of all of the VM's regions */
+	uint32_t first;             /* page number */
+	uint32_t pages;
+	uint32_t global;  /* global number of the first page, see space.h */
+	uint32_t *state;  /* by page */
+	uint8_t *touched; /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+};
+
+/** One page: what most functions work on. */
+struct page {
+	struct region *region;
+	uint32_t index;
+};
+
+/**
+ * A region of @pages pages, all of them private and not seen yet; it has no global numbers. @return NULL: no memory.
+ */
+struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint32_t first, uint32_t pages);
+/** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
+void region_free(struct region *region);
+
+/** In @counts, one page is in state @after that was in @before. */
+void page_count(struct page_counts *counts, uint32_t before, uint32_t after);
+
+/** For looking at a page's state, and for changing what is not counted: PRIVATE_HINTED. */
+static inline uint32_t *page_state(struct page page)
+{
+	page.region->touched[page.index / REGION_BLOCK] = 1;
+	return &page.region->state[page.index];
+}
+
+/** The first page from @index on whose state may be another than that of a page never seen; region->pages: none. */
+static inline uint32_t region_next(const struct region *region, uint32_t index)
+{
+	while (index < region->pages && !region->touched[index / REGION_BLOCK])
+		index = index - index % REGION_BLOCK + REGION_BLOCK;
+	return index < region->pages ? index : region->pages;
+}
+
+/** Changes the state of @page, and counts; most often a page is private and stays so. */
+static inline void page_set(struct page page, uint32_t state)
+{
+	uint32_t *now = page_state(page);
+
+	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0)
+		page_count(page.region->counts, *now, state);
+	*now = state;
+}
+
+static inline uint32_t page_number(struct page page)
+{
+	return page.region->first + page.index;
+}
+
+static inline uint32_t page_global(struct page page)
+{
+	return page.region->global + page.index;
+}
+
+static inline enum page_kind state_kind(uint32_t state)
+{
+	return (enum page_kind)(state >> STATE_SHIFT);
+}
+
+static inline bool state_is_copy(uint32_t state)
+{
+	return state_kind(state) == KIND_PRIVATE && (state & PRIVATE_COPY) != 0;
+}
+
+/** The checksum of a content with @tag in the table. */
+static inline uint32_t check_of(uint32_t tag)
+{
+	uint32_t check = tag & PRIVATE_CHECK;
+
+	return check > CHECK_ZERO ? check : check + CHECK_ZERO + 1;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A VM's regions, in the order of their page numbers, which are given once and to no other region later. */
+#ifndef PAGEFUSE_ENGINE_REGIONS_H
+#define PAGEFUSE_ENGINE_REGIONS_H
+
+#include "engine/pages.h"
+
+#define REGIONS_MAX 1024u
+
+struct regions {
+	struct region *list[REGIONS_MAX]; /* by page number */
+	uint32_t count;
+	uint32_t last;                /* index of the one found last */
+	uint32_t beyond[REGIONS_MAX]; /* first pages of regions beyond the limits, of which nothing else is known */
+	uint32_t beyond_length[REGIONS_MAX];
+	uint32_t beyond_count;
+	uint32_t next_page;    /* number of the first page that no region had yet; at first 1 */
+	uint64_t pages;        /* of all in the list */
+	uint64_t beyond_pages; /* of all beyond the limits */
+};
+
+/** The region of page number @page, NULL if no region has it (any more). */
+struct region *regions_find(struct regions *regions, uint32_t page);
+/**
+ * The same for the run of @count pages from @page on; *@ret_region is NULL for pages of regions that are gone.
+ * @return 0, -EPROTO if no region ever had them, or not all are of the same.
+ */
+int regions_find_run(struct regions *regions, uint32_t page, uint32_t count, struct region **ret_region);
+
+/** Whether a region of @pages pages may begin at page number @page. @return 0, -EPROTO, -ENOMEM (too many regions). */
+int regions_may_add(const struct regions *regions, uint32_t page, uint64_t pages);
+/** Adds @region, which is owned from here on, after regions_may_add(). */
+void regions_add(struct regions *regions, struct region *region);
+/** Takes @region out of the list; the caller owns it again. */
+void regions_take(struct regions *regions, struct region *region);
+/** Frees all that are in the list. */
+void regions_done(struct regions *regions);
+
+/** Notes a region beyond the limits, after regions_may_add(). */
+void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages);
+/** Forgets the one that begins at @page. @return 0, -EPROTO if none does. */
+int regions_remove_beyond(struct regions *regions, uint32_t page);
+/** Whether @page is of a region beyond the limits. */
+bool regions_is_beyond(const struct regions *regions, uint32_t page);
+
+#endif

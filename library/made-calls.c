@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/made-calls.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/memfd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "common/madvise.h"
+#include "library/kernel.h"
+#include "library/sys.h"
+
+#ifndef FUTEX_CLOCK_REALTIME
+#define FUTEX_CLOCK_REALTIME 256
+#endif
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* The flags of a thread that libc makes, by clone() where there is no clone3(). */
+#define THREAD_FLAGS \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+/* Which argument is known, and its value; the rest varies. */
+#define ANY(call) \
+	{ \
+		.number = SYS_##call, .varies = MADE_CALL_ANY \
+	}
+#define BUT(argument) (MADE_CALL_ANY & ~(UINT32_C(1) << (argument)))
+#define WITH(call, argument, value) \
+	{ \
+		.number = SYS_##call, .varies = BUT(argument), .values[argument] = (value) \
+	}
+#define MMAP(prot, flags) \
+	{ \
+		.number = SYS_mmap, .varies = BUT(2) & BUT(3), .values = { 0, \
+									   0, \
+									   (prot), \
+									   (flags) } \
+	}
+
+#define READ_WRITE (PROT_READ | PROT_WRITE)
+#define OWN_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS)
+#define CLOSED_FILE (O_RDONLY | O_CLOEXEC)
+#define LEASE_FLAGS (MFD_CLOEXEC | MFD_ALLOW_SEALING)
+
+const struct made_call made_calls[] = {
+	/* locks, signals kept out, who it is */
+	WITH(futex, 1, FUTEX_WAIT),
+	WITH(futex, 1, FUTEX_WAIT_PRIVATE),
+	WITH(futex, 1, FUTEX_WAKE_PRIVATE),
+	WITH(futex, 1, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME),
+	WITH(futex, 1, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME),
+	ANY(sched_yield),
+	ANY(clock_gettime),
+	ANY(restart_syscall),
+	ANY(rt_sigprocmask),
+	ANY(getpid),
+	ANY(gettid),
+	ANY(geteuid),
+	ANY(kcmp),
+	/* the thread, libc's memory */
+	WITH(clone, 0, THREAD_FLAGS),
+	ANY(clone3),
+	ANY(rt_sigaction),
+	ANY(set_robust_list),
+	ANY(rseq),
+	ANY(exit),
+	ANY(brk),
+	ANY(getrandom),
+	WITH(prctl, 0, PR_SET_NAME),
+	WITH(prctl, 0, PR_GET_NAME),
+	WITH(prlimit64, 2, 0),
+	/* files of /proc, and what the VMM's are */
+	WITH(openat, 2, CLOSED_FILE),
+	WITH(openat, 2, CLOSED_FILE | O_DIRECTORY),
+	ANY(read),
+	ANY(pread64),
+	ANY(close),
+	ANY(getdents64),
+	ANY(readlinkat),
+	ANY(newfstatat),
+	ANY(faccessat),
+	ANY(fstat),
+	ANY(statx),
+	ANY(statfs),
+	ANY(fstatfs),
+	WITH(fcntl, 1, F_GETFD),
+	WITH(fcntl, 1, F_GETFL),
+	WITH(fcntl, 1, F_DUPFD_CLOEXEC),
+	WITH(getsockopt, 2, SO_DOMAIN),
+	WITH(getsockopt, 2, TCP_ULP),
+	/* leases of children */
+	WITH(memfd_create, 1, LEASE_FLAGS | MFD_NOEXEC_SEAL),
+	WITH(memfd_create, 1, LEASE_FLAGS),
+	ANY(ftruncate),
+	WITH(fcntl, 1, F_ADD_SEALS),
+	/* the daemon, and what wakes the worker */
+	{ .number = SYS_socket,
+	  .varies = MADE_CALL_ANY & ~UINT32_C(0x7),
+	  .values = { AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0 } },
+	{ .number = SYS_socketpair,
+	  .varies = MADE_CALL_ANY & ~UINT32_C(0x7),
+	  .values = { AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0 } },
+	ANY(connect),
+	WITH(getsockopt, 2, SO_PEERCRED),
+	ANY(sendmsg),
+	ANY(recvmsg),
+	ANY(sendto),
+	ANY(recvfrom),
+	ANY(ppoll),
+#ifdef SYS_poll
+	ANY(poll),
+#endif
+	/* memory */
+	MMAP(PROT_NONE, OWN_MEMORY),
+	MMAP(PROT_NONE, OWN_MEMORY | MAP_NORESERVE),
+	MMAP(PROT_NONE, OWN_MEMORY | MAP_STACK),
+	MMAP(PROT_NONE, MAP_SHARED),
+	MMAP(PROT_NONE, MAP_SHARED | MAP_NORESERVE),
+	MMAP(PROT_NONE, MAP_PRIVATE | MAP_NORESERVE),
+	MMAP(READ_WRITE, OWN_MEMORY),
+	MMAP(READ_WRITE, OWN_MEMORY | MAP_NORESERVE),
+	MMAP(READ_WRITE, OWN_MEMORY | MAP_FIXED),
+	MMAP(READ_WRITE, OWN_MEMORY | MAP_FIXED | MAP_NORESERVE),
+	MMAP(READ_WRITE, MAP_PRIVATE | MAP_NORESERVE),
+	ANY(munmap),
+	WITH(mprotect, 2, PROT_NONE),
+	WITH(mprotect, 2, PROT_READ),
+	WITH(mprotect, 2, READ_WRITE),
+	WITH(mremap, 3, MREMAP_MAYMOVE),
+	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_DONTUNMAP),
+	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED),
+	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP),
+	WITH(madvise, 2, MADV_DONTNEED),
+	WITH(madvise, 2, MADV_DONTFORK),
+	WITH(madvise, 2, MADV_DOFORK),
+	WITH(madvise, 2, MADV_WIPEONFORK),
+	WITH(madvise, 2, MADV_DONTDUMP),
+	WITH(madvise, 2, MADV_DODUMP),
+	WITH(madvise, 2, MADV_HUGEPAGE),
+	WITH(madvise, 2, MADV_NOHUGEPAGE),
+	WITH(madvise, 2, MADV_UNMERGEABLE),
+	WITH(madvise, 2, MADV_COLD),
+	WITH(madvise, 2, MADV_PAGEOUT),
+	WITH(madvise, 2, MADV_POPULATE_READ),
+	WITH(madvise, 2, MADV_POPULATE_WRITE),
+	ANY(mlock),
+	ANY(munlock),
+	ANY(mincore),
+	ANY(get_mempolicy),
+	/* the hold */
+	WITH(userfaultfd, 0, O_CLOEXEC | O_NONBLOCK),
+	WITH(ioctl, 1, USERFAULTFD_IOC_NEW),
+	WITH(ioctl, 1, UFFDIO_API),
+	WITH(ioctl, 1, UFFDIO_REGISTER),
+	WITH(ioctl, 1, UFFDIO_UNREGISTER),
+	WITH(ioctl, 1, UFFDIO_WAKE),
+	WITH(ioctl, 1, UFFDIO_MOVE),
+	WITH(ioctl, 1, UFFDIO_COPY),
+	WITH(ioctl, 1, UFFDIO_WRITEPROTECT),
+	WITH(ioctl, 1, PAGEMAP_SCAN),
+};
+
+const unsigned made_calls_count = sizeof(made_calls) / sizeof(*made_calls);
+
+static void *do_nothing(void *unused)
+{
+	return unused;
+}
+
+/** Whether the call means something also without any argument that makes sense. */
+static bool is_for_libc(int number)
+{
+	return number == SYS_clone || number == SYS_clone3 || number == SYS_exit || number == SYS_restart_syscall;
+}
+
+void made_calls_try(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < made_calls_count; i++) {
+		const struct made_call *call = &made_calls[i];
+		long arguments[6];
+		long r;
+
+		if (is_for_libc(call->number))
+			continue;
+		/* No descriptor, address, length or count is this, so nothing comes of it and nothing is waited for. */
+		for (unsigned a = 0; a < 6; a++)
+			arguments[a] = (call->varies >> a & 1) ? -1 : (long)call->values[a];
+		r = sys_raw(call->number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+			    arguments[5]);
+		if (call->number == SYS_userfaultfd || call->number == SYS_socket)
+			sys_raw(SYS_close, r, 0, 0, 0, 0, 0);
+	}
+	if (pthread_create(&thread, NULL, do_nothing, NULL) == 0)
+		pthread_join(thread, NULL);
+}

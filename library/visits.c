@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/visits.h"
+
+#include <poll.h>
+#include <stddef.h>
+
+#include "library/confinement.h"
+#include "library/fork.h"
+
+#define LOOK_AGAIN_MS 1
+
+static _Atomic unsigned visitors;
+static _Atomic bool over, asked;
+static __thread unsigned own; /* visits of this thread */
+
+/** Whether this process may be called in at all. Once; threads that ask at the same time get the same answer. */
+static bool ask(void)
+{
+	int unknown = confinement_is_unknown();
+
+	if (unknown < 0)
+		return false;
+	if (unknown > 0)
+		over = true;
+	else
+		fork_watch();
+	asked = true;
+	return true;
+}
+
+/* It counts first and looks then; who ends all visits does it the other way round. So one of them sees the other. */
+bool visit_begin(void)
+{
+	own++;
+	visitors++;
+	if (!over && (asked || ask()) && !over)
+		return true;
+	visit_end();
+	return false;
+}
+
+void visit_end(void)
+{
+	visitors--;
+	own--;
+}
+
+bool visits_are_over(void)
+{
+	return over;
+}
+
+void visits_end_all(void)
+{
+	over = true;
+	while (visitors != own)
+		poll(NULL, 0, LOOK_AGAIN_MS);
+}
+
+void visits_in_child(void)
+{
+	visitors = own;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "library/withdrawal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "library/announce.h"
+#include "library/children.h"
+#include "library/confinement.h"
+#include "library/descriptors.h"
+#include "library/fork.h"
+#include "library/hold.h"
+#include "library/lock.h"
+#include "library/mappings.h"
+#include "library/pagemap.h"
+#include "library/part.h"
+#include "library/plain.h"
+#include "library/region.h"
+#include "library/sys.h"
+#include "library/template.h"
+#include "library/view.h"
+#include "library/visits.h"
+#include "library/wake.h"
+#include "library/worker.h"
+#include "protocol/wire.h"
+
+static pthread_mutex_t filtering = PTHREAD_MUTEX_INITIALIZER; /* held while a filter is judged, and all it leads to */
+static _Atomic bool begun;
+
+bool withdrawal_has_begun(void)
+{
+	return begun;
+}
+
+/* ---- giving back ---- */
+
+/** What of these pages is plain leaves the region. */
+static void leave_plain(struct region *region, uint64_t index, uint64_t end)
+{
+	for (uint64_t at = index, run; at < end; at += run) {
+		struct part part = { .region = region, .index = at };
+
+		run = part.count = plain_same_kind(region, at, end);
+		if (!(region->state[at] & PAGE_IN_STORE))
+			part_unmapped(&part);
+	}
+}
+
+/** A piece at a time. The VMM may be changing it meanwhile, and finds it all there. */
+static void give_back_regions(void)
+{
+	struct region *region;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
+			plain_show_zeros(region, at, end - at);
+			plain_leave_store(region, at, end - at);
+			plain_empty_filled(region, at, end - at);
+			leave_plain(region, at, end);
+			region_piece_end();
+		}
+	}
+}
+
+static void close_all(void)
+{
+	memory_lock();
+	template_drop_all();
+	view_remove_all();
+	hold_close();
+	pagemap_close();
+	wake_close();
+	children_end();
+	descriptors_forget_process();
+	memory_unlock();
+}
+
+/** The lock is taken once after this: whatever has been begun before is done then. */
+static void begin(void)
+{
+	memory_stop_offers();
+	memory_lock();
+	begun = true;
+	memory_unlock();
+	announce_set_refusal(WIRE_REASON_SECCOMP, region_totals.pages * PAGE_BYTES);
+}
+
+/** A child of the VMM's shares nothing more, and copies of all that it has inherited would be many. */
+static void withdraw(void)
+{
+	begin();
+	if (!children_is_one())
+		give_back_regions();
+	worker_end();
+	visits_end_all();
+	close_all();
+}
+
+bool withdrawal_before_filter(const struct sock_fprog *program)
+{
+	bool known = false;
+
+	fork_notice();
+	if (visits_are_over())
+		return false;
+	pthread_mutex_lock(&filtering);
+	if (!visits_are_over()) {
+		known = program != NULL && confinement_expect(program);
+		if (!known)
+			withdraw();
+	}
+	pthread_mutex_unlock(&filtering);
+	return known;
+}
+
+void withdrawal_filter_failed(void)
+{
+	confinement_failed();
+}
+
+void withdrawal_forget(void)
+{
+	pthread_mutex_init(&filtering, NULL);
+}
+
+/* ---- what is left ---- */
+
+static bool is_left(const struct part *part, uint64_t index)
+{
+	return (part->region->state[index] & PAGE_IN_STORE) && !(part->region->barred[index] & BARRED_UNMAPPED);
+}
+
+/** Finds the next part of a range with pages that are left in the store. @return whether there is one. */
+static bool find_left(unsigned *region, uint64_t start, uint64_t length, struct part *ret)
+{
+	for (; *region < REGIONS_MAX; ++*region) {
+		if (!part_find(region_at(*region), start, length, ret))
+			continue;
+		for (uint64_t i = ret->index; i < ret->index + ret->count; i++)
+			if (is_left(ret, i))
+				return true;
+	}
+	return false;
+}
+
+/**
+ * Pages of the store are filled with zeros; the others the VMM's own call is made for, as over these it would bring the
+ * store's bytes back.
+ */
+static int discard(uint64_t start, uint64_t length, int advice)
+{
+	uint64_t end = start + length, from = start;
+	struct part part;
+	int r = 0;
+
+	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
+		unsigned region = 0;
+
+		if (!find_left(&region, at, PAGE_BYTES, &part))
+			continue;
+		plain_fill(part.region, part.index, 1);
+		if (at > from && r == 0)
+			r = sys_madvise(from, at - from, advice);
+		from = at + PAGE_BYTES;
+	}
+	if (end > from && r == 0)
+		r = sys_madvise(from, end - from, advice);
+	return r < 0 ? r : 1;
+}
+
+/** They are about to be unmapped: what comes there may be mapped before that call is back here. */
+static void leave(const struct part *part)
+{
+	for (uint64_t i = part->index; i < part->index + part->count; i++)
+		if (is_left(part, i))
+			part->region->barred[i] |= BARRED_UNMAPPED;
+}
+
+/** @return 0, or -ENOMEM: what this call does to other memory it would not do to mappings of the store. */
+static int judge(enum memory_change change, int detail)
+{
+	switch (change) {
+	case CHANGE_PROTECT: /* a discard could not write zeros there */
+		return detail != (PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
+	case CHANGE_POLICY:
+		return mappings_has_policy(detail) ? -ENOMEM : 0;
+	case CHANGE_MOVE:
+	case CHANGE_ATTRIBUTE:
+	case CHANGE_USERFAULTFD:
+		return -ENOMEM;
+	default:
+		return 0;
+	}
+}
+
+int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t length, int detail)
+{
+	unsigned region = 0;
+	struct part part;
+
+	if (!find_left(&region, start, length, &part))
+		return 0;
+	if (change == CHANGE_DISCARD)
+		return discard(start, length, detail);
+	for (; change == CHANGE_UNMAP && find_left(&region, start, length, &part); region++)
+		leave(&part);
+	return judge(change, detail);
+}
+
+void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded)
+{
+	struct part part;
+
+	for (unsigned i = 0; i < REGIONS_MAX && change == CHANGE_UNMAP; i++) {
+		if (!part_find(region_at(i), start, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count; at++) {
+			if (!(part.region->state[at] & PAGE_IN_STORE))
+				continue;
+			if (succeeded)
+				page_set_state(part.region, at, PAGE_DROPPED);
+			else
+				part.region->barred[at] &= (uint8_t)~BARRED_UNMAPPED;
+		}
+	}
+}
