@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "protocol/wire.h"
-
 static void complain_va(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 static void complain_va(const char *format, va_list arguments)
@@ -115,16 +113,4 @@ int cli_finish_output(void)
 		return CLI_DONE;
 	complain("standard output: %s; make room or send the output elsewhere", strerror(errno));
 	return CLI_FAILED;
-}
-
-bool vm_name_is_valid(const char *name)
-{
-	size_t length = strlen(name);
-
-	if (length == 0 || length >= WIRE_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < length; i++)
-		if (name[i] < 0x21 || name[i] > 0x7e)
-			return false;
-	return true;
 }

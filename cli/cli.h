@@ -56,7 +56,4 @@ int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2))
 /** Flushes standard output. @return CLI_DONE, or CLI_FAILED after complaining if something could not be written. */
 int cli_finish_output(void);
 
-/** What a VM can be called: printable ASCII, no blanks, 1 to 63 bytes. */
-bool vm_name_is_valid(const char *name);
-
 #endif

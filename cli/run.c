@@ -37,7 +37,7 @@ static int choose_name(struct run *run)
 					      run->command[0], WIRE_NAME_MAX - 1);
 		run->name = run->name_found;
 	}
-	if (!vm_name_is_valid(run->name))
+	if (!wire_name_is_valid(run->name))
 		return complain_usage("'%s' cannot be a VM's name; give one of 1 to %d printable ASCII characters, no "
 				      "blanks, with --name",
 				      run->name, WIRE_NAME_MAX - 1);

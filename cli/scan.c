@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/document.h"
+#include "protocol/wire.h"
 
 #define POLL_MSEC 100
 #define BAR_WIDTH 40
@@ -255,7 +256,7 @@ static int run_scan(struct cli *cli, int argc, char **argv)
 		wait = true;
 	}
 	for (int i = optind; i < argc; i++)
-		if (!vm_name_is_valid(argv[i]))
+		if (!wire_name_is_valid(argv[i]))
 			return complain_usage("'%s' cannot be a VM's name; `pagefuse list` shows their names", argv[i]);
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)

@@ -23,12 +23,16 @@ static void print_line(const char *key, const char *format, ...)
 	putchar('\n');
 }
 
-static void print_pages(const char *key, const json_t *vm, const char *field)
+/* A metric that has a line of its own. */
+static void print_metric(const json_t *vm, enum metric_id id)
 {
-	int64_t pages = field_integer(vm, field);
 	struct format_buffer buffer;
+	const char *text = field_metric_text(&buffer, vm, id);
 
-	print_line(key, "%" PRId64 " pages (%s)", pages, format_pages(&buffer, pages));
+	if (metrics[id].unit == METRIC_PAGES)
+		print_line(metrics[id].label, "%" PRId64 " pages (%s)", field_metric(vm, id), text);
+	else
+		print_line(metrics[id].label, "%s", text);
 }
 
 static void print_refused(const json_t *vm)
@@ -46,29 +50,31 @@ static void print_refused(const json_t *vm)
 
 static int print_vm(const json_t *vm)
 {
-	struct format_buffer p50, p99, max, ram;
+	static const enum metric_id lines[] = {
+		METRIC_VM_RAM,
+		METRIC_VM_PRESENT,
+		METRIC_VM_SHARED,
+		METRIC_VM_ZERO,
+		METRIC_VM_SAVED,
+		METRIC_VM_DIVERGED,
+		METRIC_VM_KEPT_PRIVATE,
+	};
+	struct format_buffer p50, p99, max;
 
 	print_line("Name", "%s", field_text(vm, "name"));
 	print_line("Process", "%" PRId64 " of uid %" PRId64, field_integer(vm, "pid"), field_integer(vm, "uid"));
 	print_line("Page Fusion", "%s, mode %s", field_bool(vm, "connected") ? "enabled" : "enabled, not connected",
 		   field_text(vm, "mode"));
 	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");
-	print_line("RAM", "%s", format_bytes(&ram, field_integer(vm, "ram_bytes")));
-	print_pages("Present", vm, "present_pages");
-	print_pages("Shared", vm, "shared_pages");
-	print_pages("Zero", vm, "zero_pages");
-	print_pages("Saved", vm, "saved_pages");
-	print_pages("Diverged", vm, "diverged_pages");
-	print_pages("Kept private", vm, "kept_private_pages");
-	print_line("Busy", "%" PRId64 " holds refused so far", field_integer(vm, "busy_pages"));
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		print_metric(vm, lines[i]);
+	print_line("Busy", "%" PRId64 " holds refused so far", field_metric(vm, METRIC_VM_BUSY));
 	print_line("Mappings", "%" PRId64 " of %" PRId64 ", %" PRId64 " pages refused so far to spare some",
-		   field_integer(vm, "mappings"), field_integer(vm, "mappings_limit"),
-		   field_integer(vm, "no_mapping_pages"));
-	print_line("Hold", "%s median, %s 99th percentile, %s longest",
-		   format_usec(&p50, (uint64_t)field_integer(vm, "hold_p50_usec")),
-		   format_usec(&p99, (uint64_t)field_integer(vm, "hold_p99_usec")),
-		   format_usec(&max, (uint64_t)field_integer(vm, "hold_max_usec")));
-	print_line("Worker CPU", "%.2f s", field_real(vm, "worker_cpu_seconds"));
+		   field_metric(vm, METRIC_VM_MAPPINGS), field_metric(vm, METRIC_VM_MAPPINGS_LIMIT),
+		   field_metric(vm, METRIC_VM_NO_MAPPING));
+	print_line("Hold", "%s median, %s 99th percentile, %s longest", field_metric_text(&p50, vm, METRIC_VM_HOLD_P50),
+		   field_metric_text(&p99, vm, METRIC_VM_HOLD_P99), field_metric_text(&max, vm, METRIC_VM_HOLD_MAX));
+	print_line("Worker CPU", "%.2f s", field_real(vm, metrics[METRIC_VM_WORKER_CPU].name));
 	print_refused(vm);
 	return cli_finish_output();
 }

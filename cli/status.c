@@ -18,37 +18,34 @@ enum column {
 	COLUMN_NAME,
 	COLUMN_PID,
 	COLUMN_MODE,
-	COLUMN_RAM,
-	COLUMN_PRESENT,
-	COLUMN_SHARED,
-	COLUMN_ZERO,
-	COLUMN_SAVED,
-	COLUMN_DIVERGED,
-	COLUMN_MAPPINGS,
-	COLUMN_HOLD_P99,
-	COLUMN_CPU,
-	COLUMN_STATE,
-	COLUMNS
+	COLUMN_METRICS, /* and as many as there are in shown[] */
 };
 
-static const struct {
-	const char *title;
-	int flags;
-} columns[COLUMNS] = {
-	[COLUMN_NAME] = { "NAME", SCOLS_FL_NOEXTREMES },
-	[COLUMN_PID] = { "PID", SCOLS_FL_RIGHT },
-	[COLUMN_MODE] = { "MODE", 0 },
-	[COLUMN_RAM] = { "RAM", SCOLS_FL_RIGHT },
-	[COLUMN_PRESENT] = { "PRESENT", SCOLS_FL_RIGHT },
-	[COLUMN_SHARED] = { "SHARED", SCOLS_FL_RIGHT },
-	[COLUMN_ZERO] = { "ZERO", SCOLS_FL_RIGHT },
-	[COLUMN_SAVED] = { "SAVED", SCOLS_FL_RIGHT },
-	[COLUMN_DIVERGED] = { "DIVERGED", SCOLS_FL_RIGHT },
-	[COLUMN_MAPPINGS] = { "MAPPINGS", SCOLS_FL_RIGHT },
-	[COLUMN_HOLD_P99] = { "HOLD-P99", SCOLS_FL_RIGHT },
-	[COLUMN_CPU] = { "CPU", SCOLS_FL_RIGHT },
-	[COLUMN_STATE] = { "STATE", 0 },
+static const enum metric_id shown[] = {
+	METRIC_VM_RAM,
+	METRIC_VM_PRESENT,
+	METRIC_VM_SHARED,
+	METRIC_VM_ZERO,
+	METRIC_VM_SAVED,
+	METRIC_VM_DIVERGED,
+	METRIC_VM_MAPPINGS,
+	METRIC_VM_HOLD_P99,
+	METRIC_VM_WORKER_CPU,
 };
+
+#define SHOWN (sizeof(shown) / sizeof(*shown))
+#define COLUMN_STATE (COLUMN_METRICS + SHOWN)
+
+static int add_columns(struct libscols_table *table)
+{
+	bool done = scols_table_new_column(table, "NAME", 0, SCOLS_FL_NOEXTREMES) &&
+		    scols_table_new_column(table, "PID", 0, SCOLS_FL_RIGHT) &&
+		    scols_table_new_column(table, "MODE", 0, 0);
+
+	for (size_t i = 0; i < SHOWN; i++)
+		done = done && scols_table_new_column(table, metrics[shown[i]].column, 0, SCOLS_FL_RIGHT);
+	return done && scols_table_new_column(table, "STATE", 0, 0) ? 0 : -ENOMEM;
+}
 
 static const char *vm_state(const json_t *vm)
 {
@@ -60,17 +57,10 @@ static const char *vm_state(const json_t *vm)
 }
 
 /** Out of memory is remembered in @error and reported once the row is full. */
-static void set_cell(struct libscols_line *line, enum column column, const char *text, int *error)
+static void set_cell(struct libscols_line *line, size_t column, const char *text, int *error)
 {
 	if (scols_line_set_data(line, column, text) < 0)
 		*error = -ENOMEM;
-}
-
-static void set_pages(struct libscols_line *line, enum column column, const json_t *vm, const char *key, int *error)
-{
-	struct format_buffer buffer;
-
-	set_cell(line, column, format_pages(&buffer, field_integer(vm, key)), error);
 }
 
 static int add_vm(struct libscols_table *table, const json_t *vm)
@@ -85,17 +75,8 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "pid"));
 	set_cell(line, COLUMN_PID, buffer.text, &error);
 	set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
-	set_cell(line, COLUMN_RAM, format_bytes(&buffer, field_integer(vm, "ram_bytes")), &error);
-	set_pages(line, COLUMN_PRESENT, vm, "present_pages", &error);
-	set_pages(line, COLUMN_SHARED, vm, "shared_pages", &error);
-	set_pages(line, COLUMN_ZERO, vm, "zero_pages", &error);
-	set_pages(line, COLUMN_SAVED, vm, "saved_pages", &error);
-	set_pages(line, COLUMN_DIVERGED, vm, "diverged_pages", &error);
-	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "mappings"));
-	set_cell(line, COLUMN_MAPPINGS, buffer.text, &error);
-	set_cell(line, COLUMN_HOLD_P99, format_usec(&buffer, (uint64_t)field_integer(vm, "hold_p99_usec")), &error);
-	snprintf(buffer.text, sizeof(buffer.text), "%.1fs", field_real(vm, "worker_cpu_seconds"));
-	set_cell(line, COLUMN_CPU, buffer.text, &error);
+	for (size_t i = 0; i < SHOWN; i++)
+		set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
 	set_cell(line, COLUMN_STATE, vm_state(vm), &error);
 	return error;
 }
@@ -105,11 +86,8 @@ static int print_table(const json_t *vms)
 	struct libscols_table *table = scols_new_table();
 	json_t *vm;
 	size_t i;
-	int r = table ? 0 : -ENOMEM;
+	int r = table ? add_columns(table) : -ENOMEM;
 
-	for (i = 0; i < COLUMNS && r == 0; i++)
-		if (scols_table_new_column(table, columns[i].title, 0, columns[i].flags) == NULL)
-			r = -ENOMEM;
 	if (r == 0)
 		json_array_foreach(vms, i, vm) {
 			r = add_vm(table, vm);
@@ -129,15 +107,16 @@ static void print_host(const json_t *status)
 	struct format_buffer uptime, memory;
 
 	printf("pagefused %" PRId64 ": up %s, %.1fs CPU, %s memory, store on %s\n", field_integer(daemon, "pid"),
-	       format_seconds(&uptime, (uint64_t)field_real(daemon, "uptime_seconds")),
-	       field_real(daemon, "cpu_seconds"), format_bytes(&memory, field_integer(daemon, "memory_bytes")),
-	       field_text(daemon, "store"));
+	       format_seconds(&uptime, (uint64_t)field_real(daemon, metrics[METRIC_DAEMON_UPTIME].name)),
+	       field_real(daemon, metrics[METRIC_DAEMON_CPU].name),
+	       field_metric_text(&memory, daemon, METRIC_DAEMON_MEMORY), field_text(daemon, "store"));
 	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
-	       pages_to_mb(field_integer(host, "shared_pages")), pages_to_mb(field_integer(host, "common_pages")),
-	       pages_to_mb(field_integer(host, "zero_pages")), pages_to_mb(field_integer(host, "saved_pages")));
+	       pages_to_mb(field_metric(host, METRIC_HOST_SHARED)), pages_to_mb(field_metric(host, METRIC_HOST_COMMON)),
+	       pages_to_mb(field_metric(host, METRIC_HOST_ZERO)), pages_to_mb(field_metric(host, METRIC_HOST_SAVED)));
 	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead%s\n",
-	       bytes_to_mb(field_integer(host, "store_bytes")), bytes_to_mb(field_integer(host, "overhead_bytes")),
-	       field_bool(host, "store_full") ? "; full: nothing new is shared until there is room" : "");
+	       bytes_to_mb(field_metric(host, METRIC_HOST_STORE)),
+	       bytes_to_mb(field_metric(host, METRIC_HOST_OVERHEAD)),
+	       field_metric(host, METRIC_HOST_STORE_FULL) ? "; full: nothing new is shared until there is room" : "");
 }
 
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all. */
@@ -145,7 +124,7 @@ static void print_no_vm(const json_t *status)
 {
 	const json_t *host = json_object_get(status, "host");
 
-	if (field_integer(host, "shared_pages") + field_integer(host, "zero_pages") > 0)
+	if (field_metric(host, METRIC_HOST_SHARED) + field_metric(host, METRIC_HOST_ZERO) > 0)
 		puts("None of your VMs shares memory yet; those of other users are shown to root.");
 	else
 		puts("No VM shares memory yet: start one with `pagefuse run -- COMMAND`.");

@@ -75,7 +75,8 @@ static const char *find_subject(const char *reason)
 
 static void remedy_for_mappings(const json_t *vm, char *ret, size_t size)
 {
-	int64_t limit = field_integer(vm, "mappings_limit"), wanted = max_map_count_for(field_integer(vm, "ram_bytes"));
+	int64_t limit = field_metric(vm, METRIC_VM_MAPPINGS_LIMIT);
+	int64_t wanted = max_map_count_for(field_metric(vm, METRIC_VM_RAM));
 
 	while (wanted < limit * 2 && wanted < INT32_MAX / 2)
 		wanted *= 2;
@@ -85,7 +86,7 @@ static void remedy_for_mappings(const json_t *vm, char *ret, size_t size)
 
 static void check_refused(const json_t *vm, const char *name, struct findings *findings)
 {
-	int64_t ram_bytes = field_integer(vm, "ram_bytes");
+	int64_t ram_bytes = field_metric(vm, METRIC_VM_RAM);
 	const json_t *refused;
 	size_t i;
 
@@ -125,8 +126,8 @@ static void check_connected(const json_t *vm, const char *name, struct findings 
 
 static void check_mappings(const json_t *vm, const char *name, struct findings *findings)
 {
-	int64_t mappings = field_integer(vm, "mappings"), limit = field_integer(vm, "mappings_limit");
-	int64_t refused = field_integer(vm, "no_mapping_pages");
+	int64_t mappings = field_metric(vm, METRIC_VM_MAPPINGS), limit = field_metric(vm, METRIC_VM_MAPPINGS_LIMIT);
+	int64_t refused = field_metric(vm, METRIC_VM_NO_MAPPING);
 	char remedy[160];
 
 	if (limit <= 0 ||
@@ -141,7 +142,7 @@ static void check_mappings(const json_t *vm, const char *name, struct findings *
 
 static void check_kept_private(const json_t *vm, const char *name, struct findings *findings)
 {
-	int64_t pages = field_integer(vm, "kept_private_pages");
+	int64_t pages = field_metric(vm, METRIC_VM_KEPT_PRIVATE);
 
 	if (pages > 0 && !findings_has(findings, wire_reason_name(WIRE_REASON_NO_SWAP), name))
 		findings_add(findings, SEVERITY_NOTE, wire_reason_name(WIRE_REASON_NO_SWAP), name,
@@ -268,7 +269,7 @@ static void check_ram(const json_t *vm, const char *name, const struct vmm_proce
 {
 	size_t before = findings->count;
 
-	if (field_integer(vm, "ram_bytes") > 0 || json_array_size(json_object_get(vm, "refused")) > 0)
+	if (field_metric(vm, METRIC_VM_RAM) > 0 || json_array_size(json_object_get(vm, "refused")) > 0)
 		return;
 	if (process != NULL)
 		check_command_line(process, name, SEVERITY_WARNING, findings);

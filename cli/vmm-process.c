@@ -9,22 +9,15 @@
 #include <string.h>
 
 #include "cli/vmm-command.h"
+#include "common/proc.h"
 
 #define COMMAND_LINE_BYTES_MAX (1 << 20)
-
-static FILE *open_of(const char *root, pid_t pid, const char *file)
-{
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%s/proc/%d/%s", root, (int)pid, file) >= (int)sizeof(path))
-		return NULL;
-	return fopen(path, "re");
-}
+#define OURS "libpagefuse" /* in the names of the library and the preload */
 
 /** Reads a file of strings that end in zero bytes; adds a zero of its own. @return bytes, or -errno. */
 static ssize_t read_strings(const char *root, pid_t pid, const char *file, char **ret_text)
 {
-	FILE *stream = open_of(root, pid, file);
+	FILE *stream = proc_open(root, pid, file);
 	char *text;
 	size_t size;
 
@@ -58,37 +51,32 @@ static int read_arguments(const char *root, struct vmm_process *process)
 	return 0;
 }
 
-static bool is_ours(const char *text)
+static bool find_line(const char *root, pid_t pid, const char *file, const char *start, const char *text)
 {
-	return strstr(text, "libpagefuse") != NULL;
-}
+	FILE *stream = proc_open(root, pid, file);
+	bool found = stream != NULL && proc_find(stream, start, text);
 
-/** Whether any line of a file is such. */
-static bool find_line(const char *root, pid_t pid, const char *file, bool (*is_such)(const char *line))
-{
-	FILE *stream = open_of(root, pid, file);
-	char *line = NULL;
-	size_t size = 0;
-	bool found = false;
-
-	while (stream != NULL && !found && getline(&line, &size, stream) > 0)
-		found = is_such(line);
-	free(line);
 	if (stream != NULL)
 		fclose(stream);
 	return found;
 }
 
-/** In status: the mode is that of filters. */
-static bool tells_of_filter(const char *line)
+static bool is_filtered(const char *root, pid_t pid)
 {
-	return strcmp(line, "Seccomp:\t2\n") == 0;
+	return find_line(root, pid, "status", "Seccomp:", "\t2\n"); /* the mode is that of filters */
 }
 
-/** In smaps: marked with the kernel, which the library leaves out where it takes memory in. */
-static bool tells_of_offer(const char *line)
+/** Memory is marked with the kernel, which the library leaves out where it takes it in. */
+static bool has_offered(const char *root, pid_t pid)
 {
-	return strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " mg") != NULL;
+	return find_line(root, pid, "smaps", "VmFlags:", " mg");
+}
+
+/** The library is in it, it is under a filter, and has left to the kernel what was offered. */
+static bool is_silent(const char *root, pid_t pid)
+{
+	/* Looks as closely only at processes that are under a filter. */
+	return is_filtered(root, pid) && find_line(root, pid, "maps", "", OURS) && has_offered(root, pid);
 }
 
 /** The value of a variable among @size bytes of strings; NULL if it is not there. */
@@ -118,7 +106,7 @@ static void read_environment(const char *root, struct vmm_process *process)
 	if (size < 0)
 		return;
 	preload = find_variable(environment, size, "LD_PRELOAD");
-	process->preload_asked = preload != NULL && is_ours(preload);
+	process->preload_asked = preload != NULL && strstr(preload, OURS) != NULL;
 	if (process->preload_asked)
 		take_variable(find_variable(environment, size, "PAGEFUSE_NAME"), process->name, sizeof(process->name));
 	take_variable(find_variable(environment, size, "PAGEFUSE_SOCKET"), process->socket_path,
@@ -129,15 +117,14 @@ static void read_environment(const char *root, struct vmm_process *process)
 
 static void read_preload(const char *root, struct vmm_process *process)
 {
-	FILE *maps = open_of(root, process->pid, "maps");
+	FILE *maps = proc_open(root, process->pid, "maps");
 
-	process->filtered = find_line(root, process->pid, "status", tells_of_filter);
+	process->filtered = is_filtered(root, process->pid);
 	if (maps == NULL)
 		return;
+	process->preload_mapped = proc_find(maps, "", OURS);
 	fclose(maps);
-	process->preload_mapped = find_line(root, process->pid, "maps", is_ours);
-	process->left_to_kernel = process->filtered && process->preload_mapped &&
-				  find_line(root, process->pid, "smaps", tells_of_offer);
+	process->left_to_kernel = is_silent(root, process->pid);
 	read_environment(root, process);
 }
 
@@ -176,7 +163,7 @@ static bool is_qemu(const char *path)
 /** Whether the first argument of a process is a QEMU's; most processes need not be looked at any further. */
 static bool runs_qemu(const char *root, pid_t pid)
 {
-	FILE *file = open_of(root, pid, "cmdline");
+	FILE *file = proc_open(root, pid, "cmdline");
 	char first[PATH_MAX];
 	size_t size;
 
@@ -188,31 +175,21 @@ static bool runs_qemu(const char *root, pid_t pid)
 	return is_qemu(first);
 }
 
-/** Looks as closely only at processes that are under a filter. */
-static bool is_silent(const char *root, pid_t pid)
-{
-	return find_line(root, pid, "status", tells_of_filter) && find_line(root, pid, "maps", is_ours) &&
-	       find_line(root, pid, "smaps", tells_of_offer);
-}
-
 int vmm_process_each(const char *root, void (*visit)(const struct vmm_process *process, void *context), void *context)
 {
 	char path[PATH_MAX];
-	struct dirent *entry;
 	DIR *directory;
+	pid_t pid;
 
 	if (snprintf(path, sizeof(path), "%s/proc", root) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	directory = opendir(path);
 	if (directory == NULL)
 		return -errno;
-	while ((entry = readdir(directory)) != NULL) {
+	while ((pid = proc_next(directory)) > 0) {
 		struct vmm_process process;
-		long pid = strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 0 || pid > INT_MAX ||
-		    !(runs_qemu(root, (pid_t)pid) || is_silent(root, (pid_t)pid)) ||
-		    vmm_process_read(root, (pid_t)pid, &process) < 0)
+		if (!(runs_qemu(root, pid) || is_silent(root, pid)) || vmm_process_read(root, pid, &process) < 0)
 			continue;
 		visit(&process, context);
 		vmm_process_done(&process);

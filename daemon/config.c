@@ -1,27 +1,86 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/config.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-struct reading {
-	struct config *config;
-	char *error; /* of the first bad line; empty if there is none */
-	size_t error_size;
+enum setting_type {
+	SETTING_NUMBER, /* uint32_t */
+	SETTING_SIZE,   /* uint64_t */
+	SETTING_ROOM,   /* text: a size or a share of RAM */
+	SETTING_KIND,   /* unsigned: place in kinds[] */
 };
 
-void config_default(struct config *config)
+struct setting {
+	const char *section, *name;
+	enum setting_type type;
+	size_t place;         /* in struct config */
+	uint64_t least, most; /* of a number; of a size in bytes, where most 0 is no limit */
+	uint64_t unit;        /* of a size: bytes that it is kept in */
+	bool running;         /* can be changed while the daemon runs */
+	const char *preset;
+	const char *help;
+};
+
+#define PLACE(member) offsetof(struct config, member)
+
+static const struct setting settings[] = {
+	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
+	  .preset = "30", .help = "Time for one slow pass over a VM. 0: none but those that pagefuse scan asks for." },
+	{ "scan", "audit_interval_seconds", SETTING_NUMBER, PLACE(engine.audit_interval_seconds), .most = 7 * 86400,
+	  .preset = "5", .help = "How often to look which shared pages have been written since. 0: only with passes." },
+	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(engine.scan_cpu_percent), .least = 1, .most = 100,
+	  .preset = "10", .help = "At most this share of one core for the slow pass over one VM." },
+	{ "store", "kind", SETTING_KIND, PLACE(store.kind),
+	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
+	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,
+	  .preset = "100%", .help = "At most so much memory for the tmpfs." },
+	{ "limits", "vm_store_size", SETTING_SIZE, PLACE(engine.vm_slots_max), .least = PAGE_BYTES, .unit = PAGE_BYTES,
+	  .preset = "64G", .help = "At most so much memory may the pages of one VM bring into the store." },
+	{ "limits", "vm_ram_size", SETTING_SIZE, PLACE(engine.vm_ram_bytes_max), .least = PAGE_BYTES, .unit = 1,
+	  .preset = "4T", .help = "So much memory one VM may register. What is beyond is left alone." },
+	{ "limits", "connections_per_user", SETTING_NUMBER, PLACE(connections_per_user), .least = 1, .most = 65536,
+	  .running = true,
+	  .preset = "1024", .help = "At most so many connections of one user, VMs included." },
+};
+
+#define SETTINGS (sizeof(settings) / sizeof(*settings))
+
+static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd" };
+
+#define RANGE_SIZE 128
+#define KINDS (sizeof(kinds) / sizeof(*kinds))
+
+/* What its value has to be, for a person. */
+static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 {
-	*config = (struct config){
-		.store = { .kind = STORE_AUTO, .size = "100%" },
-		.connections_per_user = 1024,
-	};
-	engine_settings_default(&config->engine);
+	switch (setting->type) {
+	case SETTING_NUMBER:
+		snprintf(ret, RANGE_SIZE, "a number from %" PRIu64 " to %" PRIu64, setting->least, setting->most);
+		break;
+	case SETTING_SIZE:
+		snprintf(ret, RANGE_SIZE, "a size of at least %" PRIu64 "K, such as 512M or 64G", setting->least >> 10);
+		break;
+	case SETTING_ROOM:
+		snprintf(ret, RANGE_SIZE,
+			 "a size of at least %" PRIu64 "M, such as 16G, or a share of RAM from 1%% to 100%%",
+			 setting->least >> 20);
+		break;
+	case SETTING_KIND:
+		snprintf(ret, RANGE_SIZE, "one of auto, tmpfs or memfd");
+		break;
+	}
 }
+
+/* ---- from text ---- */
 
 static int parse_number(const char *text, uint64_t *ret, const char **ret_rest)
 {
@@ -57,99 +116,118 @@ static int parse_size(const char *text, uint64_t *ret)
 	return 0;
 }
 
-static const char *set_number(uint32_t *ret, const char *value, uint32_t least, uint32_t most)
+static int set_number(const struct setting *setting, uint32_t *ret, const char *text)
 {
-	static char wanted[64];
 	const char *rest;
 	uint64_t number;
 
-	if (parse_number(value, &number, &rest) < 0 || *rest != 0 || number < least || number > most) {
-		snprintf(wanted, sizeof(wanted), "a number from %u to %u", least, most);
-		return wanted;
-	}
+	if (parse_number(text, &number, &rest) < 0 || *rest != 0 || number < setting->least || number > setting->most)
+		return -EINVAL;
 	*ret = (uint32_t)number;
-	return NULL;
+	return 0;
 }
 
-static const char *set_bytes(uint64_t *ret, const char *value, uint64_t unit)
+static int set_size(const struct setting *setting, uint64_t *ret, const char *text)
 {
 	uint64_t bytes;
 
-	if (parse_size(value, &bytes) < 0 || bytes < PAGE_BYTES)
-		return "a size of at least 4K, such as 512M or 64G";
-	*ret = bytes / unit;
-	return NULL;
+	if (parse_size(text, &bytes) < 0 || bytes < setting->least)
+		return -EINVAL;
+	*ret = bytes / setting->unit;
+	return 0;
 }
 
-static const char *set_store_size(struct store_settings *store, const char *value)
+static int set_room(const struct setting *setting, char *ret, const char *text)
 {
 	const char *rest;
 	uint64_t number;
 	int r;
 
-	if (parse_number(value, &number, &rest) == 0 && strcmp(rest, "%") == 0)
+	if (parse_number(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
 		r = number >= 1 && number <= 100 ? 0 : -EINVAL;
 	else
-		r = parse_size(value, &number) == 0 && number >= STORE_SIZE_MIN ? 0 : -EINVAL;
-	if (r < 0 || strlen(value) >= sizeof(store->size))
-		return "a size of at least 1M, such as 16G, or a share of RAM from 1% to 100%";
-	strcpy(store->size, value);
-	return NULL;
+		r = parse_size(text, &number) == 0 && number >= setting->least ? 0 : -EINVAL;
+	if (r < 0 || strlen(text) >= CONFIG_VALUE_SIZE)
+		return -EINVAL;
+	strcpy(ret, text);
+	return 0;
 }
 
-static const char *set_store_kind(struct store_settings *store, const char *value)
-{
-	static const char *const names[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd" };
+_Static_assert(sizeof(((struct store_settings *)NULL)->size) == CONFIG_VALUE_SIZE, "it is kept as it was written");
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strcmp(value, names[i]) == 0) {
-			store->kind = i;
-			return NULL;
+static int set_kind(unsigned *ret, const char *text)
+{
+	for (unsigned i = 0; i < KINDS; i++)
+		if (strcmp(text, kinds[i]) == 0) {
+			*ret = i;
+			return 0;
 		}
-	return "auto, tmpfs or memfd";
+	return -EINVAL;
 }
 
-static const char *const unknown = "";
-
-/* @return NULL, what the value should have been, or `unknown`. */
-static const char *set(struct config *config, const char *section, const char *name, const char *value)
+/* @return 0, -EINVAL if @text is not what describe_range() says. */
+static int set(const struct setting *setting, struct config *config, const char *text)
 {
-	char key[64];
+	void *place = (char *)config + setting->place;
 
-	snprintf(key, sizeof(key), "%s.%s", section, name);
-	if (strcmp(key, "scan.interval_seconds") == 0)
-		return set_number(&config->engine.scan_interval_seconds, value, 0, 7 * 86400);
-	if (strcmp(key, "scan.audit_interval_seconds") == 0)
-		return set_number(&config->engine.audit_interval_seconds, value, 0, 7 * 86400);
-	if (strcmp(key, "scan.cpu_percent") == 0)
-		return set_number(&config->engine.scan_cpu_percent, value, 1, 100);
-	if (strcmp(key, "store.kind") == 0)
-		return set_store_kind(&config->store, value);
-	if (strcmp(key, "store.size") == 0)
-		return set_store_size(&config->store, value);
-	if (strcmp(key, "limits.vm_store_size") == 0)
-		return set_bytes(&config->engine.vm_slots_max, value, PAGE_BYTES);
-	if (strcmp(key, "limits.vm_ram_size") == 0)
-		return set_bytes(&config->engine.vm_ram_bytes_max, value, 1);
-	if (strcmp(key, "limits.connections_per_user") == 0)
-		return set_number(&config->connections_per_user, value, 1, 65536);
-	return unknown;
+	switch (setting->type) {
+	case SETTING_NUMBER:
+		return set_number(setting, place, text);
+	case SETTING_SIZE:
+		return set_size(setting, place, text);
+	case SETTING_ROOM:
+		return set_room(setting, place, text);
+	case SETTING_KIND:
+		return set_kind(place, text);
+	}
+	return -EINVAL;
+}
+
+void config_default(struct config *config)
+{
+	*config = (struct config){ 0 };
+	engine_settings_default(&config->engine);
+	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++) {
+		int r = set(setting, config, setting->preset);
+
+		assert(r == 0);
+		(void)r;
+	}
+}
+
+/* ---- the file ---- */
+
+struct reading {
+	struct config *config;
+	char *error; /* of the first bad line; empty if there is none */
+	size_t error_size;
+};
+
+static const struct setting *find(const char *section, const char *name)
+{
+	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++)
+		if (strcmp(setting->section, section) == 0 && strcmp(setting->name, name) == 0)
+			return setting;
+	return NULL;
 }
 
 static int on_setting(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = user;
-	const char *wanted = set(reading->config, section, name, value);
+	const struct setting *setting = find(section, name);
+	char range[RANGE_SIZE];
 
-	if (wanted == NULL)
+	if (setting && set(setting, reading->config, value) == 0)
 		return 1;
 	if (*reading->error != 0)
 		return 0;
-	if (wanted == unknown)
+	if (setting == NULL) {
 		snprintf(reading->error, reading->error_size,
 			 "there is no setting \"%s\" in section [%s]; pagefused.conf(5) lists them", name, section);
-	else
-		snprintf(reading->error, reading->error_size, "%s = \"%s\": should be %s", name, value, wanted);
+		return 0;
+	}
+	describe_range(setting, range);
+	snprintf(reading->error, reading->error_size, "%s = \"%s\": should be %s", name, value, range);
 	return 0;
 }
 
@@ -158,16 +236,19 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 	char error[256] = "";
 	struct reading reading = { .config = config, .error = error, .error_size = sizeof(error) };
 	FILE *file = fopen(path, "re");
-	int line;
+	int line = 0, code = file ? 0 : errno;
 
-	if (file == NULL) {
-		int code = errno;
-
+	if (file) {
+		errno = 0;
+		line = ini_parse_file(file, on_setting, &reading);
+		if (ferror(file)) /* such as of a directory: what was not read is not missing */
+			code = errno ? errno : EIO;
+		fclose(file);
+	}
+	if (code != 0) {
 		snprintf(ret_error, error_size, "cannot read the settings in %s: %s", path, strerror(code));
 		return -code;
 	}
-	line = ini_parse_file(file, on_setting, &reading);
-	fclose(file);
 	if (line == 0)
 		return 0;
 	if (line < 0)
@@ -176,4 +257,84 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 		snprintf(ret_error, error_size, "%s:%d: %s", path, line,
 			 *error ? error : "not of the form \"name = value\" or \"[section]\"");
 	return line < 0 ? -ENOMEM : -EINVAL;
+}
+
+int config_load(struct config *ret_config, const char *path, char *ret_error, size_t error_size)
+{
+	struct config config;
+	int r = 0;
+
+	config_default(&config);
+	if (path || access(CONFIG_PATH, F_OK) == 0 || errno != ENOENT)
+		r = config_read(&config, path ? path : CONFIG_PATH, ret_error, error_size);
+	if (r == 0)
+		*ret_config = config;
+	return r;
+}
+
+/* ---- to text ---- */
+
+static void size_text(uint64_t bytes, char ret[CONFIG_VALUE_SIZE])
+{
+	static const char units[] = "\0KMGT";
+	unsigned unit = 0;
+
+	for (; unit < 4 && bytes > 0 && bytes % 1024 == 0; unit++)
+		bytes /= 1024;
+	snprintf(ret, CONFIG_VALUE_SIZE, "%" PRIu64 "%.1s", bytes, &units[unit]);
+}
+
+static void value_text(const struct setting *setting, const struct config *config, char ret[CONFIG_VALUE_SIZE])
+{
+	const void *place = (const char *)config + setting->place;
+
+	switch (setting->type) {
+	case SETTING_NUMBER:
+		snprintf(ret, CONFIG_VALUE_SIZE, "%" PRIu32, *(const uint32_t *)place);
+		break;
+	case SETTING_SIZE:
+		size_text(*(const uint64_t *)place * setting->unit, ret);
+		break;
+	case SETTING_ROOM:
+		snprintf(ret, CONFIG_VALUE_SIZE, "%s", (const char *)place);
+		break;
+	case SETTING_KIND:
+		snprintf(ret, CONFIG_VALUE_SIZE, "%s", kinds[*(const unsigned *)place]);
+		break;
+	}
+}
+
+unsigned config_change(struct config *config, const struct config *wanted,
+		       void (*changed)(const struct config_change *change))
+{
+	unsigned count = 0;
+
+	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++) {
+		struct config_change change = { .section = setting->section, .name = setting->name };
+
+		value_text(setting, config, change.before);
+		value_text(setting, wanted, change.after);
+		if (strcmp(change.before, change.after) == 0)
+			continue;
+		change.applied = setting->running && set(setting, config, change.after) == 0;
+		changed(&change);
+		count++;
+	}
+	return count;
+}
+
+void config_describe(FILE *file)
+{
+	const char *section = "";
+	char range[RANGE_SIZE];
+
+	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++) {
+		if (strcmp(section, setting->section) != 0)
+			fprintf(file, "  [%s]\n", setting->section);
+		section = setting->section;
+		describe_range(setting, range);
+		fprintf(file, "  %s = %s\n      %s\n      %c%s.%s\n", setting->name, setting->preset, setting->help,
+			toupper((unsigned char)range[0]), range + 1,
+			setting->running ? " SIGHUP changes it." : "");
+	}
 }

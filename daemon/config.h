@@ -1,31 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pagefused's settings and the file that changes them, /etc/pagefuse/pagefused.conf if no other is named.
- *
- *   [scan]
- *   interval_seconds       = N     time for one slow pass over a VM, 0: none        0 .. 604800
- *   audit_interval_seconds = N     how often to look for pages that diverged,
- *                                  0: only with scans                               0 .. 604800
- *   cpu_percent            = N     at most this share of a core for a VM's pass     1 .. 100
- *   [store]
- *   kind                   = K     auto, tmpfs or memfd                             auto
- *   size                   = S     of the tmpfs: bytes (K, M, G, T) or N% of RAM    100%
- *   [limits]
- *   vm_store_size          = S     memory that one VM's pages may bring into the store
- *   vm_ram_size            = S     RAM that one VM may register
- *   connections_per_user   = N     open connections of one user                     1 .. 65536, 1024
- *
- * The defaults without a figure here are engine_settings_default()'s.
+ * pagefused's settings and the file that changes them. All settings are in one table, config.c: its names, defaults,
+ * ranges and help texts are what the file is read by, what errors and `pagefused --help` say, and what a test compares
+ * pagefused.conf(5) with.
  */
 #ifndef PAGEFUSE_DAEMON_CONFIG_H
 #define PAGEFUSE_DAEMON_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "daemon/store.h"
 #include "engine/engine.h"
 
 #define CONFIG_PATH "/etc/pagefuse/pagefused.conf"
+#define CONFIG_VALUE_SIZE 32 /* of a value as text */
 
 struct config {
 	struct engine_settings engine;
@@ -33,6 +24,7 @@ struct config {
 	uint32_t connections_per_user;
 };
 
+/** The defaults of the table. */
 void config_default(struct config *config);
 
 /**
@@ -40,5 +32,28 @@ void config_default(struct config *config);
  * @ret_error: one line for a person if the result is not 0. @return 0, -EINVAL (content), -errno (cannot be read).
  */
 int config_read(struct config *config, const char *path, char *ret_error, size_t error_size);
+
+/**
+ * The settings that hold for a daemon that was told to read @path: defaults, changed by that file. @path NULL:
+ * CONFIG_PATH, which need not exist. @ret_config is set on success only. @ret_error and @return: as config_read().
+ */
+int config_load(struct config *ret_config, const char *path, char *ret_error, size_t error_size);
+
+/** A setting that differs between two configs. */
+struct config_change {
+	const char *section, *name;
+	char before[CONFIG_VALUE_SIZE], after[CONFIG_VALUE_SIZE];
+	bool applied; /* false: counts from the next start on */
+};
+
+/**
+ * Takes over from @wanted what can change while the daemon runs, and tells @changed of each setting that differs.
+ * @return how many differ.
+ */
+unsigned config_change(struct config *config, const struct config *wanted,
+		       void (*changed)(const struct config_change *change));
+
+/** Writes the table for a person: sections, names, defaults, help texts, ranges. */
+void config_describe(FILE *file);
 
 #endif

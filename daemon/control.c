@@ -7,32 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/process.h"
-#include "daemon/pump.h"
-
-#define CHUNK_BYTES (WIRE_MESSAGE_MAX - sizeof(struct wire_header))
-#define JSON_INTEGER_MAX ((UINT64_C(1) << 53) - 1) /* what every JSON reader can take */
+#include "daemon/metrics.h"
+#include "daemon/vm.h"
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
 
-/* Also for numbers that a VMM made up. */
 static json_t *number(uint64_t value)
 {
-	return json_integer((json_int_t)(value > JSON_INTEGER_MAX ? JSON_INTEGER_MAX : value));
-}
-
-static json_t *signed_number(int64_t value)
-{
-	return value < 0 ? json_integer(value) : number((uint64_t)value);
-}
-
-static json_t *seconds(uint64_t nsec)
-{
-	return json_real((double)(nsec > JSON_INTEGER_MAX ? JSON_INTEGER_MAX : nsec) / 1e9);
+	return json_integer(value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (json_int_t)value);
 }
 
 static json_t *error(const char *code, const char *message, const char *value)
@@ -40,72 +24,45 @@ static json_t *error(const char *code, const char *message, const char *value)
 	return json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "message", message, "value", value);
 }
 
-/* ---- what the daemon costs ---- */
-
-/* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
-static uint64_t own_memory_bytes(void)
-{
-	FILE *file = fopen("/proc/self/status", "re");
-	uint64_t kib = 0;
-	char line[256];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %" SCNu64, &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib * 1024;
-}
-
-static uint64_t ring_bytes(const struct daemon *daemon)
-{
-	const struct session *session;
-	uint64_t bytes = 0;
-	struct stat st;
-
-	LIST_FOREACH(session, &daemon->sessions, entries)
-		if (session->ring_fd >= 0 && fstat(session->ring_fd, &st) == 0)
-			bytes += (uint64_t)st.st_blocks * 512;
-	return bytes;
-}
-
-static uint64_t own_cpu_nsec(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
-	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
-
 /* ---- status ---- */
 
-static json_t *daemon_object(const struct daemon *daemon, uint64_t memory_bytes)
+static json_t *metric_value(const struct metrics_snapshot *snapshot, enum metric_id id)
 {
-	uint64_t uptime_usec = daemon_now_usec() - daemon->started_usec;
+	int64_t value = metrics_value(snapshot, id);
 
-	return json_pack("{s:i,s:o,s:o,s:o,s:s,s:s,s:s}", "pid", (int)getpid(),
-			 "uptime_seconds", seconds(uptime_usec * 1000),
-			 "cpu_seconds", seconds(own_cpu_nsec()),
-			 "memory_bytes", number(memory_bytes),
-			 "version", PAGEFUSE_VERSION,
-			 "socket", daemon->socket_path,
-			 "store", store_kind_name(daemon->store));
+	switch (metrics[id].unit) {
+	case METRIC_NSEC:
+		return json_real((double)value / 1e9);
+	case METRIC_FLAG:
+		return json_boolean(value);
+	default:
+		return json_integer(value);
+	}
 }
 
-static json_t *host_object(struct daemon *daemon, uint64_t memory_bytes)
+/* Puts the metrics of @scope into @object. @return it, or NULL. */
+static json_t *add_metrics(json_t *object, const struct metrics_snapshot *snapshot, enum metric_scope scope)
 {
-	struct engine_counters counters;
+	int r = 0;
 
-	engine_counters(daemon->engine, &counters);
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "shared_pages", number(counters.shared_pages),
-			 "common_pages", number(counters.common_pages),
-			 "zero_pages", number(counters.zero_pages),
-			 "saved_pages", signed_number(counters.saved_pages),
-			 "saved_bytes", signed_number(counters.saved_pages * (int64_t)PAGE_BYTES),
-			 "store_bytes", number(store_used_bytes(daemon->store)),
-			 "store_full", engine_store_room(daemon->engine) != ENGINE_ROOM,
-			 "overhead_bytes", number(memory_bytes + ring_bytes(daemon)));
+	for (enum metric_id id = 0; id < METRIC_END; id++)
+		if (metrics[id].scope == scope)
+			r |= json_object_set_new(object, metrics[id].name, metric_value(snapshot, id));
+	if (r == 0)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static json_t *daemon_object(const struct control *control, const struct metrics_snapshot *snapshot)
+{
+	json_t *object = add_metrics(json_pack("{s:i}", "pid", (int)getpid()), snapshot, METRIC_OF_DAEMON);
+	json_t *rest = json_pack("{s:s,s:s,s:s}", "version", PAGEFUSE_VERSION, "socket", control->socket_path, "store",
+				 store_kind_name(SLIST_FIRST(&control->domains->list)->store));
+
+	json_object_update(object, rest);
+	json_decref(rest);
+	return object;
 }
 
 static json_t *refused_object(uint32_t reason, uint64_t bytes)
@@ -119,14 +76,14 @@ static json_t *refused_object(uint32_t reason, uint64_t bytes)
  * How much is left alone for a reason. What a VMM says of all its RAM, or of all diverged pages, counts as much as
  * there is of that in the same document.
  */
-static uint64_t refused_bytes(const struct process *process, uint32_t reason)
+static uint64_t refused_bytes(const struct daemon_vm *vm, uint32_t reason)
 {
-	uint64_t stated = process->refused_bytes[reason];
+	uint64_t stated = vm->refused_bytes[reason];
 	struct engine_vm_counters counters;
 
-	if (stated == 0 || process_vm(process) == NULL)
+	if (stated == 0 || daemon_vm_engine_vm(vm) == NULL)
 		return stated;
-	engine_vm_last_counted(process_vm(process), &counters);
+	engine_vm_last_counted(daemon_vm_engine_vm(vm), &counters);
 	switch (reason) {
 	case WIRE_REASON_NO_SWAP:
 		return counters.diverged_pages * PAGE_BYTES;
@@ -141,129 +98,90 @@ static uint64_t refused_bytes(const struct process *process, uint32_t reason)
 	}
 }
 
-static json_t *refused_array(const struct process *process)
+static json_t *refused_array(const struct daemon_vm *vm)
 {
 	json_t *array = json_array();
 
 	for (uint32_t reason = 1; reason < WIRE_REASON_END; reason++)
-		if (refused_bytes(process, reason) > 0)
-			json_array_append_new(array, refused_object(reason, refused_bytes(process, reason)));
+		if (refused_bytes(vm, reason) > 0)
+			json_array_append_new(array, refused_object(reason, refused_bytes(vm, reason)));
 	return array;
 }
 
-static bool is_scanning(const struct process *process)
+static bool is_scanning(const struct daemon_vm *vm)
 {
 	uint64_t done, total;
 
-	if (process->session == NULL || process->session->vm == NULL)
+	if (vm->connection.engine_vm == NULL)
 		return false;
-	engine_scan_progress(process->session->vm, &done, &total);
+	engine_scan_progress(vm->connection.engine_vm, &done, &total);
 	return done < total;
 }
 
-/* From the engine: confirmed, and of the same moment as the host's. */
-static json_t *counted_object(const struct process *process)
+static json_t *vm_object(struct daemon_vm *vm, struct metrics_snapshot *snapshot)
 {
-	struct engine_vm_counters counters = { 0 };
+	json_t *object = json_pack("{s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+				   "pid", (int)vm->pid,
+				   "uid", (json_int_t)vm->uid,
+				   "mode", wire_mode_name(vm->mode),
+				   "connected", daemon_vm_is_connected(vm),
+				   "scanning", is_scanning(vm));
 
-	if (process_vm(process))
-		engine_vm_last_counted(process_vm(process), &counters);
-	return json_pack("{s:s,s:i,s:I,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", process->name,
-			 "pid", (int)process->pid,
-			 "uid", (json_int_t)process->uid,
-			 "mode", wire_mode_name(process->mode),
-			 "connected", process->session != NULL,
-			 "scanning", is_scanning(process),
-			 "ram_bytes", number(counters.ram_pages * PAGE_BYTES),
-			 "shared_pages", number(counters.shared_pages),
-			 "zero_pages", number(counters.zero_pages),
-			 "diverged_pages", number(counters.diverged_pages),
-			 "present_pages", number(counters.present_pages),
-			 "saved_pages", signed_number(counters.saved_pages),
-			 "no_mapping_pages", number(counters.full));
+	metrics_take_vm(snapshot, vm);
+	object = add_metrics(object, snapshot, METRIC_OF_VM);
+	json_object_set_new(object, "refused", refused_array(vm));
+	return object;
 }
 
-/* From the VMM: what it says. */
-static json_t *stated_object(const struct process *process)
+static bool may_see(uid_t uid, const struct daemon_vm *vm)
 {
-	const struct ring_stats *stats = &process->stats;
-
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "busy_pages", number(stats->busy_pages),
-			 "kept_private_pages", number(stats->kept_private_pages),
-			 "mappings", number(stats->mappings),
-			 "mappings_limit", number(stats->mappings_limit),
-			 "worker_cpu_seconds", seconds(stats->cpu_nsec),
-			 "hold_p50_usec", number(stats->hold_p50_usec),
-			 "hold_p99_usec", number(stats->hold_p99_usec),
-			 "hold_max_usec", number(stats->hold_max_usec));
+	return uid == 0 || uid == geteuid() || uid == vm->uid;
 }
 
-static json_t *vm_object(struct process *process)
+static json_t *on_status(const struct control *control, uid_t uid)
 {
-	json_t *vm, *stated;
+	struct metrics_snapshot snapshot;
+	struct daemon_vm *vm = NULL;
+	json_t *vms = json_array();
 
-	if (process->session)
-		pump_take_statistics(process->session);
-	vm = counted_object(process);
-	stated = stated_object(process);
-	if (vm && stated)
-		json_object_update(vm, stated);
-	json_decref(stated);
-	if (vm)
-		json_object_set_new(vm, "refused", refused_array(process));
-	return vm;
-}
-
-static bool may_see(const struct session *session, const struct process *process)
-{
-	uid_t uid = session->peer.uid;
-
-	return uid == 0 || uid == geteuid() || uid == process->uid;
-}
-
-static json_t *on_status(struct session *session)
-{
-	struct daemon *daemon = session->daemon;
-	uint64_t memory_bytes = own_memory_bytes();
-	struct process *process;
-	/* The host first: it counts what the VMs' saved pages are taken from. */
-	json_t *host = host_object(daemon, memory_bytes), *vms = json_array();
-
-	TAILQ_FOREACH(process, &daemon->processes, entries)
-		if (process->name[0] && may_see(session, process))
-			json_array_append_new(vms, vm_object(process));
-	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(daemon, memory_bytes), "host", host, "vms", vms);
+	metrics_take(&snapshot, control->domains, control->started_usec);
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
+		if (vm->name[0] && may_see(uid, vm))
+			json_array_append_new(vms, vm_object(vm, &snapshot));
+	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
+			 "vms", vms);
 }
 
 /* ---- scan ---- */
 
-static struct process *find_vm(const struct daemon *daemon, const char *name)
+static struct daemon_vm *find_vm(const struct control *control, const char *name)
 {
-	struct process *process;
+	struct daemon_vm *vm = NULL;
 
-	TAILQ_FOREACH(process, &daemon->processes, entries)
-		if (process->name[0] && strcmp(process->name, name) == 0)
-			return process;
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
+		if (vm->name[0] && strcmp(vm->name, name) == 0)
+			return vm;
 	return NULL;
 }
 
 /* @ret_error: an error document if the result is NULL. */
-static struct process *find_own_vm(const struct session *session, const json_t *name, json_t **ret_error)
+static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error)
 {
-	struct process *process;
+	struct daemon_vm *vm;
 
 	if (!json_is_string(name)) {
 		*ret_error = error("bad-request", "a VM's name has to be a string", "");
 		return NULL;
 	}
-	process = find_vm(session->daemon, json_string_value(name));
-	if (process == NULL)
+	vm = find_vm(control, json_string_value(name));
+	if (vm == NULL)
 		*ret_error = error("unknown-vm", "there is no VM of this name; pagefuse list shows them",
 				   json_string_value(name));
-	else if (!may_see(session, process))
+	else if (!may_see(uid, vm))
 		*ret_error = error("not-permitted", "this VM belongs to another user", json_string_value(name));
 	else
-		return process;
+		return vm;
 	return NULL;
 }
 
@@ -271,53 +189,54 @@ static struct process *find_own_vm(const struct session *session, const json_t *
  * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
  * scanned and gets ticket 0, which counts as gone.
  */
-static json_t *start_scan(struct process *process)
+static json_t *start_scan(struct daemon_vm *vm)
 {
-	struct session *session = process->session;
+	const struct daemon_vm_connection *connection = &vm->connection;
 	uint64_t ticket = 0;
 
-	if (session && session->vm)
-		ticket = (uint64_t)session->serial << 32 | (uint32_t)engine_scan(process->daemon->engine, session->vm);
-	daemon_schedule_pump(process->daemon);
-	return json_pack("{s:s,s:I}", "name", process->name, "ticket", (json_int_t)ticket);
+	if (connection->engine_vm)
+		ticket = (uint64_t)connection->serial << 32 |
+			 (uint32_t)engine_scan(vm->domain->engine, connection->engine_vm);
+	domain_schedule_pump(vm->domain);
+	return json_pack("{s:s,s:I}", "name", vm->name, "ticket", (json_int_t)ticket);
 }
 
-static json_t *scan_named(struct session *session, const json_t *names)
+static json_t *scan_named(const struct control *control, uid_t uid, const json_t *names)
 {
 	json_t *tickets, *name, *problem;
-	struct process *process;
+	struct daemon_vm *vm;
 	size_t i;
 
 	json_array_foreach(names, i, name)
-		if (find_own_vm(session, name, &problem) == NULL)
+		if (find_own_vm(control, uid, name, &problem) == NULL)
 			return problem;
 	tickets = json_array();
 	json_array_foreach(names, i, name) {
-		process = find_own_vm(session, name, &problem);
-		json_array_append_new(tickets, start_scan(process));
+		vm = find_own_vm(control, uid, name, &problem);
+		json_array_append_new(tickets, start_scan(vm));
 	}
 	return tickets;
 }
 
-static json_t *scan_all(struct session *session)
+static json_t *scan_all(const struct control *control, uid_t uid)
 {
 	json_t *tickets = json_array();
-	struct process *process;
+	struct daemon_vm *vm = NULL;
 
-	TAILQ_FOREACH(process, &session->daemon->processes, entries)
-		if (process->name[0] && process->session && may_see(session, process))
-			json_array_append_new(tickets, start_scan(process));
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
+		if (vm->name[0] && daemon_vm_is_connected(vm) && may_see(uid, vm))
+			json_array_append_new(tickets, start_scan(vm));
 	return tickets;
 }
 
-static json_t *on_scan(struct session *session, const json_t *request)
+static json_t *on_scan(const struct control *control, uid_t uid, const json_t *request)
 {
 	const json_t *names = json_object_get(request, "names");
 	json_t *tickets;
 
 	if (names && !json_is_array(names))
 		return error("bad-request", "\"names\" has to be an array of VM names", "names");
-	tickets = json_array_size(names) > 0 ? scan_named(session, names) : scan_all(session);
+	tickets = json_array_size(names) > 0 ? scan_named(control, uid, names) : scan_all(control, uid);
 	if (!json_is_array(tickets))
 		return tickets; /* an error document, or no memory */
 	return json_pack("{s:o}", "tickets", tickets);
@@ -325,28 +244,30 @@ static json_t *on_scan(struct session *session, const json_t *request)
 
 /* ---- scan-progress ---- */
 
-static const struct session *find_serial(const struct daemon *daemon, uint64_t serial)
+static const struct daemon_vm *find_serial(const struct control *control, uint64_t serial)
 {
-	const struct session *session;
+	const struct daemon_vm *vm = NULL;
 
-	LIST_FOREACH(session, &daemon->sessions, entries)
-		if (session->vm && session->serial == serial)
-			return session;
+	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
+		if (vm->connection.engine_vm && vm->connection.serial == serial)
+			return vm;
 	return NULL;
 }
 
 /* @name: for the reply, in case the VM is gone. */
-static json_t *progress_of(const struct session *session, const char *name, uint64_t ticket)
+static json_t *progress_of(const struct control *control, uid_t uid, const char *name, uint64_t ticket)
 {
-	const struct session *scanned = find_serial(session->daemon, ticket >> 32);
+	const struct daemon_vm *scanned = find_serial(control, ticket >> 32);
 	uint64_t done = 0, total = 0;
 	bool gone = true, finished = false;
 
-	if (scanned && may_see(session, scanned->process)) {
+	if (scanned && may_see(uid, scanned)) {
+		const struct engine_vm *engine_vm = scanned->connection.engine_vm;
+
 		gone = false;
-		finished = engine_scan_done(session->daemon->engine, scanned->vm, (uint32_t)ticket);
-		engine_scan_progress(scanned->vm, &done, &total);
-		name = scanned->process->name;
+		finished = engine_scan_done(scanned->domain->engine, engine_vm, (uint32_t)ticket);
+		engine_scan_progress(engine_vm, &done, &total);
+		name = scanned->name;
 	}
 	return json_pack("{s:s,s:o,s:o,s:b,s:b}", "name", name,
 			 "done_pages", number(done),
@@ -355,7 +276,7 @@ static json_t *progress_of(const struct session *session, const char *name, uint
 			 "gone", gone);
 }
 
-static json_t *on_scan_progress(const struct session *session, const json_t *request)
+static json_t *on_scan_progress(const struct control *control, uid_t uid, const json_t *request)
 {
 	const json_t *tickets = json_object_get(request, "tickets");
 	json_t *vms, *entry;
@@ -370,21 +291,21 @@ static json_t *on_scan_progress(const struct session *session, const json_t *req
 	json_array_foreach(tickets, i, entry) {
 		const json_t *ticket = json_is_object(entry) ? json_object_get(entry, "ticket") : entry;
 		const char *name = json_string_value(json_object_get(entry, "name"));
+		uint64_t value = (uint64_t)json_integer_value(ticket);
 
 		if (!json_is_integer(ticket)) {
 			json_decref(vms);
 			return error("bad-request",
 				     "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
 		}
-		json_array_append_new(vms,
-				      progress_of(session, name ? name : "", (uint64_t)json_integer_value(ticket)));
+		json_array_append_new(vms, progress_of(control, uid, name ? name : "", value));
 	}
 	return json_pack("{s:o}", "vms", vms);
 }
 
 /* ---- requests and replies ---- */
 
-static json_t *answer(struct session *session, const char *text, size_t size)
+static json_t *answer(const struct control *control, uid_t uid, const char *text, size_t size)
 {
 	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *reply;
 	const char *command;
@@ -395,62 +316,25 @@ static json_t *answer(struct session *session, const char *text, size_t size)
 	if (command == NULL)
 		reply = error("bad-request", "the request has no \"command\"", "");
 	else if (strcmp(command, "status") == 0)
-		reply = on_status(session);
+		reply = on_status(control, uid);
 	else if (strcmp(command, "scan") == 0)
-		reply = on_scan(session, request);
+		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)
-		reply = on_scan_progress(session, request);
+		reply = on_scan_progress(control, uid, request);
 	else
 		reply = error("unknown-command", "this daemon does not know the command", command);
 	json_decref(request);
 	return reply;
 }
 
-int control_request(struct session *session, const char *text, size_t size)
+char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size)
 {
-	json_t *reply = answer(session, text, size);
+	json_t *reply = answer(control, uid, text, size);
 	char *document;
 
 	if (reply == NULL)
 		reply = error("no-memory", "the daemon is out of memory", "");
 	document = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 	json_decref(reply);
-	if (document == NULL)
-		return -ENOMEM;
-	session->reply = document;
-	session->reply_size = strlen(document);
-	session->reply_sent = 0;
-	return 0;
-}
-
-static int send_chunk(struct session *session)
-{
-	static struct {
-		struct wire_header header;
-		char text[CHUNK_BYTES];
-	} message;
-	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-	int r;
-
-	wire_header_init(&message.header, WIRE_REPLY, sizeof(message.header) + size);
-	message.header.flags = size < left ? WIRE_MORE : 0;
-	memcpy(message.text, session->reply + session->reply_sent, size);
-	r = wire_send(session->socket, &message, sizeof(message.header) + size, NULL, 0);
-	if (r == 0)
-		session->reply_sent += size;
-	return r;
-}
-
-int control_send(struct session *session)
-{
-	int r;
-
-	while (session->reply_sent < session->reply_size) {
-		r = send_chunk(session);
-		if (r < 0)
-			return r;
-	}
-	free(session->reply);
-	session->reply = NULL;
-	return 0;
+	return document;
 }

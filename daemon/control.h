@@ -4,16 +4,25 @@
 #define PAGEFUSE_DAEMON_CONTROL_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
-#include "daemon/session.h"
+#include "daemon/domain.h"
 
 /** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
 #define CONTROL_SERIAL_MAX ((UINT32_C(1) << 21) - 1)
 
-/** Answers one request; the reply is sent as the peer reads it. @return 0, or -ENOMEM: drop the connection. */
-int control_request(struct session *session, const char *text, size_t size);
+/** What can be asked about. */
+struct control {
+	const struct domains *domains;
+	const char *socket_path;
+	uint64_t started_usec;
+};
 
-/** Sends as much of the reply as there is room for. @return 0, -EAGAIN if something is left, -errno. */
-int control_send(struct session *session);
+/**
+ * Answers the request @text of @size bytes that user @uid asks. @return the reply, a JSON document to be freed; NULL
+ * without memory.
+ */
+char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size);
 
 #endif

@@ -30,7 +30,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 				log_peer(LOG_ERR, "cannot accept a connection: %s", strerror(errno));
 			return 0;
 		}
-		r = session_new(daemon, socket);
+		r = session_new(&daemon->sessions, socket);
 		if (r < 0 && r != -ESRCH)
 			log_peer(LOG_ERR, "cannot serve a connection: %s", strerror(-r));
 	}

@@ -2,6 +2,7 @@
 /* pagefused: options, signals, and the loop. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/socket-path.h"
+#include "daemon/clock.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
@@ -31,7 +33,9 @@ static const char usage[] =
 	"  --config FILE  read settings from FILE instead of " CONFIG_PATH "\n"
 	"  --private      end with the last VM, or if none comes\n"
 	"  --help         print this text\n"
-	"  --version      print the version\n";
+	"  --version      print the version\n"
+	"\n"
+	"Settings in FILE with their defaults, see pagefused.conf(5). SIGHUP has it read anew.\n";
 
 struct options {
 	const char *socket, *config;
@@ -64,6 +68,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case 'h':
 			fputs(usage, stdout);
+			config_describe(stdout);
 			return EXIT_DONE;
 		case 'V':
 			puts("pagefused " PAGEFUSE_VERSION);
@@ -132,15 +137,12 @@ static void remove_log(const struct daemon *daemon)
 		(void)unlink(path);
 }
 
-static int read_settings(struct config *config, const char *wanted)
+static int read_settings(struct daemon *daemon, const char *path)
 {
 	char error[512];
-	int r;
+	int r = config_load(&daemon->config, path, error, sizeof(error));
 
-	config_default(config);
-	if (wanted == NULL && access(CONFIG_PATH, F_OK) < 0 && errno == ENOENT)
-		return 0;
-	r = config_read(config, wanted ? wanted : CONFIG_PATH, error, sizeof(error));
+	daemon->config_path = path;
 	if (r < 0)
 		log_error("%s", error);
 	return r;
@@ -173,20 +175,37 @@ static int on_ending_signal(sd_event_source *source, const struct signalfd_sigin
 	return 0;
 }
 
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
+{
+	(void)source;
+	(void)info;
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_usec());
+	daemon_reload(user);
+	(void)sd_notify(0, "READY=1");
+	return 0;
+}
+
 static int watch_signals(struct daemon *daemon)
 {
-	static const int ending[] = { SIGTERM, SIGINT, SIGHUP };
+	static const struct {
+		int number;
+		sd_event_signal_handler_t handler;
+	} signals[] = {
+		{ SIGTERM, on_ending_signal },
+		{ SIGINT, on_ending_signal },
+		{ SIGHUP, on_hangup },
+	};
 	sigset_t set;
 	int r = 0;
 
 	sigemptyset(&set);
 	for (unsigned i = 0; i < 3; i++)
-		sigaddset(&set, ending[i]);
+		sigaddset(&set, signals[i].number);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
 	for (unsigned i = 0; r >= 0 && i < 3; i++)
-		r = sd_event_add_signal(daemon->event, NULL, ending[i], on_ending_signal, daemon);
+		r = sd_event_add_signal(daemon->event, NULL, signals[i].number, signals[i].handler, daemon);
 	return r;
 }
 
@@ -211,7 +230,8 @@ static int run(struct daemon *daemon)
 		r = daemon_listen(daemon);
 	if (r < 0)
 		return r;
-	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path, store_kind_name(daemon->store));
+	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path,
+		   store_kind_name(SLIST_FIRST(&daemon->domains.list)->store));
 	(void)sd_notify(0, "READY=1");
 	r = sd_event_loop(daemon->event);
 	if (r < 0)
@@ -221,7 +241,7 @@ static int run(struct daemon *daemon)
 
 int main(int argc, char **argv)
 {
-	static struct daemon daemon = { .userfaultfd = -1 };
+	static struct daemon daemon;
 	struct options options;
 	char *directory;
 	int r = parse_options(argc, argv, &options);
@@ -232,7 +252,7 @@ int main(int argc, char **argv)
 	umask(0077);
 	if (choose_socket(&daemon, options.socket) < 0)
 		return EXIT_USAGE;
-	if (read_settings(&daemon.config, options.config) < 0)
+	if (read_settings(&daemon, options.config) < 0)
 		return EXIT_FAILED;
 	daemon.private = options.private;
 	raise_limits();

@@ -4,11 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/proc.h"
 #include "daemon/proc-stat.h"
 
 /* A process that is older than this one was not forked by a VMM that has memfds of ours. */
@@ -18,18 +18,6 @@ static bool is_younger(pid_t pid)
 
 	return proc_stat_read(getpid(), &own) < 0 || proc_stat_read(pid, &other) < 0 ||
 	       other.start_time >= own.start_time;
-}
-
-static bool file_names(FILE *file, const char *name)
-{
-	char *line = NULL;
-	size_t size = 0;
-	bool found = false;
-
-	while (!found && getline(&line, &size, file) > 0)
-		found = strstr(line, name) != NULL;
-	free(line);
-	return found;
 }
 
 static bool has(pid_t pid, const char *name)
@@ -42,10 +30,10 @@ static bool has(pid_t pid, const char *name)
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	if (stat(path, &st) < 0 || (geteuid() != 0 && st.st_uid != geteuid()))
 		return false;
-	file = fopen(path, "re");
+	file = proc_open("", pid, "maps");
 	if (file == NULL)
 		return (errno == EACCES || errno == EPERM) && is_younger(pid);
-	found = file_names(file, name);
+	found = proc_find(file, "", name);
 	fclose(file);
 	return found;
 }
@@ -73,15 +61,12 @@ static bool has_open(pid_t pid, const char *name)
 
 bool maps_one_has(pid_t pid, const char *name)
 {
-	char path[64];
-	FILE *file;
+	FILE *file = proc_open("", pid, "maps");
 	bool found;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	file = fopen(path, "re");
 	if (file == NULL)
 		return true;
-	found = file_names(file, name);
+	found = proc_find(file, "", name);
 	fclose(file);
 	return found || has_open(pid, name);
 }
@@ -89,16 +74,13 @@ bool maps_one_has(pid_t pid, const char *name)
 bool maps_someone_has(const char *name, bool (*skip)(void *context, pid_t pid), void *context)
 {
 	DIR *proc = opendir("/proc");
-	struct dirent *entry;
 	bool found = false;
+	pid_t pid;
 
 	if (proc == NULL)
 		return true;
-	while (!found && (entry = readdir(proc)) != NULL) {
-		pid_t pid = atoi(entry->d_name);
-
-		found = pid > 0 && !skip(context, pid) && has(pid, name);
-	}
+	while (!found && (pid = proc_next(proc)) > 0)
+		found = !skip(context, pid) && has(pid, name);
 	closedir(proc);
 	return found;
 }

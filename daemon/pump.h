@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Between a session's rings and the engine. */
+/* Between the links of a domain's VMs and its engine: reports come in, orders go out, time goes by. */
 #ifndef PAGEFUSE_DAEMON_PUMP_H
 #define PAGEFUSE_DAEMON_PUMP_H
 
 #include <stdbool.h>
 
-#include "daemon/session.h"
+#include "daemon/domain.h"
+#include "daemon/vm.h"
 
 #define PUMP_REPORTS_PER_TURN 2048
 #define PUMP_REGION_REPORTS 128 /* a region that comes or goes counts as so many: it can be of terabytes */
 
-/** Creates the session's ring. @return 0 or -errno. */
-int pump_init(struct session *session);
-void pump_done(struct session *session);
+/** Starts the engine's clock; domain_close() stops it. @return 0 or -errno. */
+int pump_start(struct domain *domain);
 
 /**
- * Feeds at most PUMP_REPORTS_PER_TURN reports to the engine. May fail the session.
+ * Feeds at most PUMP_REPORTS_PER_TURN reports of @vm, which is connected, to the engine. May fail its link.
  * @return whether there may be more.
  */
-bool pump_take_reports(struct session *session);
+bool pump_take_reports(struct daemon_vm *vm);
 
-/** Copies what the worker says of itself to the session's process. */
-void pump_take_statistics(struct session *session);
+/** Copies what the worker of @vm, which is connected, says of itself to vm->stats. */
+void pump_take_statistics(struct daemon_vm *vm);
+
+/** Passes on orders for @vm, which is connected, while there is room. May fail its link. */
+void pump_give_orders(struct daemon_vm *vm);
 
 /**
- * It has closed the descriptor of a segment and asks for it again: sends it, now or when there is room in the socket,
- * if it is one that it was given before. May fail the session.
+ * @vm, which is connected, has closed the descriptor of @segment (its words) and asks for it again: as
+ * pump_give_orders(), with that first, if it was given to it before.
  */
-void pump_want_segment(struct session *session, uint32_t segment);
-
-/** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the session. */
-void pump_give_orders(struct session *session);
+void pump_want_segment(struct daemon_vm *vm, uint32_t segment);
 
 #endif

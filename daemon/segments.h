@@ -8,6 +8,8 @@
 
 #include "engine/engine.h"
 
+#define SEGMENT_SLOTS ENGINE_SEGMENT_SLOTS
+#define SEGMENTS_MAX ENGINE_SEGMENTS_MAX
 #define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
 
 #define SEGMENTS_PUNCHED_AT_ONCE 8 /* some 10 ms each, if every second slot of it is dead */

@@ -9,53 +9,58 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/control.h"
+#include "daemon/link.h"
 #include "daemon/log.h"
-#include "daemon/process.h"
 #include "daemon/pump.h"
+#include "daemon/vm.h"
+#include "protocol/wire.h"
+
+enum session_kind {
+	SESSION_NEW, /* has not said anything */
+	SESSION_VMM,
+	SESSION_CONTROL,
+};
+
+struct session {
+	LIST_ENTRY(session) entries;
+	struct sessions *sessions;
+	enum session_kind kind;
+	bool failed; /* to be freed in its next turn; nothing is done with it any more */
+	int socket, pidfd;
+	struct ucred peer;
+	sd_event_source *io, *turn;
+
+	/* VMM */
+	struct daemon_vm *vm; /* NULL before HELLO */
+	struct link link;
+
+	/* CONTROL */
+	char *reply; /* what is still to be sent, or NULL */
+	size_t reply_size, reply_sent;
+};
 
 /* One packet at a time is looked at, and there is one thread. */
 static _Alignas(8) char packet[WIRE_MESSAGE_MAX];
 
-const char *session_describe(const struct session *session)
+static const char *describe(const struct session *session)
 {
 	static char text[128];
 
-	snprintf(text, sizeof(text), "%s%s(pid %d, uid %u)", session->process ? session->process->name : "",
-		 session->process ? " " : "", (int)session->peer.pid, (unsigned)session->peer.uid);
+	snprintf(text, sizeof(text), "%s%s(pid %d, uid %u)", session->vm ? session->vm->name : "",
+		 session->vm ? " " : "", (int)session->peer.pid, (unsigned)session->peer.uid);
 	return text;
 }
 
 /* ---- ending ---- */
 
-static void leave_engine(struct session *session)
-{
-	struct engine *engine = session->daemon->engine;
-	struct process *process = session->process;
-	struct engine_vm_counters counters;
-
-	engine_vm_set_context(session->vm, NULL);
-	engine_vm_counters(session->vm, &counters);
-	/* Without READY it got no orders, and what it adopted is still kept by an earlier VM or not accounted for. */
-	if (!session->ready || counters.ram_pages == 0) {
-		engine_remove_vm(engine, session->vm);
-		return;
-	}
-	engine_detach_vm(engine, session->vm);
-	process->kept = session->vm;
-}
-
-void session_free(struct session *session)
+static void free_session(struct session *session)
 {
 	if (session->vm) {
-		if (session->process->name[0])
-			log_info("VM %s left", session_describe(session));
-		leave_engine(session);
-		daemon_schedule_pump(session->daemon);
+		if (session->vm->connection.engine_vm && session->vm->name[0])
+			log_info("VM %s left", describe(session));
+		daemon_vm_disconnect(session->vm);
 	}
-	if (session->process)
-		process_disconnected(session->process);
-	pump_done(session);
+	link_done(&session->link);
 	sd_event_source_disable_unref(session->io);
 	sd_event_source_disable_unref(session->turn);
 	if (session->pidfd >= 0)
@@ -63,11 +68,39 @@ void session_free(struct session *session)
 	close(session->socket);
 	free(session->reply);
 	LIST_REMOVE(session, entries);
-	session->daemon->session_count--;
+	session->sessions->count--;
 	free(session);
 }
 
-void session_fail(struct session *session, const char *format, ...)
+void sessions_end(struct sessions *sessions)
+{
+	while (!LIST_EMPTY(&sessions->list))
+		free_session(LIST_FIRST(&sessions->list));
+}
+
+/* For struct daemon_vm_connection: the process is dead, or has connected anew. */
+static void on_end(void *session)
+{
+	free_session(session);
+}
+
+/* Has on_turn() called again after the others had theirs. */
+static void schedule(struct session *session)
+{
+	sd_event_source_set_enabled(session->turn, SD_EVENT_ONESHOT);
+}
+
+/* It is freed in its next turn. */
+static void end_later(struct session *session)
+{
+	session->failed = true;
+	link_stop(&session->link);
+	schedule(session);
+}
+
+/* Logs why, and has the session freed in its next turn. */
+static void fail(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void fail(struct session *session, const char *format, ...)
 {
 	char reason[256];
 	va_list list;
@@ -77,9 +110,8 @@ void session_fail(struct session *session, const char *format, ...)
 	va_start(list, format);
 	vsnprintf(reason, sizeof(reason), format, list);
 	va_end(list);
-	log_peer(LOG_WARNING, "dropping the connection of %s: %s", session_describe(session), reason);
-	session->failed = true;
-	session_schedule(session);
+	log_peer(LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
+	end_later(session);
 }
 
 /* The same, telling the peer why. */
@@ -99,19 +131,19 @@ static void refuse(struct session *session, const char *format, ...)
 	size = sizeof(message.header) + strlen(message.text);
 	wire_header_init(&message.header, WIRE_ERROR, size);
 	(void)wire_send(session->socket, &message, size, NULL, 0);
-	session_fail(session, "%s", message.text);
+	fail(session, "%s", message.text);
 }
 
 /* ---- a VMM's messages ---- */
 
-static int send_welcome(struct session *session)
+static int send_welcome(const struct session *session)
 {
-	const struct daemon *daemon = session->daemon;
-	int fds[WIRE_FDS_MAX] = { session->ring_fd, daemon->userfaultfd };
-	bool has_userfaultfd = daemon->userfaultfd >= 0;
+	const struct domain *domain = session->vm->domain;
+	int fds[WIRE_FDS_MAX] = { session->link.ring_fd, domain->userfaultfd };
+	bool has_userfaultfd = domain->userfaultfd >= 0;
 	struct wire_welcome message = {
-		.seed = store_seed(daemon->store),
-		.store = store_identity(daemon->store),
+		.seed = store_seed(domain->store),
+		.store = store_identity(domain->store),
 		.has_userfaultfd = has_userfaultfd,
 	};
 
@@ -119,68 +151,78 @@ static int send_welcome(struct session *session)
 	return wire_send(session->socket, &message, sizeof(message), fds, has_userfaultfd ? 2 : 1);
 }
 
-static int join(struct session *session, const struct wire_hello *hello)
+static void on_link_failed(void *owner, const char *reason)
 {
-	struct daemon *daemon = session->daemon;
-	struct process *process = session->process;
-	int r;
+	fail(owner, "%s", reason);
+}
 
-	r = store_view_create(daemon->store, process->pid, process->start_time);
-	if (r == 0)
-		r = pump_init(session);
-	if (r == 0)
-		r = engine_add_vm(daemon->engine, hello->mode, &session->vm);
+/* Waits for room in the socket, too, or no longer. */
+static void want_room(void *owner, bool want)
+{
+	struct session *session = owner;
+	/* A CLI that does not read its reply is not listened to. */
+	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
+
+	sd_event_source_set_io_events(session->io, events);
+}
+
+static int join(struct session *session, struct daemon_vm *vm, const struct wire_hello *hello)
+{
+	static const struct link_events events = { .failed = on_link_failed, .want_room = want_room };
+	struct sessions *sessions = session->sessions;
+	struct daemon_vm_connection connection = {
+		.link = &session->link,
+		.end = on_end,
+		.session = session,
+		.serial = sessions->last_serial % CONTROL_SERIAL_MAX + 1,
+		.may_adopt = hello->store == store_identity(vm->domain->store) && (vm->unaccounted || vm->kept),
+	};
+	int r = link_init(&session->link, session->socket, &events, session);
+
 	if (r < 0)
 		return r;
-	engine_vm_set_context(session->vm, session);
-	process_set_name(process, hello->name);
-	process->mode = hello->mode;
-	memset(process->refused_bytes, 0, sizeof(process->refused_bytes));
-	return send_welcome(session);
+	sessions->last_serial = connection.serial;
+	session->kind = SESSION_VMM;
+	session->vm = vm;
+	r = daemon_vm_connect(vm, &connection, hello);
+	return r < 0 ? r : send_welcome(session);
 }
 
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
-	struct daemon *daemon = session->daemon;
-	struct process *process;
-	int r = process_get(daemon, &session->peer, session->pidfd, &process);
+	struct domain *domain = domain_of_user(session->sessions->domains, session->peer.uid);
+	struct daemon_vm *vm;
+	int r = daemon_vm_get(domain, &session->peer, session->pidfd, &vm);
 
 	if (r < 0) {
 		refuse(session, "cannot identify the process: %s", strerror(-r));
 		return;
 	}
-	if (process->session) {
-		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends",
-			 session_describe(process->session));
-		session_free(process->session);
+	if (daemon_vm_is_connected(vm)) {
+		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
+		vm->connection.end(vm->connection.session);
 	}
-	if (hello->store == 0 && process_begin_anew(process) < 0) {
+	if (hello->store == 0 && daemon_vm_begin_anew(vm) < 0) {
 		refuse(session, "what it shared before exec is read by a child of it, and has to be given back first");
 		return;
 	}
-	session->kind = SESSION_VMM;
-	session->process = process;
-	process->session = session;
-	process->hung_up = false;
-	session->serial = daemon->last_serial = daemon->last_serial % CONTROL_SERIAL_MAX + 1;
-	session->may_adopt = hello->store == store_identity(daemon->store) && (process->unaccounted || process->kept);
-	r = join(session, hello);
+	r = join(session, vm, hello);
 	if (r < 0) {
 		refuse(session, "cannot take in VM %s: %s%s", hello->name, strerror(-r),
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined, mode %s", session_describe(session), wire_mode_name(hello->mode));
+	log_info("VM %s joined, mode %s", describe(session), wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
 {
-	uint64_t *bytes = &session->process->refused_bytes[refused->reason];
+	uint64_t *bytes = &session->vm->refused_bytes[refused->reason];
 
 	if (refused->reason == WIRE_REASON_RAM_LIMIT) /* ours to say */
 		return;
 	if (*bytes == 0 && refused->bytes > 0)
-		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", session_describe(session),
+		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
 			 refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
 }
@@ -194,9 +236,44 @@ static bool may_ask(const struct session *session)
 
 	if (session->peer.uid == 0 || session->kind == SESSION_CONTROL)
 		return true;
-	LIST_FOREACH(other, &session->daemon->sessions, entries)
+	LIST_FOREACH(other, &session->sessions->list, entries)
 		count += other->kind == SESSION_CONTROL && other->peer.uid == session->peer.uid;
 	return count < SESSION_CONTROL_PER_USER;
+}
+
+#define CHUNK_BYTES (WIRE_MESSAGE_MAX - sizeof(struct wire_header))
+
+static int send_chunk(struct session *session)
+{
+	static struct {
+		struct wire_header header;
+		char text[CHUNK_BYTES];
+	} message;
+	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+	int r;
+
+	wire_header_init(&message.header, WIRE_REPLY, sizeof(message.header) + size);
+	message.header.flags = size < left ? WIRE_MORE : 0;
+	memcpy(message.text, session->reply + session->reply_sent, size);
+	r = wire_send(session->socket, &message, sizeof(message.header) + size, NULL, 0);
+	if (r == 0)
+		session->reply_sent += size;
+	return r;
+}
+
+/* Sends as much of the reply as there is room for. @return 0, -EAGAIN if something is left, -errno. */
+static int send_reply(struct session *session)
+{
+	int r;
+
+	while (session->reply_sent < session->reply_size) {
+		r = send_chunk(session);
+		if (r < 0)
+			return r;
+	}
+	free(session->reply);
+	session->reply = NULL;
+	return 0;
 }
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
@@ -209,13 +286,15 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	r = control_request(session, request->text, size - sizeof(request->header));
-	if (r == 0)
-		r = control_send(session);
+	session->reply = control_answer(session->sessions->control, session->peer.uid, request->text,
+					size - sizeof(request->header));
+	session->reply_size = session->reply ? strlen(session->reply) : 0;
+	session->reply_sent = 0;
+	r = session->reply ? send_reply(session) : -ENOMEM;
 	if (r == -EAGAIN)
-		session_want_room(session, true);
+		want_room(session, true);
 	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		session_fail(session, "cannot answer: %s", strerror(-r));
+		fail(session, "cannot answer: %s", strerror(-r));
 }
 
 /* ---- receiving ---- */
@@ -227,22 +306,22 @@ static void on_packet(struct session *session, size_t size)
 	if (session->kind == SESSION_NEW && header->type == WIRE_HELLO)
 		on_hello(session, (const void *)packet);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_DOORBELL)
-		session_schedule(session);
+		schedule(session);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_REFUSED)
 		on_refused(session, (const void *)packet);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_SEGMENT_WANTED)
-		pump_want_segment(session, ((const struct wire_wanted *)(const void *)packet)->segment);
+		pump_want_segment(session->vm, ((const struct wire_wanted *)(const void *)packet)->segment);
 	else if (session->kind != SESSION_VMM && header->type == WIRE_REQUEST && header->flags == 0)
 		on_request(session, (const void *)packet, size);
 	else
-		session_fail(session, "message %u is not expected from it here", header->type);
+		fail(session, "message %u is not expected from it here", header->type);
 }
 
 /* What it posted before it left still counts: it may have told of regions that are gone. */
 static void drain(struct session *session)
 {
 	for (unsigned turns = 0; turns <= RING_UP_RECORDS / PUMP_REPORTS_PER_TURN; turns++)
-		if (session->failed || !pump_take_reports(session))
+		if (session->failed || !pump_take_reports(session->vm))
 			break;
 }
 
@@ -257,11 +336,10 @@ static void receive(struct session *session)
 			return;
 		if (r == -ECONNRESET) {
 			if (session->kind == SESSION_VMM) {
-				session->process->hung_up = true;
+				session->vm->hung_up = true;
 				drain(session);
 			}
-			session->failed = true;
-			session_schedule(session);
+			end_later(session);
 			return;
 		}
 		if (r == -EPROTONOSUPPORT) {
@@ -270,7 +348,7 @@ static void receive(struct session *session)
 			return;
 		}
 		if (r < 0) {
-			session_fail(session, "it sent a malformed message: %s", strerror(-r));
+			fail(session, "it sent a malformed message: %s", strerror(-r));
 			return;
 		}
 		on_packet(session, size);
@@ -283,14 +361,14 @@ static int on_turn(sd_event_source *source, void *user)
 
 	(void)source;
 	if (!session->failed && session->vm) {
-		if (pump_take_reports(session))
-			session_schedule(session);
-		if (!session->failed && session->has_held)
-			pump_give_orders(session);
-		daemon_schedule_pump(session->daemon);
+		if (pump_take_reports(session->vm))
+			schedule(session);
+		if (!session->failed && session->link.has_held)
+			pump_give_orders(session->vm);
+		domain_schedule_pump(session->vm->domain);
 	}
 	if (session->failed)
-		session_free(session);
+		free_session(session);
 	return 0;
 }
 
@@ -304,56 +382,43 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 	if (session->failed) /* its turn to be freed comes */
 		return 0;
 	if (session->kind == SESSION_CONTROL && session->reply) {
-		r = control_send(session);
+		r = send_reply(session);
 		if (r == 0)
-			session_want_room(session, false);
+			want_room(session, false);
 		else if (r != -EAGAIN)
-			session->failed = true;
+			end_later(session);
 	} else if (session->kind == SESSION_VMM && (events & EPOLLOUT)) {
-		session_want_room(session, false);
-		pump_give_orders(session);
+		want_room(session, false);
+		pump_give_orders(session->vm);
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		receive(session);
 	if (session->failed)
-		session_free(session);
+		free_session(session);
 	return 0;
-}
-
-void session_schedule(struct session *session)
-{
-	sd_event_source_set_enabled(session->turn, SD_EVENT_ONESHOT);
-}
-
-void session_want_room(struct session *session, bool want)
-{
-	/* A CLI that does not read its reply is not listened to. */
-	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
-
-	sd_event_source_set_io_events(session->io, events);
 }
 
 /* ---- beginning ---- */
 
 /* A process that has connected once costs as much until it ends, also without a connection. */
-static bool too_many(const struct daemon *daemon, uid_t uid)
+static bool too_many(const struct sessions *sessions, uid_t uid)
 {
 	const struct session *session;
-	const struct process *process;
+	const struct daemon_vm *vm = NULL;
 	unsigned count = 0;
 
-	if (daemon->session_count > DAEMON_SESSIONS_MAX)
+	if (sessions->count > SESSIONS_MAX)
 		return true;
 	if (uid == 0)
 		return false;
-	LIST_FOREACH(session, &daemon->sessions, entries)
+	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->peer.uid == uid;
-	TAILQ_FOREACH(process, &daemon->processes, entries)
-		count += process->session == NULL && process->uid == uid;
-	return count > daemon->config.connections_per_user;
+	while ((vm = daemon_vm_next(sessions->domains, vm)) != NULL)
+		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
+	return count > *sessions->connections_per_user;
 }
 
-int session_new(struct daemon *daemon, int socket)
+int session_new(struct sessions *sessions, int socket)
 {
 	struct session *session = calloc(1, sizeof(*session));
 	int r;
@@ -362,24 +427,24 @@ int session_new(struct daemon *daemon, int socket)
 		close(socket);
 		return -ENOMEM;
 	}
-	session->daemon = daemon;
+	session->sessions = sessions;
 	session->socket = socket;
-	session->pidfd = session->ring_fd = -1;
-	LIST_INSERT_HEAD(&daemon->sessions, session, entries);
-	daemon->session_count++;
-	r = process_identify(socket, &session->peer, &session->pidfd);
+	session->pidfd = -1;
+	LIST_INSERT_HEAD(&sessions->list, session, entries);
+	sessions->count++;
+	r = daemon_vm_identify(socket, &session->peer, &session->pidfd);
 	if (r == 0)
-		r = sd_event_add_io(daemon->event, &session->io, socket, EPOLLIN, on_io, session);
+		r = sd_event_add_io(sessions->event, &session->io, socket, EPOLLIN, on_io, session);
 	if (r >= 0)
-		r = sd_event_add_defer(daemon->event, &session->turn, on_turn, session);
+		r = sd_event_add_defer(sessions->event, &session->turn, on_turn, session);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(session->turn, SD_EVENT_OFF);
 	if (r < 0) {
-		session_free(session);
+		free_session(session);
 		return r;
 	}
-	if (too_many(daemon, session->peer.uid))
+	if (too_many(sessions, session->peer.uid))
 		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
-		       (unsigned)session->peer.uid, daemon->config.connections_per_user);
+		       (unsigned)session->peer.uid, *sessions->connections_per_user);
 	return 0;
 }

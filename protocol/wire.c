@@ -24,18 +24,21 @@ static int check_length(enum wire_type type, size_t size)
 	return size == exact[type] ? 0 : -EPROTO;
 }
 
+bool wire_name_is_valid(const char *name)
+{
+	for (const char *c = name; *c != 0; c++)
+		if (*c < 0x21 || *c > 0x7e)
+			return false;
+	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
+}
+
 static int check_hello(const struct wire_hello *hello)
 {
 	const char *end = memchr(hello->name, 0, sizeof(hello->name));
 
 	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0 || hello->mode >= WIRE_MODE_END)
 		return -EPROTO;
-	if (end == NULL || end == hello->name)
-		return -EPROTO;
-	for (const char *c = hello->name; c < end; c++)
-		if (*c < 0x21 || *c > 0x7e)
-			return -EPROTO;
-	return 0;
+	return end && wire_name_is_valid(hello->name) ? 0 : -EPROTO;
 }
 
 static int check_body(enum wire_type type, const void *message)

@@ -24,6 +24,7 @@
 #ifndef PAGEFUSE_PROTOCOL_WIRE_H
 #define PAGEFUSE_PROTOCOL_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -147,6 +148,9 @@ const char *wire_reason_name(uint32_t reason);
 const char *wire_mode_name(uint32_t mode);
 /** @return a mode, or -EINVAL if @name is none. */
 int wire_mode_parse(const char *name);
+
+/** What a VM can be called: printable ASCII, no blanks, 1 to WIRE_NAME_MAX - 1 bytes. */
+bool wire_name_is_valid(const char *name);
 
 /* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
 

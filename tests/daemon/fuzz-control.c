@@ -9,7 +9,6 @@
 
 #include "daemon/control.h"
 #include "daemon/daemon.h"
-#include "daemon/session.h"
 #include "tests/support/fuzz.h"
 
 static struct daemon the_daemon;
@@ -35,15 +34,15 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct session session = { .daemon = &the_daemon, .kind = SESSION_CONTROL };
+	char *text;
 	json_t *reply;
 
 	start();
-	session.socket = session.pidfd = session.ring_fd = -1;
-	must(control_request(&session, (const char *)data, size) == 0);
-	reply = json_loadb(session.reply, session.reply_size, JSON_REJECT_DUPLICATES, NULL);
+	text = control_answer(&the_daemon.control, geteuid(), (const char *)data, size);
+	must(text != NULL);
+	reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));
 	json_decref(reply);
-	free(session.reply);
+	free(text);
 	return 0;
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
 The documents agree with each other and with what they describe: links lead somewhere, every option that a program names
-in its help is in its man page and the other way round, every function of the library has a manual entry.
+in its help is in its man page and the other way round, every function of the library has a manual entry, and every
+metric and setting is explained in the words of its table.
 
 usage: docs.py ROOT [PAGEFUSE PAGEFUSED]     the two programs, to ask for their help
 """
@@ -54,6 +55,30 @@ def check_functions(root):
             yield f'{function}() is in no man page of section 3'
 
 
+METRIC = re.compile(r'= (DAEMON|HOST|VM)\(("[^;]*?")\),$', re.MULTILINE)
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+def check_metrics(root):
+    """pagefuse(1) has every metric with the help text of the table, and no other, and the titles of columns."""
+    page = man_pages(root, r'pagefuse\.1\.scd')
+    sections = {scope: (page.split(f'\n## {scope}\n') + [''])[1].split('\n#')[0] for scope in ('DAEMON', 'HOST', 'VM')}
+    described = {(scope, name) for scope, text in sections.items() for name in re.findall(r'^_(\w+)_$', text, re.M)}
+    found = METRIC.findall(tree.text(root, 'protocol/metrics.c') or '')
+    for scope, arguments in found:
+        head, text = re.match(r'(.*?),\s*((?:"[^"]*"\s*)+)$', arguments, re.DOTALL).groups()
+        name, *shown = STRING.findall(head)
+        described.discard((scope, name))
+        if f'_{name}_ {"".join(STRING.findall(text))}' not in ' '.join(sections[scope].split()):
+            yield f'pagefuse(1) does not say of {name} under {scope} what protocol/metrics.c does'
+        if shown and shown[0].isupper() and f'_{shown[0]}_' not in page:
+            yield f'pagefuse(1) does not explain the column {shown[0]}'
+    for scope, name in sorted(described):
+        yield f'pagefuse(1) has {name} under {scope}, which is no metric'
+    if not found:
+        yield 'protocol/metrics.c has no metrics: this test is broken'
+
+
 def help_of(*command):
     shown = subprocess.run([*command, '--help'], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return shown.stdout
@@ -69,8 +94,30 @@ def check_options(root, what, helps, all_helps, pattern):
         yield f'the man page of {what} describes {option}, which no help offers'
 
 
+def check_settings(root, helps):
+    """pagefused.conf(5) has the settings of pagefused --help: under their sections, with default, text and range."""
+    page = '\n' + man_pages(root, r'pagefused\.conf\.5\.scd')
+    settings = re.findall(r'^  (?:\[(\w+)\]|(\w+) = (\S+)\n {6}(.*)\n {6}(.*))$', helps, re.MULTILINE)
+    described = set(re.findall(r'^\*(\w+)\* = ', page, re.MULTILINE))
+    section = ''
+    for next_section, name, preset, text, wanted in settings:
+        section = next_section or section
+        if next_section:
+            continue
+        described.discard(name)
+        there = (page.split(f'\n# [{section}]\n') + [''])[1].split('\n#')[0]
+        there = ' '.join((there.split(f'\n*{name}* = {preset}\n') + [''])[1].split('\n*')[0].replace('*', '').split())
+        if text not in there or wanted not in there:
+            yield f'pagefused.conf(5) does not say of {name} = {preset} in [{section}]: {text} {wanted}'
+    for name in sorted(described):
+        yield f'pagefused.conf(5) has {name}, which is no setting'
+    if not settings:
+        yield 'pagefused --help shows no settings: this test is broken'
+
+
 def check_programs(root, pagefuse, pagefused):
     helps, daemon_help = help_of(pagefuse), help_of(pagefused)
+    yield from check_settings(root, daemon_help)
     commands = re.findall(r'^  ([a-z]+)  ', helps, re.MULTILINE)
     pages = man_pages(root, r'pagefuse(-\w+)?\.1\.scd')
     if not commands or not pages:
@@ -87,7 +134,8 @@ def check_programs(root, pagefuse, pagefused):
 def main():
     root = sys.argv[1]
     names = [name for name in tree.files(root) if name.endswith('.md')]
-    faults = [*check_links(root, names), *check_design(root, names), *check_version(root), *check_functions(root)]
+    faults = [*check_links(root, names), *check_design(root, names), *check_version(root), *check_functions(root),
+              *check_metrics(root)]
     if len(sys.argv) > 2:
         faults += check_programs(root, *sys.argv[2:])
     tree.finish(faults, len(names))

@@ -7,8 +7,9 @@ Who may include whom. The folders are the architecture; this table is its pictur
     common <- protocol <- engine <- daemon
     common <- protocol <- cli, agent
 
-In the folders of ACYCLIC there is an order within, too: no module includes, by whatever way, what includes it. A .c and
-the .h of its name are one module, but for headers of INTERFACES, which several modules carry out.
+And in some folders no circles: a unit, that is NAME.c with NAME.h and NAME-internal.h, includes none that includes it,
+be it by others. Then each can be read, and tested, with what is below it. Headers of INTERFACES are units by
+themselves: several others carry them out.
 
 usage: includes.py ROOT
 """
@@ -30,10 +31,12 @@ MAY_INCLUDE = {
     'agent': {'common', 'protocol', 'agent'},
     'examples': {'include', 'examples'},
 }
-ACYCLIC = {'engine'}
-INTERFACES = {'engine/engine.h'}
 # Tests and benchmarks look into everything; they are no part of what is installed.
 FREE = {'tests', 'benchmarks'}
+
+# Folders without circles among their units.
+WITHOUT_CIRCLES = {'engine', 'daemon'}
+INTERFACES = {'engine/engine.h'}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -53,29 +56,46 @@ def target_folder(root, includer, quote, path):
     return includer.split('/')[0] if os.path.exists(os.path.join(root, beside)) else ''
 
 
-def module(name):
-    return name if name in INTERFACES else os.path.splitext(name)[0]
+def unit_of(name):
+    return name if name in INTERFACES else re.sub(r'(-internal)?\.[ch]$', '', name)
 
 
-def circle(graph, at, path, done):
-    """The first circle found from a module on; None: there is none."""
-    if at in path:
-        return path[path.index(at):] + [at]
-    if at in done:
-        return None
-    for target in sorted(graph.get(at, ())):
-        found = circle(graph, target, path + [at], done)
-        if found:
-            return found
-    done.add(at)
-    return None
+def circles(units):
+    """Units of the circles in unit -> units that it includes; a list for each unit that is in one."""
+    for unit in sorted(units):
+        came_from = {unit: None}
+        waiting = [unit]
+        while waiting:
+            last = waiting.pop(0)
+            for target in sorted(units.get(last, ())):
+                if target == unit:
+                    way = [unit]
+                    while last is not None:
+                        way.insert(0, last)
+                        last = came_from[last]
+                    yield way
+                    waiting.clear()
+                    break
+                if target not in came_from:
+                    came_from[target] = last
+                    waiting.append(target)
+
+
+def check_circles(includes):
+    """@includes: of (includer, included), both names of files in the same folder."""
+    units = {}
+    for includer, included in includes:
+        if unit_of(includer) != unit_of(included):
+            units.setdefault(unit_of(includer), set()).add(unit_of(included))
+    for way in circles(units):
+        yield 'a circle of includes: ' + ' -> '.join(way)
 
 
 def main():
     root = sys.argv[1]
     faults = []
+    inside = []
     looked_at = 0
-    graph = {}
     for name in tree.files(root):
         folder = name.split('/')[0]
         if not name.endswith(('.c', '.h')) or folder in FREE:
@@ -86,18 +106,13 @@ def main():
             continue
         for quote, path in INCLUDE.findall(tree.text(root, name) or ''):
             target = target_folder(root, name, quote, path)
-            if folder in ACYCLIC and target == folder and module(path) != module(name):
-                graph.setdefault(module(name), set()).add(module(path))
             if target == '':
                 faults.append(f'{name}: "{path}" is neither beside it nor named from the root of the tree')
             elif target is not None and target not in MAY_INCLUDE[folder]:
                 faults.append(f'{name}: {folder} must not include {path}')
-    done = set()
-    for name in sorted(graph):
-        found = circle(graph, name, [], done)
-        if found:
-            faults.append(f'{name}: included in a circle: ' + ' -> '.join(found))
-            break
+            if target == folder and folder in WITHOUT_CIRCLES:
+                inside.append((name, path if '/' in path else os.path.join(os.path.dirname(name), path)))
+    faults += check_circles(inside)
     tree.finish(faults, looked_at)
 
 

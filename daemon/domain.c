@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/domain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "daemon/log.h"
+
+/* ---- the store, as the engine sees it ---- */
+
+static int add_segment(void *context, uint32_t segment)
+{
+	struct domain *domain = context;
+	int r = store_add_segment(domain->store, segment);
+
+	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
+		log_peer(LOG_WARNING, "cannot add segment %u to the store, nothing new is shared for now: %s", segment,
+			 strerror(-r));
+	return r;
+}
+
+static void remove_segment(void *context, uint32_t segment)
+{
+	struct domain *domain = context;
+	struct link *link;
+
+	store_remove_segment(domain->store, segment);
+	LIST_FOREACH(link, &domain->links, entries)
+		link_segment_removed(link, segment);
+}
+
+static int write_slot(void *context, uint32_t slot, const void *content)
+{
+	struct domain *domain = context;
+
+	return store_write(domain->store, slot, content);
+}
+
+static int read_slot(void *context, uint32_t slot, void *ret_content)
+{
+	struct domain *domain = context;
+
+	return store_read(domain->store, slot, ret_content);
+}
+
+static void punch(void *context, uint32_t first, uint32_t count)
+{
+	struct domain *domain = context;
+
+	store_punch(domain->store, first, count);
+}
+
+void domain_look_for_room(struct domain *domain, bool recheck)
+{
+	enum engine_room room = engine_store_room(domain->engine);
+
+	if (room == domain->said_room || (room == ENGINE_ROOM && !recheck))
+		return;
+	/* What was shared stays so; what is new is not shared until there is room. */
+	if (room == ENGINE_ROOM_NO_NUMBERS)
+		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
+			    "none; if it stays so, end VMs or restart them one by one",
+			    ENGINE_SEGMENTS_MAX);
+	else if (room == ENGINE_ROOM_NO_MEMORY)
+		log_warning("the store is full: nothing new is shared until there is room; [store] size is its limit");
+	else
+		log_notice("the store has room for new pages again");
+	domain->said_room = room;
+}
+
+static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct domain *domain = user;
+	bool more = store_recheck(domain->store);
+
+	domain_look_for_room(domain, true);
+	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* ---- its VMs ---- */
+
+void domain_schedule_pump(struct domain *domain)
+{
+	if (domain->pump)
+		sd_event_source_set_enabled(domain->pump, SD_EVENT_ONESHOT);
+}
+
+void domain_vm_gone(struct domain *domain)
+{
+	if (!domain->accounted && domain->unaccounted == 0) {
+		log_info("all that the old store holds is accounted for");
+		domain->accounted = true;
+		engine_accounted(domain->engine);
+		domain_schedule_pump(domain);
+	}
+	domain->domains->vm_gone(domain->domains->daemon);
+}
+
+uint64_t domain_rings_bytes(const struct domain *domain)
+{
+	const struct link *link;
+	uint64_t bytes = 0;
+
+	LIST_FOREACH(link, &domain->links, entries)
+		bytes += link_memory_bytes(link);
+	return bytes;
+}
+
+/* ---- opening and closing ---- */
+
+static int open_engine(struct domain *domain, const struct engine_settings *wanted)
+{
+	const struct engine_store store = {
+		.context = domain,
+		.add_segment = add_segment,
+		.remove_segment = remove_segment,
+		.write = write_slot,
+		.read = read_slot,
+		.punch = punch,
+	};
+	struct engine_settings settings = *wanted;
+	uint32_t cursor = 0, segment;
+	int r = 0;
+
+	settings.seed = store_seed(domain->store);
+	if (getrandom(settings.secret, sizeof(settings.secret), 0) != sizeof(settings.secret))
+		return -EIO;
+	domain->engine = engine_new(&settings, &store);
+	if (domain->engine == NULL)
+		return -ENOMEM;
+	while (r == 0 && store_next_segment(domain->store, &cursor, &segment)) {
+		r = engine_old_segment(domain->engine, segment);
+		domain->old_segments++;
+	}
+	domain->accounted = domain->old_segments == 0;
+	return r;
+}
+
+static int open_domain(struct domain *domain, const char *directory, const struct store_settings *store,
+		       const struct engine_settings *engine)
+{
+	const uint64_t recheck = DOMAIN_RECHECK_SECONDS * UINT64_C(1000000);
+	int r = store_open(directory, store, &domain->store);
+
+	if (r < 0)
+		return r; /* it has said why */
+	domain->userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (domain->userfaultfd < 0)
+		log_warning(
+			"cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",
+			strerror(errno));
+	r = open_engine(domain, engine);
+	if (r == 0)
+		r = sd_event_add_time_relative(domain->event, &domain->recheck, CLOCK_MONOTONIC, recheck, 0, on_recheck,
+					       domain);
+	if (r < 0)
+		log_error("cannot start: %s", strerror(-r));
+	return r < 0 ? r : 0;
+}
+
+int domain_open(struct domains *domains, const char *directory, const struct store_settings *store,
+		const struct engine_settings *engine, struct domain **ret)
+{
+	struct domain *domain = calloc(1, sizeof(*domain));
+	int r;
+
+	if (domain == NULL)
+		return -ENOMEM;
+	domain->domains = domains;
+	domain->event = domains->event;
+	domain->userfaultfd = -1;
+	TAILQ_INIT(&domain->vms);
+	LIST_INIT(&domain->links);
+	SLIST_INSERT_HEAD(&domains->list, domain, entries);
+	r = open_domain(domain, directory, store, engine);
+	if (r < 0) {
+		domain_close(domain);
+		return r;
+	}
+	*ret = domain;
+	return 0;
+}
+
+bool domain_close(struct domain *domain)
+{
+	bool stays;
+
+	sd_event_source_disable_unref(domain->recheck);
+	sd_event_source_disable_unref(domain->pump);
+	sd_event_source_disable_unref(domain->tick);
+	engine_free(domain->engine);
+	stays = domain->store && store_close(domain->store);
+	if (domain->userfaultfd >= 0)
+		close(domain->userfaultfd);
+	SLIST_REMOVE(&domain->domains->list, domain, domain, entries);
+	free(domain);
+	return stays;
+}
+
+struct domain *domain_of_user(const struct domains *domains, uid_t uid)
+{
+	(void)uid;
+	return SLIST_FIRST(&domains->list);
+}
+
+bool domains_have_vm(const struct domains *domains)
+{
+	const struct domain *domain;
+
+	SLIST_FOREACH(domain, &domains->list, entries)
+		if (!TAILQ_EMPTY(&domain->vms))
+			return true;
+	return false;
+}
+
+bool domains_had_vm(const struct domains *domains)
+{
+	const struct domain *domain;
+
+	SLIST_FOREACH(domain, &domains->list, entries)
+		if (domain->had_vm)
+			return true;
+	return false;
+}

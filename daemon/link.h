@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The rings that are shared with one VMM, and what goes along with them through its socket: doorbells and the
+ * descriptors of segments. What the reports and orders mean is not known here.
+ *
+ * A link that has failed, or was stopped, stays as it is until link_done(): its owner calls nothing else.
+ */
+#ifndef PAGEFUSE_DAEMON_LINK_H
+#define PAGEFUSE_DAEMON_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/segments.h"
+#include "protocol/ring.h"
+
+#define LINK_BITMAP_WORDS (SEGMENTS_MAX / 64)
+
+/** What a link tells its owner. */
+struct link_events {
+	/** It cannot go on for @reason, one line. The owner ends it, but not from in here. */
+	void (*failed)(void *owner, const char *reason);
+	/** Whether link_give_orders() is to be called when the socket has room. */
+	void (*want_room)(void *owner, bool want);
+};
+
+/** Where orders come from, and the segments that they name. */
+struct link_source {
+	/** The next order for this peer. @return whether there was one. */
+	bool (*next_order)(void *context, struct ring_record *ret_order);
+	/** @return a descriptor of @segment for this peer, which the link closes; or -errno. */
+	int (*open_segment)(void *context, uint32_t segment);
+};
+
+struct link {
+	LIST_ENTRY(link) entries; /* of the domain whose store it is given */
+	int socket;               /* the owner's */
+	const struct link_events *events;
+	void *owner;
+	bool failed;
+	void *ring; /* RING_BYTES */
+	int ring_fd;
+	struct ring_end up, down;
+	bool waiting;  /* the peer is to ring when it has posted */
+	bool has_held; /* an order taken from its source that could not be passed on yet */
+	struct ring_record held;
+	uint64_t told[LINK_BITMAP_WORDS];    /* segments whose descriptor was sent on this connection */
+	uint64_t closing[LINK_BITMAP_WORDS]; /* segments whose SEGMENT_CLOSE is still to be sent */
+	unsigned closing_count;
+	uint32_t wanted; /* segment that the peer has asked for once more, plus 1; 0: none. One at a time */
+};
+
+/** Makes the rings. @socket and @events have to last as long as the link. @return 0 or -errno. */
+int link_init(struct link *link, int socket, const struct link_events *events, void *owner);
+/** Closes what link_init() made. Also for one that is all zero, or whose link_init() failed. */
+void link_done(struct link *link);
+bool link_is_open(const struct link *link);
+/** Nothing is done with it any more. */
+void link_stop(struct link *link);
+
+/** Tells the owner why, once. */
+void link_fail(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/**
+ * Copies out at most @size reports; they are as the peer wrote them. When there are none, the peer rings once there
+ * are. @return how many, or -EPROTO: the cursors of the ring are impossible.
+ */
+int link_get_reports(struct link *link, struct ring_record *ret_reports, int size);
+/** What was copied out may be overwritten: tells the peer if it waits for room. */
+void link_release_reports(struct link *link);
+/** The staging page that a FETCHED names: PAGE_BYTES, which the peer may change at any time. */
+void *link_staging(const struct link *link, uint32_t index);
+/** What the peer says of itself. It may be writing it just now: a torn number is there for a moment. */
+const struct ring_stats *link_statistics(const struct link *link);
+
+/** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the link. */
+void link_give_orders(struct link *link, const struct link_source *source, void *context);
+
+/**
+ * The peer has closed the descriptor of @segment (its words) and asks for it again: link_give_orders() will send it.
+ * @return whether it was sent one before; else nothing is done.
+ */
+bool link_want_segment(struct link *link, uint32_t segment);
+
+/** The segment is gone: a peer that has it shall close it. */
+void link_segment_removed(struct link *link, uint32_t segment);
+
+/** Memory that the rings occupy. */
+uint64_t link_memory_bytes(const struct link *link);
+
+#endif

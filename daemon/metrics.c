@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "daemon/clock.h"
+#include "daemon/pump.h"
+
+/* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
+static uint64_t own_memory_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	uint64_t kib = 0;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %" SCNu64, &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib * 1024;
+}
+
+static uint64_t own_cpu_nsec(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
+	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+}
+
+static void add_domain(struct metrics_snapshot *snapshot, const struct domain *domain)
+{
+	struct engine_counters counters;
+
+	engine_counters(domain->engine, &counters);
+	snapshot->host.shared_pages += counters.shared_pages;
+	snapshot->host.common_pages += counters.common_pages;
+	snapshot->host.zero_pages += counters.zero_pages;
+	snapshot->host.saved_pages += counters.saved_pages;
+	snapshot->store_bytes += store_used_bytes(domain->store);
+	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
+	snapshot->rings_bytes += domain_rings_bytes(domain);
+}
+
+void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec)
+{
+	const struct domain *domain;
+
+	*ret = (struct metrics_snapshot){
+		.uptime_nsec = (clock_now_usec() - started_usec) * 1000,
+		.cpu_nsec = own_cpu_nsec(),
+		.memory_bytes = own_memory_bytes(),
+	};
+	SLIST_FOREACH(domain, &domains->list, entries)
+		add_domain(ret, domain);
+}
+
+void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm)
+{
+	if (vm->connection.engine_vm)
+		pump_take_statistics(vm);
+	snapshot->stated = vm->stats;
+	snapshot->vm = (struct engine_vm_counters){ 0 };
+	if (daemon_vm_engine_vm(vm))
+		engine_vm_last_counted(daemon_vm_engine_vm(vm), &snapshot->vm);
+}
+
+/* Also for numbers that a VMM made up. */
+static int64_t bounded(uint64_t value)
+{
+	return value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (int64_t)value;
+}
+
+int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id)
+{
+	const struct engine_counters *host = &snapshot->host;
+	const struct engine_vm_counters *vm = &snapshot->vm;
+	const struct ring_stats *stated = &snapshot->stated;
+
+	switch (id) {
+	case METRIC_DAEMON_UPTIME:
+		return bounded(snapshot->uptime_nsec);
+	case METRIC_DAEMON_CPU:
+		return bounded(snapshot->cpu_nsec);
+	case METRIC_DAEMON_MEMORY:
+		return bounded(snapshot->memory_bytes);
+	case METRIC_HOST_SHARED:
+		return bounded(host->shared_pages);
+	case METRIC_HOST_COMMON:
+		return bounded(host->common_pages);
+	case METRIC_HOST_ZERO:
+		return bounded(host->zero_pages);
+	case METRIC_HOST_SAVED:
+		return host->saved_pages;
+	case METRIC_HOST_SAVED_BYTES:
+		return host->saved_pages * (int64_t)PAGE_BYTES;
+	case METRIC_HOST_STORE:
+		return bounded(snapshot->store_bytes);
+	case METRIC_HOST_STORE_FULL:
+		return snapshot->store_full;
+	case METRIC_HOST_OVERHEAD:
+		return bounded(snapshot->memory_bytes + snapshot->rings_bytes);
+	case METRIC_VM_RAM:
+		return bounded(vm->ram_pages * PAGE_BYTES);
+	case METRIC_VM_SHARED:
+		return bounded(vm->shared_pages);
+	case METRIC_VM_ZERO:
+		return bounded(vm->zero_pages);
+	case METRIC_VM_DIVERGED:
+		return bounded(vm->diverged_pages);
+	case METRIC_VM_PRESENT:
+		return bounded(vm->present_pages);
+	case METRIC_VM_SAVED:
+		return vm->saved_pages;
+	case METRIC_VM_NO_MAPPING:
+		return bounded(vm->full);
+	case METRIC_VM_BUSY:
+		return bounded(stated->busy_pages);
+	case METRIC_VM_KEPT_PRIVATE:
+		return bounded(stated->kept_private_pages);
+	case METRIC_VM_MAPPINGS:
+		return bounded(stated->mappings);
+	case METRIC_VM_MAPPINGS_LIMIT:
+		return bounded(stated->mappings_limit);
+	case METRIC_VM_WORKER_CPU:
+		return bounded(stated->cpu_nsec);
+	case METRIC_VM_HOLD_P50:
+		return bounded(stated->hold_p50_usec);
+	case METRIC_VM_HOLD_P99:
+		return bounded(stated->hold_p99_usec);
+	case METRIC_VM_HOLD_MAX:
+		return bounded(stated->hold_max_usec);
+	case METRIC_END:
+		break;
+	}
+	return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The values of protocol/metrics.h, as this daemon has them. */
+#ifndef PAGEFUSE_DAEMON_METRICS_H
+#define PAGEFUSE_DAEMON_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/domain.h"
+#include "daemon/vm.h"
+#include "engine/engine.h"
+#include "protocol/metrics.h"
+
+/**
+ * What values are taken from, all of one moment: first the daemon's and the host's part, then the part of one VM after
+ * the other.
+ */
+struct metrics_snapshot {
+	uint64_t uptime_nsec, cpu_nsec, memory_bytes;
+	struct engine_counters host; /* of all domains: the four counts of pages */
+	uint64_t store_bytes, rings_bytes;
+	bool store_full;              /* of any domain */
+	struct engine_vm_counters vm; /* confirmed */
+	struct ring_stats stated;     /* what the VMM says of itself; untrusted */
+};
+
+/** Takes the daemon's and the host's figures. @started_usec: when the daemon was started, by clock_now_usec(). */
+void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec);
+/** Takes those of @vm, as they were at metrics_take(). */
+void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm);
+
+/** @return the value in the metric's unit, METRIC_VALUE_MAX at most. */
+int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id);
+
+#endif

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/proc-stat.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+#define PROCESS_EXITING 0x4u /* PF_EXITING of <linux/sched.h> in the kernel */
+
+/* ---- who it is ---- */
+
+static bool is_alive(int pidfd)
+{
+	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) == 0;
+}
+
+/*
+ * Whether it is past the point of no return, but not dead yet. The kernel flags a thread that exits some time after the
+ * process was told to; until then the exit code shows it, which is also set for a process that is stopped.
+ */
+static bool is_dying(const struct daemon_vm *vm)
+{
+	struct proc_stat stat = { 0 };
+	int signal;
+
+	if (proc_stat_read(vm->pid, &stat) < 0 || stat.start_time != vm->start_time)
+		return true;
+	signal = stat.exit_code & 0x7f;
+	if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU)
+		return false;
+	return stat.exit_code != 0 || (stat.flags & PROCESS_EXITING) != 0;
+}
+
+static int owner_of(pid_t pid, uid_t *ret)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	if (stat(path, &st) < 0)
+		return -errno;
+	*ret = st.st_uid;
+	return 0;
+}
+
+/* Before Linux 6.5. Another process may have got the number by now; if it has another owner, that shows. */
+static int open_peer(const struct ucred *peer)
+{
+	int fd = pidfd_open(peer->pid, 0);
+	uid_t uid = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (owner_of(peer->pid, &uid) == 0 && uid == peer->uid)
+		return fd;
+	close(fd);
+	return -ESRCH;
+}
+
+int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd)
+{
+	socklen_t size = sizeof(*ret_peer);
+	int pidfd = -1;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, ret_peer, &size) < 0)
+		return -errno;
+	if (ret_peer->pid <= 0)
+		return -ESRCH; /* of a pid namespace that cannot be seen from here */
+	size = sizeof(pidfd);
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) {
+		if (errno != ENOPROTOOPT)
+			return errno == EINVAL ? -ESRCH : -errno;
+		pidfd = open_peer(ret_peer);
+	}
+	if (pidfd < 0)
+		return pidfd;
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm)
+{
+	const struct domain *domain = vm ? vm->domain : SLIST_FIRST(&domains->list);
+	struct daemon_vm *next = vm ? TAILQ_NEXT(vm, entries) : domain ? TAILQ_FIRST(&domain->vms)
+								       : NULL;
+
+	while (next == NULL && domain && (domain = SLIST_NEXT(domain, entries)) != NULL)
+		next = TAILQ_FIRST(&domain->vms);
+	return next;
+}
+
+/* ---- its end ---- */
+
+void daemon_vm_free(struct daemon_vm *vm)
+{
+	sd_event_source_disable_unref(vm->death);
+	sd_event_source_disable_unref(vm->retry);
+	if (vm->pidfd >= 0)
+		close(vm->pidfd);
+	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	free(vm);
+}
+
+static void account(struct daemon_vm *vm)
+{
+	if (vm->unaccounted)
+		vm->domain->unaccounted--;
+	vm->unaccounted = false;
+}
+
+static void try_release(struct daemon_vm *vm);
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *user)
+{
+	(void)source;
+	(void)usec;
+	try_release(user);
+	return 0;
+}
+
+static const char *name_of(const struct daemon_vm *vm)
+{
+	return vm->name[0] ? vm->name : "a VM of an earlier daemon";
+}
+
+static void retry_later(struct daemon_vm *vm)
+{
+	uint64_t usec = vm->retry_usec ? vm->retry_usec : DAEMON_VM_RETRY_FIRST_USEC;
+	int r;
+
+	vm->retry = sd_event_source_disable_unref(vm->retry);
+	r = sd_event_add_time_relative(vm->domain->event, &vm->retry, CLOCK_MONOTONIC, usec, 0, on_retry,
+				       vm);
+	if (r < 0)
+		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)vm->pid,
+			  strerror(-r));
+	if (vm->dead && usec < DAEMON_VM_RETRY_MOST_USEC && 2 * usec >= DAEMON_VM_RETRY_MOST_USEC)
+		log_info("%s (pid %d) is gone, but what it was given is in use: its references stay", name_of(vm),
+			 (int)vm->pid);
+	vm->retry_usec = 2 * usec < DAEMON_VM_RETRY_MOST_USEC ? 2 * usec : DAEMON_VM_RETRY_MOST_USEC;
+}
+
+static void drop_references(struct daemon_vm *vm)
+{
+	if (vm->kept)
+		engine_remove_vm(vm->domain->engine, vm->kept);
+	vm->kept = NULL;
+	account(vm);
+}
+
+static void try_release(struct daemon_vm *vm)
+{
+	struct domain *domain = vm->domain;
+
+	if (!vm->dead && daemon_vm_is_connected(vm))
+		return; /* it has connected again */
+	if (store_view_remove(domain->store, vm->pid, vm->start_time, !vm->dead) < 0) {
+		retry_later(vm);
+		return;
+	}
+	if (vm->name[0] || vm->unaccounted) /* else that has been said when it left */
+		log_info("%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
+			 vm->dead ? "is gone" : "has left, and reads nothing of the store");
+	drop_references(vm);
+	if (vm->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
+		vm->name[0] = 0;                         /* no VM any more */
+	if (vm->dead)
+		daemon_vm_free(vm);
+	domain_vm_gone(domain);
+}
+
+int daemon_vm_begin_anew(struct daemon_vm *vm)
+{
+	int r = 0;
+
+	if (vm->kept || vm->unaccounted)
+		r = store_view_remove(vm->domain->store, vm->pid, vm->start_time, true);
+	if (r < 0)
+		return r;
+	drop_references(vm);
+	domain_vm_gone(vm->domain);
+	return 0;
+}
+
+static int on_death(sd_event_source *source, int fd, uint32_t events, void *user)
+{
+	struct daemon_vm *vm = user;
+
+	(void)fd;
+	(void)events;
+	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	vm->dead = true;
+	vm->retry_usec = 0;
+	if (daemon_vm_is_connected(vm))
+		vm->connection.end(vm->connection.session);
+	try_release(vm);
+	return 0;
+}
+
+/* ---- its beginning ---- */
+
+/* @pidfd: taken over; -1 if the process is known to be dead. */
+static int add(struct domain *domain, pid_t pid, uint64_t start_time, uid_t uid, int pidfd, struct daemon_vm **ret)
+{
+	struct daemon_vm *vm = calloc(1, sizeof(*vm));
+	int r = 0;
+
+	if (vm == NULL) {
+		if (pidfd >= 0)
+			close(pidfd);
+		return -ENOMEM;
+	}
+	*vm = (struct daemon_vm){
+		.domain = domain,
+		.pid = pid,
+		.start_time = start_time,
+		.uid = uid,
+		.pidfd = pidfd,
+		.dead = pidfd < 0,
+	};
+	TAILQ_INSERT_TAIL(&domain->vms, vm, entries);
+	if (pidfd >= 0)
+		r = sd_event_add_io(domain->event, &vm->death, pidfd, EPOLLIN, on_death, vm);
+	if (r < 0) {
+		daemon_vm_free(vm);
+		return r;
+	}
+	domain->had_vm = true;
+	*ret = vm;
+	return 0;
+}
+
+int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret)
+{
+	struct proc_stat stat = { 0 };
+	int copy, r;
+
+	r = proc_stat_read(peer->pid, &stat);
+	if (r < 0)
+		return r;
+	/* Alive after the look at /proc: then what was read there was this process's. */
+	if (!is_alive(pidfd))
+		return -ESRCH;
+	TAILQ_FOREACH(*ret, &domain->vms, entries)
+		if ((*ret)->pid == peer->pid && (*ret)->start_time == stat.start_time)
+			return 0;
+	copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		return -errno;
+	return add(domain, peer->pid, stat.start_time, peer->uid, copy, ret);
+}
+
+static int adopt(void *context, pid_t pid, uint64_t start_time)
+{
+	struct domain *domain = context;
+	struct daemon_vm *vm;
+	uid_t uid = 0;
+	struct proc_stat stat = { 0 };
+	int r, pidfd = pidfd_open(pid, 0);
+
+	if (pidfd >= 0 && (proc_stat_read(pid, &stat) < 0 || stat.start_time != start_time || owner_of(pid, &uid) < 0 ||
+			   !is_alive(pidfd))) {
+		close(pidfd);
+		pidfd = -1;
+	}
+	r = add(domain, pid, start_time, uid, pidfd, &vm);
+	if (r < 0)
+		return r;
+	vm->unaccounted = true;
+	domain->unaccounted++;
+	retry_later(vm);
+	return 0;
+}
+
+int daemon_vm_adopt_all(struct domain *domain)
+{
+	int r = store_each_view(domain->store, adopt, domain);
+
+	if (r == 0 && !domain->accounted) {
+		log_notice(
+			"found the store of an earlier daemon: %u segments; waiting for %u processes that may map it",
+			domain->old_segments, domain->unaccounted);
+		domain_vm_gone(domain);
+	}
+	return r;
+}
+
+void daemon_vm_forget_living(struct domain *domain)
+{
+	struct daemon_vm *vm = TAILQ_FIRST(&domain->vms), *next;
+
+	for (; vm; vm = next) {
+		next = TAILQ_NEXT(vm, entries);
+		vm->retry_usec = 0;
+		if (vm->dead)
+			try_release(vm);
+		else if (!is_dying(vm))
+			daemon_vm_free(vm);
+	}
+}
+
+/* ---- its connections ---- */
+
+static bool name_is_free(const struct daemon_vm *vm, const char *name)
+{
+	const struct daemon_vm *other = NULL;
+
+	while ((other = daemon_vm_next(vm->domain->domains, other)) != NULL)
+		if (other != vm && strcmp(other->name, name) == 0)
+			return false;
+	return true;
+}
+
+/* @wanted: with a suffix if another has it. */
+static void set_name(struct daemon_vm *vm, const char *wanted)
+{
+	char name[WIRE_NAME_MAX], suffix[16];
+
+	snprintf(name, sizeof(name), "%s", wanted);
+	for (unsigned n = 2; !name_is_free(vm, name); n++) {
+		int length = snprintf(suffix, sizeof(suffix), "-%u", n);
+
+		snprintf(name, sizeof(name), "%.*s%s", WIRE_NAME_MAX - 1 - length, wanted, suffix);
+	}
+	memcpy(vm->name, name, sizeof(name));
+}
+
+int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *connection,
+		      const struct wire_hello *hello)
+{
+	struct domain *domain = vm->domain;
+	int r;
+
+	vm->connection = *connection;
+	vm->hung_up = false;
+	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
+	r = store_view_create(domain->store, vm->pid, vm->start_time);
+	if (r == 0)
+		r = engine_add_vm(domain->engine, hello->mode, &vm->connection.engine_vm);
+	if (r < 0)
+		return r;
+	engine_vm_set_context(vm->connection.engine_vm, vm);
+	set_name(vm, hello->name);
+	vm->mode = hello->mode;
+	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	return 0;
+}
+
+static void leave_engine(struct daemon_vm *vm)
+{
+	struct engine_vm *engine_vm = vm->connection.engine_vm;
+	struct engine_vm_counters counters;
+
+	engine_vm_set_context(engine_vm, NULL);
+	engine_vm_counters(engine_vm, &counters);
+	/* Without READY it got no orders, and what it adopted is still kept by an earlier VM or not accounted for. */
+	if (!vm->connection.ready || counters.ram_pages == 0) {
+		engine_remove_vm(vm->domain->engine, engine_vm);
+		return;
+	}
+	engine_detach_vm(vm->domain->engine, engine_vm);
+	vm->kept = engine_vm;
+}
+
+void daemon_vm_disconnect(struct daemon_vm *vm)
+{
+	LIST_REMOVE(vm->connection.link, entries);
+	if (vm->connection.engine_vm) {
+		leave_engine(vm);
+		domain_schedule_pump(vm->domain);
+	}
+	vm->connection = (struct daemon_vm_connection){ 0 };
+	vm->retry_usec = 0;
+	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */
+	if (!vm->dead && (vm->hung_up || store_outlives_daemon(vm->domain->store)))
+		retry_later(vm);
+}
+
+void daemon_vm_ready(struct daemon_vm *vm)
+{
+	vm->connection.ready = true;
+	drop_references(vm);
+	domain_vm_gone(vm->domain);
+}
+
+bool daemon_vm_is_connected(const struct daemon_vm *vm)
+{
+	return vm->connection.link != NULL;
+}
+
+struct engine_vm *daemon_vm_engine_vm(const struct daemon_vm *vm)
+{
+	return vm->kept && !vm->connection.ready ? vm->kept : vm->connection.engine_vm;
+}
+
+const char *daemon_vm_describe(const struct daemon_vm *vm)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "%s (pid %d, uid %u)", vm->name, (int)vm->pid, (unsigned)vm->uid);
+	return text;
+}

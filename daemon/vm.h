@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A VM as the daemon knows it: the VMM process, from its first HELLO (or, after a restart, from finding its view) until
+ * it has died and its view could be removed. Its references live as long, whatever its connections do, unless the
+ * process has nothing of the store any more: it has called exec.
+ */
+#ifndef PAGEFUSE_DAEMON_VM_H
+#define PAGEFUSE_DAEMON_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "daemon/domain.h"
+#include "daemon/link.h"
+#include "protocol/ring.h"
+#include "protocol/wire.h"
+
+/* Between attempts to remove the view of a dead process: twice as long each time. */
+#define DAEMON_VM_RETRY_FIRST_USEC UINT64_C(10000)
+#define DAEMON_VM_RETRY_MOST_USEC UINT64_C(2000000)
+
+/** The connection that serves a VM. */
+struct daemon_vm_connection {
+	struct link *link; /* NULL: there is none */
+	/** Ends it: calls daemon_vm_disconnect(). The process has died, or has connected anew. */
+	void (*end)(void *session);
+	void *session;
+	struct engine_vm *engine_vm;
+	uint32_t serial; /* tells it from all other connections of VMMs; not 0 */
+	bool may_adopt;  /* the process had this store's descriptors before */
+	bool ready;      /* REPORT_READY came */
+};
+
+struct daemon_vm {
+	TAILQ_ENTRY(daemon_vm) entries;
+	struct domain *domain;
+	pid_t pid;
+	uint64_t start_time; /* clock ticks since boot, from /proc/PID/stat: with pid, never the same twice */
+	uid_t uid;
+	int pidfd;
+	sd_event_source *death, *retry;
+	uint64_t retry_usec; /* until the next attempt */
+	bool dead;
+	bool hung_up;     /* it has ended its connection itself: nothing that was sent to it is under way */
+	bool unaccounted; /* may map the old store in ways that the engine has not been told */
+
+	struct daemon_vm_connection connection;
+	struct engine_vm *kept; /* references of an earlier connection; dropped when a new one has said READY */
+
+	/* What is known of the VM; empty until the first HELLO. */
+	char name[WIRE_NAME_MAX];
+	enum wire_mode mode;
+	uint64_t refused_bytes[WIRE_REASON_END];
+	struct ring_stats stats; /* as last seen; untrusted */
+};
+
+/** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
+int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
+
+/** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
+struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
+
+/** Finds or adds the VM of the process behind a connection. @pidfd stays the caller's. @return 0 or -errno. */
+int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+
+/** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
+int daemon_vm_adopt_all(struct domain *domain);
+
+/**
+ * It is another program than the one that was known, and knows no store. @return 0 if nobody reads any more what that
+ * one was given; else -EBUSY: a child does.
+ */
+int daemon_vm_begin_anew(struct daemon_vm *vm);
+
+/**
+ * A connection begins to serve it: gives it a view of the store, a place in the engine, and the name @hello->name, with
+ * a suffix if another has that. @connection: without its engine_vm; its link is open. It is copied.
+ * @return 0, -ENOSPC (ENGINE_VMS_MAX), -errno; also then daemon_vm_disconnect() has to follow.
+ */
+int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *connection,
+		      const struct wire_hello *hello);
+/**
+ * The connection has ended: its references are kept if there can be any, and from now on it is looked whether the
+ * process has become another program.
+ */
+void daemon_vm_disconnect(struct daemon_vm *vm);
+
+/** The engine now knows all that this VM maps: what an earlier connection left is dropped. */
+void daemon_vm_ready(struct daemon_vm *vm);
+
+bool daemon_vm_is_connected(const struct daemon_vm *vm);
+/** The engine's VM that stands for it, or NULL. */
+struct engine_vm *daemon_vm_engine_vm(const struct daemon_vm *vm);
+/** "web1 (pid 123, uid 107)". Valid until the next call. */
+const char *daemon_vm_describe(const struct daemon_vm *vm);
+
+/** For a daemon that ends: keeps only the dead, and those that die just now, and looks after the dead at once. */
+void daemon_vm_forget_living(struct domain *domain);
+
+void daemon_vm_free(struct daemon_vm *vm);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "protocol/metrics.h"
+
+#include <stddef.h>
+
+/* clang-format off */
+#define DAEMON(name, unit, help) { name, METRIC_OF_DAEMON, unit, NULL, NULL, help }
+#define HOST(name, unit, help) { name, METRIC_OF_HOST, unit, NULL, NULL, help }
+#define VM(name, unit, column, label, help) { name, METRIC_OF_VM, unit, column, label, help }
+
+const struct metric metrics[METRIC_END] = {
+	[METRIC_DAEMON_UPTIME] = DAEMON("uptime_seconds", METRIC_NSEC,
+		"Time since it was started."),
+	[METRIC_DAEMON_CPU] = DAEMON("cpu_seconds", METRIC_NSEC,
+		"CPU time that it has taken."),
+	[METRIC_DAEMON_MEMORY] = DAEMON("memory_bytes", METRIC_BYTES,
+		"Its own memory: tables and buffers, without the store."),
+
+	[METRIC_HOST_SHARED] = HOST("shared_pages", METRIC_PAGES,
+		"Guest pages that map a page of the store and have not been written since."),
+	[METRIC_HOST_COMMON] = HOST("common_pages", METRIC_PAGES,
+		"Pages of the store that they map: the copies that are kept."),
+	[METRIC_HOST_ZERO] = HOST("zero_pages", METRIC_PAGES,
+		"Guest pages that were full of zeros and have been given back to the kernel."),
+	[METRIC_HOST_SAVED] = HOST("saved_pages", METRIC_PAGES,
+		"shared - common + zero."),
+	[METRIC_HOST_SAVED_BYTES] = HOST("saved_bytes", METRIC_BYTES,
+		"The same in bytes."),
+	[METRIC_HOST_STORE] = HOST("store_bytes", METRIC_BYTES,
+		"Memory that the store takes. A little more than common while pages come and go."),
+	[METRIC_HOST_STORE_FULL] = HOST("store_full", METRIC_FLAG,
+		"Whether the store has no room for new pages. What is shared stays so."),
+	[METRIC_HOST_OVERHEAD] = HOST("overhead_bytes", METRIC_BYTES,
+		"What the bookkeeping takes: pagefused's own memory and the rings shared with VMMs."),
+
+	[METRIC_VM_RAM] = VM("ram_bytes", METRIC_BYTES, "RAM", "RAM",
+		"RAM that the VMM has registered."),
+	[METRIC_VM_SHARED] = VM("shared_pages", METRIC_PAGES, "SHARED", "Shared",
+		"Its part of the host's shared pages."),
+	[METRIC_VM_ZERO] = VM("zero_pages", METRIC_PAGES, "ZERO", "Zero",
+		"Its part of the host's zero pages."),
+	[METRIC_VM_DIVERGED] = VM("diverged_pages", METRIC_PAGES, "DIVERGED", "Diverged",
+		"Pages that were shared, and written since: private copies. They are shared again once they are "
+		"equal to something."),
+	[METRIC_VM_PRESENT] = VM("present_pages", METRIC_PAGES, "PRESENT", "Present",
+		"Memory that the guest had touched at the last full pass, shared pages included."),
+	[METRIC_VM_SAVED] = VM("saved_pages", METRIC_PAGES, "SAVED", "Saved",
+		"What it saves. What the pages in the store cost is divided among the VMs by their shared pages, so "
+		"that the VMs' figures add up to the host's."),
+	[METRIC_VM_NO_MAPPING] = VM("no_mapping_pages", METRIC_PAGES, NULL, NULL,
+		"Pages that were not merged, so far, to spare mappings."),
+	[METRIC_VM_BUSY] = VM("busy_pages", METRIC_PAGES, NULL, NULL,
+		"Pages that the kernel refused to have held, so far: pinned for a device, or shared with a "
+		"forked child."),
+	[METRIC_VM_KEPT_PRIVATE] = VM("kept_private_pages", METRIC_PAGES, NULL, "Kept private",
+		"Diverged pages that could not be held safely, so far."),
+	[METRIC_VM_MAPPINGS] = VM("mappings", METRIC_COUNT, "MAPPINGS", NULL,
+		"Kernel mappings of the VMM."),
+	[METRIC_VM_MAPPINGS_LIMIT] = VM("mappings_limit", METRIC_COUNT, NULL, NULL,
+		"How many it can have: vm.max_map_count."),
+	[METRIC_VM_WORKER_CPU] = VM("worker_cpu_seconds", METRIC_NSEC, "CPU", NULL,
+		"CPU time of the worker thread inside the VMM."),
+	[METRIC_VM_HOLD_P50] = VM("hold_p50_usec", METRIC_USEC, NULL, NULL,
+		"For how long pages were held while they were compared, the median."),
+	[METRIC_VM_HOLD_P99] = VM("hold_p99_usec", METRIC_USEC, "HOLD-P99", NULL,
+		"The same, the 99th percentile. A guest that writes such a page sleeps so long at most."),
+	[METRIC_VM_HOLD_MAX] = VM("hold_max_usec", METRIC_USEC, NULL, NULL,
+		"The same, the longest."),
+};

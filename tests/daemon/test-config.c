@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/page.h"
+#include "daemon/config.h"
+
+static char path[64];
+
+/* A file with @text. Its descriptor stays open: it is the file's name. */
+static const char *file_of(const char *text)
+{
+	int fd = memfd_create("config", MFD_CLOEXEC);
+
+	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return path;
+}
+
+/* The table's defaults, and those of an engine that nobody has configured. */
+static void test_defaults(void **state)
+{
+	struct engine_settings engine;
+	struct config config;
+
+	(void)state;
+	config_default(&config);
+	engine_settings_default(&engine);
+	assert_int_equal(config.engine.scan_interval_seconds, engine.scan_interval_seconds);
+	assert_int_equal(config.engine.audit_interval_seconds, engine.audit_interval_seconds);
+	assert_int_equal(config.engine.scan_cpu_percent, engine.scan_cpu_percent);
+	assert_int_equal(config.engine.vm_slots_max, engine.vm_slots_max);
+	assert_int_equal(config.engine.vm_ram_bytes_max, engine.vm_ram_bytes_max);
+	assert_int_equal(config.engine.segments_max, engine.segments_max);
+	assert_int_equal(config.store.kind, STORE_AUTO);
+	assert_string_equal(config.store.size, "100%");
+	assert_int_equal(config.connections_per_user, 1024);
+}
+
+static void test_good(void **state)
+{
+	struct config config;
+	char error[256];
+
+	(void)state;
+	assert_int_equal(config_load(&config,
+				     file_of("[scan]\ninterval_seconds = 0\naudit_interval_seconds=604800\n"
+					     "; one\ncpu_percent = 100\n[store]\nkind = memfd\nsize = 1m\n"
+					     "[limits]\nvm_store_size = 8K\nvm_ram_size = 3T\n"),
+				     error, sizeof(error)),
+			 0);
+	assert_int_equal(config.engine.scan_interval_seconds, 0);
+	assert_int_equal(config.engine.audit_interval_seconds, 604800);
+	assert_int_equal(config.engine.scan_cpu_percent, 100);
+	assert_int_equal(config.store.kind, STORE_MEMFD);
+	assert_string_equal(config.store.size, "1m");
+	assert_int_equal(config.engine.vm_slots_max, 2);
+	assert_int_equal(config.engine.vm_ram_bytes_max, UINT64_C(3) << 40);
+	assert_int_equal(config.connections_per_user, 1024);
+}
+
+static void test_bad(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} cases[] = {
+		{ "[scan]\ncpu_percent = 0\n", ":2: cpu_percent = \"0\": should be a number from 1 to 100" },
+		{ "[scan]\ncpu_percent = 5 %\n", "should be a number from 1 to 100" },
+		{ "[scan]\ninterval_seconds = 604801\n", "should be a number from 0 to 604800" },
+		{ "[store]\nsize = 1023K\n", "should be a size of at least 1M" },
+		{ "[store]\nsize = 0%\n", "or a share of RAM from 1% to 100%" },
+		{ "[store]\nkind = \n", "should be one of auto, tmpfs or memfd" },
+		{ "[limits]\nvm_store_size = 4095\n", "should be a size of at least 4K" },
+		{ "[limits]\nvm_ram_size = 16777216T\n", "should be a size of at least 4K" },
+		{ "cpu_percent = 5\n", "there is no setting \"cpu_percent\" in section []" },
+		{ "[scan]\nkind = auto\n", "there is no setting \"kind\" in section [scan]" },
+		{ "[scan\n", "not of the form" },
+	};
+	struct config config = { .connections_per_user = 77 };
+	char error[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(config_load(&config, file_of(cases[i].text), error, sizeof(error)), -EINVAL);
+		assert_non_null(strstr(error, cases[i].said));
+		assert_int_equal(config.connections_per_user, 77); /* untouched */
+	}
+}
+
+static void test_unreadable(void **state)
+{
+	struct config config = { .connections_per_user = 77 };
+	char error[256];
+
+	(void)state;
+	assert_int_equal(config_load(&config, "/proc/self/no/such/file", error, sizeof(error)), -ENOENT);
+	assert_non_null(strstr(error, "/proc/self/no/such/file: No such file"));
+	assert_int_equal(config_load(&config, "/proc/self", error, sizeof(error)), -EISDIR);
+	assert_non_null(strstr(error, "/proc/self: Is a directory"));
+	assert_int_equal(config.connections_per_user, 77);
+}
+
+static unsigned applied, left;
+
+static void on_change(const struct config_change *change)
+{
+	*(change->applied ? &applied : &left) += 1;
+	if (strcmp(change->name, "connections_per_user") == 0) {
+		assert_string_equal(change->before, "1024");
+		assert_string_equal(change->after, "9");
+		assert_true(change->applied);
+	} else {
+		assert_string_equal(change->section, "limits");
+		assert_string_equal(change->name, "vm_store_size");
+		assert_string_equal(change->before, "64G");
+		assert_string_equal(change->after, "96M");
+		assert_false(change->applied);
+	}
+}
+
+static void test_change(void **state)
+{
+	struct config config, wanted;
+	uint64_t before;
+
+	(void)state;
+	config_default(&config);
+	before = config.engine.vm_slots_max;
+	config_default(&wanted);
+	assert_int_equal(config_change(&config, &wanted, on_change), 0);
+	wanted.connections_per_user = 9;
+	wanted.engine.vm_slots_max = (96 << 20) / PAGE_BYTES;
+	assert_int_equal(config_change(&config, &wanted, on_change), 2);
+	assert_int_equal(applied, 1);
+	assert_int_equal(left, 1);
+	assert_int_equal(config.connections_per_user, 9);
+	assert_int_equal(config.engine.vm_slots_max, before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_change),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
