@@ -39,9 +39,10 @@ void storm_files_unlock(void)
 
 void storm_own(int fd)
 {
-	if (fd < 0 || fd >= NUMBERS)
+	if (fd >= 0 && fd < NUMBERS)
+		own[fd] = true;
+	else
 		test_fail("descriptor %d: %s", fd, strerror(errno));
-	own[fd] = true;
 }
 
 bool storm_is_own(int fd)
