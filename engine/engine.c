@@ -195,7 +195,7 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 	vm->heard = true;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
 	if (engine->waiters.used > 0)
-		match_again(engine, MATCH_PER_REPORT);
+		match_again(engine, MATCH_PER_REPORT / 2);
 	slots_flush(&engine->slots);
 	return r;
 }

@@ -108,18 +108,17 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 	}
 }
 
-/* Whoever is parked waits for any of them. */
-static bool owes_fetch(const struct engine_vm *vm, uint32_t parity)
+/* Whether @vm owes a FETCH for which a page waits in the name of @parity, or @any FETCH. */
+static bool owes_fetch(const struct engine_vm *vm, uint32_t parity, bool any)
 {
 	const struct engine *engine = vm->engine;
-	bool parked = waiters_have_parity(&engine->waiters, engine->waiters.parked, parity);
 	const struct fetch *fetch;
 
 	for (uint32_t i = 0; (fetch = queue_at(&vm->fetches, i)) != NULL; i++) {
 		if (fetch->slot == SLOT_NONE)
 			continue;
-		if (parked || waiters_have_parity(&engine->waiters, slots_get(&engine->slots, fetch->slot)->waiters,
-						  parity))
+		if (any || waiters_have_parity(&engine->waiters, slots_get(&engine->slots, fetch->slot)->waiters,
+					       parity))
 			return true;
 	}
 	return false;
@@ -127,10 +126,13 @@ static bool owes_fetch(const struct engine_vm *vm, uint32_t parity)
 
 void fetches_overdue(struct engine *engine, uint32_t parity)
 {
+	/* Whoever is parked waits for any of them. */
+	bool any = waiters_have_parity(&engine->waiters, engine->waiters.parked, parity);
+
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[i];
 
-		if (vm == NULL || vm->fetches.length == 0 || !owes_fetch(vm, parity))
+		if (vm == NULL || !owes_fetch(vm, parity, any))
 			continue;
 		vm->overdue_fetches = vm->fetched + vm->fetches.length; /* it is asked for nothing before */
 		fetches_give_up(vm, NULL);

@@ -138,7 +138,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
 	match_page(page, hash, engine->barrier.started & 1);
 	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
-	match_again(engine, MATCH_PER_REPORT);
+	match_again(engine, MATCH_PER_REPORT / 2);
 	slots_unorder(&engine->slots, fetch->slot);
 }
 

@@ -18,7 +18,7 @@
 #include "engine/pages.h"
 #include "protocol/ring.h"
 
-#define MATCH_PER_REPORT 64u
+#define MATCH_PER_REPORT 64u /* half of them while a slot that it fills is held, and half after all else */
 #define MATCH_PER_TICK 4096u
 
 struct engine;

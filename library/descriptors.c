@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "library/lock.h"
 #include "library/protections.h"
@@ -17,6 +18,8 @@ struct identity {
 	dev_t device;
 	ino_t inode;
 };
+
+#define FIRST_NUMBER (STDERR_FILENO + 1) /* below, the VMM may have nothing open, and write there all the same */
 
 #define FREE (-1) /* what number_of() gives for a place that nobody has, */
 #define LOST (-2) /* and for one whose number leads to another file of ours by now */
@@ -93,11 +96,24 @@ void descriptors_opened(bool had)
 	unlock(had);
 }
 
+/** Leaves the numbers of standard files to the VMM. @return another one, or -errno; then nothing is open. */
+static int leave_standard(int fd)
+{
+	int other;
+
+	if (fd < 0 || fd >= FIRST_NUMBER || !PROTECTED(PROTECT_OWN_FILES))
+		return fd;
+	other = (int)call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FIRST_NUMBER);
+	call(SYS_close, fd, 0, 0);
+	return other;
+}
+
 int descriptor_add(int fd, struct descriptor **ret)
 {
 	struct identity identity;
 	unsigned i = 0;
 
+	fd = leave_standard(fd);
 	if (fd < 0)
 		return fd;
 	while (i < DESCRIPTORS_MAX && number_of(&table[i]) != FREE)
@@ -303,7 +319,7 @@ void descriptors_make_way(int fd)
 	if (descriptor == NULL)
 		return;
 	given_up = descriptor->identity;
-	to = call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	to = call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FIRST_NUMBER);
 	if (to >= 0)
 		atomic_store_explicit(&descriptor->next_fd, (int)to + 1, memory_order_release);
 }

@@ -30,7 +30,10 @@ struct descriptor;
 bool descriptors_open(void);
 void descriptors_opened(bool had);
 
-/** Takes over @fd; or -errno, which is returned. @return 0, -EMFILE (too many), -errno; on error nothing is open. */
+/**
+ * Takes over @fd, which may get another number: 0, 1 and 2 are the VMM's; or -errno, which is returned. @return 0,
+ * -EMFILE (too many), -errno; on error nothing is open.
+ */
 int descriptor_add(int fd, struct descriptor **ret);
 /**
  * Opens a file for reading, with O_CLOEXEC and @flags, for a moment: a forked child does not keep it. @return as

@@ -225,6 +225,12 @@ static void check_refusals(void)
 			continue;
 		errno = 0;
 		refused += call(SYS_close, fd, 0, 0) < 0 && errno == EBADF && fcntl(fd, F_GETFD) >= 0;
+		errno = 0;
+		test_check((call(SYS_dup3, fd, fd, O_CLOEXEC) < 0 && errno == EINVAL) || test_is_control(), "dup3 to itself: %s",
+			   strerror(errno));
+		errno = 0;
+		test_check((call(SYS_dup3, fd, NUMBERS, ~O_CLOEXEC) < 0 && errno == EINVAL) || test_is_control(),
+			   "dup3 with flags that are none: %s", strerror(errno));
 	}
 	test_check(refused > 0 || way == PAST || test_is_control(), "nothing of the library's was met");
 }
