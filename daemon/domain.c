@@ -8,7 +8,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "daemon/clock.h"
 #include "daemon/log.h"
 
 /* ---- the store, as the engine sees it ---- */
