@@ -4,6 +4,7 @@
  * library's are left alone, with the results that there would be if they were not open.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -141,9 +142,15 @@ INTERPOSED int dup2(int from, int to)
 
 int dup3(int from, int to, int flags);
 
+/** Whether the kernel refuses a dup3() before it looks at the descriptors. */
+static bool refuses(int from, int to, int flags)
+{
+	return from == to || (flags & ~O_CLOEXEC) != 0;
+}
+
 INTERPOSED int dup3(int from, int to, int flags)
 {
-	return closing_replace(next.dup3, from, to, flags);
+	return refuses(from, to, flags) ? next.dup3(from, to, flags) : closing_replace(next.dup3, from, to, flags);
 }
 
 /* ---- by number ---- */
@@ -195,6 +202,8 @@ long closing_by_number(long number, long a, long b, long c)
 		return closing_replace(dup2_by_number, (int)a, (int)b, 0);
 #endif
 	default:
+		if (refuses((int)a, (int)b, (int)c))
+			return dup3_by_number((int)a, (int)b, (int)c);
 		return closing_replace(dup3_by_number, (int)a, (int)b, (int)c);
 	}
 }
