@@ -138,15 +138,18 @@ static bool jump(struct run *run, struct machine *machine, const struct sock_fil
 	return true;
 }
 
-/** An error in its place is what the library can live with; success that is none, and to wait for somebody, is not. */
-static bool is_harmless(uint32_t verdict)
+/**
+ * An error in the place of most calls is what the library can live with; success that is none, and to wait for
+ * somebody, is not.
+ */
+static bool is_harmless(uint32_t verdict, const struct made_call *call)
 {
 	switch (verdict & SECCOMP_RET_ACTION_FULL) {
 	case SECCOMP_RET_ALLOW:
 	case SECCOMP_RET_LOG:
 		return true;
 	case SECCOMP_RET_ERRNO:
-		return (verdict & SECCOMP_RET_DATA) != 0;
+		return (verdict & SECCOMP_RET_DATA) != 0 && !call->ends_something;
 	default:
 		return false;
 	}
@@ -197,7 +200,7 @@ static bool follow(struct run *run, struct machine *machine)
 		if (BPF_CLASS(code->code) == BPF_RET) {
 			struct value verdict = BPF_RVAL(code->code) == BPF_A ? machine->a : known(code->k);
 
-			return verdict.known && is_harmless(verdict.bits);
+			return verdict.known && is_harmless(verdict.bits, run->call);
 		}
 		if (BPF_CLASS(code->code) != BPF_JMP)
 			execute(run, machine, code);

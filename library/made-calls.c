@@ -39,6 +39,14 @@
 	{ \
 		.number = SYS_##call, .varies = BUT(argument), .values[argument] = (value) \
 	}
+#define ANY_TO_END(call) \
+	{ \
+		.number = SYS_##call, .varies = MADE_CALL_ANY, .ends_something = true \
+	}
+#define WITH_TO_END(call, argument, value) \
+	{ \
+		.number = SYS_##call, .varies = BUT(argument), .values[argument] = (value), .ends_something = true \
+	}
 #define MMAP(prot, flags) \
 	{ \
 		.number = SYS_mmap, .varies = BUT(2) & BUT(3), .values = { 0, \
@@ -54,15 +62,15 @@
 
 const struct made_call made_calls[] = {
 	/* locks, signals kept out, who it is */
-	WITH(futex, 1, FUTEX_WAIT),
-	WITH(futex, 1, FUTEX_WAIT_PRIVATE),
-	WITH(futex, 1, FUTEX_WAKE_PRIVATE),
-	WITH(futex, 1, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME),
-	WITH(futex, 1, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME),
+	WITH_TO_END(futex, 1, FUTEX_WAIT),
+	WITH_TO_END(futex, 1, FUTEX_WAIT_PRIVATE),
+	WITH_TO_END(futex, 1, FUTEX_WAKE_PRIVATE),
+	WITH_TO_END(futex, 1, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME),
+	WITH_TO_END(futex, 1, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME),
 	ANY(sched_yield),
 	ANY(clock_gettime),
 	ANY(restart_syscall),
-	ANY(rt_sigprocmask),
+	ANY_TO_END(rt_sigprocmask),
 	ANY(getpid),
 	ANY(gettid),
 	ANY(geteuid),
@@ -76,6 +84,7 @@ const struct made_call made_calls[] = {
 	ANY(exit),
 	ANY(brk),
 	ANY(getrandom),
+	WITH(madvise, 2, MADV_GUARD_INSTALL), /* of a stack, since glibc 2.42 */
 	WITH(prctl, 0, PR_SET_NAME),
 	WITH(prctl, 0, PR_GET_NAME),
 	WITH(prlimit64, 2, 0),
@@ -83,13 +92,13 @@ const struct made_call made_calls[] = {
 	WITH(openat, 2, CLOSED_FILE),
 	WITH(openat, 2, CLOSED_FILE | O_DIRECTORY),
 	ANY(read),
-	ANY(pread64),
-	ANY(close),
+	ANY_TO_END(pread64),
+	ANY_TO_END(close),
 	ANY(getdents64),
 	ANY(readlinkat),
 	ANY(newfstatat),
 	ANY(faccessat),
-	ANY(fstat),
+	ANY_TO_END(fstat),
 	ANY(statx),
 	ANY(statfs),
 	ANY(fstatfs),
@@ -132,22 +141,22 @@ const struct made_call made_calls[] = {
 	MMAP(READ_WRITE, OWN_MEMORY | MAP_FIXED),
 	MMAP(READ_WRITE, OWN_MEMORY | MAP_FIXED | MAP_NORESERVE),
 	MMAP(READ_WRITE, MAP_PRIVATE | MAP_NORESERVE),
-	ANY(munmap),
-	WITH(mprotect, 2, PROT_NONE),
-	WITH(mprotect, 2, PROT_READ),
-	WITH(mprotect, 2, READ_WRITE),
-	WITH(mremap, 3, MREMAP_MAYMOVE),
-	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_DONTUNMAP),
-	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED),
-	WITH(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP),
-	WITH(madvise, 2, MADV_DONTNEED),
-	WITH(madvise, 2, MADV_DONTFORK),
-	WITH(madvise, 2, MADV_DOFORK),
+	ANY_TO_END(munmap),
+	WITH_TO_END(mprotect, 2, PROT_NONE),
+	WITH_TO_END(mprotect, 2, PROT_READ),
+	WITH_TO_END(mprotect, 2, READ_WRITE),
+	WITH_TO_END(mremap, 3, MREMAP_MAYMOVE),
+	WITH_TO_END(mremap, 3, MREMAP_MAYMOVE | MREMAP_DONTUNMAP),
+	WITH_TO_END(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED),
+	WITH_TO_END(mremap, 3, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP),
+	WITH_TO_END(madvise, 2, MADV_DONTNEED),
+	WITH_TO_END(madvise, 2, MADV_DONTFORK),
+	WITH_TO_END(madvise, 2, MADV_DOFORK),
 	WITH(madvise, 2, MADV_WIPEONFORK),
-	WITH(madvise, 2, MADV_DONTDUMP),
-	WITH(madvise, 2, MADV_DODUMP),
-	WITH(madvise, 2, MADV_HUGEPAGE),
-	WITH(madvise, 2, MADV_NOHUGEPAGE),
+	WITH_TO_END(madvise, 2, MADV_DONTDUMP),
+	WITH_TO_END(madvise, 2, MADV_DODUMP),
+	WITH_TO_END(madvise, 2, MADV_HUGEPAGE),
+	WITH_TO_END(madvise, 2, MADV_NOHUGEPAGE),
 	WITH(madvise, 2, MADV_UNMERGEABLE),
 	WITH(madvise, 2, MADV_COLD),
 	WITH(madvise, 2, MADV_PAGEOUT),
@@ -155,18 +164,18 @@ const struct made_call made_calls[] = {
 	WITH(madvise, 2, MADV_POPULATE_WRITE),
 	ANY(mlock),
 	ANY(munlock),
-	ANY(mincore),
+	ANY_TO_END(mincore),
 	ANY(get_mempolicy),
 	/* the hold */
 	WITH(userfaultfd, 0, O_CLOEXEC | O_NONBLOCK),
 	WITH(ioctl, 1, USERFAULTFD_IOC_NEW),
 	WITH(ioctl, 1, UFFDIO_API),
-	WITH(ioctl, 1, UFFDIO_REGISTER),
-	WITH(ioctl, 1, UFFDIO_UNREGISTER),
-	WITH(ioctl, 1, UFFDIO_WAKE),
-	WITH(ioctl, 1, UFFDIO_MOVE),
-	WITH(ioctl, 1, UFFDIO_COPY),
-	WITH(ioctl, 1, UFFDIO_WRITEPROTECT),
+	WITH_TO_END(ioctl, 1, UFFDIO_REGISTER),
+	WITH_TO_END(ioctl, 1, UFFDIO_UNREGISTER),
+	WITH_TO_END(ioctl, 1, UFFDIO_WAKE),
+	WITH_TO_END(ioctl, 1, UFFDIO_MOVE),
+	WITH_TO_END(ioctl, 1, UFFDIO_COPY),
+	WITH_TO_END(ioctl, 1, UFFDIO_WRITEPROTECT),
 	WITH(ioctl, 1, PAGEMAP_SCAN),
 };
 

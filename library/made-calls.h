@@ -6,12 +6,18 @@
 #ifndef PAGEFUSE_LIBRARY_MADE_CALLS_H
 #define PAGEFUSE_LIBRARY_MADE_CALLS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct made_call {
 	int number;
 	uint32_t varies;    /* a bit for each argument that can be anything */
 	uint64_t values[6]; /* the others */
+	/**
+	 * What has been begun is brought to its end by it: a page that is held is put back, a lock is let go. An
+	 * error in its place can come between any two calls, and would leave the VMM without the page, or waiting.
+	 */
+	bool ends_something;
 };
 
 #define MADE_CALL_ANY UINT32_C(0x3f)
