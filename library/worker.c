@@ -29,6 +29,7 @@
 #include "library/nested.h"
 #include "library/options.h"
 #include "library/orders.h"
+#include "library/own.h"
 #include "library/pagemap.h"
 #include "library/proc.h"
 #include "library/protections.h"
@@ -153,6 +154,19 @@ static bool was_poked(void)
 	return atomic_exchange(&poked, false) || drained;
 }
 
+/** The VMM may have a limit on its addresses by now, and no merge may come that would look. */
+static void give_back_addresses(void)
+{
+	memory_lock_worker();
+	own_look_at_limits();
+	view_rest();
+	if (own_addresses_are_limited()) {
+		view_begin();
+		template_begin();
+	}
+	memory_unlock();
+}
+
 static int housekeeping(void)
 {
 	static uint64_t last_msec;
@@ -165,7 +179,7 @@ static int housekeeping(void)
 		if (!descriptors_are_there())
 			return -EBADF; /* all anew */
 		look_for_hindrances();
-		view_rest();
+		give_back_addresses();
 		if (unseen)
 			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */
@@ -223,10 +237,6 @@ static int open_session(struct descriptor *socket)
 	if (known_store != 0 && known_store != session.store)
 		make_foreign();
 	known_store = session.store;
-	memory_lock_worker();
-	template_drop_all();
-	view_remove_all();
-	memory_unlock();
 	announce_forget();
 	look_for_hindrances();
 	r = announce_regions(&session);
@@ -234,6 +244,16 @@ static int open_session(struct descriptor *socket)
 	if (r == 0 && must_wait_for_child(store_before))
 		r = -EAGAIN;
 	return r < 0 ? r : session_post_value(&session, REPORT_READY, 1, 1, 0);
+}
+
+/** What the next orders would need comes with the next session, if there is ever one. */
+static void end_session(void)
+{
+	memory_lock_worker();
+	template_drop_all();
+	view_remove_all();
+	memory_unlock();
+	session_close(&session);
 }
 
 static void serve(void)
@@ -304,7 +324,7 @@ static void *worker_main(void *unused)
 				say_last_words();
 		}
 		atomic_store(&connected, false);
-		session_close(&session);
+		end_session();
 		socket = NULL;
 		wait_disconnected();
 	}

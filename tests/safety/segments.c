@@ -2,11 +2,14 @@
 /*
  * A store of many segments costs the VMM no more than one of a few: the library has a handful of descriptors of it, and
  * a few windows for comparing, or none where address space is limited; what it has closed it asks for again. Where it
- * gets no answer, pages stay as they are, and are shared when it does.
+ * gets no answer, pages stay as they are, and are shared when it does. Where address space comes to be limited, or the
+ * daemon is gone, all of it is given back.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "library/lock.h"
+#include "library/sys.h"
 #include "library/template.h"
 #include "library/view.h"
 #include "tests/support/guest.h"
@@ -193,6 +198,8 @@ static void test_limited_address_space(void)
 	limit = before;
 	limit.rlim_cur = UINT64_C(1) << 46;
 	test_check(setrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS: %s", strerror(errno));
+	while (count_mappings("rw-p", &bytes) > 0) /* though nothing is merged */
+		director_audit(g.vm, g.page, PAGES);
 	for (uint32_t s = 0; s < SEGMENTS; s++) {
 		make_private(s);
 		test_check(merge(s) == RUN, "run %u is not shared", s);
@@ -201,6 +208,25 @@ static void test_limited_address_space(void)
 	}
 	check_memory();
 	test_check(setrlimit(RLIMIT_AS, &before) == 0, "RLIMIT_AS: %s", strerror(errno));
+}
+
+/** What was for comparing is of no use without a daemon. */
+static void test_without_daemon(void)
+{
+	uint64_t bytes;
+
+	merge(0);
+	director_disconnect(g.vm);
+	while (count_files() > 0 || count_mappings("r--s", &bytes) > 0 || count_mappings("rw-p", &bytes) > 0)
+		sched_yield(); /* the watchdog ends it */
+	check_memory();
+}
+
+/** What the VMM's threads unmap as well, when they lock all memory, is unmapped with the lock held. */
+static void watch(long number, long second)
+{
+	if (number == SYS_munmap && second == (long)(VIEW_WINDOW_SLOTS * PAGE_BYTES) && !memory_lock_is_mine())
+		test_damage("a window is unmapped without the lock");
 }
 
 int main(int argc, char **argv)
@@ -212,6 +238,7 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill((char *)memory + i * PAGE_BYTES, i % (SEGMENTS * RUN) + 1);
 	guest_begin(&g, memory, PAGES);
+	atomic_store(&sys_watch, watch);
 	fill_segments();
 	test_all_over();
 	test_at_once();
@@ -219,6 +246,7 @@ int main(int argc, char **argv)
 	if (!TEST_THREAD_SANITIZER) /* which takes nearly all of it */
 		test_limited_address_space();
 	guest_report(&g);
-	guest_end(&g);
+	test_without_daemon();
+	atomic_store(&sys_watch, NULL);
 	return 0;
 }
