@@ -101,10 +101,13 @@ static void withdraw(void)
 bool withdrawal_before_filter(const struct sock_fprog *program)
 {
 	bool known = false;
+	int cancellable;
 
 	fork_notice();
 	if (visits_are_over())
 		return false;
+	/* The VMM's call is no place to be cancelled at, and what is waited for here would be one. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 	pthread_mutex_lock(&filtering);
 	if (!visits_are_over()) {
 		known = program != NULL && confinement_expect(program);
@@ -112,6 +115,7 @@ bool withdrawal_before_filter(const struct sock_fprog *program)
 			withdraw();
 	}
 	pthread_mutex_unlock(&filtering);
+	pthread_setcancelstate(cancellable, NULL);
 	return known;
 }
 

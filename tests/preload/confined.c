@@ -479,6 +479,49 @@ static void test_no_filter(void)
 	end();
 }
 
+/** One that ends all, as the library reads it, and that no kernel takes. */
+static PUPPET long install_nonsense(void)
+{
+	static struct sock_filter code[] = {
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(*code), code };
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1 ? errno : 0;
+}
+
+static PUPPET void *be_cancelled(void *unused)
+{
+	(void)unused;
+	pthread_cancel(pthread_self());
+	return (void *)install_nonsense();
+}
+
+/** A thread that is to be cancelled at the next occasion, which prctl() is not; and the next one. */
+static PUPPET long install_cancelled(long a, long b, long c)
+{
+	pthread_t thread;
+	void *result;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	if (pthread_create(&thread, NULL, be_cancelled, NULL) != 0 || pthread_join(thread, &result) != 0)
+		return -1;
+	return result == (void *)EINVAL ? install_nonsense() : -2;
+}
+
+static void test_cancelled(void)
+{
+	begin(true);
+	test_check(survive(install_cancelled, 0, 0, "as it is cancelled") == EINVAL || test_is_control(),
+		   "a thread is cancelled in a call that is no place for that");
+	check("when one of its threads is cancelled");
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -489,6 +532,8 @@ int main(int argc, char **argv)
 	hurried = mmap(NULL, sizeof(*hurried), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memory = pages_map(PAGES, false);
 	test_no_filter();
+	for (unsigned i = 0; i < 20; i++) /* the wait that it is about may be over at once */
+		test_cancelled();
 	for (enum way way = 0; way < WAYS; way++) {
 		test_let_through(way, true);
 		test_let_through(way, false);
