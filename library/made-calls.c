@@ -84,7 +84,8 @@ const struct made_call made_calls[] = {
 	ANY(exit),
 	ANY(brk),
 	ANY(getrandom),
-	WITH(madvise, 2, MADV_GUARD_INSTALL), /* of a stack, since glibc 2.42 */
+	MMAP(READ_WRITE, OWN_MEMORY | MAP_STACK), /* this one and the next since glibc 2.42 */
+	WITH(madvise, 2, MADV_GUARD_INSTALL),
 	WITH(prctl, 0, PR_SET_NAME),
 	WITH(prctl, 0, PR_GET_NAME),
 	WITH(prlimit64, 2, 0),
