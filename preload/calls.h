@@ -76,8 +76,8 @@ uint64_t write_before_number(long number, long b, long c);
 
 /* open.c */
 struct msghdr;
-/** A message has come: takes note of the descriptors in it. @flags: of recvmsg(). */
-void open_note_received(const struct msghdr *message, int flags);
+/** A message has come, or was looked at (MSG_PEEK), which brings the descriptors in it as well: takes note of these. */
+void open_note_received(const struct msghdr *message);
 /** Whether a system call by number may bring a file, or make one another. Then these, before and after it. */
 bool open_concerns_number(long number);
 void open_before_number(long number, long a, long b, long c);

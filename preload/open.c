@@ -141,9 +141,9 @@ INTERPOSED int setsockopt(int fd, int level, int option, const void *value, sock
 	return result;
 }
 
-void open_note_received(const struct msghdr *message, int flags)
+void open_note_received(const struct msghdr *message)
 {
-	if (!forward_may_tell() || (flags & MSG_PEEK) != 0 || message->msg_controllen == 0)
+	if (!forward_may_tell() || message->msg_controllen == 0)
 		return;
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL;
 	     part = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, part)) {
@@ -202,7 +202,7 @@ void open_after_number(long number, long a, long b, long c, long result)
 	if (brings_file(number))
 		note_file((int)result, false);
 	else if ((int)number == SYS_recvmsg)
-		open_note_received((const struct msghdr *)b, (int)c);
+		open_note_received((const struct msghdr *)b);
 	else if ((int)number == SYS_setsockopt)
 		after_setsockopt((int)a, (int)b, (int)c);
 }

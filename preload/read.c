@@ -206,7 +206,7 @@ INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	ssize_t result = transfer_after(transfer, next.recvmsg(fd, message, flags));
 
 	if (result >= 0)
-		open_note_received(message, flags);
+		open_note_received(message);
 	return result;
 }
 

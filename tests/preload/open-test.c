@@ -123,6 +123,27 @@ static void switching_to_direct(void **state)
 	close(fd);
 }
 
+/** Two descriptors, which are closed again. */
+static void expect_received(int socket, struct msghdr *message, int flags)
+{
+	const struct cmsghdr *part;
+	int fds[2] = { -1, -1 };
+	ssize_t got = by_number ? syscall(SYS_recvmsg, (long)socket, message, (long)flags)
+				: recvmsg(socket, message, flags);
+
+	assert_int_equal(got, 1);
+	assert_int_equal(records_count, 2);
+	part = CMSG_FIRSTHDR(message);
+	assert_non_null(part);
+	if (part != NULL) /* as cmocka does not say that it does not come back */
+		memcpy(fds, CMSG_DATA(part), sizeof(fds));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(records[i].kind, RECORDED_FILE);
+		assert_int_equal(records[i].detail, fds[i]);
+		close(fds[i]);
+	}
+}
+
 static void receiving(void **state)
 {
 	char space[CMSG_SPACE(2 * sizeof(int))], byte = 'x';
@@ -131,8 +152,8 @@ static void receiving(void **state)
 		.msg_iov = &vector, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)
 	};
 	struct cmsghdr *part = CMSG_FIRSTHDR(&message);
-	int sockets[2], fds[2] = { STDERR_FILENO, STDERR_FILENO };
-	ssize_t got;
+	int sockets[2];
+	const int fds[2] = { STDERR_FILENO, STDERR_FILENO };
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
@@ -142,18 +163,9 @@ static void receiving(void **state)
 	memcpy(CMSG_DATA(part), fds, sizeof(fds));
 	assert_int_equal(sendmsg(sockets[0], &message, 0), 1);
 	expect_nothing();
-	got = by_number ? syscall(SYS_recvmsg, (long)sockets[1], &message, 0L) : recvmsg(sockets[1], &message, 0);
-	assert_int_equal(got, 1);
-	assert_int_equal(records_count, 2);
-	part = CMSG_FIRSTHDR(&message);
-	assert_non_null(part);
-	if (part != NULL) /* as cmocka does not say that it does not come back */
-		memcpy(fds, CMSG_DATA(part), sizeof(fds));
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(records[i].kind, RECORDED_FILE);
-		assert_int_equal(records[i].detail, fds[i]);
-		close(fds[i]);
-	}
+	expect_received(sockets[1], &message, MSG_PEEK);
+	records_count = 0;
+	expect_received(sockets[1], &message, 0);
 	close(sockets[0]);
 	close(sockets[1]);
 }
