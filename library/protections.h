@@ -41,7 +41,7 @@ enum protection {
 	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
 	/** A number of the library's is used only while it leads to the library's file. */
 	PROTECT_OWN_FILES = 1 << 25,
-	PROTECT_TRANSFERS = 1 << 26, /* what a system call reads or writes just now is not held */
+	PROTECT_TRANSFERS = 1 << 26,   /* what a system call reads or writes just now is not held */
 	PROTECT_CONFINEMENT = 1 << 27, /* nothing is called under a system call filter that does not let it through */
 	/** A hold that has unmapped pages puts something in their place, whatever fails and whatever the VMM closes. */
 	PROTECT_PLACE = 1 << 28,
