@@ -14,9 +14,8 @@ struct made_call {
 	uint32_t varies;    /* a bit for each argument that can be anything */
 	uint64_t values[6]; /* the others */
 	/**
-	 * What has been begun is brought to its end by it: a page that is held is put back, a lock is let go. An error
-	 * in its place, which can come between any two calls, would leave the VMM without the page, or waiting for
-	 * ever.
+	 * What has been begun is brought to its end by it: a page that is held is put back, a lock is let go. An
+	 * error in its place can come between any two calls, and would leave the VMM without the page, or waiting.
 	 */
 	bool ends_something;
 };

@@ -8,6 +8,7 @@
 #include "library/fork.h"
 
 #define LOOK_AGAIN_MS 1
+#define PATIENCE 5000u /* looks without any coming or going, after which who is still inside has left unseen */
 
 static _Atomic unsigned visitors;
 static _Atomic bool over, asked;
@@ -52,9 +53,14 @@ bool visits_are_over(void)
 
 void visits_end_all(void)
 {
+	unsigned before = 0;
+
 	over = true;
-	while (visitors != own)
+	for (unsigned looks = 0; visitors != own && looks < PATIENCE; looks++) {
+		looks = visitors != before ? 0 : looks;
+		before = visitors;
 		poll(NULL, 0, LOOK_AGAIN_MS);
+	}
 }
 
 void visits_in_child(void)

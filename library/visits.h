@@ -7,7 +7,8 @@
  * all threads; and it begins silent where a filter is in force that nobody has seen coming (confinement.h), which is
  * asked before anything else is called. Every way in is a visit, from before its first system call to behind its last;
  * one that comes too late is turned away, and has to do without any call. Visitors wait for nothing but the kernel and
- * each other, so whoever wants silence gets it soon.
+ * each other, so whoever wants silence gets it soon. But a signal handler that runs in a visit may leave it by
+ * longjmp(), and such a visit never ends. So nobody is waited for without end.
  */
 #ifndef PAGEFUSE_LIBRARY_VISITS_H
 #define PAGEFUSE_LIBRARY_VISITS_H
@@ -23,7 +24,10 @@ void visit_end(void);
 
 /** No call is made any more, in this process. Cheap. */
 bool visits_are_over(void);
-/** From now on. Waits until nobody is inside but the calling thread. */
+/**
+ * From now on. Waits until nobody is inside but the calling thread; or, where somebody does not come out, until nobody
+ * has come or gone for 5 s.
+ */
 void visits_end_all(void);
 
 /** In the child of a fork, which is its only thread. */

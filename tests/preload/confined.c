@@ -23,6 +23,7 @@
 
 #include "library/made-calls.h"
 #include "library/memory.h"
+#include "library/visits.h"
 #include "tests/preload/life.h"
 #include "tests/support/director.h"
 #include "tests/support/pages.h"
@@ -522,6 +523,34 @@ static void test_cancelled(void)
 	end();
 }
 
+static PUPPET void *visit(void *unused)
+{
+	(void)unused;
+	return (void *)(uintptr_t)visit_begin();
+}
+
+/** A thread leaves the library without its knowing, by longjmp() out of a handler. */
+static PUPPET long leave_visit(long a, long b, long c)
+{
+	pthread_t thread;
+	void *begun;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	return pthread_create(&thread, NULL, visit, NULL) == 0 && pthread_join(thread, &begun) == 0 && begun != NULL;
+}
+
+static void test_left_visit(void)
+{
+	begin(true);
+	test_check(survive(leave_visit, 0, 0, "as a thread leaves") == 1, "no visit");
+	confine(BY_PRCTL, false);
+	check("when a thread has left unseen");
+	live_on("when a thread has left unseen");
+	end();
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -543,6 +572,7 @@ int main(int argc, char **argv)
 		test_in_flight(way);
 		test_without_daemon(way);
 	}
+	test_left_visit();
 	do
 		test_threads();
 	while (test_running());
