@@ -12,6 +12,7 @@
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/confinement.h"
+#include "library/descriptors.h"
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
@@ -234,6 +235,16 @@ static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
 	return r < 0 ? r : served;
 }
 
+/** With the lock, as another thread may close numbers that it does not know; and with no further call. */
+static bool is_confined(void)
+{
+	bool had = descriptors_open();
+	int unknown = confinement_is_unknown();
+
+	descriptors_opened(had);
+	return unknown != 0;
+}
+
 int memory_register(void *address, size_t length, uint64_t gpa)
 {
 	uint64_t start = (uint64_t)address;
@@ -246,7 +257,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 		return -EOPNOTSUPP;
 	fork_notice();
 	offers++;
-	if (children_is_one() || no_more_offers || confinement_is_unknown() != 0)
+	if (children_is_one() || no_more_offers || is_confined())
 		r = -EOPNOTSUPP;
 	else
 		r = take_in(start, length, gpa);
