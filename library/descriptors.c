@@ -33,7 +33,7 @@ struct descriptor {
 static struct descriptor table[DESCRIPTORS_MAX];
 static _Atomic unsigned table_end; /* all that were ever used are below */
 static _Atomic bool opening;       /* a number may be ours that is not in the table yet */
-static _Atomic unsigned changes;   /* of numbers of ours: counts whenever one is opened or closed */
+static _Atomic unsigned changes;   /* see descriptors_is_vmms() */
 static _Atomic long process;       /* whose they are; 0: there are none */
 static _Atomic long worker;        /* thread id; 0: there is none */
 static struct identity given_up;   /* by descriptors_make_way() */
@@ -92,6 +92,7 @@ bool descriptors_open(void)
 
 void descriptors_opened(bool had)
 {
+	atomic_fetch_add(&changes, 1);
 	atomic_store(&opening, false);
 	unlock(had);
 }
@@ -156,9 +157,9 @@ void descriptor_close(struct descriptor **descriptor)
 	if (*descriptor == NULL)
 		return;
 	had = lock();
-	atomic_fetch_add(&changes, 1);
 	if (descriptor_is_there(*descriptor))
 		call(SYS_close, number_of(*descriptor), 0, 0);
+	atomic_fetch_add(&changes, 1);
 	atomic_store_explicit(&(*descriptor)->next_fd, 0, memory_order_release);
 	*descriptor = NULL;
 	unlock(had);
@@ -256,6 +257,11 @@ static bool is_open(int fd)
 	return call(SYS_fcntl, fd, F_GETFD, 0) >= 0;
 }
 
+/*
+ * Without the lock: a number that was open, is not noted as ours, and was not ours in between is the VMM's. It can have
+ * been ours when it was looked at, and have been closed then. So `changes` is counted after one is closed, before that
+ * can be seen in the table or by `opening`.
+ */
 bool descriptors_is_vmms(int fd)
 {
 	unsigned before = atomic_load(&changes);
@@ -319,9 +325,11 @@ void descriptors_make_way(int fd)
 	if (descriptor == NULL)
 		return;
 	given_up = descriptor->identity;
+	(void)descriptors_open(); /* the lock is held already */
 	to = call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FIRST_NUMBER);
 	if (to >= 0)
 		atomic_store_explicit(&descriptor->next_fd, (int)to + 1, memory_order_release);
+	descriptors_opened(true);
 }
 
 void descriptors_take_back(int fd)

@@ -235,13 +235,14 @@ static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
 	return r < 0 ? r : served;
 }
 
-/** It opens a file, whose number the VMM must not close. */
+/** With the lock, as another thread may close numbers that it does not know; and with no further call. */
 static bool is_confined(void)
 {
-	bool had = descriptors_open(), is = confinement_is_unknown() != 0;
+	bool had = descriptors_open();
+	int unknown = confinement_is_unknown();
 
 	descriptors_opened(had);
-	return is;
+	return unknown != 0;
 }
 
 int memory_register(void *address, size_t length, uint64_t gpa)

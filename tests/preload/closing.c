@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@
 #define ROUNDS 40u
 #define FIRST_FD 3
 #define NUMBERS 64
+#define OFFERS 20000u
 
 enum step {
 	STEP_SHARED = 1,
@@ -254,13 +256,41 @@ static void spawn(void)
 	test_check(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "vfork: %s", strerror(errno));
 }
 
+static _Atomic bool offered_enough;
+
+static void *close_strangers(void *unused)
+{
+	(void)unused;
+	while (!atomic_load(&offered_enough))
+		for (int fd = FIRST_FD; fd < NUMBERS; fd++)
+			if (call(SYS_close, fd, 0, 0) >= 0)
+				test_damage("number %d of the library's could be closed", fd);
+	return NULL;
+}
+
+/** Threads close what they do not know while another one has the library open files for moments. */
+static void offer_again(void)
+{
+	pthread_t threads[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		test_check(pthread_create(&threads[i], NULL, close_strangers, NULL) == 0, "no thread");
+	for (unsigned i = 0; i < OFFERS; i++)
+		(void)madvise(memory, PAGES * PAGE_BYTES, MADV_MERGEABLE);
+	atomic_store(&offered_enough, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}
+
 static void run_vmm(void)
 {
 	close_range(FIRST_FD, ~0u, 0);
 	add_memory();
 	await(&common->step, STEP_SHARED);
-	if (way != PAST)
+	if (way != PAST) {
 		check_refusals();
+		offer_again();
+	}
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		close_and_open(round);
 		for (unsigned i = 0; i < 3; i++) {
