@@ -7,8 +7,8 @@
  *
  * Looks at anonymous mappings and at private mappings of files whose path contains "pagefuse" (the store). What is
  * mapped from the store has no frame in the page table before somebody reads it, so those pages are read first. What of
- * the store a child would not get (MADV_DONTFORK) is mapped for the library (library/template.h), and is no guest's.
- * Prints
+ * the store neither a child nor a core would get (MADV_DONTFORK and DONTDUMP; QEMU's RAM has the first) is mapped for
+ * the library (library/template.h), and is no guest's. Prints
  *
  *   pages=N           present pages, the kernel's zero page left out
  *   frames=N          different page frames behind them: pages - frames is what sharing saves
@@ -113,7 +113,7 @@ static int count_mapping(struct census *census, const char *pid, int pagemap, co
 	census->mappings++;
 	if (access[3] != 'p' || strstr(line, "[v"))
 		return 0;
-	if (inode != 0 && (!strstr(line, "pagefuse") || strstr(flags, " dc")))
+	if (inode != 0 && (!strstr(line, "pagefuse") || (strstr(flags, " dc") && strstr(flags, " dd"))))
 		return 0;
 	if (inode != 0)
 		r = read_pages((pid_t)strtol(pid, NULL, 10), start, end);
