@@ -102,9 +102,6 @@ static void share_badly(const struct guest *g, unsigned count)
 	director_scan(g->vm, g->page, PAGES);
 	test_check(director_fetch(g->vm, g->page, PAGES, slot) == PAGES, "not all pages were fetched");
 	find_files();
-	sys_fail.number = SYS_mremap;
-	sys_fail.error = ENOMEM;
-	sys_fail.for_ever = false;
 	atomic_store(&failures, count);
 	atomic_store(&sys_watch, unmap_first);
 	director_merge(g->vm, g->page, PAGES, slot);
@@ -141,6 +138,9 @@ int main(int argc, char **argv)
 	place = memory;
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(guest_at(&(struct guest){ .memory = memory }, i), i + 1);
+	sys_fail.number = SYS_mremap; /* before there is a worker, which reads it */
+	sys_fail.error = ENOMEM;
+	sys_fail.for_ever = false;
 	guest_begin(&g, memory, PAGES);
 	share_badly_all(&g);
 	if (!(TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER)) { /* which take nearly all addresses */
