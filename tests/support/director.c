@@ -47,10 +47,13 @@ struct director {
 };
 
 static char socket_path[108]; /* of the director that is there */
+static pid_t socket_owner;
 
+/** However the process ends, main() by itself included, and not in its children. */
 static void remove_socket(void)
 {
-	unlink(socket_path);
+	if (getpid() == socket_owner)
+		unlink(socket_path);
 }
 
 struct director *director_new(void)
@@ -67,6 +70,9 @@ struct director *director_new(void)
 	snprintf(socket_path, sizeof(socket_path), "%s/pagefuse-director-%d.sock", test_folder(), getpid());
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
 	unlink(socket_path);
+	if (socket_owner != getpid())
+		atexit(remove_socket);
+	socket_owner = getpid();
 	test_at_end(remove_socket);
 	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	test_check(d->listener >= 0 && bind(d->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
