@@ -120,7 +120,8 @@ static bool is_scanning(const struct daemon_vm *vm)
 
 static json_t *vm_object(struct daemon_vm *vm, struct metrics_snapshot *snapshot)
 {
-	json_t *object = json_pack("{s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+	json_t *object = json_pack("{s:s,s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+				   "domain", vm->domain->name,
 				   "pid", (int)vm->pid,
 				   "uid", (json_int_t)vm->uid,
 				   "mode", wire_mode_name(vm->mode),

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/admission.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
@@ -190,17 +191,13 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
-	struct domain *domain = domain_of_user(session->sessions->domains, session->peer.uid);
+	char reason[ADMISSION_REASON_SIZE];
 	struct daemon_vm *vm;
-	int r = daemon_vm_get(domain, &session->peer, session->pidfd, &vm);
+	int r = admission_take(session->sessions->domains, &session->peer, session->pidfd, hello, &vm, reason);
 
 	if (r < 0) {
-		refuse(session, "cannot identify the process: %s", strerror(-r));
+		refuse(session, "%s", reason);
 		return;
-	}
-	if (daemon_vm_is_connected(vm)) {
-		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
-		vm->connection.end(vm->connection.session);
 	}
 	if (hello->store == 0 && daemon_vm_begin_anew(vm) < 0) {
 		refuse(session, "what it shared before exec is read by a child of it, and has to be given back first");
@@ -212,7 +209,7 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined, mode %s", describe(session), wire_mode_name(hello->mode));
+	log_info("VM %s joined domain %s, mode %s", describe(session), vm->domain->name, wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)

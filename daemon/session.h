@@ -19,7 +19,7 @@ struct session;
 /** All connections of a daemon. */
 struct sessions {
 	sd_event *event;
-	const struct domains *domains;        /* of VMMs that connect */
+	struct domains *domains;              /* of VMMs that connect */
 	const struct control *control;        /* what CLIs can ask about */
 	const uint32_t *connections_per_user; /* a setting */
 	LIST_HEAD(, session) list;

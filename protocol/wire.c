@@ -32,6 +32,14 @@ bool wire_name_is_valid(const char *name)
 	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
 }
 
+bool wire_domain_is_valid(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t length = strspn(name, allowed);
+
+	return name[0] != '.' && length > 0 && length < WIRE_DOMAIN_MAX && name[length] == 0;
+}
+
 static int check_hello(const struct wire_hello *hello)
 {
 	const char *end = memchr(hello->name, 0, sizeof(hello->name));

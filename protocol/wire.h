@@ -32,6 +32,7 @@
 #define WIRE_VERSION 1
 #define WIRE_MESSAGE_MAX 32768       /* bytes, header included */
 #define WIRE_NAME_MAX 64             /* bytes, terminating zero included */
+#define WIRE_DOMAIN_MAX 32           /* the same of a trust domain's name */
 #define WIRE_MORE UINT32_C(1)        /* flag: further chunks of the same reply follow */
 #define WIRE_SEGMENT_SLOTS_MAX 65536 /* pages in a store segment, at most */
 
@@ -151,6 +152,8 @@ int wire_mode_parse(const char *name);
 
 /** What a VM can be called: printable ASCII, no blanks, 1 to WIRE_NAME_MAX - 1 bytes. */
 bool wire_name_is_valid(const char *name);
+/** What a domain can be called: letters, digits, "-", "_" and ".", no "." first, 1 to WIRE_DOMAIN_MAX - 1 bytes. */
+bool wire_domain_is_valid(const char *name);
 
 /* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
 

@@ -436,6 +436,7 @@ static void answer(const struct question *question)
 	answer.closes = vmm.closes;
 	answer.reused = vmm.reused;
 	answer.store = vmm.store;
+	answer.seed = vmm.link.welcome.seed;
 	answer.welcomed_userfaultfd = vmm.connected && vmm.link.userfaultfd >= 0;
 	test_check(send(vmm.control, &answer, sizeof(answer), MSG_NOSIGNAL) > 0, "answer the test: %s",
 		   strerror(errno));

@@ -47,7 +47,7 @@ struct fake_answer {
 	int error; /* 0 or -errno */
 	uint32_t shared, zeroed, damaged;
 	bool connected, welcomed_userfaultfd;
-	uint64_t store; /* identity of the daemon's store */
+	uint64_t store, seed; /* of the store that it is given */
 	uint64_t frame;
 	uint32_t closes; /* SEGMENT_CLOSE messages so far */
 	uint32_t reused; /* segments announced under the number of one that was closed */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which domain a process is in. */
+#ifndef PAGEFUSE_DAEMON_ADMISSION_H
+#define PAGEFUSE_DAEMON_ADMISSION_H
+
+#include <sys/socket.h>
+
+#include "daemon/domain.h"
+#include "daemon/vm.h"
+#include "protocol/wire.h"
+
+#define ADMISSION_REASON_SIZE 200
+
+/**
+ * Opens domain @name, unless it is open: with what an earlier daemon left of it, and served by the pump. Logs errors.
+ * @return 0, -ENOSPC (DOMAINS_MAX), -errno.
+ */
+int admission_open_domain(struct domains *domains, const char *name, struct domain **ret);
+
+/**
+ * Finds or adds the VM of the process that has said @hello, in the domain where it belongs: the one whose store it
+ * maps, else the one of its user. A connection that it has is ended. @pidfd stays the caller's.
+ * @ret_reason: one line for the peer, if the result is not 0. @return 0 or -errno.
+ */
+int admission_take(struct domains *domains, const struct ucred *peer, int pidfd, const struct wire_hello *hello,
+		   struct daemon_vm **ret, char ret_reason[ADMISSION_REASON_SIZE]);
+
+#endif
