@@ -7,10 +7,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/log.h"
 #include "daemon/pump.h"
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
 
 /* ---- domains ---- */
 
@@ -36,6 +42,86 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 	return r;
 }
 
+/* ---- which one ---- */
+
+/* The supplementary groups, as they were when it connected; to be freed. */
+static gid_t *read_groups(int socket, unsigned *ret_count)
+{
+	socklen_t size = 0;
+	gid_t *groups;
+
+	*ret_count = 0;
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+		return NULL; /* it has none, or the kernel does not tell */
+	groups = malloc(size);
+	if (groups && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+		*ret_count = size / sizeof(*groups);
+	return groups;
+}
+
+/* The path in the unified hierarchy, or "". It is the process's if that is alive afterwards, as is looked at then. */
+static void read_cgroup(pid_t pid, char *ret, size_t size)
+{
+	char path[64], line[4096];
+	FILE *file;
+
+	*ret = 0;
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < size)
+			strcpy(ret, line + 3);
+	}
+	if (file)
+		fclose(file);
+}
+
+static int choose_for(const struct admission *admission, const struct rules_process *process, const char *wanted,
+		      char ret[WIRE_DOMAIN_MAX])
+{
+	const char *first;
+
+	domain_name_of_user(ret, process->uid);
+	if (*wanted == 0) {
+		first = rules_first(admission->rules, process);
+		if (first)
+			snprintf(ret, WIRE_DOMAIN_MAX, "%s", first);
+		return 0;
+	}
+	if (process->uid != 0 && process->uid != geteuid() && strcmp(wanted, ret) != 0 &&
+	    !rules_fit(admission->rules, wanted, process))
+		return -EACCES;
+	snprintf(ret, WIRE_DOMAIN_MAX, "%s", wanted);
+	return 0;
+}
+
+static int choose(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
+		  char ret[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE])
+{
+	char cgroup[1024];
+	unsigned count;
+	gid_t *groups = read_groups(peer->socket, &count);
+	struct rules_process process = {
+		.uid = peer->credentials->uid,
+		.gid = peer->credentials->gid,
+		.groups = groups,
+		.group_count = count,
+		.cgroup = cgroup,
+		.name = hello->name,
+	};
+	int r;
+
+	read_cgroup(peer->credentials->pid, cgroup, sizeof(cgroup));
+	r = choose_for(admission, &process, hello->domain, ret);
+	free(groups);
+	if (r < 0)
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "user %u may not have VM %s in domain %s: no section [domain %s] of the settings fits",
+			 (unsigned)peer->credentials->uid, hello->name, hello->domain, hello->domain);
+	return r;
+}
+
 /* ---- VMs ---- */
 
 static void end_connection(struct daemon_vm *vm)
@@ -52,7 +138,7 @@ static bool belongs(const struct daemon_vm *vm, const struct wire_hello *hello)
 	return hello->store != 0 && hello->store == store_identity(vm->domain->store);
 }
 
-static int add(struct domains *domains, const struct ucred *peer, int pidfd, const char *name, struct daemon_vm **ret,
+static int add(struct domains *domains, const struct admission_peer *peer, const char *name, struct daemon_vm **ret,
 	       char ret_reason[ADMISSION_REASON_SIZE])
 {
 	struct domain *domain;
@@ -63,7 +149,7 @@ static int add(struct domains *domains, const struct ucred *peer, int pidfd, con
 			 r == -ENOSPC ? " (too many domains)" : "");
 		return r;
 	}
-	r = daemon_vm_add(domain, peer, pidfd, ret);
+	r = daemon_vm_add(domain, peer->credentials, peer->pidfd, ret);
 	if (r == 0)
 		return 0;
 	domain_vm_gone(domain); /* it may be empty, and have to be closed */
@@ -71,22 +157,27 @@ static int add(struct domains *domains, const struct ucred *peer, int pidfd, con
 	return r;
 }
 
-int admission_take(struct domains *domains, const struct ucred *peer, int pidfd, const struct wire_hello *hello,
+int admission_take(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
 		   struct daemon_vm **ret, char ret_reason[ADMISSION_REASON_SIZE])
 {
 	char name[WIRE_DOMAIN_MAX];
 	struct daemon_vm *known;
-	int r = daemon_vm_find(domains, peer, pidfd, &known);
+	int r = daemon_vm_find(admission->domains, peer->credentials, peer->pidfd, &known);
 
 	if (r < 0) {
 		snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot identify the process: %s", strerror(-r));
 		return r;
 	}
-	domain_name_of_user(name, peer->uid);
+	if (known && belongs(known, hello))
+		memcpy(name, known->domain->name, sizeof(name));
+	else
+		r = choose(admission, peer, hello, name, ret_reason);
+	if (r < 0)
+		return r;
 	if (known)
 		end_connection(known);
-	if (known && (belongs(known, hello) || strcmp(known->domain->name, name) == 0)) {
-		known->uid = peer->uid; /* one that was adopted may have hidden it */
+	if (known && strcmp(known->domain->name, name) == 0) {
+		known->uid = peer->credentials->uid; /* one that was adopted may have hidden it */
 		*ret = known;
 		return 0;
 	}
@@ -96,5 +187,5 @@ int admission_take(struct domains *domains, const struct ucred *peer, int pidfd,
 			 known->domain->name);
 		return r;
 	}
-	return add(domains, peer, pidfd, name, ret, ret_reason);
+	return add(admission->domains, peer, name, ret, ret_reason);
 }

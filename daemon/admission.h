@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which domain a process is in. */
+/* Which domain a process is in: by its user, by the rules of the settings, by what it asks for within these. */
 #ifndef PAGEFUSE_DAEMON_ADMISSION_H
 #define PAGEFUSE_DAEMON_ADMISSION_H
 
 #include <sys/socket.h>
 
 #include "daemon/domain.h"
+#include "daemon/rules.h"
 #include "daemon/vm.h"
 #include "protocol/wire.h"
 
-#define ADMISSION_REASON_SIZE 200
+#define ADMISSION_REASON_SIZE 240
+
+/** What is decided by. */
+struct admission {
+	struct domains *domains;
+	const struct rules *rules; /* settings */
+};
+
+/** Who is at the other end of a connection. Socket and pidfd are the connection's. */
+struct admission_peer {
+	const struct ucred *credentials;
+	int socket, pidfd;
+};
 
 /**
  * Opens domain @name, unless it is open: with what an earlier daemon left of it, and served by the pump. Logs errors.
@@ -19,10 +32,11 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 
 /**
  * Finds or adds the VM of the process that has said @hello, in the domain where it belongs: the one whose store it
- * maps, else the one of its user. A connection that it has is ended. @pidfd stays the caller's.
+ * maps; else the one that it asks for, if it may; else the first one whose rules it fits; else its user's. A connection
+ * that it has is ended.
  * @ret_reason: one line for the peer, if the result is not 0. @return 0 or -errno.
  */
-int admission_take(struct domains *domains, const struct ucred *peer, int pidfd, const struct wire_hello *hello,
+int admission_take(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
 		   struct daemon_vm **ret, char ret_reason[ADMISSION_REASON_SIZE]);
 
 #endif

@@ -185,7 +185,7 @@ static int set(const struct setting *setting, struct config *config, const char 
 
 void config_default(struct config *config)
 {
-	*config = (struct config){ 0 };
+	memset(config, 0, sizeof(*config));
 	engine_settings_default(&config->engine);
 	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++) {
 		int r = set(setting, config, setting->preset);
@@ -211,12 +211,25 @@ static const struct setting *find(const char *section, const char *name)
 	return NULL;
 }
 
+static int on_rule(struct reading *reading, const char *domain, const char *name, const char *value)
+{
+	char error[256] = "";
+
+	if (rules_add(&reading->config->rules, domain, name, value, error, sizeof(error)) == 0)
+		return 1;
+	if (*reading->error == 0)
+		snprintf(reading->error, reading->error_size, "%s", error);
+	return 0;
+}
+
 static int on_setting(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = user;
 	const struct setting *setting = find(section, name);
 	char range[RANGE_SIZE];
 
+	if (strncmp(section, CONFIG_DOMAIN " ", sizeof(CONFIG_DOMAIN)) == 0)
+		return on_rule(reading, section + sizeof(CONFIG_DOMAIN), name, value);
 	if (setting && set(setting, reading->config, value) == 0)
 		return 1;
 	if (*reading->error != 0)
@@ -249,6 +262,10 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 		snprintf(ret_error, error_size, "cannot read the settings in %s: %s", path, strerror(code));
 		return -code;
 	}
+	if (line == 0 && rules_check(&config->rules, error, sizeof(error)) < 0) {
+		snprintf(ret_error, error_size, "%s: %s", path, error);
+		return -EINVAL;
+	}
 	if (line == 0)
 		return 0;
 	if (line < 0)
@@ -268,7 +285,7 @@ int config_load(struct config *ret_config, const char *path, char *ret_error, si
 	if (path || access(CONFIG_PATH, F_OK) == 0 || errno != ENOENT)
 		r = config_read(&config, path ? path : CONFIG_PATH, ret_error, error_size);
 	if (r == 0)
-		*ret_config = config;
+		memcpy(ret_config, &config, sizeof(config));
 	return r;
 }
 
@@ -304,6 +321,20 @@ static void value_text(const struct setting *setting, const struct config *confi
 	}
 }
 
+static bool change_rules(struct rules *rules, const struct rules *wanted,
+			 void (*changed)(const struct config_change *change))
+{
+	struct config_change change = { .section = CONFIG_DOMAIN, .name = "patterns", .applied = true };
+
+	if (memcmp(rules, wanted, sizeof(*rules)) == 0)
+		return false;
+	snprintf(change.before, sizeof(change.before), "%u in all", rules->count);
+	snprintf(change.after, sizeof(change.after), "%u in all", wanted->count);
+	memcpy(rules, wanted, sizeof(*rules));
+	changed(&change);
+	return true;
+}
+
 unsigned config_change(struct config *config, const struct config *wanted,
 		       void (*changed)(const struct config_change *change))
 {
@@ -320,7 +351,7 @@ unsigned config_change(struct config *config, const struct config *wanted,
 		changed(&change);
 		count++;
 	}
-	return count;
+	return count + (change_rules(&config->rules, &wanted->rules, changed) ? 1 : 0);
 }
 
 void config_describe(FILE *file)
@@ -337,4 +368,7 @@ void config_describe(FILE *file)
 			toupper((unsigned char)range[0]), range + 1,
 			setting->running ? " SIGHUP changes it." : "");
 	}
+	fputs("  [" CONFIG_DOMAIN " NAME]\n"
+	      "  user, group, cgroup, name: patterns of which VMs are in that domain, or may choose it.\n",
+	      file);
 }

@@ -99,6 +99,10 @@ int daemon_start(struct daemon *daemon)
 		.vm_gone = on_vm_gone,
 		.daemon = daemon,
 	};
+	daemon->admission = (struct admission){
+		.domains = &daemon->domains,
+		.rules = &daemon->config.rules,
+	};
 	daemon->control = (struct control){
 		.domains = &daemon->domains,
 		.socket_path = daemon->socket_path,
@@ -106,7 +110,7 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->sessions = (struct sessions){
 		.event = daemon->event,
-		.domains = &daemon->domains,
+		.admission = &daemon->admission,
 		.control = &daemon->control,
 		.connections_per_user = &daemon->config.connections_per_user,
 	};

@@ -29,6 +29,7 @@ struct daemon {
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct domains domains;
+	struct admission admission;
 	struct control control;
 	struct sessions sessions;
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];

@@ -21,7 +21,7 @@ static int add_segment(void *context, uint32_t segment)
 	int r = store_add_segment(domain->store, segment);
 
 	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
-		log_peer(LOG_WARNING, "domain %s: no room for segment %u of the store, nothing new is shared for now: %s",
+		log_peer(LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
 			 domain->name, segment, strerror(-r));
 	return r;
 }

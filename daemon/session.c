@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/admission.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
@@ -193,7 +192,12 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 {
 	char reason[ADMISSION_REASON_SIZE];
 	struct daemon_vm *vm;
-	int r = admission_take(session->sessions->domains, &session->peer, session->pidfd, hello, &vm, reason);
+	const struct admission_peer peer = {
+		.credentials = &session->peer,
+		.socket = session->socket,
+		.pidfd = session->pidfd,
+	};
+	int r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
 
 	if (r < 0) {
 		refuse(session, "%s", reason);
@@ -410,7 +414,7 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->peer.uid == uid;
-	while ((vm = daemon_vm_next(sessions->domains, vm)) != NULL)
+	while ((vm = daemon_vm_next(sessions->admission->domains, vm)) != NULL)
 		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
 	return count > *sessions->connections_per_user;
 }

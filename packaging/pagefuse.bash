@@ -33,7 +33,7 @@ _pagefuse_find_vmm() {
 	command_position=0
 	for ((i = position + 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket | --name | --mode | -n | -m) ((i++)) ;;
+		--socket | --name | --mode | --domain | -n | -m | -d) ((i++)) ;;
 		--)
 			command_position=$((i + 1))
 			return
@@ -59,7 +59,7 @@ _pagefuse_run() {
 	elif ((command_position > 0)); then
 		compopt -o default
 	elif [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-		_pagefuse_complete -W '--name --mode --socket --help --'
+		_pagefuse_complete -W '--name --mode --domain --socket --help --'
 	else
 		_pagefuse_complete -c
 	fi
@@ -77,7 +77,7 @@ _pagefuse() {
 		_pagefuse_complete -W 'zero full'
 		return
 		;;
-	--name | --watch) return ;;
+	--name | --domain | --watch) return ;;
 	esac
 	_pagefuse_find_command
 	if ((position == 0)); then

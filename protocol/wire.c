@@ -46,7 +46,10 @@ static int check_hello(const struct wire_hello *hello)
 
 	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0 || hello->mode >= WIRE_MODE_END)
 		return -EPROTO;
-	return end && wire_name_is_valid(hello->name) ? 0 : -EPROTO;
+	if (end == NULL || !wire_name_is_valid(hello->name))
+		return -EPROTO;
+	end = memchr(hello->domain, 0, sizeof(hello->domain));
+	return end && (end == hello->domain || wire_domain_is_valid(hello->domain)) ? 0 : -EPROTO;
 }
 
 static int check_body(enum wire_type type, const void *message)

@@ -5,7 +5,7 @@
  * through the rings of ring.h; the socket carries the rest and the doorbells.
  *
  *   VMM                                    daemon
- *   HELLO            ------------------>            name, mode, store known from an earlier daemon
+ *   HELLO            ------------------>            name, mode, domain, store known from an earlier daemon
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
@@ -92,9 +92,10 @@ struct wire_header {
 struct wire_hello {
 	struct wire_header header;
 	uint32_t page_bytes;
-	uint32_t mode;            /* enum wire_mode */
-	uint64_t store;           /* identity of the store that this VMM still maps, 0 if none */
-	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
+	uint32_t mode;                /* enum wire_mode */
+	uint64_t store;               /* identity of the store that this VMM still maps, 0 if none */
+	char name[WIRE_NAME_MAX];     /* printable, zero terminated; the daemon makes it unique by a suffix */
+	char domain[WIRE_DOMAIN_MAX]; /* zero terminated: that it wants to be in; empty: the daemon chooses */
 };
 
 struct wire_welcome {

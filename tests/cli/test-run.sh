@@ -33,8 +33,10 @@ grep -qE '^PAGEFUSE_NAME=env-[0-9]+$' <<<"$output" || fail 'no name made of prog
 run 0 run --name web1 --mode zero -- env
 has PAGEFUSE_NAME=web1
 has PAGEFUSE_MODE=zero
-run 0 run -n web2 -m full env
+run 0 run -n web2 -m full -d team env
 has PAGEFUSE_NAME=web2
+has PAGEFUSE_DOMAIN=team
+run 2 run --domain a/b env
 
 cd "$directory" || exit 1
 run 0 run --socket ./socket -- env
