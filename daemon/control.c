@@ -139,18 +139,55 @@ static bool may_see(uid_t uid, const struct daemon_vm *vm)
 	return uid == 0 || uid == geteuid() || uid == vm->uid;
 }
 
+/* What a domain has is no business of users that have no part in it. */
+static bool may_see_domain(uid_t uid, const struct domain *domain)
+{
+	const struct daemon_vm *vm;
+
+	if (uid == 0 || uid == geteuid())
+		return true;
+	TAILQ_FOREACH(vm, &domain->vms, entries)
+		if (vm->name[0] && vm->uid == uid)
+			return true;
+	return false;
+}
+
+/* The host's figures, but for the overhead, which is not of any domain. */
+static json_t *domain_object(const struct domain *domain)
+{
+	struct metrics_snapshot snapshot = { 0 };
+	const struct daemon_vm *vm;
+	unsigned count = 0;
+	json_t *object;
+
+	TAILQ_FOREACH(vm, &domain->vms, entries)
+		count += vm->name[0] != 0;
+	metrics_add_domain(&snapshot, domain);
+	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
+			     METRIC_OF_HOST);
+	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
+	return object;
+}
+
 static json_t *on_status(const struct control *control, uid_t uid)
 {
 	struct metrics_snapshot snapshot;
+	const struct domain *domain;
 	struct daemon_vm *vm = NULL;
-	json_t *vms = json_array();
+	json_t *vms = json_array(), *domains = json_array();
 
-	metrics_take(&snapshot, control->domains, control->started_usec);
+	metrics_take(&snapshot, control->started_usec);
+	SLIST_FOREACH(domain, &control->domains->list, entries)
+		if (may_see_domain(uid, domain)) {
+			metrics_add_domain(&snapshot, domain);
+			json_array_append_new(domains, domain_object(domain));
+		}
 	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->name[0] && may_see(uid, vm))
 			json_array_append_new(vms, vm_object(vm, &snapshot));
-	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
+			 "domains", domains,
 			 "vms", vms);
 }
 

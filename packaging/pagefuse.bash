@@ -73,6 +73,10 @@ _pagefuse() {
 		_pagefuse_complete -f
 		return
 		;;
+	--by)
+		_pagefuse_complete -W 'vm domain'
+		return
+		;;
 	--mode)
 		_pagefuse_complete -W 'zero full'
 		return
@@ -93,7 +97,7 @@ _pagefuse() {
 		_pagefuse_complete -W 'run status list showvminfo scan doctor'
 		return
 		;;
-	status) options='--watch --json' ;;
+	status) options='--by --watch --json' ;;
 	scan) options='--wait --json' ;;
 	*) options='--json' ;;
 	esac

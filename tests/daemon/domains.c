@@ -66,6 +66,12 @@ static dev_t file_system_of(const struct fake_vmm *vmm)
 	return st.st_dev;
 }
 
+static void become(uid_t uid)
+{
+	test_check(setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0,
+		   "become user %u: %s", (unsigned)uid, strerror(errno));
+}
+
 /* @alice has a twin to share with, @bob has none but VMs of other users. */
 static void users_do_not_share(const struct fake_vmm *alice, const struct fake_vmm *twin, const struct fake_vmm *bob)
 {
@@ -77,6 +83,40 @@ static void users_do_not_share(const struct fake_vmm *alice, const struct fake_v
 	test_check(fake_ask(bob, FAKE_STATE, 0).shared == 0, "pages of two users were merged");
 	instance_await(&instance, NULL, "shared_pages", 2 * COMMON);
 	test_check(file_system_of(alice) == file_system_of(twin), "one user's VMs are given two stores");
+}
+
+/* The domains' figures add up to the host's; and who is not root sees his own only, also in the sums. */
+static void status_adds_up(void)
+{
+	static const char *const fields[] = { "shared_pages", "common_pages", "zero_pages", "saved_pages",
+					      "store_bytes" };
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}"), *domain;
+	json_int_t sums[5] = { 0 };
+	size_t i;
+
+	test_check(json_array_size(json_object_get(status, "domains")) == 3, "there are not three domains");
+	json_array_foreach(json_object_get(status, "domains"), i, domain)
+		for (unsigned f = 0; f < 5; f++)
+			sums[f] += json_integer_value(json_object_get(domain, fields[f]));
+	for (unsigned f = 0; f < 5; f++)
+		test_check(sums[f] == json_integer_value(json_object_get(json_object_get(status, "host"), fields[f])),
+			   "%s of the domains are %lld in all, not the host's", fields[f], (long long)sums[f]);
+	json_decref(status);
+}
+
+static void others_see_nothing(void)
+{
+	pid_t pid = test_fork();
+	int status;
+
+	if (pid == 0) {
+		become(ALICE);
+		test_check(instance_host(&instance, "shared_pages") == 2 * COMMON, "Alice sees sums of others");
+		test_check(instance_vm(&instance, "bob", "pid") < 0, "Alice sees a VM of Bob's");
+		_exit(0);
+	}
+	status = test_wait_child(pid);
+	test_check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a user sees what is another's: 0x%x", status);
 }
 
 static void users_have_stores(const struct fake_vmm *alice, const struct fake_vmm *bob)
@@ -94,13 +134,9 @@ static void users_have_stores(const struct fake_vmm *alice, const struct fake_vm
 	test_check(file_system_of(alice) != file_system_of(bob), "two users are given segments of one store");
 	test_check(store_is_there(ALICE) && store_is_there(BOB), "two users' stores are not in two directories");
 	check_intact(bob);
+	status_adds_up();
+	others_see_nothing();
 	fake_kill(&twin);
-}
-
-static void become(uid_t uid)
-{
-	test_check(setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0,
-		   "become user %u: %s", (unsigned)uid, strerror(errno));
 }
 
 /* Says that it maps slots of another domain's store, whose identity it has learned somehow. */
