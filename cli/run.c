@@ -176,6 +176,13 @@ static int find_daemon(const struct cli *cli, struct run *run)
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return CLI_NO_DAEMON;
+	if (r == -EACCES) {
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "no permission to connect to pagefused at %s. Have root make this user a member of the "
+			 "socket's group, or name a socket of your own with --socket.",
+			 cli->socket_path);
+		return CLI_DONE;
+	}
 	if (r < 0)
 		return client_failed(cli, r);
 	client_peer(client, &peer);

@@ -96,6 +96,34 @@ static int choose_for(const struct admission *admission, const struct rules_proc
 	return 0;
 }
 
+/* ---- who may come ---- */
+
+static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
+			 char ret_reason[ADMISSION_REASON_SIZE])
+{
+	const struct ucred *who = peer->credentials;
+	unsigned count;
+	gid_t *groups = read_groups(peer->socket, &count);
+	bool may = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
+
+	free(groups);
+	if (!may)
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "user %u may not %s: only root and members of the group that [access] names may",
+			 (unsigned)who->uid, what);
+	return may ? 0 : -EACCES;
+}
+
+int admission_may_ask(const struct admission *admission, const struct admission_peer *peer,
+		      char ret_reason[ADMISSION_REASON_SIZE])
+{
+	if (admission->access->status == ACCESS_STATUS_ALL)
+		return 0;
+	return may_take_part(admission, peer, "ask", ret_reason);
+}
+
+/* ---- VMs ---- */
+
 static int choose(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
 		  char ret[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE])
 {
@@ -121,8 +149,6 @@ static int choose(const struct admission *admission, const struct admission_peer
 			 (unsigned)peer->credentials->uid, hello->name, hello->domain, hello->domain);
 	return r;
 }
-
-/* ---- VMs ---- */
 
 static void end_connection(struct daemon_vm *vm)
 {
@@ -162,8 +188,11 @@ int admission_take(const struct admission *admission, const struct admission_pee
 {
 	char name[WIRE_DOMAIN_MAX];
 	struct daemon_vm *known;
-	int r = daemon_vm_find(admission->domains, peer->credentials, peer->pidfd, &known);
+	int r = may_take_part(admission, peer, "share memory", ret_reason);
 
+	if (r < 0)
+		return r;
+	r = daemon_vm_find(admission->domains, peer->credentials, peer->pidfd, &known);
 	if (r < 0) {
 		snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot identify the process: %s", strerror(-r));
 		return r;

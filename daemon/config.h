@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "daemon/access.h"
 #include "daemon/rules.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
@@ -23,6 +24,7 @@
 struct config {
 	struct engine_settings engine;
 	struct store_settings store;
+	struct access_settings access;
 	uint32_t connections_per_user;
 	struct rules rules; /* of domains; not in the table */
 };

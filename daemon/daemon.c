@@ -91,6 +91,7 @@ int daemon_start(struct daemon *daemon)
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
 	int r;
 
+	access_look_up(&daemon->access, &daemon->config.access);
 	daemon->domains = (struct domains){
 		.event = daemon->event,
 		.store = &daemon->config.store,
@@ -101,6 +102,7 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->admission = (struct admission){
 		.domains = &daemon->domains,
+		.access = &daemon->access,
 		.rules = &daemon->config.rules,
 	};
 	daemon->control = (struct control){

@@ -29,6 +29,7 @@ struct daemon {
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct domains domains;
+	struct access access;
 	struct admission admission;
 	struct control control;
 	struct sessions sessions;

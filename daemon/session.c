@@ -188,15 +188,20 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 	return r < 0 ? r : send_welcome(session);
 }
 
-static void on_hello(struct session *session, const struct wire_hello *hello)
+static struct admission_peer peer_of(const struct session *session)
 {
-	char reason[ADMISSION_REASON_SIZE];
-	struct daemon_vm *vm;
-	const struct admission_peer peer = {
+	return (struct admission_peer){
 		.credentials = &session->peer,
 		.socket = session->socket,
 		.pidfd = session->pidfd,
 	};
+}
+
+static void on_hello(struct session *session, const struct wire_hello *hello)
+{
+	char reason[ADMISSION_REASON_SIZE];
+	struct daemon_vm *vm;
+	const struct admission_peer peer = peer_of(session);
 	int r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
 
 	if (r < 0) {
@@ -279,8 +284,14 @@ static int send_reply(struct session *session)
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
+	const struct admission_peer peer = peer_of(session);
+	char reason[ADMISSION_REASON_SIZE];
 	int r;
 
+	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
+		refuse(session, "%s", reason);
+		return;
+	}
 	if (!may_ask(session)) {
 		refuse(session, "user %u has %u connections that ask already", (unsigned)session->peer.uid,
 		       SESSION_CONTROL_PER_USER);

@@ -62,6 +62,7 @@ void instance_init(struct instance *instance)
 	test_check(chmod(instance->directory, 0755) == 0, "chmod: %s", strerror(errno));
 	snprintf(instance->socket, sizeof(instance->socket), "%s/socket", instance->directory);
 	snprintf(instance->log, sizeof(instance->log), "%s/log", instance->directory);
+	instance_settings(instance, "");
 }
 
 void instance_settings(struct instance *instance, const char *text)
@@ -70,8 +71,10 @@ void instance_settings(struct instance *instance, const char *text)
 
 	snprintf(instance->config, sizeof(instance->config), "%s/config", instance->directory);
 	file = fopen(instance->config, "we");
-	test_check(file && fputs(text, file) >= 0 && fclose(file) == 0, "write %s: %s", instance->config,
-		   strerror(errno));
+	test_check(file && fputs(text, file) >= 0 &&
+			   fputs(strstr(text, "[access]") ? "" : "[access]\ngroup = *\n", file) >= 0 &&
+			   fclose(file) == 0,
+		   "write %s: %s", instance->config, strerror(errno));
 }
 
 static void become_daemon(const struct instance *instance)

@@ -45,6 +45,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config.store.kind, STORE_AUTO);
 	assert_string_equal(config.store.size, "100%");
 	assert_int_equal(config.connections_per_user, 1024);
+	assert_string_equal(config.access.group, "pagefuse");
+	assert_int_equal(config.access.status, ACCESS_STATUS_GROUP);
 }
 
 static void test_good(void **state)
@@ -85,6 +87,9 @@ static void test_bad(void **state)
 		{ "cpu_percent = 5\n", "there is no setting \"cpu_percent\" in section []" },
 		{ "[scan]\nkind = auto\n", "there is no setting \"kind\" in section [scan]" },
 		{ "[scan\n", "not of the form" },
+		{ "[access]\ngroup = a b\n", "should be a group's name or number, or a star for anybody" },
+		{ "[access]\ngroup = 4294967295\n", "should be a group's name or number, or a star for anybody" },
+		{ "[access]\nstatus = none\n", "should be one of group or all" },
 		{ "[domain a/b]\nuser = 0\n", "\"a/b\" cannot be a domain's name" },
 		{ "[domain ..]\nuser = 0\n", "cannot be a domain's name" },
 		{ "[domain a]\nusers = 0\n", "should be one of user, group, cgroup or name" },
