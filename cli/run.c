@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/document.h"
 #include "cli/filter-probe.h"
 #include "cli/findings.h"
 #include "cli/host-checks.h"
@@ -147,10 +148,14 @@ static void tell_obstacle(const struct run *run)
 	findings_done(&findings);
 }
 
-/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers anything, is none. */
+/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers otherwise, is none. */
 static void ask_daemon(const struct cli *cli, struct client *client, struct run *run)
 {
-	json_t *request = json_pack("{s:s}", "command", "status"), *reply = NULL;
+	const char *domain = run->domain ? run->domain : getenv("PAGEFUSE_DOMAIN");
+	json_t *request = json_pack("{s:s, s:s, s:s}", "command", "admit", "name", run->name, "domain",
+				    domain ? domain : "");
+	const json_t *error;
+	json_t *reply = NULL;
 	int r = request ? client_request(client, request, &reply) : 0;
 
 	if (r == -ECONNABORTED)
@@ -163,6 +168,11 @@ static void ask_daemon(const struct cli *cli, struct client *client, struct run 
 	else if (r == -ECONNRESET || r == -EPIPE)
 		snprintf(run->refusal, sizeof(run->refusal),
 			 "pagefused at %s has closed the connection. Its log says why.", cli->socket_path);
+	error = json_object_get(reply, "error");
+	if (strcmp(field_text(error, "code"), "not-permitted") == 0)
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "%s. Have root change the settings of pagefused, or ask for another domain.",
+			 field_text(error, "message"));
 	json_decref(reply);
 	json_decref(request);
 }

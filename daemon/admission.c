@@ -218,3 +218,16 @@ int admission_take(const struct admission *admission, const struct admission_pee
 	}
 	return add(admission->domains, peer, name, ret, ret_reason);
 }
+
+int admission_try(const struct admission *admission, const struct admission_peer *peer, const char *name,
+		  const char *domain, char ret_domain[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE])
+{
+	struct wire_hello hello = { 0 };
+	int r = may_take_part(admission, peer, "share memory", ret_reason);
+
+	if (r < 0)
+		return r;
+	snprintf(hello.name, sizeof(hello.name), "%s", name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
+	return choose(admission, peer, &hello, ret_domain, ret_reason);
+}

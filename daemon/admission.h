@@ -40,6 +40,13 @@ int admission_may_ask(const struct admission *admission, const struct admission_
 		      char ret_reason[ADMISSION_REASON_SIZE]);
 
 /**
+ * Whether a process would be let in, and where: for who is about to become it. @name: of the VM; @domain: asked for, or
+ * "". @ret_reason: one line if not. @return 0 or -EACCES.
+ */
+int admission_try(const struct admission *admission, const struct admission_peer *peer, const char *name,
+		  const char *domain, char ret_domain[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE]);
+
+/**
  * Finds or adds the VM of the process that has said @hello, in the domain where it belongs: the one whose store it
  * maps; else the one that it asks for, if it may; else the first one whose rules it fits; else its user's. A connection
  * that it has is ended.

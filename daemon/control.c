@@ -341,10 +341,28 @@ static json_t *on_scan_progress(const struct control *control, uid_t uid, const 
 	return json_pack("{s:o}", "vms", vms);
 }
 
+/* ---- admit ---- */
+
+static json_t *on_admit(const struct control *control, const struct admission_peer *peer, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "name"));
+	const char *wanted = json_string_value(json_object_get(request, "domain"));
+	char domain[WIRE_DOMAIN_MAX], reason[ADMISSION_REASON_SIZE];
+
+	if (name == NULL || !wire_name_is_valid(name))
+		return error("bad-request", "a VM's name has to be a string that can be one", "name");
+	if (wanted && *wanted && !wire_domain_is_valid(wanted))
+		return error("bad-request", "that cannot be a domain's name", wanted);
+	if (admission_try(control->admission, peer, name, wanted ? wanted : "", domain, reason) < 0)
+		return error("not-permitted", reason, wanted ? wanted : "");
+	return json_pack("{s:s}", "domain", domain);
+}
+
 /* ---- requests and replies ---- */
 
-static json_t *answer(const struct control *control, uid_t uid, const char *text, size_t size)
+static json_t *answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
 {
+	uid_t uid = peer->credentials->uid;
 	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *reply;
 	const char *command;
 
@@ -359,15 +377,17 @@ static json_t *answer(const struct control *control, uid_t uid, const char *text
 		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)
 		reply = on_scan_progress(control, uid, request);
+	else if (strcmp(command, "admit") == 0)
+		reply = on_admit(control, peer, request);
 	else
 		reply = error("unknown-command", "this daemon does not know the command", command);
 	json_decref(request);
 	return reply;
 }
 
-char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size)
+char *control_answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
 {
-	json_t *reply = answer(control, uid, text, size);
+	json_t *reply = answer(control, peer, text, size);
 	char *document;
 
 	if (reply == NULL)

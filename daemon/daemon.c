@@ -107,6 +107,7 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->control = (struct control){
 		.domains = &daemon->domains,
+		.admission = &daemon->admission,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};

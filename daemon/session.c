@@ -298,7 +298,7 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->reply = control_answer(session->sessions->control, session->peer.uid, request->text,
+	session->reply = control_answer(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
 	session->reply_size = session->reply ? strlen(session->reply) : 0;
 	session->reply_sent = 0;

@@ -4,10 +4,13 @@
  * let in shares nothing there, whatever he asks for. Root may choose.
  */
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
@@ -63,6 +66,22 @@ static void check_taken(const char *name, uid_t uid, const char *domain, const c
 	fake_kill(&vmm);
 }
 
+/* @return 0 in a child of user @uid; else 1, when that has ended well. */
+static int fork_as(uid_t uid)
+{
+	pid_t pid = test_fork();
+	int status;
+
+	if (pid == 0) {
+		test_check(setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0,
+			   "become user %u: %s", (unsigned)uid, strerror(errno));
+		return 0;
+	}
+	status = test_wait_child(pid);
+	test_check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "user %u: status 0x%x", (unsigned)uid, status);
+	return 1;
+}
+
 static void users_share_by_rule(void)
 {
 	struct fake_vmm alice = start("alice", ALICE, "team"), bob = start("bob", BOB, NULL);
@@ -81,6 +100,24 @@ static void users_share_by_rule(void)
 	fake_kill(&alice);
 	fake_kill(&bob);
 	fake_kill(&mallory);
+}
+
+/* What `pagefuse run` asks before it becomes the VMM is answered as the VMM will be. */
+static void asked_before(void)
+{
+	json_t *reply = instance_ask(&instance, "{\"command\":\"admit\",\"name\":\"a\",\"domain\":\"team\"}");
+
+	test_check(strcmp(json_string_value(json_object_get(reply, "domain")), "team") == 0, "root may not choose");
+	json_decref(reply);
+	if (fork_as(MALLORY) == 0) {
+		reply = instance_ask(&instance, "{\"command\":\"admit\",\"name\":\"a\",\"domain\":\"team\"}");
+		test_check(json_object_get(json_object_get(reply, "error"), "message") != NULL, "it would be let in");
+		json_decref(reply);
+		reply = instance_ask(&instance, "{\"command\":\"admit\",\"name\":\"a\"}");
+		test_check(strcmp(json_string_value(json_object_get(reply, "domain")), "uid-20003") == 0,
+			   "it would be in another domain than its user's");
+		_exit(0);
+	}
 }
 
 /* New rules hold for who comes; who is in stays in, also when it connects anew. */
@@ -126,6 +163,7 @@ int main(int argc, char **argv)
 	check_taken("alice", ALICE, "uid-20001", "uid-20001");
 	check_taken("root", 0, "uid-20002", "uid-20002");
 	check_taken("root", 0, NULL, "uid-0");
+	asked_before();
 	rules_change();
 	instance_done(&instance);
 	return 0;
