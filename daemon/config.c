@@ -225,7 +225,7 @@ static int set(const struct setting *setting, struct config *config, const char 
 
 void config_default(struct config *config)
 {
-	memset(config, 0, sizeof(*config));
+	*config = (struct config){ 0 };
 	engine_settings_default(&config->engine);
 	for (const struct setting *setting = settings; setting < settings + SETTINGS; setting++) {
 		int r = set(setting, config, setting->preset);
@@ -325,7 +325,7 @@ int config_load(struct config *ret_config, const char *path, char *ret_error, si
 	if (path || access(CONFIG_PATH, F_OK) == 0 || errno != ENOENT)
 		r = config_read(&config, path ? path : CONFIG_PATH, ret_error, error_size);
 	if (r == 0)
-		memcpy(ret_config, &config, sizeof(config));
+		*ret_config = config;
 	return r;
 }
 
@@ -367,11 +367,11 @@ static bool change_rules(struct rules *rules, const struct rules *wanted,
 {
 	struct config_change change = { .section = CONFIG_DOMAIN, .name = "patterns", .applied = true };
 
-	if (memcmp(rules, wanted, sizeof(*rules)) == 0)
+	if (rules_equal(rules, wanted))
 		return false;
 	snprintf(change.before, sizeof(change.before), "%u in all", rules->count);
 	snprintf(change.after, sizeof(change.after), "%u in all", wanted->count);
-	memcpy(rules, wanted, sizeof(*rules));
+	*rules = *wanted;
 	changed(&change);
 	return true;
 }

@@ -49,7 +49,6 @@ static int add(struct rules *rules, const char *domain, enum rule_kind kind, con
 	struct rule rule = { 0 };
 	const char *problem = NULL;
 
-	memset(&rule, 0, sizeof(rule)); /* between members, too */
 	rule.kind = kind;
 	rule.any = strcmp(text, "*") == 0;
 	if (rules->count >= RULES_MAX)
@@ -65,7 +64,7 @@ static int add(struct rules *rules, const char *domain, enum rule_kind kind, con
 	}
 	strcpy(rule.domain, domain);
 	strcpy(rule.pattern, text);
-	memcpy(&rules->list[rules->count++], &rule, sizeof(rule));
+	rules->list[rules->count++] = rule;
 	return 0;
 }
 
@@ -120,6 +119,19 @@ int rules_check(const struct rules *rules, char *ret_error, size_t error_size)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+bool rules_equal(const struct rules *one, const struct rules *other)
+{
+	bool equal = one->count == other->count;
+
+	for (unsigned i = 0; equal && i < one->count; i++) {
+		const struct rule *a = &one->list[i], *b = &other->list[i];
+
+		equal = a->kind == b->kind && a->id == b->id && strcmp(a->domain, b->domain) == 0 &&
+			strcmp(a->pattern, b->pattern) == 0;
+	}
+	return equal;
 }
 
 /* ---- at work ---- */

@@ -34,7 +34,7 @@ struct rule {
 	char pattern[RULES_PATTERN_SIZE];
 };
 
-/** In the order of the file. What is not used is zero, so that two can be compared as bytes. */
+/** In the order of the file. */
 struct rules {
 	unsigned count;
 	struct rule list[RULES_MAX];
@@ -61,6 +61,8 @@ int rules_add(struct rules *rules, const char *domain, const char *key, const ch
  * process's own words.
  */
 int rules_check(const struct rules *rules, char *ret_error, size_t error_size);
+
+bool rules_equal(const struct rules *one, const struct rules *other);
 
 /** Whether @process fits the rules of @domain; false if there are none. */
 bool rules_fit(const struct rules *rules, const char *domain, const struct rules_process *process);
