@@ -139,7 +139,7 @@ static void users_have_stores(const struct fake_vmm *alice, const struct fake_vm
 	fake_kill(&twin);
 }
 
-/* Says that it maps slots of another domain's store, whose identity it has learned somehow. */
+/* Asks for a segment, and says that it maps slots of another domain's store, whose identity it has learned somehow. */
 static void claims_are_refused(const struct fake_vmm *victim)
 {
 	uint64_t store = fake_ask(victim, FAKE_STATE, 0).store;
@@ -147,16 +147,18 @@ static void claims_are_refused(const struct fake_vmm *victim)
 	int status;
 
 	if (pid == 0) {
+		static _Alignas(8) char message[WIRE_MESSAGE_MAX];
+		const struct wire_header *header = (const void *)message;
 		struct fake_link link;
-		char byte;
 
 		become(LIAR);
 		test_check(fake_link_open(&link, instance.socket, "claims", WIRE_MODE_FULL, store) == 0, "no welcome");
 		test_check(link.welcome.store != store, "it was given the store that it named");
 		fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 16);
+		test_check(fake_link_want(&link, 0) == 0, "cannot ask for a segment");
 		fake_link_post(&link, REPORT_ADOPT, 1, 1, 0);
-		while (recv(link.socket, &byte, 1, 0) > 0)
-			;
+		while (recv(link.socket, message, sizeof(message), 0) > 0)
+			test_check(header->type != WIRE_SEGMENT, "it was given a segment that no order of its named");
 		_exit(0); /* the connection was ended */
 	}
 	status = test_wait_child(pid);
