@@ -80,6 +80,8 @@ static int start_domains(struct daemon *daemon)
 	if (r < 0)
 		return r;
 	domain->stays = true;
+	if (store_outlives_daemon(domain->store)) /* then one that cannot be mounted is refused, not made weaker */
+		daemon->domains.store.kind = STORE_TMPFS;
 	r = domains_each_left(&daemon->domains, on_left);
 	if (r < 0)
 		log_error("cannot look for what an earlier daemon left in %s: %s", directory, strerror(-r));
@@ -94,7 +96,7 @@ int daemon_start(struct daemon *daemon)
 	access_look_up(&daemon->access, &daemon->config.access);
 	daemon->domains = (struct domains){
 		.event = daemon->event,
-		.store = &daemon->config.store,
+		.store = daemon->config.store,
 		.engine = &daemon->config.engine,
 		.lock = -1,
 		.vm_gone = on_vm_gone,

@@ -201,7 +201,7 @@ static int open_domain(struct domain *domain)
 	int r;
 
 	snprintf(directory, sizeof(directory), "%s/%s", domains->directory, domain->name);
-	r = store_open(directory, domains->store, &domain->store);
+	r = store_open(directory, &domains->store, &domain->store);
 	if (r < 0)
 		return r; /* it has said why */
 	open_userfaultfd(domain);

@@ -33,9 +33,8 @@ struct domain;
 /** All domains of a daemon, and what they have from it. */
 struct domains {
 	sd_event *event;
-	/* Of each domain; the daemon's own. */
-	const struct store_settings *store;
-	const struct engine_settings *engine;
+	struct store_settings store;                               /* of each domain */
+	const struct engine_settings *engine;                      /* the same; the daemon's */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
 	int lock;                                                  /* of the directory; -1: not open */
 	unsigned count;
