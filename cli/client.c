@@ -233,7 +233,8 @@ int client_failed(const struct cli *cli, int error)
 			 cli->socket_path, cli->socket_path);
 		return CLI_FAILED;
 	case -EACCES:
-		complain("%s: no permission to connect; run this as root or as the user that pagefused runs as",
+		complain("%s: no permission to connect; run this as root, as the user that pagefused runs as, or as a "
+			 "member of the socket's group",
 			 cli->socket_path);
 		return CLI_FAILED;
 	case -ETIMEDOUT:
