@@ -153,7 +153,7 @@ static json_t *on_status(const struct control *control, uid_t uid)
 			 "vms", vms);
 }
 
-/* ---- scan ---- */
+/* ---- whose VM ---- */
 
 static struct daemon_vm *find_vm(const struct control *control, const char *name)
 {
@@ -184,6 +184,28 @@ static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, c
 		return vm;
 	return NULL;
 }
+
+/* ---- memory-map ---- */
+
+static json_t *on_memory_map(const struct control *control, uid_t uid, const json_t *request)
+{
+	json_t *problem, *ranges;
+	const struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+
+	if (vm == NULL)
+		return problem;
+	ranges = json_array();
+	for (uint32_t i = 0; i < vm->guest_map.count; i++) {
+		const struct wire_range *range = &vm->guest_map.ranges[i];
+
+		json_array_append_new(ranges, json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
+							"bytes", number(range->pages * PAGE_BYTES),
+							"page", number(range->page)));
+	}
+	return json_pack("{s:s,s:o}", "name", vm->name, "ranges", ranges);
+}
+
+/* ---- scan ---- */
 
 /*
  * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
@@ -317,6 +339,8 @@ static json_t *answer(const struct control *control, uid_t uid, const char *text
 		reply = error("bad-request", "the request has no \"command\"", "");
 	else if (strcmp(command, "status") == 0)
 		reply = on_status(control, uid);
+	else if (strcmp(command, "memory-map") == 0)
+		reply = on_memory_map(control, uid, request);
 	else if (strcmp(command, "scan") == 0)
 		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)

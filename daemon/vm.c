@@ -114,6 +114,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	guest_map_done(&vm->guest_map);
 	free(vm);
 }
 
@@ -359,6 +360,7 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	set_name(vm, hello->name);
 	vm->mode = hello->mode;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	guest_map_done(&vm->guest_map);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/domain.h"
+#include "daemon/guest-map.h"
 #include "daemon/link.h"
 #include "protocol/ring.h"
 #include "protocol/wire.h"
@@ -29,9 +30,10 @@ struct daemon_vm_connection {
 	void (*end)(void *session);
 	void *session;
 	struct engine_vm *engine_vm;
-	uint32_t serial; /* tells it from all other connections of VMMs; not 0 */
-	bool may_adopt;  /* the process had this store's descriptors before */
-	bool ready;      /* REPORT_READY came */
+	uint64_t features; /* that both sides have */
+	uint32_t serial;   /* tells it from all other connections of VMMs; not 0 */
+	bool may_adopt;    /* the process had this store's descriptors before */
+	bool ready;        /* REPORT_READY came */
 };
 
 struct daemon_vm {
@@ -54,7 +56,8 @@ struct daemon_vm {
 	char name[WIRE_NAME_MAX];
 	enum wire_mode mode;
 	uint64_t refused_bytes[WIRE_REASON_END];
-	struct ring_stats stats; /* as last seen; untrusted */
+	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
+	struct ring_stats stats;    /* as last seen; untrusted */
 };
 
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
