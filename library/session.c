@@ -191,6 +191,9 @@ int session_open(struct session *session, struct descriptor *socket, uint64_t st
 	*session = (struct session){ .socket = socket };
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	memcpy(hello.name, options.name, sizeof(hello.name));
+	memcpy(hello.domain, options.domain, sizeof(hello.domain));
+	if (options.domain[0] != 0) /* a daemon that knows none would put it among all others */
+		hello.required |= UINT64_C(1) << WIRE_FEATURE_DOMAINS;
 	r = session_send(session, &hello, sizeof(hello));
 	if (r == 0)
 		r = wait_for(session, -1, WELCOME_TIMEOUT_MS);

@@ -47,13 +47,27 @@ bool wire_name_is_valid(const char *name)
 	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
 }
 
-static int check_hello(const struct wire_hello *hello)
+bool wire_domain_is_valid(const char *name)
 {
-	const char *end = memchr(hello->name, 0, sizeof(hello->name));
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t length = strspn(name, allowed);
 
-	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0)
+	return name[0] != '.' && length > 0 && length < WIRE_DOMAIN_MAX && name[length] == 0;
+}
+
+static int check_hello(const void *message)
+{
+	struct wire_hello hello;
+	const char *end;
+
+	wire_take_hello(message, &hello);
+	if (hello.page_bytes != PAGE_BYTES || hello.mode == 0)
 		return -EPROTO;
-	return end && wire_name_is_valid(hello->name) ? 0 : -EPROTO;
+	end = memchr(hello.name, 0, sizeof(hello.name));
+	if (end == NULL || !wire_name_is_valid(hello.name))
+		return -EPROTO;
+	end = memchr(hello.domain, 0, sizeof(hello.domain));
+	return end && (end == hello.domain || wire_domain_is_valid(hello.domain)) ? 0 : -EPROTO;
 }
 
 static int check_map(const struct wire_memory_map *map)
@@ -135,6 +149,7 @@ void wire_take_welcome(const void *message, struct wire_welcome *ret)
 
 static const char *const feature_names[WIRE_FEATURE_END] = {
 	[WIRE_FEATURE_MEMORY_MAP] = "memory-map",
+	[WIRE_FEATURE_DOMAINS] = "domains",
 };
 
 void wire_feature_name(uint64_t features, char *ret, size_t size)

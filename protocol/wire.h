@@ -5,7 +5,7 @@
  * through the rings of ring.h; the socket carries the rest and the doorbells.
  *
  *   VMM                                    daemon
- *   HELLO            ------------------>            name, mode, store known from an earlier daemon
+ *   HELLO            ------------------>            name, mode, domain, store known from an earlier daemon
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
@@ -40,6 +40,7 @@
 #define WIRE_VERSION 1
 #define WIRE_MESSAGE_MAX 32768           /* bytes, header included */
 #define WIRE_NAME_MAX 64                 /* bytes, terminating zero included */
+#define WIRE_DOMAIN_MAX 32               /* the same of a trust domain's name */
 #define WIRE_MORE UINT32_C(1)            /* flag: further chunks of the same reply, or memory map, follow */
 #define WIRE_FIRST UINT32_C(2)           /* flag: first chunk of a memory map; what came of an earlier one is void */
 #define WIRE_GREETING_MAX 1024           /* bytes of a HELLO or WELCOME of whatever release */
@@ -65,6 +66,7 @@ enum wire_type {
 /** Features, as numbers of bits. */
 enum wire_feature {
 	WIRE_FEATURE_MEMORY_MAP, /* MEMORY_MAP may be sent to the daemon */
+	WIRE_FEATURE_DOMAINS,    /* the daemon does as hello.domain asks; required by who asks for one */
 	WIRE_FEATURE_END
 };
 /** What this release has. */
@@ -112,11 +114,12 @@ struct wire_header {
 struct wire_hello {
 	struct wire_header header;
 	uint32_t page_bytes;
-	uint32_t mode;            /* enum wire_mode; of a newer release maybe one that is not known */
-	uint64_t store;           /* identity of the store that this VMM still maps, 0 if none */
-	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
-	uint64_t features;        /* bits of enum wire_feature that the VMM has */
-	uint64_t required;        /* that the daemon has to have, else it refuses */
+	uint32_t mode;                /* enum wire_mode; of a newer release maybe one that is not known */
+	uint64_t store;               /* identity of the store that this VMM still maps, 0 if none */
+	char name[WIRE_NAME_MAX];     /* printable, zero terminated; the daemon makes it unique by a suffix */
+	uint64_t features;            /* bits of enum wire_feature that the VMM has */
+	uint64_t required;            /* that the daemon has to have, else it refuses */
+	char domain[WIRE_DOMAIN_MAX]; /* zero terminated: that it wants to be in; empty: the daemon chooses */
 };
 #define WIRE_HELLO_LEAST offsetof(struct wire_hello, features)
 
@@ -199,6 +202,8 @@ int wire_mode_parse(const char *name);
 
 /** What a VM can be called: printable ASCII, no blanks, 1 to WIRE_NAME_MAX - 1 bytes. */
 bool wire_name_is_valid(const char *name);
+/** What a domain can be called: letters, digits, "-", "_" and ".", no "." first, 1 to WIRE_DOMAIN_MAX - 1 bytes. */
+bool wire_domain_is_valid(const char *name);
 
 /* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
 

@@ -34,6 +34,7 @@ static void check_promises(const void *message, size_t size)
 		wire_take_hello(message, &hello);
 		must(hello.page_bytes == PAGE_BYTES && hello.mode != 0);
 		must(memchr(hello.name, 0, sizeof(hello.name)) != NULL && hello.name[0] != 0);
+		must(memchr(hello.domain, 0, sizeof(hello.domain)) != NULL && strchr(hello.domain, '/') == NULL);
 		must(size > WIRE_HELLO_LEAST || (hello.features | hello.required) == 0);
 		break;
 	case WIRE_WELCOME:

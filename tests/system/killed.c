@@ -163,7 +163,7 @@ static long long store_bytes(void)
 	struct statvfs fs;
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s.store/pages", instance.socket);
+	snprintf(path, sizeof(path), "%s.store/uid-%u/pages", instance.socket, (unsigned)geteuid());
 	test_check(statvfs(path, &fs) == 0, "statvfs %s: %s", path, strerror(errno));
 	return (long long)((fs.f_blocks - fs.f_bfree) * fs.f_frsize) - (long long)PAGE_BYTES;
 }
