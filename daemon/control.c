@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/vm.h"
 
@@ -223,6 +224,27 @@ static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, c
 	return NULL;
 }
 
+/* ---- modify ---- */
+
+static json_t *on_modify(const struct control *control, uid_t uid, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "mode"));
+	json_t *problem;
+	struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+	int mode = name ? wire_mode_parse(name) : -EINVAL;
+
+	if (vm == NULL)
+		return problem;
+	if (mode < 0)
+		return error("bad-request", "\"mode\" has to be off, zero, hints or full", name ? name : "mode");
+	if (vm->mode != (enum wire_mode)mode)
+		log_info("VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
+			 wire_mode_name(vm->mode));
+	daemon_vm_set_mode(vm, (enum wire_mode)mode);
+	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
+			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));
+}
+
 /* ---- memory-map ---- */
 
 static json_t *on_memory_map(const struct control *control, uid_t uid, const json_t *request)
@@ -397,6 +419,8 @@ static json_t *answer(const struct control *control, const struct admission_peer
 		reply = on_status(control, uid);
 	else if (strcmp(command, "memory-map") == 0)
 		reply = on_memory_map(control, uid, request);
+	else if (strcmp(command, "modify") == 0)
+		reply = on_modify(control, uid, request);
 	else if (strcmp(command, "scan") == 0)
 		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)

@@ -55,6 +55,7 @@ struct daemon_vm {
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
 	enum wire_mode mode;
+	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
@@ -100,6 +101,12 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
  * process has become another program.
  */
 void daemon_vm_disconnect(struct daemon_vm *vm);
+
+/**
+ * What is shared of it from now on, also when its process connects again; engine_set_mode() says what becomes of the
+ * rest.
+ */
+void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode);
 
 /** The engine now knows all that this VM maps: what an earlier connection left is dropped. */
 void daemon_vm_ready(struct daemon_vm *vm);

@@ -76,6 +76,8 @@ enum wire_feature {
 enum wire_mode {
 	WIRE_MODE_ZERO = 1, /* only pages full of zeros are given back */
 	WIRE_MODE_FULL,     /* all present pages are candidates */
+	WIRE_MODE_HINTS,    /* only pages that were read from a disk are */
+	WIRE_MODE_OFF,      /* nothing is shared */
 	WIRE_MODE_END
 };
 
