@@ -22,6 +22,7 @@
 #include <errno.h>
 
 #include "engine/fetches.h"
+#include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
@@ -260,6 +261,11 @@ bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, u
 {
 	(void)engine;
 	return vm->settled_ticket >= ticket || vm->detached || vm->unresponsive;
+}
+
+bool engine_is_scanning(const struct engine_vm *vm)
+{
+	return vm->pass_ticket != 0;
 }
 
 void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total)
@@ -540,7 +546,7 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine))
 		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine))
 		return TICK_MIN_USEC;
@@ -567,6 +573,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
 	match_again(engine, MATCH_PER_TICK);
+	leaving_go_on(engine, LEAVING_PER_TICK);
 	room = scan_room(engine);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {

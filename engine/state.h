@@ -147,7 +147,8 @@ struct engine {
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct resync resync;
-	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
+	struct region *leaving; /* see leaving.h */
+	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;
 };
