@@ -128,6 +128,7 @@ const char *wire_reason_name(uint32_t reason)
 static const char *const mode_names[WIRE_MODE_END] = {
 	[WIRE_MODE_ZERO] = "zero",
 	[WIRE_MODE_FULL] = "full",
+	[WIRE_MODE_HINTS] = "hints",
 };
 
 const char *wire_mode_name(uint32_t mode)

@@ -53,6 +53,7 @@ enum wire_type {
 enum wire_mode {
 	WIRE_MODE_ZERO = 1, /* only pages full of zeros are given back */
 	WIRE_MODE_FULL,     /* all present pages are candidates */
+	WIRE_MODE_HINTS,    /* only pages that were read from a disk are */
 	WIRE_MODE_END
 };
 

@@ -36,7 +36,7 @@ LIBC = {
 }
 CALL_NOTHING = re.compile(
     r'(_ITM_.*|__cxa_finalize|__errno_location|__gmon_start__|__isoc\d+_\w+|__register_atfork|dl(close|error|open|sym)|'
-    r'getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|unlock)|pthread_(join|setcancelstate|sigmask)|'
+    r'getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|trylock|unlock)|pthread_(join|setcancelstate|sigmask)|'
     r'sigfillset|snprintf|str\w+|stpcpy|mkdir|__\w+_chk|__stack_chk_fail|__tls_get_addr)$')
 # mkdir: nothing here calls it
 # By the preload itself, or by the library through functions that the preload has itself.
