@@ -144,6 +144,8 @@ struct engine_vm_counters {
 	uint64_t beyond_pages;              /* of regions beyond vm_ram_bytes_max or what can be numbered: left alone */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
+	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
+	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */
 };
 struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */

@@ -3,7 +3,8 @@
  * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
- * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does
+ * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share, and after noted
+ * pages, which nobody need look for. An audit does
  * the same over audit_interval_seconds, for slices in which something is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
@@ -22,6 +23,7 @@
 #include <errno.h>
 
 #include "engine/fetches.h"
+#include "engine/later.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
@@ -36,6 +38,8 @@
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
+#define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
+#define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
@@ -77,9 +81,30 @@ static uint32_t scans_under_way(const struct engine_vm *vm, enum scan_kind kind)
 	return count;
 }
 
+/* A pass over a VM of which only hints are shared looks what has diverged. */
 static uint8_t scan_op(const struct engine_vm *vm)
 {
-	return vm->mode == WIRE_MODE_FULL ? ORDER_SCAN : ORDER_SCAN_ZERO;
+	switch (vm->mode) {
+	case WIRE_MODE_FULL:
+		return ORDER_SCAN;
+	case WIRE_MODE_HINTS:
+		return ORDER_AUDIT;
+	default:
+		return ORDER_SCAN_ZERO;
+	}
+}
+
+/* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
+static void schedule_notes(struct engine_vm *vm)
+{
+	bool wanted = vm->mode != WIRE_MODE_ZERO;
+
+	if (!vm->ready || vm->engine->resync.wanted || (vm->told_notes && vm->wants_notes == wanted))
+		return;
+	if (!orders_notes(vm, wanted))
+		return;
+	vm->told_notes = true;
+	vm->wants_notes = wanted;
 }
 
 /* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues, and can wait. */
@@ -202,6 +227,7 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 void schedule_ready(struct engine_vm *vm)
 {
 	vm->ready = true;
+	schedule_notes(vm);
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
 }
@@ -316,15 +342,31 @@ static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, uin
 	return next_slice(vm, walk, most, ret);
 }
 
+static bool has_slow_passes(const struct engine_vm *vm)
+{
+	return vm->engine->settings.scan_interval_seconds != 0 && vm->mode != WIRE_MODE_HINTS;
+}
+
+/* Noted pages go first, but for ever they do not keep a slice that is due from its turn. */
+static bool waits_for_notes(const struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec;
+
+	return vm->noted_usec != 0 && now - vm->noted_usec < NOTES_FIRST_USEC &&
+	       now - vm->slow.next_usec < NOTES_FIRST_MAX_USEC;
+}
+
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (!has_slow_passes(vm) || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+		return;
+	if (waits_for_notes(vm))
 		return;
 	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
 		return;
@@ -332,6 +374,20 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 		return;
 	take_room(room, &scan);
 	walk_on(vm, &vm->slow, &scan, seconds);
+}
+
+/* ---- noted pages that had to wait ---- */
+
+static void schedule_later(struct engine_vm *vm)
+{
+	struct scan scan;
+
+	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
+		if (!later_take(vm, &scan) || vm->mode == WIRE_MODE_ZERO)
+			continue;
+		if (!orders_scan(vm, ORDER_SCAN, &scan))
+			return;
+	}
 }
 
 /* ---- audits ---- */
@@ -497,8 +553,10 @@ static void advance_barrier(struct engine *engine)
 
 static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
 {
-	if (engine->settings.scan_interval_seconds != 0 && vm->slow.next_usec < at)
+	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
+	if (later_due(vm) < at)
+		at = later_due(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
 		at = vm->audit.next_usec;
 	return at;
@@ -545,7 +603,9 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		if (vm == NULL)
 			continue;
 		fill_budget(vm);
+		schedule_notes(vm);
 		schedule_pass(vm, &room);
+		schedule_later(vm);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 	}

@@ -547,6 +547,9 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
 			work_merge(vm, order);
 		break;
+	case ORDER_NOTES:
+		vm->tells_notes = order->value != 0;
+		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)
 			if (has_page(vm, i))
