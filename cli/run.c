@@ -327,7 +327,7 @@ static int run_run(struct cli *cli, int argc, char **argv)
 			run.mode = optarg;
 	}
 	if (wire_mode_parse(run.mode) < 0)
-		return complain_usage("--mode '%s': no such mode; give zero or full", run.mode);
+		return complain_usage("--mode '%s': no such mode; give zero, hints or full", run.mode);
 	if (optind == argc)
 		return complain_usage("run needs a command, such as `pagefuse run -- qemu-system-x86_64 ...`");
 	run.command = argv + optind;
@@ -336,9 +336,10 @@ static int run_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_run = {
 	.name = "run",
-	.usage = "[--name NAME] [--mode zero|full] -- COMMAND...",
+	.usage = "[--name NAME] [--mode zero|hints|full] -- COMMAND...",
 	.summary = "Runs a VMM so that its memory is shared.",
 	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
-		   "  -m, --mode MODE  zero: only give zero pages back; full: share all equal pages (default)\n",
+		   "  -m, --mode MODE  zero: only give zero pages back; hints: share what was read from disks;\n"
+		   "                   full: share all equal pages, these first (default)\n",
 	.run = run_run,
 };

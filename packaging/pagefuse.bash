@@ -74,7 +74,7 @@ _pagefuse() {
 		return
 		;;
 	--mode)
-		_pagefuse_complete -W 'zero full'
+		_pagefuse_complete -W 'zero hints full'
 		return
 		;;
 	--name | --watch) return ;;
