@@ -4,8 +4,8 @@
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
  * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share, and after noted
- * pages, which nobody need look for. An audit does
- * the same over audit_interval_seconds, for slices in which something is shared.
+ * pages, which nobody need look for. An audit does the same over audit_interval_seconds, for slices in which something
+ * is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
@@ -353,7 +353,7 @@ static bool waits_for_notes(const struct engine_vm *vm)
 	uint64_t now = vm->engine->now_usec;
 
 	return vm->noted_usec != 0 && now - vm->noted_usec < NOTES_FIRST_USEC &&
-	       now - vm->slow.next_usec < NOTES_FIRST_MAX_USEC;
+	       now - vm->slow_usec < NOTES_FIRST_MAX_USEC;
 }
 
 static void schedule_slow(struct engine_vm *vm, struct room *room)
@@ -373,6 +373,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
+	vm->slow_usec = vm->engine->now_usec;
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
 

@@ -114,6 +114,7 @@ struct engine_vm {
 	uint64_t barrier_target;
 	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
 	struct walk pass, slow, audit;
+	uint64_t slow_usec;  /* when the last slice of a slow pass was ordered */
 	uint64_t noted_usec; /* when a noted page was reported last */
 	bool told_notes;     /* whether it has been ordered to tell of notes, or not to */
 	bool wants_notes;    /* the last such order */

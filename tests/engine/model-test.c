@@ -62,6 +62,15 @@ static void discard_run(struct sim *sim, struct sim_vm *vm)
 		sim_discard(vm, i);
 }
 
+/* It reads from its disk. */
+static void note_run(struct sim *sim, struct sim_vm *vm)
+{
+	uint32_t start = 1 + sim_random(sim, vm->next_page), count = 1 + sim_random(sim, 60);
+
+	for (uint32_t i = start; i < start + count && i < vm->next_page && vm->vm != NULL; i++)
+		sim_note(vm, i);
+}
+
 /* The guest starts anew: all memory is dropped, or not, and written with what other guests have, too. */
 static void reset(struct sim *sim, struct sim_vm *vm)
 {
@@ -98,9 +107,9 @@ static void change_region(struct sim *sim, struct sim_vm *vm)
 }
 
 /* It says so when it connects the next time. */
-static void change_mode(struct sim_vm *vm)
+static void change_mode(struct sim_vm *vm, bool random)
 {
-	vm->mode = vm->mode == WIRE_MODE_FULL ? WIRE_MODE_ZERO : WIRE_MODE_FULL;
+	vm->mode = vm->mode == WIRE_MODE_FULL ? (random ? WIRE_MODE_ZERO : WIRE_MODE_HINTS) : WIRE_MODE_FULL;
 	if (vm->vm != NULL)
 		sim_vm_disconnect(vm);
 }
@@ -149,7 +158,7 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 		change_region(sim, vm);
 		break;
 	case 5:
-		change_mode(vm);
+		change_mode(vm, sim_random(sim, 2));
 		break;
 	case 6:
 		if (vm->vm != NULL)
@@ -185,10 +194,13 @@ static void step(struct sim *sim)
 			add_vm(sim);
 		return;
 	}
-	switch (sim_random(sim, 16)) {
+	switch (sim_random(sim, 17)) {
 	case 0:
 	case 1:
 		write_run(sim, vm);
+		break;
+	case 16:
+		note_run(sim, vm);
 		break;
 	case 2:
 		discard_run(sim, vm);
@@ -305,8 +317,8 @@ static void rest(struct sim *sim)
 			continue;
 		sim->vms[i]->refuse_percent = 0;
 		sim->vms[i]->silent = false;
-		if (sim->vms[i]->mode == WIRE_MODE_ZERO)
-			change_mode(sim->vms[i]);
+		if (sim->vms[i]->mode != WIRE_MODE_FULL)
+			change_mode(sim->vms[i], false);
 	}
 	sim->store_fails = false;
 	reconnect_all(sim);

@@ -107,6 +107,9 @@ void sim_vm_remove_region(struct sim_vm *vm, uint32_t index);
 void sim_write(struct sim_vm *vm, uint32_t page, uint32_t content);
 void sim_discard(struct sim_vm *vm, uint32_t page);
 
+/** The VMM has read into a page: its worker looks at it, and tells, if it was ordered to. */
+void sim_note(struct sim_vm *vm, uint32_t page);
+
 /** The daemon takes up to @most orders for a VM, or reports of it; the VM carries out up to @most orders. */
 bool sim_take_orders(struct sim_vm *vm, uint32_t most);
 bool sim_take_reports(struct sim_vm *vm, uint32_t most);
