@@ -120,6 +120,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->noted_shared);
 	case METRIC_VM_HINTED_UNSTABLE:
 		return bounded(vm->noted_unstable);
+	case METRIC_VM_UNSHARING:
+		return bounded(vm->unsharing_pages);
 	case METRIC_VM_NO_MAPPING:
 		return bounded(vm->full);
 	case METRIC_VM_BUSY:

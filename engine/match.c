@@ -90,7 +90,7 @@ static void match_late(struct page page, uint64_t hash, bool zero)
 	struct engine *engine = vm->engine;
 	uint32_t state = *page_state(page);
 
-	if (state_kind(state) != KIND_PRIVATE)
+	if (state_kind(state) != KIND_PRIVATE || vm_mode(vm) == WIRE_MODE_OFF)
 		return;
 	put_off(vm);
 	if (zero) {
@@ -316,6 +316,11 @@ static bool note_content(struct page page, uint32_t check, uint32_t copy, bool n
 	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
 }
 
+static bool may_match(const struct engine_vm *vm, bool noted)
+{
+	return vm_mode(vm) == WIRE_MODE_FULL || (vm_mode(vm) == WIRE_MODE_HINTS && noted);
+}
+
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool noted = is_noted(vm, report);
@@ -324,7 +329,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || !(vm->mode == WIRE_MODE_FULL || (vm->mode == WIRE_MODE_HINTS && noted)))
+	if (page.region == NULL || !may_match(vm, noted))
 		return 0;
 	page.index = report->page - page.region->first;
 	state = *page_state(page);
@@ -350,7 +355,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || (vm->mode == WIRE_MODE_HINTS && !noted))
+	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted))
 		return 0;
 	page.index = report->page - page.region->first;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {

@@ -28,6 +28,7 @@
 #include "engine/orders.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
+#include "engine/unshare.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -84,7 +85,7 @@ static uint32_t scans_under_way(const struct engine_vm *vm, enum scan_kind kind)
 /* A pass over a VM of which only hints are shared looks what has diverged. */
 static uint8_t scan_op(const struct engine_vm *vm)
 {
-	switch (vm->mode) {
+	switch (vm_mode(vm)) {
 	case WIRE_MODE_FULL:
 		return ORDER_SCAN;
 	case WIRE_MODE_HINTS:
@@ -94,12 +95,22 @@ static uint8_t scan_op(const struct engine_vm *vm)
 	}
 }
 
+static bool takes_notes(const struct engine_vm *vm)
+{
+	return vm->mode == WIRE_MODE_FULL || vm->mode == WIRE_MODE_HINTS;
+}
+
+void engine_vm_lacks_notes(struct engine_vm *vm)
+{
+	vm->lacks_notes = true;
+}
+
 /* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
 static void schedule_notes(struct engine_vm *vm)
 {
-	bool wanted = vm->mode != WIRE_MODE_ZERO;
+	bool wanted = takes_notes(vm);
 
-	if (!vm->ready || vm->engine->resync.wanted || (vm->told_notes && vm->wants_notes == wanted))
+	if (!vm->ready || vm->lacks_notes || vm->engine->resync.wanted || (vm->told_notes && vm->wants_notes == wanted))
 		return;
 	if (!orders_notes(vm, wanted))
 		return;
@@ -213,6 +224,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 
 	if (vm->pass_ticket == 0 || vm->engine->resync.wanted)
 		return;
+	if (vm_mode(vm) == WIRE_MODE_OFF) /* there is nothing to look for: it is over */
+		vm->pass.page = UINT32_MAX;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
@@ -227,6 +240,7 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 void schedule_ready(struct engine_vm *vm)
 {
 	vm->ready = true;
+	unshare_ready(vm);
 	schedule_notes(vm);
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
@@ -344,7 +358,8 @@ static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, uin
 
 static bool has_slow_passes(const struct engine_vm *vm)
 {
-	return vm->engine->settings.scan_interval_seconds != 0 && vm->mode != WIRE_MODE_HINTS;
+	return vm->engine->settings.scan_interval_seconds != 0 && vm_mode(vm) != WIRE_MODE_OFF &&
+	       vm_mode(vm) != WIRE_MODE_HINTS;
 }
 
 /* Noted pages go first, but for ever they do not keep a slice that is due from its turn. */
@@ -384,11 +399,18 @@ static void schedule_later(struct engine_vm *vm)
 	struct scan scan;
 
 	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
-		if (!later_take(vm, &scan) || vm->mode == WIRE_MODE_ZERO)
+		if (!later_take(vm, &scan) || !takes_notes(vm))
 			continue;
 		if (!orders_scan(vm, ORDER_SCAN, &scan))
 			return;
 	}
+}
+
+void schedule_anew(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			engine->vms[i]->slow.next_usec = engine->vms[i]->audit.next_usec = engine->now_usec;
 }
 
 /* ---- audits ---- */
@@ -426,7 +448,8 @@ static void schedule_audit(struct engine_vm *vm)
 
 static bool owes_answers(const struct engine_vm *vm)
 {
-	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
+	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered ||
+	       vm->unsharing.count > 0;
 }
 
 /* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
@@ -444,7 +467,10 @@ static bool answers_nothing(struct engine_vm *vm)
 	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
 	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
 
-	return fetches || orders || scans;
+	bool unshares =
+		watch_progress(&vm->progress[3], now, vm->unsharing.count > 0, vm->unsharing.answered);
+
+	return fetches || orders || scans || unshares;
 }
 
 /* Time with a full queue counts, and is forgotten as slowly as it came: a short moment of room does not clear a VM. */
@@ -558,6 +584,8 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 		at = vm->slow.next_usec;
 	if (later_due(vm) < at)
 		at = later_due(vm);
+	if (unshare_next_usec(vm) < at)
+		at = unshare_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
 		at = vm->audit.next_usec;
 	return at;
@@ -609,6 +637,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_later(vm);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
+		unshare_tick(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);

@@ -55,6 +55,8 @@ const struct metric metrics[METRIC_END] = {
 		"Pages that came to be shared, or were given back as zeros, because of that, so far."),
 	[METRIC_VM_HINTED_UNSTABLE] = VM("hinted_unstable_pages", METRIC_PAGES, NULL, NULL,
 		"Of the hinted pages those that were left alone, so far, as they had diverged again and again."),
+	[METRIC_VM_UNSHARING] = VM("unsharing_pages", METRIC_PAGES, NULL, "Unsharing",
+		"Pages that are still to be given memory of their own, as the VM's mode allows them no more."),
 	[METRIC_VM_NO_MAPPING] = VM("no_mapping_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that were not merged, so far, to spare mappings."),
 	[METRIC_VM_BUSY] = VM("busy_pages", METRIC_PAGES, NULL, NULL,
