@@ -60,6 +60,7 @@ struct region {
 	uint32_t pages;
 	uint32_t global;     /* global number of the first page, see space.h */
 	uint32_t *state;     /* by page */
+	uint16_t *stability; /* by page, see stability.h */
 	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
 	struct region *next; /* that is leaving, too, see leaving.h */
 	uint32_t left;       /* pages that have given back what they hold, then */

@@ -30,9 +30,7 @@ static int connect_to(const char *path)
 
 static int wait_readable(int fd)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1 ? 0 : -ETIMEDOUT;
+	return test_readable(fd) ? 0 : -ETIMEDOUT;
 }
 
 static int take_welcome(struct fake_link *link)
