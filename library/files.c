@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "library/descriptors.h"
@@ -28,6 +29,9 @@
 /* linux/magic.h of newer kernels */
 #define PID_FS_MAGIC_ 0x50494446
 
+#define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
+
+static _Atomic uint64_t looked_msec; /* at all files, and saw them */
 static atomic_bool pins_possible, lasting_pins_possible, references_possible;
 
 bool files_may_reference(void)
@@ -40,9 +44,20 @@ bool files_pins_noted(void)
 	return atomic_load(&pins_possible);
 }
 
-bool files_lasting_pins_noted(void)
+static uint64_t now_msec(void)
 {
-	return PROTECTED(PROTECT_LASTING_PINS) && atomic_load(&lasting_pins_possible);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool files_pins_are_brief(void)
+{
+	if (!atomic_load(&pins_possible) || files_may_reference())
+		return false;
+	return !PROTECTED(PROTECT_LASTING_PINS) ||
+	       (!atomic_load(&lasting_pins_possible) && now_msec() - atomic_load(&looked_msec) <= LOOK_COUNTS_MSEC);
 }
 
 void files_note_pins(void)
@@ -52,8 +67,8 @@ void files_note_pins(void)
 
 void files_note_lasting_pins(void)
 {
-	files_note_pins();
 	atomic_store(&lasting_pins_possible, true);
+	files_note_pins();
 }
 
 void files_note_references(void)
@@ -441,6 +456,7 @@ bool files_pins_may_last(void)
 static struct findings look(void)
 {
 	struct findings found = { .worst = COPIES };
+	uint64_t begin = now_msec();
 
 	look_at_pinned(&found);
 	/* Not /proc/self/fd: that is the first thread's, which may have left. */
@@ -451,6 +467,8 @@ static struct findings look(void)
 		files_note_pins();
 	if (found.worst >= KEEPS_PINS)
 		files_note_lasting_pins();
+	if (!found.failed)
+		atomic_store(&looked_msec, begin);
 	return found;
 }
 

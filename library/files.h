@@ -45,8 +45,11 @@ int files_look(bool *ret_kvm);
  * pages that are write-protected, but it takes some 6 µs. Memory lock held.
  */
 bool files_pins_may_last(void);
-/** Whether that has been found before. Any thread. */
-bool files_lasting_pins_noted(void);
+/**
+ * Whether pins are possible, and by all files, which were looked at some seconds ago at most, only such as end with
+ * their request; and no plain references. Any thread, no system call.
+ */
+bool files_pins_are_brief(void);
 
 /** A file has been opened or received; @direct: it is about to get O_DIRECT. Any thread, without the lock. */
 void files_note(int fd, bool direct);

@@ -227,7 +227,7 @@ static uint64_t read_once(const struct region *region, uint64_t index, unsigned 
 void plain_before_read(struct region *region, uint64_t index, unsigned count, uint64_t covered)
 {
 	/* Where nothing pins, copies can be shared as they are; where there are plain references, nothing ever is. */
-	bool copies = files_pins_noted() && !files_lasting_pins_noted() && !files_may_reference();
+	bool copies = files_pins_are_brief();
 
 	if (make_some_plain(region, index, count, copies ? read_once(region, index, count, covered) : 0) < 0 && copies)
 		make_some_plain(region, index, count, 0);
