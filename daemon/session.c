@@ -188,19 +188,25 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 	return r < 0 ? r : send_welcome(session);
 }
 
+static struct admission_peer peer_of(const struct session *session)
+{
+	return (struct admission_peer){
+		.credentials = &session->peer,
+		.socket = session->socket,
+		.pidfd = session->pidfd,
+	};
+}
+
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
-	struct domain *domain = domain_of_user(session->sessions->domains, session->peer.uid);
+	char reason[ADMISSION_REASON_SIZE];
 	struct daemon_vm *vm;
-	int r = daemon_vm_get(domain, &session->peer, session->pidfd, &vm);
+	const struct admission_peer peer = peer_of(session);
+	int r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
 
 	if (r < 0) {
-		refuse(session, "cannot identify the process: %s", strerror(-r));
+		refuse(session, "%s", reason);
 		return;
-	}
-	if (daemon_vm_is_connected(vm)) {
-		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
-		vm->connection.end(vm->connection.session);
 	}
 	if (hello->store == 0 && daemon_vm_begin_anew(vm) < 0) {
 		refuse(session, "what it shared before exec is read by a child of it, and has to be given back first");
@@ -212,7 +218,7 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined, mode %s", describe(session), wire_mode_name(hello->mode));
+	log_info("VM %s joined domain %s, mode %s", describe(session), vm->domain->name, wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
@@ -278,15 +284,21 @@ static int send_reply(struct session *session)
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
+	const struct admission_peer peer = peer_of(session);
+	char reason[ADMISSION_REASON_SIZE];
 	int r;
 
+	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
+		refuse(session, "%s", reason);
+		return;
+	}
 	if (!may_ask(session)) {
 		refuse(session, "user %u has %u connections that ask already", (unsigned)session->peer.uid,
 		       SESSION_CONTROL_PER_USER);
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->reply = control_answer(session->sessions->control, session->peer.uid, request->text,
+	session->reply = control_answer(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
 	session->reply_size = session->reply ? strlen(session->reply) : 0;
 	session->reply_sent = 0;
@@ -413,7 +425,7 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->peer.uid == uid;
-	while ((vm = daemon_vm_next(sessions->domains, vm)) != NULL)
+	while ((vm = daemon_vm_next(sessions->admission->domains, vm)) != NULL)
 		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
 	return count > *sessions->connections_per_user;
 }

@@ -63,8 +63,18 @@ int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
 
-/** Finds or adds the VM of the process behind a connection. @pidfd stays the caller's. @return 0 or -errno. */
-int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/**
+ * Finds the VM of the process behind a connection, in whatever domain. @pidfd stays the caller's. @ret NULL: there is
+ * none. @return 0, -ESRCH if it is gone, -errno.
+ */
+int daemon_vm_find(const struct domains *domains, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/** Adds it to @domain, when there is none in any. @return as above. */
+int daemon_vm_add(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/**
+ * It goes to another domain: it has no connection, and @vm is freed. @return 0; -EBUSY while somebody, the process or a
+ * child of it, reads what it was given: then it stays what it is.
+ */
+int daemon_vm_leave(struct daemon_vm *vm);
 
 /** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
 int daemon_vm_adopt_all(struct domain *domain);

@@ -184,6 +184,7 @@ int session_open(struct session *session, struct descriptor *socket, uint64_t st
 	*session = (struct session){ .socket = socket };
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	memcpy(hello.name, options.name, sizeof(hello.name));
+	memcpy(hello.domain, options.domain, sizeof(hello.domain));
 	r = session_send(session, &hello, sizeof(hello));
 	if (r == 0)
 		r = wait_for(session, -1, WELCOME_TIMEOUT_MS);

@@ -32,13 +32,24 @@ bool wire_name_is_valid(const char *name)
 	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
 }
 
+bool wire_domain_is_valid(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t length = strspn(name, allowed);
+
+	return name[0] != '.' && length > 0 && length < WIRE_DOMAIN_MAX && name[length] == 0;
+}
+
 static int check_hello(const struct wire_hello *hello)
 {
 	const char *end = memchr(hello->name, 0, sizeof(hello->name));
 
 	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0 || hello->mode >= WIRE_MODE_END)
 		return -EPROTO;
-	return end && wire_name_is_valid(hello->name) ? 0 : -EPROTO;
+	if (end == NULL || !wire_name_is_valid(hello->name))
+		return -EPROTO;
+	end = memchr(hello->domain, 0, sizeof(hello->domain));
+	return end && (end == hello->domain || wire_domain_is_valid(hello->domain)) ? 0 : -EPROTO;
 }
 
 static int check_body(enum wire_type type, const void *message)

@@ -5,7 +5,7 @@
  * through the rings of ring.h; the socket carries the rest and the doorbells.
  *
  *   VMM                                    daemon
- *   HELLO            ------------------>            name, mode, store known from an earlier daemon
+ *   HELLO            ------------------>            name, mode, domain, store known from an earlier daemon
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
@@ -32,6 +32,7 @@
 #define WIRE_VERSION 1
 #define WIRE_MESSAGE_MAX 32768       /* bytes, header included */
 #define WIRE_NAME_MAX 64             /* bytes, terminating zero included */
+#define WIRE_DOMAIN_MAX 32           /* the same of a trust domain's name */
 #define WIRE_MORE UINT32_C(1)        /* flag: further chunks of the same reply follow */
 #define WIRE_SEGMENT_SLOTS_MAX 65536 /* pages in a store segment, at most */
 
@@ -91,9 +92,10 @@ struct wire_header {
 struct wire_hello {
 	struct wire_header header;
 	uint32_t page_bytes;
-	uint32_t mode;            /* enum wire_mode */
-	uint64_t store;           /* identity of the store that this VMM still maps, 0 if none */
-	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
+	uint32_t mode;                /* enum wire_mode */
+	uint64_t store;               /* identity of the store that this VMM still maps, 0 if none */
+	char name[WIRE_NAME_MAX];     /* printable, zero terminated; the daemon makes it unique by a suffix */
+	char domain[WIRE_DOMAIN_MAX]; /* zero terminated: that it wants to be in; empty: the daemon chooses */
 };
 
 struct wire_welcome {
@@ -151,6 +153,8 @@ int wire_mode_parse(const char *name);
 
 /** What a VM can be called: printable ASCII, no blanks, 1 to WIRE_NAME_MAX - 1 bytes. */
 bool wire_name_is_valid(const char *name);
+/** What a domain can be called: letters, digits, "-", "_" and ".", no "." first, 1 to WIRE_DOMAIN_MAX - 1 bytes. */
+bool wire_domain_is_valid(const char *name);
 
 /* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
 

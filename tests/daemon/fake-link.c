@@ -30,9 +30,7 @@ static int connect_to(const char *path)
 
 static int wait_readable(int fd)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1 ? 0 : -ETIMEDOUT;
+	return test_readable(fd) ? 0 : -ETIMEDOUT;
 }
 
 static int take_welcome(struct fake_link *link)
@@ -56,7 +54,8 @@ static int take_welcome(struct fake_link *link)
 	return 0;
 }
 
-int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store)
+int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
+		      const char *domain)
 {
 	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store };
 	int r;
@@ -67,6 +66,7 @@ int fake_link_open(struct fake_link *link, const char *socket, const char *name,
 		return link->socket;
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	snprintf(hello.name, sizeof(hello.name), "%s", name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
 	r = wire_send(link->socket, &hello, sizeof(hello), NULL, 0);
 	if (r == 0)
 		r = take_welcome(link);
@@ -81,6 +81,11 @@ int fake_link_open(struct fake_link *link, const char *socket, const char *name,
 	}
 	ring_attach_worker(link->ring, &link->up, &link->down);
 	return 0;
+}
+
+int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store)
+{
+	return fake_link_open_in(link, socket, name, mode, store, "");
 }
 
 void fake_link_close(struct fake_link *link)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,12 +37,16 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /** Of a test that has failed: what it may have left is nobody's business any more. */
 static void clean_up(void)
 {
-	char pages[128];
+	char pattern[128];
+	glob_t found = { 0 };
 
 	if (cleaned->pid > 0 && kill(cleaned->pid, SIGKILL) == 0)
 		waitpid(cleaned->pid, NULL, 0);
-	snprintf(pages, sizeof(pages), "%s.store/pages", cleaned->socket);
-	umount2(pages, MNT_DETACH);
+	snprintf(pattern, sizeof(pattern), "%s.store/*/pages", cleaned->socket);
+	(void)glob(pattern, 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		umount2(found.gl_pathv[i], MNT_DETACH);
+	globfree(&found);
 	nftw(cleaned->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
@@ -57,6 +62,7 @@ void instance_init(struct instance *instance)
 	test_check(chmod(instance->directory, 0755) == 0, "chmod: %s", strerror(errno));
 	snprintf(instance->socket, sizeof(instance->socket), "%s/socket", instance->directory);
 	snprintf(instance->log, sizeof(instance->log), "%s/log", instance->directory);
+	instance_settings(instance, "");
 }
 
 void instance_settings(struct instance *instance, const char *text)
@@ -65,8 +71,10 @@ void instance_settings(struct instance *instance, const char *text)
 
 	snprintf(instance->config, sizeof(instance->config), "%s/config", instance->directory);
 	file = fopen(instance->config, "we");
-	test_check(file && fputs(text, file) >= 0 && fclose(file) == 0, "write %s: %s", instance->config,
-		   strerror(errno));
+	test_check(file && fputs(text, file) >= 0 &&
+			   fputs(strstr(text, "[access]") ? "" : "[access]\ngroup = *\n", file) >= 0 &&
+			   fclose(file) == 0,
+		   "write %s: %s", instance->config, strerror(errno));
 }
 
 static void become_daemon(const struct instance *instance)
@@ -103,7 +111,7 @@ static void show_log(const struct instance *instance)
 static int try_connect(const struct instance *instance)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct timeval timeout = { .tv_sec = TEST_PATIENCE_SECONDS };
+	const struct timeval timeout = { .tv_sec = TEST_PATIENCE_SECONDS * TEST_PATIENCE_FACTOR };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	test_check(fd >= 0, "socket: %s", strerror(errno));
@@ -117,7 +125,7 @@ static int try_connect(const struct instance *instance)
 
 void instance_start(struct instance *instance)
 {
-	uint64_t end = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t end = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	int fd;
 
 	test_check(getenv(PROGRAM_VARIABLE) != NULL, "set $" PROGRAM_VARIABLE " to the daemon's path");
@@ -126,7 +134,7 @@ void instance_start(struct instance *instance)
 	if (instance->pid == 0)
 		become_daemon(instance);
 	while ((fd = try_connect(instance)) < 0) {
-		if (test_now_msec() > end || waitpid(instance->pid, NULL, WNOHANG) != 0) {
+		if (test_patient_msec() > end || waitpid(instance->pid, NULL, WNOHANG) != 0) {
 			show_log(instance);
 			test_fail("the daemon does not come up");
 		}
@@ -174,11 +182,11 @@ void instance_stop(struct instance *instance)
 
 void instance_begin_stop(struct instance *instance)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	kill(instance->pid, SIGTERM);
 	while (access(instance->socket, F_OK) == 0) {
-		test_check(test_now_msec() < last, "the daemon does not begin to end");
+		test_check(test_patient_msec() < last, "the daemon does not begin to end");
 		poll(NULL, 0, 5);
 	}
 }
@@ -336,11 +344,11 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	long long seen;
 
 	while ((seen = name ? instance_vm(instance, name, field) : instance_host(instance, field)) != value) {
-		if (test_now_msec() > last) {
+		if (test_patient_msec() > last) {
 			show_log(instance);
 			test_fail("%s's %s stays %lld and does not become %lld", name ? name : "host", field, seen,
 				  value);
@@ -363,7 +371,7 @@ static bool is_finished(const struct instance *instance, const char *question)
 
 void instance_scan(const struct instance *instance)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	json_t *reply = instance_ask(instance, "{\"command\":\"scan\"}");
 	json_t *question = json_pack("{s:s,s:O}", "command", "scan-progress", "tickets",
 				     json_object_get(reply, "tickets"));
@@ -371,7 +379,7 @@ void instance_scan(const struct instance *instance)
 
 	test_check(text != NULL, "the scan got no tickets");
 	while (!is_finished(instance, text)) {
-		test_check(test_now_msec() < last, "the scan does not end");
+		test_check(test_patient_msec() < last, "the scan does not end");
 		poll(NULL, 0, 10);
 	}
 	free(text);

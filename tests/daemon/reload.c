@@ -23,11 +23,11 @@ static struct instance instance;
 
 static void await_logged(const char *text)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	while (!instance_logged(&instance, text)) {
 		test_check(instance_alive(&instance), "SIGHUP has ended the daemon");
-		test_check(test_now_msec() < last, "the daemon does not say: %s", text);
+		test_check(test_patient_msec() < last, "the daemon does not say: %s", text);
 		poll(NULL, 0, 10);
 	}
 }

@@ -20,6 +20,7 @@ static void check_promises(const void *message, size_t size)
 	case WIRE_HELLO:
 		must(size == sizeof(*hello) && hello->page_bytes == PAGE_BYTES);
 		must(memchr(hello->name, 0, sizeof(hello->name)) != NULL && hello->name[0] != 0);
+		must(memchr(hello->domain, 0, sizeof(hello->domain)) != NULL && strchr(hello->domain, '/') == NULL);
 		must(wire_mode_parse(wire_mode_name(hello->mode)) == (int)hello->mode);
 		break;
 	case WIRE_SEGMENT:

@@ -97,6 +97,7 @@ static void header_is_checked(void **state)
 static void hello_is_checked(void **state)
 {
 	static const char *const names[] = { "", "a b", "line\nbreak", "escape\033[31m", "caf\xc3\xa9", "del\x7f" };
+	static const char *const bad_domains[] = { "a b", ".", "../uid-0", "a/b", "\xc3\xa9" };
 	struct wire_hello hello;
 
 	(void)state;
@@ -111,6 +112,19 @@ static void hello_is_checked(void **state)
 	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
 	hello.name[sizeof(hello.name) - 1] = 0;
 	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	for (size_t i = 0; i < sizeof(bad_domains) / sizeof(*bad_domains); i++) {
+		hello = good_hello();
+		memcpy(hello.domain, bad_domains[i], strlen(bad_domains[i]));
+		assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
+	}
+	hello = good_hello();
+	strcpy(hello.domain, "uid-1000");
+	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	memset(hello.domain, 'x', sizeof(hello.domain)); /* no end */
+	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
+	hello.domain[sizeof(hello.domain) - 1] = 0;
+	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	hello = good_hello();
 	hello.mode = 0;
 	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
 	hello.mode = WIRE_MODE_END;

@@ -330,7 +330,7 @@ static void check_awake(unsigned which)
 {
 	const struct storm_life *life = &storm->lives[which];
 	struct seat *seat = &seats[which];
-	uint64_t now = test_now_msec();
+	uint64_t now = test_patient_msec();
 
 	for (unsigned i = 0; i < STORM_THREADS; i++) {
 		uint64_t steps = atomic_load_explicit(&life->thread[i].steps, memory_order_relaxed);

@@ -191,13 +191,15 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		struct wire_refused refused;
 		struct wire_wanted wanted;
 	} message;
-	uint64_t now = test_now_msec();
 	int fds[WIRE_FDS_MAX];
 	size_t size;
 	int r;
 
-	if (now >= deadline_msec || poll(&readable, 1, (int)(deadline_msec - now)) == 0)
-		test_damage("the worker of %s has not answered for %d s", vm->name, TEST_DEADLINE_SECONDS);
+	if (poll(&readable, 1, TEST_LOOK_MSEC) <= 0) {
+		if (test_patient_msec() >= deadline_msec)
+			test_damage("the worker of %s has not answered for %d s", vm->name, TEST_DEADLINE_SECONDS);
+		return;
+	}
 	r = wire_receive(vm->socket, &message, sizeof(message), &size, fds);
 	if (r == -ECONNRESET)
 		lose(vm);
@@ -507,11 +509,11 @@ static bool take_reports(struct director_vm *vm)
 int director_wait_until(struct director_vm *vm, bool (*done)(const struct director_vm *vm, void *context),
 			void *context)
 {
-	uint64_t deadline_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t deadline_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	for (;;) {
 		if (take_reports(vm))
-			deadline_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+			deadline_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 		if (done(vm, context))
 			return 0;
 		if (vm->socket < 0)
@@ -551,11 +553,10 @@ bool director_is_called(const struct director *d)
 
 struct director_vm *director_try_accept(struct director *d)
 {
-	struct pollfd readable = { .fd = d->listener, .events = POLLIN };
 	struct director_vm *vm = calloc(1, sizeof(*vm));
 
 	test_check(vm != NULL, "no memory");
-	if (poll(&readable, 1, TEST_PATIENCE_SECONDS * 1000) == 0)
+	if (!test_readable(d->listener))
 		test_fail("nobody has connected to %s in %d s", socket_path, TEST_PATIENCE_SECONDS);
 	vm->director = d;
 	vm->socket = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);

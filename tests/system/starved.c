@@ -124,12 +124,12 @@ static uint64_t frame_of_zeros(void)
 /** Nobody asks for a pass. */
 static void await_all_shared(const char *when)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	uint32_t private;
 
 	test_restart_clock();
 	while (!is_all_shared(&private)) {
-		test_check(test_now_msec() < last, "%s: %u pages stay private that are equal", when, private);
+		test_check(test_patient_msec() < last, "%s: %u pages stay private that are equal", when, private);
 		poll(NULL, 0, 100);
 	}
 	fprintf(stderr, "%s: all is shared\n", when);
