@@ -380,7 +380,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 
 	switch (change) {
 	case CHANGE_DISCARD:
-		region_set_filled(part->region, part->index, part->count, false);
+		region_mark(part->region, part->index, part->count, MARK_FILLED, false);
 		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
@@ -651,7 +651,21 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 
 /* ---- reads ---- */
 
-/** Makes what is shared plain in the first pages of a range, of one region. @return bytes that this was about. */
+/** The pages of a part, of HOLD_PAGES at most, that are covered by a range wholly. */
+static uint64_t covered_pages(const struct part *part, unsigned count, uint64_t start, uint64_t length)
+{
+	uint64_t covered = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t page = region_hva(part->region, part->index + i);
+
+		if (page >= start && page - start <= length && length - (page - start) >= PAGE_BYTES)
+			covered |= UINT64_C(1) << i;
+	}
+	return covered;
+}
+
+/** Makes the first pages of a range, of one region, ready to be read into. @return bytes that this was about. */
 static uint64_t prepare_read(uint64_t start, uint64_t length)
 {
 	uint64_t bytes = length;
@@ -669,7 +683,7 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 		unsigned count = part.count < HOLD_PAGES ? (unsigned)part.count : HOLD_PAGES;
 		uint64_t end = region_hva(part.region, part.index + count) - start;
 
-		plain_make_shared(part.region, part.index, count);
+		plain_before_read(part.region, part.index, count, covered_pages(&part, count, start, length));
 		bytes = end < length ? end : length;
 	}
 	memory_unlock();
@@ -678,7 +692,9 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 
 bool memory_awaits_reads(void)
 {
-	return atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 && !visits_are_over();
+	return (atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 ||
+		atomic_load_explicit(&region_totals.diverged, memory_order_relaxed) != 0) &&
+	       !visits_are_over();
 }
 
 void memory_before_read(const void *address, size_t length)
@@ -720,7 +736,7 @@ void memory_note_references(void)
 
 void memory_note_pins(void)
 {
-	files_note_pins();
+	files_note_lasting_pins();
 }
 
 /* ---- calls past us ---- */

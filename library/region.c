@@ -91,9 +91,9 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
-	table_free(region->filled, pages);
+	table_free(region->marks, pages);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = region->changed = region->filled = NULL;
+	region->barred = region->blocks = region->present = region->changed = region->marks = NULL;
 }
 
 void region_unlock_tables(void)
@@ -108,7 +108,7 @@ void region_unlock_tables(void)
 		own_unlock_table((uint64_t)region->blocks, block_count(region->start, region->table_pages));
 		own_unlock_table((uint64_t)region->present, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
-		own_unlock_table((uint64_t)region->filled, region->table_pages);
+		own_unlock_table((uint64_t)region->marks, region->table_pages);
 	}
 	notes_unlock_tables();
 }
@@ -137,9 +137,9 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
-	region->filled = table_new(pages);
+	region->marks = table_new(pages);
 	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL || region->filled == NULL ||
+	    region->changed == NULL || region->marks == NULL ||
 	    notes_make(region_number(region), pages) < 0) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
@@ -215,19 +215,23 @@ void page_set_state(struct region *region, uint64_t index, uint32_t state)
 	if (after != NULL)
 		atomic_fetch_add_explicit(after, 1, memory_order_relaxed);
 	if (state == PAGE_ZEROED || page_reads_slot(state))
-		region_set_filled(region, index, 1, false);
+		region_mark(region, index, 1, MARK_FILLED, false);
+	if (!(state & PAGE_DIVERGED))
+		region_mark(region, index, 1, MARK_READ_INTO, false);
 	region->state[index] = state;
 }
 
-void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled)
+void region_mark(struct region *region, uint64_t index, uint64_t count, enum mark mark, bool set)
 {
-	if (!filled && region->filled_pages == 0)
+	uint64_t *marked = mark == MARK_FILLED ? &region->filled_pages : &region->read_into_pages;
+
+	if (!set && *marked == 0)
 		return;
 	for (uint64_t i = index; i < index + count; i++) {
-		if ((region->filled[i] != 0) == filled)
+		if (((region->marks[i] & mark) != 0) == set)
 			continue;
-		region->filled[i] = filled;
-		region->filled_pages += filled ? 1 : UINT64_MAX;
+		region->marks[i] ^= (uint8_t)mark;
+		*marked += set ? 1 : UINT64_MAX;
 	}
 }
 

@@ -61,13 +61,20 @@ struct region {
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
-	uint8_t *filled;                   /* per page: full of zeros in place of a discard that could not be done */
-	uint64_t filled_pages, unmapped_pages, present_pages;
+	uint8_t *marks;                    /* per page, enum mark */
+	uint64_t filled_pages, read_into_pages, unmapped_pages, present_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 	bool inherited_marks;                  /* of the parent, in a child: locks are not inherited */
 	bool announced;                        /* the daemon of this session knows it */
 	bool leaving;                          /* unmapped or removed; forgotten once the daemon has been told */
+};
+
+enum mark {
+	/** Full of zeros in place of a discard that could not be done: until discarded, merged or unmapped. */
+	MARK_FILLED = 1,
+	/** A read into this page of the store has been seen to begin, and may go on: until it leaves its slot. */
+	MARK_READ_INTO = 2,
 };
 
 enum block {
@@ -109,8 +116,7 @@ void region_unlock_tables(void);
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);
-/** Whether pages were filled with zeros in place of a discard: until they are discarded, merged or unmapped. */
-void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled);
+void region_mark(struct region *region, uint64_t index, uint64_t count, enum mark mark, bool set);
 /** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
 void region_set_present(struct region *region, uint64_t index, uint8_t count);
 
