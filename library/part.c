@@ -25,7 +25,7 @@ void part_unmapped(const struct part *part)
 	struct region *region = part->region;
 
 	refusals_unbar(region, part->index, part->count);
-	region_set_filled(region, part->index, part->count, false);
+	region_mark(region, part->index, part->count, MARK_FILLED, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->barred[i] & BARRED_UNMAPPED))
 			region->unmapped_pages++;
