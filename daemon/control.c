@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/vm.h"
 
@@ -191,7 +192,7 @@ static json_t *on_status(const struct control *control, uid_t uid)
 			 "vms", vms);
 }
 
-/* ---- scan ---- */
+/* ---- whose VM ---- */
 
 static struct daemon_vm *find_vm(const struct control *control, const char *name)
 {
@@ -222,6 +223,49 @@ static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, c
 		return vm;
 	return NULL;
 }
+
+/* ---- modify ---- */
+
+static json_t *on_modify(const struct control *control, uid_t uid, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "mode"));
+	json_t *problem;
+	struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+	int mode = name ? wire_mode_parse(name) : -EINVAL;
+
+	if (vm == NULL)
+		return problem;
+	if (mode < 0)
+		return error("bad-request", "\"mode\" has to be off, zero, hints or full", name ? name : "mode");
+	if (vm->mode != (enum wire_mode)mode)
+		log_info("VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
+			 wire_mode_name(vm->mode));
+	daemon_vm_set_mode(vm, (enum wire_mode)mode);
+	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
+			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));
+}
+
+/* ---- memory-map ---- */
+
+static json_t *on_memory_map(const struct control *control, uid_t uid, const json_t *request)
+{
+	json_t *problem, *ranges;
+	const struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+
+	if (vm == NULL)
+		return problem;
+	ranges = json_array();
+	for (uint32_t i = 0; i < vm->guest_map.count; i++) {
+		const struct wire_range *range = &vm->guest_map.ranges[i];
+
+		json_array_append_new(ranges, json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
+							"bytes", number(range->pages * PAGE_BYTES),
+							"page", number(range->page)));
+	}
+	return json_pack("{s:s,s:o}", "name", vm->name, "ranges", ranges);
+}
+
+/* ---- scan ---- */
 
 /*
  * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
@@ -373,6 +417,10 @@ static json_t *answer(const struct control *control, const struct admission_peer
 		reply = error("bad-request", "the request has no \"command\"", "");
 	else if (strcmp(command, "status") == 0)
 		reply = on_status(control, uid);
+	else if (strcmp(command, "memory-map") == 0)
+		reply = on_memory_map(control, uid, request);
+	else if (strcmp(command, "modify") == 0)
+		reply = on_modify(control, uid, request);
 	else if (strcmp(command, "scan") == 0)
 		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)

@@ -112,6 +112,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->present_pages);
 	case METRIC_VM_SAVED:
 		return vm->saved_pages;
+	case METRIC_VM_UNSHARING:
+		return bounded(vm->unsharing_pages);
 	case METRIC_VM_NO_MAPPING:
 		return bounded(vm->full);
 	case METRIC_VM_BUSY:

@@ -114,6 +114,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	guest_map_done(&vm->guest_map);
 	free(vm);
 }
 
@@ -193,6 +194,7 @@ int daemon_vm_begin_anew(struct daemon_vm *vm)
 		r = store_view_remove(vm->domain->store, vm->pid, vm->start_time, true);
 	if (r < 0)
 		return r;
+	vm->mode_is_set = false; /* that was another program */
 	drop_references(vm);
 	domain_vm_gone(vm->domain);
 	return 0;
@@ -388,14 +390,26 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
 	r = store_view_create(domain->store, vm->pid, vm->start_time);
 	if (r == 0)
-		r = engine_add_vm(domain->engine, hello->mode, &vm->connection.engine_vm);
+		r = engine_add_vm(domain->engine, vm->mode_is_set ? vm->mode : hello->mode,
+				  &vm->connection.engine_vm);
 	if (r < 0)
 		return r;
 	engine_vm_set_context(vm->connection.engine_vm, vm);
 	set_name(vm, hello->name);
-	vm->mode = hello->mode;
+	if (!vm->mode_is_set)
+		vm->mode = hello->mode;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	guest_map_done(&vm->guest_map);
 	return 0;
+}
+
+void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode)
+{
+	vm->mode = mode;
+	vm->mode_is_set = true;
+	if (vm->connection.engine_vm)
+		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, mode);
+	domain_schedule_pump(vm->domain);
 }
 
 static void leave_engine(struct daemon_vm *vm)

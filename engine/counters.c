@@ -78,6 +78,7 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->shared_pages = vm->pages.shared;
 	ret->zero_pages = vm->pages.zero;
 	ret->diverged_pages = vm->pages.diverged;
+	ret->unsharing_pages = engine_pages_to_unshare(vm);
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;

@@ -88,7 +88,7 @@ static void match_late(struct page page, uint64_t hash, bool zero)
 	struct engine *engine = vm->engine;
 	uint32_t state = *page_state(page);
 
-	if (state_kind(state) != KIND_PRIVATE)
+	if (state_kind(state) != KIND_PRIVATE || vm_mode(vm) == WIRE_MODE_OFF)
 		return;
 	put_off(vm);
 	if (zero) {
@@ -297,7 +297,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || vm->mode != WIRE_MODE_FULL)
+	if (page.region == NULL || vm_mode(vm) != WIRE_MODE_FULL)
 		return 0;
 	page.index = report->page - page.region->first;
 	state = *page_state(page);
@@ -321,7 +321,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL)
+	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF)
 		return 0;
 	page.index = report->page - page.region->first;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {

@@ -26,6 +26,7 @@
 #include "engine/orders.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
+#include "engine/unshare.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -77,9 +78,17 @@ static uint32_t scans_under_way(const struct engine_vm *vm, enum scan_kind kind)
 	return count;
 }
 
+/* A pass over a VM of which only hints are shared looks what has diverged. */
 static uint8_t scan_op(const struct engine_vm *vm)
 {
-	return vm->mode == WIRE_MODE_FULL ? ORDER_SCAN : ORDER_SCAN_ZERO;
+	switch (vm_mode(vm)) {
+	case WIRE_MODE_FULL:
+		return ORDER_SCAN;
+	case WIRE_MODE_HINTS:
+		return ORDER_AUDIT;
+	default:
+		return ORDER_SCAN_ZERO;
+	}
 }
 
 /* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues, and can wait. */
@@ -188,6 +197,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 
 	if (vm->pass_ticket == 0 || vm->engine->resync.wanted)
 		return;
+	if (vm_mode(vm) == WIRE_MODE_OFF) /* there is nothing to look for: it is over */
+		vm->pass.page = UINT32_MAX;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
@@ -202,6 +213,7 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 void schedule_ready(struct engine_vm *vm)
 {
 	vm->ready = true;
+	unshare_ready(vm);
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
 }
@@ -322,6 +334,8 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
+	if (vm_mode(vm) == WIRE_MODE_OFF || vm_mode(vm) == WIRE_MODE_HINTS)
+		return;
 	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
@@ -332,6 +346,13 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 		return;
 	take_room(room, &scan);
 	walk_on(vm, &vm->slow, &scan, seconds);
+}
+
+void schedule_anew(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			engine->vms[i]->slow.next_usec = engine->vms[i]->audit.next_usec = engine->now_usec;
 }
 
 /* ---- audits ---- */
@@ -369,7 +390,8 @@ static void schedule_audit(struct engine_vm *vm)
 
 static bool owes_answers(const struct engine_vm *vm)
 {
-	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
+	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered ||
+	       vm->unsharing.count > 0;
 }
 
 /* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
@@ -387,7 +409,10 @@ static bool answers_nothing(struct engine_vm *vm)
 	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
 	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
 
-	return fetches || orders || scans;
+	bool unshares =
+		watch_progress(&vm->progress[3], now, vm->unsharing.count > 0, vm->unsharing.answered);
+
+	return fetches || orders || scans || unshares;
 }
 
 /* Time with a full queue counts, and is forgotten as slowly as it came: a short moment of room does not clear a VM. */
@@ -497,8 +522,13 @@ static void advance_barrier(struct engine *engine)
 
 static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
 {
-	if (engine->settings.scan_interval_seconds != 0 && vm->slow.next_usec < at)
+	enum wire_mode mode = vm_mode(vm);
+
+	if (engine->settings.scan_interval_seconds != 0 && mode != WIRE_MODE_OFF && mode != WIRE_MODE_HINTS &&
+	    vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
+	if (unshare_next_usec(vm) < at)
+		at = unshare_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
 		at = vm->audit.next_usec;
 	return at;
@@ -548,6 +578,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_pass(vm, &room);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
+		unshare_tick(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);

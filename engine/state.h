@@ -12,6 +12,7 @@
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
+#define UNSHARES_MAX 4u       /* UNSHARE orders of a VM under way */
 #define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
@@ -57,6 +58,22 @@ struct scan {
 	enum scan_kind kind;
 };
 
+/** An UNSHARE order that is not answered yet. */
+struct unshare_run {
+	uint32_t page, count;
+};
+
+/** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
+struct unsharing {
+	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	uint32_t page;             /* next one of this round */
+	uint32_t count;
+	struct unshare_run runs[UNSHARES_MAX];
+	uint64_t answered;
+	uint64_t left;                 /* when the last round ended */
+	uint64_t wait_usec, next_usec; /* for as long before this round, and until when */
+};
+
 /** Where a walk over all pages of a VM stands. */
 struct walk {
 	uint32_t page;      /* next one */
@@ -96,8 +113,9 @@ struct engine_vm {
 	uint32_t waiting;          /* its pages that wait for a slot to be filled */
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
 	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
-	struct progress progress[3];
+	struct progress progress[4];
 	struct slot_window window;
+	struct unsharing unsharing;
 
 	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
 	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
@@ -138,6 +156,12 @@ struct engine {
 static inline struct region *vm_region(struct engine_vm *vm, uint32_t page)
 {
 	return regions_find(&vm->regions, page);
+}
+
+/** What may be shared of it now: nothing while pages are unshared because of its mode. */
+static inline enum wire_mode vm_mode(const struct engine_vm *vm)
+{
+	return vm->unsharing.active ? WIRE_MODE_OFF : vm->mode;
 }
 
 #endif

@@ -70,10 +70,10 @@ bool memory_is_inside(void);
 /**
  * MADV_MERGEABLE: makes [address, address+length) a region, or remembers why it cannot be one. Idempotent for what is
  * registered already. Starts the worker with the first region, connects to the daemon if it is there.
- * @gpa: or PAGEFUSE_GPA_UNKNOWN. @return 1 if a daemon serves it: the call need not reach KSM; 0 if it should be passed
+ * @return 1 if a daemon serves it: the call need not reach KSM; 0 if it should be passed
  * on to the kernel; else as pagefuse_add_ram().
  */
-int memory_register(void *address, size_t length, uint64_t gpa);
+int memory_register(void *address, size_t length);
 
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
@@ -118,9 +118,6 @@ bool memory_unseen(void);
  * copies of its own; a piece at a time. @return whether nothing reads the store any more.
  */
 bool memory_leave_store(void);
-
-/** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
-void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
 
 /** KVM_SET_CPUID2: a vCPU was given its features. @nests: they let the guest run guests of its own. */
 void memory_note_vcpu(bool nests);

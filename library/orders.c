@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "library/children.h"
 #include "library/files.h"
@@ -11,9 +12,11 @@
 #include "library/hold.h"
 #include "library/merge.h"
 #include "library/pagemap.h"
+#include "library/plain.h"
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
+#include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
 #include "library/withdrawal.h"
@@ -298,33 +301,47 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	return answer(session, page, count, targets, outcomes, flags);
 }
 
+/**
+ * What reads its slot, or was given back as zeros, gets memory of its own, as far as that can be had. Memory lock
+ * held.
+ */
+static void unshare_pages(struct region *region, uint64_t index, uint64_t end)
+{
+	for (uint64_t at = index, run; at < end; at += run) {
+		uint32_t state = region->state[at];
+
+		for (run = 1; at + run < end && region->barred[at + run] == region->barred[at] &&
+			      page_reads_slot(region->state[at + run]) == page_reads_slot(state) &&
+			      (region->state[at + run] == PAGE_ZEROED) == (state == PAGE_ZEROED);
+		     run++)
+			;
+		if (region->barred[at] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
+			continue;
+		if (page_reads_slot(state))
+			plain_leave_store(region, at, run);
+		else if (state == PAGE_ZEROED)
+			(void)sys_madvise(region_hva(region, at), run * PAGE_BYTES, MADV_POPULATE_WRITE);
+	}
+}
+
 static int do_unshare(struct session *session, const struct ring_record *order)
 {
-	uint8_t diverged[RING_RUN_PAGES_MAX] = { 0 };
+	static struct scan scan; /* too large for a small stack */
 	struct region *region;
 	int r = 0;
 
+	scan = (struct scan){ .what = ORDER_AUDIT };
 	lock_unless_paused();
 	region = region_of_page(order->page);
-	for (unsigned i = 0; region != NULL && i < order->count; i++) {
-		uint64_t index = order->page - region->first_page + i;
+	if (region != NULL && !children_alive()) {
+		uint64_t index = order->page - region->first_page, left = region->pages - index;
 
-		if (index >= region->pages || !page_reads_slot(region->state[index]) || children_alive())
-			continue;
-		if (region->barred[index] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
-			continue;
-		if (merge_unshare(region, index, 1) < 0)
-			continue;
-		page_set_state(region, index, region->state[index] | PAGE_DIVERGED);
-		diverged[i] = 1;
+		unshare_pages(region, index, index + (order->count < left ? order->count : left));
+		scan_chunk(&scan, order->page, order->count);
 	}
 	memory_unlock();
-	for (unsigned i = 0; i < order->count && r == 0; i++)
-		if (diverged[i])
-			r = session_post(session, &(struct ring_record){ .op = REPORT_DIVERGED,
-									 .flags = RING_PRIVATE_COPY,
-									 .count = 1,
-									 .page = order->page + i });
+	for (unsigned i = 0; i < scan.report_count && r == 0; i++)
+		r = session_post(session, &scan.reports[i]);
 	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
 }
 

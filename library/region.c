@@ -94,7 +94,7 @@ static struct region *find_free(void)
 	return NULL;
 }
 
-int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region)
+int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 {
 	struct region *region = find_free();
 
@@ -104,7 +104,7 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 		return -EEXIST;
 	if (region == NULL || pages >= UINT32_MAX - next_page)
 		return -ENOSPC;
-	*region = (struct region){ .first_page = next_page, .gpa = gpa, .table_pages = pages };
+	*region = (struct region){ .first_page = next_page, .table_pages = pages };
 	region->state = table_new(pages * sizeof(*region->state));
 	region->barred = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));

@@ -50,11 +50,10 @@ enum barred {
 };
 
 struct region {
-	_Atomic uint64_t start; /* hva; 0: free entry */
-	_Atomic uint64_t pages; /* 0: leaving */
-	uint64_t table_pages;   /* size of the tables */
-	uint32_t first_page;    /* page number */
-	uint64_t gpa;
+	_Atomic uint64_t start;            /* hva; 0: free entry */
+	_Atomic uint64_t pages;            /* 0: leaving */
+	uint64_t table_pages;              /* size of the tables */
+	uint32_t first_page;               /* page number */
 	uint32_t *state;                   /* per page */
 	uint8_t *barred;                   /* per page, enum barred */
 	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
@@ -81,7 +80,7 @@ enum block {
 struct region *region_at(unsigned index);
 
 /** Makes a region. @return 0, -EEXIST (overlap), -ENOSPC, -ENOMEM. */
-int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region);
+int region_add(uint64_t start, uint64_t pages, struct region **ret_region);
 /**
  * All its pages have been unmapped, so that none counts as shared or zeroed: nothing is done in it from now on;
  * region_free() follows once the daemon knows.

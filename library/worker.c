@@ -23,6 +23,7 @@
 #include "library/children.h"
 #include "library/descriptors.h"
 #include "library/files.h"
+#include "library/guest-memory.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/memory.h"
@@ -183,6 +184,8 @@ static int housekeeping(void)
 		if (unseen)
 			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */
+		if (r == 0)
+			r = guest_memory_announce(&session);
 	}
 	if (mappings_count_is_due())
 		mappings_count();
@@ -243,7 +246,9 @@ static int open_session(struct descriptor *socket)
 	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
 	if (r == 0 && must_wait_for_child(store_before))
 		r = -EAGAIN;
-	return r < 0 ? r : session_post_value(&session, REPORT_READY, 1, 1, 0);
+	if (r == 0)
+		r = session_post_value(&session, REPORT_READY, 1, 1, 0);
+	return r < 0 ? r : guest_memory_announce(&session);
 }
 
 /** What the next orders would need comes with the next session, if there is ever one. */

@@ -47,6 +47,8 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_VM_SAVED] = VM("saved_pages", METRIC_PAGES, "SAVED", "Saved",
 		"What it saves. What the pages in the store cost is divided among the VMs by their shared pages, so "
 		"that the VMs' figures add up to the host's."),
+	[METRIC_VM_UNSHARING] = VM("unsharing_pages", METRIC_PAGES, NULL, "Unsharing",
+		"Pages that are still to be given memory of their own, as the VM's mode allows them no more."),
 	[METRIC_VM_NO_MAPPING] = VM("no_mapping_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that were not merged, so far, to spare mappings."),
 	[METRIC_VM_BUSY] = VM("busy_pages", METRIC_PAGES, NULL, NULL,

@@ -55,7 +55,10 @@ enum ring_order {
 	ORDER_MERGE,
 	/** Give zero pages back: ZEROED, DIFFERS, BUSY, GONE, FULL, which together cover the run. */
 	ORDER_ZERO,
-	/** Give each page its own copy again: DIVERGED for those that shared, then UNSHARED for the run. */
+	/**
+	 * Give each page memory of its own again, shared or zero: DIVERGED for those that got it, then UNSHARED for the
+	 * run. What cannot be done now stays as it is, and may be ordered again.
+	 */
 	ORDER_UNSHARE,
 	ORDER_END
 };

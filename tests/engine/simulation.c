@@ -534,6 +534,20 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	}
 }
 
+static void unshare_page(struct sim_vm *vm, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (!has_page(vm, number) || !(is_mapped(page) || is_left(page)))
+		return;
+	if (is_mapped(page) && refuses(vm))
+		return;
+	page->copy = (page->copy && is_left(page)) || (page->state == SIM_SHARED && sim_random(vm->sim, 4) == 0);
+	page->state = page->state == SIM_DROPPED ? SIM_ABSENT : page->copy ? SIM_DIVERGED
+									   : SIM_PLAIN;
+	post_page(vm, REPORT_DIVERGED, number, 0);
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
@@ -546,6 +560,12 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 	case ORDER_ZERO:
 		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
 			work_merge(vm, order);
+		break;
+	case ORDER_UNSHARE:
+		for (uint32_t i = order->page; i < order->page + order->count; i++)
+			unshare_page(vm, i);
+		post(vm, REPORT_UNSHARED, order->page, order->count, 0);
+		vm->sim->unshare_orders++;
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)

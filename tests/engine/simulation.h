@@ -78,7 +78,7 @@ struct sim {
 	bool store_fails;         /* add_segment and slot fail now and then */
 	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
-	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders;
+	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders;
 	const char *wrong;
 };
 

@@ -6,6 +6,7 @@
 
 #include "library/descriptors.h"
 #include "library/fork.h"
+#include "library/guest-memory.h"
 #include "library/made-calls.h"
 #include "library/transfers.h"
 #include "library/visits.h"
@@ -126,9 +127,9 @@ bool memory_in_use(void)
 	return ours_length != 0;
 }
 
-int memory_register(void *address, size_t length, uint64_t gpa)
+int memory_register(void *address, size_t length)
 {
-	record((struct record){ .kind = RECORDED_REGISTER, .address = address, .length = length, .gpa = gpa });
+	record((struct record){ .kind = RECORDED_REGISTER, .address = address, .length = length });
 	return recorder_register_result;
 }
 
@@ -158,9 +159,10 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	record_change(RECORDED_END, change, address, length, detail, succeeded);
 }
 
-void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
+void guest_memory_note_slot(uint32_t slot, uint64_t gpa, const void *hva, uint64_t length)
 {
-	record((struct record){ .kind = RECORDED_NOTE, .address = hva, .length = length, .gpa = gpa, .slot = slot });
+	record((struct record){
+		.kind = RECORDED_NOTE, .address = (void *)hva, .length = length, .gpa = gpa, .slot = slot });
 }
 
 void memory_note_vcpu(bool nests)

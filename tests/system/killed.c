@@ -110,7 +110,9 @@ static _Noreturn void obey(const struct fleet_vm *vm, unsigned which)
 
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+	};
 	int r;
 
 	memory = pages_map(PAGES, false);
