@@ -112,6 +112,14 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->present_pages);
 	case METRIC_VM_SAVED:
 		return vm->saved_pages;
+	case METRIC_VM_HINTED:
+		return bounded(stated->noted_pages);
+	case METRIC_VM_HINTED_HASHED:
+		return bounded(stated->noted_hashed);
+	case METRIC_VM_HINTED_SHARED:
+		return bounded(vm->noted_shared);
+	case METRIC_VM_HINTED_UNSTABLE:
+		return bounded(vm->noted_unstable);
 	case METRIC_VM_UNSHARING:
 		return bounded(vm->unsharing_pages);
 	case METRIC_VM_NO_MAPPING:

@@ -395,6 +395,8 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	engine_vm_set_context(vm->connection.engine_vm, vm);
+	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_NOTES) == 0)
+		engine_vm_lacks_notes(vm->connection.engine_vm);
 	set_name(vm, hello->name);
 	if (!vm->mode_is_set)
 		vm->mode = hello->mode;

@@ -98,6 +98,9 @@ void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode
 /** Pages of which that is still to be done. */
 uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 
+/** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
+void engine_vm_lacks_notes(struct engine_vm *vm);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
@@ -160,6 +163,8 @@ struct engine_vm_counters {
 	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
+	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
+	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */
 };
 struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */

@@ -42,7 +42,7 @@ static bool follows(const struct ring_record *order, struct page page, uint8_t o
 static bool names(const struct ring_record *order, struct page page)
 {
 	return order->op != ORDER_SCAN && order->op != ORDER_SCAN_ZERO && order->op != ORDER_AUDIT &&
-	       page_number(page) - order->page < order->count;
+	       order->op != ORDER_NOTES && page_number(page) - order->page < order->count;
 }
 
 /*
@@ -99,6 +99,11 @@ bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 		return false;
 	vm->scans[vm->scan_count++] = *scan;
 	return true;
+}
+
+bool orders_notes(struct engine_vm *vm, bool wanted)
+{
+	return push(vm, ORDER_NOTES, 1, 1, wanted);
 }
 
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)

@@ -3,8 +3,9 @@
  * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
- * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does
- * the same over audit_interval_seconds, for slices in which something is shared.
+ * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share, and after noted
+ * pages, which nobody need look for. An audit does the same over audit_interval_seconds, for slices in which something
+ * is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
@@ -22,6 +23,7 @@
 #include <errno.h>
 
 #include "engine/fetches.h"
+#include "engine/later.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
@@ -37,6 +39,8 @@
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
+#define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
+#define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
@@ -89,6 +93,29 @@ static uint8_t scan_op(const struct engine_vm *vm)
 	default:
 		return ORDER_SCAN_ZERO;
 	}
+}
+
+static bool takes_notes(const struct engine_vm *vm)
+{
+	return vm->mode == WIRE_MODE_FULL || vm->mode == WIRE_MODE_HINTS;
+}
+
+void engine_vm_lacks_notes(struct engine_vm *vm)
+{
+	vm->lacks_notes = true;
+}
+
+/* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
+static void schedule_notes(struct engine_vm *vm)
+{
+	bool wanted = takes_notes(vm);
+
+	if (!vm->ready || vm->lacks_notes || vm->engine->resync.wanted || (vm->told_notes && vm->wants_notes == wanted))
+		return;
+	if (!orders_notes(vm, wanted))
+		return;
+	vm->told_notes = true;
+	vm->wants_notes = wanted;
 }
 
 /* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues, and can wait. */
@@ -214,6 +241,7 @@ void schedule_ready(struct engine_vm *vm)
 {
 	vm->ready = true;
 	unshare_ready(vm);
+	schedule_notes(vm);
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
 }
@@ -328,24 +356,54 @@ static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, uin
 	return next_slice(vm, walk, most, ret);
 }
 
+static bool has_slow_passes(const struct engine_vm *vm)
+{
+	return vm->engine->settings.scan_interval_seconds != 0 && vm_mode(vm) != WIRE_MODE_OFF &&
+	       vm_mode(vm) != WIRE_MODE_HINTS;
+}
+
+/* Noted pages go first, but for ever they do not keep a slice that is due from its turn. */
+static bool waits_for_notes(const struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec;
+
+	return vm->noted_usec != 0 && now - vm->noted_usec < NOTES_FIRST_USEC &&
+	       now - vm->slow_usec < NOTES_FIRST_MAX_USEC;
+}
+
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (vm_mode(vm) == WIRE_MODE_OFF || vm_mode(vm) == WIRE_MODE_HINTS)
-		return;
-	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (!has_slow_passes(vm) || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+		return;
+	if (waits_for_notes(vm))
 		return;
 	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
 		return;
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
+	vm->slow_usec = vm->engine->now_usec;
 	walk_on(vm, &vm->slow, &scan, seconds);
+}
+
+/* ---- noted pages that had to wait ---- */
+
+static void schedule_later(struct engine_vm *vm)
+{
+	struct scan scan;
+
+	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
+		if (!later_take(vm, &scan) || !takes_notes(vm))
+			continue;
+		if (!orders_scan(vm, ORDER_SCAN, &scan))
+			return;
+	}
 }
 
 void schedule_anew(struct engine *engine)
@@ -522,11 +580,10 @@ static void advance_barrier(struct engine *engine)
 
 static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
 {
-	enum wire_mode mode = vm_mode(vm);
-
-	if (engine->settings.scan_interval_seconds != 0 && mode != WIRE_MODE_OFF && mode != WIRE_MODE_HINTS &&
-	    vm->slow.next_usec < at)
+	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
+	if (later_due(vm) < at)
+		at = later_due(vm);
 	if (unshare_next_usec(vm) < at)
 		at = unshare_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
@@ -575,7 +632,9 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		if (vm == NULL)
 			continue;
 		fill_budget(vm);
+		schedule_notes(vm);
 		schedule_pass(vm, &room);
+		schedule_later(vm);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 		unshare_tick(vm);

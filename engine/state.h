@@ -12,8 +12,9 @@
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
-#define UNSHARES_MAX 4u       /* UNSHARE orders of a VM under way */
-#define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
+#define VM_LATER_MAX 1024u
+#define UNSHARES_MAX 4u /* UNSHARE orders of a VM under way */
+#define VM_LATE_MAX 16u /* barriers that a ticket is put off at most */
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
  * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE
@@ -46,10 +47,17 @@ struct sighting {
 	bool zero;
 };
 
+/** A run of noted pages that are to be looked at later. */
+struct later {
+	uint64_t due_usec;
+	uint32_t page, count;
+};
+
 enum scan_kind {
 	SCAN_PASS,
 	SCAN_SLOW,
 	SCAN_AUDIT,
+	SCAN_LATER, /* of pages that were noted, see later.h */
 };
 
 /** A SCAN or AUDIT order that is not answered yet. */
@@ -107,6 +115,7 @@ struct engine_vm {
 
 	struct queue orders;    /* struct ring_record, not taken yet */
 	struct queue fetches;   /* struct fetch */
+	struct queue later;     /* struct later, in the order in which they came */
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
@@ -123,6 +132,11 @@ struct engine_vm {
 	uint64_t barrier_target;
 	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
 	struct walk pass, slow, audit;
+	uint64_t slow_usec;  /* when the last slice of a slow pass was ordered */
+	uint64_t noted_usec; /* when a noted page was reported last */
+	bool lacks_notes;    /* its worker knows nothing of them */
+	bool told_notes;     /* whether it has been ordered to tell of notes, or not to */
+	bool wants_notes;    /* the last such order */
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;
 	int64_t cpu_budget_nsec;

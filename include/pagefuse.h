@@ -24,8 +24,9 @@ extern "C" {
 
 /** What is shared of this VM. */
 enum pagefuse_mode {
-	PAGEFUSE_MODE_ZERO = 1, /* only pages full of zeros are given back */
-	PAGEFUSE_MODE_FULL = 2, /* every present page is a candidate */
+	PAGEFUSE_MODE_ZERO = 1,  /* only pages full of zeros are given back */
+	PAGEFUSE_MODE_FULL = 2,  /* every present page is a candidate */
+	PAGEFUSE_MODE_HINTS = 3, /* only pages told of by pagefuse_before_read() or pagefuse_hint() */
 };
 
 struct pagefuse_options {
@@ -87,8 +88,18 @@ PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
  * Call it before a read from a disk into RAM under pagefuse. Pages there that are shared get memory of their own, of
  * the same content, which can be shared again later; without this, what is read into them may have to stay private for
  * good. No byte changes. Memory that is not under pagefuse is no error.
+ *
+ * What a disk was read into is likely to be equal to what other guests have read, and is looked at soon, see
+ * pagefuse_hint(): some 30 ms and 1 s after this call, by when the read should be over.
  */
 PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
+
+/**
+ * Tells that these pages have come to stay for a while, and that other guests may well have the same: they are looked
+ * at within some 30 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
+ * than a microsecond; now and then it makes a system call. Memory that is not under pagefuse is no error.
+ */
+PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);
 
 /**
  * Call it with each file that is to be read into RAM under pagefuse by direct I/O, before the first read. I/O on some

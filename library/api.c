@@ -51,7 +51,7 @@ int pagefuse_configure(const struct pagefuse_options *callers)
 	r = take_options(callers, wanted);
 	if (r < 0)
 		return r;
-	if (wanted->mode > PAGEFUSE_MODE_FULL)
+	if (wanted->mode > PAGEFUSE_MODE_HINTS)
 		return -EINVAL;
 	if (wanted->name != NULL) {
 		if (strlen(wanted->name) >= sizeof(options.name))
@@ -143,6 +143,12 @@ int pagefuse_discard(void *hva, size_t length)
 void pagefuse_before_read(const void *hva, size_t length)
 {
 	memory_before_read(hva, length);
+	memory_note_read(hva, length, NOTE_SUBMITTED);
+}
+
+void pagefuse_hint(const void *hva, size_t length)
+{
+	memory_note_read(hva, length, NOTE_READ);
 }
 
 void pagefuse_note_file(int fd)

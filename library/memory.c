@@ -693,6 +693,12 @@ void memory_before_read(const void *address, size_t length)
 	visit_end();
 }
 
+void memory_note_read(const void *address, size_t length, enum note_kind kind)
+{
+	if (length > 0 && notes_wanted() && !children_is_one() && region_note((uint64_t)address, length, kind))
+		notes_made();
+}
+
 /* ---- files ---- */
 
 void memory_note_file(int fd, bool direct)

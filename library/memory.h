@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "library/notes.h"
+
 enum memory_change {
 	/** Content is dropped, zeros come back: begin puts anonymous memory back. detail: the advice. */
 	CHANGE_DISCARD,
@@ -95,6 +97,11 @@ void memory_forget(void);
  * become anonymous memory first. No byte changes, whatever becomes of the read. Leaves errno as it is.
  */
 void memory_before_read(const void *address, size_t length);
+/**
+ * Takes note of pages that a read fills, or is about to (notes.h): the worker looks at them soon. To be called after
+ * transfers_begin(), if the read is a transfer. No lock; leaves errno as it is.
+ */
+void memory_note_read(const void *address, size_t length, enum note_kind kind);
 /** Whether any page is shared, so that a read can matter. Cheap, no lock. */
 bool memory_awaits_reads(void);
 

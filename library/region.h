@@ -23,6 +23,7 @@
 
 #include "common/page.h"
 #include "library/lock.h"
+#include "library/notes.h"
 
 #define REGIONS_MAX 512
 #define REGION_GROUP 64u
@@ -126,11 +127,19 @@ struct region_totals {
 };
 extern struct region_totals region_totals;
 
+/** Of an entry: its index. */
+unsigned region_number(const struct region *region);
+
 /** The region with page number @page, not a leaving one, or NULL. */
 struct region *region_of_page(uint32_t page);
 
 /** Cheap and without the lock: whether [start, start+length) touches a region. */
 bool region_overlaps(uint64_t start, uint64_t length);
+/**
+ * Sets the notes of all pages of regions that [start, start+length) touches. Without the lock. @return whether there
+ * are any: then notes_made() has to follow.
+ */
+bool region_note(uint64_t start, uint64_t length, enum note_kind kind);
 
 static inline uint64_t region_hva(const struct region *region, uint64_t index)
 {

@@ -150,6 +150,7 @@ void wire_take_welcome(const void *message, struct wire_welcome *ret)
 static const char *const feature_names[WIRE_FEATURE_END] = {
 	[WIRE_FEATURE_MEMORY_MAP] = "memory-map",
 	[WIRE_FEATURE_DOMAINS] = "domains",
+	[WIRE_FEATURE_NOTES] = "notes",
 };
 
 void wire_feature_name(uint64_t features, char *ret, size_t size)

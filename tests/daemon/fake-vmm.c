@@ -245,6 +245,8 @@ static void obey(const struct ring_record *order)
 	case ORDER_ZERO:
 		zero(order);
 		break;
+	case ORDER_NOTES:
+		break;
 	default:
 		unshare(order);
 	}

@@ -62,6 +62,15 @@ static void discard_run(struct sim *sim, struct sim_vm *vm)
 		sim_discard(vm, i);
 }
 
+/* It reads from its disk. */
+static void note_run(struct sim *sim, struct sim_vm *vm)
+{
+	uint32_t start = 1 + sim_random(sim, vm->next_page), count = 1 + sim_random(sim, 60);
+
+	for (uint32_t i = start; i < start + count && i < vm->next_page && vm->vm != NULL; i++)
+		sim_note(vm, i);
+}
+
 /* The guest starts anew: all memory is dropped, or not, and written with what other guests have, too. */
 static void reset(struct sim *sim, struct sim_vm *vm)
 {
@@ -194,10 +203,13 @@ static void step(struct sim *sim)
 			add_vm(sim);
 		return;
 	}
-	switch (sim_random(sim, 16)) {
+	switch (sim_random(sim, 17)) {
 	case 0:
 	case 1:
 		write_run(sim, vm);
+		break;
+	case 16:
+		note_run(sim, vm);
 		break;
 	case 2:
 		discard_run(sim, vm);

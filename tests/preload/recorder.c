@@ -18,6 +18,7 @@ int recorder_register_result;
 int recorder_begin_result;
 void (*recorder_in_begin)(void);
 struct recorded_transfers recorder_transfers;
+struct recorded_notes recorder_notes;
 
 static uintptr_t ours;
 static size_t ours_length;
@@ -45,6 +46,7 @@ void recorder_reset(void *address, size_t length)
 	recorder_begin_result = 0;
 	recorder_in_begin = NULL;
 	recorder_transfers = (struct recorded_transfers){ 0 };
+	recorder_notes = (struct recorded_notes){ 0 };
 	ours = (uintptr_t)address;
 	ours_length = length;
 }
@@ -98,6 +100,18 @@ void memory_before_read(const void *address, size_t length)
 	errno = EXDEV;
 	if (memory_is_ours(address, length))
 		record(what);
+}
+
+void memory_note_read(const void *address, size_t length, enum note_kind kind)
+{
+	errno = EXDEV;
+	if (!memory_is_ours(address, length))
+		return;
+	recorder_notes.count++;
+	recorder_notes.address = address;
+	recorder_notes.length = length;
+	recorder_notes.kind = kind;
+	recorder_notes.in_transfer = recorder_transfers.open != 0;
 }
 
 uint64_t transfers_begin(const void *address, size_t length)

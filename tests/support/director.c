@@ -497,6 +497,7 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 {
 	test_check(ring_check_report(record) == 0, "%s reports op %u page %u count %u", vm->name, record->op,
 		   record->page, record->count);
+	vm->noted += record->flags & RING_NOTED ? record->count : 0;
 	vm->reports[record->op] += record->op == REPORT_HASH ? 1 : record->count;
 	switch (record->op) {
 	case REPORT_REGION_ADD:

@@ -67,6 +67,7 @@ struct director_vm {
 	uint64_t pending;                       /* pages in run orders, and scans, without an answer */
 	uint64_t present;                       /* what the last SCANNED told, of the whole VM */
 	uint64_t reports[REPORT_END];           /* pages, by kind */
+	uint64_t noted;                         /* pages that were told of as noted */
 	uint64_t refused[WIRE_REASON_END];      /* bytes */
 	uint64_t segments_wanted;               /* times that it has asked for a segment once more */
 	struct wire_range map[WIRE_RANGES_MAX]; /* of its guest's physical memory, as it told last */
