@@ -93,8 +93,12 @@ static uint64_t take(enum note_kind kind, unsigned *places, struct place *ret)
 
 	for (; *places > 0; --*places, *at = (struct place){ .region = (at->region + 1) % REGIONS_MAX }) {
 		const struct region *region = region_at(at->region);
-		uint64_t notes = region != NULL && !region->leaving ? notes_take(at->region, kind, &at->word) : 0;
+		uint64_t notes = 0;
 
+		if (region != NULL && !region->leaving && !region->announced)
+			notes_leave(); /* the daemon does not know its pages yet */
+		else if (region != NULL && !region->leaving)
+			notes = notes_take(at->region, kind, &at->word);
 		if (notes == 0)
 			continue;
 		*ret = *at;
@@ -118,13 +122,24 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
+/** Notes of a word without those behind the region's end, which were meant for a larger one in its place. */
+static uint64_t inside(const struct region *region, uint64_t index, uint64_t notes)
+{
+	if (index >= region->pages)
+		return 0;
+	return region->pages - index < NOTES_WORD ? notes & ((UINT64_C(1) << (region->pages - index)) - 1) : notes;
+}
+
 /** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
 	const struct region *region = region_at(place->region);
 	uint64_t index = place->word * NOTES_WORD;
-	uint64_t busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
+	uint64_t busy;
 	unsigned first, last;
+
+	notes = inside(region, index, notes);
+	busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
 
 	if (busy != 0) {
 		notes_put(place->region, NOTE_READ, place->word, busy);

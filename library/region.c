@@ -146,7 +146,7 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 	}
 	next_page += (uint32_t)pages;
 	atomic_fetch_add_explicit(&region_totals.pages, pages, memory_order_relaxed);
-	atomic_store_explicit(&region->pages, pages, memory_order_relaxed);
+	atomic_store_explicit(&region->pages, pages, memory_order_release); /* after where its notes are, see notes.c */
 	atomic_store_explicit(&region->start, start, memory_order_release);
 	if (region - regions >= regions_end)
 		atomic_store_explicit(&regions_end, (unsigned)(region - regions) + 1, memory_order_release);
