@@ -29,7 +29,8 @@
 #define LOOK_MSEC 30u
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
-#define LOOK_PAGES 4096u /* at most in one look: what a thirtieth of a core hashes in LOOK_MSEC */
+#define LOOK_PAGES 4096u /* at most in one look, see docs/design/hints.md for what that costs */
+#define WORD_PAGES 2u    /* to find out about a word takes as long as to hash so many */
 
 static bool looks;     /* by itself, until all is quiet */
 static bool wanted;    /* the daemon wants to be told */
@@ -162,7 +163,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	return (unsigned)__builtin_popcountll(notes);
 }
 
-/** Looks at notes of a kind, and of no more pages than *most. *ret_left: whether there may be more. */
+/** Looks at notes of a kind, for as long as *most pages take. *ret_left: whether there may be more. */
 static int look(struct session *session, enum note_kind kind, unsigned *most, bool *ret_left)
 {
 	unsigned places = REGIONS_MAX + 1; /* the first one twice: from where the last look ended, and from its start */
@@ -183,6 +184,7 @@ static int look(struct session *session, enum note_kind kind, unsigned *most, bo
 		if (suspended)
 			break;
 		notes_taken += kind == NOTE_READ || kind == NOTE_RIPE ? looked : 0;
+		looked += notes != 0 ? WORD_PAGES : 0;
 		*most -= looked < *most ? looked : *most;
 		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
 			r = session_post(session, &scan.reports[i]);
