@@ -133,7 +133,7 @@ void withdrawal_forget(void)
 
 static bool is_left(const struct part *part, uint64_t index)
 {
-	return (part->region->state[index] & PAGE_IN_STORE) && !(part->region->barred[index] & BARRED_UNMAPPED);
+	return (part->region->state[index] & PAGE_IN_STORE) && !(part->region->excluded[index] & EXCLUDED_UNMAPPED);
 }
 
 /** Finds the next part of a range with pages that are left in the store. @return whether there is one. */
@@ -179,7 +179,7 @@ static void leave(const struct part *part)
 {
 	for (uint64_t i = part->index; i < part->index + part->count; i++)
 		if (is_left(part, i))
-			part->region->barred[i] |= BARRED_UNMAPPED;
+			part->region->excluded[i] |= EXCLUDED_UNMAPPED;
 }
 
 /** @return 0, or -ENOMEM: what this call does to other memory it would not do to mappings of the store. */
@@ -226,7 +226,7 @@ void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t l
 			if (succeeded)
 				page_set_state(part.region, at, PAGE_DROPPED);
 			else
-				part.region->barred[at] &= (uint8_t)~BARRED_UNMAPPED;
+				part.region->excluded[at] &= (uint8_t)~EXCLUDED_UNMAPPED;
 		}
 	}
 }
