@@ -24,7 +24,7 @@ void part_unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
-	refusals_include(region, part->index, part->count);
+	refusals_clear(region, part->index, part->count);
 	region_mark(region, part->index, part->count, MARK_FILLED, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->excluded[i] & EXCLUDED_UNMAPPED))

@@ -54,7 +54,7 @@ void refusals_exclude(struct region *region, uint64_t index, uint64_t count, enu
 		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
 }
 
-void refusals_include(struct region *region, uint64_t index, uint64_t count)
+void refusals_clear(struct region *region, uint64_t index, uint64_t count)
 {
 	int64_t ended[8] = { 0 };
 

@@ -8,9 +8,9 @@
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
- *   PAGE_UNREPORTED                  anonymous again (discarded, made plain); the daemon counts a slot until it is told,
+ *   PAGE_UNREPORTED            anonymous again (discarded, made plain); the daemon counts a slot until it is told,
  *                              which waits for children that may read it
- *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, and nobody waited for
+ *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, so it is told at once
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
  */
@@ -56,7 +56,7 @@ struct region {
 	uint64_t table_pages;              /* size of the tables */
 	uint32_t first_page;               /* page number */
 	uint32_t *state;                   /* per page */
-	uint8_t *excluded;                   /* per page, enum excluded */
+	uint8_t *excluded;                 /* per page, enum excluded */
 	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */

@@ -106,7 +106,7 @@ bool withdrawal_before_filter(const struct sock_fprog *program)
 	fork_notice();
 	if (visits_are_over())
 		return false;
-	/* The VMM's call is no place to be cancelled at, and what is waited for here would be one. */
+	/* The VMM's call is no cancellation point, and the waits in here are. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 	pthread_mutex_lock(&filtering);
 	if (!visits_are_over()) {
