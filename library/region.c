@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "library/own.h"
@@ -131,7 +132,10 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 		return -EEXIST;
 	if (region == NULL || pages >= UINT32_MAX - next_page)
 		return -ENOSPC;
-	*region = (struct region){ .first_page = next_page, .table_pages = pages };
+	atomic_store_explicit(&region->pages, 0, memory_order_relaxed); /* others may be looking at this and at start */
+	memset(&region->table_pages, 0, sizeof(*region) - offsetof(struct region, table_pages));
+	region->first_page = next_page;
+	region->table_pages = pages;
 	region->state = table_new(pages * sizeof(*region->state));
 	region->excluded = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));
@@ -146,7 +150,7 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 	}
 	next_page += (uint32_t)pages;
 	atomic_fetch_add_explicit(&region_totals.pages, pages, memory_order_relaxed);
-	atomic_store_explicit(&region->pages, pages, memory_order_relaxed);
+	atomic_store_explicit(&region->pages, pages, memory_order_release); /* after its notes: see notes.c */
 	atomic_store_explicit(&region->start, start, memory_order_release);
 	if (region - regions >= regions_end)
 		atomic_store_explicit(&regions_end, (unsigned)(region - regions) + 1, memory_order_release);
