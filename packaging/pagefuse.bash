@@ -78,7 +78,7 @@ _pagefuse() {
 		return
 		;;
 	--mode)
-		_pagefuse_complete -W 'zero hints full'
+		_pagefuse_complete -W 'off zero hints full'
 		return
 		;;
 	--name | --domain | --watch) return ;;
