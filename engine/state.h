@@ -108,7 +108,7 @@ struct engine_vm {
 	bool ready, detached;
 	bool heard;        /* something was reported since the last tick */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
-	bool laggard;      /* takes orders too slowly to be waited for */
+	bool lagging;      /* takes orders too slowly: others go on without it */
 
 	struct regions regions;
 	struct page_counts pages;

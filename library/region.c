@@ -88,13 +88,13 @@ static uint64_t block_count(uint64_t start, uint64_t pages)
 static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 {
 	table_free(region->state, pages * sizeof(*region->state));
-	table_free(region->barred, pages);
+	table_free(region->excluded, pages);
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
 	table_free(region->marks, pages);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = region->changed = region->marks = NULL;
+	region->excluded = region->blocks = region->present = region->changed = region->marks = NULL;
 }
 
 void region_unlock_tables(void)
@@ -105,7 +105,7 @@ void region_unlock_tables(void)
 		if (region->start == 0)
 			continue;
 		own_unlock_table((uint64_t)region->state, region->table_pages * sizeof(*region->state));
-		own_unlock_table((uint64_t)region->barred, region->table_pages);
+		own_unlock_table((uint64_t)region->excluded, region->table_pages);
 		own_unlock_table((uint64_t)region->blocks, block_count(region->start, region->table_pages));
 		own_unlock_table((uint64_t)region->present, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
@@ -137,12 +137,12 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 	region->first_page = next_page;
 	region->table_pages = pages;
 	region->state = table_new(pages * sizeof(*region->state));
-	region->barred = table_new(pages);
+	region->excluded = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
 	region->marks = table_new(pages);
-	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
+	if (region->state == NULL || region->excluded == NULL || region->blocks == NULL || region->present == NULL ||
 	    region->changed == NULL || region->marks == NULL ||
 	    notes_make(region_number(region), pages) < 0) {
 		tables_free(region, start, pages);
