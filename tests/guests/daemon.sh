@@ -8,6 +8,8 @@
 #                               $PAGEFUSE_SOCKET
 #   daemon_close                ends it and looks whether it left anything: fails if so, and cleans up
 #   launch_shared NAME          for guests_boot: under `pagefuse run`
+#   launch_unshared NAME        the same, in the mode off, to be measured first
+#   share_all NAME…             has those share from now on: modifyvm --page-fusion on
 #   launch_plain NAME           for guests_boot: QEMU alone
 #   status_numbers FILTER       numbers from `pagefuse status --json`, by jq, in one line
 #   host_memory_kib             what sharing saves in, and costs
@@ -117,6 +119,17 @@ daemon_close() {
 # shellcheck disable=SC2034 # for guests_boot
 launch_shared() {
 	GUEST_LAUNCHER=("$PAGEFUSE" run --name "$1" --)
+}
+
+launch_unshared() {
+	GUEST_LAUNCHER=("$PAGEFUSE" run --mode off --name "$1" --)
+}
+
+share_all() {
+	local name
+	for name in "$@"; do
+		"$PAGEFUSE" modifyvm --page-fusion on "$name" >/dev/null || return 1
+	done
 }
 
 launch_plain() {
