@@ -11,6 +11,7 @@
 #   launch_plain NAME           for guests_boot: QEMU alone
 #   status_numbers FILTER       numbers from `pagefuse status --json`, by jq, in one line
 #   host_memory_kib             what sharing saves in, and costs
+#   fleet_memory_kib PID…       the same of the daemon, its store and these processes alone, whoever else runs here
 #   wait_until SECONDS COMMAND  tries until it succeeds
 
 # shellcheck source=tests/support/interrupt.sh
@@ -128,4 +129,16 @@ status_numbers() {
 
 host_memory_kib() {
 	awk '/^(AnonPages|Shmem|PageTables|Slab):/ { sum += $2 } END { print sum }' /proc/meminfo
+}
+
+fleet_memory_kib() {
+	local pid path kib=0
+	for pid in "$DAEMON_PID" "$@"; do
+		kib=$((kib + $(awk '/^(Anonymous|VmPTE):/ { sum += $2 } END { print sum + 0 }' \
+			"/proc/$pid/smaps_rollup" "/proc/$pid/status")))
+	done
+	for path in "$PAGEFUSE_SOCKET".store/*/pages; do
+		kib=$((kib + $(stat -f -c '(%b - %f) * %S / 1024' "$path")))
+	done
+	echo "$kib"
 }

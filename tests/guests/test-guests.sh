@@ -57,10 +57,10 @@ check_against_frames() {
 check_sharing() {
 	local before after saved saved_by_vms twins
 	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
-	before=$(host_memory_kib)
+	before=$(fleet_memory_kib "${GUEST_PID[@]}")
 	scan
 	scan
-	after=$(host_memory_kib)
+	after=$(fleet_memory_kib "${GUEST_PID[@]}")
 	read -r saved saved_by_vms < <(status_numbers '.host.saved_pages, ([.vms[].saved_pages] | add)')
 	read -r twins < <(status_numbers "$TWINS")
 	# Of each guest 240 MiB of files, 32 of equal memory and 8 of one page: two guests of three share.
