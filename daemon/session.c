@@ -133,8 +133,8 @@ static void refuse(struct session *session, const char *format, ...)
 	va_end(list);
 	size = sizeof(message.header) + strlen(message.text);
 	wire_header_init(&message.header, WIRE_ERROR, size);
+	fail(session, "%s", message.text); /* it is in the log before the peer knows */
 	(void)wire_send(session->socket, &message, size, NULL, 0);
-	fail(session, "%s", message.text);
 }
 
 /* ---- a VMM's messages ---- */
@@ -166,7 +166,7 @@ static void on_link_failed(void *owner, const char *reason)
 static void want_room(void *owner, bool want)
 {
 	struct session *session = owner;
-	/* A CLI that does not read its reply is not listened to. */
+	/* Nothing more is read from a CLI before it has read its reply. */
 	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
 
 	sd_event_source_set_io_events(session->io, events);

@@ -9,11 +9,11 @@
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
- * SILENCE_USEC longer than not is a laggard. One that answers, but so slowly that a stage of a barrier has lasted
- * STAGE_USEC, is overdue until it has answered what that waited for. None of them holds anybody back.
+ * SILENCE_USEC longer than not is lagging. One that answers, but so slowly that a stage of a barrier has lasted
+ * STAGE_USEC, is overdue until it has answered what that barrier waited for. None of them delays other VMs.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
- * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
+ * get a second copy, and one more with every restart. That wait is bounded by RESYNC_QUIET_USEC and RESYNC_MAX_USEC.
  *
  * The pass of a ticket is over when its last slice is answered; what came of it is done when a barrier that started
  * afterwards is complete (see state.h).
@@ -146,7 +146,7 @@ static struct room scan_room(const struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
-		if (vm == NULL || vm->unresponsive || vm->laggard)
+		if (vm == NULL || vm->unresponsive || vm->lagging)
 			continue;
 		under_way += pages_under_way(vm);
 		longest = vm->orders.length > longest ? vm->orders.length : longest;
@@ -450,7 +450,7 @@ static void schedule_audit(struct engine_vm *vm)
 	}
 }
 
-/* ---- who is waited for ---- */
+/* ---- VMs that do not keep up ---- */
 
 static bool owes_answers(const struct engine_vm *vm)
 {
@@ -490,7 +490,7 @@ static void watch_lag(struct engine_vm *vm)
 	else
 		vm->lag_usec = vm->lag_usec > passed ? vm->lag_usec - passed : 0;
 	if (vm->lag_usec == 0 || vm->lag_usec == SILENCE_USEC)
-		vm->laggard = vm->lag_usec != 0;
+		vm->lagging = vm->lag_usec != 0;
 }
 
 static void watch(struct engine_vm *vm)

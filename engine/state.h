@@ -74,6 +74,7 @@ struct unshare_run {
 /** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
 struct unsharing {
 	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	bool walked;               /* a whole round has been made */
 	uint32_t page;             /* next one of this round */
 	uint32_t count;
 	struct unshare_run runs[UNSHARES_MAX];
@@ -108,7 +109,7 @@ struct engine_vm {
 	bool ready, detached;
 	bool heard;        /* something was reported since the last tick */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
-	bool laggard;      /* takes orders too slowly to be waited for */
+	bool lagging;      /* takes orders too slowly: others go on without it */
 
 	struct regions regions;
 	struct page_counts pages;

@@ -103,7 +103,7 @@ static bool register_again(uint64_t start, uint64_t length)
 			if (!part_find(region_at(i), start + at, left < piece ? left : piece, &part))
 				continue;
 			known = true;
-			part_bar(&part, BARRED_UNMERGEABLE, false);
+			part_exclude(&part, EXCLUDED_UNMERGEABLE, false);
 		}
 		memory_unlock();
 	}
@@ -120,10 +120,10 @@ static bool find_unmapped(uint64_t start, uint64_t length, struct part *ret)
 		if (!part_find(region_at(i), start, length, &part) || part.region->unmapped_pages == 0)
 			continue;
 		end = part.index + part.count;
-		while (part.index < end && !(part.region->barred[part.index] & BARRED_UNMAPPED))
+		while (part.index < end && !(part.region->excluded[part.index] & EXCLUDED_UNMAPPED))
 			part.index++;
 		for (part.count = 0; part.index + part.count < end; part.count++)
-			if (!(part.region->barred[part.index + part.count] & BARRED_UNMAPPED))
+			if (!(part.region->excluded[part.index + part.count] & EXCLUDED_UNMAPPED))
 				break;
 		*ret = part;
 		if (part.count > 0)
@@ -139,10 +139,10 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
 		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
 
-	part_bar(part, BARRED_UNMAPPED, false);
-	part_bar(part, BARRED_ADVICE, !alike);
-	part_bar(part, BARRED_PROTECTED, kind->protected);
-	part_bar(part, BARRED_LOCKED, mappings_will_be_locked());
+	part_exclude(part, EXCLUDED_UNMAPPED, false);
+	part_exclude(part, EXCLUDED_ADVICE, !alike);
+	part_exclude(part, EXCLUDED_PROTECTED, kind->protected);
+	part_exclude(part, EXCLUDED_LOCKED, mappings_will_be_locked());
 	region->unmapped_pages -= part->count;
 	refusals_forget(region_hva(region, part->index), part->count * PAGE_BYTES);
 }
@@ -199,9 +199,9 @@ static int register_new(uint64_t start, uint64_t length)
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
 		if (kind.protected) /* until mprotect() says otherwise of it */
-			refusals_bar(region, 0, region->pages, BARRED_PROTECTED, true);
+			refusals_exclude(region, 0, region->pages, EXCLUDED_PROTECTED, true);
 		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
-			refusals_bar(region, 0, region->pages, BARRED_LOCKED, true);
+			refusals_exclude(region, 0, region->pages, EXCLUDED_LOCKED, true);
 	} else if (r == -ENOSPC) {
 		refusals_note(start, length, WIRE_REASON_TOO_MANY_REGIONS);
 	}
@@ -322,7 +322,7 @@ static int discard_store_pages(const struct part *part, int advice)
 		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
-		if (part->region->barred[at] & BARRED_LOCKED) {
+		if (part->region->excluded[at] & EXCLUDED_LOCKED) {
 			filled |= discard_locked(part->region, at, run, advice);
 		} else if (plain_drop(part->region, at, run) < 0) {
 			plain_fill(part->region, at, run);
@@ -421,7 +421,7 @@ static void advised(const struct part *part, int advice)
 		return;
 	}
 	if (!part->whole) {
-		part_bar(part, BARRED_ADVICE, true);
+		part_exclude(part, EXCLUDED_ADVICE, true);
 		return;
 	}
 	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
@@ -438,30 +438,30 @@ static void after(enum memory_change change, const struct part *part, int detail
 		part_unmapped(part);
 		break;
 	case CHANGE_PROTECT:
-		part_bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
+		part_exclude(part, EXCLUDED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
 		break;
 	case CHANGE_ADVICE:
 		advised(part, detail);
 		break;
 	case CHANGE_POLICY:
 		if (mappings_has_policy(detail))
-			part_bar(part, BARRED_ADVICE, true);
+			part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
 	case CHANGE_UNMERGEABLE:
-		part_bar(part, BARRED_UNMERGEABLE, true);
+		part_exclude(part, EXCLUDED_UNMERGEABLE, true);
 		break;
 	case CHANGE_ATTRIBUTE:
-		part_bar(part, BARRED_ADVICE, true);
+		part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
 	case CHANGE_DISCARD:
 		leave_zeros(part);
 		break;
 	case CHANGE_USERFAULTFD:
 	case CHANGE_USERFAULTFD_END:
-		part_bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
+		part_exclude(part, EXCLUDED_USERFAULTFD, change == CHANGE_USERFAULTFD);
 		break;
 	case CHANGE_DEVICE:
-		part_bar(part, BARRED_DEVICE, true);
+		part_exclude(part, EXCLUDED_DEVICE, true);
 		break;
 	default:
 		break;
@@ -532,7 +532,7 @@ static void count_unmapped(struct region *region)
 {
 	region->unmapped_pages = 0;
 	for (uint64_t i = 0; i < region->table_pages; i++)
-		region->unmapped_pages += (region->barred[i] & BARRED_UNMAPPED) != 0;
+		region->unmapped_pages += (region->excluded[i] & EXCLUDED_UNMAPPED) != 0;
 }
 
 /** Whether pages of the store in this part are not mapped there any more. One page tells: the call was made or not. */
@@ -584,7 +584,7 @@ static void drop_inherited_marks(struct region *region)
 	if (!region->inherited_marks)
 		return;
 	region->inherited_marks = false;
-	refusals_bar(region, 0, region->table_pages, BARRED_LOCKED, false);
+	refusals_exclude(region, 0, region->table_pages, EXCLUDED_LOCKED, false);
 }
 
 /* ---- the bracket ---- */

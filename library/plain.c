@@ -34,21 +34,21 @@
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
 	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t locked = region->barred[index] & BARRED_LOCKED;
+	uint8_t locked = region->excluded[index] & EXCLUDED_LOCKED;
 	uint64_t at = index + 1;
 
 	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->barred[at] & BARRED_LOCKED) == locked)
+	       (region->excluded[at] & EXCLUDED_LOCKED) == locked)
 		at++;
 	return at - index;
 }
 
 static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
-	refusals_bar(region, index, count, BARRED_FOREIGN, false);
+	refusals_exclude(region, index, count, EXCLUDED_FOREIGN, false);
 	for (uint64_t i = index; i < index + count; i++)
 		if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_LEFT : PAGE_DROPPED);
+			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_UNREPORTED : PAGE_DROPPED);
 	region_note_change(region, index, count);
 }
 
@@ -76,10 +76,10 @@ static bool adds_mappings(const struct region *region, uint64_t index, uint64_t 
 static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
 {
 	for (uint64_t left = reach; left > 0 && continues(region, *index); left--, --*index)
-		if (region->barred[*index - 1] & ~BARRED_FOREIGN)
+		if (region->excluded[*index - 1] & ~EXCLUDED_FOREIGN)
 			break;
 	for (uint64_t left = reach; left > 0 && continues(region, *end); left--, ++*end)
-		if (region->barred[*end] & ~BARRED_FOREIGN)
+		if (region->excluded[*end] & ~EXCLUDED_FOREIGN)
 			break;
 }
 
@@ -163,14 +163,14 @@ void plain_show_zeros(const struct region *region, uint64_t index, uint64_t coun
 /** Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like one never touched. */
 static bool reads_slot(const struct region *region, uint64_t index, uint64_t entry)
 {
-	return page_reads_slot(region->state[index]) && region->barred[index] == 0 && !(entry & PAGEMAP_SWAPPED) &&
+	return page_reads_slot(region->state[index]) && region->excluded[index] == 0 && !(entry & PAGEMAP_SWAPPED) &&
 	       (!(entry & PAGEMAP_PRESENT) || (entry & PAGEMAP_FILE));
 }
 
 /** Whether a page of the store is a private copy in there, as far as the kernel's @entry tells. */
 static bool has_copy(const struct region *region, uint64_t index, uint64_t entry)
 {
-	return (region->state[index] & PAGE_IN_STORE) && region->barred[index] == 0 &&
+	return (region->state[index] & PAGE_IN_STORE) && region->excluded[index] == 0 &&
 	       (entry & (PAGEMAP_PRESENT | PAGEMAP_FILE | PAGEMAP_SWAPPED)) == PAGEMAP_PRESENT;
 }
 

@@ -8,9 +8,9 @@
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
- *   PAGE_LEFT                  anonymous again (discarded, made plain); the daemon counts a slot until it is told,
+ *   PAGE_UNREPORTED            anonymous again (discarded, made plain); the daemon counts a slot until it is told,
  *                              which waits for children that may read it
- *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, and nobody waited for
+ *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, so it is told at once
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
  */
@@ -31,23 +31,23 @@
 
 #define PAGE_ANONYMOUS UINT32_C(0)
 #define PAGE_ZEROED UINT32_C(1)
-#define PAGE_LEFT UINT32_C(2)
+#define PAGE_UNREPORTED UINT32_C(2)
 #define PAGE_DROPPED UINT32_C(3)
 #define PAGE_IN_STORE (UINT32_C(1) << 31)
 #define PAGE_DIVERGED (UINT32_C(1) << 30)
 #define PAGE_SLOT_MASK (PAGE_DIVERGED - 1)
 
-/** Reasons in `barred`: such a page is not held, hashed or mapped. */
-enum barred {
-	BARRED_PROTECTED = 1 << 0,   /* mprotect to other than read and write */
-	BARRED_LOCKED = 1 << 1,      /* mlock */
-	BARRED_USERFAULTFD = 1 << 2, /* the VMM's own */
-	BARRED_DEVICE = 1 << 3,      /* VFIO, iommufd */
-	BARRED_UNMAPPED = 1 << 4,    /* no longer part of the region */
-	BARRED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
-	BARRED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
-	BARRED_ADVICE = 1 << 7,      /* marked as the rest of its region is not, or bound to NUMA nodes */
-	BARRED_ALL = (1 << 8) - 1,
+/** Reasons in `excluded`: such a page is not held, hashed or mapped. */
+enum excluded {
+	EXCLUDED_PROTECTED = 1 << 0,   /* mprotect to other than read and write */
+	EXCLUDED_LOCKED = 1 << 1,      /* mlock */
+	EXCLUDED_USERFAULTFD = 1 << 2, /* the VMM's own */
+	EXCLUDED_DEVICE = 1 << 3,      /* VFIO, iommufd */
+	EXCLUDED_UNMAPPED = 1 << 4,    /* no longer part of the region */
+	EXCLUDED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
+	EXCLUDED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
+	EXCLUDED_ADVICE = 1 << 7,      /* marked as the rest of its region is not, or bound to NUMA nodes */
+	EXCLUDED_ALL = (1 << 8) - 1,
 };
 
 struct region {
@@ -56,7 +56,7 @@ struct region {
 	uint64_t table_pages;              /* size of the tables */
 	uint32_t first_page;               /* page number */
 	uint32_t *state;                   /* per page */
-	uint8_t *barred;                   /* per page, enum barred */
+	uint8_t *excluded;                 /* per page, enum excluded */
 	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
