@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/metrics.h"
 #include "daemon/vm.h"
 
@@ -85,6 +86,10 @@ static uint64_t refused_bytes(const struct daemon_vm *vm, uint32_t reason)
 		return stated;
 	engine_vm_last_counted(daemon_vm_engine_vm(vm), &counters);
 	switch (reason) {
+	case WIRE_REASON_QUOTA: /* passes try the same pages again */
+		if (clock_now_usec() - vm->limited.last_usec > DAEMON_VM_LIMITED_USEC)
+			return 0;
+		return stated < counters.ram_pages * PAGE_BYTES ? stated : counters.ram_pages * PAGE_BYTES;
 	case WIRE_REASON_NO_SWAP:
 		return counters.diverged_pages * PAGE_BYTES;
 	case WIRE_REASON_PLAIN_REFERENCES:

@@ -4,12 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/page.h"
 #include "daemon/directory.h"
 #include "daemon/log.h"
 
@@ -36,10 +38,22 @@ static void remove_segment(void *context, uint32_t segment)
 		link_segment_removed(link, segment);
 }
 
+/* Brings the quota up to date with the engine. */
+static void count_stored(struct domain *domain)
+{
+	uint64_t stored = engine_stored_pages(domain->engine);
+
+	domain->domains->quota->stored_pages += stored - domain->stored_pages;
+	domain->stored_pages = stored;
+}
+
 static int write_slot(void *context, uint32_t slot, const void *content)
 {
 	struct domain *domain = context;
 
+	count_stored(domain);
+	if (!quota_may_store(domain->domains->quota))
+		return -ENOSPC;
 	return store_write(domain->store, slot, content);
 }
 
@@ -57,10 +71,34 @@ static void punch(void *context, uint32_t first, uint32_t count)
 	store_punch(domain->store, first, count);
 }
 
+static bool may_charge(void *context, void *account)
+{
+	struct domain *domain = context;
+	struct quota_user *user = account;
+
+	count_stored(domain);
+	if (quota_user_may_store(user))
+		return true;
+	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
+		log_warning("user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
+			    "there is more room; [limits] user_store_factor",
+			    (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
+		user->said = true;
+	}
+	return false;
+}
+
+static void charge(void *context, void *account, int64_t slots)
+{
+	(void)context;
+	quota_user_charge(account, slots);
+}
+
 void domain_look_for_room(struct domain *domain, bool recheck)
 {
 	enum engine_room room = engine_store_room(domain->engine);
 
+	count_stored(domain);
 	if (room == domain->said_room || (room == ENGINE_ROOM && !recheck))
 		return;
 	/* What was shared stays so; what is new is not shared until there is room. */
@@ -70,8 +108,9 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 			    domain->name, ENGINE_SEGMENTS_MAX);
 	else if (room == ENGINE_ROOM_NO_MEMORY)
 		log_warning("domain %s: the store is full: nothing new is shared until there is room; [store] size is "
-			    "its limit",
-			    domain->name);
+			    "its limit, with %" PRIu64 " of %" PRIu64 " MiB in use by all domains",
+			    domain->name, domain->domains->quota->stored_pages * PAGE_BYTES >> 20,
+			    domain->domains->quota->store_pages * PAGE_BYTES >> 20);
 	else
 		log_notice("domain %s: the store has room for new pages again", domain->name);
 	domain->said_room = room;
@@ -82,6 +121,7 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	struct domain *domain = user;
 	bool more = store_recheck(domain->store);
 
+	quota_look(domain->domains->quota);
 	domain_look_for_room(domain, true);
 	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -164,6 +204,8 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.write = write_slot,
 		.read = read_slot,
 		.punch = punch,
+		.may_charge = may_charge,
+		.charge = charge,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;
@@ -249,6 +291,7 @@ bool domain_close(struct domain *domain)
 	sd_event_source_disable_unref(domain->pump);
 	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
+	domain->domains->quota->stored_pages -= domain->stored_pages;
 	stays = domain->store && store_close(domain->store);
 	if (domain->userfaultfd >= 0)
 		close(domain->userfaultfd);

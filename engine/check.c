@@ -75,6 +75,7 @@ static const char *check_region(struct checker *checker, const struct region *re
 		counts->ordered += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
 		counts->fetching += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
 		counts->diverged += state_is_copy(state);
+		counts->known += state_is_known(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
 		seen = seen_of(checker, state & STATE_VALUE);
@@ -240,7 +241,7 @@ static const char *check_slots(struct checker *checker)
 	if (checker->common != slots->common || checker->stored != slots->stored)
 		return "slots: wrong common or stored";
 	for (uint32_t i = 1; i < SLOT_OWNERS; i++)
-		if ((slots->owners[i] & ~SLOT_OWNER_GONE) != checker->charged[i])
+		if (slots_owned(slots, (uint16_t)i) != checker->charged[i])
 			return "slots: wrong number of slots charged to an owner";
 	return slots->punch_count == 0 ? NULL : "slots: freed memory was not given back";
 }

@@ -61,4 +61,6 @@ void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
 		--*less;
 	if (more != NULL)
 		++*more;
+	counts->known += state_is_known(after);
+	counts->known -= state_is_known(before);
 }

@@ -87,6 +87,7 @@ struct engine_vm {
 
 	struct regions regions;
 	struct page_counts pages;
+	struct engine_vm_limits limits;
 
 	struct queue orders;    /* struct ring_record, not taken yet */
 	struct queue fetches;   /* struct fetch */

@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 				     "[limits]\nconnections_per_user = 3\n");
 	reload("[limits] connections_per_user is 3 from now on, it was 4");
 	await_logged("[scan] cpu_percent stays 10: that it is to be 20 counts once pagefused is started again");
-	await_logged("[store] size stays 100%: that it is to be 64M counts");
+	await_logged("[store] size stays 50%: that it is to be 64M counts");
 	check_limit(3);
 	instance_stop(&instance);
 	instance_done(&instance);
