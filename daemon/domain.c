@@ -15,6 +15,8 @@
 #include "daemon/directory.h"
 #include "daemon/log.h"
 
+#define SEGMENTS_TIMES 64u /* so many segments for each that the store could fill */
+
 /* ---- the store, as the engine sees it ---- */
 
 static int add_segment(void *context, uint32_t segment)
@@ -105,7 +107,7 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 	if (room == ENGINE_ROOM_NO_NUMBERS)
 		log_warning("domain %s: each of the store's %u segments has a page in use: nothing new is shared until "
 			    "one has none; if it stays so, end VMs or restart them one by one",
-			    domain->name, ENGINE_SEGMENTS_MAX);
+			    domain->name, domain->segments_max);
 	else if (room == ENGINE_ROOM_NO_MEMORY)
 		log_warning("domain %s: the store is full: nothing new is shared until there is room; [store] size is "
 			    "its limit, with %" PRIu64 " of %" PRIu64 " MiB in use by all domains",
@@ -195,6 +197,14 @@ int domains_each_left(struct domains *domains, void (*found)(struct domains *dom
 
 /* ---- opening and closing one ---- */
 
+/* Each costs bookkeeping and a descriptor: as many as are emptied where they are nearly dead, and some. */
+static uint32_t segments_for(uint64_t store_pages)
+{
+	uint64_t segments = (store_pages / ENGINE_SEGMENT_SLOTS + 2) * SEGMENTS_TIMES;
+
+	return segments < ENGINE_SEGMENTS_MAX ? (uint32_t)segments : ENGINE_SEGMENTS_MAX;
+}
+
 static int open_engine(struct domain *domain, const struct engine_settings *wanted)
 {
 	const struct engine_store store = {
@@ -212,6 +222,8 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 	int r = 0;
 
 	settings.seed = store_seed(domain->store);
+	settings.segments_max = segments_for(domain->domains->quota->store_pages);
+	domain->segments_max = settings.segments_max;
 	if (getrandom(settings.secret, sizeof(settings.secret), 0) != sizeof(settings.secret))
 		return -EIO;
 	domain->engine = engine_new(&settings, &store);

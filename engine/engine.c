@@ -9,6 +9,7 @@
 #include "engine/answers.h"
 #include "engine/hints.h"
 #include "engine/match.h"
+#include "engine/retire.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
@@ -175,6 +176,8 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return by_region(vm, report, answer_refused);
 	case REPORT_DIVERGED:
 		return by_region(vm, report, answer_diverged);
+	case REPORT_UNSHARED:
+		return retire_answer(vm, report);
 	default:
 		return -EPROTO;
 	}

@@ -85,6 +85,16 @@ bool orders_zero(struct page page)
 	return true;
 }
 
+bool orders_unshare(struct page page)
+{
+	if (extend(page, ORDER_UNSHARE, 0))
+		return true;
+	if (!push(page.region->vm, ORDER_UNSHARE, page_number(page), 1, 0))
+		return false;
+	page.region->vm->unshares++;
+	return true;
+}
+
 bool orders_fetch(struct page page)
 {
 	if (!push(page.region->vm, ORDER_FETCH, page_number(page), 1, 0))

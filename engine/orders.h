@@ -16,6 +16,8 @@ bool orders_merge(struct page page, uint32_t slot);
 bool orders_zero(struct page page);
 /** Orders the content of @page, private. It becomes PAGE_FETCHING. */
 bool orders_fetch(struct page page);
+/** Has @page, shared, take a copy of its own again. It stays shared until that is reported. */
+bool orders_unshare(struct page page);
 /** Orders @op (SCAN, SCAN_ZERO or AUDIT) of the run in @scan, which is inside one region of @vm. */
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
 /** Withdraws all orders of @vm: their pages are private again. */

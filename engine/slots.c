@@ -36,6 +36,7 @@ static void segment_free(struct slots *slots, uint32_t number)
 	array_free(segment->slots, ENGINE_SEGMENT_SLOTS, sizeof(struct slot));
 	free(segment);
 	slots->segments[number] = NULL;
+	slots->segment_count--;
 	slots->numbers_used_up = false;
 	while (slots->segments_end > 0 && slots->segments[slots->segments_end - 1] == NULL)
 		slots->segments_end--;
@@ -195,6 +196,7 @@ static int segment_new(struct slots *slots, uint32_t number)
 		return -ENOMEM;
 	}
 	slots->segments[number] = segment;
+	slots->segment_count++;
 	if (number >= slots->segments_end)
 		slots->segments_end = number + 1;
 	return 0;

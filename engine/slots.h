@@ -47,10 +47,12 @@ _Static_assert(sizeof(struct slot) == 16, "16 bytes of bookkeeping per slot");
 
 struct segment {
 	struct slot *slots;
-	uint32_t handed;   /* offsets given out, to windows or as blocks */
-	uint32_t reserved; /* of these: still in windows, unused */
-	uint32_t used;     /* slots that are neither never nor dead */
-	bool held;         /* nothing in it dies, and it is not removed */
+	uint32_t handed;      /* offsets given out, to windows or as blocks */
+	uint32_t reserved;    /* of these: still in windows, unused */
+	uint32_t used;        /* slots that are neither never nor dead */
+	bool held;            /* nothing in it dies, and it is not removed */
+	bool retiring;        /* for those above: it is being emptied; */
+	uint64_t retire_usec; /* it is not looked at for that before */
 };
 
 /** A stretch of offsets that one VM fills in order, so that neighbours in the guest become neighbours in the store. */
@@ -70,7 +72,8 @@ struct slots {
 	uint64_t owner_slots_max;
 	struct segment *segments[ENGINE_SEGMENTS_MAX];
 	uint32_t segments_end; /* above the highest one that exists */
-	uint32_t open;         /* the segment that windows come from, or SLOT_NONE */
+	uint32_t segment_count;
+	uint32_t open; /* the segment that windows come from, or SLOT_NONE */
 	struct backoff backoff;
 	uint64_t now_usec;
 	uint32_t segments_max;

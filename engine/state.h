@@ -31,6 +31,14 @@ struct resync {
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
 };
 
+/** A segment whose pages are told to leave it; see retire.c. */
+struct retire {
+	bool goes_on;
+	uint32_t segment;
+	uint32_t vm, region, page; /* where the walk stands: indices */
+	uint64_t next_usec;        /* when to look for the next one */
+};
+
 /** A FETCH order that is not answered yet. */
 struct fetch {
 	uint64_t hash; /* that the content should have */
@@ -95,6 +103,7 @@ struct engine_vm {
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
 	uint32_t waiting;          /* its pages that wait for a slot to be filled */
+	uint32_t unshares;         /* UNSHARE orders that are not answered yet */
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
 	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
 	struct progress progress[3];
@@ -130,6 +139,7 @@ struct engine {
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct resync resync;
+	struct retire retire;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;

@@ -534,6 +534,21 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	}
 }
 
+static void work_unshare(struct sim_vm *vm, const struct ring_record *order)
+{
+	for (uint32_t i = order->page; i < order->page + order->count; i++) {
+		struct sim_page *page = &vm->pages[i];
+
+		if (!has_page(vm, i) || page->state != SIM_SHARED)
+			continue;
+		page->state = SIM_DIVERGED;
+		page->copy = true;
+		post_page(vm, REPORT_DIVERGED, i, 0);
+		vm->sim->diverged++;
+	}
+	post(vm, REPORT_UNSHARED, order->page, order->count, 0);
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
@@ -546,6 +561,9 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 	case ORDER_ZERO:
 		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
 			work_merge(vm, order);
+		break;
+	case ORDER_UNSHARE:
+		work_unshare(vm, order);
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)
