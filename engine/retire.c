@@ -129,9 +129,10 @@ void retire_tick(struct engine *engine)
 	struct retire *retire = &engine->retire;
 
 	if (!retire->goes_on && engine->now_usec >= retire->next_usec) {
-		retire->next_usec = engine->now_usec + LOOK_USEC;
 		if (is_wasteful(&engine->slots))
 			begin(engine);
+		if (!retire->goes_on)
+			retire->next_usec = engine->now_usec + LOOK_USEC;
 	}
 	if (retire->goes_on)
 		walk(engine);

@@ -280,6 +280,17 @@ void slots_return(struct slots *slots, struct slot_window *window)
 
 /* ---- the life of one slot ---- */
 
+/* One more, or less, is in use: @change is 1 or -1. */
+static void count_used(struct segment *segment, uint32_t number, int change)
+{
+	uint32_t group = number % ENGINE_SEGMENT_SLOTS / SLOT_GROUP;
+
+	segment->used += (uint32_t)change;
+	segment->used_in[group] = (uint16_t)(segment->used_in[group] + change);
+	if (segment->used_in[group] == 0 && !segment->held)
+		array_clear(&segment->slots[group * SLOT_GROUP], SLOT_GROUP * sizeof(struct slot));
+}
+
 /* Takes the next offset of @window into use. */
 static uint32_t take(struct slots *slots, struct slot_window *window)
 {
@@ -287,7 +298,7 @@ static uint32_t take(struct slots *slots, struct slot_window *window)
 	struct segment *segment = segment_of(slots, number);
 
 	segment->reserved--;
-	segment->used++;
+	count_used(segment, number, 1);
 	segment->slots[number % ENGINE_SEGMENT_SLOTS] = (struct slot){ .state = SLOT_TAKEN };
 	return number;
 }
@@ -375,8 +386,8 @@ static void kill(struct slots *slots, uint32_t number)
 	uncharge(slots, slot);
 	slot->state = SLOT_DEAD;
 	slot->sharers = 0;
-	segment_of(slots, number)->used--;
 	slots->stored -= written;
+	count_used(segment_of(slots, number), number, -1);
 	if (written) {
 		punch_later(slots, number);
 		backoff_retry_now(&slots->backoff);
@@ -469,7 +480,7 @@ bool slots_claim(struct slots *slots, uint32_t number, uint16_t owner)
 	enum slot_state state = slot->state;
 
 	if (state == SLOT_NEVER) {
-		segment_of(slots, number)->used++;
+		count_used(segment_of(slots, number), number, 1);
 		slots->stored++;
 		slots_charge(slots, number, owner);
 	}
@@ -506,12 +517,21 @@ void slots_let_go(struct slots *slots)
 	slots_flush(slots);
 }
 
+static uint64_t segment_bytes(const struct segment *segment)
+{
+	uint64_t groups = 0;
+
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS / SLOT_GROUP; i++)
+		groups += segment->used_in[i] > 0;
+	return groups * SLOT_GROUP * sizeof(struct slot);
+}
+
 uint64_t slots_bytes(const struct slots *slots)
 {
 	uint64_t bytes = SLOT_OWNERS / 64 * sizeof(*slots->owners_used);
 
 	for (uint32_t i = 0; i < slots->segments_end; i++)
 		if (slots->segments[i] != NULL)
-			bytes += sizeof(struct segment) + slots->segments[i]->handed * sizeof(struct slot);
+			bytes += sizeof(struct segment) + segment_bytes(slots->segments[i]);
 	return bytes;
 }

@@ -45,14 +45,21 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 16, "16 bytes of bookkeeping per slot");
 
+/**
+ * So many slots, aligned, are a page of bookkeeping: given back when none of them is in use. They are NEVER then, as if
+ * they had not been handed out, which counts only where the segment says that they have not. A stripe lies in one.
+ */
+#define SLOT_GROUP 256u
+
 struct segment {
 	struct slot *slots;
-	uint32_t handed;      /* offsets given out, to windows or as blocks */
-	uint32_t reserved;    /* of these: still in windows, unused */
-	uint32_t used;        /* slots that are neither never nor dead */
-	bool held;            /* nothing in it dies, and it is not removed */
-	bool retiring;        /* for those above: it is being emptied; */
-	uint64_t retire_usec; /* it is not looked at for that before */
+	uint32_t handed;                                     /* offsets given out, to windows or as blocks */
+	uint32_t reserved;                                   /* of these: still in windows, unused */
+	uint32_t used;                                       /* slots that are neither never nor dead */
+	uint16_t used_in[ENGINE_SEGMENT_SLOTS / SLOT_GROUP]; /* the same, of each group */
+	bool held;                                           /* nothing in it dies, and it is not removed */
+	bool retiring;                                       /* for those above: it is being emptied; */
+	uint64_t retire_usec;                                /* it is not looked at for that before */
 };
 
 /** A stretch of offsets that one VM fills in order, so that neighbours in the guest become neighbours in the store. */
