@@ -15,7 +15,7 @@
 #define SEGMENTS_FEW 8u    /* so many are no waste */
 #define WASTEFUL_TIMES 16u /* as many as the slots in use need */
 #define USED_FEW (ENGINE_SEGMENT_SLOTS / 64)
-#define READERS_FEW 256u    /* copies that take no more memory than the segment's bookkeeping */
+#define READERS_FEW 256u    /* copies take memory, too: a mebibyte */
 #define READERS_SOME 65536u /* where numbers get scarce */
 #define WALK_PAGES 65536u   /* at each tick */
 #define LOOK_USEC UINT64_C(1000000)
