@@ -41,18 +41,23 @@ static const char *const claims[] = { [QUOTA_CLAIMS_CHECKED] = "checked", [QUOTA
 
 static const struct setting settings[] = {
 	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
+	  .running = true,
 	  .preset = "30", .help = "Time for one slow pass over a VM. 0: none but those that pagefuse scan asks for." },
 	{ "scan", "audit_interval_seconds", SETTING_NUMBER, PLACE(engine.audit_interval_seconds), .most = 7 * 86400,
+	  .running = true,
 	  .preset = "5", .help = "How often to look which shared pages have been written since. 0: only with passes." },
 	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(engine.scan_cpu_percent), .least = 1, .most = 100,
+	  .running = true,
 	  .preset = "10", .help = "At most this share of one core for the slow pass over one VM." },
 	{ "store", "kind", SETTING_WORD, PLACE(store.kind), .words = kinds,
 	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
 	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,
 	  .preset = "50%", .help = "At most so much memory for the stores of all domains together." },
 	{ "limits", "vm_store_size", SETTING_SIZE, PLACE(engine.vm_slots_max), .least = PAGE_BYTES, .unit = PAGE_BYTES,
+	  .running = true,
 	  .preset = "64G", .help = "At most so much memory may the pages of one VM bring into the store." },
 	{ "limits", "vm_ram_size", SETTING_SIZE, PLACE(engine.vm_ram_bytes_max), .least = PAGE_BYTES, .unit = 1,
+	  .running = true,
 	  .preset = "4T", .help = "So much memory one VM may register. What is beyond is left alone." },
 	{ "limits", "connections_per_user", SETTING_NUMBER, PLACE(connections_per_user), .least = 1, .most = 65536,
 	  .running = true,
@@ -436,7 +441,7 @@ void config_describe(FILE *file)
 		describe_range(setting, range);
 		fprintf(file, "  %s = %s\n      %s\n      %c%s.%s\n", setting->name, setting->preset, setting->help,
 			toupper((unsigned char)range[0]), range + 1,
-			setting->running ? " SIGHUP changes it." : "");
+			setting->running ? " SIGHUP changes it." : " Counts from the next start on.");
 	}
 	fputs("  [" CONFIG_DOMAIN " NAME]\n"
 	      "  user, group, cgroup, name: patterns of which VMs are in that domain, or may choose it.\n",

@@ -120,6 +120,8 @@ int daemon_start(struct daemon *daemon)
 		.daemon = daemon,
 	};
 	set_quota(daemon);
+	index_init_names(&daemon->domains.vm_names);
+	index_init_numbers(&daemon->domains.vm_serials);
 	daemon->admission = (struct admission){
 		.domains = &daemon->domains,
 		.access = &daemon->access,
@@ -161,12 +163,17 @@ static void say_change(const struct config_change *change)
 void daemon_reload(struct daemon *daemon)
 {
 	struct config wanted;
+	struct domain *domain;
 	char error[512];
 
-	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0)
+	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0) {
 		log_error("%s; the settings stay as they were", error);
-	else if (config_change(&daemon->config, &wanted, say_change) == 0)
+		return;
+	}
+	if (config_change(&daemon->config, &wanted, say_change) == 0)
 		log_notice("the settings were read anew: they are what they were");
+	SLIST_FOREACH(domain, &daemon->domains.list, entries)
+		engine_change_settings(domain->engine, &daemon->config.engine);
 }
 
 /* First of all the socket: who connects from here on shall find no daemon. */

@@ -12,6 +12,7 @@
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
+#include "daemon/turn.h"
 #include "daemon/vm.h"
 #include "protocol/wire.h"
 
@@ -35,7 +36,8 @@ struct session {
 	struct link link;
 
 	/* CONTROL */
-	char *reply; /* what is still to be sent, or NULL */
+	struct control_answer *answer; /* that is being made, or NULL */
+	char *reply;                   /* what is still to be sent, or NULL */
 	size_t reply_size, reply_sent;
 };
 
@@ -67,6 +69,7 @@ static void free_session(struct session *session)
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
+	free(control_end(session->answer));
 	free(session->reply);
 	LIST_REMOVE(session, entries);
 	session->sessions->count--;
@@ -131,14 +134,16 @@ static void refuse(struct session *session, const char *format, ...)
 	va_end(list);
 	size = sizeof(message.header) + strlen(message.text);
 	wire_header_init(&message.header, WIRE_ERROR, size);
+	fail(session, "%s", message.text); /* it is in the log before the peer knows */
 	(void)wire_send(session->socket, &message, size, NULL, 0);
-	fail(session, "%s", message.text);
 }
 
 /* ---- a VMM's messages ---- */
 
-static int send_welcome(const struct session *session)
+/* @with_features: as the HELLO had any; who sent none takes no WELCOME that is longer than those of its time. */
+static int send_welcome(const struct session *session, bool with_features)
 {
+	size_t size = with_features ? sizeof(struct wire_welcome) : WIRE_WELCOME_LEAST;
 	const struct domain *domain = session->vm->domain;
 	int fds[WIRE_FDS_MAX] = { session->link.ring_fd, domain->userfaultfd };
 	bool has_userfaultfd = domain->userfaultfd >= 0;
@@ -146,10 +151,11 @@ static int send_welcome(const struct session *session)
 		.seed = store_seed(domain->store),
 		.store = store_identity(domain->store),
 		.has_userfaultfd = has_userfaultfd,
+		.features = WIRE_FEATURES,
 	};
 
-	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
-	return wire_send(session->socket, &message, sizeof(message), fds, has_userfaultfd ? 2 : 1);
+	wire_header_init(&message.header, WIRE_WELCOME, size);
+	return wire_send(session->socket, &message, size, fds, has_userfaultfd ? 2 : 1);
 }
 
 static void on_link_failed(void *owner, const char *reason)
@@ -161,7 +167,7 @@ static void on_link_failed(void *owner, const char *reason)
 static void want_room(void *owner, bool want)
 {
 	struct session *session = owner;
-	/* A CLI that does not read its reply is not listened to. */
+	/* Nothing more is read from a CLI before it has read its reply. */
 	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
 
 	sd_event_source_set_io_events(session->io, events);
@@ -175,6 +181,7 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 		.link = &session->link,
 		.end = on_end,
 		.session = session,
+		.features = hello->features & WIRE_FEATURES,
 		.serial = sessions->last_serial % CONTROL_SERIAL_MAX + 1,
 		.may_adopt = hello->store == store_identity(vm->domain->store) && (vm->unaccounted || vm->kept),
 	};
@@ -186,7 +193,25 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 	session->kind = SESSION_VMM;
 	session->vm = vm;
 	r = daemon_vm_connect(vm, &connection, hello);
-	return r < 0 ? r : send_welcome(session);
+	return r < 0 ? r : send_welcome(session, hello->header.length > WIRE_HELLO_LEAST);
+}
+
+/* What a VMM of another release wants and this daemon has not. @return whether it was refused. */
+static bool refuse_unknown(struct session *session, const struct wire_hello *hello)
+{
+	uint64_t missing = hello->required & ~WIRE_FEATURES;
+	char name[32];
+
+	wire_feature_name(missing, name, sizeof(name));
+	if (missing != 0)
+		refuse(session,
+		       "the library in VM %s needs feature \"%s\", which this pagefused %s lacks: upgrade pagefused, "
+		       "or start the VM with the library of this release",
+		       hello->name, name, PAGEFUSE_VERSION);
+	else if (hello->mode >= WIRE_MODE_END)
+		refuse(session, "VM %s asks for mode %u, which this pagefused %s does not know: upgrade pagefused",
+		       hello->name, hello->mode, PAGEFUSE_VERSION);
+	return session->failed;
 }
 
 static struct admission_peer peer_of(const struct session *session)
@@ -214,8 +239,11 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 	char reason[ADMISSION_REASON_SIZE];
 	struct daemon_vm *vm;
 	const struct admission_peer peer = peer_of(session);
-	int r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
+	int r;
 
+	if (refuse_unknown(session, hello))
+		return;
+	r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
 	if (r < 0) {
 		refuse(session, "%s", reason);
 		return;
@@ -240,14 +268,33 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
 {
-	uint64_t *bytes = &session->vm->refused_bytes[refused->reason];
+	uint64_t *bytes;
 
-	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason == WIRE_REASON_QUOTA) /* ours to say */
+	/* Ours to say; or of a newer release. */
+	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason == WIRE_REASON_QUOTA ||
+	    refused->reason >= WIRE_REASON_END)
 		return;
+	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
 		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
 			 refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
+}
+
+static void on_memory_map(struct session *session, const struct wire_memory_map *map)
+{
+	uint32_t count = (uint32_t)((map->header.length - sizeof(*map)) / sizeof(*map->ranges));
+	int r = guest_map_take(&session->vm->guest_map, map->ranges, count, (map->header.flags & WIRE_FIRST) != 0,
+			       (map->header.flags & WIRE_MORE) == 0);
+
+	if (r < 0)
+		fail(session, "the map of its memory cannot be taken in: %s",
+		     r == -EPROTO ? "it does not follow from what was sent before" : strerror(-r));
+}
+
+static bool has_feature(const struct session *session, enum wire_feature feature)
+{
+	return session->kind == SESSION_VMM && (session->vm->connection.features & (UINT64_C(1) << feature)) != 0;
 }
 
 /* ---- a CLI's ---- */
@@ -299,11 +346,29 @@ static int send_reply(struct session *session)
 	return 0;
 }
 
+static void go_on_answering(struct session *session)
+{
+	int r;
+
+	if (session->answer && !control_go_on(session->answer)) {
+		schedule(session);
+		return;
+	}
+	session->reply = control_end(session->answer);
+	session->answer = NULL;
+	session->reply_size = session->reply ? strlen(session->reply) : 0;
+	session->reply_sent = 0;
+	r = session->reply ? send_reply(session) : -ENOMEM;
+	if (r == -EAGAIN)
+		want_room(session, true);
+	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		fail(session, "cannot answer: %s", strerror(-r));
+}
+
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
 	const struct admission_peer peer = peer_of(session);
 	char reason[ADMISSION_REASON_SIZE];
-	int r;
 
 	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
 		refuse(session, "%s", reason);
@@ -315,15 +380,9 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->reply = control_answer(session->sessions->control, &peer, request->text,
+	session->answer = control_begin(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
-	session->reply_size = session->reply ? strlen(session->reply) : 0;
-	session->reply_sent = 0;
-	r = session->reply ? send_reply(session) : -ENOMEM;
-	if (r == -EAGAIN)
-		want_room(session, true);
-	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		fail(session, "cannot answer: %s", strerror(-r));
+	go_on_answering(session);
 }
 
 /* ---- receiving ---- */
@@ -331,13 +390,17 @@ static void on_request(struct session *session, const struct wire_text *request,
 static void on_packet(struct session *session, size_t size)
 {
 	const struct wire_header *header = (const void *)packet;
+	struct wire_hello hello;
 
-	if (session->kind == SESSION_NEW && header->type == WIRE_HELLO)
-		on_hello(session, (const void *)packet);
-	else if (session->kind == SESSION_VMM && header->type == WIRE_DOORBELL)
+	if (session->kind == SESSION_NEW && header->type == WIRE_HELLO) {
+		wire_take_hello(packet, &hello);
+		on_hello(session, &hello);
+	} else if (session->kind == SESSION_VMM && header->type == WIRE_DOORBELL)
 		schedule(session);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_REFUSED)
 		on_refused(session, (const void *)packet);
+	else if (has_feature(session, WIRE_FEATURE_MEMORY_MAP) && header->type == WIRE_MEMORY_MAP)
+		on_memory_map(session, (const void *)packet);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_SEGMENT_WANTED)
 		pump_want_segment(session->vm, ((const struct wire_wanted *)(const void *)packet)->segment);
 	else if (session->kind != SESSION_VMM && header->type == WIRE_REQUEST && header->flags == 0)
@@ -356,12 +419,18 @@ static void drain(struct session *session)
 			break;
 }
 
+/* Nobody asks anew before he has his reply. */
+static bool may_receive(const struct session *session)
+{
+	return !session->failed && session->reply == NULL && session->answer == NULL;
+}
+
 static void receive(struct session *session)
 {
 	size_t size;
 	int r;
 
-	for (unsigned n = 0; n < SESSION_PACKETS_PER_TURN && !session->failed && session->reply == NULL; n++) {
+	for (unsigned n = 0; n < SESSION_PACKETS_PER_TURN && may_receive(session); n++) {
 		r = wire_receive(session->socket, packet, sizeof(packet), &size, NULL);
 		if (r == -EAGAIN)
 			return;
@@ -382,6 +451,7 @@ static void receive(struct session *session)
 			fail(session, "it sent a malformed message: %s", strerror(-r));
 			return;
 		}
+		turn_note(TURN_PACKETS, 1);
 		on_packet(session, size);
 	}
 }
@@ -420,6 +490,8 @@ static int on_turn(sd_event_source *source, void *user)
 			pump_give_orders(session->vm);
 		domain_schedule_pump(session->vm->domain);
 	}
+	if (!session->failed && session->answer)
+		go_on_answering(session);
 	if (session->failed)
 		free_session(session);
 	return 0;

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/domain.h"
+#include "daemon/guest-map.h"
 #include "daemon/link.h"
 #include "daemon/proc-stat.h"
 #include "daemon/quota.h"
@@ -34,9 +35,10 @@ struct daemon_vm_connection {
 	void (*end)(void *session);
 	void *session;
 	struct engine_vm *engine_vm;
-	uint32_t serial; /* tells it from all other connections of VMMs; not 0 */
-	bool may_adopt;  /* the process had this store's descriptors before */
-	bool ready;      /* REPORT_READY came */
+	uint64_t features; /* that both sides have */
+	uint32_t serial;   /* tells it from all other connections of VMMs; not 0 */
+	bool may_adopt;    /* the process had this store's descriptors before */
+	bool ready;        /* REPORT_READY came */
 };
 
 struct daemon_vm {
@@ -66,9 +68,12 @@ struct daemon_vm {
 
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
+	struct index_entry by_name, by_serial;
 	enum wire_mode mode;
+	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
-	struct ring_stats stats; /* as last seen; untrusted */
+	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
+	struct ring_stats stats;    /* as last seen; untrusted */
 };
 
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
@@ -76,6 +81,10 @@ int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
+
+/** The VM of that name; or whose connection has that number. NULL: there is none. */
+struct daemon_vm *daemon_vm_named(const struct domains *domains, const char *name);
+struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t serial);
 
 /**
  * Finds the VM of the process behind a connection, in whatever domain. @pidfd stays the caller's. @ret NULL: there is
@@ -119,6 +128,12 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
  * process has become another program.
  */
 void daemon_vm_disconnect(struct daemon_vm *vm);
+
+/**
+ * What is shared of it from now on, also when its process connects again; engine_set_mode() says what becomes of the
+ * rest.
+ */
+void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode);
 
 /** The engine now knows all that this VM maps: what an earlier connection left is dropped. */
 void daemon_vm_ready(struct daemon_vm *vm);

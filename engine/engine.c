@@ -8,11 +8,12 @@
 
 #include "engine/answers.h"
 #include "engine/hints.h"
+#include "engine/leaving.h"
 #include "engine/match.h"
-#include "engine/retire.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
+#include "engine/unshare.h"
 #include "engine/vm.h"
 
 void engine_settings_default(struct engine_settings *settings)
@@ -25,6 +26,20 @@ void engine_settings_default(struct engine_settings *settings)
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
 		.segments_max = ENGINE_SEGMENTS_MAX,
 	};
+}
+
+void engine_change_settings(struct engine *engine, const struct engine_settings *settings)
+{
+	struct engine_settings before = engine->settings;
+
+	engine->settings = *settings;
+	engine->settings.segments_max = before.segments_max;
+	engine->settings.seed = before.seed;
+	memcpy(engine->settings.secret, before.secret, sizeof(before.secret));
+	engine->slots.owner_slots_max = settings->vm_slots_max;
+	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
+	    settings->audit_interval_seconds != before.audit_interval_seconds)
+		schedule_anew(engine);
 }
 
 static void revoke_windows(void *context, uint32_t segment)
@@ -75,6 +90,7 @@ void engine_free(struct engine *engine)
 		return;
 	for (uint32_t i = 0; i < engine->vms_end; i++) /* the store stays as it is, for the next daemon */
 		vm_free(engine->vms[i]);
+	leaving_done(engine);
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);
@@ -177,7 +193,7 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 	case REPORT_DIVERGED:
 		return by_region(vm, report, answer_diverged);
 	case REPORT_UNSHARED:
-		return retire_answer(vm, report);
+		return unshare_answered(vm, report);
 	default:
 		return -EPROTO;
 	}

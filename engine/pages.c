@@ -18,8 +18,9 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 		return NULL;
 	*region = (struct region){ .vm = vm, .counts = counts, .first = first, .pages = pages };
 	region->state = array_new(pages, sizeof(*region->state));
+	region->stability = array_new(pages, sizeof(*region->stability));
 	region->touched = array_new(blocks_of(region), sizeof(*region->touched));
-	if (region->state == NULL || region->touched == NULL) {
+	if (region->state == NULL || region->stability == NULL || region->touched == NULL) {
 		region_free(region);
 		return NULL;
 	}
@@ -31,6 +32,7 @@ void region_free(struct region *region)
 	if (region == NULL)
 		return;
 	array_free(region->state, region->pages, sizeof(*region->state));
+	array_free(region->stability, region->pages, sizeof(*region->stability));
 	array_free(region->touched, blocks_of(region), sizeof(*region->touched));
 	free(region);
 }
@@ -53,7 +55,7 @@ static uint64_t *count_of(struct page_counts *counts, uint32_t state)
 	return state == PAGE_ZERO_ORDERED ? &counts->ordered : &counts->fetching;
 }
 
-void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
+static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 {
 	uint64_t *less = count_of(counts, before), *more = count_of(counts, after);
 
@@ -63,4 +65,20 @@ void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
 		++*more;
 	counts->known += state_is_known(after);
 	counts->known -= state_is_known(before);
+}
+
+void page_count(struct region *region, uint32_t before, uint32_t after)
+{
+	count(region->counts, before, after);
+	count(&region->own, before, after);
+}
+
+void region_uncount(const struct region *region)
+{
+	region->counts->shared -= region->own.shared;
+	region->counts->zero -= region->own.zero;
+	region->counts->ordered -= region->own.ordered;
+	region->counts->fetching -= region->own.fetching;
+	region->counts->diverged -= region->own.diverged;
+	region->counts->known -= region->own.known;
 }

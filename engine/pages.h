@@ -56,11 +56,15 @@ struct engine_vm;
 struct region {
 	struct engine_vm *vm;       /* whose it is */
 	struct page_counts *counts; /* of all of the VM's regions */
+	struct page_counts own;     /* of this one */
 	uint32_t first;             /* page number */
 	uint32_t pages;
-	uint32_t global;  /* global number of the first page, see space.h */
-	uint32_t *state;  /* by page */
-	uint8_t *touched; /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+	uint32_t global;     /* global number of the first page, see space.h */
+	uint32_t *state;     /* by page */
+	uint16_t *stability; /* by page, see stability.h */
+	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+	struct region *next; /* that is leaving, too, see leaving.h */
+	uint32_t left;       /* pages that have given back what they hold, then */
 };
 
 /** One page: what most functions work on. */
@@ -76,8 +80,10 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
-/** In @counts, one page is in state @after that was in @before. */
-void page_count(struct page_counts *counts, uint32_t before, uint32_t after);
+/** One page of @region is in state @after that was in @before. */
+void page_count(struct region *region, uint32_t before, uint32_t after);
+/** None of @region counts any more among the VM's. */
+void region_uncount(const struct region *region);
 
 static inline enum page_kind state_kind(uint32_t state)
 {
@@ -111,7 +117,7 @@ static inline void page_set(struct page page, uint32_t state)
 
 	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0 ||
 	    state_is_known(*now) != state_is_known(state))
-		page_count(page.region->counts, *now, state);
+		page_count(page.region, *now, state);
 	*now = state;
 }
 

@@ -6,11 +6,9 @@
  */
 #include "engine/retire.h"
 
-#include <errno.h>
-
-#include "engine/orders.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
+#include "engine/unshare.h"
 
 #define SEGMENTS_FEW 8u    /* so many are no waste */
 #define WASTEFUL_TIMES 16u /* as many as the slots in use need */
@@ -86,20 +84,35 @@ static void begin(struct engine *engine)
 			stripes_displace(&engine->links, i);
 }
 
+static bool maps(const struct region *region, uint32_t page, uint32_t segment)
+{
+	uint32_t state = region->state[page];
+
+	return state_kind(state) == KIND_SHARED && (state & STATE_VALUE) / ENGINE_SEGMENT_SLOTS == segment;
+}
+
 /* @return whether all its pages have been seen; @pages: how many may still be looked at. */
 static bool walk_region(struct engine *engine, struct region *region, uint32_t *pages)
 {
 	struct retire *retire = &engine->retire;
 
-	for (; (retire->page = region_next(region, retire->page)) < region->pages; retire->page++) {
-		uint32_t state = region->state[retire->page];
+	while ((retire->page = region_next(region, retire->page)) < region->pages) {
+		uint32_t count = 0;
 
-		if ((*pages)-- == 0)
+		while (count < RING_RUN_PAGES_MAX && retire->page + count<region->pages && * pages> 0 &&
+		       maps(region, retire->page + count, retire->segment)) {
+			count++;
+			--*pages;
+		}
+		if (count > 0 && !unshare_run(region->vm, region->first + retire->page, count))
+			return false; /* it has enough to do */
+		retire->page += count;
+		if (*pages == 0)
 			return false;
-		if (state_kind(state) == KIND_SHARED &&
-		    (state & STATE_VALUE) / ENGINE_SEGMENT_SLOTS == retire->segment &&
-		    !orders_unshare((struct page){ region, retire->page }))
-			return false;
+		if (count == 0) {
+			retire->page++;
+			--*pages;
+		}
 	}
 	return true;
 }
@@ -141,13 +154,4 @@ void retire_tick(struct engine *engine)
 bool retire_goes_on(const struct engine *engine)
 {
 	return engine->retire.goes_on;
-}
-
-int retire_answer(struct engine_vm *vm, const struct ring_record *report)
-{
-	(void)report; /* which pages have left has been told by DIVERGED */
-	if (vm->unshares == 0)
-		return -EPROTO;
-	vm->unshares--;
-	return 0;
 }

@@ -9,16 +9,11 @@
 
 #include <stdbool.h>
 
-#include "protocol/ring.h"
-
 struct engine;
-struct engine_vm;
 
 /** Goes on with the segment that is being emptied, or looks for one. */
 void retire_tick(struct engine *engine);
 /** Whether it wants to go on soon. */
 bool retire_goes_on(const struct engine *engine);
-/** UNSHARED. @return 0, -EPROTO if that was not ordered. */
-int retire_answer(struct engine_vm *vm, const struct ring_record *report);
 
 #endif

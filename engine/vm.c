@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "engine/fetches.h"
+#include "engine/leaving.h"
 #include "engine/orders.h"
-#include "engine/references.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
 
@@ -48,6 +48,16 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 	return 0;
 }
 
+static void remove_region(struct engine_vm *vm, struct region *region)
+{
+	regions_take(&vm->regions, region);
+	space_leave(&vm->engine->space, region->global, region->pages);
+	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
+	region_uncount(region);
+	vm->answered += region->own.ordered;
+	leaving_add(vm->engine, region);
+}
+
 int vm_remove_region(struct engine_vm *vm, uint32_t page)
 {
 	struct region *region = vm_region(vm, page);
@@ -56,13 +66,8 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 		return regions_remove_beyond(&vm->regions, page);
 	if (region->first != page)
 		return -EPROTO;
-	regions_take(&vm->regions, region);
-	space_leave(&vm->engine->space, region->global, region->pages);
-	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
-	for (uint32_t i = 0; (i = region_next(region, i)) < region->pages; i++)
-		if (region->state[i] != 0)
-			reference_drop((struct page){ region, i }, CHECK_NEVER);
-	region_free(region);
+	remove_region(vm, region);
+	leaving_go_on(vm->engine, LEAVING_PER_REPORT);
 	slots_flush(&vm->engine->slots);
 	return 0;
 }
@@ -100,6 +105,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->regions.next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
+	queue_init(&vm->later, sizeof(struct later), VM_LATER_MAX);
 	queue_init(&vm->sightings, sizeof(struct sighting), VM_SIGHTINGS_MAX);
 	engine->vms[index] = vm;
 	if (vm->index >= engine->vms_end)
@@ -117,8 +123,11 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	fetches_give_up(vm, NULL);
 	fetches_drop(vm);
 	queue_done(&vm->fetches);
+	queue_done(&vm->later);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
+	vm->unsharing.count = 0;
+	vm->unsharing.active = false;
 	slots_owner_free(&engine->slots, vm->owner); /* it takes no more slots; who adopts those it has is charged */
 	vm->owner = 0;
 	slots_flush(&engine->slots);
@@ -130,7 +139,8 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 		return;
 	engine_detach_vm(engine, vm);
 	while (vm->regions.count > 0)
-		vm_remove_region(vm, vm->regions.list[vm->regions.count - 1]->first);
+		remove_region(vm, vm->regions.list[vm->regions.count - 1]);
+	leaving_go_on(engine, LEAVING_PER_TICK);
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
 	engine->vms[vm->index] = NULL;
@@ -147,6 +157,7 @@ void vm_free(struct engine_vm *vm)
 	regions_done(&vm->regions);
 	queue_done(&vm->orders);
 	queue_done(&vm->fetches);
+	queue_done(&vm->later);
 	queue_done(&vm->sightings);
 	free(vm);
 }

@@ -45,13 +45,19 @@ enum protection {
 	PROTECT_CONFINEMENT = 1 << 27, /* nothing is called under a system call filter that does not let it through */
 	/** A hold that has unmapped pages puts something in their place, whatever fails and whatever the VMM closes. */
 	PROTECT_PLACE = 1 << 28,
+	/** No copy takes the place of a page that a read may be under way into. */
+	PROTECT_READS_NOTED = 1 << 29,
+	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
+	PROTECT_LASTING_PINS = 1 << 30,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS
 extern unsigned protections_off; /* set by the test, while the worker has nothing to do */
 #define PROTECTED(which) ((protections_off & (which)) == 0)
+extern bool hold_length_stays; /* set by a test that needs to know what is held at once, on however slow a machine */
 #else
 #define PROTECTED(which) true
+#define hold_length_stays false
 #endif
 
 #endif

@@ -78,7 +78,7 @@ _pagefuse() {
 		return
 		;;
 	--mode)
-		_pagefuse_complete -W 'zero full'
+		_pagefuse_complete -W 'zero hints full'
 		return
 		;;
 	--name | --domain | --watch) return ;;

@@ -124,14 +124,14 @@ static void asked_before(void)
 static void rules_change(void)
 {
 	struct fake_vmm alice = start("alice", ALICE, "team"), bob = start("bob", BOB, "team");
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	fake_ask(&alice, FAKE_AWAIT, COMMON);
 	fake_ask(&bob, FAKE_AWAIT, COMMON);
 	instance_settings(&instance, "[domain team]\nuser = 20003\n");
 	test_check(kill(instance.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
 	while (!instance_logged(&instance, "[domain] patterns is 1 in all from now on")) {
-		test_check(test_now_msec() < last, "the daemon does not say that the rules are others");
+		test_check(test_patient_msec() < last, "the daemon does not say that the rules are others");
 		poll(NULL, 0, 5);
 	}
 	check_taken("mallory", MALLORY, NULL, "team");

@@ -44,10 +44,11 @@ static bool store_is_there(uid_t uid)
 
 static void await_no_store(uid_t uid)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	while (store_is_there(uid)) {
-		test_check(test_now_msec() < last, "the store of user %u stays, though it has no VM", (unsigned)uid);
+		test_check(test_patient_msec() < last, "the store of user %u stays, though it has no VM",
+			   (unsigned)uid);
 		json_decref(instance_ask(&instance, "{\"command\":\"status\"}"));
 	}
 }

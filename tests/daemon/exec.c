@@ -103,10 +103,10 @@ static struct asked vm;
 
 static void share(const struct instance *instance)
 {
-	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	while (asked_ask(instance, vm.vmm, ASK_SHARED) != ASK_SHARED)
-		test_check(test_now_msec() < last_msec, "not all pages are shared: %lld",
+		test_check(test_patient_msec() < last_msec, "not all pages are shared: %lld",
 			   instance_host(instance, "shared_pages"));
 	instance_await(instance, NULL, "common_pages", COMMON);
 }
@@ -124,7 +124,7 @@ static void exec_without_children(const struct instance *instance)
 
 static void exec_with_a_child(const struct instance *instance)
 {
-	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	asked_ask(instance, vm.vmm, ASK_RAM);
 	share(instance);
@@ -132,7 +132,7 @@ static void exec_with_a_child(const struct instance *instance)
 	asked_ask(instance, vm.vmm, ASK_EXEC);
 	asked_ask(instance, vm.vmm, ASK_RAM);
 	while (!instance_logged(instance, "read by a child of it")) {
-		test_check(test_now_msec() < last_msec, "the new program is not told that it has to wait");
+		test_check(test_patient_msec() < last_msec, "the new program is not told that it has to wait");
 		asked_ask(instance, vm.keeper, ASK_CHECK);
 		asked_scan(instance);
 	}

@@ -30,9 +30,7 @@ static int connect_to(const char *path)
 
 static int wait_readable(int fd)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1 ? 0 : -ETIMEDOUT;
+	return test_readable(fd) ? 0 : -ETIMEDOUT;
 }
 
 static int take_welcome(struct fake_link *link)
@@ -50,7 +48,7 @@ static int take_welcome(struct fake_link *link)
 		fprintf(stderr, "refused: %.*s\n", (int)(size - sizeof(*header)), message + sizeof(*header));
 		return -ECONNREFUSED;
 	}
-	memcpy(&link->welcome, message, sizeof(link->welcome));
+	wire_take_welcome(message, &link->welcome);
 	link->ring_fd = fds[0];
 	link->userfaultfd = fds[1];
 	return 0;
@@ -59,7 +57,7 @@ static int take_welcome(struct fake_link *link)
 int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
 		      const char *domain)
 {
-	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store };
+	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store, .features = WIRE_FEATURES };
 	int r;
 
 	*link = (struct fake_link){ .ring_fd = -1, .userfaultfd = -1 };

@@ -150,9 +150,7 @@ static void want_segment(uint32_t segment)
 	for (unsigned i = 1; i < vmm.options.forgetful; i++)
 		(void)fake_link_want(&vmm.link, segment);
 	while (vmm.connected && vmm.segments[segment] < 0) {
-		struct pollfd poll_fd = { .fd = vmm.link.socket, .events = POLLIN };
-
-		test_check(poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1, "segment %u is not given again",
+		test_check(test_readable(vmm.link.socket), "segment %u is not given again",
 			   segment);
 		take_packets();
 	}
@@ -246,6 +244,8 @@ static void obey(const struct ring_record *order)
 		break;
 	case ORDER_ZERO:
 		zero(order);
+		break;
+	case ORDER_NOTES:
 		break;
 	default:
 		unshare(order);
@@ -368,7 +368,7 @@ static pid_t fork_keeper(void)
 	close(vmm.control);
 	if (vmm.connected)
 		close(vmm.link.socket);
-	alarm(4 * TEST_PATIENCE_SECONDS); /* in case the test cannot kill it any more */
+	alarm(TEST_PATIENCE_SECONDS * TEST_PATIENCE_FACTOR); /* in case the test cannot kill it any more */
 	for (;;)
 		pause();
 }
@@ -541,11 +541,10 @@ struct fake_vmm fake_start(const char *socket, const struct fake_options *option
 struct fake_answer fake_ask(const struct fake_vmm *asked, enum fake_request request, uint32_t detail)
 {
 	const struct question question = { .request = request, .detail = detail };
-	struct pollfd poll_fd = { .fd = asked->control, .events = POLLIN };
 	struct fake_answer answer;
 
 	test_check(send(asked->control, &question, sizeof(question), MSG_NOSIGNAL) > 0, "the VM is gone");
-	test_check(poll(&poll_fd, 1, TEST_PATIENCE_SECONDS * 1000) == 1, "the VM does not answer request %d (%u)",
+	test_check(test_readable(asked->control), "the VM does not answer request %d (%u)",
 		   request, detail);
 	test_check(recv(asked->control, &answer, sizeof(answer), 0) == sizeof(answer), "the VM is gone");
 	return answer;

@@ -152,10 +152,10 @@ static struct asked vm;
 
 static void await_all_shared(const struct instance *instance)
 {
-	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	while (asked_ask(instance, vm.vmm, ASK_SHARED) != ASK_SHARED) {
-		test_check(test_now_msec() < last_msec, "not all pages are shared: %lld",
+		test_check(test_patient_msec() < last_msec, "not all pages are shared: %lld",
 			   instance_host(instance, "shared_pages"));
 		asked_scan(instance);
 	}
@@ -177,11 +177,11 @@ static void check_keeper(const struct instance *instance)
  */
 static void await_freed(const struct instance *instance)
 {
-	uint64_t last_msec = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last_msec = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 
 	instance_await(instance, NULL, "shared_pages", 0);
 	while (instance_host(instance, "store_bytes") > (long long)(COMMON / 4 * PAGE_BYTES)) {
-		test_check(test_now_msec() < last_msec, "slots are not freed when the last reader is gone");
+		test_check(test_patient_msec() < last_msec, "slots are not freed when the last reader is gone");
 		poll(NULL, 0, 10);
 	}
 }

@@ -175,11 +175,14 @@ static void on_change(const struct config_change *change)
 		assert_string_equal(change->before, "1024");
 		assert_string_equal(change->after, "9");
 		assert_true(change->applied);
-	} else {
+	} else if (strcmp(change->name, "vm_store_size") == 0) {
 		assert_string_equal(change->section, "limits");
-		assert_string_equal(change->name, "vm_store_size");
 		assert_string_equal(change->before, "64G");
 		assert_string_equal(change->after, "96M");
+		assert_true(change->applied);
+	} else {
+		assert_string_equal(change->section, "store");
+		assert_string_equal(change->name, "kind");
 		assert_false(change->applied);
 	}
 }
@@ -187,20 +190,20 @@ static void on_change(const struct config_change *change)
 static void test_change(void **state)
 {
 	struct config config, wanted;
-	uint64_t before;
 
 	(void)state;
 	config_default(&config);
-	before = config.engine.vm_slots_max;
 	config_default(&wanted);
 	assert_int_equal(config_change(&config, &wanted, on_change), 0);
 	wanted.connections_per_user = 9;
 	wanted.engine.vm_slots_max = (96 << 20) / PAGE_BYTES;
-	assert_int_equal(config_change(&config, &wanted, on_change), 2);
-	assert_int_equal(applied, 1);
+	wanted.store.kind = STORE_MEMFD;
+	assert_int_equal(config_change(&config, &wanted, on_change), 3);
+	assert_int_equal(applied, 2);
 	assert_int_equal(left, 1);
 	assert_int_equal(config.connections_per_user, 9);
-	assert_int_equal(config.engine.vm_slots_max, before);
+	assert_int_equal(config.engine.vm_slots_max, (96 << 20) / PAGE_BYTES);
+	assert_int_equal(config.store.kind, STORE_AUTO);
 }
 
 int main(void)

@@ -49,10 +49,10 @@ static void *sweep(void *argument)
 static void check_awake(int error, int call)
 {
 	unsigned before = atomic_load(&sweeps);
-	uint64_t deadline_msec = test_now_msec() + (uint64_t)TEST_DEADLINE_SECONDS * 1000;
+	uint64_t deadline_msec = test_patient_msec() + (uint64_t)TEST_DEADLINE_SECONDS * 1000;
 
 	while (atomic_load(&sweeps) - before < 2) {
-		if (test_now_msec() > deadline_msec) {
+		if (test_patient_msec() > deadline_msec) {
 			if (test_thread_sleeps(atomic_load(&sweeper)))
 				test_damage("a thread sleeps after call %d has failed with %s", call, strerror(error));
 			deadline_msec += 1000;

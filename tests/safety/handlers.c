@@ -164,7 +164,7 @@ static void watch(void)
 {
 	static unsigned long seen[OWNERS];
 	static uint64_t last_msec[OWNERS];
-	uint64_t now = test_now_msec();
+	uint64_t now = test_patient_msec();
 
 	for (unsigned i = 0; i < OWNERS; i++) {
 		unsigned long rounds_now = atomic_load(&rounds[i]);

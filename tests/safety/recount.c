@@ -84,7 +84,7 @@ static void end_scarcity(uint64_t limit)
 
 static uint64_t deadline(void)
 {
-	return test_now_msec() + (uint64_t)TEST_PATIENCE_SECONDS * 1000;
+	return test_patient_msec() + (uint64_t)TEST_PATIENCE_SECONDS * 1000;
 }
 
 /** What the worker told of its last count: no merge may add a mapping. */
@@ -103,7 +103,7 @@ static void wait_for_scarcity(const struct guest *g)
 	test_check(pagefuse_discard(guest_at(g, 0), PAGE_BYTES) == 0, "a page cannot be discarded");
 	pages_fill(guest_at(g, 0), 1);
 	while (!is_scarce(g)) {
-		test_check(test_now_msec() < last, "the worker does not see that mappings are scarce");
+		test_check(test_patient_msec() < last, "the worker does not see that mappings are scarce");
 		test_check(director_audit(g->vm, g->page, PAGES) > 0, "the worker has hung up");
 		usleep(10000);
 	}
@@ -143,7 +143,8 @@ int main(int argc, char **argv)
 	end_scarcity(limit);
 	test_progress();
 	for (last = deadline(); !share_all(&g); usleep(10000))
-		test_check(test_now_msec() < last, "%u of %u pages are not shared any more, though mappings are plenty",
+		test_check(test_patient_msec() < last,
+			   "%u of %u pages are not shared any more, though mappings are plenty",
 			   PAGES - director_count(g.vm, g.page, PAGES, DIRECTOR_SHARED), PAGES);
 	for (uint32_t i = 0; i < PAGES; i++)
 		if (pages_differ(guest_at(&g, i), i + 1) >= 0)

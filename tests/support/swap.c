@@ -146,11 +146,11 @@ static char group_path[256];
 
 static void group_undo(void)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	/* The kernel lets go of a dead process's memory a little later, and tells nobody. */
 	while (rmdir(group_path) < 0) {
-		if (errno != EBUSY || test_now_msec() > last) {
+		if (errno != EBUSY || test_patient_msec() > last) {
 			fprintf(stderr, "rmdir %s: %s\n", group_path, strerror(errno));
 			return;
 		}

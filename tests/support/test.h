@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /** Whether this is a build for ThreadSanitizer, which needs several times the memory. */
 #if defined(__SANITIZE_THREAD__)
@@ -34,10 +35,16 @@
 #endif
 
 /**
- * Seconds after which a wait is over, and the test has failed. What is waited for is a matter of moments, but not on a
- * host that has much else to do, so these are many.
+ * Seconds of test_patient_msec() after which a wait is over, and the test has failed. What is waited for is a matter of
+ * moments, but not on a host that has much else to do, so these are many.
  */
 #define TEST_PATIENCE_SECONDS 300
+
+/** So many times longer is a wait at most, where the host has no CPU to spare. */
+#define TEST_PATIENCE_FACTOR 4
+
+/** How often a wait looks at the clock. */
+#define TEST_LOOK_MSEC 1000
 
 /** The same where the verdict is damage: fewer in a control, which waits for that. */
 #define TEST_DEADLINE_SECONDS (test_is_control() ? 5 : TEST_PATIENCE_SECONDS)
@@ -66,7 +73,7 @@ bool test_running(void);
 /** Gives the watchdog and test_running() their full time once more: after a long preparation, and in a child. */
 void test_restart_clock(void);
 
-/** Gives the watchdog its full time once more: something has been achieved. */
+/** Gives the watchdog its full time once more: something has been achieved. Its only system call is alarm(). */
 void test_progress(void);
 
 /** Has @clean_up (one at most) called when this process ends by one of the four below, the watchdog, or a signal. */
@@ -106,6 +113,18 @@ void test_pin(unsigned which);
 
 /** Monotonic clock. */
 uint64_t test_now_msec(void);
+
+/**
+ * The clock of deadlines: goes slower, by up to TEST_PATIENCE_FACTOR, while threads of the host wait for a CPU (PSI).
+ * In a control, which waits for damage, it is test_now_msec(). From any thread and signal handler.
+ */
+uint64_t test_patient_msec(void);
+
+/** Waits until @fd can be read or its other end is gone. @return false after TEST_DEADLINE_SECONDS. */
+bool test_readable(int fd);
+
+/** pthread_join() with a deadline. @return false after TEST_DEADLINE_SECONDS. */
+bool test_join(pthread_t thread);
 
 /** Whether a thread of this process (gettid()) sleeps, as opposed to one that gets no CPU. */
 bool test_thread_sleeps(int tid);

@@ -222,7 +222,7 @@ void writers_start(struct writers *w)
 
 void writers_check_awake(struct writers *w)
 {
-	uint64_t now = test_now_msec();
+	uint64_t now = test_patient_msec();
 
 	for (unsigned i = 0; i < w->plan.threads; i++) {
 		struct writer *writer = &w->writer[i];
@@ -243,11 +243,7 @@ uint64_t writers_stop(struct writers *w)
 
 	atomic_store(&w->stop, true);
 	for (unsigned i = 0; i < w->plan.threads; i++) {
-		struct timespec deadline;
-
-		clock_gettime(CLOCK_REALTIME, &deadline);
-		deadline.tv_sec += TEST_DEADLINE_SECONDS;
-		if (pthread_timedjoin_np(w->writer[i].thread, NULL, &deadline) != 0)
+		if (!test_join(w->writer[i].thread))
 			test_damage("writer %u sleeps", i);
 		writes += w->writer[i].writes;
 	}

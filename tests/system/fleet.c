@@ -64,10 +64,9 @@ void fleet_order(const struct fleet *fleet, unsigned which, char what)
 void fleet_await(const struct fleet *fleet, unsigned which, char what)
 {
 	const struct fleet_vm *vm = &fleet->vms[which];
-	struct pollfd answer = { .fd = vm->answers, .events = POLLIN };
 	char echo;
 
-	if (poll(&answer, 1, TEST_DEADLINE_SECONDS * 1000) != 1)
+	if (!test_readable(vm->answers))
 		test_damage("%s sleeps", vm->name);
 	test_check(read(vm->answers, &echo, 1) == 1 && echo == what, "%s has ended", vm->name);
 }

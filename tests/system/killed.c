@@ -110,7 +110,9 @@ static _Noreturn void obey(const struct fleet_vm *vm, unsigned which)
 
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+	};
 	int r;
 
 	memory = pages_map(PAGES, false);
@@ -169,14 +171,14 @@ static long long store_bytes(void)
 /** One that has ended by itself, as a control's do when they see damage, does not come back. */
 static void await_vm(const struct fleet_vm *vm, const char *field, long long value)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	while (instance_vm(&instance, vm->name, field) != value) {
 		siginfo_t ended = { 0 };
 
 		waitid(P_PID, (id_t)vm->pid, &ended, WEXITED | WNOHANG | WNOWAIT);
 		test_check(ended.si_pid == 0, "VM %s has ended by itself", vm->name);
-		test_check(test_now_msec() < last, "VM %s does not come back", vm->name);
+		test_check(test_patient_msec() < last, "VM %s does not come back", vm->name);
 		poll(NULL, 0, 10);
 	}
 }
@@ -193,7 +195,7 @@ static void await_all(void)
 /** All VMMs rest: nothing is left of the dead, and everything is what the kernel says. */
 static void check_at_rest(void)
 {
-	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 	long long shared, common_pages, said_shared, said_common, said_store, store;
 
 	fleet_tell_all(&fleet, 'r');
@@ -209,7 +211,7 @@ static void check_at_rest(void)
 		if (shared == said_shared && common_pages == said_common &&
 		    said_store == common_pages * (long long)PAGE_BYTES && store == said_store)
 			break;
-		test_check(test_now_msec() < last,
+		test_check(test_patient_msec() < last,
 			   "%lld pages read %lld frames of the store, but status says %lld and %lld; the store has "
 			   "%lld bytes, of which status says %lld",
 			   shared, common_pages, said_shared, said_common, store, said_store);

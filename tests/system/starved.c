@@ -76,7 +76,9 @@ static void tell_frames(unsigned which)
 /** Does what it is told: 'f', start anew; 'c', check memory and tell the frames. */
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+	};
 	uint64_t random = test_seed(100 + which);
 	char what;
 	int r;
@@ -124,12 +126,12 @@ static uint64_t frame_of_zeros(void)
 /** Nobody asks for a pass. */
 static void await_all_shared(const char *when)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	uint32_t private;
 
 	test_restart_clock();
 	while (!is_all_shared(&private)) {
-		test_check(test_now_msec() < last, "%s: %u pages stay private that are equal", when, private);
+		test_check(test_patient_msec() < last, "%s: %u pages stay private that are equal", when, private);
 		poll(NULL, 0, 100);
 	}
 	fprintf(stderr, "%s: all is shared\n", when);
