@@ -328,6 +328,14 @@ static void share_of_a_user(void)
 	instance_stop(&instance);
 }
 
+/* Who reports faster than he may waits, and everything that he has to say is heard. */
+static void reports_wait(void)
+{
+	start("[limits]\nuser_reports_per_second = 2000\n");
+	others_share();
+	instance_stop(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -339,6 +347,7 @@ int main(int argc, char **argv)
 	room_in_the_store();
 	memory_of_the_daemon();
 	share_of_a_user();
+	reports_wait();
 	instance_done(&instance);
 	return 0;
 }
