@@ -254,7 +254,7 @@ static void memory_of_the_daemon(void)
 static void memory_that_is_not_mapped(void)
 {
 	static const struct liar liar = { .lie = LIE_RAM, .pages = UINT64_C(1) << 28 };
-	const long long bytes = (long long)(liar.pages * PAGE_BYTES);
+	const long long bytes = (long long)liar.pages * (long long)PAGE_BYTES;
 	pid_t pid;
 
 	start("");
@@ -288,7 +288,7 @@ static void memory_that_the_host_has_not(void)
 
 	start("[limits]\nuser_ram_percent = 0\n");
 	pid = start_liar(&liar);
-	instance_await(&instance, "liar", "ram_bytes", (long long)(liar.pages * PAGE_BYTES));
+	instance_await(&instance, "liar", "ram_bytes", (long long)liar.pages * (long long)PAGE_BYTES);
 	stop_liar(pid);
 	instance_stop(&instance);
 }
