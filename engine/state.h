@@ -82,6 +82,7 @@ struct unshare_run {
 /** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
 struct unsharing {
 	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	bool walked;               /* a whole round has been made */
 	uint32_t page;             /* next one of this round */
 	uint32_t count;
 	struct unshare_run runs[UNSHARES_MAX];

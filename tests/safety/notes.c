@@ -238,6 +238,27 @@ static void test_worker(void)
 	transfers_end(transfer);
 	expect_told(&g, 4);
 
+	/* One that cannot be held is told again, if that is why it was ordered. */
+	memory_note_read(memory, PAGE_BYTES, NOTE_READ);
+	expect_told(&g, 1);
+	for (unsigned i = 0; i < 2; i++) { /* the second time it was not */
+		began = test_now_msec();
+		transfer = transfers_begin(memory, 3 * PAGE_BYTES);
+		director_share(g.vm, g.page, 1);
+		transfers_end(transfer);
+		if (g.vm->pages[g.page].answer != REPORT_BUSY && test_now_msec() - began >= 1000)
+			break; /* so long no transfer counts */
+		test_check(g.vm->pages[g.page].answer == REPORT_BUSY, "what is being read into is answered %u",
+			   g.vm->pages[g.page].answer);
+		if (i == 0)
+			expect_told(&g, 1);
+		else
+			be_quiet(&g, 1500);
+		memory_lock();
+		notes_clear(0, NOTE_TOLD, 0, 1);
+		memory_unlock();
+	}
+
 	want_notes(&g, false);
 	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ);
 	memory_lock();
