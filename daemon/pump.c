@@ -30,9 +30,9 @@ static void note_beyond(struct daemon_vm *vm)
 
 	engine_vm_counters(vm->connection.engine_vm, &counters);
 	*bytes = counters.beyond_pages * PAGE_BYTES;
-	if (*bytes > before)
+	if (*bytes > 0 && before == 0)
 		log_peer(LOG_WARNING,
-			 "VM %s: %" PRIu64 " MiB of its RAM are left alone: [limits] vm_ram_size is reached, or "
+			 "VM %s: RAM of it is left alone, %" PRIu64 " MiB so far: [limits] vm_ram_size is reached, or "
 			 "user_ram_percent by all of its user's, or 8 TiB by the domain's; or they are more than its "
 			 "process has mapped (%" PRIu64 " MiB)",
 			 daemon_vm_describe(vm), *bytes >> 20, vm->had.mapped_bytes >> 20);
