@@ -28,6 +28,7 @@ struct daemon {
 	sd_event *event;
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
+	struct quota quota;
 	struct domains domains;
 	struct access access;
 	struct admission admission;

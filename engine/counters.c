@@ -69,6 +69,11 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 	set_saved(engine, ret);
 }
 
+uint64_t engine_stored_pages(const struct engine *engine)
+{
+	return engine->slots.stored;
+}
+
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret)
 {
 	uint64_t present = vm->counters.present_pages;

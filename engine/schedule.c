@@ -27,6 +27,7 @@
 #include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/orders.h"
+#include "engine/retire.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
@@ -605,7 +606,7 @@ static uint64_t time_to_next(const struct engine *engine)
 		return TICK_BUSY_USEC;
 	if (engine->waiters.again != 0 || leaving_goes_on(engine))
 		return TICK_BUSY_USEC;
-	if (sweep_goes_on(engine))
+	if (sweep_goes_on(engine) || retire_goes_on(engine))
 		return TICK_MIN_USEC;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
@@ -648,6 +649,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);
+	retire_tick(engine);
 	slots_flush(&engine->slots);
 	return time_to_next(engine);
 }

@@ -33,6 +33,14 @@ struct resync {
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
 };
 
+/** A segment whose pages are told to leave it; see retire.c. */
+struct retire {
+	bool goes_on;
+	uint32_t segment;
+	uint32_t vm, region, page; /* where the walk stands: indices */
+	uint64_t next_usec;        /* when to look for the next one */
+};
+
 /** A FETCH order that is not answered yet. */
 struct fetch {
 	uint64_t hash; /* that the content should have */
@@ -113,6 +121,7 @@ struct engine_vm {
 
 	struct regions regions;
 	struct page_counts pages;
+	struct engine_vm_limits limits;
 
 	struct queue orders;    /* struct ring_record, not taken yet */
 	struct queue fetches;   /* struct fetch */
@@ -162,6 +171,7 @@ struct engine {
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct resync resync;
+	struct retire retire;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
