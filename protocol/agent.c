@@ -237,7 +237,6 @@ const char *agent_bye_text(uint32_t reason)
 {
 	static const char *const texts[AGENT_BYE_END] = {
 		[AGENT_BYE_ENDED] = "it has ended",
-		[AGENT_BYE_VERSION] = "it speaks another version of the protocol",
 		[AGENT_BYE_OFF] = "hints are not wanted now",
 		[AGENT_BYE_LIMIT] = "more was said than is listened to",
 		[AGENT_BYE_BROKEN] = "something was said that is not in the protocol",
