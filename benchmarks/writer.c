@@ -156,7 +156,7 @@ static long wait_connected(void)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
 	uint64_t end = now_nsec() + CONNECT_SECONDS * UINT64_C(1000000000);
-	struct pagefuse_stats stats;
+	struct pagefuse_stats stats = { .size = sizeof(stats) };
 
 	while (now_nsec() < end) {
 		long thread = worker_thread();
@@ -170,7 +170,7 @@ static long wait_connected(void)
 
 static int start(const char *name, bool twins, size_t mib, long *ret_thread)
 {
-	struct pagefuse_options options = { .name = name, .mode = PAGEFUSE_MODE_FULL };
+	struct pagefuse_options options = { .size = sizeof(options), .name = name, .mode = PAGEFUSE_MODE_FULL };
 	int r;
 
 	pages = mib * (1024 * 1024 / PAGE_BYTES);

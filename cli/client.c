@@ -43,6 +43,8 @@ int client_connect(const char *socket_path, struct client **ret_client)
 		r = -errno;
 	else
 		r = socket_path_check_peer(socket_path, client->socket);
+	if (r == -EACCES && socket_path_is_in_tmp(socket_path))
+		r = -EPERM; /* who is kept from what should be his own meets somebody else */
 	if (r < 0) {
 		client_free(client);
 		return r;
@@ -233,7 +235,8 @@ int client_failed(const struct cli *cli, int error)
 			 cli->socket_path, cli->socket_path);
 		return CLI_FAILED;
 	case -EACCES:
-		complain("%s: no permission to connect; run this as root or as the user that pagefused runs as",
+		complain("%s: no permission to connect; run this as root, as the user that pagefused runs as, or as a "
+			 "member of the socket's group",
 			 cli->socket_path);
 		return CLI_FAILED;
 	case -ETIMEDOUT:

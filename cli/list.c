@@ -23,7 +23,8 @@ static int print_json(const json_t *vms)
 	int r;
 
 	json_array_foreach(vms, i, vm)
-		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s}", "name", field_text(vm, "name"), "pid",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", field_text(vm, "name"),
+						      "domain", field_text(vm, "domain"), "pid",
 						      field_integer(vm, "pid"), "uid", field_integer(vm, "uid"), "mode",
 						      field_text(vm, "mode")));
 	document = json_pack("{s:o}", "vms", list);
@@ -61,6 +62,6 @@ const struct cli_command command_list = {
 	.name = "list",
 	.usage = "[--json]",
 	.summary = "Lists the names of the VMs that share memory.",
-	.options = "  --json           with pid, uid and mode, as a JSON document\n",
+	.options = "  --json           with domain, pid, uid and mode, as a JSON document\n",
 	.run = run_list,
 };

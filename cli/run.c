@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/document.h"
 #include "cli/filter-probe.h"
 #include "cli/findings.h"
 #include "cli/host-checks.h"
@@ -21,6 +22,7 @@
 struct run {
 	const char *name; /* or NULL */
 	const char *mode;
+	const char *domain; /* or NULL: the daemon chooses */
 	char **command;
 	char name_found[WIRE_NAME_MAX];
 	char path[PATH_MAX], preload[PATH_MAX];
@@ -146,10 +148,14 @@ static void tell_obstacle(const struct run *run)
 	findings_done(&findings);
 }
 
-/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers anything, is none. */
+/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers otherwise, is none. */
 static void ask_daemon(const struct cli *cli, struct client *client, struct run *run)
 {
-	json_t *request = json_pack("{s:s}", "command", "status"), *reply = NULL;
+	const char *domain = run->domain ? run->domain : getenv("PAGEFUSE_DOMAIN");
+	json_t *request = json_pack("{s:s, s:s, s:s}", "command", "admit", "name", run->name, "domain",
+				    domain ? domain : "");
+	const json_t *error;
+	json_t *reply = NULL;
 	int r = request ? client_request(client, request, &reply) : 0;
 
 	if (r == -ECONNABORTED)
@@ -162,6 +168,11 @@ static void ask_daemon(const struct cli *cli, struct client *client, struct run 
 	else if (r == -ECONNRESET || r == -EPIPE)
 		snprintf(run->refusal, sizeof(run->refusal),
 			 "pagefused at %s has closed the connection. Its log says why.", cli->socket_path);
+	error = json_object_get(reply, "error");
+	if (strcmp(field_text(error, "code"), "not-permitted") == 0)
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "%s. Have root change the settings of pagefused, or ask for another domain.",
+			 field_text(error, "message"));
 	json_decref(reply);
 	json_decref(request);
 }
@@ -175,6 +186,13 @@ static int find_daemon(const struct cli *cli, struct run *run)
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return CLI_NO_DAEMON;
+	if (r == -EACCES) {
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "no permission to connect to pagefused at %s. Have root make this user a member of the "
+			 "socket's group, or name a socket of your own with --socket.",
+			 cli->socket_path);
+		return CLI_DONE;
+	}
 	if (r < 0)
 		return client_failed(cli, r);
 	client_peer(client, &peer);
@@ -270,7 +288,8 @@ static int prepare_environment(const struct cli *cli, const struct run *run)
 	int r = set_preload(run->preload);
 
 	if (r == 0 && (setenv("PAGEFUSE_NAME", run->name, 1) < 0 || setenv("PAGEFUSE_MODE", run->mode, 1) < 0 ||
-		       setenv("PAGEFUSE_SOCKET", cli->socket_path, 1) < 0))
+		       setenv("PAGEFUSE_SOCKET", cli->socket_path, 1) < 0 ||
+		       (run->domain != NULL && setenv("PAGEFUSE_DOMAIN", run->domain, 1) < 0)))
 		r = -errno;
 	if (r == 0)
 		return CLI_DONE;
@@ -313,21 +332,28 @@ static int run_run(struct cli *cli, int argc, char **argv)
 		CLI_COMMON_OPTIONS,
 		{ "name", required_argument, NULL, 'n' },
 		{ "mode", required_argument, NULL, 'm' },
+		{ "domain", required_argument, NULL, 'd' },
 		{ 0 },
 	};
 	struct run run = { .mode = "full" };
 	int option;
 
-	while ((option = cli_next_option(cli, argc, argv, "+:n:m:", options)) != -1) {
+	while ((option = cli_next_option(cli, argc, argv, "+:n:m:d:", options)) != -1) {
 		if (option == '?')
 			return CLI_USAGE;
 		if (option == 'n')
 			run.name = optarg;
+		else if (option == 'd')
+			run.domain = optarg;
 		else
 			run.mode = optarg;
 	}
 	if (wire_mode_parse(run.mode) < 0)
-		return complain_usage("--mode '%s': no such mode; give zero or full", run.mode);
+		return complain_usage("--mode '%s': no such mode; give zero, hints or full", run.mode);
+	if (run.domain != NULL && !wire_domain_is_valid(run.domain))
+		return complain_usage("--domain '%s': cannot be a domain's name; give one of 1 to %d letters, digits, "
+				      "'-', '_' and '.'",
+				      run.domain, WIRE_DOMAIN_MAX - 1);
 	if (optind == argc)
 		return complain_usage("run needs a command, such as `pagefuse run -- qemu-system-x86_64 ...`");
 	run.command = argv + optind;
@@ -336,9 +362,11 @@ static int run_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_run = {
 	.name = "run",
-	.usage = "[--name NAME] [--mode zero|full] -- COMMAND...",
+	.usage = "[--name NAME] [--mode zero|hints|full] [--domain NAME] -- COMMAND...",
 	.summary = "Runs a VMM so that its memory is shared.",
 	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
-		   "  -m, --mode MODE  zero: only give zero pages back; full: share all equal pages (default)\n",
+		   "  -m, --mode MODE  zero: only give zero pages back; hints: share what was read from disks;\n"
+		   "                   full: share all equal pages, these first (default)\n"
+		   "  -d, --domain NAME  of the VMs that it shares with; default: those of the same user\n",
 	.run = run_run,
 };

@@ -63,6 +63,7 @@ static int print_vm(const json_t *vm)
 
 	print_line("Name", "%s", field_text(vm, "name"));
 	print_line("Process", "%" PRId64 " of uid %" PRId64, field_integer(vm, "pid"), field_integer(vm, "uid"));
+	print_line("Domain", "%s", field_text(vm, "domain"));
 	print_line("Page Fusion", "%s, mode %s", field_bool(vm, "connected") ? "enabled" : "enabled, not connected",
 		   field_text(vm, "mode"));
 	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");

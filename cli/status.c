@@ -5,6 +5,7 @@
 #include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -17,6 +18,7 @@
 enum column {
 	COLUMN_NAME,
 	COLUMN_PID,
+	COLUMN_DOMAIN,
 	COLUMN_MODE,
 	COLUMN_METRICS, /* and as many as there are in shown[] */
 };
@@ -40,6 +42,7 @@ static int add_columns(struct libscols_table *table)
 {
 	bool done = scols_table_new_column(table, "NAME", 0, SCOLS_FL_NOEXTREMES) &&
 		    scols_table_new_column(table, "PID", 0, SCOLS_FL_RIGHT) &&
+		    scols_table_new_column(table, "DOMAIN", 0, SCOLS_FL_NOEXTREMES) &&
 		    scols_table_new_column(table, "MODE", 0, 0);
 
 	for (size_t i = 0; i < SHOWN; i++)
@@ -74,6 +77,7 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 	set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "pid"));
 	set_cell(line, COLUMN_PID, buffer.text, &error);
+	set_cell(line, COLUMN_DOMAIN, field_text(vm, "domain"), &error);
 	set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
 	for (size_t i = 0; i < SHOWN; i++)
 		set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
@@ -81,16 +85,60 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 	return error;
 }
 
-static int print_table(const json_t *vms)
+/* ---- by domain: figures of the host, which add up to its ---- */
+
+static const struct {
+	enum metric_id id;
+	const char *title;
+} of_domain[] = {
+	{ METRIC_HOST_SHARED, "SHARED" },
+	{ METRIC_HOST_COMMON, "COMMON" },
+	{ METRIC_HOST_ZERO, "ZERO" },
+	{ METRIC_HOST_SAVED, "SAVED" },
+	{ METRIC_HOST_STORE, "STORE" },
+};
+
+#define OF_DOMAIN (sizeof(of_domain) / sizeof(*of_domain))
+
+static int add_domain_columns(struct libscols_table *table)
+{
+	bool done = scols_table_new_column(table, "DOMAIN", 0, SCOLS_FL_NOEXTREMES) &&
+		    scols_table_new_column(table, "VMS", 0, SCOLS_FL_RIGHT);
+
+	for (size_t i = 0; i < OF_DOMAIN; i++)
+		done = done && scols_table_new_column(table, of_domain[i].title, 0, SCOLS_FL_RIGHT);
+	return done ? 0 : -ENOMEM;
+}
+
+static int add_domain(struct libscols_table *table, const json_t *domain)
+{
+	struct libscols_line *line = scols_table_new_line(table, NULL);
+	struct format_buffer buffer;
+	int error = 0;
+
+	if (line == NULL)
+		return -ENOMEM;
+	set_cell(line, 0, field_text(domain, "name"), &error);
+	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(domain, "vms"));
+	set_cell(line, 1, buffer.text, &error);
+	for (size_t i = 0; i < OF_DOMAIN; i++)
+		set_cell(line, 2 + i, field_metric_text(&buffer, domain, of_domain[i].id), &error);
+	return error;
+}
+
+/* ---- printing ---- */
+
+static int print_table(const json_t *rows, int (*columns)(struct libscols_table *table),
+		       int (*add)(struct libscols_table *table, const json_t *row))
 {
 	struct libscols_table *table = scols_new_table();
-	json_t *vm;
+	json_t *row;
 	size_t i;
-	int r = table ? add_columns(table) : -ENOMEM;
+	int r = table ? columns(table) : -ENOMEM;
 
 	if (r == 0)
-		json_array_foreach(vms, i, vm) {
-			r = add_vm(table, vm);
+		json_array_foreach(rows, i, row) {
+			r = add(table, row);
 			if (r < 0)
 				break;
 		}
@@ -119,7 +167,7 @@ static void print_host(const json_t *status)
 	       field_metric(host, METRIC_HOST_STORE_FULL) ? "; full: nothing new is shared until there is room" : "");
 }
 
-/** The daemon shows only the VMs that whoever asks may see; the host's figures are of all. */
+/** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
 static void print_no_vm(const json_t *status)
 {
 	const json_t *host = json_object_get(status, "host");
@@ -130,25 +178,28 @@ static void print_no_vm(const json_t *status)
 		puts("No VM shares memory yet: start one with `pagefuse run -- COMMAND`.");
 }
 
-static int print_status(const json_t *status)
+static int print_status(const json_t *status, bool by_domain)
 {
 	const json_t *vms = json_object_get(status, "vms");
+	int r;
 
 	print_host(status);
 	putchar('\n');
-	if (json_array_size(vms) == 0) {
+	if (!by_domain && json_array_size(vms) == 0) {
 		print_no_vm(status);
 		return cli_finish_output();
 	}
 	fflush(stdout);
-	if (print_table(vms) < 0) {
+	r = by_domain ? print_table(json_object_get(status, "domains"), add_domain_columns, add_domain)
+		      : print_table(vms, add_columns, add_vm);
+	if (r < 0) {
 		complain("status: out of memory while making the table; try `pagefuse status --json`");
 		return CLI_FAILED;
 	}
 	return cli_finish_output();
 }
 
-static int show(const struct cli *cli, struct client *client, bool watching)
+static int show(const struct cli *cli, struct client *client, bool by_domain, bool watching)
 {
 	json_t *status;
 	int r = client_status(cli, client, &status);
@@ -157,7 +208,7 @@ static int show(const struct cli *cli, struct client *client, bool watching)
 		return r;
 	if (watching && !cli->json && isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout); /* begin at the top of an empty screen */
-	r = cli->json ? document_print(status, watching) : print_status(status);
+	r = cli->json ? document_print(status, watching) : print_status(status, by_domain);
 	json_decref(status);
 	return r;
 }
@@ -179,16 +230,22 @@ static int run_status(struct cli *cli, int argc, char **argv)
 		CLI_COMMON_OPTIONS,
 		CLI_JSON_OPTION,
 		{ "watch", required_argument, NULL, 'w' },
+		{ "by", required_argument, NULL, 'b' },
 		{ 0 },
 	};
 	struct client *client;
 	unsigned watch_msec = 0;
+	bool by_domain = false;
 	int option, r;
 
-	while ((option = cli_next_option(cli, argc, argv, ":w:", options)) != -1) {
+	while ((option = cli_next_option(cli, argc, argv, ":w:b:", options)) != -1) {
 		if (option == '?')
 			return CLI_USAGE;
-		if (!parse_seconds(optarg, &watch_msec))
+		if (option == 'b' && strcmp(optarg, "vm") != 0 && strcmp(optarg, "domain") != 0)
+			return complain_usage("--by '%s': no such table; give vm or domain", optarg);
+		if (option == 'b')
+			by_domain = strcmp(optarg, "domain") == 0;
+		else if (!parse_seconds(optarg, &watch_msec))
 			return complain_usage("--watch '%s': not a time; give seconds from 0.1 to %d", optarg,
 					      WATCH_SECONDS_MAX);
 	}
@@ -198,10 +255,10 @@ static int run_status(struct cli *cli, int argc, char **argv)
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;
-	r = show(cli, client, watch_msec > 0);
+	r = show(cli, client, by_domain, watch_msec > 0);
 	while (r == CLI_DONE && watch_msec > 0) {
 		r = client_wait(client, watch_msec);
-		r = r < 0 ? client_failed(cli, r) : show(cli, client, true);
+		r = r < 0 ? client_failed(cli, r) : show(cli, client, by_domain, true);
 	}
 	client_free(client);
 	return r;
@@ -209,9 +266,10 @@ static int run_status(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_status = {
 	.name = "status",
-	.usage = "[--watch SECONDS] [--json]",
+	.usage = "[--by vm|domain] [--watch SECONDS] [--json]",
 	.summary = "Shows what is shared, for the host and each VM.",
-	.options = "  -w, --watch SECONDS  show it again and again, until interrupted\n"
+	.options = "  -b, --by WHAT        a line for each: vm (default) or domain\n"
+		   "  -w, --watch SECONDS  show it again and again, until interrupted\n"
 		   "  --json               as one JSON document; with --watch, one per line\n",
 	.run = run_status,
 };

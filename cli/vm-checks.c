@@ -154,7 +154,13 @@ static void check_kept_private(const json_t *vm, const char *name, struct findin
 
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
-	if (strcmp(field_text(vm, "mode"), wire_mode_name(WIRE_MODE_ZERO)) == 0)
+	const char *mode = field_text(vm, "mode");
+
+	if (strcmp(mode, wire_mode_name(WIRE_MODE_HINTS)) == 0)
+		findings_add(findings, SEVERITY_NOTE, "mode", name,
+			     "Start it with `pagefuse run --mode full` to share all equal pages.",
+			     "mode hints: only what it reads from its disks is shared");
+	if (strcmp(mode, wire_mode_name(WIRE_MODE_ZERO)) == 0)
 		findings_add(findings, SEVERITY_NOTE, "mode", name,
 			     "Start it with `pagefuse run --mode full` to share all equal pages.",
 			     "mode zero: only pages full of zeros are given back");

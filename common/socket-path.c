@@ -57,8 +57,7 @@ static void directory_in_tmp(char *ret, size_t size)
 	snprintf(ret, size, "/tmp/pagefuse-%u", (unsigned)geteuid());
 }
 
-/** Whether @path is in the directory in /tmp that socket_path_own() may choose. */
-static bool is_in_tmp(const char *path)
+bool socket_path_is_in_tmp(const char *path)
 {
 	char directory[64];
 
@@ -114,7 +113,7 @@ int socket_path_make_directory(const char *path)
 	directory[slash - path] = '\0';
 	if (mkdir(directory, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
 		return -errno;
-	return is_in_tmp(path) && !is_of_caller(directory, 077) ? -EPERM : 0;
+	return socket_path_is_in_tmp(path) && !is_of_caller(directory, 077) ? -EPERM : 0;
 }
 
 int socket_path_check_peer(const char *path, int socket)
@@ -122,7 +121,7 @@ int socket_path_check_peer(const char *path, int socket)
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	if (!is_in_tmp(path))
+	if (!socket_path_is_in_tmp(path))
 		return 0;
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return -errno;

@@ -6,6 +6,7 @@
 #ifndef PAGEFUSE_COMMON_SOCKET_PATH_H
 #define PAGEFUSE_COMMON_SOCKET_PATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -22,6 +23,9 @@ int socket_path_default(char *ret, size_t size);
  * @return 0, -ENOENT if socket_path_default() is all that counts (root, or the environment names a place).
  */
 int socket_path_own(char *ret, size_t size);
+
+/** Whether @path is in the directory in /tmp that socket_path_own() may choose, which nobody but the caller may use. */
+bool socket_path_is_in_tmp(const char *path);
 
 /**
  * The directory of the user's own place: /run/pagefuse for root, $XDG_RUNTIME_DIR/pagefuse, or one as socket_path_own()

@@ -16,48 +16,68 @@ enum setting_type {
 	SETTING_NUMBER, /* uint32_t */
 	SETTING_SIZE,   /* uint64_t */
 	SETTING_ROOM,   /* text: a size or a share of RAM */
-	SETTING_KIND,   /* unsigned: place in kinds[] */
+	SETTING_WORD,   /* unsigned: place in words */
+	SETTING_GROUP,  /* text: a group's name or number, or "*" */
 };
 
 struct setting {
 	const char *section, *name;
 	enum setting_type type;
-	size_t place;         /* in struct config */
-	uint64_t least, most; /* of a number; of a size in bytes, where most 0 is no limit */
-	uint64_t unit;        /* of a size: bytes that it is kept in */
-	bool running;         /* can be changed while the daemon runs */
+	size_t place;             /* in struct config */
+	uint64_t least, most;     /* of a number; of a size in bytes, where most 0 is no limit */
+	uint64_t unit;            /* of a size: bytes that it is kept in */
+	const char *const *words; /* NULL at the end */
+	bool running;             /* can be changed while the daemon runs */
 	const char *preset;
 	const char *help;
 };
 
 #define PLACE(member) offsetof(struct config, member)
 
+static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd", NULL };
+static const char *const askers[] = { [ACCESS_STATUS_GROUP] = "group", [ACCESS_STATUS_ALL] = "all", NULL };
+
 static const struct setting settings[] = {
 	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
+	  .running = true,
 	  .preset = "30", .help = "Time for one slow pass over a VM. 0: none but those that pagefuse scan asks for." },
 	{ "scan", "audit_interval_seconds", SETTING_NUMBER, PLACE(engine.audit_interval_seconds), .most = 7 * 86400,
+	  .running = true,
 	  .preset = "5", .help = "How often to look which shared pages have been written since. 0: only with passes." },
 	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(engine.scan_cpu_percent), .least = 1, .most = 100,
+	  .running = true,
 	  .preset = "10", .help = "At most this share of one core for the slow pass over one VM." },
-	{ "store", "kind", SETTING_KIND, PLACE(store.kind),
+	{ "store", "kind", SETTING_WORD, PLACE(store.kind), .words = kinds,
 	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
 	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,
 	  .preset = "100%", .help = "At most so much memory for the tmpfs." },
 	{ "limits", "vm_store_size", SETTING_SIZE, PLACE(engine.vm_slots_max), .least = PAGE_BYTES, .unit = PAGE_BYTES,
+	  .running = true,
 	  .preset = "64G", .help = "At most so much memory may the pages of one VM bring into the store." },
 	{ "limits", "vm_ram_size", SETTING_SIZE, PLACE(engine.vm_ram_bytes_max), .least = PAGE_BYTES, .unit = 1,
+	  .running = true,
 	  .preset = "4T", .help = "So much memory one VM may register. What is beyond is left alone." },
 	{ "limits", "connections_per_user", SETTING_NUMBER, PLACE(connections_per_user), .least = 1, .most = 65536,
 	  .running = true,
 	  .preset = "1024", .help = "At most so many connections of one user, VMs included." },
+	{ "access", "group", SETTING_GROUP, PLACE(access.group),
+	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
+	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,
+	  .preset = "group", .help = "Who may ask for the status. all: also who may not take part." },
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(*settings))
 
-static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd" };
-
 #define RANGE_SIZE 128
-#define KINDS (sizeof(kinds) / sizeof(*kinds))
+
+static void describe_words(const char *const *words, char ret[RANGE_SIZE])
+{
+	size_t length = (size_t)snprintf(ret, RANGE_SIZE, "one of %s", words[0]);
+
+	for (unsigned i = 1; words[i] && length < RANGE_SIZE; i++)
+		length += (size_t)snprintf(ret + length, RANGE_SIZE - length, "%s%s", words[i + 1] ? ", " : " or ",
+					   words[i]);
+}
 
 /* What its value has to be, for a person. */
 static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
@@ -74,8 +94,11 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 			 "a size of at least %" PRIu64 "M, such as 16G, or a share of RAM from 1%% to 100%%",
 			 setting->least >> 20);
 		break;
-	case SETTING_KIND:
-		snprintf(ret, RANGE_SIZE, "one of auto, tmpfs or memfd");
+	case SETTING_WORD:
+		describe_words(setting->words, ret);
+		break;
+	case SETTING_GROUP:
+		snprintf(ret, RANGE_SIZE, "a group's name or number, or a star for anybody");
 		break;
 	}
 }
@@ -155,14 +178,34 @@ static int set_room(const struct setting *setting, char *ret, const char *text)
 
 _Static_assert(sizeof(((struct store_settings *)NULL)->size) == CONFIG_VALUE_SIZE, "it is kept as it was written");
 
-static int set_kind(unsigned *ret, const char *text)
+static int set_word(const struct setting *setting, unsigned *ret, const char *text)
 {
-	for (unsigned i = 0; i < KINDS; i++)
-		if (strcmp(text, kinds[i]) == 0) {
+	for (unsigned i = 0; setting->words[i]; i++)
+		if (strcmp(text, setting->words[i]) == 0) {
 			*ret = i;
 			return 0;
 		}
 	return -EINVAL;
+}
+
+_Static_assert(ACCESS_GROUP_SIZE == CONFIG_VALUE_SIZE, "it is kept as it was written");
+
+/* Whether there is such a group is looked up when it is needed. */
+static int set_group(char *ret, const char *text)
+{
+	const char *rest;
+	uint64_t number;
+
+	if (*text == 0 || strlen(text) >= ACCESS_GROUP_SIZE)
+		return -EINVAL;
+	if (isdigit((unsigned char)*text) && (parse_number(text, &number, &rest) < 0 || *rest != 0 ||
+					      number >= UINT32_MAX))
+		return -EINVAL;
+	for (const char *c = text; *c != 0; c++)
+		if (!isalnum((unsigned char)*c) && strchr("-_.", *c) == NULL && strcmp(text, "*") != 0)
+			return -EINVAL;
+	strcpy(ret, text);
+	return 0;
 }
 
 /* @return 0, -EINVAL if @text is not what describe_range() says. */
@@ -177,8 +220,10 @@ static int set(const struct setting *setting, struct config *config, const char 
 		return set_size(setting, place, text);
 	case SETTING_ROOM:
 		return set_room(setting, place, text);
-	case SETTING_KIND:
-		return set_kind(place, text);
+	case SETTING_WORD:
+		return set_word(setting, place, text);
+	case SETTING_GROUP:
+		return set_group(place, text);
 	}
 	return -EINVAL;
 }
@@ -211,12 +256,25 @@ static const struct setting *find(const char *section, const char *name)
 	return NULL;
 }
 
+static int on_rule(struct reading *reading, const char *domain, const char *name, const char *value)
+{
+	char error[256] = "";
+
+	if (rules_add(&reading->config->rules, domain, name, value, error, sizeof(error)) == 0)
+		return 1;
+	if (*reading->error == 0)
+		snprintf(reading->error, reading->error_size, "%s", error);
+	return 0;
+}
+
 static int on_setting(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = user;
 	const struct setting *setting = find(section, name);
 	char range[RANGE_SIZE];
 
+	if (strncmp(section, CONFIG_DOMAIN " ", sizeof(CONFIG_DOMAIN)) == 0)
+		return on_rule(reading, section + sizeof(CONFIG_DOMAIN), name, value);
 	if (setting && set(setting, reading->config, value) == 0)
 		return 1;
 	if (*reading->error != 0)
@@ -248,6 +306,10 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 	if (code != 0) {
 		snprintf(ret_error, error_size, "cannot read the settings in %s: %s", path, strerror(code));
 		return -code;
+	}
+	if (line == 0 && rules_check(&config->rules, error, sizeof(error)) < 0) {
+		snprintf(ret_error, error_size, "%s: %s", path, error);
+		return -EINVAL;
 	}
 	if (line == 0)
 		return 0;
@@ -296,12 +358,27 @@ static void value_text(const struct setting *setting, const struct config *confi
 		size_text(*(const uint64_t *)place * setting->unit, ret);
 		break;
 	case SETTING_ROOM:
+	case SETTING_GROUP:
 		snprintf(ret, CONFIG_VALUE_SIZE, "%s", (const char *)place);
 		break;
-	case SETTING_KIND:
-		snprintf(ret, CONFIG_VALUE_SIZE, "%s", kinds[*(const unsigned *)place]);
+	case SETTING_WORD:
+		snprintf(ret, CONFIG_VALUE_SIZE, "%s", setting->words[*(const unsigned *)place]);
 		break;
 	}
+}
+
+static bool change_rules(struct rules *rules, const struct rules *wanted,
+			 void (*changed)(const struct config_change *change))
+{
+	struct config_change change = { .section = CONFIG_DOMAIN, .name = "patterns", .applied = true };
+
+	if (rules_equal(rules, wanted))
+		return false;
+	snprintf(change.before, sizeof(change.before), "%u in all", rules->count);
+	snprintf(change.after, sizeof(change.after), "%u in all", wanted->count);
+	*rules = *wanted;
+	changed(&change);
+	return true;
 }
 
 unsigned config_change(struct config *config, const struct config *wanted,
@@ -320,7 +397,7 @@ unsigned config_change(struct config *config, const struct config *wanted,
 		changed(&change);
 		count++;
 	}
-	return count;
+	return count + (change_rules(&config->rules, &wanted->rules, changed) ? 1 : 0);
 }
 
 void config_describe(FILE *file)
@@ -335,6 +412,9 @@ void config_describe(FILE *file)
 		describe_range(setting, range);
 		fprintf(file, "  %s = %s\n      %s\n      %c%s.%s\n", setting->name, setting->preset, setting->help,
 			toupper((unsigned char)range[0]), range + 1,
-			setting->running ? " SIGHUP changes it." : "");
+			setting->running ? " SIGHUP changes it." : " Counts from the next start on.");
 	}
+	fputs("  [" CONFIG_DOMAIN " NAME]\n"
+	      "  user, group, cgroup, name: patterns of which VMs are in that domain, or may choose it.\n",
+	      file);
 }

@@ -12,16 +12,21 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "daemon/access.h"
+#include "daemon/rules.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
 
 #define CONFIG_PATH "/etc/pagefuse/pagefused.conf"
-#define CONFIG_VALUE_SIZE 32 /* of a value as text */
+#define CONFIG_DOMAIN "domain" /* sections "domain NAME" are read into rules */
+#define CONFIG_VALUE_SIZE 32   /* of a value as text */
 
 struct config {
 	struct engine_settings engine;
 	struct store_settings store;
+	struct access_settings access;
 	uint32_t connections_per_user;
+	struct rules rules; /* of domains; not in the table */
 };
 
 /** The defaults of the table. */
@@ -47,7 +52,8 @@ struct config_change {
 };
 
 /**
- * Takes over from @wanted what can change while the daemon runs, and tells @changed of each setting that differs.
+ * Takes over from @wanted what can change while the daemon runs, the rules of domains among it, and tells @changed of
+ * each setting that differs.
  * @return how many differ.
  */
 unsigned config_change(struct config *config, const struct config *wanted,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/vm.h"
 
@@ -120,7 +121,8 @@ static bool is_scanning(const struct daemon_vm *vm)
 
 static json_t *vm_object(struct daemon_vm *vm, struct metrics_snapshot *snapshot)
 {
-	json_t *object = json_pack("{s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+	json_t *object = json_pack("{s:s,s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+				   "domain", vm->domain->name,
 				   "pid", (int)vm->pid,
 				   "uid", (json_int_t)vm->uid,
 				   "mode", wire_mode_name(vm->mode),
@@ -138,22 +140,59 @@ static bool may_see(uid_t uid, const struct daemon_vm *vm)
 	return uid == 0 || uid == geteuid() || uid == vm->uid;
 }
 
+/* What a domain has is no business of users that have no part in it. */
+static bool may_see_domain(uid_t uid, const struct domain *domain)
+{
+	const struct daemon_vm *vm;
+
+	if (uid == 0 || uid == geteuid())
+		return true;
+	TAILQ_FOREACH(vm, &domain->vms, entries)
+		if (vm->name[0] && vm->uid == uid)
+			return true;
+	return false;
+}
+
+/* The host's figures, but for the overhead, which is not of any domain. */
+static json_t *domain_object(const struct domain *domain)
+{
+	struct metrics_snapshot snapshot = { 0 };
+	const struct daemon_vm *vm;
+	unsigned count = 0;
+	json_t *object;
+
+	TAILQ_FOREACH(vm, &domain->vms, entries)
+		count += vm->name[0] != 0;
+	metrics_add_domain(&snapshot, domain);
+	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
+			     METRIC_OF_HOST);
+	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
+	return object;
+}
+
 static json_t *on_status(const struct control *control, uid_t uid)
 {
 	struct metrics_snapshot snapshot;
+	const struct domain *domain;
 	struct daemon_vm *vm = NULL;
-	json_t *vms = json_array();
+	json_t *vms = json_array(), *domains = json_array();
 
-	metrics_take(&snapshot, control->domains, control->started_usec);
+	metrics_take(&snapshot, control->started_usec);
+	SLIST_FOREACH(domain, &control->domains->list, entries)
+		if (may_see_domain(uid, domain)) {
+			metrics_add_domain(&snapshot, domain);
+			json_array_append_new(domains, domain_object(domain));
+		}
 	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
 		if (vm->name[0] && may_see(uid, vm))
 			json_array_append_new(vms, vm_object(vm, &snapshot));
-	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
+			 "domains", domains,
 			 "vms", vms);
 }
 
-/* ---- scan ---- */
+/* ---- whose VM ---- */
 
 static struct daemon_vm *find_vm(const struct control *control, const char *name)
 {
@@ -184,6 +223,49 @@ static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, c
 		return vm;
 	return NULL;
 }
+
+/* ---- modify ---- */
+
+static json_t *on_modify(const struct control *control, uid_t uid, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "mode"));
+	json_t *problem;
+	struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+	int mode = name ? wire_mode_parse(name) : -EINVAL;
+
+	if (vm == NULL)
+		return problem;
+	if (mode < 0)
+		return error("bad-request", "\"mode\" has to be off, zero, hints or full", name ? name : "mode");
+	if (vm->mode != (enum wire_mode)mode)
+		log_info("VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
+			 wire_mode_name(vm->mode));
+	daemon_vm_set_mode(vm, (enum wire_mode)mode);
+	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
+			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));
+}
+
+/* ---- memory-map ---- */
+
+static json_t *on_memory_map(const struct control *control, uid_t uid, const json_t *request)
+{
+	json_t *problem, *ranges;
+	const struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+
+	if (vm == NULL)
+		return problem;
+	ranges = json_array();
+	for (uint32_t i = 0; i < vm->guest_map.count; i++) {
+		const struct wire_range *range = &vm->guest_map.ranges[i];
+
+		json_array_append_new(ranges, json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
+							"bytes", number(range->pages * PAGE_BYTES),
+							"page", number(range->page)));
+	}
+	return json_pack("{s:s,s:o}", "name", vm->name, "ranges", ranges);
+}
+
+/* ---- scan ---- */
 
 /*
  * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
@@ -303,10 +385,28 @@ static json_t *on_scan_progress(const struct control *control, uid_t uid, const 
 	return json_pack("{s:o}", "vms", vms);
 }
 
+/* ---- admit ---- */
+
+static json_t *on_admit(const struct control *control, const struct admission_peer *peer, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "name"));
+	const char *wanted = json_string_value(json_object_get(request, "domain"));
+	char domain[WIRE_DOMAIN_MAX], reason[ADMISSION_REASON_SIZE];
+
+	if (name == NULL || !wire_name_is_valid(name))
+		return error("bad-request", "a VM's name has to be a string that can be one", "name");
+	if (wanted && *wanted && !wire_domain_is_valid(wanted))
+		return error("bad-request", "that cannot be a domain's name", wanted);
+	if (admission_try(control->admission, peer, name, wanted ? wanted : "", domain, reason) < 0)
+		return error("not-permitted", reason, wanted ? wanted : "");
+	return json_pack("{s:s}", "domain", domain);
+}
+
 /* ---- requests and replies ---- */
 
-static json_t *answer(const struct control *control, uid_t uid, const char *text, size_t size)
+static json_t *answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
 {
+	uid_t uid = peer->credentials->uid;
 	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *reply;
 	const char *command;
 
@@ -317,19 +417,25 @@ static json_t *answer(const struct control *control, uid_t uid, const char *text
 		reply = error("bad-request", "the request has no \"command\"", "");
 	else if (strcmp(command, "status") == 0)
 		reply = on_status(control, uid);
+	else if (strcmp(command, "memory-map") == 0)
+		reply = on_memory_map(control, uid, request);
+	else if (strcmp(command, "modify") == 0)
+		reply = on_modify(control, uid, request);
 	else if (strcmp(command, "scan") == 0)
 		reply = on_scan(control, uid, request);
 	else if (strcmp(command, "scan-progress") == 0)
 		reply = on_scan_progress(control, uid, request);
+	else if (strcmp(command, "admit") == 0)
+		reply = on_admit(control, peer, request);
 	else
 		reply = error("unknown-command", "this daemon does not know the command", command);
 	json_decref(request);
 	return reply;
 }
 
-char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size)
+char *control_answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
 {
-	json_t *reply = answer(control, uid, text, size);
+	json_t *reply = answer(control, peer, text, size);
 	char *document;
 
 	if (reply == NULL)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/admission.h"
 #include "daemon/domain.h"
 
 /** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
@@ -15,14 +16,15 @@
 /** What can be asked about. */
 struct control {
 	const struct domains *domains;
+	const struct admission *admission;
 	const char *socket_path;
 	uint64_t started_usec;
 };
 
 /**
- * Answers the request @text of @size bytes that user @uid asks. @return the reply, a JSON document to be freed; NULL
+ * Answers the request @text of @size bytes that @peer makes. @return the reply, a JSON document to be freed; NULL
  * without memory.
  */
-char *control_answer(const struct control *control, uid_t uid, const char *text, size_t size);
+char *control_answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size);
 
 #endif

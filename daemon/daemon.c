@@ -6,21 +6,40 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/admission.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
-#include "daemon/pump.h"
 #include "daemon/vm.h"
 
 static void on_vm_gone(void *user)
 {
 	struct daemon *daemon = user;
 
+	if (!daemon->ending)
+		sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 	if (domains_have_vm(&daemon->domains))
 		return;
-	if (daemon->private && domains_had_vm(&daemon->domains) && !daemon->ending)
+	if (daemon->private && daemon->domains.had_vm && !daemon->ending)
 		log_info("the last VM is gone");
-	if (daemon->ending || (daemon->private && domains_had_vm(&daemon->domains)))
+	if (daemon->ending || (daemon->private && daemon->domains.had_vm))
 		sd_event_exit(daemon->event, 0);
+}
+
+/* Closes domains in which nothing is any more. Not before the event in which the last VM went is over. */
+static int on_sweep(sd_event_source *source, void *user)
+{
+	struct daemon *daemon = user;
+	struct domain *domain = SLIST_FIRST(&daemon->domains.list), *next;
+
+	(void)source;
+	for (; domain; domain = next) {
+		next = SLIST_NEXT(domain, entries);
+		if (domain->stays || !TAILQ_EMPTY(&domain->vms))
+			continue;
+		log_debug("domain %s has no VM any more", domain->name);
+		domain_close(domain);
+	}
+	return 0;
 }
 
 static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
@@ -29,7 +48,7 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 
 	(void)source;
 	(void)usec;
-	if (domains_had_vm(&daemon->domains))
+	if (daemon->domains.had_vm)
 		return 0;
 	log_info("no VM has connected for %d seconds", DAEMON_PRIVATE_IDLE_SECONDS);
 	return sd_event_exit(daemon->event, 0);
@@ -37,22 +56,36 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 
 /* ---- start and stop ---- */
 
-static int start_domain(struct daemon *daemon)
+static void on_left(struct domains *domains, const char *name)
 {
-	char directory[sizeof(daemon->socket_path) + sizeof(".store")];
+	struct domain *domain;
+
+	if (admission_open_domain(domains, name, &domain) < 0)
+		log_warning("what an earlier daemon left of domain %s stays in %s", name, domains->directory);
+}
+
+/* That of the daemon's own user is always there: so faults of the settings and of the host are seen at once. */
+static int start_domains(struct daemon *daemon)
+{
+	char directory[sizeof(daemon->socket_path) + sizeof(".store")], name[WIRE_DOMAIN_MAX];
 	struct domain *domain;
 	int r;
 
 	snprintf(directory, sizeof(directory), "%s.store", daemon->socket_path);
-	r = domain_open(&daemon->domains, directory, &daemon->config.store, &daemon->config.engine, &domain);
+	r = domains_open(&daemon->domains, directory);
 	if (r < 0)
 		return r;
-	r = daemon_vm_adopt_all(domain);
-	if (r == 0)
-		r = pump_start(domain);
+	domain_name_of_user(name, geteuid());
+	r = admission_open_domain(&daemon->domains, name, &domain);
 	if (r < 0)
-		log_error("cannot start: %s", strerror(-r));
-	return r;
+		return r;
+	domain->stays = true;
+	if (store_outlives_daemon(domain->store)) /* then one that cannot be mounted is refused, not made weaker */
+		daemon->domains.store.kind = STORE_TMPFS;
+	r = domains_each_left(&daemon->domains, on_left);
+	if (r < 0)
+		log_error("cannot look for what an earlier daemon left in %s: %s", directory, strerror(-r));
+	return r < 0 ? r : sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 }
 
 int daemon_start(struct daemon *daemon)
@@ -60,25 +93,37 @@ int daemon_start(struct daemon *daemon)
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
 	int r;
 
+	access_look_up(&daemon->access, &daemon->config.access);
 	daemon->domains = (struct domains){
 		.event = daemon->event,
+		.store = daemon->config.store,
+		.engine = &daemon->config.engine,
+		.lock = -1,
 		.vm_gone = on_vm_gone,
 		.daemon = daemon,
 	};
+	daemon->admission = (struct admission){
+		.domains = &daemon->domains,
+		.access = &daemon->access,
+		.rules = &daemon->config.rules,
+	};
 	daemon->control = (struct control){
 		.domains = &daemon->domains,
+		.admission = &daemon->admission,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
 	daemon->sessions = (struct sessions){
 		.event = daemon->event,
-		.domains = &daemon->domains,
+		.admission = &daemon->admission,
 		.control = &daemon->control,
 		.connections_per_user = &daemon->config.connections_per_user,
 	};
-	r = start_domain(daemon);
+	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
+	if (r >= 0)
+		r = start_domains(daemon);
 	if (r < 0 || !daemon->private)
-		return r;
+		return r < 0 ? r : 0;
 	r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, idle, 0, on_nobody_came, daemon);
 	if (r < 0)
 		log_error("cannot set a timer: %s", strerror(-r));
@@ -98,12 +143,17 @@ static void say_change(const struct config_change *change)
 void daemon_reload(struct daemon *daemon)
 {
 	struct config wanted;
+	struct domain *domain;
 	char error[512];
 
-	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0)
+	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0) {
 		log_error("%s; the settings stay as they were", error);
-	else if (config_change(&daemon->config, &wanted, say_change) == 0)
+		return;
+	}
+	if (config_change(&daemon->config, &wanted, say_change) == 0)
 		log_notice("the settings were read anew: they are what they were");
+	SLIST_FOREACH(domain, &daemon->domains.list, entries)
+		engine_change_settings(domain->engine, &daemon->config.engine);
 }
 
 /* First of all the socket: who connects from here on shall find no daemon. */
@@ -154,10 +204,14 @@ void daemon_end(struct daemon *daemon)
 
 static void stop_domain(const struct daemon *daemon, struct domain *domain)
 {
+	char name[WIRE_DOMAIN_MAX];
+
+	memcpy(name, domain->name, sizeof(name));
 	while (!TAILQ_EMPTY(&domain->vms))
 		daemon_vm_free(TAILQ_FIRST(&domain->vms));
 	if (domain_close(domain))
-		log_notice("VMs still map the store: it stays at %s.store for the next daemon", daemon->socket_path);
+		log_notice("VMs still map the store: it stays at %s.store/%s for the next daemon", daemon->socket_path,
+			   name);
 }
 
 void daemon_stop(struct daemon *daemon)
@@ -165,4 +219,6 @@ void daemon_stop(struct daemon *daemon)
 	stop_serving(daemon);
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
+	(void)domains_close(&daemon->domains); /* it stays as long as anything is in it */
+	daemon->sweep = sd_event_source_disable_unref(daemon->sweep);
 }

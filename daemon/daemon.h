@@ -2,9 +2,9 @@
 /*
  * pagefused as a whole. No unit includes one that includes it (tests/layers/includes.py):
  *
- *   main, listen -> daemon -> session (one connection) -> pump (links <-> engine) -> vm (who it is) -> domain
- *                                 |                                                                      |
- *                                 +-> control (a CLI's requests)                   link (rings), store, engine
+ *   main, listen -> daemon -> session (one connection) -> admission -> pump (links <-> engine) -> vm -> domain
+ *                                 |                                                                       |
+ *                                 +-> control (a CLI's requests)                    link (rings), store, engine
  *
  * One thread, one event loop. A session ends with its connection; a VM ends when its process has died and nobody can
  * read the store through its view any more. No function here waits for a peer.
@@ -28,11 +28,14 @@ struct daemon {
 	sd_event *event;
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
-	struct domains domains;  /* one so far */
+	struct domains domains;
+	struct access access;
+	struct admission admission;
 	struct control control;
 	struct sessions sessions;
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;
+	sd_event_source *sweep; /* closes domains that have no VM any more */
 
 	bool private; /* end with the last VM */
 	bool ending;  /* serves nobody any more */

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/domain.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "daemon/directory.h"
 #include "daemon/log.h"
 
 /* ---- the store, as the engine sees it ---- */
@@ -18,8 +21,8 @@ static int add_segment(void *context, uint32_t segment)
 	int r = store_add_segment(domain->store, segment);
 
 	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
-		log_peer(LOG_WARNING, "cannot add segment %u to the store, nothing new is shared for now: %s", segment,
-			 strerror(-r));
+		log_peer(LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
+			 domain->name, segment, strerror(-r));
 	return r;
 }
 
@@ -62,13 +65,15 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 		return;
 	/* What was shared stays so; what is new is not shared until there is room. */
 	if (room == ENGINE_ROOM_NO_NUMBERS)
-		log_warning("each of the store's %u segments has a page in use: nothing new is shared until one has "
-			    "none; if it stays so, end VMs or restart them one by one",
-			    ENGINE_SEGMENTS_MAX);
+		log_warning("domain %s: each of the store's %u segments has a page in use: nothing new is shared until "
+			    "one has none; if it stays so, end VMs or restart them one by one",
+			    domain->name, ENGINE_SEGMENTS_MAX);
 	else if (room == ENGINE_ROOM_NO_MEMORY)
-		log_warning("the store is full: nothing new is shared until there is room; [store] size is its limit");
+		log_warning("domain %s: the store is full: nothing new is shared until there is room; [store] size is "
+			    "its limit",
+			    domain->name);
 	else
-		log_notice("the store has room for new pages again");
+		log_notice("domain %s: the store has room for new pages again", domain->name);
 	domain->said_room = room;
 }
 
@@ -93,7 +98,7 @@ void domain_schedule_pump(struct domain *domain)
 void domain_vm_gone(struct domain *domain)
 {
 	if (!domain->accounted && domain->unaccounted == 0) {
-		log_info("all that the old store holds is accounted for");
+		log_info("domain %s: all that the old store holds is accounted for", domain->name);
 		domain->accounted = true;
 		engine_accounted(domain->engine);
 		domain_schedule_pump(domain);
@@ -111,7 +116,44 @@ uint64_t domain_rings_bytes(const struct domain *domain)
 	return bytes;
 }
 
-/* ---- opening and closing ---- */
+/* ---- the directory of all ---- */
+
+int domains_open(struct domains *domains, const char *directory)
+{
+	SLIST_INIT(&domains->list);
+	domains->count = 0;
+	snprintf(domains->directory, sizeof(domains->directory), "%s", directory);
+	domains->lock = strlen(directory) < sizeof(domains->directory) ? directory_lock(directory) : -ENAMETOOLONG;
+	return domains->lock < 0 ? domains->lock : 0;
+}
+
+bool domains_close(struct domains *domains)
+{
+	bool stays;
+
+	if (domains->directory[0] == 0 || domains->lock < 0)
+		return false;
+	stays = rmdir(domains->directory) < 0;
+	close(domains->lock);
+	domains->lock = -1;
+	return stays;
+}
+
+int domains_each_left(struct domains *domains, void (*found)(struct domains *domains, const char *name))
+{
+	const struct dirent *entry;
+	DIR *directory = opendir(domains->directory);
+
+	if (directory == NULL)
+		return -errno;
+	while ((entry = readdir(directory)) != NULL)
+		if (wire_domain_is_valid(entry->d_name) && domain_find(domains, entry->d_name) == NULL)
+			found(domains, entry->d_name);
+	closedir(directory);
+	return 0;
+}
+
+/* ---- opening and closing one ---- */
 
 static int open_engine(struct domain *domain, const struct engine_settings *wanted)
 {
@@ -141,43 +183,56 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 	return r;
 }
 
-static int open_domain(struct domain *domain, const char *directory, const struct store_settings *store,
-		       const struct engine_settings *engine)
+static void open_userfaultfd(struct domain *domain)
 {
-	const uint64_t recheck = DOMAIN_RECHECK_SECONDS * UINT64_C(1000000);
-	int r = store_open(directory, store, &domain->store);
-
-	if (r < 0)
-		return r; /* it has said why */
 	domain->userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-	if (domain->userfaultfd < 0)
+	if (domain->userfaultfd < 0 && !domain->domains->said_userfaultfd)
 		log_warning(
 			"cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",
 			strerror(errno));
-	r = open_engine(domain, engine);
+	domain->domains->said_userfaultfd = domain->userfaultfd < 0;
+}
+
+static int open_domain(struct domain *domain)
+{
+	const uint64_t recheck = DOMAIN_RECHECK_SECONDS * UINT64_C(1000000);
+	const struct domains *domains = domain->domains;
+	char directory[STORE_DIRECTORY_MAX + 1];
+	int r;
+
+	snprintf(directory, sizeof(directory), "%s/%s", domains->directory, domain->name);
+	r = store_open(directory, &domains->store, &domain->store);
+	if (r < 0)
+		return r; /* it has said why */
+	open_userfaultfd(domain);
+	r = open_engine(domain, domains->engine);
 	if (r == 0)
 		r = sd_event_add_time_relative(domain->event, &domain->recheck, CLOCK_MONOTONIC, recheck, 0, on_recheck,
 					       domain);
 	if (r < 0)
-		log_error("cannot start: %s", strerror(-r));
+		log_error("cannot open domain %s: %s", domain->name, strerror(-r));
 	return r < 0 ? r : 0;
 }
 
-int domain_open(struct domains *domains, const char *directory, const struct store_settings *store,
-		const struct engine_settings *engine, struct domain **ret)
+int domain_open(struct domains *domains, const char *name, struct domain **ret)
 {
-	struct domain *domain = calloc(1, sizeof(*domain));
+	struct domain *domain;
 	int r;
 
+	if (domains->count >= DOMAINS_MAX)
+		return -ENOSPC;
+	domain = calloc(1, sizeof(*domain));
 	if (domain == NULL)
 		return -ENOMEM;
 	domain->domains = domains;
 	domain->event = domains->event;
 	domain->userfaultfd = -1;
+	snprintf(domain->name, sizeof(domain->name), "%s", name);
 	TAILQ_INIT(&domain->vms);
 	LIST_INIT(&domain->links);
 	SLIST_INSERT_HEAD(&domains->list, domain, entries);
-	r = open_domain(domain, directory, store, engine);
+	domains->count++;
+	r = open_domain(domain);
 	if (r < 0) {
 		domain_close(domain);
 		return r;
@@ -198,14 +253,26 @@ bool domain_close(struct domain *domain)
 	if (domain->userfaultfd >= 0)
 		close(domain->userfaultfd);
 	SLIST_REMOVE(&domain->domains->list, domain, domain, entries);
+	domain->domains->count--;
 	free(domain);
 	return stays;
 }
 
-struct domain *domain_of_user(const struct domains *domains, uid_t uid)
+/* ---- finding ---- */
+
+struct domain *domain_find(const struct domains *domains, const char *name)
 {
-	(void)uid;
-	return SLIST_FIRST(&domains->list);
+	struct domain *domain;
+
+	SLIST_FOREACH(domain, &domains->list, entries)
+		if (strcmp(domain->name, name) == 0)
+			return domain;
+	return NULL;
+}
+
+void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid)
+{
+	snprintf(ret, WIRE_DOMAIN_MAX, "uid-%u", (unsigned)uid);
 }
 
 bool domains_have_vm(const struct domains *domains)
@@ -214,16 +281,6 @@ bool domains_have_vm(const struct domains *domains)
 
 	SLIST_FOREACH(domain, &domains->list, entries)
 		if (!TAILQ_EMPTY(&domain->vms))
-			return true;
-	return false;
-}
-
-bool domains_had_vm(const struct domains *domains)
-{
-	const struct domain *domain;
-
-	SLIST_FOREACH(domain, &domains->list, entries)
-		if (domain->had_vm)
 			return true;
 	return false;
 }

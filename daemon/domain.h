@@ -2,7 +2,8 @@
 /*
  * A trust group: VMs that may share pages with each other, and what they share them in. Its store, its engine with the
  * table of hashes, the seed of these hashes and all descriptors that its VMs are given are its own, so that nothing
- * leads from one domain to another. So far a daemon has one.
+ * leads from one domain to another. Each user's VMs are in one of their own unless the settings say otherwise
+ * (admission.c).
  *
  * Reports and orders go between its VMs' links and its engine in pump.c; who its VMs are is vm.c's topic.
  */
@@ -18,6 +19,7 @@
 #include "daemon/link.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
+#include "protocol/wire.h"
 
 #ifndef DOMAIN_RECHECK_SECONDS
 #define DOMAIN_RECHECK_SECONDS 60 /* between looks for memory that stray faults allocated; tests build with another */
@@ -26,10 +28,19 @@
 struct daemon_vm;
 struct domain;
 
+#define DOMAINS_MAX 256 /* each costs mounts, tables and descriptors */
+
 /** All domains of a daemon, and what they have from it. */
 struct domains {
 	sd_event *event;
-	/* A VM of some domain is gone: nobody reads any more what it was given. */
+	struct store_settings store;                               /* of each domain */
+	const struct engine_settings *engine;                      /* the same; the daemon's */
+	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
+	int lock;                                                  /* of the directory; -1: not open */
+	unsigned count;
+	bool had_vm;           /* in any domain, ever */
+	bool said_userfaultfd; /* that there is none */
+	/* A VM of some domain is gone: nobody reads any more what it was given. Not the time to close the domain. */
 	void (*vm_gone)(void *daemon);
 	void *daemon;
 	SLIST_HEAD(, domain)
@@ -40,7 +51,9 @@ struct domain {
 	SLIST_ENTRY(domain)
 	entries;
 	struct domains *domains;
-	sd_event *event; /* the daemon's */
+	char name[WIRE_DOMAIN_MAX]; /* and of its directory */
+	bool stays;                 /* also without VMs: the domain of the daemon's own user */
+	sd_event *event;            /* the daemon's */
 	struct store *store;
 	struct engine *engine;
 	int userfaultfd; /* of /dev/userfaultfd, passed to every VMM; -1 if there is none */
@@ -48,7 +61,6 @@ struct domain {
 
 	TAILQ_HEAD(, daemon_vm) vms;
 	LIST_HEAD(, link) links; /* of those that are connected */
-	bool had_vm;
 
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
@@ -58,23 +70,36 @@ struct domain {
 };
 
 /**
- * Adds a domain: opens the store in @directory and makes an engine for it. Logs errors. @return 0 or -errno: then there
- * is no such domain.
+ * Takes the directory @directory for the stores of all domains. @domains: event, settings and callback are set; nothing
+ * is open yet. Logs errors. @return 0, -EBUSY if another daemon has it, -errno.
  */
-int domain_open(struct domains *domains, const char *directory, const struct store_settings *store,
-		const struct engine_settings *engine, struct domain **ret);
+int domains_open(struct domains *domains, const char *directory);
+/**
+ * Gives the directory up; there is no domain any more. Also for one that was not opened. @return whether something had
+ * to stay in it.
+ */
+bool domains_close(struct domains *domains);
+/** Names of stores that an earlier daemon left: calls @found for each. @return 0 or -errno. */
+int domains_each_left(struct domains *domains, void (*found)(struct domains *domains, const char *name));
+
+/**
+ * Adds domain @name: opens its store and makes an engine for it. Logs errors.
+ * @return 0, -ENOSPC (DOMAINS_MAX), -errno: then there is no such domain.
+ */
+int domain_open(struct domains *domains, const char *name, struct domain **ret);
 /** Removes a domain that has no VMs any more. @return whether its store stays, as somebody maps it. */
 bool domain_close(struct domain *domain);
 
-/** The domain of user @uid's VMs; so far all are in the same. NULL if there is none. */
-struct domain *domain_of_user(const struct domains *domains, uid_t uid);
+/** @return the domain of that name, or NULL. */
+struct domain *domain_find(const struct domains *domains, const char *name);
+/** The name of the domain that user @uid's VMs are in unless something else is said. */
+void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid);
 
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void domain_schedule_pump(struct domain *domain);
 
-/** Whether any domain has a VM, or ever had one. */
+/** Whether any domain has a VM. */
 bool domains_have_vm(const struct domains *domains);
-bool domains_had_vm(const struct domains *domains);
 
 /** A VM is gone, or all that it maps is known: tells the engine if it was the last unaccounted one, and the daemon. */
 void domain_vm_gone(struct domain *domain);

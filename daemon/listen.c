@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The listening socket. Whoever may connect is served; what he may see and steer follows from his uid. */
+/* The listening socket. Its mode keeps out who may do nothing here; what others may is looked at when they ask. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -75,12 +75,16 @@ static int remove_stale(const struct sockaddr_un *address)
 	return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int start_listening(int fd, const struct sockaddr_un *address)
+static int start_listening(const struct daemon *daemon, int fd, const struct sockaddr_un *address)
 {
+	gid_t group;
+	mode_t mode = access_socket_mode(&daemon->access, &group);
+
 	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
 		return -errno;
 	/* Nobody can connect before listen(). */
-	if (chmod(address->sun_path, geteuid() == 0 ? 0666 : 0600) < 0 || listen(fd, SOMAXCONN) < 0) {
+	if ((group != (gid_t)-1 && chown(address->sun_path, (uid_t)-1, group) < 0) ||
+	    chmod(address->sun_path, mode) < 0 || listen(fd, SOMAXCONN) < 0) {
 		int r = -errno;
 
 		unlink(address->sun_path);
@@ -99,7 +103,7 @@ int daemon_listen(struct daemon *daemon)
 	if (r < 0)
 		return r;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	r = fd < 0 ? -errno : start_listening(fd, &address);
+	r = fd < 0 ? -errno : start_listening(daemon, fd, &address);
 	if (r < 0) {
 		log_error("cannot listen on %s: %s; name another place with --socket", daemon->socket_path,
 			  strerror(-r));

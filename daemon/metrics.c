@@ -32,7 +32,7 @@ static uint64_t own_cpu_nsec(void)
 	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
 }
 
-static void add_domain(struct metrics_snapshot *snapshot, const struct domain *domain)
+void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *domain)
 {
 	struct engine_counters counters;
 
@@ -46,17 +46,13 @@ static void add_domain(struct metrics_snapshot *snapshot, const struct domain *d
 	snapshot->rings_bytes += domain_rings_bytes(domain);
 }
 
-void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec)
+void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec)
 {
-	const struct domain *domain;
-
 	*ret = (struct metrics_snapshot){
 		.uptime_nsec = (clock_now_usec() - started_usec) * 1000,
 		.cpu_nsec = own_cpu_nsec(),
 		.memory_bytes = own_memory_bytes(),
 	};
-	SLIST_FOREACH(domain, &domains->list, entries)
-		add_domain(ret, domain);
 }
 
 void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm)
@@ -116,6 +112,16 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->present_pages);
 	case METRIC_VM_SAVED:
 		return vm->saved_pages;
+	case METRIC_VM_HINTED:
+		return bounded(stated->noted_pages);
+	case METRIC_VM_HINTED_HASHED:
+		return bounded(stated->noted_hashed);
+	case METRIC_VM_HINTED_SHARED:
+		return bounded(vm->noted_shared);
+	case METRIC_VM_HINTED_UNSTABLE:
+		return bounded(vm->noted_unstable);
+	case METRIC_VM_UNSHARING:
+		return bounded(vm->unsharing_pages);
 	case METRIC_VM_NO_MAPPING:
 		return bounded(vm->full);
 	case METRIC_VM_BUSY:

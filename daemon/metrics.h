@@ -17,16 +17,18 @@
  */
 struct metrics_snapshot {
 	uint64_t uptime_nsec, cpu_nsec, memory_bytes;
-	struct engine_counters host; /* of all domains: the four counts of pages */
+	struct engine_counters host; /* of the domains that were added: the four counts of pages */
 	uint64_t store_bytes, rings_bytes;
 	bool store_full;              /* of any domain */
 	struct engine_vm_counters vm; /* confirmed */
 	struct ring_stats stated;     /* what the VMM says of itself; untrusted */
 };
 
-/** Takes the daemon's and the host's figures. @started_usec: when the daemon was started, by clock_now_usec(). */
-void metrics_take(struct metrics_snapshot *ret, const struct domains *domains, uint64_t started_usec);
-/** Takes those of @vm, as they were at metrics_take(). */
+/** Takes the daemon's figures; no domain is in it yet. @started_usec: when it was started, by clock_now_usec(). */
+void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec);
+/** Adds the figures of @domain to the host's part. */
+void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *domain);
+/** Takes those of @vm, as they were when its domain was added. */
 void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm);
 
 /** @return the value in the metric's unit, METRIC_VALUE_MAX at most. */

@@ -136,8 +136,10 @@ static void refuse(struct session *session, const char *format, ...)
 
 /* ---- a VMM's messages ---- */
 
-static int send_welcome(const struct session *session)
+/* @with_features: as the HELLO had any; who sent none takes no WELCOME that is longer than those of its time. */
+static int send_welcome(const struct session *session, bool with_features)
 {
+	size_t size = with_features ? sizeof(struct wire_welcome) : WIRE_WELCOME_LEAST;
 	const struct domain *domain = session->vm->domain;
 	int fds[WIRE_FDS_MAX] = { session->link.ring_fd, domain->userfaultfd };
 	bool has_userfaultfd = domain->userfaultfd >= 0;
@@ -145,10 +147,11 @@ static int send_welcome(const struct session *session)
 		.seed = store_seed(domain->store),
 		.store = store_identity(domain->store),
 		.has_userfaultfd = has_userfaultfd,
+		.features = WIRE_FEATURES,
 	};
 
-	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
-	return wire_send(session->socket, &message, sizeof(message), fds, has_userfaultfd ? 2 : 1);
+	wire_header_init(&message.header, WIRE_WELCOME, size);
+	return wire_send(session->socket, &message, size, fds, has_userfaultfd ? 2 : 1);
 }
 
 static void on_link_failed(void *owner, const char *reason)
@@ -174,6 +177,7 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 		.link = &session->link,
 		.end = on_end,
 		.session = session,
+		.features = hello->features & WIRE_FEATURES,
 		.serial = sessions->last_serial % CONTROL_SERIAL_MAX + 1,
 		.may_adopt = hello->store == store_identity(vm->domain->store) && (vm->unaccounted || vm->kept),
 	};
@@ -185,22 +189,49 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 	session->kind = SESSION_VMM;
 	session->vm = vm;
 	r = daemon_vm_connect(vm, &connection, hello);
-	return r < 0 ? r : send_welcome(session);
+	return r < 0 ? r : send_welcome(session, hello->header.length > WIRE_HELLO_LEAST);
+}
+
+/* What a VMM of another release wants and this daemon has not. @return whether it was refused. */
+static bool refuse_unknown(struct session *session, const struct wire_hello *hello)
+{
+	uint64_t missing = hello->required & ~WIRE_FEATURES;
+	char name[32];
+
+	wire_feature_name(missing, name, sizeof(name));
+	if (missing != 0)
+		refuse(session,
+		       "the library in VM %s needs feature \"%s\", which this pagefused %s lacks: upgrade pagefused, "
+		       "or start the VM with the library of this release",
+		       hello->name, name, PAGEFUSE_VERSION);
+	else if (hello->mode >= WIRE_MODE_END)
+		refuse(session, "VM %s asks for mode %u, which this pagefused %s does not know: upgrade pagefused",
+		       hello->name, hello->mode, PAGEFUSE_VERSION);
+	return session->failed;
+}
+
+static struct admission_peer peer_of(const struct session *session)
+{
+	return (struct admission_peer){
+		.credentials = &session->peer,
+		.socket = session->socket,
+		.pidfd = session->pidfd,
+	};
 }
 
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
-	struct domain *domain = domain_of_user(session->sessions->domains, session->peer.uid);
+	char reason[ADMISSION_REASON_SIZE];
 	struct daemon_vm *vm;
-	int r = daemon_vm_get(domain, &session->peer, session->pidfd, &vm);
+	const struct admission_peer peer = peer_of(session);
+	int r;
 
-	if (r < 0) {
-		refuse(session, "cannot identify the process: %s", strerror(-r));
+	if (refuse_unknown(session, hello))
 		return;
-	}
-	if (daemon_vm_is_connected(vm)) {
-		log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
-		vm->connection.end(vm->connection.session);
+	r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
+	if (r < 0) {
+		refuse(session, "%s", reason);
+		return;
 	}
 	if (hello->store == 0 && daemon_vm_begin_anew(vm) < 0) {
 		refuse(session, "what it shared before exec is read by a child of it, and has to be given back first");
@@ -212,19 +243,37 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined, mode %s", describe(session), wire_mode_name(hello->mode));
+	log_info("VM %s joined domain %s, mode %s", describe(session), vm->domain->name, wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
 {
-	uint64_t *bytes = &session->vm->refused_bytes[refused->reason];
+	uint64_t *bytes;
 
-	if (refused->reason == WIRE_REASON_RAM_LIMIT) /* ours to say */
+	/* Ours to say; or of a newer release. */
+	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason >= WIRE_REASON_END)
 		return;
+	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
 		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
 			 refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
+}
+
+static void on_memory_map(struct session *session, const struct wire_memory_map *map)
+{
+	uint32_t count = (uint32_t)((map->header.length - sizeof(*map)) / sizeof(*map->ranges));
+	int r = guest_map_take(&session->vm->guest_map, map->ranges, count, (map->header.flags & WIRE_FIRST) != 0,
+			       (map->header.flags & WIRE_MORE) == 0);
+
+	if (r < 0)
+		fail(session, "the map of its memory cannot be taken in: %s",
+		     r == -EPROTO ? "it does not follow from what was sent before" : strerror(-r));
+}
+
+static bool has_feature(const struct session *session, enum wire_feature feature)
+{
+	return session->kind == SESSION_VMM && (session->vm->connection.features & (UINT64_C(1) << feature)) != 0;
 }
 
 /* ---- a CLI's ---- */
@@ -278,15 +327,21 @@ static int send_reply(struct session *session)
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
+	const struct admission_peer peer = peer_of(session);
+	char reason[ADMISSION_REASON_SIZE];
 	int r;
 
+	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
+		refuse(session, "%s", reason);
+		return;
+	}
 	if (!may_ask(session)) {
 		refuse(session, "user %u has %u connections that ask already", (unsigned)session->peer.uid,
 		       SESSION_CONTROL_PER_USER);
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->reply = control_answer(session->sessions->control, session->peer.uid, request->text,
+	session->reply = control_answer(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
 	session->reply_size = session->reply ? strlen(session->reply) : 0;
 	session->reply_sent = 0;
@@ -302,13 +357,17 @@ static void on_request(struct session *session, const struct wire_text *request,
 static void on_packet(struct session *session, size_t size)
 {
 	const struct wire_header *header = (const void *)packet;
+	struct wire_hello hello;
 
-	if (session->kind == SESSION_NEW && header->type == WIRE_HELLO)
-		on_hello(session, (const void *)packet);
-	else if (session->kind == SESSION_VMM && header->type == WIRE_DOORBELL)
+	if (session->kind == SESSION_NEW && header->type == WIRE_HELLO) {
+		wire_take_hello(packet, &hello);
+		on_hello(session, &hello);
+	} else if (session->kind == SESSION_VMM && header->type == WIRE_DOORBELL)
 		schedule(session);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_REFUSED)
 		on_refused(session, (const void *)packet);
+	else if (has_feature(session, WIRE_FEATURE_MEMORY_MAP) && header->type == WIRE_MEMORY_MAP)
+		on_memory_map(session, (const void *)packet);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_SEGMENT_WANTED)
 		pump_want_segment(session->vm, ((const struct wire_wanted *)(const void *)packet)->segment);
 	else if (session->kind != SESSION_VMM && header->type == WIRE_REQUEST && header->flags == 0)
@@ -413,7 +472,7 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->peer.uid == uid;
-	while ((vm = daemon_vm_next(sessions->domains, vm)) != NULL)
+	while ((vm = daemon_vm_next(sessions->admission->domains, vm)) != NULL)
 		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
 	return count > *sessions->connections_per_user;
 }

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/admission.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
 
@@ -19,7 +20,7 @@ struct session;
 /** All connections of a daemon. */
 struct sessions {
 	sd_event *event;
-	const struct domains *domains;        /* of VMMs that connect */
+	const struct admission *admission;    /* of VMMs that connect */
 	const struct control *control;        /* what CLIs can ask about */
 	const uint32_t *connections_per_user; /* a setting */
 	LIST_HEAD(, session) list;

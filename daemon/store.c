@@ -25,12 +25,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/directory.h"
 #include "daemon/log.h"
 #include "daemon/mounts.h"
 #include "daemon/store-internal.h"
@@ -51,38 +51,6 @@ void store_memfd_name(char ret[STORE_NAME_SIZE], const struct store *store)
 }
 
 /* ---- opening and closing ---- */
-
-/*
- * Locks the directory, made if need be. Another daemon that ends may have removed it between open and lock: then what
- * is locked is not there any more, and it is made again.
- */
-static int lock_directory(const char *directory)
-{
-	struct stat st;
-	int fd, r;
-
-	for (;;) {
-		if (mkdir(directory, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 && errno != ENOENT)
-			return -errno;
-		if (fd < 0)
-			continue;
-		if (fstat(fd, &st) < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-			break;
-		if (st.st_uid != geteuid()) {
-			errno = EPERM;
-			break;
-		}
-		if (fstat(fd, &st) == 0 && st.st_nlink > 0)
-			return fd;
-		close(fd);
-	}
-	r = errno == EWOULDBLOCK ? -EBUSY : -errno;
-	close(fd);
-	return r;
-}
 
 static int new_identity(struct store *store)
 {
@@ -276,13 +244,11 @@ int store_open(const char *directory, const struct store_settings *settings, str
 	if (store == NULL)
 		return -ENOMEM;
 	store->tree = -1;
-	snprintf(store->directory, sizeof(store->directory), "%.128s", directory);
-	snprintf(store->pages, sizeof(store->pages), "%.128s/pages", directory);
-	store->lock = strlen(directory) > 128 ? -ENAMETOOLONG : lock_directory(directory);
+	snprintf(store->directory, sizeof(store->directory), "%.*s", STORE_DIRECTORY_MAX, directory);
+	snprintf(store->pages, sizeof(store->pages), "%.*s/pages", STORE_DIRECTORY_MAX, directory);
+	store->lock = strlen(directory) > STORE_DIRECTORY_MAX ? -ENAMETOOLONG : directory_lock(directory);
 	if (store->lock < 0) {
 		r = store->lock;
-		log_error("cannot use %s for the store: %s; name another place with --socket", directory,
-			  r == -EBUSY ? "another pagefused does" : strerror(-r));
 		free(store);
 		return r;
 	}

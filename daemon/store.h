@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define STORE_DIRECTORY_MAX 150 /* bytes in the path of its directory */
 #define STORE_SIZE_MIN (UINT64_C(1) << 20)
 
 enum store_kind {

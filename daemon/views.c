@@ -23,7 +23,7 @@ static void view_name(char ret[STORE_NAME_SIZE], pid_t pid, uint64_t start_time)
 /* Longest: "DIRECTORY/pages/vm-PID-START/seg-NNNNN"; store_open() has left room for it. */
 static void path_in_pages(char ret[STORE_PATH_SIZE], const struct store *store, const char *name, const char *file)
 {
-	snprintf(ret, STORE_PATH_SIZE, "%.150s/%.63s%s%s", store->pages, name, file ? "/" : "", file ? file : "");
+	snprintf(ret, STORE_PATH_SIZE, "%.160s/%.63s%s%s", store->pages, name, file ? "/" : "", file ? file : "");
 }
 
 static int create_mounted_view(struct store *store, pid_t pid, uint64_t start_time)

@@ -114,6 +114,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	guest_map_done(&vm->guest_map);
 	free(vm);
 }
 
@@ -193,6 +194,7 @@ int daemon_vm_begin_anew(struct daemon_vm *vm)
 		r = store_view_remove(vm->domain->store, vm->pid, vm->start_time, true);
 	if (r < 0)
 		return r;
+	vm->mode_is_set = false; /* that was another program */
 	drop_references(vm);
 	domain_vm_gone(vm->domain);
 	return 0;
@@ -241,29 +243,64 @@ static int add(struct domain *domain, pid_t pid, uint64_t start_time, uid_t uid,
 		daemon_vm_free(vm);
 		return r;
 	}
-	domain->had_vm = true;
+	domain->domains->had_vm = true;
 	*ret = vm;
 	return 0;
 }
 
-int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret)
+static int read_start_time(const struct ucred *peer, int pidfd, uint64_t *ret)
 {
 	struct proc_stat stat = { 0 };
-	int copy, r;
+	int r = proc_stat_read(peer->pid, &stat);
 
-	r = proc_stat_read(peer->pid, &stat);
 	if (r < 0)
 		return r;
 	/* Alive after the look at /proc: then what was read there was this process's. */
 	if (!is_alive(pidfd))
 		return -ESRCH;
-	TAILQ_FOREACH(*ret, &domain->vms, entries)
-		if ((*ret)->pid == peer->pid && (*ret)->start_time == stat.start_time)
-			return 0;
+	*ret = stat.start_time;
+	return 0;
+}
+
+int daemon_vm_find(const struct domains *domains, const struct ucred *peer, int pidfd, struct daemon_vm **ret)
+{
+	struct daemon_vm *vm = NULL;
+	uint64_t start_time;
+	int r = read_start_time(peer, pidfd, &start_time);
+
+	if (r < 0)
+		return r;
+	while ((vm = daemon_vm_next(domains, vm)) != NULL)
+		if (vm->pid == peer->pid && vm->start_time == start_time)
+			break;
+	*ret = vm;
+	return 0;
+}
+
+int daemon_vm_add(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret)
+{
+	uint64_t start_time;
+	int copy, r = read_start_time(peer, pidfd, &start_time);
+
+	if (r < 0)
+		return r;
 	copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
 	if (copy < 0)
 		return -errno;
-	return add(domain, peer->pid, stat.start_time, peer->uid, copy, ret);
+	return add(domain, peer->pid, start_time, peer->uid, copy, ret);
+}
+
+int daemon_vm_leave(struct daemon_vm *vm)
+{
+	struct domain *domain = vm->domain;
+	int r = store_view_remove(domain->store, vm->pid, vm->start_time, true);
+
+	if (r < 0)
+		return r;
+	drop_references(vm);
+	daemon_vm_free(vm);
+	domain_vm_gone(domain);
+	return 0;
 }
 
 static int adopt(void *context, pid_t pid, uint64_t start_time)
@@ -294,8 +331,9 @@ int daemon_vm_adopt_all(struct domain *domain)
 
 	if (r == 0 && !domain->accounted) {
 		log_notice(
-			"found the store of an earlier daemon: %u segments; waiting for %u processes that may map it",
-			domain->old_segments, domain->unaccounted);
+			"found the store of an earlier daemon, domain %s: %u segments; waiting for %u processes that "
+			"may map it",
+			domain->name, domain->old_segments, domain->unaccounted);
 		domain_vm_gone(domain);
 	}
 	return r;
@@ -352,14 +390,28 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
 	r = store_view_create(domain->store, vm->pid, vm->start_time);
 	if (r == 0)
-		r = engine_add_vm(domain->engine, hello->mode, &vm->connection.engine_vm);
+		r = engine_add_vm(domain->engine, vm->mode_is_set ? vm->mode : hello->mode,
+				  &vm->connection.engine_vm);
 	if (r < 0)
 		return r;
 	engine_vm_set_context(vm->connection.engine_vm, vm);
+	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_NOTES) == 0)
+		engine_vm_lacks_notes(vm->connection.engine_vm);
 	set_name(vm, hello->name);
-	vm->mode = hello->mode;
+	if (!vm->mode_is_set)
+		vm->mode = hello->mode;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	guest_map_done(&vm->guest_map);
 	return 0;
+}
+
+void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode)
+{
+	vm->mode = mode;
+	vm->mode_is_set = true;
+	if (vm->connection.engine_vm)
+		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, mode);
+	domain_schedule_pump(vm->domain);
 }
 
 static void leave_engine(struct daemon_vm *vm)

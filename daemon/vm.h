@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/domain.h"
+#include "daemon/guest-map.h"
 #include "daemon/link.h"
 #include "protocol/ring.h"
 #include "protocol/wire.h"
@@ -29,9 +30,10 @@ struct daemon_vm_connection {
 	void (*end)(void *session);
 	void *session;
 	struct engine_vm *engine_vm;
-	uint32_t serial; /* tells it from all other connections of VMMs; not 0 */
-	bool may_adopt;  /* the process had this store's descriptors before */
-	bool ready;      /* REPORT_READY came */
+	uint64_t features; /* that both sides have */
+	uint32_t serial;   /* tells it from all other connections of VMMs; not 0 */
+	bool may_adopt;    /* the process had this store's descriptors before */
+	bool ready;        /* REPORT_READY came */
 };
 
 struct daemon_vm {
@@ -53,8 +55,10 @@ struct daemon_vm {
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
 	enum wire_mode mode;
+	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
-	struct ring_stats stats; /* as last seen; untrusted */
+	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
+	struct ring_stats stats;    /* as last seen; untrusted */
 };
 
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
@@ -63,8 +67,18 @@ int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
 
-/** Finds or adds the VM of the process behind a connection. @pidfd stays the caller's. @return 0 or -errno. */
-int daemon_vm_get(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/**
+ * Finds the VM of the process behind a connection, in whatever domain. @pidfd stays the caller's. @ret NULL: there is
+ * none. @return 0, -ESRCH if it is gone, -errno.
+ */
+int daemon_vm_find(const struct domains *domains, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/** Adds it to @domain, when there is none in any. @return as above. */
+int daemon_vm_add(struct domain *domain, const struct ucred *peer, int pidfd, struct daemon_vm **ret);
+/**
+ * It goes to another domain: it has no connection, and @vm is freed. @return 0; -EBUSY while somebody, the process or a
+ * child of it, reads what it was given: then it stays what it is.
+ */
+int daemon_vm_leave(struct daemon_vm *vm);
 
 /** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
 int daemon_vm_adopt_all(struct domain *domain);
@@ -87,6 +101,12 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
  * process has become another program.
  */
 void daemon_vm_disconnect(struct daemon_vm *vm);
+
+/**
+ * What is shared of it from now on, also when its process connects again; engine_set_mode() says what becomes of the
+ * rest.
+ */
+void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode);
 
 /** The engine now knows all that this VM maps: what an earlier connection left is dropped. */
 void daemon_vm_ready(struct daemon_vm *vm);

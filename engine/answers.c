@@ -7,6 +7,7 @@
 #include "engine/hints.h"
 #include "engine/match.h"
 #include "engine/references.h"
+#include "engine/stability.h"
 #include "engine/state.h"
 
 /* The state of a page whose order @report answers, if it is MERGE (with the very slot) or ZERO. */
@@ -89,6 +90,8 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		check = gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page));
 		reference_drop(page, private_copy(report) | check);
+		if (report->op == REPORT_BUSY)
+			stability_disturbed(page, vm->engine->now_usec);
 		match_sighting(page);
 	}
 	return 0;
@@ -105,9 +108,10 @@ int answer_diverged(struct engine_vm *vm, const struct ring_record *report)
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		uint32_t state = *page_state(page);
 
-		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO)
+		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO) {
 			reference_drop(page, private_copy(report) | CHECK_WRITTEN);
-		else if (state_kind(state) == KIND_PRIVATE)
+			stability_disturbed(page, vm->engine->now_usec);
+		} else if (state_kind(state) == KIND_PRIVATE)
 			page_set(page, (state & ~PRIVATE_COPY) | private_copy(report));
 	}
 	return 0;

@@ -12,9 +12,10 @@
 
 static uint64_t vm_bytes(const struct engine_vm *vm)
 {
-	return sizeof(*vm) + vm->regions.pages * sizeof(uint32_t) + vm->regions.count * sizeof(struct region) +
+	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
+	       vm->regions.count * sizeof(struct region) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
-	       (uint64_t)vm->sightings.capacity * vm->sightings.size;
+	       (uint64_t)vm->later.capacity * vm->later.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 
 static uint64_t engine_bytes(const struct engine *engine)
@@ -78,6 +79,7 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->shared_pages = vm->pages.shared;
 	ret->zero_pages = vm->pages.zero;
 	ret->diverged_pages = vm->pages.diverged;
+	ret->unsharing_pages = engine_pages_to_unshare(vm);
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;

@@ -12,6 +12,7 @@
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
+#include "engine/unshare.h"
 #include "engine/vm.h"
 
 void engine_settings_default(struct engine_settings *settings)
@@ -24,6 +25,20 @@ void engine_settings_default(struct engine_settings *settings)
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
 		.segments_max = ENGINE_SEGMENTS_MAX,
 	};
+}
+
+void engine_change_settings(struct engine *engine, const struct engine_settings *settings)
+{
+	struct engine_settings before = engine->settings;
+
+	engine->settings = *settings;
+	engine->settings.segments_max = before.segments_max;
+	engine->settings.seed = before.seed;
+	memcpy(engine->settings.secret, before.secret, sizeof(before.secret));
+	engine->slots.owner_slots_max = settings->vm_slots_max;
+	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
+	    settings->audit_interval_seconds != before.audit_interval_seconds)
+		schedule_anew(engine);
 }
 
 static void revoke_windows(void *context, uint32_t segment)
@@ -175,6 +190,8 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return by_region(vm, report, answer_refused);
 	case REPORT_DIVERGED:
 		return by_region(vm, report, answer_diverged);
+	case REPORT_UNSHARED:
+		return unshare_answered(vm, report);
 	default:
 		return -EPROTO;
 	}

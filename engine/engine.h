@@ -56,6 +56,12 @@ void engine_settings_default(struct engine_settings *settings);
 struct engine;
 struct engine_vm;
 
+/**
+ * Takes over the settings that can change while it runs: all but segments_max, seed and secret. Limits are of what
+ * comes from now on; walks whose interval has changed go on at once.
+ */
+void engine_change_settings(struct engine *engine, const struct engine_settings *settings);
+
 /** @store is copied. @return NULL without memory. */
 struct engine *engine_new(const struct engine_settings *settings, const struct engine_store *store);
 void engine_free(struct engine *engine);
@@ -82,6 +88,18 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 
 /** Begins to bring in what engine_report() will look at; @report need not be valid. Pays off some reports ahead. */
 void engine_prefetch(const struct engine *engine, const struct ring_record *report);
+
+/**
+ * What is shared of @vm from now on. What its new mode does not allow (WIRE_MODE_OFF: anything; _ZERO: what maps slots;
+ * _HINTS, if it was _FULL: the same, as nobody knows what came by hints) is unshared first, in batches, and until
+ * that is done nothing new is shared of it.
+ */
+void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode);
+/** Pages of which that is still to be done. */
+uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
+
+/** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
+void engine_vm_lacks_notes(struct engine_vm *vm);
 
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
@@ -142,8 +160,11 @@ struct engine_vm_counters {
 	uint64_t present_pages;             /* as last seen by the worker, shared ones included */
 	int64_t saved_pages;                /* in engine_vm_last_counted() only */
 	uint64_t beyond_pages;              /* of regions beyond vm_ram_bytes_max or what can be numbered: left alone */
+	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
+	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
+	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */
 };
 struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */

@@ -7,7 +7,9 @@
 #include "common/hash.h"
 #include "engine/fetches.h"
 #include "engine/hints.h"
+#include "engine/later.h"
 #include "engine/orders.h"
+#include "engine/stability.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
 
@@ -88,7 +90,7 @@ static void match_late(struct page page, uint64_t hash, bool zero)
 	struct engine *engine = vm->engine;
 	uint32_t state = *page_state(page);
 
-	if (state_kind(state) != KIND_PRIVATE)
+	if (state_kind(state) != KIND_PRIVATE || vm_mode(vm) == WIRE_MODE_OFF)
 		return;
 	put_off(vm);
 	if (zero) {
@@ -267,46 +269,77 @@ void match_again(struct engine *engine, uint32_t most)
 	}
 }
 
-static bool in_pass(const struct engine_vm *vm, uint32_t page)
+static bool in_scan(const struct engine_vm *vm, enum scan_kind kind, uint32_t page)
 {
 	for (uint32_t i = 0; i < vm->scan_count; i++)
-		if (vm->scans[i].kind == SCAN_PASS && page - vm->scans[i].page < vm->scans[i].count)
+		if (vm->scans[i].kind == kind && page - vm->scans[i].page < vm->scans[i].count)
 			return true;
 	return false;
+}
+
+static bool in_pass(const struct engine_vm *vm, uint32_t page)
+{
+	return in_scan(vm, SCAN_PASS, page);
+}
+
+/* Whether a HASH or ZERO is of a noted page. */
+static bool is_noted(struct engine_vm *vm, const struct ring_record *report)
+{
+	if ((report->flags & RING_NOTED) == 0)
+		return in_scan(vm, SCAN_LATER, report->page);
+	vm->noted_usec = vm->engine->now_usec;
+	return true;
 }
 
 /*
  * Remembers that @page, private, is seen with the checksum @check, and is a copy if @copy says so.
  * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
- * since the last pass.
+ * since the last pass. What is @noted is stable, unless it has diverged again and again.
  */
-static bool note_content(struct page page, uint32_t check, uint32_t copy)
+static bool note_content(struct page page, uint32_t check, uint32_t copy, bool noted)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
+	stability_set_noted(page, noted);
+	if (noted) {
+		uint64_t wait_usec = stability_wait_usec(page, vm->engine->now_usec);
+
+		if (wait_usec == 0)
+			return true;
+		vm->counters.noted_unstable++;
+		later_add(page, vm->engine->now_usec + wait_usec);
+		return false;
+	}
 	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
+}
+
+static bool may_match(const struct engine_vm *vm, bool noted)
+{
+	return vm_mode(vm) == WIRE_MODE_FULL || (vm_mode(vm) == WIRE_MODE_HINTS && noted);
 }
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
+	bool noted = is_noted(vm, report);
 	struct page page;
-	uint32_t state;
+	uint32_t state, check;
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || vm->mode != WIRE_MODE_FULL)
+	if (page.region == NULL || !may_match(vm, noted))
 		return 0;
 	page.index = report->page - page.region->first;
 	state = *page_state(page);
 	if (state_kind(state) != KIND_PRIVATE) { /* said before the worker got the order */
-		if (in_pass(vm, report->page))
+		if (noted || in_pass(vm, report->page))
 			keep_sighting(page, report->value, false);
 		return 0;
 	}
-	if (!note_content(page, check_of(table_key(&vm->engine->table, report->value).tag), private_copy(report)))
+	check = check_of(table_key(&vm->engine->table, report->value).tag);
+	if (!note_content(page, check, private_copy(report), noted))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */
@@ -317,19 +350,20 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
+	bool noted = is_noted(vm, report);
 	struct page page;
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL)
+	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted))
 		return 0;
 	page.index = report->page - page.region->first;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		bool private = state_kind(*page_state(page)) == KIND_PRIVATE;
 
-		if (!private && in_pass(vm, page_number(page)))
+		if (!private && (noted || in_pass(vm, page_number(page))))
 			keep_sighting(page, 0, true);
-		else if (private && note_content(page, CHECK_ZERO, private_copy(report)))
+		else if (private && note_content(page, CHECK_ZERO, private_copy(report), noted))
 			vm->counters.dropped_orders += !orders_zero(page);
 	}
 	return 0;

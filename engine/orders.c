@@ -31,7 +31,7 @@ static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count
 /* Whether an order can take @page in as its last one: one run is one hold and one mapping. */
 static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint32_t slot)
 {
-	if (order == NULL || order->op != op || order->count == RING_RUN_PAGES_MAX ||
+	if (order == NULL || order->op != op || order->count == 0 || order->count == RING_RUN_PAGES_MAX ||
 	    order->page + order->count != page_number(page))
 		return false;
 	if (page.index == 0) /* neighbours in number only */
@@ -42,7 +42,7 @@ static bool follows(const struct ring_record *order, struct page page, uint8_t o
 static bool names(const struct ring_record *order, struct page page)
 {
 	return order->op != ORDER_SCAN && order->op != ORDER_SCAN_ZERO && order->op != ORDER_AUDIT &&
-	       page_number(page) - order->page < order->count;
+	       order->op != ORDER_NOTES && page_number(page) - order->page < order->count;
 }
 
 /*
@@ -101,6 +101,16 @@ bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 	return true;
 }
 
+bool orders_notes(struct engine_vm *vm, bool wanted)
+{
+	return push(vm, ORDER_NOTES, 1, 1, wanted);
+}
+
+bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
+{
+	return push(vm, ORDER_UNSHARE, page, count, 0);
+}
+
 static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 {
 	struct region *region = vm_region(vm, order->page);
@@ -111,20 +121,33 @@ static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 		reference_drop((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
 }
 
+void orders_withdraw_merges(struct engine_vm *vm)
+{
+	struct ring_record *order;
+
+	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++) {
+		if (order->op != ORDER_MERGE && order->op != ORDER_ZERO)
+			continue;
+		withdraw_run(vm, order);
+		order->count = 0; /* it is void */
+	}
+}
+
 void orders_withdraw(struct engine_vm *vm)
 {
-	const struct ring_record *order;
-
-	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++)
-		if (order->op == ORDER_MERGE || order->op == ORDER_ZERO)
-			withdraw_run(vm, order);
+	orders_withdraw_merges(vm);
 	queue_done(&vm->orders);
 	mark(vm, false);
 }
 
-/* An order for pages of a region that has gone since: what it counted for has been dropped with the region. */
+/*
+ * An order that was withdrawn, or for pages of a region that has gone since: what it counted for has been dropped with
+ * the region.
+ */
 static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 {
+	if (order->count == 0)
+		return true;
 	if (order->op != ORDER_MERGE && order->op != ORDER_ZERO)
 		return false;
 	return vm_region(vm, order->page) == NULL;

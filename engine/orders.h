@@ -18,6 +18,12 @@ bool orders_zero(struct page page);
 bool orders_fetch(struct page page);
 /** Orders @op (SCAN, SCAN_ZERO or AUDIT) of the run in @scan, which is inside one region of @vm. */
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
+/** Orders @vm to tell of notes, or not to. */
+bool orders_notes(struct engine_vm *vm, bool wanted);
+/** Orders pages [@page, @page + @count) of one region of @vm to be given memory of their own. */
+bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
+/** Withdraws the MERGE and ZERO orders of @vm: their pages are private again. */
+void orders_withdraw_merges(struct engine_vm *vm);
 /** Withdraws all orders of @vm: their pages are private again. */
 void orders_withdraw(struct engine_vm *vm);
 

@@ -18,8 +18,9 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 		return NULL;
 	*region = (struct region){ .vm = vm, .counts = counts, .first = first, .pages = pages };
 	region->state = array_new(pages, sizeof(*region->state));
+	region->stability = array_new(pages, sizeof(*region->stability));
 	region->touched = array_new(blocks_of(region), sizeof(*region->touched));
-	if (region->state == NULL || region->touched == NULL) {
+	if (region->state == NULL || region->stability == NULL || region->touched == NULL) {
 		region_free(region);
 		return NULL;
 	}
@@ -31,6 +32,7 @@ void region_free(struct region *region)
 	if (region == NULL)
 		return;
 	array_free(region->state, region->pages, sizeof(*region->state));
+	array_free(region->stability, region->pages, sizeof(*region->stability));
 	array_free(region->touched, blocks_of(region), sizeof(*region->touched));
 	free(region);
 }

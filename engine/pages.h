@@ -57,9 +57,10 @@ struct region {
 	struct page_counts *counts; /* of all of the VM's regions */
 	uint32_t first;             /* page number */
 	uint32_t pages;
-	uint32_t global;  /* global number of the first page, see space.h */
-	uint32_t *state;  /* by page */
-	uint8_t *touched; /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+	uint32_t global;     /* global number of the first page, see space.h */
+	uint32_t *state;     /* by page */
+	uint16_t *stability; /* by page, see stability.h */
+	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
 };
 
 /** One page: what most functions work on. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/references.h"
 
+#include "engine/stability.h"
 #include "engine/state.h"
 
 void reference_confirm(struct page page)
@@ -9,6 +10,10 @@ void reference_confirm(struct page page)
 	uint32_t state = *page_state(page), slot = state & STATE_VALUE;
 
 	vm->answered++;
+	if (stability_is_noted(page)) {
+		stability_set_noted(page, false);
+		vm->counters.noted_shared++;
+	}
 	if (state == PAGE_ZERO_ORDERED) {
 		page_set(page, PAGE_ZERO);
 		return;

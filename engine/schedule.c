@@ -3,8 +3,9 @@
  * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
- * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share. An audit does
- * the same over audit_interval_seconds, for slices in which something is shared.
+ * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share, and after noted
+ * pages, which nobody need look for. An audit does the same over audit_interval_seconds, for slices in which something
+ * is shared.
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
@@ -22,10 +23,12 @@
 #include <errno.h>
 
 #include "engine/fetches.h"
+#include "engine/later.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
+#include "engine/unshare.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -36,6 +39,8 @@
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
+#define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
+#define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
@@ -77,9 +82,40 @@ static uint32_t scans_under_way(const struct engine_vm *vm, enum scan_kind kind)
 	return count;
 }
 
+/* A pass over a VM of which only hints are shared looks what has diverged. */
 static uint8_t scan_op(const struct engine_vm *vm)
 {
-	return vm->mode == WIRE_MODE_FULL ? ORDER_SCAN : ORDER_SCAN_ZERO;
+	switch (vm_mode(vm)) {
+	case WIRE_MODE_FULL:
+		return ORDER_SCAN;
+	case WIRE_MODE_HINTS:
+		return ORDER_AUDIT;
+	default:
+		return ORDER_SCAN_ZERO;
+	}
+}
+
+static bool takes_notes(const struct engine_vm *vm)
+{
+	return vm->mode == WIRE_MODE_FULL || vm->mode == WIRE_MODE_HINTS;
+}
+
+void engine_vm_lacks_notes(struct engine_vm *vm)
+{
+	vm->lacks_notes = true;
+}
+
+/* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
+static void schedule_notes(struct engine_vm *vm)
+{
+	bool wanted = takes_notes(vm);
+
+	if (!vm->ready || vm->lacks_notes || vm->engine->resync.wanted || (vm->told_notes && vm->wants_notes == wanted))
+		return;
+	if (!orders_notes(vm, wanted))
+		return;
+	vm->told_notes = true;
+	vm->wants_notes = wanted;
 }
 
 /* How many more pages may be scanned now, such that whatever comes of it fits everybody's queues, and can wait. */
@@ -188,6 +224,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 
 	if (vm->pass_ticket == 0 || vm->engine->resync.wanted)
 		return;
+	if (vm_mode(vm) == WIRE_MODE_OFF) /* there is nothing to look for: it is over */
+		vm->pass.page = UINT32_MAX;
 	while (slices_go_on(vm) && scans_under_way(vm, SCAN_PASS) < PASS_SLICES &&
 	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
@@ -202,6 +240,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 void schedule_ready(struct engine_vm *vm)
 {
 	vm->ready = true;
+	unshare_ready(vm);
+	schedule_notes(vm);
 	if (vm->pass_ticket == 0)
 		begin_pass(vm, ++vm->engine->last_ticket, 1);
 }
@@ -316,22 +356,61 @@ static bool next_slice_around(const struct engine_vm *vm, struct walk *walk, uin
 	return next_slice(vm, walk, most, ret);
 }
 
+static bool has_slow_passes(const struct engine_vm *vm)
+{
+	return vm->engine->settings.scan_interval_seconds != 0 && vm_mode(vm) != WIRE_MODE_OFF &&
+	       vm_mode(vm) != WIRE_MODE_HINTS;
+}
+
+/* Noted pages go first, but for ever they do not keep a slice that is due from its turn. */
+static bool waits_for_notes(const struct engine_vm *vm)
+{
+	uint64_t now = vm->engine->now_usec;
+
+	return vm->noted_usec != 0 && now - vm->noted_usec < NOTES_FIRST_USEC &&
+	       now - vm->slow_usec < NOTES_FIRST_MAX_USEC;
+}
+
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
 	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (seconds == 0 || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (!has_slow_passes(vm) || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
 	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+		return;
+	if (waits_for_notes(vm))
 		return;
 	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
 		return;
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
+	vm->slow_usec = vm->engine->now_usec;
 	walk_on(vm, &vm->slow, &scan, seconds);
+}
+
+/* ---- noted pages that had to wait ---- */
+
+static void schedule_later(struct engine_vm *vm)
+{
+	struct scan scan;
+
+	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
+		if (!later_take(vm, &scan) || !takes_notes(vm))
+			continue;
+		if (!orders_scan(vm, ORDER_SCAN, &scan))
+			return;
+	}
+}
+
+void schedule_anew(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			engine->vms[i]->slow.next_usec = engine->vms[i]->audit.next_usec = engine->now_usec;
 }
 
 /* ---- audits ---- */
@@ -369,7 +448,8 @@ static void schedule_audit(struct engine_vm *vm)
 
 static bool owes_answers(const struct engine_vm *vm)
 {
-	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered;
+	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered ||
+	       vm->unsharing.count > 0;
 }
 
 /* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
@@ -387,7 +467,10 @@ static bool answers_nothing(struct engine_vm *vm)
 	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
 	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
 
-	return fetches || orders || scans;
+	bool unshares =
+		watch_progress(&vm->progress[3], now, vm->unsharing.count > 0, vm->unsharing.answered);
+
+	return fetches || orders || scans || unshares;
 }
 
 /* Time with a full queue counts, and is forgotten as slowly as it came: a short moment of room does not clear a VM. */
@@ -497,8 +580,12 @@ static void advance_barrier(struct engine *engine)
 
 static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
 {
-	if (engine->settings.scan_interval_seconds != 0 && vm->slow.next_usec < at)
+	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
+	if (later_due(vm) < at)
+		at = later_due(vm);
+	if (unshare_next_usec(vm) < at)
+		at = unshare_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
 		at = vm->audit.next_usec;
 	return at;
@@ -545,9 +632,12 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		if (vm == NULL)
 			continue;
 		fill_budget(vm);
+		schedule_notes(vm);
 		schedule_pass(vm, &room);
+		schedule_later(vm);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
+		unshare_tick(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);

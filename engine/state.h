@@ -12,7 +12,9 @@
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
-#define VM_LATE_MAX 16u       /* barriers that a ticket is put off at most */
+#define VM_LATER_MAX 1024u
+#define UNSHARES_MAX 4u /* UNSHARE orders of a VM under way */
+#define VM_LATE_MAX 16u /* barriers that a ticket is put off at most */
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
  * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE
@@ -45,16 +47,39 @@ struct sighting {
 	bool zero;
 };
 
+/** A run of noted pages that are to be looked at later. */
+struct later {
+	uint64_t due_usec;
+	uint32_t page, count;
+};
+
 enum scan_kind {
 	SCAN_PASS,
 	SCAN_SLOW,
 	SCAN_AUDIT,
+	SCAN_LATER, /* of pages that were noted, see later.h */
 };
 
 /** A SCAN or AUDIT order that is not answered yet. */
 struct scan {
 	uint32_t page, count;
 	enum scan_kind kind;
+};
+
+/** An UNSHARE order that is not answered yet. */
+struct unshare_run {
+	uint32_t page, count;
+};
+
+/** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
+struct unsharing {
+	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	uint32_t page;             /* next one of this round */
+	uint32_t count;
+	struct unshare_run runs[UNSHARES_MAX];
+	uint64_t answered;
+	uint64_t left;                 /* when the last round ended */
+	uint64_t wait_usec, next_usec; /* for as long before this round, and until when */
 };
 
 /** Where a walk over all pages of a VM stands. */
@@ -90,14 +115,16 @@ struct engine_vm {
 
 	struct queue orders;    /* struct ring_record, not taken yet */
 	struct queue fetches;   /* struct fetch */
+	struct queue later;     /* struct later, in the order in which they came */
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
 	uint32_t waiting;          /* its pages that wait for a slot to be filled */
 	uint64_t issued, answered; /* pages in MERGE and ZERO orders; the difference is pages ORDERED or ZERO_ORDERED */
 	uint64_t fetched, scanned; /* answers to FETCH, and to SCAN and AUDIT */
-	struct progress progress[3];
+	struct progress progress[4];
 	struct slot_window window;
+	struct unsharing unsharing;
 
 	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
 	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
@@ -105,6 +132,11 @@ struct engine_vm {
 	uint64_t barrier_target;
 	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
 	struct walk pass, slow, audit;
+	uint64_t slow_usec;  /* when the last slice of a slow pass was ordered */
+	uint64_t noted_usec; /* when a noted page was reported last */
+	bool lacks_notes;    /* its worker knows nothing of them */
+	bool told_notes;     /* whether it has been ordered to tell of notes, or not to */
+	bool wants_notes;    /* the last such order */
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;
 	uint64_t cpu_nsec, cpu_charged_nsec;
 	int64_t cpu_budget_nsec;
@@ -138,6 +170,12 @@ struct engine {
 static inline struct region *vm_region(struct engine_vm *vm, uint32_t page)
 {
 	return regions_find(&vm->regions, page);
+}
+
+/** What may be shared of it now: nothing while pages are unshared because of its mode. */
+static inline enum wire_mode vm_mode(const struct engine_vm *vm)
+{
+	return vm->unsharing.active ? WIRE_MODE_OFF : vm->mode;
 }
 
 #endif

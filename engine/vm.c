@@ -98,6 +98,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->regions.next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
+	queue_init(&vm->later, sizeof(struct later), VM_LATER_MAX);
 	queue_init(&vm->sightings, sizeof(struct sighting), VM_SIGHTINGS_MAX);
 	engine->vms[index] = vm;
 	if (vm->index >= engine->vms_end)
@@ -115,8 +116,11 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	fetches_give_up(vm, NULL);
 	fetches_drop(vm);
 	queue_done(&vm->fetches);
+	queue_done(&vm->later);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
+	vm->unsharing.count = 0;
+	vm->unsharing.active = false;
 	slots_owner_free(&engine->slots, vm->owner); /* it takes no more slots; who adopts those it has is charged */
 	vm->owner = 0;
 	slots_flush(&engine->slots);
@@ -145,6 +149,7 @@ void vm_free(struct engine_vm *vm)
 	regions_done(&vm->regions);
 	queue_done(&vm->orders);
 	queue_done(&vm->fetches);
+	queue_done(&vm->later);
 	queue_done(&vm->sightings);
 	free(vm);
 }

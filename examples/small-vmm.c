@@ -166,9 +166,9 @@ static int64_t run_until(struct vm *vm, time_t deadline, uint32_t *ret_rounds)
 
 int main(int argc, char **argv)
 {
-	struct pagefuse_options options = { .name = argc > 1 ? argv[1] : "small-vmm" };
+	struct pagefuse_options options = { .size = sizeof(options), .name = argc > 1 ? argv[1] : "small-vmm" };
 	unsigned long seconds = argc > 2 ? strtoul(argv[2], NULL, 10) : 10;
-	struct pagefuse_stats stats;
+	struct pagefuse_stats stats = { .size = sizeof(stats) };
 	struct vm vm = { 0 };
 	uint32_t rounds = 0;
 	int64_t errors;

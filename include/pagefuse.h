@@ -6,6 +6,9 @@
  * The library is mechanism only: what is shared, and when, pagefused(8) decides. There is one instance per process, as
  * there is one address space. It starts one thread of its own, never exits, aborts or prints, and when in doubt it
  * leaves memory as it is. All functions may be called from any thread; they return 0 or a negative errno.
+ *
+ * Structures begin with their size, which the caller sets to sizeof. They grow at their ends, so that a VMM and a
+ * library of different releases understand each other: what the caller's lacks counts as 0, or is not filled in.
  */
 #ifndef PAGEFUSE_H
 #define PAGEFUSE_H
@@ -21,17 +24,20 @@ extern "C" {
 
 /** What is shared of this VM. */
 enum pagefuse_mode {
-	PAGEFUSE_MODE_ZERO = 1, /* only pages full of zeros are given back */
-	PAGEFUSE_MODE_FULL = 2, /* every present page is a candidate */
+	PAGEFUSE_MODE_ZERO = 1,  /* only pages full of zeros are given back */
+	PAGEFUSE_MODE_FULL = 2,  /* every present page is a candidate */
+	PAGEFUSE_MODE_HINTS = 3, /* only pages told of by pagefuse_before_read() or pagefuse_hint() */
 };
 
 struct pagefuse_options {
+	size_t size;             /* sizeof(struct pagefuse_options) */
 	const char *name;        /* of the VM: printable, no blanks, at most 63 bytes; NULL: the process's name */
 	const char *socket_path; /* the daemon's socket; NULL: $PAGEFUSE_SOCKET or the default place */
 	enum pagefuse_mode mode; /* 0: PAGEFUSE_MODE_FULL */
 };
 
 struct pagefuse_stats {
+	size_t size;              /* sizeof(struct pagefuse_stats); afterwards: bytes of it that were filled in */
 	uint64_t ram_pages;       /* 4 KiB pages under pagefuse */
 	uint64_t shared_pages;    /* of these, mapped to the store and not written since, as far as looked */
 	uint64_t zero_pages;      /* given back as zero pages */
@@ -50,19 +56,21 @@ struct pagefuse_stats {
 
 /**
  * Sets name, mode and socket, before the first pagefuse_add_ram(). Strings are copied. Optional.
- * @return 0, -EINVAL (name or mode), -ENAMETOOLONG, -EBUSY if RAM has been added already.
+ * @return 0, -EINVAL (size, name or mode), -E2BIG (it has a member that this library does not know, and it is not 0),
+ * -ENAMETOOLONG, -EBUSY if RAM has been added already.
  */
 PAGEFUSE_PUBLIC int pagefuse_configure(const struct pagefuse_options *options);
 
 /**
- * Offers guest RAM for sharing: @length bytes at @hva, which the guest sees at @gpa. Must be a private anonymous
- * mapping of the caller's, page aligned, and stay mapped until pagefuse_remove_ram(). From now on tell the library what
- * happens to it: pagefuse_discard() instead of madvise(MADV_DONTNEED), and pagefuse_pause() around anything else that
- * changes its mapping. The first call starts the library's thread; the daemon need not be there yet.
- * @return 0; -EINVAL (not aligned, empty); -EEXIST (overlaps RAM added before); -EOPNOTSUPP (not private anonymous
- * memory, locked, or huge pages of hugetlbfs: it counts as refused until it is removed; or this process is under a
- * system call filter that $PAGEFUSE_SECCOMP does not promise to let the library work); -ENOSPC (too many regions);
- * -ENOMEM; -EAGAIN (no thread to be had).
+ * Offers guest RAM for sharing: @length bytes at @hva, which the guest sees at @gpa, or PAGEFUSE_GPA_UNKNOWN. Must be a
+ * private anonymous mapping of the caller's, page aligned, and stay mapped until pagefuse_remove_ram(). From now on
+ * tell the library what happens to it: pagefuse_discard() instead of madvise(MADV_DONTNEED), and pagefuse_pause()
+ * around anything else that changes its mapping. The first call starts the library's thread; the daemon need not be
+ * there yet.
+ * @return 0; -EINVAL (not aligned, empty, no GPA); -EEXIST (overlaps RAM added before); -EOPNOTSUPP (not private
+ * anonymous memory, locked, or huge pages of hugetlbfs: it counts as refused until it is removed; or this process is
+ * under a system call filter that $PAGEFUSE_SECCOMP does not promise to let the library work); -ENOSPC (too many
+ * regions); -ENOMEM; -EAGAIN (no thread to be had).
  */
 PAGEFUSE_PUBLIC int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length);
 
@@ -80,8 +88,18 @@ PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
  * Call it before a read from a disk into RAM under pagefuse. Pages there that are shared get memory of their own, of
  * the same content, which can be shared again later; without this, what is read into them may have to stay private for
  * good. No byte changes. Memory that is not under pagefuse is no error.
+ *
+ * What a disk was read into is likely to be equal to what other guests have read, and is looked at soon, see
+ * pagefuse_hint(): some 30 ms and 1 s after this call, by when the read should be over.
  */
 PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
+
+/**
+ * Tells that these pages have come to stay for a while, and that other guests may well have the same: they are looked
+ * at within some 30 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
+ * than a microsecond; now and then it makes a system call. Memory that is not under pagefuse is no error.
+ */
+PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);
 
 /**
  * Call it with each file that is to be read into RAM under pagefuse by direct I/O, before the first read. I/O on some
@@ -97,7 +115,9 @@ PAGEFUSE_PUBLIC void pagefuse_note_file(int fd);
 PAGEFUSE_PUBLIC int pagefuse_pause(void);
 PAGEFUSE_PUBLIC int pagefuse_resume(void);
 
-/** Fills in @stats with what the library itself knows; the daemon's view is `pagefuse showvminfo`. @return 0, -EINVAL.
+/**
+ * Fills in @stats, of which the caller has set the size, with what the library itself knows; the daemon's view is
+ * `pagefuse showvminfo`. @return 0, -EINVAL (NULL, or a size that is smaller than that of the first release).
  */
 PAGEFUSE_PUBLIC int pagefuse_get_stats(struct pagefuse_stats *stats);
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "library/children.h"
+#include "library/guest-memory.h"
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
@@ -108,6 +109,8 @@ static int announce_new(struct session *session)
 		}
 		memory_unlock();
 		if (region != NULL)
+			guest_memory_note_regions();
+		if (region != NULL)
 			r = session_post_value(session, REPORT_REGION_ADD, first, 1, pages);
 		if (region != NULL && r == 0)
 			r = announce_pages(session, region);
@@ -139,8 +142,10 @@ int announce_regions(struct session *session)
 	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++) {
 		uint32_t first;
 
-		if (free_left(i, &first))
-			r = session_post_value(session, REPORT_REGION_REMOVE, first, 1, 0);
+		if (!free_left(i, &first))
+			continue;
+		guest_memory_note_regions();
+		r = session_post_value(session, REPORT_REGION_REMOVE, first, 1, 0);
 	}
 	return r < 0 ? r : announce_new(session);
 }
@@ -214,6 +219,7 @@ void announce_forget(void)
 		}
 	}
 	atomic_store(&refused_changed, true);
+	guest_memory_forget_session();
 }
 
 void announce_refusal(uint32_t reason, int64_t bytes)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The public functions: thin, over the same code that serves the preload. */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "include/pagefuse.h"
 #include "library/announce.h"
+#include "library/guest-memory.h"
 #include "library/hold.h"
 #include "library/memory.h"
 #include "library/options.h"
@@ -16,11 +18,40 @@
 #include "library/visits.h"
 #include "library/worker.h"
 
-int pagefuse_configure(const struct pagefuse_options *wanted)
+/* What the structures of the first release had. */
+#define OPTIONS_LEAST (offsetof(struct pagefuse_options, mode) + sizeof(enum pagefuse_mode))
+#define STATS_LEAST (offsetof(struct pagefuse_stats, connected) + sizeof(int))
+#define GPA_END (WIRE_GFN_END * PAGE_BYTES)
+#define STRUCTURE_MAX 4096u /* of whatever release to come */
+
+/** Copies the caller's @from, of its own size, to @ret. @return 0, -EINVAL, or -E2BIG if it wants what is not known. */
+static int take_options(const struct pagefuse_options *from, struct pagefuse_options *ret)
 {
+	const char *bytes = (const char *)from;
+
+	if (from == NULL || from->size < OPTIONS_LEAST)
+		return -EINVAL;
+	if (from->size > STRUCTURE_MAX)
+		return -E2BIG;
+	for (size_t i = sizeof(*ret); i < from->size; i++)
+		if (bytes[i] != 0)
+			return -E2BIG;
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret, from, from->size < sizeof(*ret) ? from->size : sizeof(*ret));
+	return 0;
+}
+
+int pagefuse_configure(const struct pagefuse_options *callers)
+{
+	struct pagefuse_options taken, *wanted = &taken;
+	int r;
+
 	if (memory_in_use())
 		return -EBUSY;
-	if (wanted == NULL || wanted->mode > PAGEFUSE_MODE_FULL)
+	r = take_options(callers, wanted);
+	if (r < 0)
+		return r;
+	if (wanted->mode > PAGEFUSE_MODE_HINTS)
 		return -EINVAL;
 	if (wanted->name != NULL) {
 		if (strlen(wanted->name) >= sizeof(options.name))
@@ -43,9 +74,14 @@ int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length)
 
 	if ((uint64_t)hva % PAGE_BYTES != 0 || length % PAGE_BYTES != 0 || length == 0 || hva == NULL)
 		return -EINVAL;
+	if (gpa != PAGEFUSE_GPA_UNKNOWN &&
+	    (gpa % PAGE_BYTES != 0 || gpa >= GPA_END || length > GPA_END - gpa))
+		return -EINVAL;
 	if (memory_is_ours(hva, length))
 		return -EEXIST;
-	r = memory_register(hva, length, gpa);
+	r = memory_register(hva, length);
+	if (r >= 0 && gpa != PAGEFUSE_GPA_UNKNOWN)
+		guest_memory_note_ram(gpa, hva, length);
 	return r < 0 ? r : 0;
 }
 
@@ -85,6 +121,8 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	r = memory_change_begin(CHANGE_MOVE, hva, length, 0);
 	if (r == 0)
 		memory_change_end(CHANGE_MOVE, hva, length, 0, true);
+	if (r == 0)
+		guest_memory_forget_ram(hva);
 	return r;
 }
 
@@ -105,6 +143,12 @@ int pagefuse_discard(void *hva, size_t length)
 void pagefuse_before_read(const void *hva, size_t length)
 {
 	memory_before_read(hva, length);
+	memory_note_read(hva, length, NOTE_SUBMITTED);
+}
+
+void pagefuse_hint(const void *hva, size_t length)
+{
+	memory_note_read(hva, length, NOTE_READ);
 }
 
 void pagefuse_note_file(int fd)
@@ -124,13 +168,15 @@ int pagefuse_resume(void)
 	return 0;
 }
 
-int pagefuse_get_stats(struct pagefuse_stats *stats)
+int pagefuse_get_stats(struct pagefuse_stats *callers)
 {
+	struct pagefuse_stats stats;
 	uint64_t holds;
 
-	if (stats == NULL)
+	if (callers == NULL || callers->size < STATS_LEAST)
 		return -EINVAL;
-	*stats = (struct pagefuse_stats){
+	stats = (struct pagefuse_stats){
+		.size = callers->size < sizeof(stats) ? callers->size : sizeof(stats),
 		.ram_pages = region_totals.pages,
 		.shared_pages = region_totals.shared,
 		.zero_pages = region_totals.zeroed,
@@ -140,7 +186,8 @@ int pagefuse_get_stats(struct pagefuse_stats *stats)
 		.worker_cpu_nsec = worker_cpu_nsec(),
 		.connected = worker_is_connected(),
 	};
-	hold_times(&holds, &stats->hold_p50_usec, &stats->hold_p99_usec, &stats->hold_max_usec);
+	hold_times(&holds, &stats.hold_p50_usec, &stats.hold_p99_usec, &stats.hold_max_usec);
+	memcpy(callers, &stats, stats.size);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "library/hold.h"
+#include "library/protections.h"
 
 #define LONG_HOLD_USEC 2000
 #define SHORTEST_HOLD 4u
@@ -33,7 +34,7 @@ static uint64_t bucket_top(unsigned bucket)
 /** After a long hold the next ones are shorter, and grow again page by page. */
 static void adapt_length(uint64_t usec)
 {
-	if (usec > LONG_HOLD_USEC)
+	if (usec > LONG_HOLD_USEC && !hold_length_stays)
 		length_now = length_now / 2 > SHORTEST_HOLD ? length_now / 2 : SHORTEST_HOLD;
 	else if (length_now < HOLD_PAGES)
 		length_now++;

@@ -67,6 +67,25 @@ void memory_lock(void)
 	taken(mask, before);
 }
 
+bool memory_trylock(void)
+{
+	bool mask = PROTECTED(PROTECT_SIGNALS);
+	uint64_t before = 0;
+
+	if (mine)
+		return false;
+	fork_notice();
+	if (mask)
+		set_signals(SIG_BLOCK, ALL_BUT_FAULTS, &before);
+	if (pthread_mutex_trylock(&lock) == 0) {
+		taken(mask, before);
+		return true;
+	}
+	if (mask)
+		set_signals(SIG_SETMASK, before, NULL);
+	return false;
+}
+
 void memory_lock_worker(void)
 {
 	/*

@@ -23,6 +23,8 @@
 
 /** Any thread but the worker, that does not have the lock. */
 void memory_lock(void);
+/** The same, if nobody has it just now. @return whether it was taken; not if the calling thread has it already. */
+bool memory_trylock(void);
 /** The worker lets VMM threads go first, and waits for forks to be over, see memory_lock_ignore_forks(). */
 void memory_lock_worker(void);
 /** Whichever of the two fits the calling thread. */

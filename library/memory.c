@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "include/pagefuse.h"
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/confinement.h"
@@ -33,7 +32,6 @@
 #include "library/worker.h"
 #include "protocol/wire.h"
 
-#define GPA_SLOTS_MAX 512
 #define LOOK_AGAIN_MS 1
 /* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
@@ -179,7 +177,7 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	}
 }
 
-static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
+static int register_new(uint64_t start, uint64_t length)
 {
 	struct mapping_kind kind;
 	struct region *region;
@@ -193,7 +191,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 		memory_unlock();
 		return -EOPNOTSUPP;
 	}
-	r = region_add(start, length / PAGE_BYTES, gpa, &region);
+	r = region_add(start, length / PAGE_BYTES, &region);
 	if (r == 0) {
 		refusals_forget(start, length);
 		region->dont_fork = kind.dont_fork;
@@ -212,7 +210,7 @@ static int register_new(uint64_t start, uint64_t length, uint64_t gpa)
 }
 
 /** memory_register(), of whole pages. */
-static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
+static int take_in(uint64_t start, uint64_t length)
 {
 	bool known;
 	int r, served;
@@ -222,7 +220,7 @@ static int take_in(uint64_t start, uint64_t length, uint64_t gpa)
 	known = region_overlaps(start, length) && register_again(start, length);
 	if (known)
 		register_unmapped(start, length);
-	r = known ? 0 : register_new(start, length, gpa);
+	r = known ? 0 : register_new(start, length);
 	if (r != 0 && r != -EOPNOTSUPP) {
 		wake_if_told();
 		return r;
@@ -245,7 +243,7 @@ static bool is_confined(void)
 	return unknown != 0;
 }
 
-int memory_register(void *address, size_t length, uint64_t gpa)
+int memory_register(void *address, size_t length)
 {
 	uint64_t start = (uint64_t)address;
 	int r;
@@ -260,7 +258,7 @@ int memory_register(void *address, size_t length, uint64_t gpa)
 	if (children_is_one() || no_more_offers || is_confined())
 		r = -EOPNOTSUPP;
 	else
-		r = take_in(start, length, gpa);
+		r = take_in(start, length);
 	offers--;
 	visit_end();
 	return r;
@@ -484,7 +482,7 @@ static void offer_range_again(uint64_t start, uint64_t length, uint32_t reason)
 	if (r == (int)reason)
 		return;
 	if (r == 0 && kind.mergeable) {
-		if (memory_register((void *)start, length, PAGEFUSE_GPA_UNKNOWN) == 1)
+		if (memory_register((void *)start, length) == 1)
 			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM has it no more */
 		return;
 	}
@@ -695,6 +693,12 @@ void memory_before_read(const void *address, size_t length)
 	visit_end();
 }
 
+void memory_note_read(const void *address, size_t length, enum note_kind kind)
+{
+	if (length > 0 && notes_wanted() && !children_is_one() && region_note((uint64_t)address, length, kind))
+		notes_made();
+}
+
 /* ---- files ---- */
 
 void memory_note_file(int fd, bool direct)
@@ -750,24 +754,4 @@ bool memory_leave_store(void)
 void memory_note_vcpu(bool nests)
 {
 	nested_note_vcpu(nests);
-}
-
-static struct gpa_slot {
-	uint64_t gpa, hva, length;
-} gpa_slots[GPA_SLOTS_MAX];
-
-void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
-{
-	if (slot >= GPA_SLOTS_MAX || !visit_begin())
-		return;
-	memory_lock();
-	gpa_slots[slot] = (struct gpa_slot){ .gpa = gpa, .hva = (uint64_t)hva, .length = length };
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct region *region = region_at(i);
-
-		if (region != NULL && length != 0 && region->start - (uint64_t)hva < length)
-			region->gpa = gpa + (region->start - (uint64_t)hva);
-	}
-	memory_unlock();
-	visit_end();
 }

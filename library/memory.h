@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "library/notes.h"
+
 enum memory_change {
 	/** Content is dropped, zeros come back: begin puts anonymous memory back. detail: the advice. */
 	CHANGE_DISCARD,
@@ -70,10 +72,10 @@ bool memory_is_inside(void);
 /**
  * MADV_MERGEABLE: makes [address, address+length) a region, or remembers why it cannot be one. Idempotent for what is
  * registered already. Starts the worker with the first region, connects to the daemon if it is there.
- * @gpa: or PAGEFUSE_GPA_UNKNOWN. @return 1 if a daemon serves it: the call need not reach KSM; 0 if it should be passed
+ * @return 1 if a daemon serves it: the call need not reach KSM; 0 if it should be passed
  * on to the kernel; else as pagefuse_add_ram().
  */
-int memory_register(void *address, size_t length, uint64_t gpa);
+int memory_register(void *address, size_t length);
 
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
@@ -95,6 +97,11 @@ void memory_forget(void);
  * become anonymous memory first. No byte changes, whatever becomes of the read. Leaves errno as it is.
  */
 void memory_before_read(const void *address, size_t length);
+/**
+ * Takes note of pages that a read fills, or is about to (notes.h): the worker looks at them soon. To be called after
+ * transfers_begin(), if the read is a transfer. No lock; leaves errno as it is.
+ */
+void memory_note_read(const void *address, size_t length, enum note_kind kind);
 /** Whether any page is shared, so that a read can matter. Cheap, no lock. */
 bool memory_awaits_reads(void);
 
@@ -118,9 +125,6 @@ bool memory_unseen(void);
  * copies of its own; a piece at a time. @return whether nothing reads the store any more.
  */
 bool memory_leave_store(void);
-
-/** KVM_SET_USER_MEMORY_REGION: where the guest sees @hva. length 0 forgets the slot. Only noted, for hints to come. */
-void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length);
 
 /** KVM_SET_CPUID2: a vCPU was given its features. @nests: they let the guest run guests of its own. */
 void memory_note_vcpu(bool nests);

@@ -32,7 +32,7 @@ static bool name_is_good(const char *name)
 void options_complete(void)
 {
 	const char *name = getenv("PAGEFUSE_NAME"), *mode = getenv("PAGEFUSE_MODE"), *path = getenv("PAGEFUSE_SOCKET");
-	const char *nested = getenv("PAGEFUSE_NESTED");
+	const char *nested = getenv("PAGEFUSE_NESTED"), *domain = getenv("PAGEFUSE_DOMAIN");
 
 	if (options.name[0] == 0) {
 		if (name != NULL && name_is_good(name))
@@ -42,6 +42,8 @@ void options_complete(void)
 	}
 	if (options.mode == 0)
 		options.mode = mode != NULL && wire_mode_parse(mode) > 0 ? wire_mode_parse(mode) : WIRE_MODE_FULL;
+	if (options.domain[0] == 0 && domain != NULL && wire_domain_is_valid(domain))
+		strcpy(options.domain, domain);
 	options.never_nested = nested != NULL && strcmp(nested, "never") == 0;
 	if (options.socket_path[0] == 0) {
 		if (path != NULL && strlen(path) < sizeof(options.socket_path))

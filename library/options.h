@@ -9,6 +9,7 @@
 
 struct options {
 	char name[WIRE_NAME_MAX];
+	char domain[WIRE_DOMAIN_MAX]; /* that it wants to be in; empty: the daemon chooses */
 	char socket_path[108];
 	enum wire_mode mode;
 	bool never_nested; /* the guest runs no VMs of its own: promised by who starts the VMM */
@@ -17,7 +18,7 @@ struct options {
 /** Written by pagefuse_configure() and options_complete() only; constant once the worker runs. */
 extern struct options options;
 
-/** Fills in what has not been set, from $PAGEFUSE_NAME, _MODE, _SOCKET, _NESTED and defaults. */
+/** Fills in what has not been set, from $PAGEFUSE_NAME, _MODE, _DOMAIN, _SOCKET, _NESTED and defaults. */
 void options_complete(void);
 
 #endif

@@ -4,16 +4,20 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "library/children.h"
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/merge.h"
+#include "library/noted.h"
 #include "library/pagemap.h"
+#include "library/plain.h"
 #include "library/region.h"
 #include "library/scan.h"
 #include "library/session.h"
+#include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
 #include "library/withdrawal.h"
@@ -30,8 +34,7 @@ void orders_suspend(bool suspend)
 	suspended = suspend;
 }
 
-/** Memory lock held, as what it says must not change during a hold. */
-static bool is_suspended(void)
+bool orders_are_suspended(void)
 {
 	return suspended || files_may_reference() || withdrawal_has_begun();
 }
@@ -41,11 +44,11 @@ uint64_t orders_hashed_pages(void)
 	return hashed_pages;
 }
 
-/**
- * Takes the lock when nobody wants us to pause. It looks again with the lock held: orders_pause() counts first and
- * takes the lock then, so either we see it, or it waits for us.
+/*
+ * It looks again with the lock held: orders_pause() counts first and takes the lock then, so either we see it, or it
+ * waits for us.
  */
-static void lock_unless_paused(void)
+void orders_lock(void)
 {
 	for (;;) {
 		pthread_mutex_lock(&pause_lock);
@@ -113,8 +116,8 @@ static int do_scan(struct session *session, const struct ring_record *order)
 	for (unsigned at = 0; at < order->count && r == 0; at += SCAN_CHUNK_PAGES) {
 		unsigned count = order->count - at < SCAN_CHUNK_PAGES ? order->count - at : SCAN_CHUNK_PAGES;
 
-		lock_unless_paused();
-		if (is_suspended())
+		orders_lock();
+		if (orders_are_suspended())
 			scan.what = ORDER_AUDIT;
 		scan_chunk(&scan, order->page + at, count);
 		memory_unlock();
@@ -135,7 +138,7 @@ static unsigned look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 	struct region *region;
 
 	memset(ret_entries, 0, count * sizeof(*ret_entries));
-	lock_unless_paused();
+	orders_lock();
 	region = region_of_page(page);
 	if (region != NULL) {
 		uint64_t index = page - region->first_page, left = region->pages - index;
@@ -179,7 +182,7 @@ static int fetch_page(struct session *session, uint32_t page, uint64_t entry)
 
 	if (index < 0)
 		return index;
-	lock_unless_paused();
+	orders_lock();
 	r = copy_page(page, entry, ring_staging(session->ring, (uint32_t)index));
 	report.flags = flags_of(page);
 	memory_unlock();
@@ -278,6 +281,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	enum outcome outcomes[HOLD_PAGES];
 	uint8_t flags[HOLD_PAGES] = { 0 };
 	unsigned count;
+	bool stopped;
 	int r = 0;
 
 	if (order->op == ORDER_MERGE && !suspended)
@@ -285,12 +289,16 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	count = gather(session, *order, targets);
-	lock_unless_paused();
-	if (r < 0 || is_suspended())
+	orders_lock();
+	stopped = r < 0 || orders_are_suspended();
+	if (stopped)
 		for (unsigned i = 0; i < count; i++)
 			outcomes[i] = OUTCOME_BUSY;
 	else
 		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
+	for (unsigned i = 0; i < count; i++)
+		if (outcomes[i] == OUTCOME_BUSY && !stopped)
+			noted_busy(page + i);
 	for (unsigned i = 0; i < count; i++)
 		if (outcomes[i] != OUTCOME_MERGED)
 			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
@@ -298,33 +306,47 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	return answer(session, page, count, targets, outcomes, flags);
 }
 
+/**
+ * What reads its slot, or was given back as zeros, gets memory of its own, as far as that can be had. Memory lock
+ * held.
+ */
+static void unshare_pages(struct region *region, uint64_t index, uint64_t end)
+{
+	for (uint64_t at = index, run; at < end; at += run) {
+		uint32_t state = region->state[at];
+
+		for (run = 1; at + run < end && region->barred[at + run] == region->barred[at] &&
+			      page_reads_slot(region->state[at + run]) == page_reads_slot(state) &&
+			      (region->state[at + run] == PAGE_ZEROED) == (state == PAGE_ZEROED);
+		     run++)
+			;
+		if (region->barred[at] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
+			continue;
+		if (page_reads_slot(state))
+			plain_leave_store(region, at, run);
+		else if (state == PAGE_ZEROED)
+			(void)sys_madvise(region_hva(region, at), run * PAGE_BYTES, MADV_POPULATE_WRITE);
+	}
+}
+
 static int do_unshare(struct session *session, const struct ring_record *order)
 {
-	uint8_t diverged[RING_RUN_PAGES_MAX] = { 0 };
+	static struct scan scan; /* too large for a small stack */
 	struct region *region;
 	int r = 0;
 
-	lock_unless_paused();
+	scan = (struct scan){ .what = ORDER_AUDIT };
+	orders_lock();
 	region = region_of_page(order->page);
-	for (unsigned i = 0; region != NULL && i < order->count; i++) {
-		uint64_t index = order->page - region->first_page + i;
+	if (region != NULL && !children_alive()) {
+		uint64_t index = order->page - region->first_page, left = region->pages - index;
 
-		if (index >= region->pages || !page_reads_slot(region->state[index]) || children_alive())
-			continue;
-		if (region->barred[index] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
-			continue;
-		if (merge_unshare(region, index, 1) < 0)
-			continue;
-		page_set_state(region, index, region->state[index] | PAGE_DIVERGED);
-		diverged[i] = 1;
+		unshare_pages(region, index, index + (order->count < left ? order->count : left));
+		scan_chunk(&scan, order->page, order->count);
 	}
 	memory_unlock();
-	for (unsigned i = 0; i < order->count && r == 0; i++)
-		if (diverged[i])
-			r = session_post(session, &(struct ring_record){ .op = REPORT_DIVERGED,
-									 .flags = RING_PRIVATE_COPY,
-									 .count = 1,
-									 .page = order->page + i });
+	for (unsigned i = 0; i < scan.report_count && r == 0; i++)
+		r = session_post(session, &scan.reports[i]);
 	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
 }
 
@@ -344,6 +366,10 @@ int orders_do(struct session *session, const struct ring_record *order)
 	case ORDER_UNSHARE:
 		session_done_order(session);
 		return do_unshare(session, order);
+	case ORDER_NOTES:
+		session_done_order(session);
+		noted_want(order->value != 0);
+		return 0;
 	default:
 		return -EPROTO;
 	}

@@ -13,6 +13,10 @@ struct session;
 /** @return 0, or -errno: the session is over. */
 int orders_do(struct session *session, const struct ring_record *order);
 
+/** Takes the memory lock, once nobody wants us to pause. */
+void orders_lock(void);
+/** Whether nothing may be hashed or held now. Memory lock held, as this must not change during a hold. */
+bool orders_are_suspended(void);
 /** While set, nothing is hashed or held: memory may be written in ways that no hold can see. */
 void orders_suspend(bool suspend);
 

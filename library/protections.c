@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 unsigned protections_off;
+bool hold_length_stays;
 struct sys_fail sys_fail;
 void (*_Atomic sys_watch)(long number, long second);
 

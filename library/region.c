@@ -22,6 +22,11 @@ struct region *region_at(unsigned index)
 	return index < REGIONS_MAX && regions[index].start != 0 ? &regions[index] : NULL;
 }
 
+unsigned region_number(const struct region *region)
+{
+	return (unsigned)(region - regions);
+}
+
 bool region_overlaps(uint64_t start, uint64_t length)
 {
 	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
@@ -35,6 +40,27 @@ bool region_overlaps(uint64_t start, uint64_t length)
 			return true;
 	}
 	return false;
+}
+
+bool region_note(uint64_t start, uint64_t length, enum note_kind kind)
+{
+	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
+	unsigned count = atomic_load_explicit(&regions_end, memory_order_acquire);
+	bool any = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t from = atomic_load_explicit(&regions[i].start, memory_order_acquire);
+		uint64_t pages = atomic_load_explicit(&regions[i].pages, memory_order_acquire); /* before its notes */
+		uint64_t first, last;
+
+		if (from == 0 || pages == 0 || start >= from + pages * PAGE_BYTES || from >= end)
+			continue;
+		first = start > from ? (start - from) / PAGE_BYTES : 0;
+		last = (end - 1 - from) / PAGE_BYTES;
+		notes_set(i, kind, first, (last < pages ? last + 1 : pages) - first);
+		any = true;
+	}
+	return any;
 }
 
 static void *table_new(uint64_t bytes)
@@ -84,6 +110,7 @@ void region_unlock_tables(void)
 		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->filled, region->table_pages);
 	}
+	notes_unlock_tables();
 }
 
 static struct region *find_free(void)
@@ -94,7 +121,7 @@ static struct region *find_free(void)
 	return NULL;
 }
 
-int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region)
+int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 {
 	struct region *region = find_free();
 
@@ -104,7 +131,7 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 		return -EEXIST;
 	if (region == NULL || pages >= UINT32_MAX - next_page)
 		return -ENOSPC;
-	*region = (struct region){ .first_page = next_page, .gpa = gpa, .table_pages = pages };
+	*region = (struct region){ .first_page = next_page, .table_pages = pages };
 	region->state = table_new(pages * sizeof(*region->state));
 	region->barred = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));
@@ -112,7 +139,8 @@ int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret
 	region->changed = table_new(pages / REGION_GROUP + 1);
 	region->filled = table_new(pages);
 	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL || region->filled == NULL) {
+	    region->changed == NULL || region->filled == NULL ||
+	    notes_make(region_number(region), pages) < 0) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
 	}

@@ -23,6 +23,7 @@
 
 #include "common/page.h"
 #include "library/lock.h"
+#include "library/notes.h"
 
 #define REGIONS_MAX 512
 #define REGION_GROUP 64u
@@ -50,11 +51,10 @@ enum barred {
 };
 
 struct region {
-	_Atomic uint64_t start; /* hva; 0: free entry */
-	_Atomic uint64_t pages; /* 0: leaving */
-	uint64_t table_pages;   /* size of the tables */
-	uint32_t first_page;    /* page number */
-	uint64_t gpa;
+	_Atomic uint64_t start;            /* hva; 0: free entry */
+	_Atomic uint64_t pages;            /* 0: leaving */
+	uint64_t table_pages;              /* size of the tables */
+	uint32_t first_page;               /* page number */
 	uint32_t *state;                   /* per page */
 	uint8_t *barred;                   /* per page, enum barred */
 	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
@@ -81,7 +81,7 @@ enum block {
 struct region *region_at(unsigned index);
 
 /** Makes a region. @return 0, -EEXIST (overlap), -ENOSPC, -ENOMEM. */
-int region_add(uint64_t start, uint64_t pages, uint64_t gpa, struct region **ret_region);
+int region_add(uint64_t start, uint64_t pages, struct region **ret_region);
 /**
  * All its pages have been unmapped, so that none counts as shared or zeroed: nothing is done in it from now on;
  * region_free() follows once the daemon knows.
@@ -127,11 +127,19 @@ struct region_totals {
 };
 extern struct region_totals region_totals;
 
+/** Of an entry: its index. */
+unsigned region_number(const struct region *region);
+
 /** The region with page number @page, not a leaving one, or NULL. */
 struct region *region_of_page(uint32_t page);
 
 /** Cheap and without the lock: whether [start, start+length) touches a region. */
 bool region_overlaps(uint64_t start, uint64_t length);
+/**
+ * Sets the notes of all pages of regions that [start, start+length) touches. Without the lock. @return whether there
+ * are any: then notes_made() has to follow.
+ */
+bool region_note(uint64_t start, uint64_t length, enum note_kind kind);
 
 static inline uint64_t region_hva(const struct region *region, uint64_t index)
 {

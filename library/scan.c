@@ -26,7 +26,7 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 {
 	const void *page = (const void *)region_hva(region, index);
 	uint32_t number = region->first_page + (uint32_t)index;
-	uint8_t flags = huge ? RING_INSIDE_HUGE : 0;
+	uint8_t flags = (huge ? RING_INSIDE_HUGE : 0) | (scan->noted ? RING_NOTED : 0);
 
 	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
 		return;
@@ -90,6 +90,11 @@ static void hash_private(struct scan *scan, const struct region *region, uint64_
 		hash_page(scan, region, index, (categories & PAGE_IS_HUGE) != 0);
 }
 
+static bool is_asked_for(const struct scan *scan, uint64_t place)
+{
+	return !scan->noted || (scan->notes >> place & 1) != 0;
+}
+
 /** Tells of pages that VMM threads have made anonymous again. */
 static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
 {
@@ -142,7 +147,7 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 	for (int r = 0; r < found; r++) /* what was told comes in runs, as no hash is in between */
 		for (uint64_t i = (ranges[r].start - region->start) / PAGE_BYTES;
 		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++)
-			if (!(region->barred[i] & BARRED_UNMAPPED))
+			if (!(region->barred[i] & BARRED_UNMAPPED) && is_asked_for(scan, i - index))
 				hash_private(scan, region, i, ranges[r].categories);
 	if (found >= 0)
 		note_present(region, index, count, present);

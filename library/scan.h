@@ -4,6 +4,7 @@
 #ifndef PAGEFUSE_LIBRARY_SCAN_H
 #define PAGEFUSE_LIBRARY_SCAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "protocol/ring.h"
@@ -15,6 +16,8 @@
 
 struct scan {
 	enum ring_order what; /* ORDER_SCAN, ORDER_SCAN_ZERO or ORDER_AUDIT */
+	bool noted;           /* only pages in `notes` are hashed, and told as RING_NOTED */
+	uint64_t notes;       /* a bit for each page, from the first one on */
 	uint64_t seed;
 	uint64_t hashed; /* out: added to */
 	unsigned report_count;

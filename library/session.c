@@ -157,18 +157,23 @@ static int map_ring(struct session *session, const struct descriptor *file)
 	return 0;
 }
 
-static int take_welcome(struct session *session, const struct wire_welcome *welcome,
-			struct descriptor *files[WIRE_FDS_MAX], struct descriptor **ret_device)
+static int take_welcome(struct session *session, const void *message, struct descriptor *files[WIRE_FDS_MAX],
+			struct descriptor **ret_device)
 {
+	struct wire_welcome welcome;
 	int r;
 
-	if (welcome->header.type != WIRE_WELCOME || files[0] == NULL)
+	if (((const struct wire_header *)message)->type != WIRE_WELCOME || files[0] == NULL)
 		return -EPROTO;
+	wire_take_welcome(message, &welcome);
+	if ((welcome.required & ~WIRE_FEATURES) != 0)
+		return -EPROTONOSUPPORT;
 	r = map_ring(session, files[0]);
 	if (r < 0)
 		return r;
-	session->seed = welcome->seed;
-	session->store = welcome->store;
+	session->seed = welcome.seed;
+	session->store = welcome.store;
+	session->features = welcome.features & WIRE_FEATURES;
 	*ret_device = files[1];
 	files[1] = NULL;
 	return 0;
@@ -176,26 +181,36 @@ static int take_welcome(struct session *session, const struct wire_welcome *welc
 
 int session_open(struct session *session, struct descriptor *socket, uint64_t store, struct descriptor **ret_device)
 {
-	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = options.mode, .store = store };
-	char message[WIRE_MESSAGE_MAX];
+	struct wire_hello hello = {
+		.page_bytes = PAGE_BYTES, .mode = options.mode, .store = store, .features = WIRE_FEATURES
+	};
+	_Alignas(8) char message[WIRE_MESSAGE_MAX];
 	struct descriptor *files[WIRE_FDS_MAX];
 	int r;
 
 	*session = (struct session){ .socket = socket };
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	memcpy(hello.name, options.name, sizeof(hello.name));
+	memcpy(hello.domain, options.domain, sizeof(hello.domain));
+	if (options.domain[0] != 0) /* a daemon that knows none would put it among all others */
+		hello.required |= UINT64_C(1) << WIRE_FEATURE_DOMAINS;
 	r = session_send(session, &hello, sizeof(hello));
 	if (r == 0)
 		r = wait_for(session, -1, WELCOME_TIMEOUT_MS);
 	if (r >= 0)
 		r = receive(session, message, files);
 	if (r == 0) {
-		r = take_welcome(session, (const void *)message, files, ret_device);
+		r = take_welcome(session, message, files, ret_device);
 		close_files(files);
 	}
 	if (r < 0)
 		session_close(session);
 	return r;
+}
+
+bool session_has(const struct session *session, enum wire_feature feature)
+{
+	return (session->features & (UINT64_C(1) << feature)) != 0;
 }
 
 void session_close(struct session *session)

@@ -22,6 +22,7 @@ struct session {
 	int order_error;       /* a malformed order came: nothing after it can be believed */
 	uint64_t unheard_msec; /* when it asked for a segment in vain, and none came since; 0: it did not */
 	uint64_t seed, store;
+	uint64_t features; /* bits of enum wire_feature that the daemon has, too */
 	uint32_t unpublished;
 	uint32_t staging_place[RING_STAGING_PAGES]; /* place in the up ring of the record that handed the page over */
 	uint32_t staged;                            /* pages handed over so far */
@@ -37,9 +38,12 @@ int session_connect(const char *path, struct descriptor **ret_socket);
 /**
  * Greets the daemon on @socket (taken over) and waits up to 5 s for its welcome.
  * @store: identity of the store that this process still maps, or 0. @ret_device: descriptor of /dev/userfaultfd for the
- * caller, or NULL. @return 0 or -errno; then nothing is left open.
+ * caller, or NULL. @return 0, -EPROTONOSUPPORT if the daemon wants a feature that this library lacks, or -errno; then
+ * nothing is left open.
  */
 int session_open(struct session *session, struct descriptor *socket, uint64_t store, struct descriptor **ret_device);
+/** Whether the daemon has it, too. */
+bool session_has(const struct session *session, enum wire_feature feature);
 /** Sends a message, without waiting, unless the VMM has closed the socket. @return as wire_send(). */
 int session_send(const struct session *session, const void *message, size_t size);
 void session_close(struct session *session);

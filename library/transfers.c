@@ -106,11 +106,10 @@ static uint64_t pages_touched(uint64_t start, unsigned count, uint64_t from, uin
 	return UINT64_MAX << first & UINT64_MAX >> (63 - last);
 }
 
-uint64_t transfers_hold_begin(uint64_t start, unsigned count)
+uint64_t transfers_touch(uint64_t start, unsigned count)
 {
 	uint64_t now = now_msec(), touched = 0;
 
-	atomic_store(&holding, true);
 	for (unsigned i = 0; i < TRANSFERS_MAX; i++) {
 		uint64_t from = atomic_load(&noted[i].start);
 
@@ -119,6 +118,12 @@ uint64_t transfers_hold_begin(uint64_t start, unsigned count)
 						 atomic_load_explicit(&noted[i].end, memory_order_relaxed));
 	}
 	return touched;
+}
+
+uint64_t transfers_hold_begin(uint64_t start, unsigned count)
+{
+	atomic_store(&holding, true);
+	return transfers_touch(start, count);
 }
 
 void transfers_hold_end(void)

@@ -23,6 +23,8 @@
 uint64_t transfers_begin(const void *address, size_t length);
 /** It has come back. No lock, no system call. */
 void transfers_end(uint64_t transfers);
+/** The pages of [start, start + @count pages), at most 64, that are being transferred now: a mask. Worker. */
+uint64_t transfers_touch(uint64_t start, unsigned count);
 
 /**
  * A hold of @count pages (64 at most) from @start on is about to begin. Memory lock held. @return mask of those that

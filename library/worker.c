@@ -23,10 +23,12 @@
 #include "library/children.h"
 #include "library/descriptors.h"
 #include "library/files.h"
+#include "library/guest-memory.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/memory.h"
 #include "library/nested.h"
+#include "library/noted.h"
 #include "library/options.h"
 #include "library/orders.h"
 #include "library/own.h"
@@ -74,6 +76,7 @@ static void publish_stats(void)
 	stats->kept_private_pages = hold_kept_private_pages;
 	stats->scanned_pages = orders_hashed_pages();
 	stats->repaired_moves = hold_repaired_moves;
+	noted_stats(&stats->noted_pages, &stats->noted_hashed);
 	mappings_stats(&stats->mappings, &stats->mappings_limit);
 	hold_times(&stats->holds, &stats->hold_p50_usec, &stats->hold_p99_usec, &stats->hold_max_usec);
 }
@@ -183,6 +186,8 @@ static int housekeeping(void)
 		if (unseen)
 			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */
+		if (r == 0)
+			r = guest_memory_announce(&session);
 	}
 	if (mappings_count_is_due())
 		mappings_count();
@@ -243,12 +248,16 @@ static int open_session(struct descriptor *socket)
 	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
 	if (r == 0 && must_wait_for_child(store_before))
 		r = -EAGAIN;
-	return r < 0 ? r : session_post_value(&session, REPORT_READY, 1, 1, 0);
+	noted_begin(options.mode);
+	if (r == 0)
+		r = session_post_value(&session, REPORT_READY, 1, 1, 0);
+	return r < 0 ? r : guest_memory_announce(&session);
 }
 
 /** What the next orders would need comes with the next session, if there is ever one. */
 static void end_session(void)
 {
+	noted_end();
 	memory_lock_worker();
 	template_drop_all();
 	view_remove_all();
@@ -267,6 +276,8 @@ static void serve(void)
 		r = housekeeping();
 		if (r >= 0)
 			r = session_receive(&session);
+		if (r >= 0)
+			r = noted_look(&session); /* before any order: what has been read goes first */
 		for (int i = 0; i < 64 && r >= 0 && !session_is_ending(); i++) {
 			r = session_next_order(&session, &order);
 			if (r <= 0)
@@ -279,7 +290,7 @@ static void serve(void)
 			told = announce_refusals(&session); /* also those that the orders have brought */
 		r = told < 0 ? told : r;
 		if (r == 0)
-			r = session_wait(&session, HOUSEKEEPING_MS);
+			r = session_wait(&session, noted_patience_msec(HOUSEKEEPING_MS));
 	}
 }
 

@@ -33,7 +33,7 @@ _pagefuse_find_vmm() {
 	command_position=0
 	for ((i = position + 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket | --name | --mode | -n | -m) ((i++)) ;;
+		--socket | --name | --mode | --domain | -n | -m | -d) ((i++)) ;;
 		--)
 			command_position=$((i + 1))
 			return
@@ -59,7 +59,7 @@ _pagefuse_run() {
 	elif ((command_position > 0)); then
 		compopt -o default
 	elif [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-		_pagefuse_complete -W '--name --mode --socket --help --'
+		_pagefuse_complete -W '--name --mode --domain --socket --help --'
 	else
 		_pagefuse_complete -c
 	fi
@@ -73,11 +73,15 @@ _pagefuse() {
 		_pagefuse_complete -f
 		return
 		;;
-	--mode)
-		_pagefuse_complete -W 'zero full'
+	--by)
+		_pagefuse_complete -W 'vm domain'
 		return
 		;;
-	--name | --watch) return ;;
+	--mode)
+		_pagefuse_complete -W 'zero hints full'
+		return
+		;;
+	--name | --domain | --watch) return ;;
 	esac
 	_pagefuse_find_command
 	if ((position == 0)); then
@@ -93,7 +97,7 @@ _pagefuse() {
 		_pagefuse_complete -W 'run status list showvminfo scan doctor'
 		return
 		;;
-	status) options='--watch --json' ;;
+	status) options='--by --watch --json' ;;
 	scan) options='--wait --json' ;;
 	*) options='--json' ;;
 	esac

@@ -76,7 +76,7 @@ bool advice_register(void *address, size_t length)
 	if (!forward_may_tell() || registering || rounded == 0)
 		return false;
 	registering = true;
-	r = memory_register(address, rounded, PAGEFUSE_GPA_UNKNOWN);
+	r = memory_register(address, rounded);
 	registering = false;
 	errno = saved;
 	return r > 0;

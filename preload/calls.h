@@ -60,7 +60,10 @@ bool fork_begin(void);
 void fork_end(bool begun, long pid);
 
 /* read.c */
-/** Whether a read can concern the library at all. If so, what each is about to fill is told by one of the next two. */
+/**
+ * Whether a read can concern the library at all. If so, what each is about to fill is told by one of the next two, for
+ * reads that go on after their call.
+ */
 bool read_may_matter(void);
 void read_tell(const void *address, size_t length);
 void read_tell_vector(const struct iovec *vector, size_t count);

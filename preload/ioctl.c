@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "library/guest-memory.h"
 #include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
@@ -101,8 +102,8 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 	switch ((uint32_t)request) {
 	case KVM_SET_USER_MEMORY_REGION:
 	case KVM_SET_USER_MEMORY_REGION2:
-		memory_note_gpa(slot->slot, slot->guest_phys_addr, (void *)(uintptr_t)slot->userspace_addr,
-				slot->memory_size);
+		guest_memory_note_slot(slot->slot, slot->guest_phys_addr, (void *)(uintptr_t)slot->userspace_addr,
+				       slot->memory_size);
 		break;
 #ifdef KVM_SET_CPUID2
 	case KVM_SET_CPUID2:

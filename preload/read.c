@@ -20,7 +20,25 @@
 
 bool read_may_matter(void)
 {
-	return forward_may_tell() && memory_awaits_reads();
+	return forward_may_tell() && memory_in_use();
+}
+
+static bool vector_is_readable(const struct iovec *vector, size_t count)
+{
+	return count > 0 && count <= IOV_MAX && readable(vector, count * sizeof(*vector)); /* else the call fails */
+}
+
+/** For a read that is over when its call is: that is a transfer. */
+static uint64_t tell_transfer(const void *address, size_t length)
+{
+	int saved = errno;
+	uint64_t transfer;
+
+	memory_before_read(address, length);
+	transfer = transfers_begin(address, length);
+	memory_note_read(address, length, transfer != 0 ? NOTE_READ : NOTE_SUBMITTED);
+	errno = saved;
+	return transfer;
 }
 
 void read_tell(const void *address, size_t length)
@@ -28,36 +46,39 @@ void read_tell(const void *address, size_t length)
 	int saved = errno;
 
 	memory_before_read(address, length);
+	memory_note_read(address, length, NOTE_SUBMITTED);
 	errno = saved;
 }
 
 void read_tell_vector(const struct iovec *vector, size_t count)
 {
-	if (count == 0 || count > IOV_MAX || !readable(vector, count * sizeof(*vector)))
-		return; /* the kernel refuses it */
+	if (!vector_is_readable(vector, count))
+		return;
 	for (size_t i = 0; i < count; i++)
 		read_tell(vector[i].iov_base, vector[i].iov_len);
 }
 
 static uint64_t before_read(const void *buffer, size_t length)
 {
-	if (read_may_matter())
-		read_tell(buffer, length);
-	return transfer_before(buffer, length);
+	return read_may_matter() ? tell_transfer(buffer, length) : 0;
 }
 
 static uint64_t before_read_vector(const struct iovec *vector, size_t count)
 {
-	if (read_may_matter())
-		read_tell_vector(vector, count);
-	return transfer_before_vector(vector, count);
+	uint64_t transfers = 0;
+
+	if (!read_may_matter() || !vector_is_readable(vector, count))
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		transfers |= tell_transfer(vector[i].iov_base, vector[i].iov_len);
+	return transfers;
 }
 
 static uint64_t before_read_message(const struct msghdr *message)
 {
-	if (read_may_matter() && readable(message, sizeof(*message)))
-		read_tell_vector(message->msg_iov, message->msg_iovlen);
-	return transfer_before_message(message);
+	if (!read_may_matter() || !readable(message, sizeof(*message)))
+		return 0;
+	return before_read_vector(message->msg_iov, message->msg_iovlen);
 }
 
 /* ---- Linux AIO ---- */

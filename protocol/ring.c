@@ -106,7 +106,7 @@ int ring_check_report(const struct ring_record *record)
 	case REPORT_REGION_REMOVE:
 		return check_run(record, 1, 0);
 	case REPORT_HASH:
-		return check_run(record, 1, RING_PRIVATE_COPY | RING_INSIDE_HUGE);
+		return check_run(record, 1, RING_PRIVATE_COPY | RING_INSIDE_HUGE | RING_NOTED);
 	case REPORT_FETCHED:
 		return record->value < RING_STAGING_PAGES ? check_run(record, 1, RING_PRIVATE_COPY) : -EPROTO;
 	case REPORT_SCANNED:
@@ -118,6 +118,7 @@ int ring_check_report(const struct ring_record *record)
 	case REPORT_UNSHARED:
 		return check_run(record, RING_RUN_PAGES_MAX, 0);
 	case REPORT_ZERO:
+		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE | RING_NOTED);
 	case REPORT_BUSY:
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE);
 	case REPORT_DIFFERS:
@@ -144,6 +145,8 @@ int ring_check_order(const struct ring_record *record)
 		return check_run(record, RING_RUN_PAGES_MAX, RING_MAY_SPLIT);
 	case ORDER_UNSHARE:
 		return check_run(record, RING_RUN_PAGES_MAX, 0);
+	case ORDER_NOTES:
+		return record->value <= 1 ? check_run(record, 1, 0) : -EPROTO;
 	default:
 		return -EPROTO;
 	}

@@ -41,7 +41,7 @@
 /** Longest SCAN or AUDIT order, pages; it makes at most two records for each, and one more. */
 #define RING_SCAN_PAGES_MAX 2048u
 
-/** Orders, daemon to worker. Each is answered; page, count and slot of the answers repeat the order's. */
+/** Orders, daemon to worker. Each but NOTES is answered; page, count and slot of the answers repeat the order's. */
 enum ring_order {
 	/** Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. */
 	ORDER_SCAN = 1,
@@ -55,8 +55,16 @@ enum ring_order {
 	ORDER_MERGE,
 	/** Give zero pages back: ZEROED, DIFFERS, BUSY, GONE, FULL, which together cover the run. */
 	ORDER_ZERO,
-	/** Give each page its own copy again: DIVERGED for those that shared, then UNSHARED for the run. */
+	/**
+	 * Give each page memory of its own again, shared or zero: DIVERGED for those that got it, then UNSHARED for the
+	 * run. What cannot be done now stays as it is, and may be ordered again.
+	 */
 	ORDER_UNSHARE,
+	/**
+	 * value: whether to look at pages that the VMM reads into, soon after, and to tell of them as HASH and ZERO
+	 * with RING_NOTED. Until the first one comes they are not told of. Without an answer.
+	 */
+	ORDER_NOTES,
 	ORDER_END
 };
 
@@ -111,6 +119,8 @@ enum ring_flag {
 	RING_INSIDE_HUGE = 1 << 1,
 	/** In MERGE and ZERO: 2 MiB pages that the run is part of may be split. Without it their pages are BUSY. */
 	RING_MAY_SPLIT = 1 << 2,
+	/** In HASH and ZERO: not a SCAN's, but of pages that the VMM has read into, as ORDER_NOTES wants it. */
+	RING_NOTED = 1 << 3,
 };
 
 struct ring_record {
@@ -141,6 +151,8 @@ struct ring_stats {
 	uint64_t hold_max_usec;
 	uint64_t scanned_pages;  /* hashed, total */
 	uint64_t repaired_moves; /* UFFDIO_MOVE results that pagemap proved wrong, total */
+	uint64_t noted_pages;    /* notes taken of pages that the VMM has read into, total */
+	uint64_t noted_hashed;   /* of these, hashed or found full of zeros */
 };
 
 /** One direction's cursors, each on a cache line of its own. */

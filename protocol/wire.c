@@ -3,15 +3,20 @@
 #include "protocol/wire.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/page.h"
 
+/* Fields of whatever release, which are of 4 or 8 bytes. */
+static bool is_greeting(size_t size, size_t least)
+{
+	return size >= least && size <= WIRE_GREETING_MAX && size % 8 == 0;
+}
+
 static int check_length(enum wire_type type, size_t size)
 {
 	static const size_t exact[WIRE_TYPE_END] = {
-		[WIRE_HELLO] = sizeof(struct wire_hello),
-		[WIRE_WELCOME] = sizeof(struct wire_welcome),
 		[WIRE_SEGMENT] = sizeof(struct wire_segment),
 		[WIRE_SEGMENT_CLOSE] = sizeof(struct wire_segment),
 		[WIRE_REFUSED] = sizeof(struct wire_refused),
@@ -19,6 +24,16 @@ static int check_length(enum wire_type type, size_t size)
 		[WIRE_SEGMENT_WANTED] = sizeof(struct wire_wanted),
 	};
 
+	switch (type) {
+	case WIRE_HELLO:
+		return is_greeting(size, WIRE_HELLO_LEAST) ? 0 : -EPROTO;
+	case WIRE_WELCOME:
+		return is_greeting(size, WIRE_WELCOME_LEAST) ? 0 : -EPROTO;
+	case WIRE_MEMORY_MAP:
+		return (size - sizeof(struct wire_memory_map)) % sizeof(struct wire_range) == 0 ? 0 : -EPROTO;
+	default:
+		break;
+	}
 	if (exact[type] == 0) /* texts: ERROR, REQUEST, REPLY */
 		return 0;
 	return size == exact[type] ? 0 : -EPROTO;
@@ -32,13 +47,44 @@ bool wire_name_is_valid(const char *name)
 	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
 }
 
-static int check_hello(const struct wire_hello *hello)
+bool wire_domain_is_valid(const char *name)
 {
-	const char *end = memchr(hello->name, 0, sizeof(hello->name));
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t length = strspn(name, allowed);
 
-	if (hello->page_bytes != PAGE_BYTES || hello->mode == 0 || hello->mode >= WIRE_MODE_END)
+	return name[0] != '.' && length > 0 && length < WIRE_DOMAIN_MAX && name[length] == 0;
+}
+
+static int check_hello(const void *message)
+{
+	struct wire_hello hello;
+	const char *end;
+
+	wire_take_hello(message, &hello);
+	if (hello.page_bytes != PAGE_BYTES || hello.mode == 0)
 		return -EPROTO;
-	return end && wire_name_is_valid(hello->name) ? 0 : -EPROTO;
+	end = memchr(hello.name, 0, sizeof(hello.name));
+	if (end == NULL || !wire_name_is_valid(hello.name))
+		return -EPROTO;
+	end = memchr(hello.domain, 0, sizeof(hello.domain));
+	return end && (end == hello.domain || wire_domain_is_valid(hello.domain)) ? 0 : -EPROTO;
+}
+
+static int check_map(const struct wire_memory_map *map)
+{
+	size_t count = (map->header.length - sizeof(*map)) / sizeof(*map->ranges);
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct wire_range *range = &map->ranges[i];
+
+		if (range->page == 0 || range->pages == 0 || range->pages > UINT32_MAX - range->page)
+			return -EPROTO;
+		if (range->gfn < end || range->gfn >= WIRE_GFN_END || range->pages > WIRE_GFN_END - range->gfn)
+			return -EPROTO;
+		end = range->gfn + range->pages;
+	}
+	return 0;
 }
 
 static int check_body(enum wire_type type, const void *message)
@@ -53,7 +99,9 @@ static int check_body(enum wire_type type, const void *message)
 	case WIRE_SEGMENT_CLOSE:
 		return segment->slots != 0 && segment->slots <= WIRE_SEGMENT_SLOTS_MAX ? 0 : -EPROTO;
 	case WIRE_REFUSED:
-		return refused->reason != 0 && refused->reason < WIRE_REASON_END ? 0 : -EPROTO;
+		return refused->reason != 0 ? 0 : -EPROTO;
+	case WIRE_MEMORY_MAP:
+		return check_map(message);
 	default:
 		return 0;
 	}
@@ -71,13 +119,48 @@ int wire_check(const void *message, size_t size)
 		return -EPROTO;
 	if (header.version != WIRE_VERSION)
 		return -EPROTONOSUPPORT;
-	if (header.length != size || header.type == 0 || header.type >= WIRE_TYPE_END ||
-	    (header.flags & ~WIRE_MORE) != 0)
+	if (header.length != size || header.type == 0 || header.type >= WIRE_TYPE_END)
+		return -EPROTO;
+	if ((header.flags & ~(header.type == WIRE_MEMORY_MAP ? WIRE_MORE | WIRE_FIRST : WIRE_MORE)) != 0)
 		return -EPROTO;
 	r = check_length(header.type, size);
 	if (r < 0)
 		return r;
 	return check_body(header.type, message);
+}
+
+static void take_greeting(const void *message, void *ret, size_t size)
+{
+	size_t length = ((const struct wire_header *)message)->length;
+
+	memset(ret, 0, size);
+	memcpy(ret, message, length < size ? length : size);
+}
+
+void wire_take_hello(const void *message, struct wire_hello *ret)
+{
+	take_greeting(message, ret, sizeof(*ret));
+}
+
+void wire_take_welcome(const void *message, struct wire_welcome *ret)
+{
+	take_greeting(message, ret, sizeof(*ret));
+}
+
+static const char *const feature_names[WIRE_FEATURE_END] = {
+	[WIRE_FEATURE_MEMORY_MAP] = "memory-map",
+	[WIRE_FEATURE_DOMAINS] = "domains",
+	[WIRE_FEATURE_NOTES] = "notes",
+};
+
+void wire_feature_name(uint64_t features, char *ret, size_t size)
+{
+	unsigned bit = features != 0 ? (unsigned)__builtin_ctzll(features) : 64;
+
+	if (bit < WIRE_FEATURE_END && feature_names[bit])
+		snprintf(ret, size, "%s", feature_names[bit]);
+	else
+		snprintf(ret, size, "%u", bit);
 }
 
 void wire_header_init(struct wire_header *header, enum wire_type type, size_t length)
@@ -128,6 +211,8 @@ const char *wire_reason_name(uint32_t reason)
 static const char *const mode_names[WIRE_MODE_END] = {
 	[WIRE_MODE_ZERO] = "zero",
 	[WIRE_MODE_FULL] = "full",
+	[WIRE_MODE_HINTS] = "hints",
+	[WIRE_MODE_OFF] = "off",
 };
 
 const char *wire_mode_name(uint32_t mode)

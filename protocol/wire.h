@@ -5,13 +5,15 @@
  * through the rings of ring.h; the socket carries the rest and the doorbells.
  *
  *   VMM                                    daemon
- *   HELLO            ------------------>            name, mode, store known from an earlier daemon
+ *   HELLO            ------------------>            name, mode, domain, store known from an earlier daemon
  *                    <------------------   WELCOME  ring memfd [, /dev/userfaultfd], seed, store
  *                    <------------------   SEGMENT  read-only descriptor of a store segment, before it is named
  *                    <------------------   SEGMENT_CLOSE  nothing in it is live any more: close the descriptor
  *   SEGMENT_WANTED   ------------------>            the VMM has closed the descriptor of a segment that it needs now
  *                    <------------------   SEGMENT  once more
  *   REFUSED          ------------------>            memory the library leaves alone, and why
+ *   MEMORY_MAP       ------------------>            which page the guest sees at which physical address, whenever that
+ *                                                   has changed (in chunks; all but the last have WIRE_MORE set)
  *   DOORBELL         <----------------->            look at your ring
  *                    <------------------   ERROR    text, then the connection is closed
  *
@@ -20,6 +22,12 @@
  *                    <------------------   REPLY (JSON, in chunks; all but the last have WIRE_MORE set)
  *
  * Who the peer is comes from the kernel (SO_PEERCRED, SO_PEERPIDFD), never from a message.
+ *
+ * Versions. Daemon and library of different releases meet whenever the daemon is upgraded under VMs that run. HELLO and
+ * WELCOME carry feature bits, and both sides go on with those that both have; a bit that is not known is ignored.
+ * HELLO and WELCOME grow at their ends: what a shorter one lacks is zero, what a longer one has besides is not looked
+ * at. A HELLO that ends before its features is answered by such a WELCOME. Messages, records and flags that came later
+ * are sent only to a peer with their feature. WIRE_VERSION counts changes that this cannot bridge.
  */
 #ifndef PAGEFUSE_PROTOCOL_WIRE_H
 #define PAGEFUSE_PROTOCOL_WIRE_H
@@ -30,10 +38,15 @@
 
 #define WIRE_MAGIC UINT32_C(0x45534650) /* "PFSE" */
 #define WIRE_VERSION 1
-#define WIRE_MESSAGE_MAX 32768       /* bytes, header included */
-#define WIRE_NAME_MAX 64             /* bytes, terminating zero included */
-#define WIRE_MORE UINT32_C(1)        /* flag: further chunks of the same reply follow */
-#define WIRE_SEGMENT_SLOTS_MAX 65536 /* pages in a store segment, at most */
+#define WIRE_MESSAGE_MAX 32768           /* bytes, header included */
+#define WIRE_NAME_MAX 64                 /* bytes, terminating zero included */
+#define WIRE_DOMAIN_MAX 32               /* the same of a trust domain's name */
+#define WIRE_MORE UINT32_C(1)            /* flag: further chunks of the same reply, or memory map, follow */
+#define WIRE_FIRST UINT32_C(2)           /* flag: first chunk of a memory map; what came of an earlier one is void */
+#define WIRE_GREETING_MAX 1024           /* bytes of a HELLO or WELCOME of whatever release */
+#define WIRE_RANGES_MAX 4096             /* ranges in a memory map, all chunks together */
+#define WIRE_GFN_END (UINT64_C(1) << 40) /* guest physical addresses have 52 bits at most */
+#define WIRE_SEGMENT_SLOTS_MAX 65536     /* pages in a store segment, at most */
 
 enum wire_type {
 	WIRE_HELLO = 1,
@@ -46,13 +59,26 @@ enum wire_type {
 	WIRE_REQUEST,
 	WIRE_REPLY,
 	WIRE_SEGMENT_WANTED,
+	WIRE_MEMORY_MAP,
 	WIRE_TYPE_END
 };
+
+/** Features, as numbers of bits. */
+enum wire_feature {
+	WIRE_FEATURE_MEMORY_MAP, /* MEMORY_MAP may be sent to the daemon */
+	WIRE_FEATURE_DOMAINS,    /* the daemon does as hello.domain asks; required by who asks for one */
+	WIRE_FEATURE_NOTES,      /* the daemon may order NOTES, and the VMM then sends RING_NOTED */
+	WIRE_FEATURE_END
+};
+/** What this release has. */
+#define WIRE_FEATURES ((UINT64_C(1) << WIRE_FEATURE_END) - 1)
 
 /** What is shared of a VM. */
 enum wire_mode {
 	WIRE_MODE_ZERO = 1, /* only pages full of zeros are given back */
 	WIRE_MODE_FULL,     /* all present pages are candidates */
+	WIRE_MODE_HINTS,    /* only pages that were read from a disk are */
+	WIRE_MODE_OFF,      /* nothing is shared */
 	WIRE_MODE_END
 };
 
@@ -91,10 +117,14 @@ struct wire_header {
 struct wire_hello {
 	struct wire_header header;
 	uint32_t page_bytes;
-	uint32_t mode;            /* enum wire_mode */
-	uint64_t store;           /* identity of the store that this VMM still maps, 0 if none */
-	char name[WIRE_NAME_MAX]; /* printable, zero terminated; the daemon makes it unique by a suffix */
+	uint32_t mode;                /* enum wire_mode; of a newer release maybe one that is not known */
+	uint64_t store;               /* identity of the store that this VMM still maps, 0 if none */
+	char name[WIRE_NAME_MAX];     /* printable, zero terminated; the daemon makes it unique by a suffix */
+	uint64_t features;            /* bits of enum wire_feature that the VMM has */
+	uint64_t required;            /* that the daemon has to have, else it refuses */
+	char domain[WIRE_DOMAIN_MAX]; /* zero terminated: that it wants to be in; empty: the daemon chooses */
 };
+#define WIRE_HELLO_LEAST offsetof(struct wire_hello, features)
 
 struct wire_welcome {
 	struct wire_header header;
@@ -102,7 +132,10 @@ struct wire_welcome {
 	uint64_t store;           /* random identity of the daemon's store; survives its restarts on the same tmpfs */
 	uint32_t has_userfaultfd; /* a second descriptor, of /dev/userfaultfd, is attached */
 	uint32_t reserved;
+	uint64_t features; /* bits of enum wire_feature that the daemon has */
+	uint64_t required; /* that the VMM has to have, else it leaves */
 };
+#define WIRE_WELCOME_LEAST offsetof(struct wire_welcome, features)
 
 /** SEGMENT (with the descriptor) and SEGMENT_CLOSE. */
 struct wire_segment {
@@ -121,9 +154,23 @@ struct wire_wanted {
 struct wire_refused {
 	struct wire_header header;
 	uint64_t bytes;  /* how much is left alone for this reason, now; 0 withdraws it */
-	uint32_t reason; /* enum wire_reason */
+	uint32_t reason; /* enum wire_reason; of a newer release maybe one that is not known */
 	uint32_t reserved;
 };
+
+/** The guest sees pages [page, page + pages) at its page frames [gfn, gfn + pages). */
+struct wire_range {
+	uint64_t gfn;
+	uint32_t page; /* page number, see common/page.h */
+	uint32_t pages;
+};
+
+/** MEMORY_MAP: ranges in the order of their frames, of which none is in two. Pages may be in several. */
+struct wire_memory_map {
+	struct wire_header header;
+	struct wire_range ranges[];
+};
+#define WIRE_RANGES_PER_MESSAGE ((WIRE_MESSAGE_MAX - sizeof(struct wire_header)) / sizeof(struct wire_range))
 
 /** DOORBELL has no body; ERROR, REQUEST and REPLY have text without terminating zero. */
 struct wire_text {
@@ -138,6 +185,13 @@ struct wire_text {
  */
 int wire_check(const void *message, size_t size);
 
+/** Copies a HELLO or WELCOME that has passed wire_check(), of whatever release: what it lacks is zero. */
+void wire_take_hello(const void *message, struct wire_hello *ret);
+void wire_take_welcome(const void *message, struct wire_welcome *ret);
+
+/** Of the features whose bits are set in @features, the first: "memory-map", or "21" if it has no name here. */
+void wire_feature_name(uint64_t features, char *ret, size_t size);
+
 /** Fills in a header for a message of @length bytes. */
 void wire_header_init(struct wire_header *header, enum wire_type type, size_t length);
 
@@ -151,6 +205,8 @@ int wire_mode_parse(const char *name);
 
 /** What a VM can be called: printable ASCII, no blanks, 1 to WIRE_NAME_MAX - 1 bytes. */
 bool wire_name_is_valid(const char *name);
+/** What a domain can be called: letters, digits, "-", "_" and ".", no "." first, 1 to WIRE_DOMAIN_MAX - 1 bytes. */
+bool wire_domain_is_valid(const char *name);
 
 /* ---- the same with descriptors, over a socket; both return 0 or -errno ---- */
 

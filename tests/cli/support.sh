@@ -17,7 +17,7 @@ finish() {
 trap finish EXIT
 
 export PAGEFUSE_SOCKET=$directory/socket
-unset PAGEFUSE_MODE PAGEFUSE_NAME XDG_RUNTIME_DIR
+unset PAGEFUSE_DOMAIN PAGEFUSE_MODE PAGEFUSE_NAME XDG_RUNTIME_DIR
 
 stop_daemon() {
 	[ -n "$daemon_pid" ] || return 0

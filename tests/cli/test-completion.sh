@@ -26,6 +26,7 @@ offers 'status' pagefuse --socket /x st
 offers '--socket' pagefuse --s
 offers 'zero full' pagefuse run --mode ''
 offers '--mode' pagefuse run --m
+offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
 offers '--wait' pagefuse scan --w
 offers '--json' pagefuse list --j

@@ -33,8 +33,17 @@ grep -qE '^PAGEFUSE_NAME=env-[0-9]+$' <<<"$output" || fail 'no name made of prog
 run 0 run --name web1 --mode zero -- env
 has PAGEFUSE_NAME=web1
 has PAGEFUSE_MODE=zero
-run 0 run -n web2 -m full env
+run 0 run -n web2 -m full -d team env
 has PAGEFUSE_NAME=web2
+has PAGEFUSE_DOMAIN=team
+run 2 run --domain a/b env
+equal 'what the daemon is asked' '{"command":"admit","name":"web2","domain":"team"}' \
+	"$(tail -n 1 "$directory/requests")"
+start_daemon '{"admit": [{"error": {"code": "not-permitted", "message": "user 7 may not", "value": "team"}}]}'
+run 0 run -n web2 -d team env
+has PAGEFUSE_DOMAIN=team
+grep -qF "'web2' runs, but nothing of it is shared: user 7 may not." <<<"$complaint" || fail "$complaint"
+start_daemon "{\"status\": [$STATUS]}"
 
 cd "$directory" || exit 1
 run 0 run --socket ./socket -- env

@@ -9,9 +9,14 @@ run 0 status
 prints 'pagefused 77: up 1h02m, 1.5s CPU, 3M memory, store on tmpfs'
 prints 'PSHARE/MB: 200 shared, 50 common, 10 zero: 160 saving'
 prints 'STORE/MB:  50 store, 4 overhead'
-equal 'the table' 'web1 999999991 full 512M 250M 100M 5M 80M 48K 9000 180us 0.2s idle' \
+equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 48K 9000 180us 0.2s idle' \
 	"$(grep '^web1' <<<"$output" | xargs)"
 grep -q '^db2 .* scanning$' <<<"$output" || fail 'db2 is not scanning'
+
+run 0 status --by domain
+equal 'the table by domain' 'uid-0 1 100M 25M 5M 80M 25M' "$(grep '^uid-0' <<<"$output" | xargs)"
+equal 'lines by domain' 3 "$(sed '1,/^$/d' <<<"$output" | wc -l)"
+run 2 status --by colour
 
 run 0 status --json
 equal 'status --json' "$(jq -cS . <<<"$STATUS")" "$(jq -cS . <<<"$output")"
@@ -25,11 +30,12 @@ start_daemon "{\"status\": [$STATUS]}"
 run 0 list
 equal list $'web1\ndb2' "$output"
 run 0 list --json
-json '.vms == [{"name": "web1", "pid": 999999991, "uid": 0, "mode": "full"},
-	{"name": "db2", "pid": 999999992, "uid": 1000, "mode": "zero"}]'
+json '.vms == [{"name": "web1", "domain": "uid-0", "pid": 999999991, "uid": 0, "mode": "full"},
+	{"name": "db2", "domain": "team", "pid": 999999992, "uid": 1000, "mode": "zero"}]'
 
 run 0 showvminfo db2
 prints 'Name:                    db2'
+prints 'Domain:                  team'
 prints 'Page Fusion:             enabled, mode zero'
 prints 'Process:                 999999992 of uid 1000'
 prints 'Shared:                  25600 pages (100M)'

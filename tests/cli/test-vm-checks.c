@@ -111,6 +111,8 @@ static void test_fields(void **state)
 	json_object_set_new(vm, "kept_private_pages", json_integer(9));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "no-swap");
 	vm = good_vm();
+	json_object_set_new(vm, "mode", json_string("hints"));
+	expect(judge(json_incref(vm), NULL), SEVERITY_NOTE, "mode");
 	json_object_set_new(vm, "mode", json_string("zero"));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "mode");
 	vm = good_vm();

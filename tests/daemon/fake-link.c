@@ -48,15 +48,16 @@ static int take_welcome(struct fake_link *link)
 		fprintf(stderr, "refused: %.*s\n", (int)(size - sizeof(*header)), message + sizeof(*header));
 		return -ECONNREFUSED;
 	}
-	memcpy(&link->welcome, message, sizeof(link->welcome));
+	wire_take_welcome(message, &link->welcome);
 	link->ring_fd = fds[0];
 	link->userfaultfd = fds[1];
 	return 0;
 }
 
-int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store)
+int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
+		      const char *domain)
 {
-	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store };
+	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store, .features = WIRE_FEATURES };
 	int r;
 
 	*link = (struct fake_link){ .ring_fd = -1, .userfaultfd = -1 };
@@ -65,6 +66,7 @@ int fake_link_open(struct fake_link *link, const char *socket, const char *name,
 		return link->socket;
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	snprintf(hello.name, sizeof(hello.name), "%s", name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
 	r = wire_send(link->socket, &hello, sizeof(hello), NULL, 0);
 	if (r == 0)
 		r = take_welcome(link);
@@ -79,6 +81,11 @@ int fake_link_open(struct fake_link *link, const char *socket, const char *name,
 	}
 	ring_attach_worker(link->ring, &link->up, &link->down);
 	return 0;
+}
+
+int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store)
+{
+	return fake_link_open_in(link, socket, name, mode, store, "");
 }
 
 void fake_link_close(struct fake_link *link)

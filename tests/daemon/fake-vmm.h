@@ -25,6 +25,8 @@ struct fake_options {
 	uint32_t common;     /* of these, from the first one on: the same in every VM */
 	uint32_t zero;       /* behind those: full of zeros; the rest is unique */
 	uid_t uid;           /* it runs as */
+	const char *domain;  /* that it asks for, or NULL */
+	bool may_fail;       /* fake_start() does not mind if it cannot connect */
 	bool defiant;        /* answers a MERGE with another slot than it was told */
 	unsigned forgetful;  /* closes all segments after each order, and asks so many times for the one it needs */
 };
@@ -47,7 +49,7 @@ struct fake_answer {
 	int error; /* 0 or -errno */
 	uint32_t shared, zeroed, damaged;
 	bool connected, welcomed_userfaultfd;
-	uint64_t store; /* identity of the daemon's store */
+	uint64_t store, seed; /* of the store that it is given */
 	uint64_t frame;
 	uint32_t closes; /* SEGMENT_CLOSE messages so far */
 	uint32_t reused; /* segments announced under the number of one that was closed */
@@ -77,6 +79,9 @@ struct fake_link {
 
 /** Connects, says HELLO, takes the WELCOME and maps the ring. @return 0, or -errno; the refusal's text is printed. */
 int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store);
+/** The same, asking for a domain. */
+int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
+		      const char *domain);
 void fake_link_close(struct fake_link *link);
 /** Puts one record and rings. */
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);

@@ -18,7 +18,8 @@ static void check_limits(const struct config *config)
 	must(config->engine.scan_cpu_percent >= 1 && config->engine.scan_cpu_percent <= 100);
 	must(config->engine.vm_slots_max > 0 && config->engine.vm_ram_bytes_max >= PAGE_BYTES);
 	must(config->connections_per_user >= 1 && config->connections_per_user <= 65536);
-	must(config->store.kind <= STORE_MEMFD);
+	must(config->store.kind <= STORE_MEMFD && config->access.status <= ACCESS_STATUS_ALL);
+	must(memchr(config->access.group, 0, sizeof(config->access.group)) != NULL && config->access.group[0] != 0);
 	must(memchr(config->store.size, 0, sizeof(config->store.size)) != NULL && config->store.size[0] != 0);
 	must(strchr(config->store.size, ',') == NULL); /* it becomes a mount option */
 }

@@ -34,11 +34,13 @@ static void start(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const struct ucred self = { .pid = getpid(), .uid = geteuid(), .gid = getegid() };
+	const struct admission_peer peer = { .credentials = &self, .socket = -1, .pidfd = -1 };
 	char *text;
 	json_t *reply;
 
 	start();
-	text = control_answer(&the_daemon.control, geteuid(), (const char *)data, size);
+	text = control_answer(&the_daemon.control, &peer, (const char *)data, size);
 	must(text != NULL);
 	reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));

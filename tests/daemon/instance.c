@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,12 +37,16 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /** Of a test that has failed: what it may have left is nobody's business any more. */
 static void clean_up(void)
 {
-	char pages[128];
+	char pattern[128];
+	glob_t found = { 0 };
 
 	if (cleaned->pid > 0 && kill(cleaned->pid, SIGKILL) == 0)
 		waitpid(cleaned->pid, NULL, 0);
-	snprintf(pages, sizeof(pages), "%s.store/pages", cleaned->socket);
-	umount2(pages, MNT_DETACH);
+	snprintf(pattern, sizeof(pattern), "%s.store/*/pages", cleaned->socket);
+	(void)glob(pattern, 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		umount2(found.gl_pathv[i], MNT_DETACH);
+	globfree(&found);
 	nftw(cleaned->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
@@ -57,6 +62,7 @@ void instance_init(struct instance *instance)
 	test_check(chmod(instance->directory, 0755) == 0, "chmod: %s", strerror(errno));
 	snprintf(instance->socket, sizeof(instance->socket), "%s/socket", instance->directory);
 	snprintf(instance->log, sizeof(instance->log), "%s/log", instance->directory);
+	instance_settings(instance, "");
 }
 
 void instance_settings(struct instance *instance, const char *text)
@@ -65,8 +71,10 @@ void instance_settings(struct instance *instance, const char *text)
 
 	snprintf(instance->config, sizeof(instance->config), "%s/config", instance->directory);
 	file = fopen(instance->config, "we");
-	test_check(file && fputs(text, file) >= 0 && fclose(file) == 0, "write %s: %s", instance->config,
-		   strerror(errno));
+	test_check(file && fputs(text, file) >= 0 &&
+			   fputs(strstr(text, "[access]") ? "" : "[access]\ngroup = *\n", file) >= 0 &&
+			   fclose(file) == 0,
+		   "write %s: %s", instance->config, strerror(errno));
 }
 
 static void become_daemon(const struct instance *instance)

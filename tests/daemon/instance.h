@@ -18,7 +18,7 @@ struct instance {
 
 /** Makes the directory. Nothing runs yet. If the test fails, daemon, mounts and directory go. One at a time. */
 void instance_init(struct instance *instance);
-/** Writes the settings file for the next start. */
+/** Writes the settings file for the next start. Unless @text has a section [access], anybody may take part. */
 void instance_settings(struct instance *instance, const char *text);
 /** Starts it and waits until it listens. */
 void instance_start(struct instance *instance);

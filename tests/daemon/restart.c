@@ -96,7 +96,7 @@ static void segment_cut_short(struct instance *instance, const struct fake_vmm *
 	int fd;
 
 	instance_kill(instance);
-	snprintf(pages, sizeof(pages), "%s.store/pages", instance->socket);
+	snprintf(pages, sizeof(pages), "%s.store/uid-%u/pages", instance->socket, (unsigned)geteuid());
 	snprintf(file, sizeof(file), "%s/seg-00007", pages);
 	test_check(mount(NULL, pages, NULL, MS_REMOUNT | MS_BIND, NULL) == 0, "remount: %s", strerror(errno));
 	fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

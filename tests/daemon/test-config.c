@@ -45,6 +45,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config.store.kind, STORE_AUTO);
 	assert_string_equal(config.store.size, "100%");
 	assert_int_equal(config.connections_per_user, 1024);
+	assert_string_equal(config.access.group, "pagefuse");
+	assert_int_equal(config.access.status, ACCESS_STATUS_GROUP);
 }
 
 static void test_good(void **state)
@@ -85,6 +87,16 @@ static void test_bad(void **state)
 		{ "cpu_percent = 5\n", "there is no setting \"cpu_percent\" in section []" },
 		{ "[scan]\nkind = auto\n", "there is no setting \"kind\" in section [scan]" },
 		{ "[scan\n", "not of the form" },
+		{ "[access]\ngroup = a b\n", "should be a group's name or number, or a star for anybody" },
+		{ "[access]\ngroup = 4294967295\n", "should be a group's name or number, or a star for anybody" },
+		{ "[access]\nstatus = none\n", "should be one of group or all" },
+		{ "[domain a/b]\nuser = 0\n", "\"a/b\" cannot be a domain's name" },
+		{ "[domain ..]\nuser = 0\n", "cannot be a domain's name" },
+		{ "[domain a]\nusers = 0\n", "should be one of user, group, cgroup or name" },
+		{ "[domain a]\nuser = no-such-user-here\n", ":2: user = \"no-such-user-here\": there is no such user" },
+		{ "[domain a]\ngroup = 1x\n", "there is no such group" },
+		{ "[domain a]\nuser =\n", "user has no pattern" },
+		{ "[domain a]\nname = *\n", "everybody can choose a VM's name" },
 	};
 	struct config config = { .connections_per_user = 77 };
 	char error[256];
@@ -95,6 +107,50 @@ static void test_bad(void **state)
 		assert_non_null(strstr(error, cases[i].said));
 		assert_int_equal(config.connections_per_user, 77); /* untouched */
 	}
+}
+
+static void on_rules(const struct config_change *change)
+{
+	assert_string_equal(change->section, "domain");
+	assert_true(change->applied);
+}
+
+static bool fit(const struct config *config, const char *domain, uid_t uid, gid_t group, const char *cgroup,
+		const char *name)
+{
+	const struct rules_process process = {
+		.uid = uid, .gid = 1, .groups = &group, .group_count = 1, .cgroup = cgroup, .name = name
+	};
+
+	return rules_fit(&config->rules, domain, &process);
+}
+
+static void test_rules(void **state)
+{
+	const struct rules_process process = { .uid = 9, .gid = 1, .cgroup = "/machine.slice/a.scope", .name = "b" };
+	struct config config, changed;
+	char error[256];
+
+	(void)state;
+	assert_int_equal(config_load(&config,
+				     file_of("[domain web]\nuser = 7, root\nname = web-*\n[domain team]\ngroup = 20\n"
+					     "[domain vms]\nuser = *\ncgroup = /machine.slice/* /a\n"
+					     "[domain team]\ngroup = 21\n"),
+				     error, sizeof(error)),
+			 0);
+	assert_true(fit(&config, "web", 7, 1, "", "web-1") && fit(&config, "web", 0, 1, "", "web-1"));
+	assert_false(fit(&config, "web", 7, 1, "", "db") || fit(&config, "web", 8, 1, "", "web-1"));
+	assert_true(fit(&config, "team", 7, 20, "", "x") && fit(&config, "team", 7, 21, "", "x"));
+	assert_false(fit(&config, "team", 0, 22, "", "x") || fit(&config, "other", 0, 20, "", "x"));
+	assert_true(fit(&config, "vms", 7, 1, "/a", "x") && fit(&config, "vms", 7, 1, "/machine.slice/b/c", "x"));
+	assert_false(fit(&config, "vms", 7, 1, "/user.slice/machine.slice/b", "x"));
+	assert_false(fit(&config, "vms", 7, 1, "", "x"));
+	assert_string_equal(rules_first(&config.rules, &process), "vms");
+	config_default(&changed);
+	assert_null(rules_first(&changed.rules, &process));
+	assert_int_equal(config_change(&changed, &config, on_rules), 1);
+	assert_string_equal(rules_first(&changed.rules, &process), "vms");
+	assert_int_equal(config_change(&changed, &config, on_rules), 0);
 }
 
 static void test_unreadable(void **state)
@@ -131,20 +187,20 @@ static void on_change(const struct config_change *change)
 static void test_change(void **state)
 {
 	struct config config, wanted;
-	uint64_t before;
 
 	(void)state;
 	config_default(&config);
-	before = config.engine.vm_slots_max;
 	config_default(&wanted);
 	assert_int_equal(config_change(&config, &wanted, on_change), 0);
 	wanted.connections_per_user = 9;
 	wanted.engine.vm_slots_max = (96 << 20) / PAGE_BYTES;
-	assert_int_equal(config_change(&config, &wanted, on_change), 2);
-	assert_int_equal(applied, 1);
+	wanted.store.kind = STORE_MEMFD;
+	assert_int_equal(config_change(&config, &wanted, on_change), 3);
+	assert_int_equal(applied, 2);
 	assert_int_equal(left, 1);
 	assert_int_equal(config.connections_per_user, 9);
-	assert_int_equal(config.engine.vm_slots_max, before);
+	assert_int_equal(config.engine.vm_slots_max, (96 << 20) / PAGE_BYTES);
+	assert_int_equal(config.store.kind, STORE_AUTO);
 }
 
 int main(void)
@@ -153,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_change),
 	};

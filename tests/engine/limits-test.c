@@ -39,6 +39,33 @@ static void connecting_again_is_no_new_limit(void **state)
 	assert_true(host().store_pages >= 50);
 }
 
+static void settings_change_while_it_runs(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim.settings.scan_interval_seconds = sim.settings.audit_interval_seconds = 0;
+	sim.settings.vm_slots_max = 10;
+	restart_with_settings();
+	a = new_vm(1000, 1, 1);
+	b = new_vm(1000, 1, 1);
+	run_for(100);
+	assert_true(host().store_pages <= 20);
+	sim.settings.vm_slots_max = 1000;
+	sim.settings.seed++; /* stays */
+	engine_change_settings(sim.engine, &sim.settings);
+	sim.settings.seed--;
+	run_for(100);
+	assert_true(host().store_pages <= 20); /* nobody looks */
+	sim.settings.scan_interval_seconds = 7 * 86400;
+	engine_change_settings(sim.engine, &sim.settings);
+	run_for(1); /* a week for each round, and the first slice is due */
+	sim.settings.scan_interval_seconds = 2;
+	engine_change_settings(sim.engine, &sim.settings);
+	run_for(10);
+	assert_int_equal(shared_of(a) + shared_of(b), 2000);
+}
+
 static void slots_that_are_dead_count_no_longer(void **state)
 {
 	struct sim_vm *a, *b;
@@ -537,6 +564,7 @@ int main(void)
 		ENGINE_TEST(early_looks_without_end_delay_nobody_else),
 		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
 		ENGINE_TEST(connecting_again_is_no_new_limit),
+		ENGINE_TEST(settings_change_while_it_runs),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
 		ENGINE_TEST(a_run_ends_where_its_segment_does),

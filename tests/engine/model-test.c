@@ -62,6 +62,15 @@ static void discard_run(struct sim *sim, struct sim_vm *vm)
 		sim_discard(vm, i);
 }
 
+/* It reads from its disk. */
+static void note_run(struct sim *sim, struct sim_vm *vm)
+{
+	uint32_t start = 1 + sim_random(sim, vm->next_page), count = 1 + sim_random(sim, 60);
+
+	for (uint32_t i = start; i < start + count && i < vm->next_page && vm->vm != NULL; i++)
+		sim_note(vm, i);
+}
+
 /* The guest starts anew: all memory is dropped, or not, and written with what other guests have, too. */
 static void reset(struct sim *sim, struct sim_vm *vm)
 {
@@ -97,12 +106,21 @@ static void change_region(struct sim *sim, struct sim_vm *vm)
 		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
 }
 
-/* It says so when it connects the next time. */
+/* It is told to, or says so when it connects the next time. */
+static void set_mode(struct sim_vm *vm, enum wire_mode mode)
+{
+	vm->mode = mode;
+	if (vm->vm != NULL && sim_random(vm->sim, 2))
+		sim_vm_disconnect(vm);
+	else if (vm->vm != NULL)
+		engine_set_mode(vm->sim->engine, vm->vm, mode);
+}
+
 static void change_mode(struct sim_vm *vm)
 {
-	vm->mode = vm->mode == WIRE_MODE_FULL ? WIRE_MODE_ZERO : WIRE_MODE_FULL;
-	if (vm->vm != NULL)
-		sim_vm_disconnect(vm);
+	static const enum wire_mode modes[] = { WIRE_MODE_FULL, WIRE_MODE_ZERO, WIRE_MODE_HINTS, WIRE_MODE_OFF };
+
+	set_mode(vm, modes[sim_random(vm->sim, 4)]);
 }
 
 static void reconnect_all(struct sim *sim)
@@ -185,10 +203,13 @@ static void step(struct sim *sim)
 			add_vm(sim);
 		return;
 	}
-	switch (sim_random(sim, 16)) {
+	switch (sim_random(sim, 17)) {
 	case 0:
 	case 1:
 		write_run(sim, vm);
+		break;
+	case 16:
+		note_run(sim, vm);
 		break;
 	case 2:
 		discard_run(sim, vm);
@@ -305,8 +326,8 @@ static void rest(struct sim *sim)
 			continue;
 		sim->vms[i]->refuse_percent = 0;
 		sim->vms[i]->silent = false;
-		if (sim->vms[i]->mode == WIRE_MODE_ZERO)
-			change_mode(sim->vms[i]);
+		if (sim->vms[i]->mode != WIRE_MODE_FULL)
+			set_mode(sim->vms[i], WIRE_MODE_FULL);
 	}
 	sim->store_fails = false;
 	reconnect_all(sim);
@@ -364,6 +385,30 @@ static void check_now(struct sim *sim)
 	expect(sim->wrong == NULL, sim->wrong);
 }
 
+/* Some may share nothing any more, or zeros only: they get memory of their own, and nobody else is the worse for it. */
+static void unshare_some(struct sim *sim)
+{
+	for (uint32_t i = 0; i < SIM_VMS; i++)
+		if (sim->vms[i] != NULL && sim_random(sim, 2))
+			set_mode(sim->vms[i], sim_random(sim, 3) ? WIRE_MODE_OFF : WIRE_MODE_ZERO);
+	write_to_the_last(sim);
+	reconnect_all(sim);
+	for (uint32_t tick = 0; tick < 2000; tick++) {
+		sim_tick(sim, 2000);
+		sim_settle(sim);
+	}
+	for (uint32_t i = 0; i < SIM_VMS; i++) {
+		struct counted counted;
+
+		if (sim->vms[i] == NULL || sim->vms[i]->mode == WIRE_MODE_FULL)
+			continue;
+		counted = count_vm(sim->vms[i]);
+		expect(counted.shared == 0, "a VM shares that may not");
+		expect(counted.zero == 0 || sim->vms[i]->mode == WIRE_MODE_ZERO, "zeros of a VM that shares nothing");
+		expect(engine_pages_to_unshare(sim->vms[i]->vm) == 0, "unsharing never ends");
+	}
+}
+
 static void run(struct sim *sim, uint32_t steps)
 {
 	for (uint32_t i = 1; i <= steps && failed == NULL; i++) {
@@ -375,6 +420,8 @@ static void run(struct sim *sim, uint32_t steps)
 			check_now(sim);
 			check_at_rest(sim);
 			check_all_shared(sim);
+			unshare_some(sim);
+			check_now(sim);
 		}
 		if (failed != NULL)
 			fprintf(stderr, "at step %u\n", i);
@@ -418,8 +465,9 @@ int main(int argc, char **argv)
 	if (failed != NULL)
 		fprintf(stderr, "damage: %s (seed %" PRIu64 ")\n", failed, seed);
 	else
-		printf("%" PRIu64 " merges, %" PRIu64 " pages diverged, %" PRIu64 " segments removed\n", sim.merged,
-		       sim.diverged, sim.removed_segments);
+		printf("%" PRIu64 " merges, %" PRIu64 " pages diverged, %" PRIu64 " UNSHARE orders, %" PRIu64
+		       " segments removed\n",
+		       sim.merged, sim.diverged, sim.unshare_orders, sim.removed_segments);
 	sim_done(&sim);
 	return failed != NULL;
 }

@@ -342,6 +342,7 @@ void sim_vm_disconnect(struct sim_vm *vm)
 	sim_work(vm, sim_random(vm->sim, 8)); /* what it had not noticed yet */
 	queue_drop(&vm->up);
 	queue_drop(&vm->down);
+	vm->tells_notes = false;
 }
 
 void sim_vm_end(struct sim_vm *vm)
@@ -435,7 +436,8 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 
 /* ---- what a worker does ---- */
 
-static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
+/* @return whether its content was told: the last report. */
+static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 {
 	struct sim_page *page = &vm->pages[number];
 
@@ -445,7 +447,7 @@ static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 		vm->sim->diverged++;
 	}
 	if (op == ORDER_AUDIT || (page->state != SIM_PLAIN && page->state != SIM_DIVERGED))
-		return;
+		return false;
 	if (page->content == 0) {
 		post_page(vm, REPORT_ZERO, number, 0);
 	} else if (op == ORDER_SCAN) {
@@ -454,6 +456,13 @@ static void scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 		content_fill(bytes, page->content);
 		post_page(vm, REPORT_HASH, number, page_hash(bytes, vm->sim->settings.seed));
 	}
+	return page->content == 0 || op == ORDER_SCAN;
+}
+
+void sim_note(struct sim_vm *vm, uint32_t page)
+{
+	if (vm->tells_notes && has_page(vm, page) && scan_page(vm, ORDER_SCAN, page))
+		vm->up.items[vm->up.tail - 1].record.flags |= RING_NOTED;
 }
 
 static bool refuses(struct sim_vm *vm)
@@ -534,6 +543,20 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	}
 }
 
+static void unshare_page(struct sim_vm *vm, uint32_t number)
+{
+	struct sim_page *page = &vm->pages[number];
+
+	if (!has_page(vm, number) || !(is_mapped(page) || is_left(page)))
+		return;
+	if (is_mapped(page) && refuses(vm))
+		return;
+	page->copy = (page->copy && is_left(page)) || (page->state == SIM_SHARED && sim_random(vm->sim, 4) == 0);
+	page->state = page->state == SIM_DROPPED ? SIM_ABSENT : page->copy ? SIM_DIVERGED
+									   : SIM_PLAIN;
+	post_page(vm, REPORT_DIVERGED, number, 0);
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
@@ -546,6 +569,15 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 	case ORDER_ZERO:
 		if (!vm->sim->loses_orders || sim_random(vm->sim, 1000))
 			work_merge(vm, order);
+		break;
+	case ORDER_NOTES:
+		vm->tells_notes = order->value != 0;
+		break;
+	case ORDER_UNSHARE:
+		for (uint32_t i = order->page; i < order->page + order->count; i++)
+			unshare_page(vm, i);
+		post(vm, REPORT_UNSHARED, order->page, order->count, 0);
+		vm->sim->unshare_orders++;
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)

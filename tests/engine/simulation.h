@@ -54,6 +54,7 @@ struct sim_vm {
 	enum wire_mode mode;
 	uint32_t refuse_percent; /* how many pages of orders it refuses */
 	bool silent;             /* carries out nothing */
+	bool tells_notes;        /* as it was ordered */
 	struct sim_region regions[SIM_REGIONS];
 	uint32_t region_count, next_page;
 	struct sim_page *pages; /* by page number */
@@ -78,7 +79,7 @@ struct sim {
 	bool store_fails;         /* add_segment and slot fail now and then */
 	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
-	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders;
+	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders;
 	const char *wrong;
 };
 
@@ -105,6 +106,9 @@ void sim_vm_remove_region(struct sim_vm *vm, uint32_t index);
 /** What a guest does to one of its pages. */
 void sim_write(struct sim_vm *vm, uint32_t page, uint32_t content);
 void sim_discard(struct sim_vm *vm, uint32_t page);
+
+/** The VMM has read into a page: its worker looks at it, and tells, if it was ordered to. */
+void sim_note(struct sim_vm *vm, uint32_t page);
 
 /** The daemon takes up to @most orders for a VM, or reports of it; the VM carries out up to @most orders. */
 bool sim_take_orders(struct sim_vm *vm, uint32_t most);

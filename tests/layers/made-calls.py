@@ -36,8 +36,9 @@ LIBC = {
 }
 CALL_NOTHING = re.compile(
     r'(_ITM_.*|__cxa_finalize|__errno_location|__gmon_start__|__isoc\d+_\w+|__register_atfork|dl(close|error|open|sym)|'
-    r'getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|unlock)|pthread_(join|setcancelstate|sigmask)|'
-    r'sigfillset|snprintf|str\w+|stpcpy|mkdir|__\w+_chk|__stack_chk_fail|__tls_get_addr)$')
+    r'getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|trylock|unlock)|'
+    r'pthread_(join|setcancelstate|sigmask)|sigfillset|snprintf|str\w+|stpcpy|mkdir|'
+    r'__\w+_chk|__stack_chk_fail|__tls_get_addr)$')
 # mkdir: nothing here calls it
 # By the preload itself, or by the library through functions that the preload has itself.
 PRELOAD = ['faccessat', 'mlock', 'prctl', 'read', 'recvmsg', 'sendmsg']

@@ -26,7 +26,6 @@ static void mergeable_served(void **state)
 	assert_int_equal(records[0].kind, RECORDED_REGISTER);
 	assert_ptr_equal(records[0].address, other);
 	assert_int_equal(records[0].length, BYTES);
-	assert_true(records[0].gpa == PAGEFUSE_GPA_UNKNOWN);
 }
 
 /* The flag that KSM goes by, from smaps. */

@@ -74,15 +74,29 @@ static void expect_read(long result, const char *memory, size_t length)
 	assert_int_equal(memory[length], 'r');
 	memset(ram, 'r', BYTES);
 	records_count = 0;
+	assert_int_equal(recorder_notes.count, 1);
+	assert_ptr_equal(recorder_notes.address, memory);
+	assert_int_equal(recorder_notes.length, length);
+	recorder_notes.count = 0;
 }
 
-/** The same, and its thread was in the kernel while that memory was filled. */
+/** The same, and when it is over nobody will tell. */
+static void expect_submitted(long result, const char *memory, size_t length)
+{
+	expect_read(result, memory, length);
+	assert_int_equal(recorder_notes.kind, NOTE_SUBMITTED);
+	assert_int_equal(recorder_transfers.begun, 0);
+}
+
+/** A read whose thread was in the kernel while that memory was filled, which was known when it was noted. */
 static void expect_transfer(long result, const char *memory, size_t length)
 {
 	expect_read(result, memory, length);
 	assert_int_equal(recorder_transfers.begun, 1);
 	assert_ptr_equal(recorder_transfers.address, memory);
 	assert_int_equal(recorder_transfers.length, length);
+	assert_int_equal(recorder_notes.kind, NOTE_READ);
+	assert_true(recorder_notes.in_transfer);
 	recorder_transfers.begun = 0;
 }
 
@@ -163,7 +177,7 @@ static void of_linux_aio(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(submit(context, 1, &requests[i]), 1);
 		assert_int_equal(syscall(SYS_io_getevents, context, 1L, 1L, &event, NULL), 1);
-		expect_read(event.res - (i == 1 ? (long)PAGE_BYTES : 0), AT, LENGTH);
+		expect_submitted(event.res - (i == 1 ? (long)PAGE_BYTES : 0), AT, LENGTH);
 	}
 	assert_int_equal(submit(context, 1, &requests[2]), 1);
 	expect_nothing();
@@ -195,14 +209,14 @@ static void of_uring_with(unsigned flags)
 	for (unsigned i = 0; i < 6; i++) { /* the queue goes round */
 		io_uring_prep_read(io_uring_get_sqe(&ring), file, AT, LENGTH, 0);
 		assert_int_equal(io_uring_submit(&ring), 1);
-		expect_read(finish(&ring), AT, LENGTH);
+		expect_submitted(finish(&ring), AT, LENGTH);
 	}
 	io_uring_prep_readv(io_uring_get_sqe(&ring), file, vector, 2, 0);
 	assert_int_equal(io_uring_submit_and_wait(&ring, 1), 1);
-	expect_read(finish(&ring) - (long)PAGE_BYTES, AT, LENGTH);
+	expect_submitted(finish(&ring) - (long)PAGE_BYTES, AT, LENGTH);
 	io_uring_prep_recv(io_uring_get_sqe(&ring), sockets[0], AT, LENGTH, 0);
 	assert_int_equal(io_uring_submit_and_wait_timeout(&ring, &done, 1, NULL, NULL), 1);
-	expect_read(finish(&ring), AT, LENGTH);
+	expect_submitted(finish(&ring), AT, LENGTH);
 	io_uring_prep_write(io_uring_get_sqe(&ring), file, AT, LENGTH, BYTES);
 	io_uring_prep_nop(io_uring_get_sqe(&ring));
 	assert_int_equal(io_uring_submit(&ring), 2);
@@ -238,6 +252,7 @@ static void others(void **state)
 	expect_failure(syscall(SYS_io_submit, 0L, 1L, wild), EINVAL);
 	expect_nothing();
 	assert_int_equal(recorder_transfers.begun, 0);
+	assert_int_equal(recorder_notes.count, 0);
 	expect_failure(pread(-1, ram, BYTES, 0), EBADF);
 	assert_int_equal(recorder_transfers.begun, 1);
 	assert_int_equal(recorder_transfers.open, 0);

@@ -6,6 +6,7 @@
 
 #include "library/descriptors.h"
 #include "library/fork.h"
+#include "library/guest-memory.h"
 #include "library/made-calls.h"
 #include "library/transfers.h"
 #include "library/visits.h"
@@ -17,6 +18,7 @@ int recorder_register_result;
 int recorder_begin_result;
 void (*recorder_in_begin)(void);
 struct recorded_transfers recorder_transfers;
+struct recorded_notes recorder_notes;
 
 static uintptr_t ours;
 static size_t ours_length;
@@ -44,6 +46,7 @@ void recorder_reset(void *address, size_t length)
 	recorder_begin_result = 0;
 	recorder_in_begin = NULL;
 	recorder_transfers = (struct recorded_transfers){ 0 };
+	recorder_notes = (struct recorded_notes){ 0 };
 	ours = (uintptr_t)address;
 	ours_length = length;
 }
@@ -99,6 +102,18 @@ void memory_before_read(const void *address, size_t length)
 		record(what);
 }
 
+void memory_note_read(const void *address, size_t length, enum note_kind kind)
+{
+	errno = EXDEV;
+	if (!memory_is_ours(address, length))
+		return;
+	recorder_notes.count++;
+	recorder_notes.address = address;
+	recorder_notes.length = length;
+	recorder_notes.kind = kind;
+	recorder_notes.in_transfer = recorder_transfers.open != 0;
+}
+
 uint64_t transfers_begin(const void *address, size_t length)
 {
 	struct recorded_transfers *t = &recorder_transfers;
@@ -126,9 +141,9 @@ bool memory_in_use(void)
 	return ours_length != 0;
 }
 
-int memory_register(void *address, size_t length, uint64_t gpa)
+int memory_register(void *address, size_t length)
 {
-	record((struct record){ .kind = RECORDED_REGISTER, .address = address, .length = length, .gpa = gpa });
+	record((struct record){ .kind = RECORDED_REGISTER, .address = address, .length = length });
 	return recorder_register_result;
 }
 
@@ -158,9 +173,10 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	record_change(RECORDED_END, change, address, length, detail, succeeded);
 }
 
-void memory_note_gpa(uint32_t slot, uint64_t gpa, void *hva, uint64_t length)
+void guest_memory_note_slot(uint32_t slot, uint64_t gpa, const void *hva, uint64_t length)
 {
-	record((struct record){ .kind = RECORDED_NOTE, .address = hva, .length = length, .gpa = gpa, .slot = slot });
+	record((struct record){
+		.kind = RECORDED_NOTE, .address = (void *)hva, .length = length, .gpa = gpa, .slot = slot });
 }
 
 void memory_note_vcpu(bool nests)

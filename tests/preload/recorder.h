@@ -57,6 +57,15 @@ extern struct recorded_transfers {
 	uint64_t open;  /* that have not ended */
 } recorder_transfers;
 
+/** Pages that were noted. */
+extern struct recorded_notes {
+	const void *address; /* of the last */
+	size_t length;
+	unsigned count;
+	enum note_kind kind;
+	bool in_transfer; /* a transfer was under way */
+} recorder_notes;
+
 /** Forgets all records and answers, and makes [@address, @address + @length) ours; length 0: no region at all. */
 void recorder_reset(void *address, size_t length);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,6 @@ static const struct {
 	enum wire_type type;
 	size_t size;
 } fixed[] = {
-	{ WIRE_HELLO, sizeof(struct wire_hello) },
-	{ WIRE_WELCOME, sizeof(struct wire_welcome) },
 	{ WIRE_SEGMENT, sizeof(struct wire_segment) },
 	{ WIRE_SEGMENT_CLOSE, sizeof(struct wire_segment) },
 	{ WIRE_REFUSED, sizeof(struct wire_refused) },
@@ -83,7 +82,7 @@ static void header_is_checked(void **state)
 	bad.header.length--;
 	assert_int_equal(wire_check(&bad, sizeof(bad)), -EPROTO);
 	bad = good;
-	bad.header.flags = 2;
+	bad.header.flags = WIRE_FIRST;
 	assert_int_equal(wire_check(&bad, sizeof(bad)), -EPROTO);
 	bad = good;
 	bad.header.type = 0;
@@ -97,6 +96,7 @@ static void header_is_checked(void **state)
 static void hello_is_checked(void **state)
 {
 	static const char *const names[] = { "", "a b", "line\nbreak", "escape\033[31m", "caf\xc3\xa9", "del\x7f" };
+	static const char *const bad_domains[] = { "a b", ".", "../uid-0", "a/b", "\xc3\xa9" };
 	struct wire_hello hello;
 
 	(void)state;
@@ -111,10 +111,23 @@ static void hello_is_checked(void **state)
 	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
 	hello.name[sizeof(hello.name) - 1] = 0;
 	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	for (size_t i = 0; i < sizeof(bad_domains) / sizeof(*bad_domains); i++) {
+		hello = good_hello();
+		memcpy(hello.domain, bad_domains[i], strlen(bad_domains[i]));
+		assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
+	}
+	hello = good_hello();
+	strcpy(hello.domain, "uid-1000");
+	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	memset(hello.domain, 'x', sizeof(hello.domain)); /* no end */
+	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
+	hello.domain[sizeof(hello.domain) - 1] = 0;
+	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
+	hello = good_hello();
 	hello.mode = 0;
 	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
-	hello.mode = WIRE_MODE_END;
-	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
+	hello.mode = WIRE_MODE_END; /* of a newer release: told apart when it is greeted */
+	assert_int_equal(wire_check(&hello, sizeof(hello)), 0);
 	hello = good_hello();
 	hello.page_bytes = 16384;
 	assert_int_equal(wire_check(&hello, sizeof(hello)), -EPROTO);
@@ -134,14 +147,113 @@ static void limits_are_checked(void **state)
 	segment.slots = 0;
 	assert_int_equal(wire_check(&segment, sizeof(segment)), -EPROTO);
 	for (uint32_t reason = 0; reason <= WIRE_REASON_END; reason++) {
-		int wanted = reason != 0 && reason < WIRE_REASON_END ? 0 : -EPROTO;
+		bool known = reason != 0 && reason < WIRE_REASON_END;
 
 		good_message(WIRE_REFUSED, &refused, sizeof(refused));
 		refused.reason = reason;
-		assert_int_equal(wire_check(&refused, sizeof(refused)), wanted);
-		assert_int_equal(strcmp(wire_reason_name(reason), "unknown") != 0, wanted == 0);
+		assert_int_equal(wire_check(&refused, sizeof(refused)), reason != 0 ? 0 : -EPROTO);
+		assert_int_equal(strcmp(wire_reason_name(reason), "unknown") != 0, known);
 		assert_non_null(wire_reason_text(reason));
 	}
+}
+
+/* HELLO and WELCOME of all releases, from the first one on. */
+static void greetings_grow_at_their_ends(void **state)
+{
+	static const struct {
+		enum wire_type type;
+		size_t least;
+	} greetings[] = { { WIRE_HELLO, WIRE_HELLO_LEAST }, { WIRE_WELCOME, WIRE_WELCOME_LEAST } };
+	_Alignas(16) char message[WIRE_GREETING_MAX + 16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(greetings) / sizeof(*greetings); i++) {
+		good_message(greetings[i].type, message, sizeof(message));
+		for (size_t size = 0; size <= sizeof(message); size++) {
+			bool fits = size >= greetings[i].least && size <= WIRE_GREETING_MAX && size % 8 == 0;
+
+			((struct wire_header *)message)->length = (uint32_t)size;
+			assert_int_equal(wire_check(message, size), fits ? 0 : -EPROTO);
+		}
+	}
+}
+
+static void what_a_greeting_lacks_is_zero(void **state)
+{
+	_Alignas(16) char message[WIRE_GREETING_MAX];
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+
+	(void)state;
+	memset(message, 0xff, sizeof(message));
+	*(struct wire_hello *)message = good_hello();
+	((struct wire_hello *)message)->features = UINT64_MAX;
+	((struct wire_hello *)message)->required = 5;
+	for (size_t size = WIRE_HELLO_LEAST; size <= sizeof(message); size += 8) {
+		((struct wire_header *)message)->length = (uint32_t)size;
+		wire_take_hello(message, &hello);
+		assert_string_equal(hello.name, "web1");
+		assert_true(hello.features == (size > WIRE_HELLO_LEAST ? UINT64_MAX : 0));
+		assert_int_equal(hello.required, size > WIRE_HELLO_LEAST + 8 ? 5 : 0);
+	}
+	memset(message, 0xff, sizeof(message));
+	wire_header_init((void *)message, WIRE_WELCOME, WIRE_WELCOME_LEAST);
+	wire_take_welcome(message, &welcome);
+	assert_true(welcome.seed == UINT64_MAX && welcome.features == 0 && welcome.required == 0);
+}
+
+static void features_have_names(void **state)
+{
+	char name[32];
+
+	(void)state;
+	for (unsigned bit = 0; bit < WIRE_FEATURE_END; bit++) {
+		wire_feature_name(UINT64_C(1) << bit, name, sizeof(name));
+		assert_false(name[0] >= '0' && name[0] <= '9');
+	}
+	wire_feature_name(UINT64_C(1) << 63, name, sizeof(name));
+	assert_string_equal(name, "63");
+	wire_feature_name(UINT64_C(3) << WIRE_FEATURE_MEMORY_MAP, name, sizeof(name));
+	assert_string_equal(name, "memory-map");
+}
+
+static int check_ranges(const struct wire_range *ranges, size_t count, uint32_t flags)
+{
+	struct {
+		struct wire_header header;
+		struct wire_range ranges[4];
+	} message;
+	size_t size = sizeof(message.header) + count * sizeof(*ranges);
+
+	wire_header_init(&message.header, WIRE_MEMORY_MAP, size);
+	message.header.flags = flags;
+	memcpy(message.ranges, ranges, count * sizeof(*ranges));
+	return wire_check(&message, size);
+}
+
+static void maps_are_in_order(void **state)
+{
+	static const struct wire_range good[] = { { 0, 1, 160 }, { 256, 257, 100 }, { 356, 1, 1 } };
+	static const struct wire_range last = { WIRE_GFN_END - 2, 1, 2 }, most = { 0, 1, UINT32_MAX - 1 };
+	static const struct wire_range bad[] = { { 0, 0, 1 },
+						 { 0, 1, 0 },
+						 { 0, 2, UINT32_MAX - 1 },
+						 { WIRE_GFN_END, 1, 1 },
+						 { UINT64_MAX, 1, 1 },
+						 { WIRE_GFN_END - 2, 1, 3 } };
+	static const struct wire_range across[] = { { 0, 1, 160 }, { 159, 257, 100 } };
+	static const struct wire_range back[] = { { 256, 1, 1 }, { 0, 257, 1 } };
+
+	(void)state;
+	for (size_t count = 0; count <= 3; count++)
+		assert_int_equal(check_ranges(good, count, WIRE_FIRST | WIRE_MORE), 0);
+	assert_int_equal(check_ranges(&last, 1, 0), 0);
+	assert_int_equal(check_ranges(&most, 1, 0), 0);
+	assert_int_equal(check_ranges(good, 1, 4), -EPROTO);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(check_ranges(&bad[i], 1, 0), -EPROTO);
+	assert_int_equal(check_ranges(across, 2, 0), -EPROTO);
+	assert_int_equal(check_ranges(back, 2, 0), -EPROTO);
 }
 
 static void modes_have_names(void **state)
@@ -257,6 +369,10 @@ int main(void)
 		cmocka_unit_test(header_is_checked),
 		cmocka_unit_test(hello_is_checked),
 		cmocka_unit_test(limits_are_checked),
+		cmocka_unit_test(greetings_grow_at_their_ends),
+		cmocka_unit_test(what_a_greeting_lacks_is_zero),
+		cmocka_unit_test(features_have_names),
+		cmocka_unit_test(maps_are_in_order),
 		cmocka_unit_test(modes_have_names),
 		cmocka_unit_test(a_message_arrives_with_its_descriptors),
 		cmocka_unit_test(too_much_is_not_sent),

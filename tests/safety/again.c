@@ -112,7 +112,7 @@ static void test_unmapped(const struct guest *g)
 	fill(g);
 	director_audit(g->vm, g->page, PAGES);
 	check_shared(g, PAGES - COUNT, "when memory is mapped anew and not offered");
-	r = memory_register(at, BYTES, PAGEFUSE_GPA_UNKNOWN);
+	r = memory_register(at, BYTES);
 	test_check(r >= 0, "memory_register: %s", strerror(-r));
 	check_shared(g, PAGES, "when it is offered");
 }

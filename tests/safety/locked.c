@@ -182,7 +182,7 @@ static PUPPET long map_again(long first, long count, long c)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED,
 		   "mmap: %s", strerror(errno));
 	madvise(memory, length, MADV_NOHUGEPAGE);
-	return memory_register(memory, length, PAGEFUSE_GPA_UNKNOWN);
+	return memory_register(memory, length);
 }
 
 static PUPPET long make_plain(long a, long b, long c)
@@ -409,7 +409,7 @@ static PUPPET long offer_more(long memory, long b, long c)
 {
 	(void)b;
 	(void)c;
-	return memory_register((void *)memory, LATER_PAGES * PAGE_BYTES, PAGEFUSE_GPA_UNKNOWN);
+	return memory_register((void *)memory, LATER_PAGES * PAGE_BYTES);
 }
 
 static PUPPET long remove_more(long memory, long b, long c)

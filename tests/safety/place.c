@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "library/protections.h"
 #include "library/sys.h"
 #include "tests/support/guest.h"
 
@@ -134,6 +135,7 @@ int main(int argc, char **argv)
 	void *memory;
 
 	test_begin(argc, argv);
+	hold_length_stays = true;
 	memory = pages_map(PAGES, false);
 	place = memory;
 	for (uint32_t i = 0; i < PAGES; i++)

@@ -9,6 +9,7 @@
 
 #include "library/hold-steps.h"
 #include "library/kernel.h"
+#include "library/protections.h"
 #include "library/sys.h"
 #include "tests/support/guest.h"
 
@@ -39,6 +40,7 @@ static void check(uint32_t changed)
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
+	hold_length_stays = true; /* a place in the scratch is that of a page of the first hold */
 	guest_begin(&g, pages_map(PAGES, false), PAGES);
 	for (stray = 0; stray < PAGES; stray++) {
 		for (uint32_t i = 0; i < PAGES; i++)

@@ -123,7 +123,7 @@ static void test_unmap(void)
 	before = g.vm->reports[REPORT_DIVERGED];
 	map_over(300, 20);
 	expect_told(300, 20, before, "memory mapped over");
-	test_check(memory_register(guest_at(&g, 300), 20 * PAGE_BYTES, PAGEFUSE_GPA_UNKNOWN) == 1, "register again");
+	test_check(memory_register(guest_at(&g, 300), 20 * PAGE_BYTES) == 1, "register again");
 }
 
 struct refusal {
@@ -145,7 +145,7 @@ static bool is_refused(const struct director_vm *vm, void *context)
 static void expect_refused(uint32_t reason, uint64_t bytes, const char *when)
 {
 	struct refusal refusal = { reason, bytes };
-	struct pagefuse_stats stats;
+	struct pagefuse_stats stats = { .size = sizeof(stats) };
 
 	test_check(director_wait_until(g.vm, is_refused, &refusal) == 0, "%s: the library has hung up", when);
 	test_check(pagefuse_get_stats(&stats) == 0, "stats");
@@ -167,9 +167,9 @@ static void test_unmerge(void)
 		expect_told(i + 1, 7, before + (uint64_t)(PAGES - zeros) - 7, "memory withdrawn");
 	expect_refused(WIRE_REASON_MEM_MERGE, BYTES, "withdrawn");
 	CHANGE(CHANGE_UNMERGEABLE, guest_at(&g, 0), BYTES, MADV_UNMERGEABLE, 0);
-	test_check(memory_register(guest_at(&g, 0), BYTES / 2, PAGEFUSE_GPA_UNKNOWN) == 1, "offered again");
+	test_check(memory_register(guest_at(&g, 0), BYTES / 2) == 1, "offered again");
 	expect_refused(WIRE_REASON_MEM_MERGE, BYTES / 2, "half of it offered again");
-	test_check(memory_register(guest_at(&g, 0), BYTES, PAGEFUSE_GPA_UNKNOWN) == 1, "offered again");
+	test_check(memory_register(guest_at(&g, 0), BYTES) == 1, "offered again");
 	expect_refused(WIRE_REASON_MEM_MERGE, 0, "all of it offered again");
 	director_unshare(g.vm, g.page, PAGES);
 	share_all();
@@ -192,7 +192,7 @@ static void unmap(char *memory, size_t length)
 
 static int offer(char *memory, size_t length)
 {
-	return memory_register(memory, length, PAGEFUSE_GPA_UNKNOWN);
+	return memory_register(memory, length);
 }
 
 static void test_shared_mapping(void)

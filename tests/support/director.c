@@ -44,6 +44,7 @@ struct director {
 	uint64_t live_slots;
 	bool ending; /* nothing is punched any more: VMMs may go on reading what they have mapped */
 	struct director_vm *vms;
+	struct director_greeting greeting;
 };
 
 static char socket_path[108]; /* of the director that is there */
@@ -66,6 +67,7 @@ struct director *director_new(void)
 	test_check(d != NULL, "no memory");
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		d->segments[i].fd = -1;
+	d->greeting = (struct director_greeting){ .bytes = sizeof(struct wire_welcome), .features = 0 };
 	d->store = test_seed((uint64_t)getpid() << 32 | count++);
 	snprintf(socket_path, sizeof(socket_path), "%s/pagefuse-director-%d.sock", test_folder(), getpid());
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
@@ -166,14 +168,21 @@ static int make_ring(struct director_vm *vm)
 
 static void welcome(struct director_vm *vm)
 {
-	struct wire_welcome message = { .seed = test_seed(0), .store = vm->director->store };
+	const struct director_greeting *greeting = &vm->director->greeting;
+	union {
+		struct wire_welcome welcome;
+		char bytes[WIRE_GREETING_MAX];
+	} message = { .welcome = { .seed = test_seed(0), .store = vm->director->store } };
 	int fds[WIRE_FDS_MAX] = { make_ring(vm), open("/dev/userfaultfd", O_RDWR | O_CLOEXEC) };
 	unsigned count = 1;
 
-	message.has_userfaultfd = fds[1] >= 0;
-	count += message.has_userfaultfd;
-	wire_header_init(&message.header, WIRE_WELCOME, sizeof(message));
-	send_or_lose(vm, &message, sizeof(message), fds, count);
+	message.welcome.has_userfaultfd = fds[1] >= 0;
+	count += message.welcome.has_userfaultfd;
+	message.welcome.features = greeting->features;
+	message.welcome.required = greeting->required;
+	memset(message.bytes + sizeof(message.welcome), 0x5a, sizeof(message) - sizeof(message.welcome));
+	wire_header_init(&message.welcome.header, WIRE_WELCOME, greeting->bytes);
+	send_or_lose(vm, &message, greeting->bytes, fds, count);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 	for (uint32_t i = 0; i < SEGMENTS_MAX; i++)
@@ -181,15 +190,39 @@ static void welcome(struct director_vm *vm)
 			send_segment(vm, i, WIRE_SEGMENT);
 }
 
+static void take_map(struct director_vm *vm, const struct wire_memory_map *map)
+{
+	uint32_t count = (uint32_t)((map->header.length - sizeof(*map)) / sizeof(*map->ranges));
+
+	test_check((vm->director->greeting.features & 1u << WIRE_FEATURE_MEMORY_MAP) != 0, "%s tells a map unasked",
+		   vm->name);
+	if (map->header.flags & WIRE_FIRST)
+		vm->map_next = 0;
+	test_check(count <= WIRE_RANGES_MAX - vm->map_next, "the map of %s is too long", vm->name);
+	memcpy(vm->map + vm->map_next, map->ranges, count * sizeof(*map->ranges));
+	vm->map_next += count;
+	if (map->header.flags & WIRE_MORE)
+		return;
+	vm->map_count = vm->map_next;
+	vm->maps_told++;
+}
+
+void director_greet(struct director *d, const struct director_greeting *greeting)
+{
+	d->greeting = *greeting;
+}
+
 /** Waits for something on the socket and takes it in. */
 static void receive(struct director_vm *vm, uint64_t deadline_msec)
 {
 	struct pollfd readable = { .fd = vm->socket, .events = POLLIN };
-	union {
+	static union {
 		struct wire_header header;
 		struct wire_hello hello;
 		struct wire_refused refused;
 		struct wire_wanted wanted;
+		struct wire_memory_map map;
+		char bytes[WIRE_MESSAGE_MAX];
 	} message;
 	int fds[WIRE_FDS_MAX];
 	size_t size;
@@ -209,6 +242,7 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 	if (message.header.type == WIRE_HELLO && vm->base == NULL) {
 		memcpy(vm->name, message.hello.name, sizeof(vm->name));
 		vm->hello_store = message.hello.store;
+		vm->hello_features = message.hello.features;
 		welcome(vm);
 	} else if (message.header.type == WIRE_REFUSED) {
 		vm->refused[message.refused.reason] = message.refused.bytes;
@@ -216,6 +250,8 @@ static void receive(struct director_vm *vm, uint64_t deadline_msec)
 		vm->segments_wanted++;
 		if (!vm->deaf)
 			send_segment(vm, message.wanted.segment, WIRE_SEGMENT);
+	} else if (message.header.type == WIRE_MEMORY_MAP) {
+		take_map(vm, &message.map);
 	} else {
 		test_check(message.header.type == WIRE_DOORBELL, "%s sent message %u", vm->name, message.header.type);
 	}
@@ -461,6 +497,7 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 {
 	test_check(ring_check_report(record) == 0, "%s reports op %u page %u count %u", vm->name, record->op,
 		   record->page, record->count);
+	vm->noted += record->flags & RING_NOTED ? record->count : 0;
 	vm->reports[record->op] += record->op == REPORT_HASH ? 1 : record->count;
 	switch (record->op) {
 	case REPORT_REGION_ADD:

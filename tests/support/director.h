@@ -12,6 +12,7 @@
 #define PAGEFUSE_TESTS_SUPPORT_DIRECTOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "protocol/ring.h"
@@ -56,24 +57,35 @@ struct director_vm {
 	struct ring_end up, down;
 	char name[WIRE_NAME_MAX];
 	uint64_t hello_store; /* the store that it said to know */
+	uint64_t hello_features;
 	bool ready;
 	bool keeps_huge;             /* orders do not allow to split 2 MiB pages */
 	struct director_page *pages; /* by page number */
 	uint32_t pages_end;          /* numbers 1 to pages_end - 1 exist */
 	struct director_region regions[DIRECTOR_REGIONS_MAX];
 	unsigned region_count;
-	uint64_t pending;                  /* pages in run orders, and scans, without an answer */
-	uint64_t present;                  /* what the last SCANNED told, of the whole VM */
-	uint64_t reports[REPORT_END];      /* pages, by kind */
-	uint64_t refused[WIRE_REASON_END]; /* bytes */
-	uint64_t segments_wanted;          /* times that it has asked for a segment once more */
-	bool deaf;                         /* set by tests: it is given none then */
+	uint64_t pending;                       /* pages in run orders, and scans, without an answer */
+	uint64_t present;                       /* what the last SCANNED told, of the whole VM */
+	uint64_t reports[REPORT_END];           /* pages, by kind */
+	uint64_t noted;                         /* pages that were told of as noted */
+	uint64_t refused[WIRE_REASON_END];      /* bytes */
+	uint64_t segments_wanted;               /* times that it has asked for a segment once more */
+	struct wire_range map[WIRE_RANGES_MAX]; /* of its guest's physical memory, as it told last */
+	uint32_t map_count, map_next, maps_told;
+	bool deaf; /* set by tests: it is given none then */
 };
 
 /** Makes the socket and sets $PAGEFUSE_SOCKET to its path, for the library here and in children. One at a time. */
 struct director *director_new(void);
 /** Closes everything. VMMs that still map the store keep it as it is: to them this is a daemon that has died. */
 void director_free(struct director *director);
+
+/** How VMMs are welcomed from now on: by @bytes, as a daemon of another release would. At first without any feature. */
+struct director_greeting {
+	size_t bytes;
+	uint64_t features, required;
+};
+void director_greet(struct director *director, const struct director_greeting *greeting);
 
 /** Waits for a VMM to connect, welcomes it and waits until it is READY. */
 struct director_vm *director_accept(struct director *director);

@@ -63,8 +63,7 @@ static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
 static char **words;
 static uint64_t seed;
 static uint64_t end_msec;
-static unsigned watchdog_seconds;
-static uint64_t watchdog_msec; /* of test_patient_msec() */
+static unsigned watchdog_seconds, watchdog_rounds;
 static void (*at_end)(void);
 static pid_t at_end_of;
 
@@ -127,15 +126,34 @@ void test_end_as(int status)
 	end_now(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
+/**
+ * Reads a number from the host's PSI, of threads that waited for a CPU. Also called by a signal handler. @return it
+ * without its fraction, or 0: the kernel does not say.
+ */
+static uint64_t waited_for_cpu(const char *field)
+{
+	char text[256], *value;
+	int fd = open("/proc/pressure/cpu", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	if (size <= 0)
+		return 0;
+	text[size] = 0;
+	value = strstr(text, field); /* in the line "some", which comes first */
+	return value != NULL ? strtoull(value + strlen(field), NULL, 10) : 0;
+}
+
+/** Once more where CPUs were short in a quarter of the last five minutes. */
 static void watchdog(int number)
 {
 	static const char text[] = "damage: the test does not come on; a thread sleeps\n";
-	uint64_t now = test_patient_msec();
 	ssize_t written;
 
 	(void)number;
-	if (now < watchdog_msec) { /* it gets too little CPU */
-		alarm((unsigned)((watchdog_msec - now) / 1000) + 1);
+	if (!test_is_control() && ++watchdog_rounds < TEST_PATIENCE_FACTOR && waited_for_cpu("avg300=") >= 25) {
+		alarm(watchdog_seconds);
 		return;
 	}
 	written = write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -198,6 +216,7 @@ int test_begin(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(interrupting) / sizeof(*interrupting); i++)
 		signal(interrupting[i], interrupted);
 	test_restart_clock();
+	test_patient_msec(); /* while there are descriptors */
 	return left;
 }
 
@@ -235,7 +254,7 @@ void test_restart_clock(void)
 
 void test_progress(void)
 {
-	watchdog_msec = test_patient_msec() + (uint64_t)watchdog_seconds * 1000;
+	watchdog_rounds = 0;
 	alarm(watchdog_seconds);
 }
 
@@ -304,36 +323,28 @@ uint64_t test_now_msec(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/** Time, in which some thread of the host waited for a CPU, since it came up. 0: the kernel does not say. */
-static uint64_t starved_msec(void)
+/** @return the greater one of @value and @at_least, which @value is then, too. */
+static uint64_t raise_to(_Atomic uint64_t *value, uint64_t at_least)
 {
-	char text[256], *total;
-	int fd = open("/proc/pressure/cpu", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	uint64_t seen = atomic_load(value);
 
-	if (fd >= 0)
-		close(fd);
-	if (size <= 0)
-		return 0;
-	text[size] = 0;
-	total = strstr(text, "total="); /* in microseconds; "some" comes first */
-	return total != NULL ? strtoull(total + strlen("total="), NULL, 10) / 1000 : 0;
+	while (seen < at_least && !atomic_compare_exchange_weak(value, &seen, at_least))
+		;
+	return seen > at_least ? seen : at_least;
 }
 
 uint64_t test_patient_msec(void)
 {
-	static _Atomic uint64_t latest; /* the two figures are not of one moment, and this never goes back */
-	uint64_t now = test_now_msec(), seen;
+	static _Atomic uint64_t waited, latest; /* the figures are not of one moment, and neither goes back */
 	int error = errno;
+	uint64_t lost;
 
 	if (test_is_control())
-		return now;
-	now -= starved_msec() / TEST_PATIENCE_FACTOR * (TEST_PATIENCE_FACTOR - 1);
+		return test_now_msec();
+	/* What is read is 0 as well when a test has used up all descriptors. */
+	lost = raise_to(&waited, waited_for_cpu("total=") / 1000) / TEST_PATIENCE_FACTOR * (TEST_PATIENCE_FACTOR - 1);
 	errno = error;
-	seen = atomic_load(&latest);
-	while (seen < now && !atomic_compare_exchange_weak(&latest, &seen, now))
-		;
-	return seen > now ? seen : now;
+	return raise_to(&latest, test_now_msec() - lost);
 }
 
 bool test_readable(int fd)

@@ -73,7 +73,7 @@ bool test_running(void);
 /** Gives the watchdog and test_running() their full time once more: after a long preparation, and in a child. */
 void test_restart_clock(void);
 
-/** Gives the watchdog its full time once more: something has been achieved. */
+/** Gives the watchdog its full time once more: something has been achieved. Its only system call is alarm(). */
 void test_progress(void);
 
 /** Has @clean_up (one at most) called when this process ends by one of the four below, the watchdog, or a signal. */

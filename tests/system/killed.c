@@ -110,7 +110,9 @@ static _Noreturn void obey(const struct fleet_vm *vm, unsigned which)
 
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+	};
 	int r;
 
 	memory = pages_map(PAGES, false);
@@ -161,7 +163,7 @@ static long long store_bytes(void)
 	struct statvfs fs;
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s.store/pages", instance.socket);
+	snprintf(path, sizeof(path), "%s.store/uid-%u/pages", instance.socket, (unsigned)geteuid());
 	test_check(statvfs(path, &fs) == 0, "statvfs %s: %s", path, strerror(errno));
 	return (long long)((fs.f_blocks - fs.f_bfree) * fs.f_frsize) - (long long)PAGE_BYTES;
 }

@@ -162,7 +162,9 @@ static void rewrite_single_pages(void)
 
 static void share_and_rewrite(void)
 {
-	const struct pagefuse_options options = { .name = "repeated", .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = "repeated", .socket_path = instance.socket
+	};
 	int r;
 
 	memory = pages_map(PAGES, false);

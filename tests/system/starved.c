@@ -76,7 +76,9 @@ static void tell_frames(unsigned which)
 /** Does what it is told: 'f', start anew; 'c', check memory and tell the frames. */
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
-	const struct pagefuse_options options = { .name = vm->name, .socket_path = instance.socket };
+	const struct pagefuse_options options = {
+		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+	};
 	uint64_t random = test_seed(100 + which);
 	char what;
 	int r;

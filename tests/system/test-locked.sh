@@ -45,12 +45,18 @@ qemu_progress() {
 	awk '{ print $14 + $15, $24 }' "/proc/$QEMU_PID/stat" 2>/dev/null
 }
 
+# qemu_has_replied NAME REPLIES
+qemu_has_replied() {
+	[ "$(grep -c '"return"' "$RUN/$1.out")" -ge "$2" ]
+}
+
 # qemu_ask NAME COMMAND REPLIES: waits until it has replied so often.
 qemu_ask() {
 	local before='' now deadline=0
 	echo "{\"execute\": \"$2\"}" >"$RUN/$1.in"
-	until [ "$(grep -c '"return"' "$RUN/$1.out")" -ge "$3" ]; do
-		now=$(qemu_progress) || return 1
+	until qemu_has_replied "$1" "$3"; do
+		# It may have ended just after it has replied.
+		now=$(qemu_progress) || { qemu_has_replied "$1" "$3"; return; }
 		if [ "$now" != "$before" ]; then
 			before=$now deadline=$((SECONDS + STILL_SECONDS))
 		elif [ "$SECONDS" -ge "$deadline" ]; then

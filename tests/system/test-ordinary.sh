@@ -174,7 +174,8 @@ device_of_his_own() {
 
 # The system's daemon serves who is named no other place, and is nobody's hindrance if he may not connect.
 daemon_of_the_system() {
-	"$build/daemon/pagefused" >"$RUN/daemon.err" 2>&1 &
+	printf '[access]\ngroup = *\n' >"$RUN/daemon.conf"
+	"$build/daemon/pagefused" --config "$RUN/daemon.conf" >"$RUN/daemon.err" 2>&1 &
 	root_daemon=$!
 	wait_until "$DAEMON_SECONDS" test -S /run/pagefuse/pagefused.sock || fail "the system's daemon does not start"
 	wait_until "$DAEMON_SECONDS" pagefuse list >/dev/null || fail "the system's daemon does not answer"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # VMMs of users without any privilege, that may not have a userfaultfd of their own, share under a daemon of root's like
-# any other, which lends them one. Without what it lends nothing is shared, nothing is harmed, and doctor says why.
+# any other, which lends them one, and with each other where its settings make them one domain. Without what it lends
+# nothing is shared, nothing is harmed, and doctor says why.
 #
 # usage: test-unprivileged.sh BUILD
 set -u -o pipefail
@@ -13,7 +14,7 @@ build=$1
 . tests/system/vmms.sh
 
 open_daemon() {
-	daemon_open "$build" '[scan]' 'interval_seconds = 0' || exit 1
+	daemon_open "$build" '[scan]' 'interval_seconds = 0' '[access]' 'group = *' '[domain team]' 'user = *' || exit 1
 	chmod 755 "$DAEMON_DIR"
 }
 

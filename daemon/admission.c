@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who a process is the kernel says: user and pid of the moment at which it connected. What it says itself counts only
+ * within what these allow.
+ */
+#include "daemon/admission.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/pump.h"
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+
+/* ---- domains ---- */
+
+int admission_open_domain(struct domains *domains, const char *name, struct domain **ret)
+{
+	int r;
+
+	*ret = domain_find(domains, name);
+	if (*ret)
+		return 0;
+	r = domain_open(domains, name, ret);
+	if (r < 0)
+		return r;
+	r = daemon_vm_adopt_all(*ret);
+	if (r == 0)
+		r = pump_start(*ret);
+	if (r == 0)
+		return 0;
+	log_error("cannot open domain %s: %s", name, strerror(-r));
+	while (!TAILQ_EMPTY(&(*ret)->vms))
+		daemon_vm_free(TAILQ_FIRST(&(*ret)->vms));
+	domain_close(*ret);
+	return r;
+}
+
+/* ---- which one ---- */
+
+/* The supplementary groups, as they were when it connected; to be freed. */
+static gid_t *read_groups(int socket, unsigned *ret_count)
+{
+	socklen_t size = 0;
+	gid_t *groups;
+
+	*ret_count = 0;
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+		return NULL; /* it has none, or the kernel does not tell */
+	groups = malloc(size);
+	if (groups && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+		*ret_count = size / sizeof(*groups);
+	return groups;
+}
+
+/* The path in the unified hierarchy, or "". It is the process's if that is alive afterwards, as is looked at then. */
+static void read_cgroup(pid_t pid, char *ret, size_t size)
+{
+	char path[64], line[4096];
+	FILE *file;
+
+	*ret = 0;
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < size)
+			strcpy(ret, line + 3);
+	}
+	if (file)
+		fclose(file);
+}
+
+static int choose_for(const struct admission *admission, const struct rules_process *process, const char *wanted,
+		      char ret[WIRE_DOMAIN_MAX])
+{
+	const char *first;
+
+	domain_name_of_user(ret, process->uid);
+	if (*wanted == 0) {
+		first = rules_first(admission->rules, process);
+		if (first)
+			snprintf(ret, WIRE_DOMAIN_MAX, "%s", first);
+		return 0;
+	}
+	if (process->uid != 0 && process->uid != geteuid() && strcmp(wanted, ret) != 0 &&
+	    !rules_fit(admission->rules, wanted, process))
+		return -EACCES;
+	snprintf(ret, WIRE_DOMAIN_MAX, "%s", wanted);
+	return 0;
+}
+
+/* ---- who may come ---- */
+
+static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
+			 char ret_reason[ADMISSION_REASON_SIZE])
+{
+	const struct ucred *who = peer->credentials;
+	unsigned count;
+	gid_t *groups = read_groups(peer->socket, &count);
+	bool may = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
+
+	free(groups);
+	if (!may)
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "user %u may not %s: only root and members of the group that [access] names may",
+			 (unsigned)who->uid, what);
+	return may ? 0 : -EACCES;
+}
+
+int admission_may_ask(const struct admission *admission, const struct admission_peer *peer,
+		      char ret_reason[ADMISSION_REASON_SIZE])
+{
+	if (admission->access->status == ACCESS_STATUS_ALL)
+		return 0;
+	return may_take_part(admission, peer, "ask", ret_reason);
+}
+
+/* ---- VMs ---- */
+
+static int choose(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
+		  char ret[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE])
+{
+	char cgroup[1024];
+	unsigned count;
+	gid_t *groups = read_groups(peer->socket, &count);
+	struct rules_process process = {
+		.uid = peer->credentials->uid,
+		.gid = peer->credentials->gid,
+		.groups = groups,
+		.group_count = count,
+		.cgroup = cgroup,
+		.name = hello->name,
+	};
+	int r;
+
+	read_cgroup(peer->credentials->pid, cgroup, sizeof(cgroup));
+	r = choose_for(admission, &process, hello->domain, ret);
+	free(groups);
+	if (r < 0)
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "user %u may not have VM %s in domain %s: no section [domain %s] of the settings fits",
+			 (unsigned)peer->credentials->uid, hello->name, hello->domain, hello->domain);
+	return r;
+}
+
+static void end_connection(struct daemon_vm *vm)
+{
+	if (!daemon_vm_is_connected(vm))
+		return;
+	log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
+	vm->connection.end(vm->connection.session);
+}
+
+/* What it maps already is of this domain: it stays, whatever it would be given today. */
+static bool belongs(const struct daemon_vm *vm, const struct wire_hello *hello)
+{
+	return hello->store != 0 && hello->store == store_identity(vm->domain->store);
+}
+
+static int add(struct domains *domains, const struct admission_peer *peer, const char *name, struct daemon_vm **ret,
+	       char ret_reason[ADMISSION_REASON_SIZE])
+{
+	struct domain *domain;
+	int r = admission_open_domain(domains, name, &domain);
+
+	if (r < 0) {
+		snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot open domain %s: %s%s", name, strerror(-r),
+			 r == -ENOSPC ? " (too many domains)" : "");
+		return r;
+	}
+	r = daemon_vm_add(domain, peer->credentials, peer->pidfd, ret);
+	if (r == 0)
+		return 0;
+	domain_vm_gone(domain); /* it may be empty, and have to be closed */
+	snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot identify the process: %s", strerror(-r));
+	return r;
+}
+
+int admission_take(const struct admission *admission, const struct admission_peer *peer, const struct wire_hello *hello,
+		   struct daemon_vm **ret, char ret_reason[ADMISSION_REASON_SIZE])
+{
+	char name[WIRE_DOMAIN_MAX];
+	struct daemon_vm *known;
+	int r = may_take_part(admission, peer, "share memory", ret_reason);
+
+	if (r < 0)
+		return r;
+	r = daemon_vm_find(admission->domains, peer->credentials, peer->pidfd, &known);
+	if (r < 0) {
+		snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot identify the process: %s", strerror(-r));
+		return r;
+	}
+	if (known && belongs(known, hello))
+		memcpy(name, known->domain->name, sizeof(name));
+	else
+		r = choose(admission, peer, hello, name, ret_reason);
+	if (r < 0)
+		return r;
+	if (known)
+		end_connection(known);
+	if (known && strcmp(known->domain->name, name) == 0) {
+		known->uid = peer->credentials->uid; /* one that was adopted may have hidden it */
+		*ret = known;
+		return 0;
+	}
+	if (known && (r = daemon_vm_leave(known)) < 0) {
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "what it shared in domain %s is read still, and has to be given back first",
+			 known->domain->name);
+		return r;
+	}
+	return add(admission->domains, peer, name, ret, ret_reason);
+}
+
+int admission_try(const struct admission *admission, const struct admission_peer *peer, const char *name,
+		  const char *domain, char ret_domain[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE])
+{
+	struct wire_hello hello = { 0 };
+	int r = may_take_part(admission, peer, "share memory", ret_reason);
+
+	if (r < 0)
+		return r;
+	snprintf(hello.name, sizeof(hello.name), "%s", name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
+	return choose(admission, peer, &hello, ret_domain, ret_reason);
+}

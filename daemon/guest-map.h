@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where in a VM's physical memory its pages are: guest page frames <-> page numbers, as its VMM tells. The daemon keeps
+ * it, not the library, as who needs it is here: hints of an agent in the guest name guest physical addresses, and
+ * people are shown memory as the guest sees it. It is the VMM's word, and decides nothing but which of its own pages
+ * are meant.
+ *
+ * A frame is one page's, a page may be seen at several frames (the BIOS below 1 MiB and below 4 GiB), or at none.
+ */
+#ifndef PAGEFUSE_DAEMON_GUEST_MAP_H
+#define PAGEFUSE_DAEMON_GUEST_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/wire.h"
+
+struct guest_map_page;
+
+struct guest_map {
+	struct wire_range *ranges; /* in the order of their frames, of which none is in two */
+	uint32_t count;
+	struct guest_map_page *pages; /* the same ranges in the order of their pages */
+
+	/* The one that is coming in, in chunks. */
+	struct wire_range *next;
+	uint32_t next_count;
+	bool coming;
+};
+
+/** Frees its memory; then it is empty. */
+void guest_map_done(struct guest_map *map);
+
+/**
+ * Takes in a chunk of a new map: @count ranges that have passed wire_check(). It takes the place of what was known with
+ * its last chunk. @first, @last: whether it is. @return 0; -EPROTO if it does not follow its predecessor; -ENOSPC
+ * beyond WIRE_RANGES_MAX; -ENOMEM. In these cases what was known stays, and the new map begins anew.
+ */
+int guest_map_take(struct guest_map *map, const struct wire_range *ranges, uint32_t count, bool first, bool last);
+
+/** The page at frame @gfn. @return its number, 0 if there is none. */
+uint32_t guest_map_page(const struct guest_map *map, uint64_t gfn);
+
+/**
+ * The lowest frame from @gfn on that shows @page: begin with 0, go on after what was found. @return whether there is
+ * one.
+ */
+bool guest_map_next_frame(const struct guest_map *map, uint32_t page, uint64_t gfn, uint64_t *ret_gfn);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. A mode that allows less than the one before leaves pages that may not stay as they are. While
+ * there are any, nothing of the VM is matched or ordered to be merged (vm_mode()), and rounds go over its pages: runs
+ * of those that are shared become UNSHARE orders, of at most RING_RUN_PAGES_MAX pages, of which UNSHARES_MAX are
+ * under way. So neither the queues nor the host's memory see more than a mebibyte of it at once. What orders under
+ * way still merge is found by the next round. Where a round has changed nothing (a child of a fork reads what is
+ * shared, there is no memory) the next one waits, twice as long each time.
+ *
+ * When all is done the mode counts in full: hints that come from then on are shared.
+ */
+#include "engine/unshare.h"
+
+#include <errno.h>
+
+#include "engine/fetches.h"
+#include "engine/orders.h"
+#include "engine/state.h"
+
+#define LOOK_PAGES 65536u /* in one go, for pages that share */
+#define WAIT_FIRST_USEC UINT64_C(100000)
+#define WAIT_MAX_USEC UINT64_C(60000000)
+
+static uint64_t pages_left(const struct engine_vm *vm)
+{
+	const struct unsharing *unsharing = &vm->unsharing;
+
+	return (unsharing->shared ? vm->pages.shared : 0) + (unsharing->zero ? vm->pages.zero : 0);
+}
+
+static bool is_meant(const struct unsharing *unsharing, uint32_t state)
+{
+	return (unsharing->shared && state_kind(state) == KIND_SHARED) || (unsharing->zero && state == PAGE_ZERO);
+}
+
+/* The next region that has pages from number @page on, or NULL. */
+static const struct region *region_from(const struct engine_vm *vm, uint32_t page)
+{
+	uint32_t low = 0, high = vm->regions.count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		const struct region *region = vm->regions.list[middle];
+
+		if (page >= region->first && page - region->first >= region->pages)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < vm->regions.count ? vm->regions.list[low] : NULL;
+}
+
+/* Moves on to the next run. @look: pages that may still be looked at. @return whether there is one. */
+static bool next_run(struct engine_vm *vm, uint32_t *look, uint32_t *ret_page, uint32_t *ret_count)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+	const struct region *region;
+
+	while (*look > 0 && (region = region_from(vm, unsharing->page)) != NULL) {
+		uint32_t at = unsharing->page > region->first ? unsharing->page - region->first : 0, end;
+
+		at = region_next(region, at);
+		for (; at<region->pages && * look> 0 && !is_meant(unsharing, region->state[at]); --*look)
+			at = region_next(region, at + 1);
+		for (end = at; end < region->pages && end - at<RING_RUN_PAGES_MAX && * look> 0 &&
+			       is_meant(unsharing, region->state[end]);
+		     end++)
+			--*look;
+		unsharing->page = region->first + end;
+		*ret_page = region->first + at;
+		*ret_count = end - at;
+		if (end > at)
+			return true;
+	}
+	return false;
+}
+
+static void end_round(struct engine_vm *vm)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+	uint64_t left = pages_left(vm);
+
+	if (left < unsharing->left)
+		unsharing->wait_usec = 0;
+	else
+		unsharing->wait_usec = unsharing->wait_usec == 0 ? WAIT_FIRST_USEC : 2 * unsharing->wait_usec;
+	if (unsharing->wait_usec > WAIT_MAX_USEC)
+		unsharing->wait_usec = WAIT_MAX_USEC;
+	unsharing->next_usec = vm->engine->now_usec + unsharing->wait_usec;
+	unsharing->left = left;
+	unsharing->page = 1;
+}
+
+static bool is_waiting(const struct engine_vm *vm)
+{
+	return vm->unsharing.page == 1 && vm->unsharing.count == 0 && vm->unsharing.next_usec > vm->engine->now_usec;
+}
+
+static void go_on(struct engine_vm *vm)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+	uint32_t look = LOOK_PAGES, page, count;
+
+	if (!unsharing->active || !vm->ready || vm->detached || vm->unresponsive || is_waiting(vm))
+		return;
+	if (pages_left(vm) == 0 && vm->pages.ordered == 0 && unsharing->count == 0) {
+		unsharing->active = false;
+		return;
+	}
+	while (unsharing->count < UNSHARES_MAX && next_run(vm, &look, &page, &count)) {
+		if (!orders_unshare(vm, page, count)) {
+			unsharing->page = page;
+			return;
+		}
+		unsharing->runs[unsharing->count++] = (struct unshare_run){ page, count };
+	}
+	if (unsharing->count == 0 && look > 0)
+		end_round(vm);
+}
+
+void unshare_tick(struct engine_vm *vm)
+{
+	go_on(vm);
+}
+
+int unshare_answered(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+	uint32_t i = 0;
+
+	while (i < unsharing->count &&
+	       (unsharing->runs[i].page != report->page || unsharing->runs[i].count != report->count))
+		i++;
+	if (i == unsharing->count)
+		return -EPROTO;
+	unsharing->answered++;
+	unsharing->count--;
+	for (; i < unsharing->count; i++)
+		unsharing->runs[i] = unsharing->runs[i + 1];
+	go_on(vm);
+	return 0;
+}
+
+uint64_t unshare_next_usec(const struct engine_vm *vm)
+{
+	if (!vm->unsharing.active || vm->unsharing.count > 0)
+		return UINT64_MAX;
+	return is_waiting(vm) ? vm->unsharing.next_usec : vm->engine->now_usec;
+}
+
+static void begin(struct engine_vm *vm, bool shared)
+{
+	vm->unsharing.shared = shared;
+	vm->unsharing.zero = vm->mode == WIRE_MODE_OFF;
+	vm->unsharing.active = shared && !vm->detached;
+	vm->unsharing.page = 1;
+	vm->unsharing.left = UINT64_MAX;
+	vm->unsharing.next_usec = vm->unsharing.wait_usec = 0;
+}
+
+void unshare_ready(struct engine_vm *vm)
+{
+	begin(vm, vm->mode == WIRE_MODE_OFF || vm->mode == WIRE_MODE_ZERO);
+}
+
+void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode)
+{
+	enum wire_mode before = vm->mode;
+	bool shared = mode == WIRE_MODE_OFF || mode == WIRE_MODE_ZERO;
+
+	if (before == mode)
+		return;
+	/* What is shared came otherwise; also if that was not done to its end. */
+	if (mode == WIRE_MODE_HINTS)
+		shared = before == WIRE_MODE_FULL || (vm->unsharing.active && vm->unsharing.shared);
+	vm->mode = mode;
+	begin(vm, shared);
+	if (!vm->unsharing.active)
+		return;
+	orders_withdraw_merges(vm);
+	fetches_give_up(vm, NULL);
+	slots_flush(&engine->slots);
+}
+
+uint64_t engine_pages_to_unshare(const struct engine_vm *vm)
+{
+	return vm->unsharing.active ? pages_left(vm) : 0;
+}

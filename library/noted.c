@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. The worker sleeps until a VMM thread wakes it with the first note after a quiet time. From then
+ * on it looks every LOOK_MSEC, for as long as there are notes and QUIET_MSEC more, so that nobody wakes it twice in
+ * that time; then it is quiet again. Between two looks it does what else there is to do.
+ *
+ *	note        when it is looked at
+ *	READ        at the next look; while the read is under way, at the one after
+ *	SUBMITTED   at the look after the next: then it is RIPE; and AGAIN, as nobody tells when such a read is over
+ *	AGAIN       between one and two times AGAIN_MSEC later: that and AGAIN_LATER are added to by turns, and as a
+ *	            turn ends the other one, which the turn before has added to, is looked at
+ *
+ * So a page that a submitted read has filled by the first look, as most have, is shared at once, and another one soon
+ * after. The same is done about one that could not be held, since a device was still writing it. A read that fails, or
+ * a page that the guest has written meanwhile, costs a vain hash.
+ */
+#include "library/noted.h"
+
+#include <stdbool.h>
+#include <time.h>
+
+#include "library/notes.h"
+#include "library/orders.h"
+#include "library/region.h"
+#include "library/scan.h"
+#include "library/session.h"
+#include "library/transfers.h"
+
+#define LOOK_MSEC 30u
+#define QUIET_MSEC 1000u
+#define AGAIN_MSEC 500u
+#define LOOK_PAGES 4096u /* at most in one look: what a thirtieth of a core hashes in LOOK_MSEC */
+
+static bool looks;     /* by itself, until all is quiet */
+static bool wanted;    /* the daemon wants to be told */
+static bool suspended; /* nothing may be hashed for now */
+static uint64_t due_msec, heard_msec;
+/* Which kind is added to, since when, and which of the two kinds there may be. */
+static struct again {
+	bool later;
+	uint64_t turn_msec;
+	bool waiting[2];
+} again;
+static uint64_t notes_taken;
+/* Where the next look goes on. */
+static struct place {
+	unsigned region;
+	uint64_t word;
+} next[NOTE_KINDS];
+static struct scan scan; /* too large for a small stack */
+
+static uint64_t now_msec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void start_looking(void)
+{
+	looks = true;
+	notes_watch(true);
+	heard_msec = now_msec();
+	due_msec = heard_msec + LOOK_MSEC;
+}
+
+void noted_begin(enum wire_mode mode)
+{
+	notes_want(mode != WIRE_MODE_ZERO);
+}
+
+void noted_want(bool want)
+{
+	notes_want(want);
+	wanted = want;
+	looks = false;
+	notes_watch(true);
+	if (want)
+		start_looking();
+}
+
+void noted_end(void)
+{
+	looks = wanted = false;
+	notes_watch(true); /* nobody need wake whoever cannot tell anybody */
+}
+
+/** The next word with notes of a kind. @places: how many are left to look at, regions. Lock held. @return the notes. */
+static uint64_t take(enum note_kind kind, unsigned *places, struct place *ret)
+{
+	struct place *at = &next[kind];
+
+	for (; *places > 0; --*places, *at = (struct place){ .region = (at->region + 1) % REGIONS_MAX }) {
+		const struct region *region = region_at(at->region);
+		uint64_t notes = region != NULL && !region->leaving ? notes_take(at->region, kind, &at->word) : 0;
+
+		if (notes == 0)
+			continue;
+		*ret = *at;
+		at->word++;
+		return notes;
+	}
+	return 0;
+}
+
+static bool any_again(void)
+{
+	return again.waiting[0] || again.waiting[1];
+}
+
+/** Lock held. */
+static void note_again(const struct place *place, uint64_t notes)
+{
+	if (!any_again())
+		again.turn_msec = now_msec();
+	again.waiting[again.later] = true;
+	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
+}
+
+/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
+static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
+{
+	const struct region *region = region_at(place->region);
+	uint64_t index = place->word * NOTES_WORD;
+	uint64_t busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
+	unsigned first, last;
+
+	if (busy != 0) {
+		notes_put(place->region, NOTE_READ, place->word, busy);
+		notes_leave();
+	}
+	notes &= ~busy;
+	if (notes == 0)
+		return 0;
+	if (kind == NOTE_SUBMITTED) {
+		notes_put(place->region, NOTE_RIPE, place->word, notes);
+		notes_leave();
+		return 0;
+	}
+	if (kind == NOTE_RIPE)
+		note_again(place, notes);
+	first = (unsigned)__builtin_ctzll(notes);
+	last = 63 - (unsigned)__builtin_clzll(notes);
+	scan.notes = notes >> first;
+	scan_chunk(&scan, region->first_page + (uint32_t)index + first, last - first + 1);
+	return (unsigned)__builtin_popcountll(notes);
+}
+
+/** Looks at notes of a kind, and of no more pages than *most. *ret_left: whether there may be more. */
+static int look(struct session *session, enum note_kind kind, unsigned *most, bool *ret_left)
+{
+	unsigned places = REGIONS_MAX + 1; /* the first one twice: from where the last look ended, and from its start */
+	int r = 0;
+
+	while (r == 0 && places > 0 && *most > 0) {
+		struct place place;
+		uint64_t notes;
+		unsigned looked = 0;
+
+		scan.report_count = 0;
+		orders_lock();
+		suspended = orders_are_suspended();
+		notes = suspended ? 0 : take(kind, &places, &place);
+		if (notes != 0)
+			looked = look_at(kind, &place, notes);
+		memory_unlock();
+		if (suspended)
+			break;
+		notes_taken += kind == NOTE_READ || kind == NOTE_RIPE ? looked : 0;
+		*most -= looked < *most ? looked : *most;
+		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
+			r = session_post(session, &scan.reports[i]);
+	}
+	*ret_left |= places > 0;
+	return r;
+}
+
+/** A turn is over. One in which not all could be looked at goes on. */
+static int look_again(struct session *session, unsigned *most)
+{
+	bool left = false;
+	int r = look(session, again.later ? NOTE_AGAIN : NOTE_AGAIN_LATER, most, &left);
+
+	if (left)
+		return r;
+	again.waiting[!again.later] = false;
+	again.later = !again.later;
+	again.turn_msec = due_msec;
+	return r;
+}
+
+/** A look at all that is due. */
+static int look_now(struct session *session)
+{
+	unsigned most = LOOK_PAGES;
+	bool left = false;
+	int r = 0;
+
+	suspended = false;
+	scan.noted = true;
+	scan.what = ORDER_SCAN;
+	scan.seed = session->seed;
+	if (notes_are_there()) {
+		heard_msec = due_msec;
+		notes_begin();
+		r = look(session, NOTE_READ, &most, &left);
+		if (r == 0)
+			r = look(session, NOTE_RIPE, &most, &left);
+		if (r == 0 && !left)
+			r = look(session, NOTE_SUBMITTED, &most, &left);
+		if (left)
+			notes_leave();
+	}
+	if (r == 0 && any_again() && due_msec - again.turn_msec >= AGAIN_MSEC)
+		r = look_again(session, &most);
+	return r;
+}
+
+void noted_busy(uint32_t page)
+{
+	struct region *region = region_of_page(page);
+	struct place place;
+	uint64_t index;
+
+	if (!wanted || region == NULL)
+		return;
+	index = page - region->first_page;
+	place = (struct place){ .region = region_number(region), .word = index / NOTES_WORD };
+	note_again(&place, UINT64_C(1) << index % NOTES_WORD);
+	if (!looks)
+		start_looking();
+}
+
+int noted_look(struct session *session)
+{
+	uint64_t now = now_msec();
+	int r;
+
+	if (!looks && wanted && notes_are_there())
+		start_looking();
+	if (!looks || now < due_msec)
+		return 0;
+	due_msec = now;
+	r = look_now(session);
+	due_msec = now + (suspended ? QUIET_MSEC : LOOK_MSEC);
+	if (!notes_are_there() && !any_again() && now - heard_msec >= QUIET_MSEC) {
+		looks = false;
+		notes_watch(false);
+	}
+	return r;
+}
+
+int noted_patience_msec(int most)
+{
+	uint64_t now;
+
+	if (!looks)
+		return wanted && notes_are_there() ? 0 : most;
+	now = now_msec();
+	return due_msec <= now ? 0 : due_msec - now < (uint64_t)most ? (int)(due_msec - now)
+								     : most;
+}
+
+void noted_stats(uint64_t *ret_notes, uint64_t *ret_hashed)
+{
+	*ret_notes = notes_taken;
+	*ret_hashed = scan.hashed;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who may come to a daemon of root's: members of a group take part and are lent a userfaultfd; others are given
+ * nothing, and may ask for the status only where the settings say so.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/instance.h"
+#include "tests/support/test.h"
+
+#define GROUP 20100u
+#define MEMBER 20001u
+#define OUTSIDER 20002u
+
+static struct instance instance;
+
+static void check_socket(mode_t mode, gid_t group)
+{
+	struct stat st;
+
+	test_check(stat(instance.socket, &st) == 0, "stat: %s", strerror(errno));
+	test_check((st.st_mode & 07777) == mode && st.st_gid == group, "the socket has mode 0%o and group %u",
+		   st.st_mode & 07777, (unsigned)st.st_gid);
+}
+
+static void become(uid_t uid, gid_t supplementary)
+{
+	test_check(setgroups(supplementary ? 1 : 0, &supplementary) == 0 && setresgid(uid, uid, uid) == 0 &&
+			   setresuid(uid, uid, uid) == 0,
+		   "become user %u: %s", (unsigned)uid, strerror(errno));
+}
+
+/* In a process of user @uid, whose primary group has the same number. */
+static void as(uid_t uid, gid_t supplementary, void (*check)(void))
+{
+	pid_t pid = test_fork();
+	int status;
+
+	if (pid == 0) {
+		become(uid, supplementary);
+		check();
+		_exit(0);
+	}
+	status = test_wait_child(pid);
+	test_check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "user %u: status 0x%x", (unsigned)uid, status);
+}
+
+static void takes_part(void)
+{
+	bool has_device = access("/dev/userfaultfd", F_OK) == 0;
+	struct fake_link link;
+	int r = fake_link_open(&link, instance.socket, "member", WIRE_MODE_FULL, 0);
+
+	test_check(r == 0, "a member of the group may not take part: %s", strerror(-r));
+	test_check(link.userfaultfd >= 0 || !has_device, "a member is lent no userfaultfd");
+	fake_link_close(&link);
+}
+
+static void cannot_connect(void)
+{
+	struct fake_link link;
+
+	test_check(fake_link_open(&link, instance.socket, "outsider", WIRE_MODE_FULL, 0) == -EACCES,
+		   "who is not in the group can connect");
+}
+
+static void asks_only(void)
+{
+	struct fake_link link;
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
+
+	test_check(json_array_size(json_object_get(status, "vms")) == 0, "an outsider is shown VMs");
+	test_check(json_array_size(json_object_get(status, "domains")) == 0, "an outsider is shown domains");
+	json_decref(status);
+	test_check(fake_link_open(&link, instance.socket, "outsider", WIRE_MODE_FULL, 0) == -ECONNREFUSED,
+		   "who is not in the group may take part");
+}
+
+static void start(const char *settings)
+{
+	instance_settings(&instance, settings);
+	instance_start(&instance);
+}
+
+int main(int argc, char **argv)
+{
+	test_begin(argc, argv);
+	if (geteuid() != 0)
+		test_skip("only root can be several users");
+	instance_init(&instance);
+
+	start("[access]\ngroup = 20100\n");
+	check_socket(0660, GROUP);
+	as(GROUP, 0, takes_part);      /* by its primary group */
+	as(MEMBER, GROUP, takes_part); /* by a supplementary one */
+	as(0, 0, takes_part);
+	as(OUTSIDER, 0, cannot_connect);
+	instance_stop(&instance);
+
+	start("[access]\ngroup = 20100\nstatus = all\n");
+	check_socket(0666, GROUP);
+	as(MEMBER, GROUP, takes_part);
+	as(OUTSIDER, 0, asks_only);
+	test_check(instance_logged(&instance, "user 20002 may not share memory"), "it is not said who was refused");
+	instance_stop(&instance);
+
+	start("[access]\ngroup = no-such-group-here\n");
+	check_socket(0600, 0);
+	test_check(instance_logged(&instance, "there is no group \"no-such-group-here\""), "it is not said");
+	as(OUTSIDER, 0, cannot_connect);
+	as(0, 0, takes_part);
+	instance_stop(&instance);
+
+	start("[access]\ngroup = *\n");
+	check_socket(0666, 0);
+	as(OUTSIDER, 0, takes_part);
+	instance_done(&instance);
+	return 0;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Notes of pages that are read into. Alone: which bits are set and taken; none is lost between threads that set them
+ * and one that takes them; a region that goes while threads set its notes hurts nobody. With a worker: it tells of what
+ * was noted and of nothing else, soon after it was woken by the first one; sleeps when all is quiet; leaves alone what
+ * is still being read into; and tells nothing to a daemon that does not want it.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "include/pagefuse.h"
+#include "library/lock.h"
+#include "library/memory.h"
+#include "library/notes.h"
+#include "library/region.h"
+#include "library/transfers.h"
+#include "tests/support/guest.h"
+
+#define PAGES 5000u /* not a whole number of words */
+#define THREADS 3u
+
+/* ---- the bits ---- */
+
+#define REGION 7u /* of no RAM */
+
+static uint64_t take_all(unsigned region, enum note_kind kind, bool *ret_taken)
+{
+	uint64_t count = 0, word = 0, notes;
+
+	while ((notes = notes_take(region, kind, &word)) != 0) {
+		for (uint64_t left = notes; left != 0; left &= left - 1, count++)
+			ret_taken[word * NOTES_WORD + (unsigned)__builtin_ctzll(left)] = true;
+		word++;
+	}
+	return count;
+}
+
+static void test_bits(void)
+{
+	static const struct {
+		uint64_t first, count;
+	} ranges[] = { { 0, 1 }, { 63, 2 }, { 64, 64 }, { 100, 1000 }, { PAGES - 1, 1 }, { 0, PAGES } };
+	static bool taken[PAGES + NOTES_WORD];
+
+	test_check(notes_make(REGION, PAGES) == 0, "no memory");
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
+		memset(taken, 0, sizeof(taken));
+		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count);
+		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count); /* again: the same notes */
+		test_check(take_all(REGION, NOTE_SUBMITTED, taken) == 0, "notes of another kind");
+		test_check(take_all(REGION, NOTE_READ, taken) == ranges[i].count, "range %zu: wrong number", i);
+		for (uint64_t p = 0; p < PAGES; p++)
+			test_check(taken[p] == (p - ranges[i].first < ranges[i].count), "range %zu: page %llu", i,
+				   (unsigned long long)p);
+		test_check(take_all(REGION, NOTE_READ, taken) == 0, "range %zu is not gone", i);
+	}
+	notes_set(REGION, NOTE_READ, 5, 5);
+	test_check(notes_make(REGION, 10 * PAGES) == 0, "no memory");
+	test_check(take_all(REGION, NOTE_READ, taken) == 0, "a new region has notes");
+}
+
+/* ---- threads ---- */
+
+static atomic_uint version[PAGES]; /* how often each page was noted */
+static atomic_uint seen[PAGES];    /* what that was when its note was taken last */
+static atomic_bool stop;
+
+static void *set_notes(void *state)
+{
+	uint64_t random = *(uint64_t *)state;
+
+	while (!stop) {
+		uint64_t first = test_random(&random) % PAGES, count = 1 + test_random(&random) % 200;
+
+		count = count < PAGES - first ? count : PAGES - first;
+		for (uint64_t p = first; p < first + count; p++)
+			atomic_fetch_add(&version[p], 1);
+		notes_set(REGION, NOTE_READ, first, count);
+	}
+	return NULL;
+}
+
+static uint64_t take_seen(void)
+{
+	uint64_t word = 0, notes, count = 0;
+
+	for (; (notes = notes_take(REGION, NOTE_READ, &word)) != 0; word++) {
+		for (; notes != 0; notes &= notes - 1, count++) {
+			uint64_t page = word * NOTES_WORD + (unsigned)__builtin_ctzll(notes);
+
+			seen[page] = version[page];
+		}
+	}
+	return count;
+}
+
+/** What a page has been made before it is noted is seen by who takes the note. */
+static void test_threads(void)
+{
+	pthread_t threads[THREADS];
+	uint64_t seeds[THREADS], taken = 0;
+
+	test_check(notes_make(REGION, PAGES) == 0, "no memory");
+	for (unsigned i = 0; i < THREADS; i++) {
+		seeds[i] = test_seed(i + 1);
+		test_check(pthread_create(&threads[i], NULL, set_notes, &seeds[i]) == 0, "no thread");
+	}
+	for (unsigned round = 0; round < 3000 || taken < 100000; round++)
+		taken += take_seen();
+	stop = true;
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	taken += take_seen();
+	for (uint64_t p = 0; p < PAGES; p++)
+		test_check(seen[p] == version[p], "page %llu was noted, and is not taken", (unsigned long long)p);
+	test_check(take_seen() == 0, "there are notes left");
+}
+
+/* ---- with a worker ---- */
+
+static bool no_longer_there(const struct director_vm *vm, void *region)
+{
+	return vm->regions[*(unsigned *)region].gone;
+}
+
+/** Regions come and go while threads note reads into where they are. */
+static void *note_reads(void *memory)
+{
+	while (!stop)
+		memory_note_read(memory, PAGES * PAGE_BYTES, NOTE_READ);
+	return NULL;
+}
+
+static void test_removal(void)
+{
+	char *memory = pages_map(PAGES, false);
+	pthread_t thread;
+	struct guest g;
+
+	guest_begin(&g, memory, PAGES);
+	stop = false;
+	test_check(pthread_create(&thread, NULL, note_reads, memory) == 0, "no thread");
+	for (unsigned i = 0; i < 40; i++) {
+		uint32_t pages = i % 2 ? PAGES / 3 : PAGES;
+		unsigned last = g.vm->region_count - 1;
+
+		test_check(pagefuse_remove_ram(memory, g.pages * PAGE_BYTES) == 0, "removing");
+		test_check(director_wait_until(g.vm, no_longer_there, &last) == 0, "the worker has hung up");
+		test_check(pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, pages * PAGE_BYTES) == 0, "adding");
+		g.pages = pages;
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+	guest_end(&g);
+	munmap(memory, PAGES * PAGE_BYTES);
+}
+
+static void want_notes(const struct guest *g, bool wanted)
+{
+	struct ring_record order = { .op = ORDER_NOTES, .count = 1, .page = 1 };
+
+	order.value = wanted;
+	director_post(g->vm, &order);
+	director_audit(g->vm, g->page, 1); /* it is carried out by then */
+}
+
+static bool has_told(const struct director_vm *vm, void *pages)
+{
+	return vm->noted >= *(uint64_t *)pages;
+}
+
+static void expect_told(const struct guest *g, uint64_t pages)
+{
+	test_check(director_wait_until(g->vm, has_told, &pages) == 0, "the worker has hung up");
+	director_audit(g->vm, g->page, 1);
+	test_check(g->vm->noted == pages, "%llu pages are told, not %llu", (unsigned long long)g->vm->noted,
+		   (unsigned long long)pages);
+	g->vm->noted = 0;
+}
+
+/** Lets time pass that the worker needs to find that all is quiet. */
+static bool is_quiet(const struct director_vm *vm, void *context)
+{
+	uint64_t *until = context;
+
+	(void)vm;
+	return test_now_msec() >= *until;
+}
+
+static void be_quiet(const struct guest *g, uint64_t msec)
+{
+	uint64_t until = test_now_msec() + msec;
+
+	while (test_now_msec() < until)
+		director_audit(g->vm, g->page, 1);
+	test_check(director_wait_until(g->vm, is_quiet, &until) == 0, "the worker has hung up");
+	test_check(g->vm->noted == 0, "%llu pages are told that were not noted", (unsigned long long)g->vm->noted);
+}
+
+static void test_worker(void)
+{
+	char *memory = pages_map(PAGES, false);
+	uint64_t transfer, word, began, one = 1;
+	struct guest g;
+
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(memory + i * PAGE_BYTES, i % 10 == 9 ? 0 : i + 1);
+	guest_begin(&g, memory, PAGES);
+	memory_note_read(memory, 10 * PAGE_BYTES, NOTE_READ); /* before it is asked for */
+	be_quiet(&g, 100);
+	want_notes(&g, true);
+	expect_told(&g, 10);
+	memory_note_read(memory + 100, 1, NOTE_READ);
+	memory_note_read(memory + 200 * PAGE_BYTES - 1, 2, NOTE_READ);
+	memory_note_read(memory - PAGE_BYTES, PAGE_BYTES, NOTE_READ);
+	memory_note_read(memory + PAGES * PAGE_BYTES, PAGE_BYTES, NOTE_READ);
+	memory_note_read(memory + (PAGES - 3) * PAGE_BYTES, SIZE_MAX, NOTE_READ);
+	memory_note_read(memory, 0, NOTE_READ);
+	expect_told(&g, 1 + 2 + 3);
+	be_quiet(&g, 2000);
+	pagefuse_hint(memory, PAGES * PAGE_BYTES); /* more than is looked at in one go; wakes it */
+	expect_told(&g, PAGES);
+	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_SUBMITTED);
+	expect_told(&g, 2 * 20); /* twice, as the read may not have been over */
+	be_quiet(&g, 1200);
+
+	began = test_now_msec(); /* a transfer counts for a second */
+	transfer = transfers_begin(memory, 3 * PAGE_BYTES);
+	memory_note_read(memory, 4 * PAGE_BYTES, NOTE_READ);
+	while (!has_told(g.vm, &one) || test_now_msec() - began < 200)
+		director_audit(g.vm, g.page, 1);
+	test_check(g.vm->noted == 1 || test_now_msec() - began >= 1000, "what is being read into is told");
+	transfers_end(transfer);
+	expect_told(&g, 4);
+
+	want_notes(&g, false);
+	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ);
+	memory_lock();
+	word = 0;
+	test_check(notes_take(0, NOTE_READ, &word) == 0, "a note is taken that nobody wants");
+	memory_unlock();
+	be_quiet(&g, 100);
+	guest_end(&g);
+	munmap(memory, PAGES * PAGE_BYTES);
+}
+
+/** For people to read. */
+static void tell_cost(unsigned pages)
+{
+	const unsigned notes = 1u << 20;
+	uint64_t began = test_now_msec();
+
+	for (unsigned i = 0; i < notes / pages; i++)
+		notes_set(REGION, NOTE_READ, (uint64_t)i * pages % (PAGES - pages), pages);
+	fprintf(stderr, "notes of %u pages: %.1f ns a page\n", pages,
+		(double)(test_now_msec() - began) * 1e6 / notes);
+}
+
+int main(int argc, char **argv)
+{
+	test_begin(argc, argv);
+	test_bits();
+	test_threads();
+	tell_cost(1);
+	tell_cost(32);
+	test_removal();
+	test_worker();
+	return 0;
+}
