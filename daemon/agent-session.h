@@ -70,10 +70,10 @@ struct agent_session {
 	bool refuted[2];                      /* below and above 4 GiB: a beacon there was not where it should be */
 	struct agent_session_module *modules; /* @module_room */
 	uint32_t module_count, module_room, label_bytes;
-	uint32_t credit;                                               /* given and not used */
-	uint32_t owed;                                                 /* of pages acknowledged: to be given as the rate allows */
-	uint64_t allowance;                                            /* pages, in millionths: what the rate allows now */
-	struct agent_session_batch batches[AGENT_SESSION_BATCHES_MAX]; /* a ring: ended, the oldest first */
+	uint32_t credit;                                               /* given, not used */
+	uint32_t owed;                                                 /* to be given as the rate allows */
+	uint64_t allowance;                                            /* millionths of pages that may be given now */
+	struct agent_session_batch batches[AGENT_SESSION_BATCHES_MAX]; /* a ring: ended */
 	unsigned first_batch, batch_count;
 	struct agent_session_batch batch; /* that is coming in */
 	bool has_named;                   /* since the last batch that was the last of its pass */

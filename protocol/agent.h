@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #define AGENT_PORT "org.pagefuse.agent.0"
+#define AGENT_SOCKET_SUFFIX ".agent"     /* after the name of the daemon's socket: where QEMU connects a port to */
 #define AGENT_MAGIC UINT32_C(0x47414650) /* "PFAG" */
 #define AGENT_VERSION 1
 #define AGENT_FRAME_MAX 8192                  /* bytes, header included */
