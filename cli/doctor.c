@@ -74,7 +74,8 @@ static void check_host(struct examination *examination)
 	check_daemon(examination);
 }
 
-static bool is_wanted(struct examination *examination, const char *name)
+/* @return whether it was asked about; notes that there is such a VM. */
+static bool take_wanted(struct examination *examination, const char *name)
 {
 	if (examination->name == NULL)
 		return true;
@@ -93,7 +94,7 @@ static void check_known_vms(struct examination *examination)
 		struct vmm_process process;
 		bool readable;
 
-		if (!is_wanted(examination, field_text(vm, "name")))
+		if (!take_wanted(examination, field_text(vm, "name")))
 			continue;
 		readable = vmm_process_read("", (pid_t)field_integer(vm, "pid"), &process) == 0;
 		vm_checks(vm, readable ? &process : NULL, &examination->findings);
@@ -117,7 +118,7 @@ static void visit_vmm(const struct vmm_process *process, void *context)
 {
 	struct examination *examination = context;
 
-	if (is_known(examination->status, process->pid) || !is_wanted(examination, process->name))
+	if (is_known(examination->status, process->pid) || !take_wanted(examination, process->name))
 		return;
 	stray_vmm_checks(process, examination->cli->socket_path,
 			 examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING, &examination->findings);

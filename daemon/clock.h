@@ -5,13 +5,24 @@
 #include <stdint.h>
 #include <time.h>
 
-/** CLOCK_MONOTONIC, microseconds. */
-static inline uint64_t clock_now_usec(void)
+static inline uint64_t clock_usec(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/** CLOCK_MONOTONIC, microseconds. */
+static inline uint64_t clock_now_usec(void)
+{
+	return clock_usec(CLOCK_MONOTONIC);
+}
+
+/** CPU time of this thread, microseconds. */
+static inline uint64_t clock_cpu_usec(void)
+{
+	return clock_usec(CLOCK_THREAD_CPUTIME_ID);
 }
 
 #endif

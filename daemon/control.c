@@ -11,7 +11,30 @@
 
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/turn.h"
 #include "daemon/vm.h"
+
+struct seen_vm;
+
+struct control_answer {
+	const struct control *control;
+	uid_t uid; /* who asks */
+	bool failed;
+	FILE *stream; /* into: */
+	char *text;
+	size_t size;
+
+	/*
+	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
+	 * none.
+	 */
+	const char *list;
+	json_t *(*item)(const struct control_answer *answer, size_t i);
+	size_t next, count;
+	struct seen_vm *vms;       /* that it is of */
+	struct wire_range *ranges; /* or these */
+	json_t *names;             /* or names, or tickets */
+};
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
 
@@ -66,6 +89,19 @@ static json_t *daemon_object(const struct control *control, const struct metrics
 	return object;
 }
 
+/* A VM as it was when the status was asked for: the reply is made in pieces, and all of it is of that moment. */
+struct seen_vm {
+	char name[WIRE_NAME_MAX], domain[WIRE_DOMAIN_MAX];
+	pid_t pid;
+	uid_t uid;
+	enum wire_mode mode;
+	bool connected, scanning;
+	bool counted; /* the engine knows it */
+	uint64_t refused_bytes[WIRE_REASON_END];
+	struct engine_vm_counters counters;
+	struct ring_stats stated;
+};
+
 static json_t *refused_object(uint32_t reason, uint64_t bytes)
 {
 	return json_pack("{s:s,s:s,s:o}", "reason", wire_reason_name(reason),
@@ -77,29 +113,27 @@ static json_t *refused_object(uint32_t reason, uint64_t bytes)
  * How much is left alone for a reason. What a VMM says of all its RAM, or of all diverged pages, counts as much as
  * there is of that in the same document.
  */
-static uint64_t refused_bytes(const struct daemon_vm *vm, uint32_t reason)
+static uint64_t refused_bytes(const struct seen_vm *vm, uint32_t reason)
 {
 	uint64_t stated = vm->refused_bytes[reason];
-	struct engine_vm_counters counters;
 
-	if (stated == 0 || daemon_vm_engine_vm(vm) == NULL)
+	if (stated == 0 || !vm->counted)
 		return stated;
-	engine_vm_last_counted(daemon_vm_engine_vm(vm), &counters);
 	switch (reason) {
 	case WIRE_REASON_NO_SWAP:
-		return counters.diverged_pages * PAGE_BYTES;
+		return vm->counters.diverged_pages * PAGE_BYTES;
 	case WIRE_REASON_PLAIN_REFERENCES:
 	case WIRE_REASON_NO_USERFAULTFD:
 	case WIRE_REASON_NO_PAGEMAP:
 	case WIRE_REASON_NESTED:
 	case WIRE_REASON_UNSEEN_CALLS:
-		return counters.ram_pages * PAGE_BYTES;
+		return vm->counters.ram_pages * PAGE_BYTES;
 	default:
 		return stated;
 	}
 }
 
-static json_t *refused_array(const struct daemon_vm *vm)
+static json_t *refused_array(const struct seen_vm *vm)
 {
 	json_t *array = json_array();
 
@@ -109,28 +143,38 @@ static json_t *refused_array(const struct daemon_vm *vm)
 	return array;
 }
 
-static bool is_scanning(const struct daemon_vm *vm)
+static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 {
-	uint64_t done, total;
+	struct metrics_snapshot snapshot;
 
-	if (vm->connection.engine_vm == NULL)
-		return false;
-	engine_scan_progress(vm->connection.engine_vm, &done, &total);
-	return done < total;
+	metrics_take_vm(&snapshot, vm);
+	*ret = (struct seen_vm){
+		.pid = vm->pid,
+		.uid = vm->uid,
+		.mode = vm->mode,
+		.connected = daemon_vm_is_connected(vm),
+		.scanning = vm->connection.engine_vm && engine_is_scanning(vm->connection.engine_vm),
+		.counted = daemon_vm_engine_vm(vm) != NULL,
+		.counters = snapshot.vm,
+		.stated = snapshot.stated,
+	};
+	memcpy(ret->name, vm->name, sizeof(ret->name));
+	memcpy(ret->domain, vm->domain->name, sizeof(ret->domain));
+	memcpy(ret->refused_bytes, vm->refused_bytes, sizeof(ret->refused_bytes));
 }
 
-static json_t *vm_object(struct daemon_vm *vm, struct metrics_snapshot *snapshot)
+static json_t *vm_object(const struct seen_vm *vm)
 {
+	const struct metrics_snapshot snapshot = { .vm = vm->counters, .stated = vm->stated };
 	json_t *object = json_pack("{s:s,s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
-				   "domain", vm->domain->name,
+				   "domain", vm->domain,
 				   "pid", (int)vm->pid,
 				   "uid", (json_int_t)vm->uid,
 				   "mode", wire_mode_name(vm->mode),
-				   "connected", daemon_vm_is_connected(vm),
-				   "scanning", is_scanning(vm));
+				   "connected", vm->connected,
+				   "scanning", vm->scanning);
 
-	metrics_take_vm(snapshot, vm);
-	object = add_metrics(object, snapshot, METRIC_OF_VM);
+	object = add_metrics(object, &snapshot, METRIC_OF_VM);
 	json_object_set_new(object, "refused", refused_array(vm));
 	return object;
 }
@@ -170,39 +214,55 @@ static json_t *domain_object(const struct domain *domain)
 	return object;
 }
 
-static json_t *on_status(const struct control *control, uid_t uid)
+static json_t *status_item(const struct control_answer *answer, size_t i)
 {
+	return vm_object(&answer->vms[i]);
+}
+
+/* @return how many there are, in answer->vms. */
+static size_t see_vms(struct control_answer *answer)
+{
+	const struct domains *domains = answer->control->domains;
+	struct daemon_vm *vm = NULL;
+	size_t count = 0;
+
+	while ((vm = daemon_vm_next(domains, vm)) != NULL)
+		count += vm->name[0] && may_see(answer->uid, vm);
+	answer->vms = calloc(count + 1, sizeof(*answer->vms));
+	if (answer->vms == NULL)
+		return 0;
+	for (count = 0; (vm = daemon_vm_next(domains, vm)) != NULL;)
+		if (vm->name[0] && may_see(answer->uid, vm))
+			see_vm(vm, &answer->vms[count++]);
+	return count;
+}
+
+static json_t *on_status(struct control_answer *answer)
+{
+	const struct control *control = answer->control;
 	struct metrics_snapshot snapshot;
 	const struct domain *domain;
-	struct daemon_vm *vm = NULL;
-	json_t *vms = json_array(), *domains = json_array();
+	json_t *domains = json_array();
 
 	metrics_take(&snapshot, control->started_usec);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
-		if (may_see_domain(uid, domain)) {
+		if (may_see_domain(answer->uid, domain)) {
 			metrics_add_domain(&snapshot, domain);
 			json_array_append_new(domains, domain_object(domain));
 		}
-	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
-		if (vm->name[0] && may_see(uid, vm))
-			json_array_append_new(vms, vm_object(vm, &snapshot));
-	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+	answer->list = "vms";
+	answer->item = status_item;
+	answer->count = see_vms(answer);
+	if (answer->vms == NULL) {
+		json_decref(domains);
+		return NULL;
+	}
+	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "domains", domains,
-			 "vms", vms);
+			 "domains", domains);
 }
 
 /* ---- whose VM ---- */
-
-static struct daemon_vm *find_vm(const struct control *control, const char *name)
-{
-	struct daemon_vm *vm = NULL;
-
-	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
-		if (vm->name[0] && strcmp(vm->name, name) == 0)
-			return vm;
-	return NULL;
-}
 
 /* @ret_error: an error document if the result is NULL. */
 static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error)
@@ -213,7 +273,7 @@ static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, c
 		*ret_error = error("bad-request", "a VM's name has to be a string", "");
 		return NULL;
 	}
-	vm = find_vm(control, json_string_value(name));
+	vm = daemon_vm_named(control->domains, json_string_value(name));
 	if (vm == NULL)
 		*ret_error = error("unknown-vm", "there is no VM of this name; pagefuse list shows them",
 				   json_string_value(name));
@@ -247,22 +307,32 @@ static json_t *on_modify(const struct control *control, uid_t uid, const json_t 
 
 /* ---- memory-map ---- */
 
-static json_t *on_memory_map(const struct control *control, uid_t uid, const json_t *request)
+static json_t *range_item(const struct control_answer *answer, size_t i)
 {
-	json_t *problem, *ranges;
-	const struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+	const struct wire_range *range = &answer->ranges[i];
+
+	return json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
+			 "bytes", number(range->pages * PAGE_BYTES),
+			 "page", number(range->page));
+}
+
+static json_t *on_memory_map(struct control_answer *answer, const json_t *request)
+{
+	json_t *problem;
+	const struct daemon_vm *vm = find_own_vm(answer->control, answer->uid, json_object_get(request, "name"),
+						 &problem);
 
 	if (vm == NULL)
 		return problem;
-	ranges = json_array();
-	for (uint32_t i = 0; i < vm->guest_map.count; i++) {
-		const struct wire_range *range = &vm->guest_map.ranges[i];
-
-		json_array_append_new(ranges, json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
-							"bytes", number(range->pages * PAGE_BYTES),
-							"page", number(range->page)));
-	}
-	return json_pack("{s:s,s:o}", "name", vm->name, "ranges", ranges);
+	answer->count = vm->guest_map.count;
+	answer->ranges = calloc(answer->count + 1, sizeof(*answer->ranges));
+	if (answer->ranges == NULL)
+		return NULL;
+	if (answer->count > 0)
+		memcpy(answer->ranges, vm->guest_map.ranges, answer->count * sizeof(*answer->ranges));
+	answer->list = "ranges";
+	answer->item = range_item;
+	return json_pack("{s:s}", "name", vm->name);
 }
 
 /* ---- scan ---- */
@@ -271,79 +341,66 @@ static json_t *on_memory_map(const struct control *control, uid_t uid, const jso
  * A ticket names the connection and the engine's ticket: serial << 32 | ticket. A VM without a connection cannot be
  * scanned and gets ticket 0, which counts as gone.
  */
-static json_t *start_scan(struct daemon_vm *vm)
+static uint64_t start_scan(struct daemon_vm *vm)
 {
 	const struct daemon_vm_connection *connection = &vm->connection;
-	uint64_t ticket = 0;
 
-	if (connection->engine_vm)
-		ticket = (uint64_t)connection->serial << 32 |
-			 (uint32_t)engine_scan(vm->domain->engine, connection->engine_vm);
+	if (connection->engine_vm == NULL)
+		return 0;
 	domain_schedule_pump(vm->domain);
-	return json_pack("{s:s,s:I}", "name", vm->name, "ticket", (json_int_t)ticket);
+	return (uint64_t)connection->serial << 32 |
+	       (uint32_t)engine_scan(vm->domain->engine, connection->engine_vm);
 }
 
-static json_t *scan_named(const struct control *control, uid_t uid, const json_t *names)
+static json_t *scan_item(const struct control_answer *answer, size_t i)
 {
-	json_t *tickets, *name, *problem;
-	struct daemon_vm *vm;
+	const char *name = json_string_value(json_array_get(answer->names, i));
+	struct daemon_vm *vm = daemon_vm_named(answer->control->domains, name);
+
+	return json_pack("{s:s,s:I}", "name", name, "ticket",
+			 (json_int_t)(vm && may_see(answer->uid, vm) ? start_scan(vm) : 0));
+}
+
+static json_t *all_names(const struct control_answer *answer)
+{
+	const struct daemon_vm *vm = NULL;
+	json_t *names = json_array();
+
+	while ((vm = daemon_vm_next(answer->control->domains, vm)) != NULL)
+		if (vm->name[0] && daemon_vm_is_connected(vm) && may_see(answer->uid, vm))
+			json_array_append_new(names, json_string(vm->name));
+	return names;
+}
+
+static json_t *on_scan(struct control_answer *answer, const json_t *request)
+{
+	json_t *names = json_object_get(request, "names"), *name, *problem;
 	size_t i;
-
-	json_array_foreach(names, i, name)
-		if (find_own_vm(control, uid, name, &problem) == NULL)
-			return problem;
-	tickets = json_array();
-	json_array_foreach(names, i, name) {
-		vm = find_own_vm(control, uid, name, &problem);
-		json_array_append_new(tickets, start_scan(vm));
-	}
-	return tickets;
-}
-
-static json_t *scan_all(const struct control *control, uid_t uid)
-{
-	json_t *tickets = json_array();
-	struct daemon_vm *vm = NULL;
-
-	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
-		if (vm->name[0] && daemon_vm_is_connected(vm) && may_see(uid, vm))
-			json_array_append_new(tickets, start_scan(vm));
-	return tickets;
-}
-
-static json_t *on_scan(const struct control *control, uid_t uid, const json_t *request)
-{
-	const json_t *names = json_object_get(request, "names");
-	json_t *tickets;
 
 	if (names && !json_is_array(names))
 		return error("bad-request", "\"names\" has to be an array of VM names", "names");
-	tickets = json_array_size(names) > 0 ? scan_named(control, uid, names) : scan_all(control, uid);
-	if (!json_is_array(tickets))
-		return tickets; /* an error document, or no memory */
-	return json_pack("{s:o}", "tickets", tickets);
+	if (json_array_size(names) > ENGINE_VMS_MAX)
+		return error("bad-request", "\"names\" has more entries than there can be VMs", "names");
+	json_array_foreach(names, i, name)
+		if (find_own_vm(answer->control, answer->uid, name, &problem) == NULL)
+			return problem;
+	answer->names = json_array_size(names) > 0 ? json_incref(names) : all_names(answer);
+	answer->list = "tickets";
+	answer->item = scan_item;
+	answer->count = json_array_size(answer->names);
+	return answer->names ? json_object() : NULL;
 }
 
 /* ---- scan-progress ---- */
 
-static const struct daemon_vm *find_serial(const struct control *control, uint64_t serial)
-{
-	const struct daemon_vm *vm = NULL;
-
-	while ((vm = daemon_vm_next(control->domains, vm)) != NULL)
-		if (vm->connection.engine_vm && vm->connection.serial == serial)
-			return vm;
-	return NULL;
-}
-
 /* @name: for the reply, in case the VM is gone. */
-static json_t *progress_of(const struct control *control, uid_t uid, const char *name, uint64_t ticket)
+static json_t *progress_of(const struct control_answer *answer, const char *name, uint64_t ticket)
 {
-	const struct daemon_vm *scanned = find_serial(control, ticket >> 32);
+	const struct daemon_vm *scanned = daemon_vm_of_serial(answer->control->domains, ticket >> 32);
 	uint64_t done = 0, total = 0;
 	bool gone = true, finished = false;
 
-	if (scanned && may_see(uid, scanned)) {
+	if (scanned && scanned->connection.engine_vm && may_see(answer->uid, scanned)) {
 		const struct engine_vm *engine_vm = scanned->connection.engine_vm;
 
 		gone = false;
@@ -358,10 +415,22 @@ static json_t *progress_of(const struct control *control, uid_t uid, const char 
 			 "gone", gone);
 }
 
-static json_t *on_scan_progress(const struct control *control, uid_t uid, const json_t *request)
+static const json_t *ticket_of(const json_t *entry)
 {
-	const json_t *tickets = json_object_get(request, "tickets");
-	json_t *vms, *entry;
+	return json_is_object(entry) ? json_object_get(entry, "ticket") : entry;
+}
+
+static json_t *progress_item(const struct control_answer *answer, size_t i)
+{
+	const json_t *entry = json_array_get(answer->names, i);
+	const char *name = json_string_value(json_object_get(entry, "name"));
+
+	return progress_of(answer, name ? name : "", (uint64_t)json_integer_value(ticket_of(entry)));
+}
+
+static json_t *on_scan_progress(struct control_answer *answer, const json_t *request)
+{
+	json_t *tickets = json_object_get(request, "tickets"), *entry;
 	size_t i;
 
 	if (!json_is_array(tickets))
@@ -369,20 +438,15 @@ static json_t *on_scan_progress(const struct control *control, uid_t uid, const 
 			     "tickets");
 	if (json_array_size(tickets) > ENGINE_VMS_MAX)
 		return error("bad-request", "\"tickets\" has more entries than there can be VMs", "tickets");
-	vms = json_array();
-	json_array_foreach(tickets, i, entry) {
-		const json_t *ticket = json_is_object(entry) ? json_object_get(entry, "ticket") : entry;
-		const char *name = json_string_value(json_object_get(entry, "name"));
-		uint64_t value = (uint64_t)json_integer_value(ticket);
-
-		if (!json_is_integer(ticket)) {
-			json_decref(vms);
+	json_array_foreach(tickets, i, entry)
+		if (!json_is_integer(ticket_of(entry)))
 			return error("bad-request",
 				     "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
-		}
-		json_array_append_new(vms, progress_of(control, uid, name ? name : "", value));
-	}
-	return json_pack("{s:o}", "vms", vms);
+	answer->names = json_incref(tickets);
+	answer->list = "vms";
+	answer->item = progress_item;
+	answer->count = json_array_size(tickets);
+	return json_object();
 }
 
 /* ---- admit ---- */
@@ -404,43 +468,106 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 
 /* ---- requests and replies ---- */
 
-static json_t *answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
+/* @return what the reply begins with, or all of it; what it goes on with is in @answer. NULL: no memory. */
+static json_t *begin(struct control_answer *answer, const struct admission_peer *peer, const json_t *request)
 {
-	uid_t uid = peer->credentials->uid;
-	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *reply;
-	const char *command;
+	const struct control *control = answer->control;
+	const char *command = json_string_value(json_object_get(request, "command"));
 
 	if (request == NULL)
 		return error("bad-request", "the request is no JSON object", "");
-	command = json_string_value(json_object_get(request, "command"));
 	if (command == NULL)
-		reply = error("bad-request", "the request has no \"command\"", "");
-	else if (strcmp(command, "status") == 0)
-		reply = on_status(control, uid);
-	else if (strcmp(command, "memory-map") == 0)
-		reply = on_memory_map(control, uid, request);
-	else if (strcmp(command, "modify") == 0)
-		reply = on_modify(control, uid, request);
-	else if (strcmp(command, "scan") == 0)
-		reply = on_scan(control, uid, request);
-	else if (strcmp(command, "scan-progress") == 0)
-		reply = on_scan_progress(control, uid, request);
-	else if (strcmp(command, "admit") == 0)
-		reply = on_admit(control, peer, request);
-	else
-		reply = error("unknown-command", "this daemon does not know the command", command);
-	json_decref(request);
-	return reply;
+		return error("bad-request", "the request has no \"command\"", "");
+	if (strcmp(command, "status") == 0)
+		return on_status(answer);
+	if (strcmp(command, "memory-map") == 0)
+		return on_memory_map(answer, request);
+	if (strcmp(command, "modify") == 0)
+		return on_modify(control, answer->uid, request);
+	if (strcmp(command, "scan") == 0)
+		return on_scan(answer, request);
+	if (strcmp(command, "scan-progress") == 0)
+		return on_scan_progress(answer, request);
+	if (strcmp(command, "admit") == 0)
+		return on_admit(control, peer, request);
+	return error("unknown-command", "this daemon does not know the command", command);
 }
 
-char *control_answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size)
+/* The object @head without its end, if a list is to follow. */
+static void write_head(struct control_answer *answer, const json_t *head)
 {
-	json_t *reply = answer(control, peer, text, size);
-	char *document;
+	char *text = json_dumps(head, JSON_COMPACT);
+	size_t length = text ? strlen(text) : 0;
 
-	if (reply == NULL)
-		reply = error("no-memory", "the daemon is out of memory", "");
-	document = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
-	json_decref(reply);
-	return document;
+	answer->failed = text == NULL;
+	if (text && answer->item == NULL)
+		fputs(text, answer->stream);
+	else if (text)
+		fprintf(answer->stream, "%.*s%s\"%s\":[", (int)length - 1, text, length > 2 ? "," : "", answer->list);
+	free(text);
+}
+
+struct control_answer *control_begin(const struct control *control, const struct admission_peer *peer, const char *text,
+				     size_t size)
+{
+	struct control_answer *answer = calloc(1, sizeof(*answer));
+	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *head;
+
+	if (answer == NULL) {
+		json_decref(request);
+		return NULL;
+	}
+	answer->control = control;
+	answer->uid = peer->credentials->uid;
+	answer->stream = open_memstream(&answer->text, &answer->size);
+	head = begin(answer, peer, request);
+	if (head == NULL) {
+		answer->item = NULL;
+		head = error("no-memory", "the daemon is out of memory", "");
+	}
+	if (answer->stream)
+		write_head(answer, head);
+	json_decref(head);
+	json_decref(request);
+	return answer;
+}
+
+bool control_go_on(struct control_answer *answer)
+{
+	size_t left = answer->count - answer->next;
+	size_t end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
+
+	if (answer->stream == NULL || answer->failed || answer->item == NULL)
+		return true;
+	turn_note(TURN_ITEMS, end - answer->next);
+	for (; answer->next < end; answer->next++) {
+		json_t *item = answer->item(answer, answer->next);
+
+		if (answer->next > 0)
+			fputc(',', answer->stream);
+		answer->failed |= item == NULL || json_dumpf(item, answer->stream, JSON_COMPACT) < 0;
+		json_decref(item);
+	}
+	if (answer->next < answer->count)
+		return false;
+	fputs("]}", answer->stream);
+	return true;
+}
+
+char *control_end(struct control_answer *answer)
+{
+	char *text = NULL;
+
+	if (answer == NULL)
+		return NULL;
+	answer->failed |= answer->stream == NULL || ferror(answer->stream);
+	if (answer->stream && fclose(answer->stream) == 0 && !answer->failed)
+		text = answer->text;
+	else
+		free(answer->text);
+	free(answer->vms);
+	free(answer->ranges);
+	json_decref(answer->names);
+	free(answer);
+	return text;
 }

@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_DAEMON_CONTROL_H
 #define PAGEFUSE_DAEMON_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,10 +22,21 @@ struct control {
 	uint64_t started_usec;
 };
 
+/** VMs, tickets or names that are put into a reply in one turn of the loop. */
+#define CONTROL_ITEMS_PER_TURN 64
+
+/** A reply that is being made, in pieces, so that everybody else has a turn in between. */
+struct control_answer;
+
 /**
- * Answers the request @text of @size bytes that @peer makes. @return the reply, a JSON document to be freed; NULL
+ * Begins to answer the request @text of @size bytes that @peer makes. What is told is of this moment. @return NULL
  * without memory.
  */
-char *control_answer(const struct control *control, const struct admission_peer *peer, const char *text, size_t size);
+struct control_answer *control_begin(const struct control *control, const struct admission_peer *peer, const char *text,
+				     size_t size);
+/** Makes some more of it. @return whether that is all. */
+bool control_go_on(struct control_answer *answer);
+/** Frees @answer, complete or not, or NULL. @return the reply, a JSON document to be freed; NULL without memory. */
+char *control_end(struct control_answer *answer);
 
 #endif

@@ -102,6 +102,8 @@ int daemon_start(struct daemon *daemon)
 		.vm_gone = on_vm_gone,
 		.daemon = daemon,
 	};
+	index_init_names(&daemon->domains.vm_names);
+	index_init_numbers(&daemon->domains.vm_serials);
 	daemon->admission = (struct admission){
 		.domains = &daemon->domains,
 		.access = &daemon->access,

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/index.h"
 #include "daemon/link.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
@@ -38,8 +39,9 @@ struct domains {
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
 	int lock;                                                  /* of the directory; -1: not open */
 	unsigned count;
-	bool had_vm;           /* in any domain, ever */
-	bool said_userfaultfd; /* that there is none */
+	bool had_vm;                       /* in any domain, ever */
+	bool said_userfaultfd;             /* that there is none */
+	struct index vm_names, vm_serials; /* of VMs that have a name, or a connection */
 	/* A VM of some domain is gone: nobody reads any more what it was given. Not the time to close the domain. */
 	void (*vm_gone)(void *daemon);
 	void *daemon;
@@ -58,6 +60,9 @@ struct domain {
 	struct engine *engine;
 	int userfaultfd; /* of /dev/userfaultfd, passed to every VMM; -1 if there is none */
 	sd_event_source *recheck, *pump, *tick;
+
+	unsigned orders_left;  /* that may be passed on in this turn of the pump */
+	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */
 
 	TAILQ_HEAD(, daemon_vm) vms;
 	LIST_HEAD(, link) links; /* of those that are connected */

@@ -16,6 +16,7 @@
 #include "daemon/clock.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 enum exit_code {
 	EXIT_DONE,
@@ -233,7 +234,7 @@ static int run(struct daemon *daemon)
 	log_notice("serving VMs on %s, pages are kept in a %s", daemon->socket_path,
 		   store_kind_name(SLIST_FIRST(&daemon->domains.list)->store));
 	(void)sd_notify(0, "READY=1");
-	r = sd_event_loop(daemon->event);
+	r = turn_loop(daemon->event);
 	if (r < 0)
 		log_error("the event loop failed: %s", strerror(-r));
 	return r;

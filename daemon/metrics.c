@@ -7,6 +7,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/pump.h"
+#include "daemon/turn.h"
 
 /* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
 static uint64_t own_memory_bytes(void)
@@ -84,6 +85,18 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(snapshot->cpu_nsec);
 	case METRIC_DAEMON_MEMORY:
 		return bounded(snapshot->memory_bytes);
+	case METRIC_DAEMON_TURN_USEC:
+		return bounded(turn_longest_usec());
+	case METRIC_DAEMON_TURN_CPU_USEC:
+		return bounded(turn_longest_cpu_usec());
+	case METRIC_DAEMON_TURN_REPORTS:
+		return bounded(turn_most(TURN_REPORTS));
+	case METRIC_DAEMON_TURN_ORDERS:
+		return bounded(turn_most(TURN_ORDERS));
+	case METRIC_DAEMON_TURN_PACKETS:
+		return bounded(turn_most(TURN_PACKETS));
+	case METRIC_DAEMON_TURN_ITEMS:
+		return bounded(turn_most(TURN_ITEMS));
 	case METRIC_HOST_SHARED:
 		return bounded(host->shared_pages);
 	case METRIC_HOST_COMMON:

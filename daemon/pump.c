@@ -11,6 +11,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 #define PUMP_BATCH 16
 
@@ -79,6 +80,7 @@ static bool take_batch(struct daemon_vm *vm, const struct ring_record *reports, 
 		int r = take_report(vm, report);
 
 		*taken += changes_regions(report) ? PUMP_REGION_REPORTS : 1;
+		turn_note(TURN_REPORTS, changes_regions(report) ? PUMP_REGION_REPORTS : 1);
 		if (r < 0) {
 			link_fail(vm->connection.link,
 				  "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
@@ -115,8 +117,13 @@ bool pump_take_reports(struct daemon_vm *vm)
 static bool next_order(void *context, struct ring_record *ret_order)
 {
 	const struct daemon_vm *vm = context;
+	struct domain *domain = vm->domain;
 
-	return engine_next_order(vm->domain->engine, vm->connection.engine_vm, ret_order);
+	if (domain->orders_left == 0 || !engine_next_order(domain->engine, vm->connection.engine_vm, ret_order))
+		return false;
+	domain->orders_left--;
+	turn_note(TURN_ORDERS, 1);
+	return true;
 }
 
 static int open_segment(void *context, uint32_t segment)
@@ -126,11 +133,17 @@ static int open_segment(void *context, uint32_t segment)
 	return store_view_open(vm->domain->store, vm->pid, vm->start_time, segment);
 }
 
-void pump_give_orders(struct daemon_vm *vm)
+static void give_orders(struct daemon_vm *vm)
 {
 	static const struct link_source source = { .next_order = next_order, .open_segment = open_segment };
 
 	link_give_orders(vm->connection.link, &source, vm);
+}
+
+void pump_give_orders(struct daemon_vm *vm)
+{
+	vm->domain->orders_left = RING_DOWN_RECORDS;
+	give_orders(vm);
 }
 
 void pump_want_segment(struct daemon_vm *vm, uint32_t segment)
@@ -146,17 +159,31 @@ static bool takes_orders(const struct daemon_vm *vm)
 	return daemon_vm_is_connected(vm) && link_is_open(vm->connection.link);
 }
 
-static void give_all_orders(struct domain *domain)
+/* To VMs from the cursor *@place on, which is 0 again when all have had their turn. */
+static void give_from(struct domain *domain, uint32_t *place)
 {
 	struct engine_vm *engine_vm;
-	uint32_t cursor = 0;
 
-	while ((engine_vm = engine_next_ready(domain->engine, &cursor)) != NULL) {
-		struct daemon_vm *vm = engine_vm_context(engine_vm);
+	while (domain->orders_left > 0) {
+		struct daemon_vm *vm;
 
+		engine_vm = engine_next_ready(domain->engine, place);
+		if (engine_vm == NULL) {
+			*place = 0;
+			return;
+		}
+		vm = engine_vm_context(engine_vm);
 		if (vm && takes_orders(vm))
-			pump_give_orders(vm);
+			give_orders(vm);
 	}
+}
+
+/* @return whether some are left for the next turn: not for want of room in a ring, but of time. */
+static bool give_all_orders(struct domain *domain)
+{
+	domain->orders_left = PUMP_ORDERS_PER_TURN;
+	give_from(domain, &domain->orders_place);
+	return domain->orders_left == 0;
 }
 
 static int on_pump(sd_event_source *source, void *user)
@@ -166,7 +193,8 @@ static int on_pump(sd_event_source *source, void *user)
 
 	(void)source;
 	wait = engine_tick(domain->engine, now);
-	give_all_orders(domain);
+	if (give_all_orders(domain))
+		domain_schedule_pump(domain);
 	domain_look_for_room(domain, false);
 	if (wait > UINT64_MAX - 1 - now)
 		wait = UINT64_MAX - 1 - now;
@@ -182,9 +210,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
 
 	(void)source;
 	(void)usec;
+	domain->orders_left = PUMP_ORDERS_PER_TURN;
 	TAILQ_FOREACH(vm, &domain->vms, entries)
 		if (takes_orders(vm) && vm->connection.link->has_held)
-			pump_give_orders(vm);
+			give_orders(vm);
 	domain_schedule_pump(domain);
 	return 0;
 }

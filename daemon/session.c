@@ -12,6 +12,7 @@
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
+#include "daemon/turn.h"
 #include "daemon/vm.h"
 #include "protocol/wire.h"
 
@@ -35,7 +36,8 @@ struct session {
 	struct link link;
 
 	/* CONTROL */
-	char *reply; /* what is still to be sent, or NULL */
+	struct control_answer *answer; /* that is being made, or NULL */
+	char *reply;                   /* what is still to be sent, or NULL */
 	size_t reply_size, reply_sent;
 };
 
@@ -66,6 +68,7 @@ static void free_session(struct session *session)
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
+	free(control_end(session->answer));
 	free(session->reply);
 	LIST_REMOVE(session, entries);
 	session->sessions->count--;
@@ -130,8 +133,8 @@ static void refuse(struct session *session, const char *format, ...)
 	va_end(list);
 	size = sizeof(message.header) + strlen(message.text);
 	wire_header_init(&message.header, WIRE_ERROR, size);
+	fail(session, "%s", message.text); /* it is in the log before the peer knows */
 	(void)wire_send(session->socket, &message, size, NULL, 0);
-	fail(session, "%s", message.text);
 }
 
 /* ---- a VMM's messages ---- */
@@ -163,7 +166,7 @@ static void on_link_failed(void *owner, const char *reason)
 static void want_room(void *owner, bool want)
 {
 	struct session *session = owner;
-	/* A CLI that does not read its reply is not listened to. */
+	/* Nothing more is read from a CLI before it has read its reply. */
 	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
 
 	sd_event_source_set_io_events(session->io, events);
@@ -325,11 +328,29 @@ static int send_reply(struct session *session)
 	return 0;
 }
 
+static void go_on_answering(struct session *session)
+{
+	int r;
+
+	if (session->answer && !control_go_on(session->answer)) {
+		schedule(session);
+		return;
+	}
+	session->reply = control_end(session->answer);
+	session->answer = NULL;
+	session->reply_size = session->reply ? strlen(session->reply) : 0;
+	session->reply_sent = 0;
+	r = session->reply ? send_reply(session) : -ENOMEM;
+	if (r == -EAGAIN)
+		want_room(session, true);
+	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		fail(session, "cannot answer: %s", strerror(-r));
+}
+
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
 	const struct admission_peer peer = peer_of(session);
 	char reason[ADMISSION_REASON_SIZE];
-	int r;
 
 	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
 		refuse(session, "%s", reason);
@@ -341,15 +362,9 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->reply = control_answer(session->sessions->control, &peer, request->text,
+	session->answer = control_begin(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
-	session->reply_size = session->reply ? strlen(session->reply) : 0;
-	session->reply_sent = 0;
-	r = session->reply ? send_reply(session) : -ENOMEM;
-	if (r == -EAGAIN)
-		want_room(session, true);
-	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		fail(session, "cannot answer: %s", strerror(-r));
+	go_on_answering(session);
 }
 
 /* ---- receiving ---- */
@@ -384,12 +399,18 @@ static void drain(struct session *session)
 			break;
 }
 
+/* Nobody asks anew before he has his reply. */
+static bool may_receive(const struct session *session)
+{
+	return !session->failed && session->reply == NULL && session->answer == NULL;
+}
+
 static void receive(struct session *session)
 {
 	size_t size;
 	int r;
 
-	for (unsigned n = 0; n < SESSION_PACKETS_PER_TURN && !session->failed && session->reply == NULL; n++) {
+	for (unsigned n = 0; n < SESSION_PACKETS_PER_TURN && may_receive(session); n++) {
 		r = wire_receive(session->socket, packet, sizeof(packet), &size, NULL);
 		if (r == -EAGAIN)
 			return;
@@ -410,6 +431,7 @@ static void receive(struct session *session)
 			fail(session, "it sent a malformed message: %s", strerror(-r));
 			return;
 		}
+		turn_note(TURN_PACKETS, 1);
 		on_packet(session, size);
 	}
 }
@@ -426,6 +448,8 @@ static int on_turn(sd_event_source *source, void *user)
 			pump_give_orders(session->vm);
 		domain_schedule_pump(session->vm->domain);
 	}
+	if (!session->failed && session->answer)
+		go_on_answering(session);
 	if (session->failed)
 		free_session(session);
 	return 0;

@@ -107,8 +107,27 @@ struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct dae
 
 /* ---- its end ---- */
 
+struct daemon_vm *daemon_vm_named(const struct domains *domains, const char *name)
+{
+	return index_find_name(&domains->vm_names, name);
+}
+
+struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t serial)
+{
+	return index_find_number(&domains->vm_serials, serial);
+}
+
+/* From now on it has none. */
+static void drop_name(struct daemon_vm *vm)
+{
+	index_remove(&vm->domain->domains->vm_names, &vm->by_name);
+	vm->name[0] = 0;
+}
+
 void daemon_vm_free(struct daemon_vm *vm)
 {
+	drop_name(vm);
+	index_remove(&vm->domain->domains->vm_serials, &vm->by_serial);
 	sd_event_source_disable_unref(vm->death);
 	sd_event_source_disable_unref(vm->retry);
 	if (vm->pidfd >= 0)
@@ -180,7 +199,7 @@ static void try_release(struct daemon_vm *vm)
 			 vm->dead ? "is gone" : "has left, and reads nothing of the store");
 	drop_references(vm);
 	if (vm->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
-		vm->name[0] = 0;                         /* no VM any more */
+		drop_name(vm);                           /* no VM any more */
 	if (vm->dead)
 		daemon_vm_free(vm);
 	domain_vm_gone(domain);
@@ -357,16 +376,13 @@ void daemon_vm_forget_living(struct domain *domain)
 
 static bool name_is_free(const struct daemon_vm *vm, const char *name)
 {
-	const struct daemon_vm *other = NULL;
+	const struct daemon_vm *other = daemon_vm_named(vm->domain->domains, name);
 
-	while ((other = daemon_vm_next(vm->domain->domains, other)) != NULL)
-		if (other != vm && strcmp(other->name, name) == 0)
-			return false;
-	return true;
+	return other == NULL || other == vm;
 }
 
 /* @wanted: with a suffix if another has it. */
-static void set_name(struct daemon_vm *vm, const char *wanted)
+static int set_name(struct daemon_vm *vm, const char *wanted)
 {
 	char name[WIRE_NAME_MAX], suffix[16];
 
@@ -376,7 +392,10 @@ static void set_name(struct daemon_vm *vm, const char *wanted)
 
 		snprintf(name, sizeof(name), "%.*s%s", WIRE_NAME_MAX - 1 - length, wanted, suffix);
 	}
+	drop_name(vm);
 	memcpy(vm->name, name, sizeof(name));
+	vm->by_name.name = vm->name;
+	return index_add(&vm->domain->domains->vm_names, &vm->by_name, vm);
 }
 
 int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *connection,
@@ -397,7 +416,12 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	engine_vm_set_context(vm->connection.engine_vm, vm);
 	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_NOTES) == 0)
 		engine_vm_lacks_notes(vm->connection.engine_vm);
-	set_name(vm, hello->name);
+	vm->by_serial.number = connection->serial;
+	r = index_add(&domain->domains->vm_serials, &vm->by_serial, vm);
+	if (r == 0)
+		r = set_name(vm, hello->name);
+	if (r < 0)
+		return r;
 	if (!vm->mode_is_set)
 		vm->mode = hello->mode;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
@@ -433,6 +457,7 @@ static void leave_engine(struct daemon_vm *vm)
 void daemon_vm_disconnect(struct daemon_vm *vm)
 {
 	LIST_REMOVE(vm->connection.link, entries);
+	index_remove(&vm->domain->domains->vm_serials, &vm->by_serial);
 	if (vm->connection.engine_vm) {
 		leave_engine(vm);
 		domain_schedule_pump(vm->domain);

@@ -62,6 +62,7 @@ struct daemon_vm {
 
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
+	struct index_entry by_name, by_serial;
 	enum wire_mode mode;
 	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
@@ -75,6 +76,10 @@ int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
+
+/** The VM of that name; or whose connection has that number. NULL: there is none. */
+struct daemon_vm *daemon_vm_named(const struct domains *domains, const char *name);
+struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t serial);
 
 /**
  * Finds the VM of the process behind a connection, in whatever domain. @pidfd stays the caller's. @ret NULL: there is

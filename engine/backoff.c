@@ -7,7 +7,7 @@
 
 void backoff_failed(struct backoff *backoff, uint64_t now_usec)
 {
-	bool late = backoff_waits(backoff, now_usec); /* begun before the failure that is waited for now */
+	bool late = backoff_waits(backoff, now_usec); /* begun before the failure after which it waits now */
 
 	backoff->full = true;
 	backoff->window = 1;

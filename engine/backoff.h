@@ -23,7 +23,7 @@ struct backoff {
 /** A slot could not be filled, or no segment added; or one was filled. @now_usec: the engine's clock. */
 void backoff_failed(struct backoff *backoff, uint64_t now_usec);
 void backoff_succeeded(struct backoff *backoff);
-/** Nothing need be waited for: memory was freed, or somebody asked. */
+/** The wait is over: memory was freed, or somebody asked. */
 void backoff_retry_now(struct backoff *backoff);
 /** Forgets a failure that was long ago, if something has succeeded since. */
 void backoff_tick(struct backoff *backoff, uint64_t now_usec);

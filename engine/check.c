@@ -276,20 +276,42 @@ static const char *check_table(const struct engine *engine)
 	return wrong;
 }
 
+/* Regions that have left, from where their pages hold something still. */
+static const char *check_leaving(struct checker *checker)
+{
+	for (const struct region *region = checker->engine->leaving; region; region = region->next)
+		for (uint32_t i = region->left; (i = region_next(region, i)) < region->pages; i++) {
+			enum page_kind kind = state_kind(region->state[i]);
+			struct seen *seen;
+
+			if (kind != KIND_SHARED && kind != KIND_ORDERED)
+				continue;
+			seen = seen_of(checker, region->state[i] & STATE_VALUE);
+			if (seen == NULL)
+				return "leaving: a page names a slot that does not exist";
+			*(kind == KIND_SHARED ? &seen->sharers : &seen->orders) += 1;
+		}
+	return NULL;
+}
+
 static const char *check_all(struct checker *checker)
 {
 	const struct engine *engine = checker->engine;
 	const struct waiters *waiters = &engine->waiters;
 	uint64_t fetches = 0;
+	const char *wrong;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		const char *wrong = engine->vms[i] ? check_vm(checker, engine->vms[i], &fetches) : NULL;
+		wrong = engine->vms[i] ? check_vm(checker, engine->vms[i], &fetches) : NULL;
 
 		if (wrong != NULL)
 			return wrong;
 	}
 	if (fetches != engine->fetches_open)
 		return "engine: wrong number of FETCHes";
+	wrong = check_leaving(checker);
+	if (wrong != NULL)
+		return wrong;
 	checker->waiting += length_of(engine, waiters->again) + length_of(engine, waiters->parked);
 	if (checker->waiting != waiters->used || waiters->waiting[0] + waiters->waiting[1] != waiters->used)
 		return "waiters: some are in no list, or not counted";

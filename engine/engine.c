@@ -8,6 +8,7 @@
 
 #include "engine/answers.h"
 #include "engine/hints.h"
+#include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
@@ -89,6 +90,7 @@ void engine_free(struct engine *engine)
 		return;
 	for (uint32_t i = 0; i < engine->vms_end; i++) /* the store stays as it is, for the next daemon */
 		vm_free(engine->vms[i]);
+	leaving_done(engine);
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);

@@ -143,6 +143,8 @@ void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
 uint64_t engine_scan(struct engine *engine, struct engine_vm *vm);
 /** Whether the pass of that ticket is over and every order that came of it, for whatever VM, has been answered. */
 bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, uint64_t ticket);
+/** Whether a pass is under way that was asked for, or is a VM's first. */
+bool engine_is_scanning(const struct engine_vm *vm);
 /** Progress of the pass under way: pages of @ret_total passed. */
 void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total);
 

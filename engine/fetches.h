@@ -27,7 +27,7 @@ bool fetch_take(struct engine_vm *vm, uint32_t page, struct fetch *ret);
  * Those that wait are to be matched again.
  */
 void fetch_fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t private);
-/** Gives up FETCHes of pages in @region of @vm, or of all if it is NULL. Their answers are still waited for. */
+/** Gives up FETCHes of pages in @region of @vm, or of all if it is NULL. Their answers are still to come. */
 void fetches_give_up(struct engine_vm *vm, const struct region *region);
 /** Forgets all FETCHes of @vm, which have been given up: no answers come any more. */
 void fetches_drop(struct engine_vm *vm);

@@ -283,7 +283,7 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 }
 
 /* Whether a HASH or ZERO is of a noted page. */
-static bool is_noted(struct engine_vm *vm, const struct ring_record *report)
+static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
 		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
@@ -323,7 +323,7 @@ static bool may_match(const struct engine_vm *vm, bool noted)
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
-	bool noted = is_noted(vm, report);
+	bool noted = take_noted(vm, report);
 	struct page page;
 	uint32_t state, check;
 
@@ -350,7 +350,7 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
-	bool noted = is_noted(vm, report);
+	bool noted = take_noted(vm, report);
 	struct page page;
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)

@@ -55,7 +55,7 @@ static uint64_t *count_of(struct page_counts *counts, uint32_t state)
 	return state == PAGE_ZERO_ORDERED ? &counts->ordered : &counts->fetching;
 }
 
-void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
+static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 {
 	uint64_t *less = count_of(counts, before), *more = count_of(counts, after);
 
@@ -63,4 +63,19 @@ void page_count(struct page_counts *counts, uint32_t before, uint32_t after)
 		--*less;
 	if (more != NULL)
 		++*more;
+}
+
+void page_count(struct region *region, uint32_t before, uint32_t after)
+{
+	count(region->counts, before, after);
+	count(&region->own, before, after);
+}
+
+void region_uncount(const struct region *region)
+{
+	region->counts->shared -= region->own.shared;
+	region->counts->zero -= region->own.zero;
+	region->counts->ordered -= region->own.ordered;
+	region->counts->fetching -= region->own.fetching;
+	region->counts->diverged -= region->own.diverged;
 }

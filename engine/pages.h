@@ -55,12 +55,15 @@ struct engine_vm;
 struct region {
 	struct engine_vm *vm;       /* whose it is */
 	struct page_counts *counts; /* of all of the VM's regions */
+	struct page_counts own;     /* of this one */
 	uint32_t first;             /* page number */
 	uint32_t pages;
 	uint32_t global;     /* global number of the first page, see space.h */
 	uint32_t *state;     /* by page */
 	uint16_t *stability; /* by page, see stability.h */
 	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+	struct region *next; /* that is leaving, too, see leaving.h */
+	uint32_t left;       /* pages that have given back what they hold, then */
 };
 
 /** One page: what most functions work on. */
@@ -76,8 +79,10 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
-/** In @counts, one page is in state @after that was in @before. */
-void page_count(struct page_counts *counts, uint32_t before, uint32_t after);
+/** One page of @region is in state @after that was in @before. */
+void page_count(struct region *region, uint32_t before, uint32_t after);
+/** None of @region counts any more among the VM's. */
+void region_uncount(const struct region *region);
 
 /** For looking at a page's state, and for changing what is not counted: PRIVATE_HINTED. */
 static inline uint32_t *page_state(struct page page)
@@ -100,7 +105,7 @@ static inline void page_set(struct page page, uint32_t state)
 	uint32_t *now = page_state(page);
 
 	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0)
-		page_count(page.region->counts, *now, state);
+		page_count(page.region, *now, state);
 	*now = state;
 }
 

@@ -9,11 +9,11 @@
  *
  * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
  * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
- * SILENCE_USEC longer than not is a laggard. One that answers, but so slowly that a stage of a barrier has lasted
- * STAGE_USEC, is overdue until it has answered what that waited for. None of them holds anybody back.
+ * SILENCE_USEC longer than not is lagging. One that answers, but so slowly that a stage of a barrier has lasted
+ * STAGE_USEC, is overdue until it has answered what that barrier waited for. None of them delays other VMs.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
- * get a second copy, and one more with every restart. Those that do not come back soon are not waited for.
+ * get a second copy, and one more with every restart. That wait is bounded by RESYNC_QUIET_USEC and RESYNC_MAX_USEC.
  *
  * The pass of a ticket is over when its last slice is answered; what came of it is done when a barrier that started
  * afterwards is complete (see state.h).
@@ -24,6 +24,7 @@
 
 #include "engine/fetches.h"
 #include "engine/later.h"
+#include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/state.h"
@@ -146,7 +147,7 @@ static struct room scan_room(const struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
-		if (vm == NULL || vm->unresponsive || vm->laggard)
+		if (vm == NULL || vm->unresponsive || vm->lagging)
 			continue;
 		under_way += pages_under_way(vm);
 		longest = vm->orders.length > longest ? vm->orders.length : longest;
@@ -293,6 +294,11 @@ bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, u
 {
 	(void)engine;
 	return vm->settled_ticket >= ticket || vm->detached || vm->unresponsive;
+}
+
+bool engine_is_scanning(const struct engine_vm *vm)
+{
+	return vm->pass_ticket != 0;
 }
 
 void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total)
@@ -503,7 +509,7 @@ static void schedule_audit(struct engine_vm *vm)
 	}
 }
 
-/* ---- who is waited for ---- */
+/* ---- VMs that do not keep up ---- */
 
 static bool owes_answers(const struct engine_vm *vm)
 {
@@ -543,7 +549,7 @@ static void watch_lag(struct engine_vm *vm)
 	else
 		vm->lag_usec = vm->lag_usec > passed ? vm->lag_usec - passed : 0;
 	if (vm->lag_usec == 0 || vm->lag_usec == SILENCE_USEC)
-		vm->laggard = vm->lag_usec != 0;
+		vm->lagging = vm->lag_usec != 0;
 }
 
 static void watch(struct engine_vm *vm)
@@ -658,7 +664,7 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine))
 		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine))
 		return TICK_MIN_USEC;
@@ -685,6 +691,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
 	match_again(engine, MATCH_PER_TICK);
+	leaving_go_on(engine, LEAVING_PER_TICK);
 	room = scan_room(engine);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {

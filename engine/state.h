@@ -76,6 +76,7 @@ struct unshare_run {
 /** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
 struct unsharing {
 	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	bool walked;               /* a whole round has been made */
 	uint32_t page;             /* next one of this round */
 	uint32_t count;
 	struct unshare_run runs[UNSHARES_MAX];
@@ -110,7 +111,7 @@ struct engine_vm {
 	bool ready, detached;
 	bool heard;        /* something was reported since the last tick */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
-	bool laggard;      /* takes orders too slowly to be waited for */
+	bool lagging;      /* takes orders too slowly: others go on without it */
 
 	struct regions regions;
 	struct page_counts pages;
@@ -165,7 +166,8 @@ struct engine {
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct resync resync;
-	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
+	struct region *leaving; /* see leaving.h */
+	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;
 	uint64_t now_usec;
 };

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "engine/fetches.h"
+#include "engine/leaving.h"
 #include "engine/orders.h"
-#include "engine/references.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
 
@@ -47,6 +47,16 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 	return 0;
 }
 
+static void remove_region(struct engine_vm *vm, struct region *region)
+{
+	regions_take(&vm->regions, region);
+	space_leave(&vm->engine->space, region->global, region->pages);
+	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
+	region_uncount(region);
+	vm->answered += region->own.ordered;
+	leaving_add(vm->engine, region);
+}
+
 int vm_remove_region(struct engine_vm *vm, uint32_t page)
 {
 	struct region *region = vm_region(vm, page);
@@ -55,13 +65,8 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 		return regions_remove_beyond(&vm->regions, page);
 	if (region->first != page)
 		return -EPROTO;
-	regions_take(&vm->regions, region);
-	space_leave(&vm->engine->space, region->global, region->pages);
-	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
-	for (uint32_t i = 0; (i = region_next(region, i)) < region->pages; i++)
-		if (region->state[i] != 0)
-			reference_drop((struct page){ region, i }, CHECK_NEVER);
-	region_free(region);
+	remove_region(vm, region);
+	leaving_go_on(vm->engine, LEAVING_PER_REPORT);
 	slots_flush(&vm->engine->slots);
 	return 0;
 }
@@ -135,7 +140,8 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 		return;
 	engine_detach_vm(engine, vm);
 	while (vm->regions.count > 0)
-		vm_remove_region(vm, vm->regions.list[vm->regions.count - 1]->first);
+		remove_region(vm, vm->regions.list[vm->regions.count - 1]);
+	leaving_go_on(engine, LEAVING_PER_TICK);
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
 	engine->vms[vm->index] = NULL;

@@ -213,7 +213,7 @@ void announce_forget(void)
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
 		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
 			for (uint64_t p = at; p < end; p++)
-				if (region->state[p] == PAGE_LEFT || region->state[p] == PAGE_DROPPED)
+				if (region->state[p] == PAGE_UNREPORTED || region->state[p] == PAGE_DROPPED)
 					page_set_state(region, p, PAGE_ANONYMOUS);
 			region_piece_end();
 		}

@@ -67,8 +67,8 @@ static int lease_new(struct lease *ret)
 	return 0;
 }
 
-/** Whether nobody has it any more, this process left out; it is closed then. */
-static bool lease_is_over(struct lease *lease)
+/** Closes it if no other process has it any more. @return whether that is so. */
+static bool lease_try_end(struct lease *lease)
 {
 	if (lease->address != 0 && sys_munmap(lease->address, PAGE_BYTES) == 0)
 		lease->address = 0;
@@ -134,7 +134,7 @@ bool children_alive(void)
 	children_watch();
 	if (lost)
 		return true;
-	if (older.file != NULL && !lease_is_over(&older))
+	if (older.file != NULL && !lease_try_end(&older))
 		return true;
 	if (!forked)
 		return false;
@@ -143,7 +143,7 @@ bool children_alive(void)
 	older = current;
 	current = next;
 	forked = false;
-	return !lease_is_over(&older);
+	return !lease_try_end(&older);
 }
 
 bool children_is_one(void)

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "library/descriptors.h"
@@ -28,7 +29,10 @@
 /* linux/magic.h of newer kernels */
 #define PID_FS_MAGIC_ 0x50494446
 
-static atomic_bool pins_possible, references_possible;
+#define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
+
+static _Atomic uint64_t looked_msec; /* at all files, and saw them */
+static atomic_bool pins_possible, lasting_pins_possible, references_possible;
 
 bool files_may_reference(void)
 {
@@ -40,9 +44,31 @@ bool files_pins_noted(void)
 	return atomic_load(&pins_possible);
 }
 
+static uint64_t now_msec(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool files_pins_are_brief(void)
+{
+	if (!atomic_load(&pins_possible) || files_may_reference())
+		return false;
+	return !PROTECTED(PROTECT_LASTING_PINS) ||
+	       (!atomic_load(&lasting_pins_possible) && now_msec() - atomic_load(&looked_msec) <= LOOK_COUNTS_MSEC);
+}
+
 void files_note_pins(void)
 {
 	atomic_store(&pins_possible, true);
+}
+
+void files_note_lasting_pins(void)
+{
+	atomic_store(&lasting_pins_possible, true);
+	files_note_pins();
 }
 
 void files_note_references(void)
@@ -56,10 +82,21 @@ void files_note_references(void)
 
 /* ---- one file ---- */
 
-/** What a read from it does to the memory it fills, from the best to the worst. */
+/** What a read from it, or a command to it, does to the memory it fills, from the best to the worst. */
 enum manner { COPIES,
-	      PINS,
+	      PINS,       /* until it is done */
+	      KEEPS_PINS, /* or may do so */
 	      REFERENCES };
+
+static void note(enum manner manner)
+{
+	if (manner >= KEEPS_PINS)
+		files_note_lasting_pins();
+	else if (manner != COPIES)
+		files_note_pins();
+	if (manner == REFERENCES)
+		files_note_references();
+}
 
 /** A descriptor in a thread's table. */
 struct file {
@@ -148,13 +185,13 @@ static enum manner judge_socket(const struct file *file)
 	char protocol[16] = "";
 
 	if (file->fd < 0)
-		return PINS;
+		return KEEPS_PINS;
 	if (getsockopt(file->fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
-		return closed_meanwhile() ? COPIES : PINS;
+		return closed_meanwhile() ? COPIES : KEEPS_PINS;
 	if (domain == AF_UNIX || domain == AF_NETLINK || domain == AF_VSOCK || domain == AF_PACKET)
 		return COPIES;
 	if (domain != AF_INET && domain != AF_INET6)
-		return PINS;
+		return KEEPS_PINS;
 	length = sizeof(protocol) - 1;
 	if (getsockopt(file->fd, IPPROTO_TCP, TCP_ULP, protocol, &length) == 0 && strcmp(protocol, "tls") == 0)
 		return REFERENCES;
@@ -172,7 +209,7 @@ static enum manner judge_character_device(const struct file *file, unsigned majo
 	static const uint8_t misc[] = { 200, 232, 238, 241 }; /* net/tun, kvm, vhost-net, vhost-vsock */
 
 	if (major == 1) /* null, zero, full, random, urandom */
-		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9 ? COPIES : PINS;
+		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9 ? COPIES : KEEPS_PINS;
 	if (major == 4 || major == 5 || (major >= 136 && major <= 143)) /* terminals */
 		return COPIES;
 	for (size_t i = 0; i < sizeof(misc) && major == 10; i++)
@@ -180,7 +217,7 @@ static enum manner judge_character_device(const struct file *file, unsigned majo
 			return COPIES;
 	if (begins(file->target, "/dev/vhost-scsi"))
 		return REFERENCES;
-	return strcmp(file->target, "/dev/userfaultfd") == 0 ? COPIES : PINS;
+	return strcmp(file->target, "/dev/userfaultfd") == 0 ? COPIES : KEEPS_PINS;
 }
 
 /** Reads a descriptor's fdinfo. @return its length, or -errno. */
@@ -208,8 +245,9 @@ static enum manner judge_ring(const struct file *file)
 	long length = read_info(file, text, sizeof(text));
 
 	if (length <= 0)
-		return length == -ENOENT ? COPIES : PINS;
-	return number_after(text, "UserFiles:", 10) == 0 && number_after(text, "UserBufs:", 10) == 0 ? COPIES : PINS;
+		return length == -ENOENT ? COPIES : KEEPS_PINS;
+	return number_after(text, "UserFiles:", 10) == 0 && number_after(text, "UserBufs:", 10) == 0 ? COPIES
+												     : KEEPS_PINS;
 }
 
 static enum manner judge_anonymous(const struct file *file)
@@ -239,7 +277,7 @@ static enum manner judge_anonymous(const struct file *file)
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (strcmp(name, known[i]) == 0)
 			return COPIES;
-	return begins(name, "kvm-vcpu:") ? COPIES : PINS;
+	return begins(name, "kvm-vcpu:") ? COPIES : KEEPS_PINS;
 }
 
 static enum manner judge(const struct file *file)
@@ -255,7 +293,7 @@ static enum manner judge(const struct file *file)
 	/* Asks no server, which may not answer. */
 	if (statx(file->fd >= 0 ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (file->fd >= 0 ? AT_EMPTY_PATH : 0),
 		  STATX_TYPE, &st) != 0)
-		return closed_meanwhile() ? COPIES : PINS;
+		return closed_meanwhile() ? COPIES : KEEPS_PINS;
 	switch (st.stx_mode & S_IFMT) {
 	case S_IFREG:
 		return judge_regular(file);
@@ -266,8 +304,10 @@ static enum manner judge(const struct file *file)
 	case S_IFIFO:
 	case S_IFDIR:
 		return COPIES;
-	default: /* disks take commands past the page cache (SG_IO), which pin without O_DIRECT */
+	case S_IFBLK: /* disks take commands past the page cache (SG_IO), which pin without O_DIRECT */
 		return PINS;
+	default:
+		return KEEPS_PINS;
 	}
 }
 
@@ -295,22 +335,17 @@ void files_note(int fd, bool direct)
 {
 	char name[16];
 	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .fd = fd };
-	enum manner manner;
 	int saved = errno;
 
 	snprintf(name, sizeof(name), "%d", fd);
-	if (atomic_load(&pins_possible) && atomic_load(&references_possible))
+	if (atomic_load(&lasting_pins_possible) && atomic_load(&references_possible))
 		return;
 	if (!look_closer(&file)) {
 		errno = saved;
 		return;
 	}
 	file.flags |= direct ? O_DIRECT : 0;
-	manner = judge(&file);
-	if (manner != COPIES)
-		files_note_pins();
-	if (manner == REFERENCES)
-		files_note_references();
+	note(judge(&file));
 	errno = saved;
 }
 
@@ -403,12 +438,25 @@ static void look_at_pinned(struct findings *found)
 	if (proc_read("/proc/thread-self/status", text, sizeof(text)) <= 0)
 		found->failed = true;
 	else if (number_after(text, "VmPin:", 10) != 0)
-		found->worst = PINS;
+		found->worst = KEEPS_PINS;
+}
+
+bool files_pins_may_last(void)
+{
+	struct findings found = { .worst = COPIES };
+
+	if (!PROTECTED(PROTECT_LASTING_PINS))
+		return false;
+	if (!atomic_load(&lasting_pins_possible))
+		look_at_pinned(&found);
+	note(found.worst);
+	return found.failed || atomic_load(&lasting_pins_possible);
 }
 
 static struct findings look(void)
 {
 	struct findings found = { .worst = COPIES };
+	uint64_t begin = now_msec();
 
 	look_at_pinned(&found);
 	/* Not /proc/self/fd: that is the first thread's, which may have left. */
@@ -417,6 +465,10 @@ static struct findings look(void)
 		found.failed = true;
 	if (found.worst != COPIES)
 		files_note_pins();
+	if (found.worst >= KEEPS_PINS)
+		files_note_lasting_pins();
+	if (!found.failed)
+		atomic_store(&looked_msec, begin);
 	return found;
 }
 

@@ -3,12 +3,14 @@
  * What the process's open files allow: which I/O could write guest memory without passing the page tables, so that a
  * hold would not stop it.
  *
- *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind
+ *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind. Those
+ *               that last are not over when a request is, so what the VMM asks for next may come by them: fixed
+ *               buffers of io_uring, RDMA, VFIO
  *   references  direct I/O on NFS, Ceph or 9p, vhost-scsi: plain references to pages, which nothing sees
  *
  * A file may be closed with the I/O still under way: what was possible once stays so. Of pins, everything is taken to
- * be capable that is not known to copy; of references, what is known to take them, and direct I/O that is not known to
- * pin.
+ * be capable that is not known to copy, and of keeping them what is neither a disk nor a file of a file system; of
+ * references, what is known to take them, and direct I/O that is not known to pin.
  */
 #ifndef PAGEFUSE_LIBRARY_FILES_H
 #define PAGEFUSE_LIBRARY_FILES_H
@@ -37,11 +39,25 @@ bool files_pins_noted(void);
  */
 int files_look(bool *ret_kvm);
 
+/**
+ * Whether memory may be pinned for longer than a request, now; or files that can do so have been seen. Counted by the
+ * kernel, but for some; what those are known by is looked at once a second, and as files come. Like files_may_pin() for
+ * pages that are write-protected, but it takes some 6 µs. Memory lock held.
+ */
+bool files_pins_may_last(void);
+/**
+ * Whether pins are possible, and by all files, which were looked at some seconds ago at most, only such as end with
+ * their request; and no plain references. Any thread, no system call.
+ */
+bool files_pins_are_brief(void);
+
 /** A file has been opened or received; @direct: it is about to get O_DIRECT. Any thread, without the lock. */
 void files_note(int fd, bool direct);
 /** Plain references are possible from now on. Any thread, without the lock. */
 void files_note_references(void);
 /** Pins are possible from now on. Any thread. */
 void files_note_pins(void);
+/** And also such as last. */
+void files_note_lasting_pins(void);
 
 #endif

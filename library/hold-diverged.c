@@ -121,19 +121,22 @@ static int populate(uint64_t mask, uint64_t place)
 }
 
 /**
- * Whether the pages of @kept can be replaced by copies: none is private, or no device can be writing those that are.
+ * Whether the pages of @kept can be replaced by copies: none is private, or no device can be writing those that are, or
+ * only one that would write a page of @overwritten at the same time as the read which is about to be made.
  */
-static bool may_be_replaced(const struct hold *hold, uint64_t kept)
+static bool may_be_replaced(const struct hold *hold, uint64_t kept, uint64_t overwritten)
 {
 	uint64_t own = private_pages(hold) & kept;
 
 	if (own == 0)
 		return true; /* whoever writes a page of the store gets a private one first, and sleeps */
 	hold_barrier();
-	return (own & ~pins_excluded(hold)) == 0;
+	if ((own & overwritten) != 0 && !files_pins_may_last())
+		own &= ~overwritten;
+	return own == 0 || (own & ~pins_excluded(hold)) == 0;
 }
 
-static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
+static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t overwritten, uint64_t place)
 {
 	uint64_t length = hold->count * PAGE_BYTES, kept = mask_of(0, hold->count) & ~dropped;
 	struct uffdio_writeprotect protect = {
@@ -151,7 +154,7 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
 	if (r < 0)
 		return (int)r;
 	r = PROTECTED(PROTECT_HELD_COPY) ? hold_uffd(UFFDIO_WRITEPROTECT, &protect) : 0;
-	if (r == 0 && !may_be_replaced(hold, kept))
+	if (r == 0 && !may_be_replaced(hold, kept, overwritten))
 		r = -EBUSY;
 	if (r == 0) {
 		copy_pages(hold, kept, place);
@@ -164,14 +167,15 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t place)
 	return sys_is_error(r) ? (int)r : 0;
 }
 
-int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place)
+int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
+		    uint64_t place)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
 	int r;
 
 	for (unsigned i = 0; transfers_hold_begin(hold.start, count) != 0 && i < TRANSFER_YIELDS; i++)
 		sched_yield();
-	r = make_plain(&hold, dropped, place);
+	r = make_plain(&hold, dropped, overwritten, place);
 	transfers_hold_end();
 	return r;
 }

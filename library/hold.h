@@ -68,10 +68,13 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
  * Replaces store mappings by anonymous memory of the same content, but for the pages of the mask @dropped, which become
  * empty. States stay the caller's to change. @count: at most HOLD_PAGES. @place: as many pages of a private anonymous
  * mapping that nobody has touched yet; these become the memory. Pages that follow each other in both places stay one
- * mapping, if all their addresses come from one mapping. @return 0, -EBUSY (a pin cannot be excluded), -ENOMEM, -errno;
- * then nothing has changed, and @place is still the caller's.
+ * mapping, if all their addresses come from one mapping. @overwritten: pages that a read of the VMM's is about to cover
+ * wholly, with no other one into them under way as far as is known; of private copies among these it is enough that
+ * no pin outlasts a request (hold.md). @return 0, -EBUSY (a pin cannot be excluded), -ENOMEM, -errno; then nothing has
+ * changed, and @place is still the caller's.
  */
-int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t place);
+int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
+		    uint64_t place);
 
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);

@@ -204,7 +204,7 @@ void made_calls_try(void)
 
 		if (is_for_libc(call->number))
 			continue;
-		/* No descriptor, address, length or count is this, so nothing comes of it and nothing is waited for. */
+		/* No descriptor, address, length or count has this value, so each call fails at once. */
 		for (unsigned a = 0; a < 6; a++)
 			arguments[a] = (call->varies >> a & 1) ? -1 : (long)call->values[a];
 		r = sys_raw(call->number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],

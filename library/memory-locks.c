@@ -17,7 +17,7 @@ static void bar_locked(uint64_t start, uint64_t length, bool on)
 		struct part part;
 
 		if (part_find(region_at(i), start, length, &part))
-			part_bar(&part, BARRED_LOCKED, on);
+			part_exclude(&part, EXCLUDED_LOCKED, on);
 	}
 }
 

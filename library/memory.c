@@ -103,7 +103,7 @@ static bool register_again(uint64_t start, uint64_t length)
 			if (!part_find(region_at(i), start + at, left < piece ? left : piece, &part))
 				continue;
 			known = true;
-			part_bar(&part, BARRED_UNMERGEABLE, false);
+			part_exclude(&part, EXCLUDED_UNMERGEABLE, false);
 		}
 		memory_unlock();
 	}
@@ -120,10 +120,10 @@ static bool find_unmapped(uint64_t start, uint64_t length, struct part *ret)
 		if (!part_find(region_at(i), start, length, &part) || part.region->unmapped_pages == 0)
 			continue;
 		end = part.index + part.count;
-		while (part.index < end && !(part.region->barred[part.index] & BARRED_UNMAPPED))
+		while (part.index < end && !(part.region->excluded[part.index] & EXCLUDED_UNMAPPED))
 			part.index++;
 		for (part.count = 0; part.index + part.count < end; part.count++)
-			if (!(part.region->barred[part.index + part.count] & BARRED_UNMAPPED))
+			if (!(part.region->excluded[part.index + part.count] & EXCLUDED_UNMAPPED))
 				break;
 		*ret = part;
 		if (part.count > 0)
@@ -139,10 +139,10 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
 		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
 
-	part_bar(part, BARRED_UNMAPPED, false);
-	part_bar(part, BARRED_ADVICE, !alike);
-	part_bar(part, BARRED_PROTECTED, kind->protected);
-	part_bar(part, BARRED_LOCKED, mappings_will_be_locked());
+	part_exclude(part, EXCLUDED_UNMAPPED, false);
+	part_exclude(part, EXCLUDED_ADVICE, !alike);
+	part_exclude(part, EXCLUDED_PROTECTED, kind->protected);
+	part_exclude(part, EXCLUDED_LOCKED, mappings_will_be_locked());
 	region->unmapped_pages -= part->count;
 	refusals_forget(region_hva(region, part->index), part->count * PAGE_BYTES);
 }
@@ -199,9 +199,9 @@ static int register_new(uint64_t start, uint64_t length)
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
 		if (kind.protected) /* until mprotect() says otherwise of it */
-			refusals_bar(region, 0, region->pages, BARRED_PROTECTED, true);
+			refusals_exclude(region, 0, region->pages, EXCLUDED_PROTECTED, true);
 		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
-			refusals_bar(region, 0, region->pages, BARRED_LOCKED, true);
+			refusals_exclude(region, 0, region->pages, EXCLUDED_LOCKED, true);
 	} else if (r == -ENOSPC) {
 		refusals_note(start, length, WIRE_REASON_TOO_MANY_REGIONS);
 	}
@@ -322,7 +322,7 @@ static int discard_store_pages(const struct part *part, int advice)
 		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
 			continue;
-		if (part->region->barred[at] & BARRED_LOCKED) {
+		if (part->region->excluded[at] & EXCLUDED_LOCKED) {
 			filled |= discard_locked(part->region, at, run, advice);
 		} else if (plain_drop(part->region, at, run) < 0) {
 			plain_fill(part->region, at, run);
@@ -380,7 +380,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 
 	switch (change) {
 	case CHANGE_DISCARD:
-		region_set_filled(part->region, part->index, part->count, false);
+		region_mark(part->region, part->index, part->count, MARK_FILLED, false);
 		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
 		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
@@ -421,7 +421,7 @@ static void advised(const struct part *part, int advice)
 		return;
 	}
 	if (!part->whole) {
-		part_bar(part, BARRED_ADVICE, true);
+		part_exclude(part, EXCLUDED_ADVICE, true);
 		return;
 	}
 	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
@@ -438,30 +438,30 @@ static void after(enum memory_change change, const struct part *part, int detail
 		part_unmapped(part);
 		break;
 	case CHANGE_PROTECT:
-		part_bar(part, BARRED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
+		part_exclude(part, EXCLUDED_PROTECTED, detail != (PROT_READ | PROT_WRITE));
 		break;
 	case CHANGE_ADVICE:
 		advised(part, detail);
 		break;
 	case CHANGE_POLICY:
 		if (mappings_has_policy(detail))
-			part_bar(part, BARRED_ADVICE, true);
+			part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
 	case CHANGE_UNMERGEABLE:
-		part_bar(part, BARRED_UNMERGEABLE, true);
+		part_exclude(part, EXCLUDED_UNMERGEABLE, true);
 		break;
 	case CHANGE_ATTRIBUTE:
-		part_bar(part, BARRED_ADVICE, true);
+		part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
 	case CHANGE_DISCARD:
 		leave_zeros(part);
 		break;
 	case CHANGE_USERFAULTFD:
 	case CHANGE_USERFAULTFD_END:
-		part_bar(part, BARRED_USERFAULTFD, change == CHANGE_USERFAULTFD);
+		part_exclude(part, EXCLUDED_USERFAULTFD, change == CHANGE_USERFAULTFD);
 		break;
 	case CHANGE_DEVICE:
-		part_bar(part, BARRED_DEVICE, true);
+		part_exclude(part, EXCLUDED_DEVICE, true);
 		break;
 	default:
 		break;
@@ -532,7 +532,7 @@ static void count_unmapped(struct region *region)
 {
 	region->unmapped_pages = 0;
 	for (uint64_t i = 0; i < region->table_pages; i++)
-		region->unmapped_pages += (region->barred[i] & BARRED_UNMAPPED) != 0;
+		region->unmapped_pages += (region->excluded[i] & EXCLUDED_UNMAPPED) != 0;
 }
 
 /** Whether pages of the store in this part are not mapped there any more. One page tells: the call was made or not. */
@@ -584,7 +584,7 @@ static void drop_inherited_marks(struct region *region)
 	if (!region->inherited_marks)
 		return;
 	region->inherited_marks = false;
-	refusals_bar(region, 0, region->table_pages, BARRED_LOCKED, false);
+	refusals_exclude(region, 0, region->table_pages, EXCLUDED_LOCKED, false);
 }
 
 /* ---- the bracket ---- */
@@ -651,7 +651,21 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 
 /* ---- reads ---- */
 
-/** Makes what is shared plain in the first pages of a range, of one region. @return bytes that this was about. */
+/** The pages of a part, of HOLD_PAGES at most, that are covered by a range wholly. */
+static uint64_t covered_pages(const struct part *part, unsigned count, uint64_t start, uint64_t length)
+{
+	uint64_t covered = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t page = region_hva(part->region, part->index + i);
+
+		if (page >= start && page - start <= length && length - (page - start) >= PAGE_BYTES)
+			covered |= UINT64_C(1) << i;
+	}
+	return covered;
+}
+
+/** Makes the first pages of a range, of one region, ready to be read into. @return bytes that this was about. */
 static uint64_t prepare_read(uint64_t start, uint64_t length)
 {
 	uint64_t bytes = length;
@@ -669,7 +683,7 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 		unsigned count = part.count < HOLD_PAGES ? (unsigned)part.count : HOLD_PAGES;
 		uint64_t end = region_hva(part.region, part.index + count) - start;
 
-		plain_make_shared(part.region, part.index, count);
+		plain_before_read(part.region, part.index, count, covered_pages(&part, count, start, length));
 		bytes = end < length ? end : length;
 	}
 	memory_unlock();
@@ -678,7 +692,9 @@ static uint64_t prepare_read(uint64_t start, uint64_t length)
 
 bool memory_awaits_reads(void)
 {
-	return atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 && !visits_are_over();
+	return (atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 ||
+		atomic_load_explicit(&region_totals.diverged, memory_order_relaxed) != 0) &&
+	       !visits_are_over();
 }
 
 void memory_before_read(const void *address, size_t length)
@@ -720,7 +736,7 @@ void memory_note_references(void)
 
 void memory_note_pins(void)
 {
-	files_note_pins();
+	files_note_lasting_pins();
 }
 
 /* ---- calls past us ---- */

@@ -94,7 +94,8 @@ void memory_forget(void);
 /**
  * The VMM is about to read from a file into this memory, as its guest's disk does. Pages that map the store would get
  * copies of their own inside that mapping, and those can hardly ever be shared again (docs/design/hold.md); so they
- * become anonymous memory first. No byte changes, whatever becomes of the read. Leaves errno as it is.
+ * become anonymous memory first; so do those that have such copies already, and that it covers wholly. No byte
+ * changes, whatever becomes of the read. Leaves errno as it is.
  */
 void memory_before_read(const void *address, size_t length);
 /**
@@ -102,7 +103,7 @@ void memory_before_read(const void *address, size_t length);
  * transfers_begin(), if the read is a transfer. No lock; leaves errno as it is.
  */
 void memory_note_read(const void *address, size_t length, enum note_kind kind);
-/** Whether any page is shared, so that a read can matter. Cheap, no lock. */
+/** Whether any page is in the store, so that a read can matter. Cheap, no lock. */
 bool memory_awaits_reads(void);
 
 /**
@@ -113,7 +114,8 @@ void memory_note_file(int fd, bool direct);
 /** Memory is about to be given to a device that writes it unseen: vhost-scsi. */
 void memory_note_references(void);
 /**
- * Memory may be about to be pinned in a way that descriptors do not show: buffers or files of a ring are registered.
+ * Memory may be about to be pinned, for longer than one request, in a way that descriptors do not show: buffers or
+ * files of a ring are registered.
  */
 void memory_note_pins(void);
 

@@ -28,7 +28,7 @@ static enum kind kind_of(const struct region *region, uint64_t index, uint64_t e
 	uint32_t state = region->state[index];
 
 	*outcome = OUTCOME_GONE;
-	if (region->barred[index] != 0)
+	if (region->excluded[index] != 0)
 		return KIND_NONE;
 	if (state != PAGE_ANONYMOUS && (state & (PAGE_IN_STORE | PAGE_DIVERGED)) != (PAGE_IN_STORE | PAGE_DIVERGED))
 		return KIND_NONE;

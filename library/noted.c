@@ -140,6 +140,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	}
 	if (kind == NOTE_RIPE)
 		note_again(place, notes);
+	notes_put(place->region, NOTE_TOLD, place->word, notes);
 	first = (unsigned)__builtin_ctzll(notes);
 	last = 63 - (unsigned)__builtin_clzll(notes);
 	scan.notes = notes >> first;
@@ -217,17 +218,19 @@ static int look_now(struct session *session)
 	return r;
 }
 
-void noted_busy(uint32_t page)
+void noted_ended(uint32_t page, bool busy)
 {
-	struct region *region = region_of_page(page);
+	const struct region *region = wanted ? region_of_page(page) : NULL;
 	struct place place;
-	uint64_t index;
+	uint64_t note;
 
-	if (!wanted || region == NULL)
+	if (region == NULL)
 		return;
-	index = page - region->first_page;
-	place = (struct place){ .region = region_number(region), .word = index / NOTES_WORD };
-	note_again(&place, UINT64_C(1) << index % NOTES_WORD);
+	place = (struct place){ .region = region_number(region), .word = (page - region->first_page) / NOTES_WORD };
+	note = UINT64_C(1) << (page - region->first_page) % NOTES_WORD;
+	if (notes_clear(place.region, NOTE_TOLD, place.word, note) == 0 || !busy)
+		return;
+	note_again(&place, note);
 	if (!looks)
 		start_looking();
 }

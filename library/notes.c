@@ -183,6 +183,13 @@ void notes_put(unsigned region, enum note_kind kind, uint64_t word, uint64_t not
 	set_word(atomic_load(&tables[region]), kind, word, notes);
 }
 
+uint64_t notes_clear(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes)
+{
+	_Atomic uint64_t *set = &note_words(atomic_load(&tables[region]), kind)[word];
+
+	return (atomic_load(set) & notes) != 0 ? atomic_fetch_and(set, ~notes) & notes : 0;
+}
+
 uint64_t notes_take(unsigned region, enum note_kind kind, uint64_t *word)
 {
 	struct table *table = atomic_load(&tables[region]);

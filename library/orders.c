@@ -165,7 +165,7 @@ static int copy_page(uint32_t page, uint64_t entry, void *to)
 {
 	struct region *region = region_of_page(page);
 
-	if (region == NULL || region->barred[page - region->first_page] != 0)
+	if (region == NULL || region->excluded[page - region->first_page] != 0)
 		return REPORT_GONE;
 	if (entry & PAGEMAP_SWAPPED)
 		return REPORT_BUSY; /* not worth bringing it in */
@@ -297,8 +297,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	else
 		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
 	for (unsigned i = 0; i < count; i++)
-		if (outcomes[i] == OUTCOME_BUSY && !stopped)
-			noted_busy(page + i);
+		noted_ended(page + i, outcomes[i] == OUTCOME_BUSY && !stopped);
 	for (unsigned i = 0; i < count; i++)
 		if (outcomes[i] != OUTCOME_MERGED)
 			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
@@ -315,12 +314,12 @@ static void unshare_pages(struct region *region, uint64_t index, uint64_t end)
 	for (uint64_t at = index, run; at < end; at += run) {
 		uint32_t state = region->state[at];
 
-		for (run = 1; at + run < end && region->barred[at + run] == region->barred[at] &&
+		for (run = 1; at + run < end && region->excluded[at + run] == region->excluded[at] &&
 			      page_reads_slot(region->state[at + run]) == page_reads_slot(state) &&
 			      (region->state[at + run] == PAGE_ZEROED) == (state == PAGE_ZEROED);
 		     run++)
 			;
-		if (region->barred[at] & BARRED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
+		if (region->excluded[at] & EXCLUDED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
 			continue;
 		if (page_reads_slot(state))
 			plain_leave_store(region, at, run);

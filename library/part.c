@@ -24,15 +24,15 @@ void part_unmapped(const struct part *part)
 {
 	struct region *region = part->region;
 
-	refusals_unbar(region, part->index, part->count);
-	region_set_filled(region, part->index, part->count, false);
+	refusals_clear(region, part->index, part->count);
+	region_mark(region, part->index, part->count, MARK_FILLED, false);
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
-		if (!(region->barred[i] & BARRED_UNMAPPED))
+		if (!(region->excluded[i] & EXCLUDED_UNMAPPED))
 			region->unmapped_pages++;
-		region->barred[i] = BARRED_UNMAPPED; /* and what else was said of it is over */
+		region->excluded[i] = EXCLUDED_UNMAPPED; /* and what else was said of it is over */
 		if (page_reads_slot(region->state[i]))
-			page_set_state(region, i, PAGE_LEFT);
-		else if (region->state[i] != PAGE_ANONYMOUS && region->state[i] != PAGE_LEFT)
+			page_set_state(region, i, PAGE_UNREPORTED);
+		else if (region->state[i] != PAGE_ANONYMOUS && region->state[i] != PAGE_UNREPORTED)
 			page_set_state(region, i, PAGE_DROPPED);
 	}
 	region_note_change(region, part->index, part->count);

@@ -22,9 +22,9 @@ bool part_find(struct region *region, uint64_t start, uint64_t length, struct pa
 void part_unmapped(const struct part *part);
 
 /** Leaves its pages alone for a reason, or no longer. */
-static inline void part_bar(const struct part *part, enum barred why, bool on)
+static inline void part_exclude(const struct part *part, enum excluded why, bool on)
 {
-	refusals_bar(part->region, part->index, part->count, why, on);
+	refusals_exclude(part->region, part->index, part->count, why, on);
 }
 
 #endif

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "library/files.h"
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/merge.h"
@@ -33,21 +34,21 @@
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
 	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t locked = region->barred[index] & BARRED_LOCKED;
+	uint8_t locked = region->excluded[index] & EXCLUDED_LOCKED;
 	uint64_t at = index + 1;
 
 	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->barred[at] & BARRED_LOCKED) == locked)
+	       (region->excluded[at] & EXCLUDED_LOCKED) == locked)
 		at++;
 	return at - index;
 }
 
 static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 {
-	refusals_bar(region, index, count, BARRED_FOREIGN, false);
+	refusals_exclude(region, index, count, EXCLUDED_FOREIGN, false);
 	for (uint64_t i = index; i < index + count; i++)
 		if (region->state[i] & PAGE_IN_STORE)
-			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_LEFT : PAGE_DROPPED);
+			page_set_state(region, i, page_reads_slot(region->state[i]) ? PAGE_UNREPORTED : PAGE_DROPPED);
 	region_note_change(region, index, count);
 }
 
@@ -75,10 +76,10 @@ static bool adds_mappings(const struct region *region, uint64_t index, uint64_t 
 static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
 {
 	for (uint64_t left = reach; left > 0 && continues(region, *index); left--, --*index)
-		if (region->barred[*index - 1] & ~BARRED_FOREIGN)
+		if (region->excluded[*index - 1] & ~EXCLUDED_FOREIGN)
 			break;
 	for (uint64_t left = reach; left > 0 && continues(region, *end); left--, ++*end)
-		if (region->barred[*end] & ~BARRED_FOREIGN)
+		if (region->excluded[*end] & ~EXCLUDED_FOREIGN)
 			break;
 }
 
@@ -92,8 +93,12 @@ static uint64_t part_of_hold(uint64_t from, uint64_t end, uint64_t index, uint64
 	return mask;
 }
 
-/** Pages of the store become one mapping of anonymous memory, of the same content but for [empty_from, empty_end). */
-static int replace_stretch(struct region *region, uint64_t index, uint64_t end, uint64_t empty_from, uint64_t empty_end)
+/**
+ * Pages of the store become one mapping of anonymous memory, of the same content but for [empty_from, empty_end).
+ * @overwritten: see hold_make_plain(); only if they are no more than HOLD_PAGES.
+ */
+static int replace_stretch(struct region *region, uint64_t index, uint64_t end, uint64_t empty_from, uint64_t empty_end,
+			   uint64_t overwritten)
 {
 	bool adds = adds_mappings(region, index, end - index);
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (region->no_reserve ? MAP_NORESERVE : 0);
@@ -108,7 +113,7 @@ static int replace_stretch(struct region *region, uint64_t index, uint64_t end, 
 	while (at < end) {
 		unsigned count = end - at < HOLD_PAGES ? (unsigned)(end - at) : HOLD_PAGES;
 
-		r = hold_make_plain(region, at, count, part_of_hold(empty_from, empty_end, at, count), to);
+		r = hold_make_plain(region, at, count, part_of_hold(empty_from, empty_end, at, count), overwritten, to);
 		if (r < 0)
 			break;
 		leave_slots(region, at, count);
@@ -137,7 +142,7 @@ static int take_out(struct region *region, uint64_t index, uint64_t count, bool 
 		widen(region, region->pages, &from, &end);
 	if (adds_mappings(region, from, end - from) && !mappings_allow_last_split())
 		return -ENOMEM;
-	return replace_stretch(region, from, end, index, empty ? index + count : index);
+	return replace_stretch(region, from, end, index, empty ? index + count : index, 0);
 }
 
 void plain_show_zeros(const struct region *region, uint64_t index, uint64_t count)
@@ -158,27 +163,77 @@ void plain_show_zeros(const struct region *region, uint64_t index, uint64_t coun
 /** Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like one never touched. */
 static bool reads_slot(const struct region *region, uint64_t index, uint64_t entry)
 {
-	return page_reads_slot(region->state[index]) && region->barred[index] == 0 && !(entry & PAGEMAP_SWAPPED) &&
+	return page_reads_slot(region->state[index]) && region->excluded[index] == 0 && !(entry & PAGEMAP_SWAPPED) &&
 	       (!(entry & PAGEMAP_PRESENT) || (entry & PAGEMAP_FILE));
+}
+
+/** Whether a page of the store is a private copy in there, as far as the kernel's @entry tells. */
+static bool has_copy(const struct region *region, uint64_t index, uint64_t entry)
+{
+	return (region->state[index] & PAGE_IN_STORE) && region->excluded[index] == 0 &&
+	       (entry & (PAGEMAP_PRESENT | PAGEMAP_FILE | PAGEMAP_SWAPPED)) == PAGEMAP_PRESENT;
+}
+
+/** Whether any page reads its slot, or is one of @copies in the store. */
+static bool any_concerned(const struct region *region, uint64_t index, unsigned count, uint64_t copies)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (page_reads_slot(region->state[index + i]) ||
+		    ((copies >> i & 1) && (region->state[index + i] & PAGE_IN_STORE)))
+			return true;
+	return false;
+}
+
+/** Those that read their slots become plain, and copies among @overwritten, too. @return 0, or -EBUSY: not all. */
+static int make_some_plain(struct region *region, uint64_t index, unsigned count, uint64_t overwritten)
+{
+	uint64_t entries[HOLD_PAGES], wanted = 0;
+	int result = 0;
+
+	if (!any_concerned(region, index, count, overwritten) ||
+	    pagemap_read(region_hva(region, index), count, entries) < 0)
+		return 0;
+	for (unsigned i = 0; i < count; i++)
+		if (reads_slot(region, index + i, entries[i]) ||
+		    ((overwritten >> i & 1) && has_copy(region, index + i, entries[i])))
+			wanted |= UINT64_C(1) << i;
+	for (unsigned first = 0, end; first < count; first = end) {
+		bool is_wanted = wanted >> first & 1;
+
+		for (end = first + 1; end < count && (wanted >> end & 1) == is_wanted; end++)
+			;
+		if (is_wanted && (!adds_mappings(region, index + first, end - first) || mappings_allow(end - first)) &&
+		    replace_stretch(region, index + first, index + end, index + first, index + first,
+				    overwritten >> first) == -EBUSY)
+			result = -EBUSY;
+	}
+	return result;
 }
 
 void plain_make_shared(struct region *region, uint64_t index, unsigned count)
 {
-	uint64_t entries[HOLD_PAGES];
-	bool any = false;
+	make_some_plain(region, index, count, 0);
+}
 
-	for (unsigned i = 0; i < count && !any; i++)
-		any = page_reads_slot(region->state[index + i]);
-	if (!any || pagemap_read(region_hva(region, index), count, entries) < 0)
-		return;
-	for (unsigned first = 0, end; first < count; first = end) {
-		bool shared = reads_slot(region, index + first, entries[first]);
+/** Of the @covered pages, those into which no other read can be under way, as far as is known. */
+static uint64_t read_once(const struct region *region, uint64_t index, unsigned count, uint64_t covered)
+{
+	for (unsigned i = 0; i < count && region->read_into_pages != 0 && PROTECTED(PROTECT_READS_NOTED); i++)
+		if (region->marks[index + i] & MARK_READ_INTO)
+			covered &= ~(UINT64_C(1) << i);
+	return covered;
+}
 
-		for (end = first + 1; end < count && reads_slot(region, index + end, entries[end]) == shared; end++)
-			;
-		if (shared && (!adds_mappings(region, index + first, end - first) || mappings_allow(end - first)))
-			replace_stretch(region, index + first, index + end, index + first, index + first);
-	}
+void plain_before_read(struct region *region, uint64_t index, unsigned count, uint64_t covered)
+{
+	/* Where nothing pins, copies can be shared as they are; where there are plain references, nothing ever is. */
+	bool copies = files_pins_are_brief();
+
+	if (make_some_plain(region, index, count, copies ? read_once(region, index, count, covered) : 0) < 0 && copies)
+		make_some_plain(region, index, count, 0);
+	for (unsigned i = 0; i < count; i++)
+		if (region->state[index + i] & PAGE_IN_STORE)
+			region_mark(region, index + i, 1, MARK_READ_INTO, true);
 }
 
 int plain_make(struct region *region, uint64_t index, uint64_t count)
@@ -226,7 +281,7 @@ void plain_fill(struct region *region, uint64_t index, uint64_t count)
 		if (!(region->state[i] & PAGE_IN_STORE))
 			continue;
 		memset((void *)region_hva(region, i), 0, PAGE_BYTES);
-		region_set_filled(region, i, 1, true);
+		region_mark(region, i, 1, MARK_FILLED, true);
 	}
 }
 
@@ -240,12 +295,12 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 	for (uint64_t at = index; at < index + count && region->filled_pages != 0; at++) {
 		uint32_t state = region->state[at];
 
-		if (!region->filled[at] || (state & PAGE_IN_STORE))
+		if (!(region->marks[at] & MARK_FILLED) || (state & PAGE_IN_STORE))
 			continue;
 		hold_anonymous(region, at, 1, targets, NULL, outcomes);
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
-	region_set_filled(region, index, count, false);
+	region_mark(region, index, count, MARK_FILLED, false);
 }
 
 static int put_anonymous(struct region *region, uint64_t index, uint64_t count)

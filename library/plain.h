@@ -24,6 +24,13 @@ int plain_make(struct region *region, uint64_t index, uint64_t count);
  */
 void plain_make_shared(struct region *region, uint64_t index, unsigned count);
 
+/**
+ * A read into these pages is about to begin: the same, and for pages of the mask @covered, which it covers wholly, also
+ * if they have got copies, unless memory may be pinned for longer than a request or another read into the same page may
+ * be under way. What stays in the store is marked as being read into. @count: at most HOLD_PAGES.
+ */
+void plain_before_read(struct region *region, uint64_t index, unsigned count, uint64_t covered);
+
 /** Back to anonymous memory, or else copies of its own inside the mapping. @return 0 or -ENOMEM: done in part. */
 int plain_make_or_copy(struct region *region, uint64_t index, uint64_t count);
 /** The same of as much as can be had, for good: what cannot be made plain together is tried in small pieces. */

@@ -45,6 +45,10 @@ enum protection {
 	PROTECT_CONFINEMENT = 1 << 27, /* nothing is called under a system call filter that does not let it through */
 	/** A hold that has unmapped pages puts something in their place, whatever fails and whatever the VMM closes. */
 	PROTECT_PLACE = 1 << 28,
+	/** No copy takes the place of a page that a read may be under way into. */
+	PROTECT_READS_NOTED = 1 << 29,
+	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
+	PROTECT_LASTING_PINS = 1 << 30,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

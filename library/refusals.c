@@ -15,61 +15,61 @@ static struct refused refused[REFUSED_MAX];
 static _Atomic unsigned refused_end; /* above the highest entry in use */
 
 /** What is told of pages with this mark; 0: nothing, as they are no part of the region. */
-static uint32_t reason_of(enum barred why)
+static uint32_t reason_of(enum excluded why)
 {
 	switch (why) {
-	case BARRED_PROTECTED:
+	case EXCLUDED_PROTECTED:
 		return WIRE_REASON_PROTECTED;
-	case BARRED_LOCKED:
+	case EXCLUDED_LOCKED:
 		return WIRE_REASON_LOCKED;
-	case BARRED_USERFAULTFD:
+	case EXCLUDED_USERFAULTFD:
 		return WIRE_REASON_VMM_USERFAULTFD;
-	case BARRED_DEVICE:
+	case EXCLUDED_DEVICE:
 		return WIRE_REASON_DEVICE_DMA;
-	case BARRED_FOREIGN:
+	case EXCLUDED_FOREIGN:
 		return WIRE_REASON_EARLIER_STORE;
-	case BARRED_UNMERGEABLE:
+	case EXCLUDED_UNMERGEABLE:
 		return WIRE_REASON_MEM_MERGE;
-	case BARRED_ADVICE:
+	case EXCLUDED_ADVICE:
 		return WIRE_REASON_ATTRIBUTE;
 	default:
 		return 0;
 	}
 }
 
-void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum barred why, bool on)
+void refusals_exclude(struct region *region, uint64_t index, uint64_t count, enum excluded why, bool on)
 {
 	int64_t changed = 0;
 
 	for (uint64_t i = index; i < index + count; i++) {
-		uint8_t *barred = &region->barred[i];
-		bool elsewhere = why != BARRED_UNMAPPED && (*barred & BARRED_UNMAPPED); /* not the region's */
+		uint8_t *excluded = &region->excluded[i];
+		bool elsewhere = why != EXCLUDED_UNMAPPED && (*excluded & EXCLUDED_UNMAPPED); /* not the region's */
 
-		if (elsewhere || ((*barred & why) != 0) == on)
+		if (elsewhere || ((*excluded & why) != 0) == on)
 			continue;
-		*barred ^= (uint8_t)why;
+		*excluded ^= (uint8_t)why;
 		changed++;
 	}
 	if (changed != 0 && reason_of(why) != 0)
 		announce_refusal(reason_of(why), (on ? changed : -changed) * (int64_t)PAGE_BYTES);
 }
 
-void refusals_unbar(struct region *region, uint64_t index, uint64_t count)
+void refusals_clear(struct region *region, uint64_t index, uint64_t count)
 {
 	int64_t ended[8] = { 0 };
 
 	for (uint64_t i = index; i < index + count; i++) {
-		uint8_t *barred = &region->barred[i];
+		uint8_t *excluded = &region->excluded[i];
 
-		if (*barred == 0 || (*barred & BARRED_UNMAPPED))
+		if (*excluded == 0 || (*excluded & EXCLUDED_UNMAPPED))
 			continue;
-		for (unsigned bits = *barred; bits != 0; bits &= bits - 1)
+		for (unsigned bits = *excluded; bits != 0; bits &= bits - 1)
 			ended[__builtin_ctz(bits)]++;
-		*barred = 0;
+		*excluded = 0;
 	}
 	for (unsigned bit = 0; bit < 8; bit++)
-		if (ended[bit] != 0 && reason_of((enum barred)(1u << bit)) != 0)
-			announce_refusal(reason_of((enum barred)(1u << bit)), -ended[bit] * (int64_t)PAGE_BYTES);
+		if (ended[bit] != 0 && reason_of((enum excluded)(1u << bit)) != 0)
+			announce_refusal(reason_of((enum excluded)(1u << bit)), -ended[bit] * (int64_t)PAGE_BYTES);
 }
 
 /* ---- ranges ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Memory that was offered and is left alone: which, for what reason, and so how much of it there is now. Parts of
- * regions are marked page by page (struct region, barred); what never became a region is kept as ranges. Each byte that
- * comes to be left alone for a reason, or is no longer, changes what announce.h tells.
+ * regions are marked page by page (struct region, excluded); what never became a region is kept as ranges. Each byte
+ * that comes to be left alone for a reason, or is no longer, changes what announce.h tells.
  *
  * With the memory lock held, unless said otherwise.
  */
@@ -15,10 +15,10 @@
 #include "library/region.h"
 
 /** Leaves pages [index, index+count) alone for a reason, or no longer; those unmapped are not the region's. */
-void refusals_bar(struct region *region, uint64_t index, uint64_t count, enum barred why, bool on);
+void refusals_exclude(struct region *region, uint64_t index, uint64_t count, enum excluded why, bool on);
 
 /** The same for all reasons at once: the pages are about to be no longer the region's. */
-void refusals_unbar(struct region *region, uint64_t index, uint64_t count);
+void refusals_clear(struct region *region, uint64_t index, uint64_t count);
 
 /**
  * [start, start+length) was offered and is left alone for @reason (enum wire_reason). Takes the place of what was known

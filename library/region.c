@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "library/own.h"
@@ -87,13 +88,13 @@ static uint64_t block_count(uint64_t start, uint64_t pages)
 static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 {
 	table_free(region->state, pages * sizeof(*region->state));
-	table_free(region->barred, pages);
+	table_free(region->excluded, pages);
 	table_free(region->blocks, block_count(start, pages));
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
-	table_free(region->filled, pages);
+	table_free(region->marks, pages);
 	region->state = NULL;
-	region->barred = region->blocks = region->present = region->changed = region->filled = NULL;
+	region->excluded = region->blocks = region->present = region->changed = region->marks = NULL;
 }
 
 void region_unlock_tables(void)
@@ -104,11 +105,11 @@ void region_unlock_tables(void)
 		if (region->start == 0)
 			continue;
 		own_unlock_table((uint64_t)region->state, region->table_pages * sizeof(*region->state));
-		own_unlock_table((uint64_t)region->barred, region->table_pages);
+		own_unlock_table((uint64_t)region->excluded, region->table_pages);
 		own_unlock_table((uint64_t)region->blocks, block_count(region->start, region->table_pages));
 		own_unlock_table((uint64_t)region->present, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
-		own_unlock_table((uint64_t)region->filled, region->table_pages);
+		own_unlock_table((uint64_t)region->marks, region->table_pages);
 	}
 	notes_unlock_tables();
 }
@@ -131,22 +132,25 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 		return -EEXIST;
 	if (region == NULL || pages >= UINT32_MAX - next_page)
 		return -ENOSPC;
-	*region = (struct region){ .first_page = next_page, .table_pages = pages };
+	atomic_store_explicit(&region->pages, 0, memory_order_relaxed); /* others may be looking at this and at start */
+	memset(&region->table_pages, 0, sizeof(*region) - offsetof(struct region, table_pages));
+	region->first_page = next_page;
+	region->table_pages = pages;
 	region->state = table_new(pages * sizeof(*region->state));
-	region->barred = table_new(pages);
+	region->excluded = table_new(pages);
 	region->blocks = table_new(block_count(start, pages));
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
-	region->filled = table_new(pages);
-	if (region->state == NULL || region->barred == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL || region->filled == NULL ||
+	region->marks = table_new(pages);
+	if (region->state == NULL || region->excluded == NULL || region->blocks == NULL || region->present == NULL ||
+	    region->changed == NULL || region->marks == NULL ||
 	    notes_make(region_number(region), pages) < 0) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
 	}
 	next_page += (uint32_t)pages;
 	atomic_fetch_add_explicit(&region_totals.pages, pages, memory_order_relaxed);
-	atomic_store_explicit(&region->pages, pages, memory_order_relaxed);
+	atomic_store_explicit(&region->pages, pages, memory_order_release); /* after its notes: see notes.c */
 	atomic_store_explicit(&region->start, start, memory_order_release);
 	if (region - regions >= regions_end)
 		atomic_store_explicit(&regions_end, (unsigned)(region - regions) + 1, memory_order_release);
@@ -215,19 +219,23 @@ void page_set_state(struct region *region, uint64_t index, uint32_t state)
 	if (after != NULL)
 		atomic_fetch_add_explicit(after, 1, memory_order_relaxed);
 	if (state == PAGE_ZEROED || page_reads_slot(state))
-		region_set_filled(region, index, 1, false);
+		region_mark(region, index, 1, MARK_FILLED, false);
+	if (!(state & PAGE_DIVERGED))
+		region_mark(region, index, 1, MARK_READ_INTO, false);
 	region->state[index] = state;
 }
 
-void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled)
+void region_mark(struct region *region, uint64_t index, uint64_t count, enum mark mark, bool set)
 {
-	if (!filled && region->filled_pages == 0)
+	uint64_t *marked = mark == MARK_FILLED ? &region->filled_pages : &region->read_into_pages;
+
+	if (!set && *marked == 0)
 		return;
 	for (uint64_t i = index; i < index + count; i++) {
-		if ((region->filled[i] != 0) == filled)
+		if (((region->marks[i] & mark) != 0) == set)
 			continue;
-		region->filled[i] = filled;
-		region->filled_pages += filled ? 1 : UINT64_MAX;
+		region->marks[i] ^= (uint8_t)mark;
+		*marked += set ? 1 : UINT64_MAX;
 	}
 }
 

@@ -8,9 +8,9 @@
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
- *   PAGE_LEFT                  anonymous again (discarded, made plain); the daemon counts a slot until it is told,
+ *   PAGE_UNREPORTED            anonymous again (discarded, made plain); the daemon counts a slot until it is told,
  *                              which waits for children that may read it
- *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, and nobody waited for
+ *   PAGE_DROPPED               the same of what was zeroed or diverged: no slot is counted, so it is told at once
  *   PAGE_IN_STORE | slot       inside a mapping of the store; the daemon counts a reference to the slot
  *   ... | PAGE_DIVERGED        the guest has a private copy in there; the daemon has been told, and counts it as such
  */
@@ -31,23 +31,23 @@
 
 #define PAGE_ANONYMOUS UINT32_C(0)
 #define PAGE_ZEROED UINT32_C(1)
-#define PAGE_LEFT UINT32_C(2)
+#define PAGE_UNREPORTED UINT32_C(2)
 #define PAGE_DROPPED UINT32_C(3)
 #define PAGE_IN_STORE (UINT32_C(1) << 31)
 #define PAGE_DIVERGED (UINT32_C(1) << 30)
 #define PAGE_SLOT_MASK (PAGE_DIVERGED - 1)
 
-/** Reasons in `barred`: such a page is not held, hashed or mapped. */
-enum barred {
-	BARRED_PROTECTED = 1 << 0,   /* mprotect to other than read and write */
-	BARRED_LOCKED = 1 << 1,      /* mlock */
-	BARRED_USERFAULTFD = 1 << 2, /* the VMM's own */
-	BARRED_DEVICE = 1 << 3,      /* VFIO, iommufd */
-	BARRED_UNMAPPED = 1 << 4,    /* no longer part of the region */
-	BARRED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
-	BARRED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
-	BARRED_ADVICE = 1 << 7,      /* marked as the rest of its region is not, or bound to NUMA nodes */
-	BARRED_ALL = (1 << 8) - 1,
+/** Reasons in `excluded`: such a page is not held, hashed or mapped. */
+enum excluded {
+	EXCLUDED_PROTECTED = 1 << 0,   /* mprotect to other than read and write */
+	EXCLUDED_LOCKED = 1 << 1,      /* mlock */
+	EXCLUDED_USERFAULTFD = 1 << 2, /* the VMM's own */
+	EXCLUDED_DEVICE = 1 << 3,      /* VFIO, iommufd */
+	EXCLUDED_UNMAPPED = 1 << 4,    /* no longer part of the region */
+	EXCLUDED_FOREIGN = 1 << 5,     /* mapped to the store of a daemon that is gone */
+	EXCLUDED_UNMERGEABLE = 1 << 6, /* MADV_UNMERGEABLE, until the next MADV_MERGEABLE */
+	EXCLUDED_ADVICE = 1 << 7,      /* marked as the rest of its region is not, or bound to NUMA nodes */
+	EXCLUDED_ALL = (1 << 8) - 1,
 };
 
 struct region {
@@ -56,18 +56,25 @@ struct region {
 	uint64_t table_pages;              /* size of the tables */
 	uint32_t first_page;               /* page number */
 	uint32_t *state;                   /* per page */
-	uint8_t *barred;                   /* per page, enum barred */
+	uint8_t *excluded;                 /* per page, enum excluded */
 	uint8_t *blocks;                   /* per 2 MiB of address space, enum block */
 	uint8_t *present;                  /* per REGION_GROUP pages: how many were present when last looked at */
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
-	uint8_t *filled;                   /* per page: full of zeros in place of a discard that could not be done */
-	uint64_t filled_pages, unmapped_pages, present_pages;
+	uint8_t *marks;                    /* per page, enum mark */
+	uint64_t filled_pages, read_into_pages, unmapped_pages, present_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
 	bool inherited_marks;                  /* of the parent, in a child: locks are not inherited */
 	bool announced;                        /* the daemon of this session knows it */
 	bool leaving;                          /* unmapped or removed; forgotten once the daemon has been told */
+};
+
+enum mark {
+	/** Full of zeros in place of a discard that could not be done: until discarded, merged or unmapped. */
+	MARK_FILLED = 1,
+	/** A read into this page of the store has been seen to begin, and may go on: until it leaves its slot. */
+	MARK_READ_INTO = 2,
 };
 
 enum block {
@@ -109,8 +116,7 @@ void region_unlock_tables(void);
 
 /** Sets a page's state and keeps the totals. */
 void page_set_state(struct region *region, uint64_t index, uint32_t state);
-/** Whether pages were filled with zeros in place of a discard: until they are discarded, merged or unmapped. */
-void region_set_filled(struct region *region, uint64_t index, uint64_t count, bool filled);
+void region_mark(struct region *region, uint64_t index, uint64_t count, enum mark mark, bool set);
 /** Notes that @count pages of the group of REGION_GROUP pages at @index are present. */
 void region_set_present(struct region *region, uint64_t index, uint8_t count);
 

@@ -28,7 +28,7 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 	uint32_t number = region->first_page + (uint32_t)index;
 	uint8_t flags = (huge ? RING_INSIDE_HUGE : 0) | (scan->noted ? RING_NOTED : 0);
 
-	if (scan->what == ORDER_AUDIT || region->barred[index] != 0)
+	if (scan->what == ORDER_AUDIT || region->excluded[index] != 0)
 		return;
 	if (region->state[index] & PAGE_DIVERGED)
 		flags |= RING_PRIVATE_COPY;
@@ -52,7 +52,7 @@ static bool is_private(uint64_t categories)
 static bool is_unseen_discard(const struct region *region, uint64_t index, uint64_t categories)
 {
 	return (region->state[index] & (PAGE_IN_STORE | PAGE_DIVERGED)) == (PAGE_IN_STORE | PAGE_DIVERGED) &&
-	       (categories & PAGE_IS_FILE) != 0 && region->barred[index] == 0;
+	       (categories & PAGE_IS_FILE) != 0 && region->excluded[index] == 0;
 }
 
 /**
@@ -66,8 +66,8 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 
 	if (categories & PAGE_IS_HUGE)
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
-	if ((region->barred[index] & BARRED_FOREIGN) && is_private(categories)) /* written: that store is left */
-		refusals_bar(region, index, 1, BARRED_FOREIGN, false);
+	if ((region->excluded[index] & EXCLUDED_FOREIGN) && is_private(categories)) /* written: that store is left */
+		refusals_exclude(region, index, 1, EXCLUDED_FOREIGN, false);
 	if (is_unseen_discard(region, index, categories))
 		memory_note_unseen();
 	if (page_reads_slot(state)) {
@@ -86,7 +86,7 @@ static void hash_private(struct scan *scan, const struct region *region, uint64_
 {
 	uint32_t state = region->state[index];
 
-	if (is_private(categories) && !page_reads_slot(state) && state != PAGE_LEFT)
+	if (is_private(categories) && !page_reads_slot(state) && state != PAGE_UNREPORTED)
 		hash_page(scan, region, index, (categories & PAGE_IS_HUGE) != 0);
 }
 
@@ -99,7 +99,7 @@ static bool is_asked_for(const struct scan *scan, uint64_t place)
 static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
-		if (region->state[i] != PAGE_DROPPED && (region->state[i] != PAGE_LEFT || children_alive()))
+		if (region->state[i] != PAGE_DROPPED && (region->state[i] != PAGE_UNREPORTED || children_alive()))
 			continue;
 		page_set_state(region, i, PAGE_ANONYMOUS);
 		report(scan, REPORT_DIVERGED, region->first_page + (uint32_t)i, 0, 0);
@@ -140,14 +140,14 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 
 		for (uint64_t i = from; i < to; i++) {
 			present[(i - index) / REGION_GROUP] += !page_reads_slot(region->state[i]);
-			if (!(region->barred[i] & BARRED_UNMAPPED))
+			if (!(region->excluded[i] & EXCLUDED_UNMAPPED))
 				tell_written(scan, region, i, ranges[r].categories);
 		}
 	}
 	for (int r = 0; r < found; r++) /* what was told comes in runs, as no hash is in between */
 		for (uint64_t i = (ranges[r].start - region->start) / PAGE_BYTES;
 		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++)
-			if (!(region->barred[i] & BARRED_UNMAPPED) && is_asked_for(scan, i - index))
+			if (!(region->excluded[i] & EXCLUDED_UNMAPPED) && is_asked_for(scan, i - index))
 				hash_private(scan, region, i, ranges[r].categories);
 	if (found >= 0)
 		note_present(region, index, count, present);

@@ -8,7 +8,7 @@
  * asked before anything else is called. Every way in is a visit, from before its first system call to behind its last;
  * one that comes too late is turned away, and has to do without any call. Visitors wait for nothing but the kernel and
  * each other, so whoever wants silence gets it soon. But a signal handler that runs in a visit may leave it by
- * longjmp(), and such a visit never ends. So nobody is waited for without end.
+ * longjmp(), and such a visit never ends. So the wait is bounded.
  */
 #ifndef PAGEFUSE_LIBRARY_VISITS_H
 #define PAGEFUSE_LIBRARY_VISITS_H

@@ -106,7 +106,7 @@ bool withdrawal_before_filter(const struct sock_fprog *program)
 	fork_notice();
 	if (visits_are_over())
 		return false;
-	/* The VMM's call is no place to be cancelled at, and what is waited for here would be one. */
+	/* The VMM's call is no cancellation point, and the waits in here are. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 	pthread_mutex_lock(&filtering);
 	if (!visits_are_over()) {
@@ -133,7 +133,7 @@ void withdrawal_forget(void)
 
 static bool is_left(const struct part *part, uint64_t index)
 {
-	return (part->region->state[index] & PAGE_IN_STORE) && !(part->region->barred[index] & BARRED_UNMAPPED);
+	return (part->region->state[index] & PAGE_IN_STORE) && !(part->region->excluded[index] & EXCLUDED_UNMAPPED);
 }
 
 /** Finds the next part of a range with pages that are left in the store. @return whether there is one. */
@@ -179,7 +179,7 @@ static void leave(const struct part *part)
 {
 	for (uint64_t i = part->index; i < part->index + part->count; i++)
 		if (is_left(part, i))
-			part->region->barred[i] |= BARRED_UNMAPPED;
+			part->region->excluded[i] |= EXCLUDED_UNMAPPED;
 }
 
 /** @return 0, or -ENOMEM: what this call does to other memory it would not do to mappings of the store. */
@@ -226,7 +226,7 @@ void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t l
 			if (succeeded)
 				page_set_state(part.region, at, PAGE_DROPPED);
 			else
-				part.region->barred[at] &= (uint8_t)~BARRED_UNMAPPED;
+				part.region->excluded[at] &= (uint8_t)~EXCLUDED_UNMAPPED;
 		}
 	}
 }

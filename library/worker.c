@@ -209,7 +209,7 @@ static void make_foreign(void)
 			for (uint64_t p = at; p < end; p++) {
 				if (!(region->state[p] & PAGE_IN_STORE))
 					continue;
-				refusals_bar(region, p, 1, BARRED_FOREIGN, true);
+				refusals_exclude(region, p, 1, EXCLUDED_FOREIGN, true);
 				page_set_state(region, p, region->state[p] | PAGE_DIVERGED);
 			}
 			region_piece_end();

@@ -386,6 +386,14 @@ LATE_URING(io_uring_queue_init_mem,
 	   (unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory, size_t bytes),
 	   (entries, uring, parameters, memory, bytes))
 LATE_URING(io_uring_register_ring_fd, (struct uring * uring), (uring))
+LATE_URING(io_uring_register_buffers, (struct uring * uring, const struct iovec *vector, unsigned count),
+	   (uring, vector, count))
+LATE_URING(io_uring_register_buffers_tags,
+	   (struct uring * uring, const struct iovec *vector, const __u64 *tags, unsigned count),
+	   (uring, vector, tags, count))
+LATE_URING(io_uring_register_buffers_update_tag,
+	   (struct uring * uring, unsigned first, const struct iovec *vector, const __u64 *tags, unsigned count),
+	   (uring, first, vector, tags, count))
 
 struct next next = {
 	.syscall = bare_syscall,
@@ -446,6 +454,9 @@ struct next next = {
 	.io_uring_queue_init_params = late_io_uring_queue_init_params,
 	.io_uring_queue_init_mem = late_io_uring_queue_init_mem,
 	.io_uring_register_ring_fd = late_io_uring_register_ring_fd,
+	.io_uring_register_buffers = late_io_uring_register_buffers,
+	.io_uring_register_buffers_tags = late_io_uring_register_buffers_tags,
+	.io_uring_register_buffers_update_tag = late_io_uring_register_buffers_update_tag,
 };
 
 static const struct {
@@ -511,6 +522,9 @@ static const struct {
 	{ "io_uring_queue_init_params", offsetof(struct next, io_uring_queue_init_params) },
 	{ "io_uring_queue_init_mem", offsetof(struct next, io_uring_queue_init_mem) },
 	{ "io_uring_register_ring_fd", offsetof(struct next, io_uring_register_ring_fd) },
+	{ "io_uring_register_buffers", offsetof(struct next, io_uring_register_buffers) },
+	{ "io_uring_register_buffers_tags", offsetof(struct next, io_uring_register_buffers_tags) },
+	{ "io_uring_register_buffers_update_tag", offsetof(struct next, io_uring_register_buffers_update_tag) },
 };
 
 _Static_assert(sizeof(void *) == sizeof(next.syscall), "a function's address fits a data pointer");

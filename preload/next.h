@@ -12,6 +12,7 @@
 #define PAGEFUSE_PRELOAD_NEXT_H
 
 #include <linux/aio_abi.h>
+#include <linux/types.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -83,6 +84,10 @@ struct next {
 	int (*io_uring_queue_init_params)(unsigned, struct uring *, struct io_uring_params *);
 	int (*io_uring_queue_init_mem)(unsigned, struct uring *, struct io_uring_params *, void *, size_t);
 	int (*io_uring_register_ring_fd)(struct uring *);
+	int (*io_uring_register_buffers)(struct uring *, const struct iovec *, unsigned);
+	int (*io_uring_register_buffers_tags)(struct uring *, const struct iovec *, const __u64 *, unsigned);
+	int (*io_uring_register_buffers_update_tag)(struct uring *, unsigned, const struct iovec *, const __u64 *,
+						    unsigned);
 };
 
 extern struct next next;

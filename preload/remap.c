@@ -2,7 +2,8 @@
 /*
  * mremap(). It takes a range of one kernel mapping only; from Linux 6.17 on several, if the length stays. RAM that has
  * been shared is several mappings, also after the library has made it anonymous again: what was filled at another
- * address never melts into its neighbours. So where the kernel says EFAULT the pieces are moved one by one.
+ * address is never merged with its neighbours by the kernel. So where the kernel says EFAULT the pieces are moved one
+ * by one.
  */
 #include <errno.h>
 #include <fcntl.h>

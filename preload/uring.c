@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * io_uring by way of liburing, whose system calls nobody else sees: reads into guest RAM as in read.c; and rings that
- * do without a descriptor, whose buffers and files nobody can look at (library/files.h).
+ * io_uring by way of liburing, whose system calls nobody else sees: reads into guest RAM as in read.c; rings that do
+ * without a descriptor, whose buffers and files nobody can look at; and fixed buffers, which stay pinned
+ * (library/files.h).
  */
 #include <errno.h>
 #include <linux/io_uring.h>
@@ -37,6 +38,8 @@ _Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburin
 #ifndef IORING_SETUP_REGISTERED_FD_ONLY /* Linux 6.5 */
 #define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
 #endif
+#define REGISTER_BUFFERS2 15 /* IORING_REGISTER_BUFFERS2 and _BUFFERS_UPDATE, Linux 5.13 */
+#define REGISTER_BUFFERS_UPDATE 16
 #define REGISTER_RING_FDS 20 /* IORING_REGISTER_RING_FDS, Linux 5.18 */
 #define REGISTER_USE_REGISTERED_RING (1u << 31)
 
@@ -62,7 +65,7 @@ static void before_uring_submit(const struct uring *uring)
 		tell_request(&uring->requests[(size_t)(at & *uring->ring_mask) * step]);
 }
 
-/* ---- rings without a descriptor ---- */
+/* ---- rings without a descriptor, and fixed buffers ---- */
 
 static void note_pins(void)
 {
@@ -80,13 +83,19 @@ static void before_setup(unsigned flags)
 		note_pins();
 }
 
+static bool register_may_pin(unsigned what)
+{
+	return what == IORING_REGISTER_BUFFERS || what == REGISTER_BUFFERS2 || what == REGISTER_BUFFERS_UPDATE ||
+	       what == REGISTER_RING_FDS;
+}
+
 void uring_before_number(long number, long b)
 {
 	const struct io_uring_params *parameters = (const struct io_uring_params *)b;
 
 	if ((int)number == SYS_io_uring_setup && readable(parameters, sizeof(*parameters)))
 		before_setup(parameters->flags);
-	if ((int)number == SYS_io_uring_register && ((unsigned)b & ~REGISTER_USE_REGISTERED_RING) == REGISTER_RING_FDS)
+	if ((int)number == SYS_io_uring_register && register_may_pin((unsigned)b & ~REGISTER_USE_REGISTERED_RING))
 		note_pins();
 }
 
@@ -101,6 +110,10 @@ int io_uring_queue_init_params(unsigned entries, struct uring *uring, struct io_
 int io_uring_queue_init_mem(unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory,
 			    size_t bytes);
 int io_uring_register_ring_fd(struct uring *uring);
+int io_uring_register_buffers(struct uring *uring, const struct iovec *vector, unsigned count);
+int io_uring_register_buffers_tags(struct uring *uring, const struct iovec *vector, const __u64 *tags, unsigned count);
+int io_uring_register_buffers_update_tag(struct uring *uring, unsigned first, const struct iovec *vector,
+					 const __u64 *tags, unsigned count);
 
 INTERPOSED int io_uring_submit(struct uring *uring)
 {
@@ -145,4 +158,24 @@ INTERPOSED int io_uring_register_ring_fd(struct uring *uring)
 {
 	note_pins();
 	return next.io_uring_register_ring_fd(uring);
+}
+
+INTERPOSED int io_uring_register_buffers(struct uring *uring, const struct iovec *vector, unsigned count)
+{
+	note_pins();
+	return next.io_uring_register_buffers(uring, vector, count);
+}
+
+INTERPOSED int io_uring_register_buffers_tags(struct uring *uring, const struct iovec *vector, const __u64 *tags,
+					      unsigned count)
+{
+	note_pins();
+	return next.io_uring_register_buffers_tags(uring, vector, tags, count);
+}
+
+INTERPOSED int io_uring_register_buffers_update_tag(struct uring *uring, unsigned first, const struct iovec *vector,
+						    const __u64 *tags, unsigned count)
+{
+	note_pins();
+	return next.io_uring_register_buffers_update_tag(uring, first, vector, tags, count);
 }

@@ -24,7 +24,7 @@ offers 'run' pagefuse r
 offers 'status' pagefuse st
 offers 'status' pagefuse --socket /x st
 offers '--socket' pagefuse --s
-offers 'zero full' pagefuse run --mode ''
+offers 'zero hints full' pagefuse run --mode ''
 offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w

@@ -36,11 +36,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct ucred self = { .pid = getpid(), .uid = geteuid(), .gid = getegid() };
 	const struct admission_peer peer = { .credentials = &self, .socket = -1, .pidfd = -1 };
+	struct control_answer *answer;
 	char *text;
 	json_t *reply;
 
 	start();
-	text = control_answer(&the_daemon.control, &peer, (const char *)data, size);
+	answer = control_begin(&the_daemon.control, &peer, (const char *)data, size);
+	must(answer != NULL);
+	while (!control_go_on(answer))
+		;
+	text = control_end(answer);
 	must(text != NULL);
 	reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));

@@ -114,8 +114,9 @@ static void check_refused(void)
 	join(&link);
 	for (uint32_t sent = 0; sent <= WIRE_RANGES_MAX; sent += WIRE_RANGES_PER_MESSAGE) {
 		for (uint32_t i = 0; i < WIRE_RANGES_PER_MESSAGE; i++)
-			many[i] = (struct wire_range){ .gfn = gfn++, .page = 1, .pages = 1 };
+			many[i] = (struct wire_range){ .gfn = gfn + i, .page = 1, .pages = 1 };
 		tell(&link, sent == 0 ? WIRE_FIRST | WIRE_MORE : WIRE_MORE, many, WIRE_RANGES_PER_MESSAGE);
+		gfn += WIRE_RANGES_PER_MESSAGE;
 	}
 	expect_dropped(&link, "the map of its memory cannot be taken in: No space left");
 }

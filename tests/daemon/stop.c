@@ -66,7 +66,7 @@ static void while_it_is_torn_down(struct instance *instance)
 	check_all_gone(instance);
 }
 
-/* One that runs on has to be left its view, and is not waited for. */
+/* One that runs on keeps its view, and the daemon does not wait for it. */
 static void while_one_lives(struct instance *instance)
 {
 	struct fake_vmm vmm;

@@ -481,7 +481,7 @@ static unsigned scan_beside(struct sim_vm *slow, struct sim_vm *scanned)
 }
 
 /* Nor would others be held back by each of its moments again. */
-static void a_moment_of_room_clears_no_laggard(void **state)
+static void a_moment_of_room_ends_no_lag(void **state)
 {
 	struct sim_vm *a = new_vm(30000, 1, 1), *b;
 
@@ -690,7 +690,7 @@ int main(void)
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
 		ENGINE_TEST(no_queue_overflows_in_a_pass),
 		ENGINE_TEST(one_that_is_slow_loses_nobody_a_page),
-		ENGINE_TEST(a_moment_of_room_clears_no_laggard),
+		ENGINE_TEST(a_moment_of_room_ends_no_lag),
 		ENGINE_TEST(orders_for_a_page_keep_their_order),
 		ENGINE_TEST(saved_adds_up),
 		ENGINE_TEST(saved_follows_shared_pages),

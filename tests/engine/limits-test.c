@@ -2,6 +2,7 @@
 /* What the engine refuses and what it bounds; what it takes over when it starts again. */
 #include <errno.h>
 
+#include "engine/leaving.h"
 #include "tests/engine/harness.h"
 
 /* ---- limits and lies ---- */
@@ -37,6 +38,35 @@ static void connecting_again_is_no_new_limit(void **state)
 		assert_true(host().store_pages <= 100);
 	}
 	assert_true(host().store_pages >= 50);
+}
+
+/* Figures fall at once; what the pages hold is given back a part with each tick, however many there are. */
+static void a_large_vm_leaves_bit_by_bit(void **state)
+{
+	const uint32_t pages = 5 * LEAVING_PER_TICK;
+	struct sim_vm *vms[2];
+	uint64_t before, ticks = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++)
+		vms[i] = new_vm(pages, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(host().store_pages, pages);
+	sim_vm_end(vms[0]);
+	sim_vm_remove_region(vms[1], 0);
+	sim_take_reports(vms[1], UINT32_MAX);
+	assert_int_equal(host().shared_pages, 0);
+	assert_int_equal(shared_of(vms[1]), 0);
+	assert_true(host().store_pages > 0);
+	assert_null(engine_check(sim.engine));
+	for (before = host().store_pages; host().store_pages > 0; before = host().store_pages) {
+		assert_true(++ticks < 100);
+		sim_tick(&sim, 2000);
+		assert_true(before - host().store_pages <= LEAVING_PER_TICK);
+		assert_null(engine_check(sim.engine));
+	}
+	assert_true(ticks >= 4);
+	assert_int_equal(sim_stored(&sim), 0);
 }
 
 static void settings_change_while_it_runs(void **state)
@@ -564,6 +594,7 @@ int main(void)
 		ENGINE_TEST(early_looks_without_end_delay_nobody_else),
 		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
 		ENGINE_TEST(connecting_again_is_no_new_limit),
+		ENGINE_TEST(a_large_vm_leaves_bit_by_bit),
 		ENGINE_TEST(settings_change_while_it_runs),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),

@@ -108,6 +108,47 @@ static void who_wants_no_hints_is_told_so(void **state)
 	assert_int_equal(shared_of(a), 0);
 }
 
+/* A worker of an earlier release is not ordered what it does not know; its VM is scanned as ever. */
+static void who_knows_no_notes_is_ordered_none(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL), *b = new_vm(10, 1, 1);
+
+	(void)state;
+	a->lacks_notes = true;
+	sim_vm_add_region(a, 10);
+	for (uint32_t i = 1; i <= 10; i++)
+		sim_write(a, i, i);
+	sim_vm_connect(a);
+	assert_true(sim_scan_all(&sim));
+	engine_set_mode(sim.engine, a->vm, WIRE_MODE_ZERO);
+	run_for(2);
+	engine_set_mode(sim.engine, a->vm, WIRE_MODE_FULL);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(shared_of(a) + shared_of(b), 20);
+}
+
+/* A mode that is set while the VM runs is followed. */
+static void notes_follow_the_mode(void **state)
+{
+	struct sim_vm *a = new_vm_in(WIRE_MODE_HINTS, 10, 1), *b = new_vm_in(WIRE_MODE_HINTS, 10, 1);
+
+	(void)state;
+	note(a, 1, 10);
+	note(b, 1, 10);
+	sim_settle(&sim);
+	assert_int_equal(shared_of(a), 10);
+	engine_set_mode(sim.engine, a->vm, WIRE_MODE_OFF);
+	run_for(2);
+	assert_false(a->tells_notes);
+	assert_int_equal(shared_of(a), 0);
+	engine_set_mode(sim.engine, a->vm, WIRE_MODE_HINTS);
+	run_for(2);
+	assert_true(a->tells_notes);
+	note(a, 1, 5);
+	sim_settle(&sim);
+	assert_int_equal(shared_of(a), 5);
+}
+
 /* What others map is not known yet: a second copy of it would stay. */
 static void notes_wait_for_who_comes_back(void **state)
 {
@@ -359,6 +400,8 @@ int main(void)
 		ENGINE_TEST(hints_share_with_full),
 		ENGINE_TEST(noted_zeros_are_given_back),
 		ENGINE_TEST(who_wants_no_hints_is_told_so),
+		ENGINE_TEST(who_knows_no_notes_is_ordered_none),
+		ENGINE_TEST(notes_follow_the_mode),
 		ENGINE_TEST(notes_wait_for_who_comes_back),
 		ENGINE_TEST(noted_pages_need_no_second_look),
 		ENGINE_TEST(slow_passes_come_after_notes_but_do_come),

@@ -321,6 +321,8 @@ void sim_vm_connect(struct sim_vm *vm)
 {
 	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
 		abort();
+	if (vm->lacks_notes)
+		engine_vm_lacks_notes(vm->vm);
 	renumber(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		announce_region(vm, &vm->regions[i]);
@@ -571,6 +573,8 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 			work_merge(vm, order);
 		break;
 	case ORDER_NOTES:
+		if (vm->lacks_notes)
+			wrong(vm->sim, "worker: an order that it does not know");
 		vm->tells_notes = order->value != 0;
 		break;
 	case ORDER_UNSHARE:

@@ -54,6 +54,7 @@ struct sim_vm {
 	enum wire_mode mode;
 	uint32_t refuse_percent; /* how many pages of orders it refuses */
 	bool silent;             /* carries out nothing */
+	bool lacks_notes;        /* its worker is of an earlier release; set before it connects */
 	bool tells_notes;        /* as it was ordered */
 	struct sim_region regions[SIM_REGIONS];
 	uint32_t region_count, next_page;

@@ -237,11 +237,13 @@ static void expect_pins(void)
 #define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
 #endif
 
-/** Rings without a descriptor, or that may come to have none. */
+/** Rings without a descriptor, or that may come to have none, and fixed buffers. */
 static void hidden_rings(void **state)
 {
 #ifdef HAVE_LIBURING
 	struct io_uring_params parameters = { .flags = IORING_SETUP_REGISTERED_FD_ONLY };
+	char buffer[64];
+	struct iovec vector = { buffer, sizeof(buffer) };
 	struct io_uring ring;
 
 	(void)state;
@@ -250,7 +252,9 @@ static void hidden_rings(void **state)
 		expect_pins();
 		syscall(SYS_io_uring_register, -1L, 20L, &parameters, 1L);
 		expect_pins();
-		syscall(SYS_io_uring_register, -1L, 0L, &parameters, 1L); /* of a ring whose descriptor shows it */
+		syscall(SYS_io_uring_register, -1L, 0L, &vector, 1L);
+		expect_pins();
+		syscall(SYS_io_uring_register, -1L, 2L, &vector, 1L); /* files */
 		assert_int_equal(syscall(SYS_io_uring_setup, 4L, 8L), -1);
 		expect_nothing();
 		return;
@@ -262,6 +266,12 @@ static void hidden_rings(void **state)
 		skip();
 	expect_nothing();
 	io_uring_register_ring_fd(&ring);
+	expect_pins();
+	io_uring_register_buffers(&ring, &vector, 1);
+	expect_pins();
+	io_uring_register_buffers_tags(&ring, &vector, NULL, 1);
+	expect_pins();
+	io_uring_register_buffers_update_tag(&ring, 0, &vector, NULL, 1);
 	expect_pins();
 	io_uring_queue_exit(&ring);
 #else

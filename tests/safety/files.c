@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What an open file allows: each kind in a process of its own, which then may have pinned memory, or may not, or may
- * even have taken plain references. What is unknown counts as the worst.
+ * have pinned it for longer than a request, or may even have taken plain references. What is unknown counts as the
+ * worst.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@
 
 enum { NOTHING,
        PINS,
+       LASTING_PINS,
        REFERENCES,
        ABSENT };
 
@@ -198,7 +200,7 @@ static int crypto(void)
 	struct sockaddr_alg name = { .salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256" };
 	int fd = socket(AF_ALG, SOCK_SEQPACKET, 0);
 
-	return fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 ? PINS : ABSENT;
+	return fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 ? LASTING_PINS : ABSENT;
 }
 
 static int block_device(void)
@@ -211,23 +213,18 @@ static int block_device(void)
 	return ABSENT;
 }
 
+/** Not on the list of those that copy. */
+static int unknown_device(void)
+{
+	return open("/dev/fuse", O_RDWR) >= 0 || open("/dev/hpet", O_RDONLY) >= 0 ? LASTING_PINS : ABSENT;
+}
+
 #ifdef HAVE_LIBURING
 static struct io_uring ring;
 
 static int plain_ring(void)
 {
 	return io_uring_queue_init(4, &ring, 0) == 0 ? NOTHING : ABSENT;
-}
-
-static int fixed_buffers(void)
-{
-	static _Alignas(4096) char buffer[4096];
-	struct iovec vector = { buffer, sizeof(buffer) };
-
-	if (plain_ring() == ABSENT)
-		return ABSENT;
-	test_check(io_uring_register_buffers(&ring, &vector, 1) == 0, "io_uring_register_buffers");
-	return PINS;
 }
 
 static unsigned long pinned_kib(void)
@@ -243,13 +240,25 @@ static unsigned long pinned_kib(void)
 	return kib;
 }
 
+static int fixed_buffers(void)
+{
+	static _Alignas(4096) char buffer[4096];
+	struct iovec vector = { buffer, sizeof(buffer) };
+
+	if (plain_ring() == ABSENT)
+		return ABSENT;
+	test_check(io_uring_register_buffers(&ring, &vector, 1) == 0, "io_uring_register_buffers");
+	test_check(pinned_kib() == 0 || files_pins_may_last(), "pins that the kernel counts are not seen");
+	return LASTING_PINS;
+}
+
 /** No descriptor leads to the ring any more; what it has pinned is counted, but for 7.3, which counts it nowhere. */
 static int hidden_ring(void)
 {
 	if (fixed_buffers() == ABSENT || io_uring_register_ring_fd(&ring) != 1 || pinned_kib() == 0)
 		return ABSENT;
 	close(ring.ring_fd);
-	return PINS;
+	return LASTING_PINS;
 }
 
 static int registered_file(void)
@@ -260,7 +269,7 @@ static int registered_file(void)
 		return ABSENT;
 	test_check(io_uring_register_files(&ring, &fd, 1) == 0, "io_uring_register_files");
 	close(fd);
-	return PINS;
+	return LASTING_PINS;
 }
 #endif
 
@@ -321,6 +330,7 @@ static const struct {
 	{ "direct I/O without the first thread", without_first_thread },
 	{ "AF_ALG", crypto },
 	{ "a block device", block_device },
+	{ "a device that is not known", unknown_device },
 #ifdef HAVE_LIBURING
 	{ "io_uring", plain_ring },
 	{ "fixed buffers", fixed_buffers },
@@ -341,8 +351,9 @@ static void look_at(size_t which)
 		_exit(0);
 	}
 	test_check(files_look(&kvm) == 0, "not everything could be looked at");
-	found = files_may_reference() ? REFERENCES : files_may_pin() ? PINS
-								     : NOTHING;
+	found = files_may_pin() ? PINS : NOTHING;
+	found = files_pins_may_last() ? LASTING_PINS : found;
+	found = files_may_reference() ? REFERENCES : found;
 	fprintf(stderr, "%s: %d\n", kinds[which].name, found);
 	if (found != expected)
 		test_damage("%s counts as %d, should be %d", kinds[which].name, found, expected);

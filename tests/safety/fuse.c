@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A read is under way from a file whose server answers late, into a page that was shared, and written since: its memory
- * is pinned inside a mapping of the store, and it holds what a slot holds. A merge of just this page is ordered. What
- * is read must arrive.
+ * is pinned inside a mapping of the store, and it holds what a slot holds. A merge of just this page is ordered, or
+ * another read covers it and fails. What is read must arrive.
  *
  * --plain         a file that does direct I/O though it was not opened with O_DIRECT
  * --closed        O_DIRECT, and closed with the read under way
  * --own-table     O_DIRECT, in a descriptor table that only the reading thread has
  * --hidden        plain, read by an io_uring without a descriptor
+ * --told          the library has heard of the read before, as the preload hands it on
+ * --half          the same, and it covers a half of the page only
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +48,7 @@ static void answer_read(const struct fuse_read *asked_for)
 		return;
 	memset(page, 'Z', sizeof(page));
 	if (write(asked[1], &byte, 1) == 1 && read(answer_now[0], &byte, 1) == 1)
-		fuse_reply(asked_for, page, sizeof(page));
+		fuse_reply(asked_for, page, asked_for->length < sizeof(page) ? asked_for->length : sizeof(page));
 	_exit(0);
 }
 
@@ -80,7 +82,8 @@ static void begin_file_system(void)
 
 static char *target;
 static int file = -1;
-static bool own_table, hidden;
+static bool own_table, hidden, told;
+static size_t wanted = PAGE_BYTES;
 static ssize_t got;
 
 static int open_file(void)
@@ -105,7 +108,7 @@ static ssize_t read_by_ring(void)
 		return -1;
 	memory_note_pins(); /* as the preload does */
 	close(ring.ring_fd);
-	io_uring_prep_read(io_uring_get_sqe(&ring), file, target, PAGE_BYTES, 0);
+	io_uring_prep_read(io_uring_get_sqe(&ring), file, target, (unsigned)wanted, 0);
 	if (io_uring_submit_and_wait(&ring, 1) < 0 || io_uring_wait_cqe(&ring, &done) < 0)
 		return -1;
 	result = done->res;
@@ -124,7 +127,9 @@ static void *read_it(void *unused)
 		test_check(unshare(CLONE_FILES) == 0, "unshare: %s", strerror(errno));
 		file = open_file();
 	}
-	got = hidden ? read_by_ring() : pread(file, target, PAGE_BYTES, 0);
+	if (told)
+		memory_before_read(target, wanted);
+	got = hidden ? read_by_ring() : pread(file, target, wanted, 0);
 	return unused;
 }
 
@@ -132,6 +137,7 @@ int main(int argc, char **argv)
 {
 	pthread_t reader;
 	uint32_t slot;
+	_Alignas(8) char expected[PAGE_BYTES];
 	struct guest g;
 	char byte;
 
@@ -139,6 +145,8 @@ int main(int argc, char **argv)
 	hidden = test_wants("--hidden");
 	uncached = test_wants("--plain") || hidden;
 	own_table = test_wants("--own-table");
+	told = test_wants("--told") || test_wants("--half");
+	wanted = test_wants("--half") ? PAGE_BYTES / 2 : PAGE_BYTES;
 	begin_file_system();
 	guest_begin(&g, pages_map(PAGES, false), PAGES);
 	for (uint32_t i = 0; i < PAGES; i++)
@@ -159,12 +167,19 @@ int main(int argc, char **argv)
 	test_check(read(asked[0], &byte, 1) == 1, "the server has gone");
 	if (test_wants("--closed"))
 		syscall(SYS_close, file); /* not close(), in which sanitizers see a fault */
+	if (told) {
+		memory_before_read(target, PAGE_BYTES);
+		test_check(pread(-1, target, PAGE_BYTES, 0) < 0, "a read of no file");
+		director_audit(g.vm, g.page, PAGES);
+	}
 	director_merge(g.vm, g.page + TARGET, 1, slot);
 	test_check(write(answer_now[1], &byte, 1) == 1, "the server has gone");
 	pthread_join(reader, NULL);
-	test_check(got == (ssize_t)PAGE_BYTES, "the read gave %zd", got);
+	test_check(got == (ssize_t)wanted, "the read gave %zd", got);
+	pages_fill(expected, TARGET);
+	memset(expected, 'Z', wanted);
 	for (size_t i = 0; i < PAGE_BYTES; i++)
-		if (target[i] != 'Z')
+		if (target[i] != expected[i])
 			test_damage("byte %zu is not what was read", i);
 	guest_report(&g);
 	pagefuse_discard(g.memory, PAGES * PAGE_BYTES); /* for all that the library knows, reads are under way */

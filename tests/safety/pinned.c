@@ -4,6 +4,7 @@
  * they hold now. Pinned private pages are refused by the kernel's move; pinned pages that diverged must be found out.
  *
  * --swap   pages of a process with fixed buffers, but unpinned themselves, are shared again where swap can tell
+ * --read   a read covers those that diverged, as the preload hands it on, and fails; files have been opened that pin
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "include/pagefuse.h"
+#include "library/memory.h"
 #include "tests/support/guest.h"
 #include "tests/support/swap.h"
 
@@ -96,6 +98,8 @@ static void test_diverged(const struct guest *g, int file, bool swap)
 
 	fill(g, 2);
 	pin(g);
+	if (test_wants("--read"))
+		memory_before_read(g->memory, PAGES * PAGE_BYTES);
 	merged = guest_share(g, 0, PAGES);
 	write_all_by_device(g, file, 3);
 	test_check(merged == (swap ? PAGES - PINNED : 0), "%u pages are shared, wanted %u", merged,
@@ -119,6 +123,8 @@ int main(int argc, char **argv)
 		test_skip("this host has swap; the variant with --swap applies");
 	file = mkostemp(path, O_CLOEXEC);
 	test_check(file >= 0 && unlink(path) == 0, "%s: %s", path, strerror(errno));
+	if (test_wants("--read"))
+		memory_note_file(file, true);
 	if (io_uring_queue_init(4, &uring, 0) < 0)
 		test_skip("io_uring is not available (kernel.io_uring_disabled?)");
 	memory = pages_map(PAGES, false);

@@ -257,6 +257,8 @@ static bool is_allowed(enum storm_kind kind)
 		return false;
 	if (kind == STORM_VM_WRITEV)
 		return pins_known; /* else such a write is not seen in its very middle (docs/design/hold.md) */
+	if (kind == STORM_FIXED || kind == STORM_HIDDEN)
+		return pins_taken && (storm_life->flags & STORM_KEEPS);
 	if (kind >= STORM_OVERLAY)
 		return pins_taken;
 	return !((kind == STORM_FORK && !(storm_life->flags & STORM_FORKS)) ||

@@ -237,8 +237,12 @@ static void begin_files(void)
 
 static void begin_life(unsigned which)
 {
-	static const unsigned flags[] = { STORM_FORKS, STORM_PINS | STORM_FORKS, STORM_PINS | STORM_CLOSES,
-					  STORM_CLOSES, STORM_PINS, 0, STORM_PINS | STORM_FORKS | STORM_CLOSES };
+	enum { FORKS = STORM_FORKS,
+	       PINS = STORM_PINS,
+	       CLOSES = STORM_CLOSES,
+	       KEEPS = STORM_PINS | STORM_KEEPS };
+	static const unsigned flags[] = { FORKS, PINS | FORKS, KEEPS | CLOSES, CLOSES, PINS, 0, KEEPS | FORKS | CLOSES,
+					  PINS | CLOSES, KEEPS };
 	struct storm_life *life = &storm->lives[which];
 	uint64_t now = test_now_msec(), span = LIFE_MSEC_MAX - LIFE_MSEC_MIN;
 	pid_t pid;

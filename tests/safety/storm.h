@@ -71,6 +71,7 @@ extern const char *const storm_names[STORM_KINDS];
 #define STORM_PINS (1u << 0)   /* takes up what may pin memory, after a while */
 #define STORM_FORKS (1u << 1)  /* has children that live on */
 #define STORM_CLOSES (1u << 2) /* closes descriptors that it does not know */
+#define STORM_KEEPS (1u << 3)  /* with STORM_PINS: also for longer than a request */
 
 /** A write by another process. */
 struct storm_job {

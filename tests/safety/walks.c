@@ -141,7 +141,7 @@ static void test_offered_again(const struct guest *g)
 {
 	int r;
 
-	watch_begin("memory was offered again", region_at(0)->barred, sizeof(uint8_t));
+	watch_begin("memory was offered again", region_at(0)->excluded, sizeof(uint8_t));
 	r = memory_register(g->memory, PAGES * PAGE_BYTES);
 	watch_end(true);
 	test_check(r == 1, "memory_register: %s", strerror(-r));

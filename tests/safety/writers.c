@@ -5,10 +5,13 @@
  * --huge         2 MiB pages, that are collapsed again now and then
  * --age          a thread ages pages, as the kernel's reclaim does
  * --discard, --protect, --reads, --flicker: see struct writers_plan
+ * --direct       files have been opened that pin what they are read into
  * --fork         a thread forks; each child ends at once
  * --swap         in a memory control group that is too small, with swap
  * --same-bytes   pages diverge all the time without changing
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "include/pagefuse.h"
+#include "library/memory.h"
 #include "tests/support/guest.h"
 #include "tests/support/swap.h"
 #include "tests/support/writers.h"
@@ -72,11 +77,21 @@ static pthread_t start(void *(*run)(void *), struct guest *g)
 	return thread;
 }
 
+static void note_direct_file(void)
+{
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+	test_check(fd >= 0, "open: %s", strerror(errno));
+	memory_note_file(fd, true);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct writers_plan plan = { .pages = PAGES, .threads = 3 };
 	pthread_t ageing = 0, collapsing = 0, forking = 0;
 	struct writers *writers;
+	uint64_t writes;
 	struct guest g;
 
 	test_begin(argc, argv);
@@ -89,6 +104,8 @@ int main(int argc, char **argv)
 	plan.reads = test_wants("--reads");
 	plan.flickers = test_wants("--flicker");
 	plan.same_bytes = test_wants("--same-bytes");
+	if (test_wants("--direct"))
+		note_direct_file();
 	plan.memory = pages_map(PAGES, test_wants("--huge"));
 	writers = writers_new(&plan);
 	if (test_wants("--huge") && pages_rollup("AnonHugePages:") == 0)
@@ -109,6 +126,9 @@ int main(int argc, char **argv)
 		pthread_join(collapsing, NULL);
 	if (forking)
 		pthread_join(forking, NULL);
-	guest_finish(&g, writers, writers_stop(writers));
+	writes = writers_stop(writers);
+	if (test_wants("--direct")) /* for all that the library knows, reads are under way */
+		pagefuse_discard(plan.memory, PAGES * PAGE_BYTES);
+	guest_finish(&g, writers, writes);
 	return 0;
 }

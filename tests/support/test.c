@@ -57,6 +57,8 @@ static const struct {
 	{ "confinement", PROTECT_CONFINEMENT },
 	{ "both-ends", PROTECT_BOTH_ENDS },
 	{ "place", PROTECT_PLACE },
+	{ "reads-noted", PROTECT_READS_NOTED },
+	{ "lasting-pins", PROTECT_LASTING_PINS },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is looked up by what a CLI knows: VMs by name, and by the serial number of their connection. Looking up takes no
+ * walk over all. What the entries are of means nothing here.
+ */
+#ifndef PAGEFUSE_DAEMON_INDEX_H
+#define PAGEFUSE_DAEMON_INDEX_H
+
+#include <stdint.h>
+
+/** Embedded in what is indexed, under @name, which has to stay there, or under @number. */
+struct index_entry {
+	const char *name;
+	uint64_t number;
+	void *of; /* NULL: it is in no index */
+};
+
+struct index {
+	void *root;
+	int (*compare)(const void *, const void *);
+};
+
+void index_init_names(struct index *index);
+void index_init_numbers(struct index *index);
+
+/** Adds @entry, of @of, which is in no index. @return 0, -EEXIST, -ENOMEM. */
+int index_add(struct index *index, struct index_entry *entry, void *of);
+/** Removes @entry, unless it is in no index. */
+void index_remove(struct index *index, struct index_entry *entry);
+
+/** @return what was given as @of, or NULL. */
+void *index_find_name(const struct index *index, const char *name);
+void *index_find_number(const struct index *index, uint64_t number);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A thousand VMs connect, share, are scanned and shown, and go, several people asking at once; and no turn of the
+ * daemon's loop does more than its bounds say. What is held against them is what turns did, by count; how long the
+ * longest took is only printed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "daemon/pump.h"
+#include "daemon/session.h"
+#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/instance.h"
+#include "tests/support/test.h"
+
+#define VMS 1000u
+#define COMMON 96u
+#define ZERO 16u
+#define UNIQUE 16u
+#define ASKERS 8u
+
+static struct instance instance;
+static struct fake_vmm vms[VMS];
+
+static const struct fake_options options = {
+	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO
+};
+
+static long long field(const json_t *status, const char *object, const char *name)
+{
+	return (long long)json_integer_value(json_object_get(json_object_get(status, object), name));
+}
+
+/* All are shown, each once and by a name of its own, and the figures are of one moment. */
+static void check_status(const json_t *status)
+{
+	const json_t *list = json_object_get(status, "vms"), *vm;
+	static bool seen[VMS + 1];
+	long long saved = 0, shared = 0;
+	size_t i;
+
+	test_check(json_array_size(list) == VMS, "%zu VMs are shown", json_array_size(list));
+	memset(seen, 0, sizeof(seen));
+	json_array_foreach(list, i, vm) {
+		const char *name = json_string_value(json_object_get(vm, "name"));
+		unsigned long number = strcmp(name, "vm") == 0 ? 1 : strtoul(name + 3, NULL, 10);
+
+		test_check(number >= 1 && number <= VMS && !seen[number], "%s is shown twice", name);
+		seen[number] = true;
+		saved += json_integer_value(json_object_get(vm, "saved_pages"));
+		shared += json_integer_value(json_object_get(vm, "shared_pages"));
+	}
+	test_check(saved == field(status, "host", "saved_pages"), "the VMs' saved pages add up to %lld", saved);
+	test_check(shared == field(status, "host", "shared_pages"), "the VMs' shared pages add up to %lld", shared);
+}
+
+static void start_all(void)
+{
+	for (uint32_t i = 0; i < VMS; i++)
+		vms[i] = fake_start(instance.socket, &options);
+	for (uint32_t i = 0; i < VMS; i++)
+		fake_ask(&vms[i], FAKE_AWAIT, COMMON + ZERO);
+	instance_await(&instance, NULL, "shared_pages", (long long)VMS * COMMON);
+	instance_await(&instance, NULL, "zero_pages", (long long)VMS * ZERO);
+	test_check(instance_host(&instance, "common_pages") <= 2 * COMMON, "content is in the store many times");
+}
+
+/* Many people at once, while the VMs are scanned. */
+static void ask_at_once(void)
+{
+	static const char request[] = "{\"command\":\"status\"}";
+	pid_t pids[ASKERS];
+
+	for (unsigned i = 0; i < ASKERS; i++) {
+		pids[i] = test_fork();
+		if (pids[i] == 0) {
+			int fd = instance_connect(&instance);
+
+			for (unsigned j = 0; j < 3; j++) {
+				json_t *status = instance_ask_on(fd, request, sizeof(request) - 1);
+
+				check_status(status);
+				json_decref(status);
+			}
+			_exit(0);
+		}
+	}
+	instance_scan(&instance);
+	for (unsigned i = 0; i < ASKERS; i++)
+		test_wait_child(pids[i]);
+}
+
+static void check_names(void)
+{
+	json_t *reply = instance_ask(&instance, "{\"command\":\"scan\",\"names\":[\"vm-1000\",\"vm\",\"vm-500\"]}");
+
+	test_check(json_array_size(json_object_get(reply, "tickets")) == 3, "not all are found by name");
+	json_decref(reply);
+}
+
+static void expect_bounded(const json_t *status, const char *name, long long most)
+{
+	long long done = field(status, "daemon", name);
+
+	printf("%s: %lld of %lld\n", name, done, most);
+	test_check(done > 0, "%s is not counted", name);
+	test_check(done <= most, "%s is %lld, and at most %lld should be", name, done, most);
+}
+
+static void check_turns(void)
+{
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
+
+	check_status(status);
+	expect_bounded(status, "turn_max_items", CONTROL_ITEMS_PER_TURN);
+	expect_bounded(status, "turn_max_packets", SESSION_PACKETS_PER_TURN);
+	expect_bounded(status, "turn_max_orders", PUMP_ORDERS_PER_TURN);
+	/* Who leaves has the rest of his ring looked at. */
+	expect_bounded(status, "turn_max_reports", RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN);
+	printf("longest turn: %lld us, of CPU time %lld us\n", field(status, "daemon", "turn_max_usec"),
+	       field(status, "daemon", "turn_max_cpu_usec"));
+	json_decref(status);
+}
+
+int main(int argc, char **argv)
+{
+	test_begin(argc, argv);
+	instance_init(&instance);
+	if (geteuid() != 0)
+		instance_settings(&instance, "[limits]\nconnections_per_user = 2000\n");
+	instance_start(&instance);
+	start_all();
+	ask_at_once();
+	check_names();
+	check_turns();
+	for (uint32_t i = 0; i < VMS; i++)
+		fake_kill(&vms[i]);
+	instance_await(&instance, NULL, "shared_pages", 0);
+	instance_await(&instance, NULL, "store_bytes", 0);
+	instance_done(&instance);
+	return 0;
+}
