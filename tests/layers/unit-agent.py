@@ -16,6 +16,7 @@ import tempfile
 DEVICE = r'dev-virtio\x2dports-org.pagefuse.agent.0.device'
 WANTED = [f'BindsTo={DEVICE}', f'After={DEVICE}', f'WantedBy={DEVICE}', 'NoNewPrivileges=yes', 'ProtectSystem=strict',
           'PrivateNetwork=yes', 'MemoryDenyWriteExecute=yes',
+          'SystemCallFilter=mincore mlock',  # which @system-service has not, or @privileged may take out
           'CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_FOWNER CAP_IPC_LOCK']
 
 
