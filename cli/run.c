@@ -377,7 +377,7 @@ static int run_run(struct cli *cli, int argc, char **argv)
 			run.mode = optarg;
 	}
 	if (wire_mode_parse(run.mode) < 0)
-		return complain_usage("--mode '%s': no such mode; give zero, hints or full", run.mode);
+		return complain_usage("--mode '%s': no such mode; give off, zero, hints or full", run.mode);
 	if (run.domain != NULL && !wire_domain_is_valid(run.domain))
 		return complain_usage("--domain '%s': cannot be a domain's name; give one of 1 to %d letters, digits, "
 				      "'-', '_' and '.'",
@@ -390,11 +390,12 @@ static int run_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_run = {
 	.name = "run",
-	.usage = "[--name NAME] [--mode zero|hints|full] [--domain NAME] [--no-agent-port] -- COMMAND...",
+	.usage = "[--name NAME] [--mode off|zero|hints|full] [--domain NAME] [--no-agent-port] -- COMMAND...",
 	.summary = "Runs a VMM so that its memory is shared.",
 	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
-		   "  -m, --mode MODE  zero: only give zero pages back; hints: share what was read from disks;\n"
-		   "                   full: share all equal pages, these first (default)\n"
+		   "  -m, --mode MODE  off: nothing, until modifyvm; zero: only give zero pages back;\n"
+		   "                   hints: share what was read from disks; full: share all equal pages,\n"
+		   "                   these first (default)\n"
 		   "  -d, --domain NAME  of the VMs that it shares with; default: those of the same user\n"
 		   "  --no-agent-port  add no virtio-serial port for pagefuse-agent to QEMU\n",
 	.run = run_run,

@@ -29,7 +29,7 @@
 #define LOOK_MSEC 30u
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
-#define LOOK_PAGES 4096u /* at most in one look: what a thirtieth of a core hashes in LOOK_MSEC */
+#define LOOK_PAGES 4096u /* of a kind, at most in one look: takes some 5 % of a core */
 
 static bool looks;     /* by itself, until all is quiet */
 static bool wanted;    /* the daemon wants to be told */
@@ -118,7 +118,7 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
-/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
+/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return what it costs, in pages. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
 	const struct region *region = region_at(place->region);
@@ -136,7 +136,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	if (kind == NOTE_SUBMITTED) {
 		notes_put(place->region, NOTE_RIPE, place->word, notes);
 		notes_leave();
-		return 0;
+		return 1;
 	}
 	if (kind == NOTE_RIPE)
 		note_again(place, notes);
@@ -148,13 +148,14 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	return (unsigned)__builtin_popcountll(notes);
 }
 
-/** Looks at notes of a kind, and of no more pages than *most. *ret_left: whether there may be more. */
-static int look(struct session *session, enum note_kind kind, unsigned *most, bool *ret_left)
+/** Looks at notes of a kind, and of LOOK_PAGES at most. *ret_left: whether there may be more. */
+static int look(struct session *session, enum note_kind kind, bool *ret_left)
 {
+	unsigned most = LOOK_PAGES;
 	unsigned places = REGIONS_MAX + 1; /* the first one twice: from where the last look ended, and from its start */
 	int r = 0;
 
-	while (r == 0 && places > 0 && *most > 0) {
+	while (r == 0 && places > 0 && most > 0) {
 		struct place place;
 		uint64_t notes;
 		unsigned looked = 0;
@@ -169,7 +170,7 @@ static int look(struct session *session, enum note_kind kind, unsigned *most, bo
 		if (suspended)
 			break;
 		notes_taken += kind == NOTE_READ || kind == NOTE_RIPE ? looked : 0;
-		*most -= looked < *most ? looked : *most;
+		most -= looked < most ? looked : most;
 		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
 			r = session_post(session, &scan.reports[i]);
 	}
@@ -178,10 +179,10 @@ static int look(struct session *session, enum note_kind kind, unsigned *most, bo
 }
 
 /** A turn is over. One in which not all could be looked at goes on. */
-static int look_again(struct session *session, unsigned *most)
+static int look_again(struct session *session)
 {
 	bool left = false;
-	int r = look(session, again.later ? NOTE_AGAIN : NOTE_AGAIN_LATER, most, &left);
+	int r = look(session, again.later ? NOTE_AGAIN : NOTE_AGAIN_LATER, &left);
 
 	if (left)
 		return r;
@@ -194,7 +195,6 @@ static int look_again(struct session *session, unsigned *most)
 /** A look at all that is due. */
 static int look_now(struct session *session)
 {
-	unsigned most = LOOK_PAGES;
 	bool left = false;
 	int r = 0;
 
@@ -205,16 +205,16 @@ static int look_now(struct session *session)
 	if (notes_are_there()) {
 		heard_msec = due_msec;
 		notes_begin();
-		r = look(session, NOTE_READ, &most, &left);
+		r = look(session, NOTE_READ, &left);
 		if (r == 0)
-			r = look(session, NOTE_RIPE, &most, &left);
-		if (r == 0 && !left)
-			r = look(session, NOTE_SUBMITTED, &most, &left);
+			r = look(session, NOTE_RIPE, &left);
+		if (r == 0)
+			r = look(session, NOTE_SUBMITTED, &left);
 		if (left)
 			notes_leave();
 	}
 	if (r == 0 && any_again() && due_msec - again.turn_msec >= AGAIN_MSEC)
-		r = look_again(session, &most);
+		r = look_again(session);
 	return r;
 }
 
