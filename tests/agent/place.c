@@ -23,6 +23,7 @@
 #define OVERLAY 0x794c7630
 
 static char folder[PATH_MAX];
+static pid_t maker;
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *at)
 {
@@ -34,7 +35,7 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 
 static void remove_all(void)
 {
-	if (folder[0] != 0)
+	if (folder[0] != 0 && maker == getpid())
 		nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	folder[0] = 0;
 }
@@ -75,7 +76,9 @@ void place_make(void)
 			test_check(mkdtemp(folder) != NULL, "%s: %s", folder, strerror(errno));
 			test_check(chmod(folder, 0755) == 0, "%s: %s", folder, strerror(errno));
 			free(base);
+			maker = getpid();
 			test_at_end(remove_all);
+			atexit(remove_all);
 			return;
 		}
 		free(base);
