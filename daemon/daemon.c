@@ -139,6 +139,7 @@ int daemon_start(struct daemon *daemon)
 		.control = &daemon->control,
 		.connections_per_user = &daemon->config.connections_per_user,
 	};
+	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
 	if (r >= 0)
 		r = start_domains(daemon);
@@ -182,6 +183,7 @@ static void stop_serving(struct daemon *daemon)
 	if (daemon->listener)
 		unlink(daemon->socket_path);
 	daemon->listener = sd_event_source_disable_unref(daemon->listener);
+	agents_end(&daemon->agents);
 	sessions_end(&daemon->sessions);
 }
 

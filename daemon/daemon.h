@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/agents.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct admission admission;
 	struct control control;
 	struct sessions sessions;
+	struct agents agents; /* in guests */
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;
 	sd_event_source *sweep; /* closes domains that have no VM any more */

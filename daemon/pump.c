@@ -79,6 +79,8 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 		note_beyond(vm);
 	if (r == 0 && report->op == REPORT_READY)
 		daemon_vm_ready(vm);
+	if (r == 0 && vm->watch.report)
+		vm->watch.report(vm->watch.context, vm, report);
 	return r;
 }
 

@@ -28,6 +28,8 @@
 #define DAEMON_VM_LOOK_USEC UINT64_C(100000)
 #define DAEMON_VM_LIMITED_USEC UINT64_C(60000000)
 
+struct daemon_vm;
+
 /** The connection that serves a VM. */
 struct daemon_vm_connection {
 	struct link *link; /* NULL: there is none */
@@ -39,6 +41,12 @@ struct daemon_vm_connection {
 	uint32_t serial;   /* tells it from all other connections of VMMs; not 0 */
 	bool may_adopt;    /* the process had this store's descriptors before */
 	bool ready;        /* REPORT_READY came */
+};
+
+/** Who wants to see what the worker of a VM reports, after the engine has taken it. */
+struct daemon_vm_watch {
+	void (*report)(void *context, struct daemon_vm *vm, const struct ring_record *report); /* NULL: nobody */
+	void *context;
 };
 
 struct daemon_vm {
@@ -72,6 +80,7 @@ struct daemon_vm {
 	enum wire_mode mode;
 	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
+	struct daemon_vm_watch watch;
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
 };

@@ -15,7 +15,8 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
 	       vm->regions.count * sizeof(struct region) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
-	       (uint64_t)vm->later.capacity * vm->later.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
+	       (uint64_t)vm->later.capacity * vm->later.size +
+	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 
 static uint64_t engine_bytes(const struct engine *engine)

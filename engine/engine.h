@@ -105,6 +105,15 @@ uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 /** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
 void engine_vm_lacks_notes(struct engine_vm *vm);
 
+/**
+ * Pages [page, page + count) of @vm are worth a look, says somebody who need not be right: they are looked at soon, and
+ * matched as noted ones are. What is no page, or finds no room, is left out. Only in the modes _HINTS and _FULL.
+ */
+void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uint32_t count);
+/** How many looks there were to be so far, and how many of these, the first ones, are over. */
+uint64_t engine_looks_wanted(const struct engine_vm *vm);
+uint64_t engine_looks_over(const struct engine_vm *vm);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */

@@ -290,7 +290,7 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
-		return in_scan(vm, SCAN_LATER, report->page);
+		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
 	vm->noted_usec = vm->engine->now_usec;
 	return true;
 }

@@ -106,6 +106,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
 	queue_init(&vm->later, sizeof(struct later), VM_LATER_MAX);
+	queue_init(&vm->looks, sizeof(struct scan), VM_LOOKS_MAX);
 	queue_init(&vm->sightings, sizeof(struct sighting), VM_SIGHTINGS_MAX);
 	engine->vms[index] = vm;
 	if (vm->index >= engine->vms_end)
@@ -124,6 +125,8 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	fetches_drop(vm);
 	queue_done(&vm->fetches);
 	queue_done(&vm->later);
+	queue_done(&vm->looks);
+	vm->looks_over = vm->looks_wanted;
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;
