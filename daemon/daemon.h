@@ -32,6 +32,7 @@ struct daemon {
 	struct access access;
 	struct admission admission;
 	struct control control;
+	struct sampler sampler;
 	struct sessions sessions;
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;
