@@ -123,6 +123,16 @@ static bool is_waiting(const struct engine_vm *vm)
 	return vm->unsharing.page == 1 && vm->unsharing.count == 0 && vm->unsharing.next_usec > vm->engine->now_usec;
 }
 
+bool unshare_run(struct engine_vm *vm, uint32_t page, uint32_t count)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+
+	if (unsharing->count == UNSHARES_MAX || !orders_unshare(vm, page, count))
+		return false;
+	unsharing->runs[unsharing->count++] = (struct unshare_run){ page, count };
+	return true;
+}
+
 /* Nothing is left, nor on its way. */
 static bool is_done(const struct engine_vm *vm)
 {
@@ -142,11 +152,10 @@ static void go_on(struct engine_vm *vm)
 		return;
 	}
 	while (unsharing->count < UNSHARES_MAX && next_run(vm, &look, &page, &count)) {
-		if (!orders_unshare(vm, page, count)) {
+		if (!unshare_run(vm, page, count)) {
 			unsharing->page = page;
 			return;
 		}
-		unsharing->runs[unsharing->count++] = (struct unshare_run){ page, count };
 	}
 	if (unsharing->count == 0 && look > 0)
 		end_round(vm);

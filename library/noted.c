@@ -29,7 +29,8 @@
 #define LOOK_MSEC 30u
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
-#define LOOK_PAGES 4096u /* of a kind, at most in one look: takes some 5 % of a core */
+#define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
+#define WORD_PAGES 2u    /* to find out about a word takes as long as to hash so many */
 
 static bool looks;     /* by itself, until all is quiet */
 static bool wanted;    /* the daemon wants to be told */
@@ -93,8 +94,12 @@ static uint64_t take(enum note_kind kind, unsigned *places, struct place *ret)
 
 	for (; *places > 0; --*places, *at = (struct place){ .region = (at->region + 1) % REGIONS_MAX }) {
 		const struct region *region = region_at(at->region);
-		uint64_t notes = region != NULL && !region->leaving ? notes_take(at->region, kind, &at->word) : 0;
+		uint64_t notes = 0;
 
+		if (region != NULL && !region->leaving && !region->announced)
+			notes_leave(); /* the daemon does not know its pages yet */
+		else if (region != NULL && !region->leaving)
+			notes = notes_take(at->region, kind, &at->word);
 		if (notes == 0)
 			continue;
 		*ret = *at;
@@ -118,13 +123,24 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
-/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return what it costs, in pages. */
+/** Notes of a word without those behind the region's end, which were meant for a larger one in its place. */
+static uint64_t inside(const struct region *region, uint64_t index, uint64_t notes)
+{
+	if (index >= region->pages)
+		return 0;
+	return region->pages - index < NOTES_WORD ? notes & ((UINT64_C(1) << (region->pages - index)) - 1) : notes;
+}
+
+/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
 	const struct region *region = region_at(place->region);
 	uint64_t index = place->word * NOTES_WORD;
-	uint64_t busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
+	uint64_t busy;
 	unsigned first, last;
+
+	notes = inside(region, index, notes);
+	busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
 
 	if (busy != 0) {
 		notes_put(place->region, NOTE_READ, place->word, busy);
@@ -136,7 +152,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	if (kind == NOTE_SUBMITTED) {
 		notes_put(place->region, NOTE_RIPE, place->word, notes);
 		notes_leave();
-		return 1;
+		return 0;
 	}
 	if (kind == NOTE_RIPE)
 		note_again(place, notes);
@@ -148,7 +164,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	return (unsigned)__builtin_popcountll(notes);
 }
 
-/** Looks at notes of a kind, and of LOOK_PAGES at most. *ret_left: whether there may be more. */
+/** Looks at notes of a kind, for as long as LOOK_PAGES take. *ret_left: whether there may be more. */
 static int look(struct session *session, enum note_kind kind, bool *ret_left)
 {
 	unsigned most = LOOK_PAGES;
@@ -170,6 +186,7 @@ static int look(struct session *session, enum note_kind kind, bool *ret_left)
 		if (suspended)
 			break;
 		notes_taken += kind == NOTE_READ || kind == NOTE_RIPE ? looked : 0;
+		looked += notes != 0 ? WORD_PAGES : 0;
 		most -= looked < most ? looked : most;
 		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
 			r = session_post(session, &scan.reports[i]);

@@ -8,8 +8,8 @@
  *
  * Nobody who notes has a lock, so a thread may come back after hours to a region that has gone meanwhile. A table is
  * therefore never unmapped: the next region in that place takes it over, or, if it is too small, another one that is
- * twice as large. What such a thread sets is a note too many of the region that is there now. It has read the number
- * of pages before it reads where the table is, and tables only grow, so it stays inside.
+ * twice as large. What such a thread sets is a note too many of the region that is there now, or behind its end. It has
+ * read the number of pages before it reads where the table is, and tables only grow, so it stays inside.
  */
 #include "library/notes.h"
 

@@ -116,14 +116,14 @@ const struct metric_series metric_series[SERIES_END] = {
 		"RAM of the guest, as far as its VMM has registered it.", NULL),
 	[SERIES_GUEST_FREE] = OF_VM("Guest/RAM/Usage/Free",
 		"Memory that the guest does not use.",
-		"only the guest knows, and there is no agent in it"),
+		"only the guest knows, and its agent does not tell"),
 	[SERIES_GUEST_BALLOON] = OF_VM("Guest/RAM/Usage/Balloon",
 		"Memory that a balloon in the guest has taken from it.",
-		"its VMM does not tell pagefuse of its balloon, and there is no agent in the guest"),
+		"neither its VMM nor its agent tells pagefuse of its balloon"),
 	[SERIES_GUEST_SHARED] = OF_VM("Guest/RAM/Usage/Shared",
 		"Fused memory of the VM: guest memory that maps a page of the store.", NULL),
 	[SERIES_GUEST_CACHE] = OF_VM("Guest/RAM/Usage/Cache",
 		"Memory that the guest uses as a cache of its disks.",
-		"only the guest knows, and there is no agent in it"),
+		"only the guest knows, and its agent does not tell"),
 };
 /* clang-format on */

@@ -44,15 +44,15 @@ requested '{"command":"metrics","object":"*","metrics":["RAM/Usage/Used","RAM/VM
 run 0 metrics query --json web1 'Guest/RAM/Usage/Shared,Guest/RAM/Usage/Shared:max,Guest/RAM/Usage/Free'
 json '.metrics[0:4] == [
 	{"object": "web1", "metric": "Guest/RAM/Usage/Free", "unit": "kB",
-	 "not_available": "only the guest knows, and there is no agent in it"},
+	 "not_available": "only the guest knows, and its agent does not tell"},
 	{"object": "web1", "metric": "Guest/RAM/Usage/Shared", "unit": "kB", "values": [100, 104, 97]},
 	{"object": "web1", "metric": "Guest/RAM/Usage/Shared:max", "unit": "kB", "values": [104]},
 	{"object": "db2", "metric": "Guest/RAM/Usage/Free", "unit": "kB",
-	 "not_available": "only the guest knows, and there is no agent in it"}]'
+	 "not_available": "only the guest knows, and its agent does not tell"}]'
 
 # What nobody can tell is named with the reason, also where nothing else is asked for.
 run 0 metrics query '*' 'Guest/RAM/Usage/Free,RAM/VMM/Ballooned'
-equal 'not available' 'web1 Guest/RAM/Usage/Free not available: only the guest knows, and there is no agent in it' \
+equal 'not available' 'web1 Guest/RAM/Usage/Free not available: only the guest knows, and its agent does not tell' \
 	"$(line 4)"
 case $(line 3) in 'host RAM/VMM/Ballooned not available: '*) ;; *) fail "ballooned: $(line 3)" ;; esac
 

@@ -51,8 +51,8 @@ complains 2 "'241'" metrics setup --samples 241
 complains 2 "'99999999999999999999'" metrics setup --samples 99999999999999999999
 complains 2 'of setup and collect' metrics query --period 2
 complains 2 'of setup, enable and disable' metrics collect --list
-complains 2 'no agent' metrics setup '*' Guest/RAM/Usage/Free
-complains 2 'no agent' metrics collect web1 Guest/RAM/Usage/Cache:avg
+complains 2 'its agent does not tell' metrics setup '*' Guest/RAM/Usage/Free
+complains 2 'its agent does not tell' metrics collect web1 Guest/RAM/Usage/Cache:avg
 complains 2 "'soon'" status --watch soon
 complains 2 "'0'" status --watch 0
 complains 2 "'nan'" status --watch nan
