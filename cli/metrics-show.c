@@ -204,14 +204,13 @@ static int print_collected(const struct collection *collection)
 
 static int show_collected(const struct cli *cli, const struct collection *collection)
 {
+	int64_t msec = (int64_t)collection->time.tv_sec * 1000 + collection->time.tv_nsec / 1000000;
 	json_t *document;
 	int r;
 
 	if (!cli->json)
 		return print_collected(collection);
-	document = json_pack("{s:f, s:O}", "time",
-			     (double)collection->time.tv_sec + (double)(collection->time.tv_nsec / 1000000) / 1000,
-			     "metrics", collection->list);
+	document = json_pack("{s:f, s:O}", "time", (double)msec / 1000, "metrics", collection->list);
 	r = document_print(document, true);
 	json_decref(document);
 	return r;

@@ -47,6 +47,6 @@ struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, 
 
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
 json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);
-void control_metrics_free(struct metrics_request *metrics);
+void control_metrics_free(struct metrics_request *asked);
 
 #endif

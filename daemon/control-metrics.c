@@ -4,7 +4,9 @@
  * VM, as the kernel has to be asked of each, and the host's come last, as they are sums. Where only those are wanted
  * each VM has an item all the same, which is left out.
  */
-#include <inttypes.h>
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,6 +95,7 @@ static json_t *row(const struct control_answer *answer, struct samples **samples
 	const struct samples *kept;
 	json_t *object;
 
+	assert(samples || !asked->set); /* whose they are not has been refused */
 	if (asked->set && apply(asked, samples, id) < 0)
 		return NULL;
 	if (asked->set)
