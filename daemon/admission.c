@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cgroup.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
 
@@ -57,24 +58,6 @@ static gid_t *read_groups(int socket, unsigned *ret_count)
 	if (groups && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
 		*ret_count = size / sizeof(*groups);
 	return groups;
-}
-
-/* The path in the unified hierarchy, or "". It is the process's if that is alive afterwards, as is looked at then. */
-static void read_cgroup(pid_t pid, char *ret, size_t size)
-{
-	char path[64], line[4096];
-	FILE *file;
-
-	*ret = 0;
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file)) {
-		line[strcspn(line, "\n")] = 0;
-		if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < size)
-			strcpy(ret, line + 3);
-	}
-	if (file)
-		fclose(file);
 }
 
 static int choose_for(const struct admission *admission, const struct rules_process *process, const char *wanted,
@@ -140,7 +123,8 @@ static int choose(const struct admission *admission, const struct admission_peer
 	};
 	int r;
 
-	read_cgroup(peer->credentials->pid, cgroup, sizeof(cgroup));
+	/* It is the process's if that is alive afterwards, as is looked at then. */
+	cgroup_path("", peer->credentials->pid, cgroup, sizeof(cgroup));
 	r = choose_for(admission, &process, hello->domain, ret);
 	free(groups);
 	if (r < 0)
