@@ -67,7 +67,7 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 	if (region->first != page)
 		return -EPROTO;
 	remove_region(vm, region);
-	leaving_go_on(vm->engine, LEAVING_PER_REPORT);
+	leaving_go_on(vm->engine, LEAVING_PER_REMOVAL);
 	slots_flush(&vm->engine->slots);
 	return 0;
 }
