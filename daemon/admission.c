@@ -36,7 +36,7 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 		r = pump_start(*ret);
 	if (r == 0)
 		return 0;
-	log_error("cannot open domain %s: %s", name, strerror(-r));
+	log_peer(LOG_ERR, "cannot open domain %s: %s", name, strerror(-r));
 	while (!TAILQ_EMPTY(&(*ret)->vms))
 		daemon_vm_free(TAILQ_FIRST(&(*ret)->vms));
 	domain_close(*ret);

@@ -303,8 +303,8 @@ static json_t *on_modify(const struct control *control, uid_t uid, const json_t 
 	if (mode < 0)
 		return error("bad-request", "\"mode\" has to be off, zero, hints or full", name ? name : "mode");
 	if (vm->mode != (enum wire_mode)mode)
-		log_info("VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
-			 wire_mode_name(vm->mode));
+		log_event(LOG_INFO, "VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
+			  wire_mode_name(vm->mode));
 	daemon_vm_set_mode(vm, (enum wire_mode)mode);
 	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
 			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));

@@ -59,7 +59,7 @@ static void free_session(struct session *session)
 {
 	if (session->vm) {
 		if (session->vm->connection.engine_vm && session->vm->name[0])
-			log_info("VM %s left", describe(session));
+			log_event(LOG_INFO, "VM %s left", describe(session));
 		daemon_vm_disconnect(session->vm);
 	}
 	link_done(&session->link);
@@ -263,7 +263,8 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined domain %s, mode %s", describe(session), vm->domain->name, wire_mode_name(hello->mode));
+	log_event(LOG_INFO, "VM %s joined domain %s, mode %s", describe(session), vm->domain->name,
+		  wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
