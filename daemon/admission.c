@@ -81,20 +81,26 @@ static int choose_for(const struct admission *admission, const struct rules_proc
 
 /* ---- who may come ---- */
 
-static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
-			 char ret_reason[ADMISSION_REASON_SIZE])
+bool admission_is_member(const struct admission *admission, const struct admission_peer *peer)
 {
 	const struct ucred *who = peer->credentials;
 	unsigned count;
 	gid_t *groups = read_groups(peer->socket, &count);
-	bool may = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
+	bool is_member = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
 
 	free(groups);
-	if (!may)
-		snprintf(ret_reason, ADMISSION_REASON_SIZE,
-			 "user %u may not %s: only root and members of the group that [access] names may",
-			 (unsigned)who->uid, what);
-	return may ? 0 : -EACCES;
+	return is_member;
+}
+
+static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
+			 char ret_reason[ADMISSION_REASON_SIZE])
+{
+	if (admission_is_member(admission, peer))
+		return 0;
+	snprintf(ret_reason, ADMISSION_REASON_SIZE,
+		 "user %u may not %s: only root and members of the group that [access] names may",
+		 (unsigned)peer->credentials->uid, what);
+	return -EACCES;
 }
 
 int admission_may_ask(const struct admission *admission, const struct admission_peer *peer,
