@@ -83,8 +83,8 @@ static bool may_charge(void *context, void *account)
 		return true;
 	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
 		log_peer(LOG_WARNING,
-			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until there "
-			 "is more room; [limits] user_store_factor",
+			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
+			 "there is more room; [limits] user_store_factor",
 			 (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
 		user->said = true;
 	}
