@@ -57,14 +57,16 @@ static uint64_t *count_of(struct page_counts *counts, uint32_t state)
 
 static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 {
-	uint64_t *less = count_of(counts, before), *more = count_of(counts, after);
+	uint64_t *less, *more;
 
-	if (less != NULL)
-		--*less;
-	if (more != NULL)
-		++*more;
 	counts->known += state_is_known(after);
 	counts->known -= state_is_known(before);
+	less = count_of(counts, before);
+	if (less != NULL)
+		--*less;
+	more = count_of(counts, after);
+	if (more != NULL)
+		++*more;
 }
 
 void page_count(struct region *region, uint32_t before, uint32_t after)

@@ -43,12 +43,12 @@ void notes_made(void);
 
 /** Whether notes are set at all: where the daemon wants none they cost nothing. The worker says so. */
 bool notes_wanted(void);
-void notes_want(bool wanted);
+void notes_want(bool value);
 
 /* ---- the worker's ---- */
 
 /** Whether VMM threads need not wake it, as it looks by itself. After false: notes_are_there() once more. */
-void notes_watch(bool watched);
+void notes_watch(bool value);
 /** Whether there may be notes. */
 bool notes_are_there(void);
 /** They are about to be taken, and those that are made from now on are new ones. */
