@@ -324,6 +324,33 @@ static void pages_beyond_all_numbers_are_left_alone(void **state)
 	drop_orders(c);
 }
 
+/* Whoever comes and goes with all numbers there are has the whole table looked through once a minute at most. */
+static void numbers_that_are_used_up_again_come_with_time(void **state)
+{
+	const uint32_t half = (UINT32_C(1) << 30) - 1024;
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c = new_vm(10, 1, 1);
+	uint32_t first = 11;
+
+	(void)state;
+	assert_int_equal(report(b, REPORT_REGION_ADD, 11, 1, half), 0);
+	for (uint32_t round = 0; round < 3; round++, first += half) {
+		assert_int_equal(report(a, REPORT_REGION_ADD, first, 1, half), 0);
+		if (beyond(a) > 0)
+			break;
+		assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
+	}
+	assert_int_equal(first, 11 + 2 * half); /* the second one had them at once */
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
+	run_for(1);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, half), 0);
+	assert_int_equal(beyond(c), 0);
+	assert_int_equal(report(c, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	drop_orders(a);
+	drop_orders(b);
+	drop_orders(c);
+}
+
 /* Two VMs that share one page. Those of before end, unless they are the first in their segment. */
 static void use_a_stretch(uint32_t i)
 {
@@ -682,6 +709,7 @@ int main(void)
 		ENGINE_TEST(ram_beyond_the_limit_is_left_alone),
 		ENGINE_TEST(nothing_is_adopted_beyond_the_limit),
 		ENGINE_TEST(pages_beyond_all_numbers_are_left_alone),
+		ENGINE_TEST(numbers_that_are_used_up_again_come_with_time),
 		ENGINE_TEST(a_store_without_numbers_is_full),
 		ENGINE_TEST(what_was_not_ordered_is_refused),
 		ENGINE_TEST(only_the_slot_that_was_ordered_is_confirmed),
