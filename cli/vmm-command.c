@@ -268,8 +268,7 @@ bool vmm_command_takes_agent_port(char *const argv[])
 	if (!is_pc(base_name(argv[0])))
 		return false;
 	for (int i = 1; argv[i] != NULL; i++) {
-		if (strstr(argv[i], AGENT_PORT) != NULL || is_option(argv[i], "incoming") ||
-		    is_option(argv[i], "loadvm") || is_option(argv[i], "readconfig"))
+		if (strstr(argv[i], AGENT_PORT) != NULL || is_option(argv[i], "readconfig"))
 			return false;
 		if ((is_option(argv[i], "M") || is_option(argv[i], "machine")) && argv[i + 1] != NULL &&
 		    !has_pci(argv[i + 1]))

@@ -137,6 +137,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
 	guest_map_done(&vm->guest_map);
+	samples_free(vm->samples);
 	free(vm);
 }
 

@@ -107,8 +107,10 @@ virtserialport,bus=pagefuse-agent-bus.0,chardev=pagefuse-agent,name=org.pagefuse
 ports 1 -machine q35,accel=kvm
 ports 0 -machine accel=kvm,type=microvm
 ports 0 -M isapc
-ports 0 --incoming tcp:0:1234
-ports 0 -loadvm now
+ports 0 -readconfig machine
+# The devices of a VM that comes from elsewhere are those that it has where `pagefuse run` started it.
+ports 1 --incoming tcp:0:1234
+ports 1 -loadvm now
 run 0 run -- "$directory/qemu-system-x86_64" -device virtserialport,x=y,name=org.pagefuse.agent.0
 equal 'ports where the command line has one' 1 "$(grep -c virtserialport <<<"$output")"
 options=(--no-agent-port)

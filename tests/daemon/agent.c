@@ -152,12 +152,14 @@ static void say_beacon(uint32_t beacon, uint64_t pfn)
 
 static void say_range(uint32_t batch, uint64_t pfn, uint32_t pages)
 {
-	struct {
+	union {
 		struct agent_ranges ranges;
-		struct agent_range range;
-	} frame = { .ranges = { .batch = batch, .count = 1 }, .range = { .pfn = pfn, .pages = pages } };
+		uint8_t bytes[sizeof(struct agent_ranges) + sizeof(struct agent_range)];
+	} frame = { .ranges = { .batch = batch, .count = 1 } };
+	const struct agent_range range = { .pfn = pfn, .pages = pages };
 	struct agent_batch_end end = { .batch = batch, .pages = pages, .is_last = 1 };
 
+	memcpy(frame.bytes + sizeof(frame.ranges), &range, sizeof(range));
 	agent_header_init(&frame.ranges.header, AGENT_RANGES, session, sizeof(frame));
 	say(&frame.ranges.header);
 	agent_header_init(&end.header, AGENT_BATCH_END, session, sizeof(end));
@@ -167,10 +169,11 @@ static void say_range(uint32_t batch, uint64_t pfn, uint32_t pages)
 /* Up to where beacons may be told. */
 static void greet(void)
 {
-	struct {
+	union {
 		struct agent_ram ram;
-		struct agent_pages range;
-	} ram = { .ram = { .count = 1 }, .range = { GFN, PAGES } };
+		uint8_t bytes[sizeof(struct agent_ram) + sizeof(struct agent_pages)];
+	} ram = { .ram = { .count = 1 } };
+	const struct agent_pages range = { GFN, PAGES };
 	struct agent_module module = { .kind = AGENT_KIND_FILE, .label_bytes = 4 };
 	union {
 		struct agent_module module;
@@ -182,6 +185,7 @@ static void greet(void)
 	agent_decoder_settle(&decoder, session);
 	agent_greeting_init(&hello.greeting, AGENT_HELLO, session, sizeof(hello));
 	say(&hello.greeting.header);
+	memcpy(ram.bytes + sizeof(ram.ram), &range, sizeof(range));
 	agent_header_init(&ram.ram.header, AGENT_RAM, session, sizeof(ram));
 	say(&ram.ram.header);
 	agent_header_init(&module.header, AGENT_MODULE, session, agent_module_bytes(4));
