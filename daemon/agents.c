@@ -218,6 +218,19 @@ static void on_report(void *context, struct daemon_vm *vm, const struct ring_rec
 		sd_event_source_set_io_events(agent->io, EPOLLIN | EPOLLOUT);
 }
 
+/*
+ * It ends with its VM's connection, whether or not its socket does: that may have been passed on, and the process's
+ * number be another's soon. Not from in here: in its next event.
+ */
+static void on_ended(void *context)
+{
+	struct agent *agent = context;
+
+	agent->failed = true;
+	sd_event_source_set_time(agent->timer, 0);
+	sd_event_source_set_enabled(agent->timer, SD_EVENT_ONESHOT);
+}
+
 /* ---- in ---- */
 
 /* Its VM, in agent->vm, as long as that is served by the connection in which the agent began. */
@@ -350,7 +363,7 @@ static void begin(struct agents *agents, int socket)
 		free_agent(agent);
 		return;
 	}
-	agent->vm->watch = (struct daemon_vm_watch){ on_report, agent };
+	agent->vm->watch = (struct daemon_vm_watch){ on_report, on_ended, agent };
 	set_timer(agent);
 	flush(agent);
 	agent->vm = NULL;

@@ -552,6 +552,9 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 		leave_engine(vm);
 		domain_schedule_pump(vm->domain);
 	}
+	if (vm->watch.ended)
+		vm->watch.ended(vm->watch.context);
+	vm->watch = (struct daemon_vm_watch){ 0 };
 	vm->connection = (struct daemon_vm_connection){ 0 };
 	vm->retry_usec = 0;
 	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */
