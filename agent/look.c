@@ -6,7 +6,7 @@
  * tells /proc/self/pagemap, but only of pages that are mapped; mlock() maps them, and keeps them where they are until
  * the host is done. In the moment between, a page may have left memory, and mlock() reads it in then: one page, as the
  * mapping is marked MADV_RANDOM, which also keeps it from counting as used. mlock() fails where the file has become
- * shorter, where an access would be SIGBUS.
+ * shorter, where an access would be SIGBUS. It is called by number, as sanitizers make of libc's one that does nothing.
  *
  * What has changed since the last look is told by which pages of a file are in memory. Pages that went and came back
  * in between are missed: their frames may be others. They were read from a disk then.
@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -95,7 +96,7 @@ static unsigned keep(const struct look *look, char *mapping, unsigned pages, con
 			;
 		/* What is not there, or not any more, has no page frame in the end. */
 		if (present[at] & 1)
-			(void)mlock(mapping + at * PAGE_BYTES, (end - at) * PAGE_BYTES);
+			(void)syscall(SYS_mlock, mapping + at * PAGE_BYTES, (end - at) * PAGE_BYTES);
 	}
 	if (pagemap_read(look->pagemap, mapping, pages, ret_pfns) < 0)
 		return 0;
