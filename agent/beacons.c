@@ -43,7 +43,8 @@ int beacons_make(struct beacons *beacons, const struct iomem *iomem, int pagemap
 		if ((!wanted[0] && !wanted[1]) || pagemap_read(pagemap, page, 1, &pfns[i]) < 0 || pfns[i] == 0)
 			continue;
 		kind = kind_of(pfns[i]);
-		if (!wanted[kind] || getrandom(page, PAGE_BYTES, 0) != PAGE_BYTES || syscall(SYS_mlock, page, PAGE_BYTES) < 0)
+		if (!wanted[kind] || getrandom(page, PAGE_BYTES, 0) != PAGE_BYTES ||
+		    syscall(SYS_mlock, page, PAGE_BYTES) < 0)
 			continue;
 		wanted[kind] = false;
 		beacons->pages[kind] = page;
