@@ -23,7 +23,8 @@ static void tell(const struct fake_link *link, uint32_t flags, const struct wire
 
 	wire_header_init(&message.header, WIRE_MEMORY_MAP, sizeof(message.header) + count * sizeof(*ranges));
 	message.header.flags = flags;
-	memcpy(message.ranges, ranges, count * sizeof(*ranges));
+	if (count > 0)
+		memcpy(message.ranges, ranges, count * sizeof(*ranges));
 	test_check(wire_send(link->socket, &message, message.header.length, NULL, 0) == 0, "send: %s", strerror(errno));
 }
 
