@@ -29,7 +29,7 @@ static bool vector_is_readable(const struct iovec *vector, size_t count)
 }
 
 /** For a read that is over when its call is: that is a transfer. */
-static uint64_t tell_transfer(const void *address, size_t length)
+static uint64_t tell_transfer(void *address, size_t length)
 {
 	int saved = errno;
 	uint64_t transfer;
@@ -58,7 +58,7 @@ void read_tell_vector(const struct iovec *vector, size_t count)
 		read_tell(vector[i].iov_base, vector[i].iov_len);
 }
 
-static uint64_t before_read(const void *buffer, size_t length)
+static uint64_t before_read(void *buffer, size_t length)
 {
 	return read_may_matter() ? tell_transfer(buffer, length) : 0;
 }
@@ -245,7 +245,7 @@ uint64_t read_before_number(long number, long b, long c)
 	case SYS_pread64:
 	case SYS_read:
 	case SYS_recvfrom:
-		return before_read((const void *)b, (size_t)c);
+		return before_read((void *)b, (size_t)c);
 	case SYS_preadv:
 	case SYS_preadv2:
 	case SYS_readv:
