@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/number.h"
 #include "common/page.h"
 
 #define LINE_BYTES_MAX 512
@@ -78,26 +79,12 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 
 /* ---- from text ---- */
 
-static int parse_number(const char *text, uint64_t *ret, const char **ret_rest)
-{
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (errno != 0)
-		return -ERANGE;
-	*ret_rest = end;
-	return 0;
-}
-
 static int set_number(const struct setting *setting, uint32_t *ret, const char *text)
 {
 	const char *rest;
 	uint64_t number;
 
-	if (parse_number(text, &number, &rest) < 0 || *rest != 0 || number < setting->least || number > setting->most)
+	if (number_parse(text, &number, &rest) < 0 || *rest != 0 || number < setting->least || number > setting->most)
 		return -EINVAL;
 	*ret = (uint32_t)number;
 	return 0;
@@ -109,7 +96,7 @@ static int set_pages(const struct setting *setting, uint32_t *ret, const char *t
 	const char *rest;
 	uint64_t bytes, unit = 1;
 
-	if (parse_number(text, &bytes, &rest) < 0)
+	if (number_parse(text, &bytes, &rest) < 0)
 		return -EINVAL;
 	if (*rest != 0) {
 		unit = toupper((unsigned char)*rest) == 'K' ? 1024 : toupper((unsigned char)*rest) == 'M' ? 1 << 20

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/number.h"
 enum setting_type {
 	SETTING_NUMBER, /* uint32_t */
 	SETTING_SIZE,   /* uint64_t */
@@ -121,27 +122,13 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 
 /* ---- from text ---- */
 
-static int parse_number(const char *text, uint64_t *ret, const char **ret_rest)
-{
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (errno != 0)
-		return -ERANGE;
-	*ret_rest = end;
-	return 0;
-}
-
 /* Bytes, with K, M, G or T for the powers of 1024. */
 static int parse_size(const char *text, uint64_t *ret)
 {
 	static const char units[] = "KMGT";
 	const char *rest, *unit;
 	uint64_t bytes;
-	int r = parse_number(text, &bytes, &rest);
+	int r = number_parse(text, &bytes, &rest);
 
 	if (r < 0)
 		return r;
@@ -160,7 +147,7 @@ static int set_number(const struct setting *setting, uint32_t *ret, const char *
 	const char *rest;
 	uint64_t number;
 
-	if (parse_number(text, &number, &rest) < 0 || *rest != 0 || number < setting->least || number > setting->most)
+	if (number_parse(text, &number, &rest) < 0 || *rest != 0 || number < setting->least || number > setting->most)
 		return -EINVAL;
 	*ret = (uint32_t)number;
 	return 0;
@@ -182,7 +169,7 @@ static int set_room(const struct setting *setting, char *ret, const char *text)
 	uint64_t number;
 	int r;
 
-	if (parse_number(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
+	if (number_parse(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
 		r = number >= 1 && number <= 100 ? 0 : -EINVAL;
 	else
 		r = parse_size(text, &number) == 0 && number >= setting->least ? 0 : -EINVAL;
@@ -199,7 +186,7 @@ void config_room(const char *text, unsigned *ret_percent, uint64_t *ret_bytes)
 
 	*ret_percent = 0;
 	*ret_bytes = 0;
-	if (parse_number(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
+	if (number_parse(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
 		*ret_percent = (unsigned)number;
 	else
 		(void)parse_size(text, ret_bytes);
@@ -227,7 +214,7 @@ static int set_group(char *ret, const char *text)
 
 	if (*text == 0 || strlen(text) >= ACCESS_GROUP_SIZE)
 		return -EINVAL;
-	if (isdigit((unsigned char)*text) && (parse_number(text, &number, &rest) < 0 || *rest != 0 ||
+	if (isdigit((unsigned char)*text) && (number_parse(text, &number, &rest) < 0 || *rest != 0 ||
 					      number >= UINT32_MAX))
 		return -EINVAL;
 	for (const char *c = text; *c != 0; c++)
