@@ -15,6 +15,7 @@
  *   shared_pages=N    pages whose frame another one of them uses as well
  *   shared_frames=N   those frames
  *   zero_pages=N      pages that map the kernel's zero page
+ *   store_pages=N     pages that are a file's still: a write's copy is anonymous
  *   mappings=N        of all kinds
  *
  * and exits 0, 1 if something could not be read, 77 if not root: frame numbers are hidden from others.
@@ -32,6 +33,7 @@
 #include "common/page.h"
 
 #define ENTRY_PRESENT (UINT64_C(1) << 63)
+#define ENTRY_FILE (UINT64_C(1) << 61)
 #define ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
 #define FLAG_ZERO_PAGE (UINT64_C(1) << 24)
 #define BATCH_ENTRIES 4096
@@ -40,7 +42,7 @@
 struct census {
 	uint64_t *frames; /* of every present page */
 	size_t count, room;
-	uint64_t mappings;
+	uint64_t mappings, store_pages;
 };
 
 static int add_frame(struct census *census, uint64_t frame)
@@ -76,6 +78,7 @@ static int count_range(struct census *census, int pagemap, uint64_t start, uint6
 
 			if (r < 0)
 				return r;
+			census->store_pages += entries[i] & ENTRY_PRESENT && entries[i] & ENTRY_FILE;
 		}
 		start += ((uint64_t)n / sizeof(*entries)) << PAGE_SHIFT_BITS;
 	}
@@ -190,7 +193,8 @@ static int report(struct census *census)
 	close(kpageflags);
 	printf("pages=%" PRIu64 " frames=%" PRIu64 " shared_pages=%" PRIu64 " shared_frames=%" PRIu64,
 	       census->count - zero_pages, frames, shared_pages, shared_frames);
-	printf(" zero_pages=%" PRIu64 " mappings=%" PRIu64 "\n", zero_pages, census->mappings);
+	printf(" zero_pages=%" PRIu64 " store_pages=%" PRIu64 " mappings=%" PRIu64 "\n", zero_pages,
+	       census->store_pages, census->mappings);
 	return 0;
 }
 

@@ -76,25 +76,9 @@ withdrawing_is_told_at_once() {
 	vmms_check one two
 }
 
-# kB of guest memory of a VMM that its page table has mapped to files of the store, and to no memory of its own.
+# kB of a VMM's memory that its page table has mapped to files of the store, and to no memory of its own.
 fused_kb() {
-	python3 - "${VMM_PID[$1]}" <<'END'
-import re
-import struct
-import sys
-
-pages = 0
-with open(f'/proc/{sys.argv[1]}/smaps') as smaps, open(f'/proc/{sys.argv[1]}/pagemap', 'rb') as pagemap:
-    for mapping in re.split(r'\n(?=[0-9a-f]+-[0-9a-f]+ )', smaps.read()):
-        head, flags = mapping.split('\n', 1)[0], re.search(r'VmFlags:(.*)', mapping).group(1).split()
-        if 'pagefuse' not in head or ('dc' in flags and 'dd' in flags):  # the library's own view of the store
-            continue
-        first, end = (int(address, 16) // 4096 for address in head.split()[0].split('-'))
-        pagemap.seek(8 * first)
-        for entry, in struct.iter_unpack('<Q', pagemap.read(8 * (end - first))):
-            pages += entry >> 63 & entry >> 61 & 1  # present, and of a file: a write's copy is anonymous
-print(4 * pages)
-END
+	echo $((4 * $(census store_pages "$1")))
 }
 
 # metric_kb OBJECT METRIC: its value now.

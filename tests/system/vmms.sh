@@ -10,6 +10,7 @@
 #   vmm_ask NAME COMMAND   its answer is printed
 #   vmm_end NAME           ends it by itself; fails if it does not end well
 #   doctor_says UID NAME SUBJECT   that it has such a finding of that VM, asked as that user; fails if not
+#   census FIGURE NAME…    what pfn-census counts of them by that name
 #   frames_shared NAME…    how many of their pages really share a page frame with another one of theirs
 #   kernel_can_share       whether it can move pages by userfaultfd
 #   set_userfaultfd 0|1    vm.unprivileged_userfaultfd, restored at the end
@@ -141,12 +142,17 @@ doctor_says() {
 		fail "doctor does not say $3 of $2: $findings"
 }
 
-frames_shared() {
-	local line name
+census() {
+	local line name figure=$1
 	local -a pids=()
+	shift
 	for name; do
 		pids+=("${VMM_PID[$name]}")
 	done
 	line=$("$build/tests/guests/pfn-census" "${pids[@]}") || fail "pfn-census"
-	grep -o 'shared_pages=[0-9]*' <<<"$line" | cut -d = -f 2
+	grep -o "\b$figure=[0-9]*" <<<"$line" | cut -d = -f 2
+}
+
+frames_shared() {
+	census shared_pages "$@"
 }
