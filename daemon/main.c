@@ -162,6 +162,16 @@ static int default_vms(char *ret, size_t size)
 	return 0;
 }
 
+/* Whether it is the one daemon of this user, or of the system, that is found without being named. */
+static bool is_usual_socket(const struct daemon *daemon)
+{
+	char usual[sizeof(daemon->socket_path)];
+
+	if (socket_path_usual(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0)
+		return true;
+	return socket_path_own(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0;
+}
+
 /* Of a daemon with a socket of its own it is beside that: no two have the same. */
 static int choose_vms(struct daemon *daemon, const char *wanted)
 {
@@ -170,7 +180,7 @@ static int choose_vms(struct daemon *daemon, const char *wanted)
 
 	if (wanted)
 		length = snprintf(daemon->kept_path, size, "%s", wanted);
-	else if (is_default_socket(daemon))
+	else if (is_usual_socket(daemon))
 		length = default_vms(daemon->kept_path, size);
 	else
 		length = snprintf(daemon->kept_path, size, "%s." VMS_FILE, daemon->socket_path);
