@@ -5,11 +5,10 @@ Whoever interrupts ./demo, a test with guests, or the benchmark, at whatever mom
 the prompt back: no process, no mount, no folder, no setting. Ctrl-C is typed on a terminal, as it reaches everything
 that runs there; and the scripts are killed, as meson does it.
 
-usage: interrupt.py BUILD WHAT [all|SEED]    demo, tests or benchmark. Of the moments that come late, each of which costs
-                                             a run, some are tried, chosen by the seed; or all are
-       Controls:
-       interrupt.py BUILD without-guard    nobody cleans up after a script that was killed
-       interrupt.py BUILD exit-in-trap     the scripts' traps exit
+usage: interrupt.py BUILD WHAT [all|SEED]    demo, tests or benchmark. Of the moments that come late, each of which
+                                             costs a run, some are tried, chosen by the seed; or all of them
+       interrupt.py BUILD without-guard      a control: nobody cleans up after a script that was killed
+       interrupt.py BUILD exit-in-trap       a control: the scripts' traps exit
 """
 import os
 import pathlib
