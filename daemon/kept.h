@@ -28,8 +28,7 @@
 
 /** A VM that something is kept of. One without a user is root's wish: it was there before the VM. */
 struct kept_vm {
-	STAILQ_ENTRY(kept_vm)
-	entries;
+	STAILQ_ENTRY(kept_vm) entries;
 	char name[WIRE_NAME_MAX];
 	uint8_t uuid[UUID_BYTES]; /* all zero: it is known by its name */
 	uid_t user;               /* whose VM it is; KEPT_ANY_USER: whoever's, root has said so before it ran */
