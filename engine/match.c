@@ -235,6 +235,10 @@ static void match_page(struct page page, uint64_t hash, uint32_t parity)
 		hints_enter(page, key);
 		return;
 	}
+	if (!slots_may_charge(&engine->slots, vm->owner)) {
+		vm->counters.limited_pages++;
+		return;
+	}
 	if (!fetch_start(other, page, hash, parity))
 		vm->counters.dropped_orders++;
 }
@@ -286,7 +290,7 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
-		return in_scan(vm, SCAN_LATER, report->page);
+		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
 	vm->noted_usec = vm->engine->now_usec;
 	return true;
 }
@@ -294,7 +298,8 @@ static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 /*
  * Remembers that @page, private, is seen with the checksum @check, and is a copy if @copy says so.
  * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
- * since the last pass. What is @noted is stable, unless it has diverged again and again.
+ * since the last pass. What is @noted is stable, unless it has diverged again and again. Nothing is remembered of a
+ * page beyond the VM's limit.
  */
 static bool note_content(struct page page, uint32_t check, uint32_t copy, bool noted)
 {
@@ -302,6 +307,10 @@ static bool note_content(struct page page, uint32_t check, uint32_t copy, bool n
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
+	if (before == CHECK_NEVER && vm->pages.known >= vm->limits.known_pages) {
+		vm->counters.limited_pages++;
+		return false;
+	}
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
 	stability_set_noted(page, noted);
 	if (noted) {

@@ -63,6 +63,8 @@ static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 		--*less;
 	if (more != NULL)
 		++*more;
+	counts->known += state_is_known(after);
+	counts->known -= state_is_known(before);
 }
 
 void page_count(struct region *region, uint32_t before, uint32_t after)
@@ -78,4 +80,5 @@ void region_uncount(const struct region *region)
 	region->counts->ordered -= region->own.ordered;
 	region->counts->fetching -= region->own.fetching;
 	region->counts->diverged -= region->own.diverged;
+	region->counts->known -= region->own.known;
 }

@@ -12,7 +12,6 @@
 #   guests_do COMMAND SECONDS NAME…  sends it to all and waits for all to answer "ok", as guest_expect does
 #   guests_off NAME…                 powers off and waits for the processes' end
 #   guests_close                     kills what is left and removes the folder
-#   guest_started NAME               may be defined: called by guests_boot right after QEMU was started
 #   guest_waits NAME LINE            may be defined: called about every second of a wait, with what was printed last
 #
 # How slow a guest is depends on what else the host does, so its time is counted in its own CPU time.
@@ -45,10 +44,6 @@ guests_use_kind
 
 guests_say() {
 	echo "guests: $*" >&2
-}
-
-guest_started() {
-	:
 }
 
 guest_waits() {
@@ -215,7 +210,6 @@ guests_boot() {
 		GUEST_LAUNCHER=() GUEST_MORE=()
 		"$launcher" "$name"
 		guest_start "$name" "${GUEST_LAUNCHER[@]}"
-		guest_started "$name" || return 1
 	done
 	for name; do
 		guest_expect "$name" '^guest: ready' "$GUEST_FILES_BOOT_SECONDS" || return 1
