@@ -181,29 +181,42 @@ static int read_mappings(struct vm *vm, FILE *smaps, struct mapping **ret, size_
 	return 0;
 }
 
-/* Takes over what of the mappings is guest RAM. */
+/* Leaves of the mappings what lies in guest RAM. @return how many that are. */
+static size_t clip_mappings(const struct vm *vm, struct mapping *mappings, size_t count)
+{
+	uint64_t end = vm->start + (vm->page_count << PAGE_SHIFT_BITS);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct mapping mapping = mappings[i];
+
+		if (mapping.end <= vm->start || mapping.start >= end)
+			continue;
+		mapping.start = mapping.start > vm->start ? mapping.start : vm->start;
+		mapping.end = mapping.end < end ? mapping.end : end;
+		mappings[kept++] = mapping;
+	}
+	return kept;
+}
+
+/* Takes over what of the mappings is guest RAM; it is found once, as later others may have come to adjoin it. */
 static int take_ram(struct vm *vm, struct mapping *mappings, size_t count)
 {
-	struct span span = largest_span(mappings, count);
-	uint64_t page_count = span.bytes >> PAGE_SHIFT_BITS;
-
 	free(vm->mappings);
 	vm->mappings = mappings;
-	vm->mapping_count = span.count;
-	if (count == 0 || span.count == 0) {
-		fprintf(stderr, "equal-pages: process %s: no guest RAM\n", vm->pid);
-		return -ENOENT;
+	if (!vm->pages && count > 0) {
+		struct span span = largest_span(mappings, count);
+
+		vm->start = mappings[span.first].start;
+		vm->page_count = span.bytes >> PAGE_SHIFT_BITS;
+		vm->pages = calloc(vm->page_count, sizeof(*vm->pages));
+		if (!vm->pages)
+			return out_of_memory();
 	}
-	memmove(mappings, mappings + span.first, span.count * sizeof(*mappings));
-	if (!vm->pages) {
-		vm->start = mappings[0].start;
-		vm->page_count = page_count;
-		vm->pages = calloc(page_count, sizeof(*vm->pages));
-		return vm->pages ? 0 : out_of_memory();
-	}
-	if (vm->page_count == page_count && vm->start == mappings[0].start)
+	vm->mapping_count = clip_mappings(vm, mappings, count);
+	if (vm->mapping_count > 0)
 		return 0;
-	fprintf(stderr, "equal-pages: process %s: its RAM is another one than before\n", vm->pid);
+	fprintf(stderr, "equal-pages: process %s: no guest RAM\n", vm->pid);
 	return -ENOENT;
 }
 
@@ -246,24 +259,27 @@ static int read_entries(struct looking *looking, uint64_t address, uint64_t coun
 }
 
 /* Reads what is there; a hole stays one. Pages of the store are mapped by that, if nobody has read them yet. */
-static int read_contents(struct looking *looking, uint64_t address, uint64_t count, bool of_store)
+static void read_contents(struct looking *looking, uint64_t address, uint64_t count, bool of_store)
 {
 	struct iovec remote[BATCH_PAGES], local[BATCH_PAGES];
+	pid_t pid = (pid_t)strtol(looking->vm->pid, NULL, 10);
 	unsigned long pieces = 0;
-	ssize_t want = 0;
 
 	for (uint64_t i = 0; i < count; i++) {
 		if (!of_store && !(looking->entries[i] & ENTRY_PRESENT))
 			continue;
 		remote[pieces] = (struct iovec){ (void *)(uintptr_t)(address + i * PAGE_BYTES), PAGE_BYTES };
 		local[pieces++] = (struct iovec){ looking->bytes + i * PAGE_BYTES, PAGE_BYTES };
-		want += PAGE_BYTES;
 	}
-	if (want == 0)
-		return 0;
-	return process_vm_readv((pid_t)strtol(looking->vm->pid, NULL, 10), local, pieces, remote, pieces, 0) == want
-		       ? 0
-		       : -EIO;
+	for (unsigned long done = 0; done < pieces;) {
+		ssize_t n = process_vm_readv(pid, local + done, pieces - done, remote + done, pieces - done, 0);
+		unsigned long got = n < 0 ? 0 : (unsigned long)n / PAGE_BYTES;
+
+		done += got;
+		/* The guest goes on: that page has been moved away just now. */
+		if (done < pieces)
+			memset(local[done++].iov_base, 0, PAGE_BYTES);
+	}
 }
 
 static uint64_t frame_flags(const struct looking *looking, uint64_t frame)
@@ -312,9 +328,10 @@ static int look_at_mapping(struct looking *looking, const struct mapping *mappin
 		if (count > BATCH_PAGES)
 			count = BATCH_PAGES;
 		r = read_entries(looking, at, count);
-		r = r < 0 ? r : read_contents(looking, at, count, mapping->of_store);
-		if (r == 0 && mapping->of_store)
-			r = read_entries(looking, at, count);
+		if (r < 0)
+			return r;
+		read_contents(looking, at, count, mapping->of_store);
+		r = mapping->of_store ? read_entries(looking, at, count) : 0;
 		if (r < 0)
 			return r;
 		for (uint64_t i = 0; i < count; i++)
@@ -325,14 +342,23 @@ static int look_at_mapping(struct looking *looking, const struct mapping *mappin
 	return 0;
 }
 
+/* What is not mapped for a moment, or for good. */
+static void forget_pages(struct vm *vm, uint64_t from, uint64_t to)
+{
+	for (uint64_t at = from; at < to; at += PAGE_BYTES)
+		vm->pages[(at - vm->start) >> PAGE_SHIFT_BITS] = (struct page){ 0 };
+}
+
 static int look(struct vm *vm, bool again)
 {
 	static struct looking looking;
 	char path[64];
+	uint64_t at;
 	int r = find_ram(vm);
 
 	if (r < 0)
 		return r;
+	at = vm->start;
 	snprintf(path, sizeof(path), "/proc/%s/pagemap", vm->pid);
 	looking.vm = vm;
 	looking.again = again;
@@ -340,8 +366,12 @@ static int look(struct vm *vm, bool again)
 	looking.kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	if (looking.pagemap < 0 || looking.kpageflags < 0)
 		r = -errno;
-	for (size_t i = 0; r == 0 && i < vm->mapping_count; i++)
+	for (size_t i = 0; r == 0 && i < vm->mapping_count; i++) {
+		forget_pages(vm, at, vm->mappings[i].start);
 		r = look_at_mapping(&looking, &vm->mappings[i]);
+		at = vm->mappings[i].end;
+	}
+	forget_pages(vm, at, vm->start + (vm->page_count << PAGE_SHIFT_BITS));
 	if (looking.pagemap >= 0)
 		close(looking.pagemap);
 	if (looking.kpageflags >= 0)
