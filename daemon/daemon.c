@@ -130,6 +130,7 @@ int daemon_start(struct daemon *daemon)
 	daemon->control = (struct control){
 		.domains = &daemon->domains,
 		.admission = &daemon->admission,
+		.sampler = &daemon->sampler,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
@@ -141,6 +142,8 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
+	if (r >= 0)
+		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
 		r = start_domains(daemon);
 	if (r < 0 || !daemon->private)
@@ -239,6 +242,7 @@ static void stop_domain(const struct daemon *daemon, struct domain *domain)
 void daemon_stop(struct daemon *daemon)
 {
 	stop_serving(daemon);
+	sampler_stop(&daemon->sampler);
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
 	(void)domains_close(&daemon->domains); /* it stays as long as anything is in it */

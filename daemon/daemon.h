@@ -34,6 +34,7 @@ struct daemon {
 	struct access access;
 	struct admission admission;
 	struct control control;
+	struct sampler sampler;
 	struct sessions sessions;
 	struct agents agents; /* in guests */
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
