@@ -276,15 +276,44 @@ long hold_replace(uint64_t from, uint64_t length, uint64_t to)
 	return r;
 }
 
+/** Whether pages @index-1 and @index cannot be in one mapping: one is the store's, or both are and their slots part. */
+static bool is_boundary(const struct region *region, uint64_t index)
+{
+	uint32_t before, here;
+
+	if (index == 0 || index == region->pages)
+		return false; /* the VMM's may adjoin */
+	before = region->state[index - 1];
+	here = region->state[index];
+	if (!((before | here) & PAGE_IN_STORE))
+		return false;
+	return !(before & here & PAGE_IN_STORE) || (here & PAGE_SLOT_MASK) != (before & PAGE_SLOT_MASK) + 1 ||
+	       (here & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS == 0;
+}
+
+/**
+ * Mappings that a new one of [index, index+count) adds at most: what it cuts in two, less what it replaces. That the
+ * kernel may make it one with its neighbours is not counted on.
+ */
+static uint64_t mappings_added_by_run(const struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t cut = !is_boundary(region, index) + !is_boundary(region, index + count), replaced = 0;
+
+	for (uint64_t i = index + 1; i < index + count; i++)
+		replaced += is_boundary(region, i);
+	return replaced < cut ? cut - replaced : 0;
+}
+
 /** Maps pages [first, first+count) to consecutive slots from the first page's target on. @return 0 or -errno. */
 static int map_run(const struct hold *hold, unsigned first, unsigned count)
 {
 	uint64_t start = hold->start + first * PAGE_BYTES;
+	uint64_t added = mappings_added_by_run(hold->region, hold->index + first, count);
 	int r = template_put(hold->region, hold->slots[first].staged, count * PAGE_BYTES, start);
 
 	if (r < 0)
 		return r;
-	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hold_new_mappings, added, memory_order_relaxed);
 	for (unsigned i = first; i < first + count; i++)
 		page_set_state(hold->region, hold->index + i, PAGE_IN_STORE | hold->targets[i]);
 	return 0;
