@@ -276,19 +276,21 @@ long hold_replace(uint64_t from, uint64_t length, uint64_t to)
 	return r;
 }
 
-/** Whether pages @index-1 and @index cannot be in one mapping: one is the store's, or both are and their slots part. */
+bool hold_continues(const struct region *region, uint64_t index)
+{
+	const uint32_t *state = region->state;
+
+	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
+	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1 &&
+	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
+}
+
+/** Whether a mapping surely ends before the page at @index. At a region's ends the VMM's may adjoin. */
 static bool is_boundary(const struct region *region, uint64_t index)
 {
-	uint32_t before, here;
-
-	if (index == 0 || index == region->pages)
-		return false; /* the VMM's may adjoin */
-	before = region->state[index - 1];
-	here = region->state[index];
-	if (!((before | here) & PAGE_IN_STORE))
-		return false;
-	return !(before & here & PAGE_IN_STORE) || (here & PAGE_SLOT_MASK) != (before & PAGE_SLOT_MASK) + 1 ||
-	       (here & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS == 0;
+	return index > 0 && index < region->pages &&
+	       ((region->state[index - 1] | region->state[index]) & PAGE_IN_STORE) != 0 &&
+	       !hold_continues(region, index);
 }
 
 /**

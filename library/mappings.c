@@ -34,8 +34,11 @@ static _Atomic bool refused; /* a mapping, since the last count */
 /* Worker thread only. */
 static time_t counted_sec;
 static uint64_t counted_discards, counting_nsec;
-static uint64_t outside;         /* of the last count: what was outside of regions */
-static uint64_t outside_guessed; /* what had been guessed when those were counted last */
+static struct {
+	uint64_t mappings; /* outside of regions, or UNKNOWN */
+	uint32_t regions;  /* region_pages_given() then */
+	uint64_t guessed;  /* of what merges had added; 0 if all were counted then */
+} outside;                 /* when that was counted last */
 
 /* ---- reading lines without the heap ---- */
 
@@ -339,26 +342,38 @@ static int count_some_outside(const struct descriptor *maps, uint64_t *at, uint6
 }
 
 /**
- * Mappings outside of regions, of @all. To ask for one takes no less than to have it printed, but the thousands that
- * are ours are passed over. @return 0; -E2BIG if that is not worth it; -errno: not on this kernel (before 6.11), or not
- * now.
+ * Mappings outside of regions, into *ret_mappings; *ret_regions is region_pages_given() meanwhile. To ask for one takes
+ * no less than to have it printed, but the thousands that are ours are passed over. @all: mappings there are, roughly.
+ * @return 0; -E2BIG if that is not worth it; -EAGAIN if a region has come; -errno: not on this kernel (before 6.11), or
+ * not now.
  */
-static int count_outside(uint64_t all, uint64_t *ret)
+static int count_outside(uint64_t all, uint64_t *ret_mappings, uint32_t *ret_regions)
 {
-	uint64_t at = 0, most = all / OUTSIDE_PART > OUTSIDE_AT_LEAST ? all / OUTSIDE_PART : OUTSIDE_AT_LEAST;
+	uint64_t at = 0, count = 0;
+	uint64_t most = all / OUTSIDE_PART > OUTSIDE_AT_LEAST ? all / OUTSIDE_PART : OUTSIDE_AT_LEAST;
+	uint32_t regions = 0, regions_before = 0;
 	struct descriptor *maps;
 	int r = descriptor_open_passing("/proc/self/maps", 0, &maps);
 
 	if (r < 0)
 		return r;
-	*ret = 0;
 	do {
 		memory_lock_worker();
-		r = count_some_outside(maps, &at, ret);
+		regions = region_pages_given();
+		regions_before = at == 0 ? regions : regions_before;
+		r = count_some_outside(maps, &at, &count);
 		memory_unlock();
-	} while (r > 0 && *ret <= most);
+	} while (r > 0 && count <= most);
 	descriptor_close(&maps);
-	return r > 0 ? -E2BIG : r;
+	if (r > 0)
+		return -E2BIG;
+	if (r == 0 && regions != regions_before)
+		r = -EAGAIN;
+	if (r < 0)
+		return r;
+	*ret_mappings = count;
+	*ret_regions = regions;
+	return 0;
 }
 
 static time_t now_sec(void)
@@ -423,8 +438,10 @@ bool mappings_count_is_due(void)
 {
 	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
 
+	if (is_old() || (outside.guessed > 0 && !is_far_from_limit()))
+		return true;
 	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
-	return is_old() || guessed >= outside_guessed + limit / 16 + counted / 4;
+	return guessed >= outside.guessed + limit / 16 + counted / 4;
 }
 
 static void count_all(void)
@@ -435,13 +452,14 @@ static void count_all(void)
 	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
 	atomic_store_explicit(&refused, false, memory_order_relaxed);
 	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
+	/* Before the others: what the VMM adds between the two is counted twice by the next count of these. */
+	if (count_outside(counted, &outside.mappings, &outside.regions) < 0)
+		outside.mappings = UNKNOWN;
+	outside.guessed = 0;
 	lines = count_lines();
 	if (lines == 0) /* not knowing, add none */
 		lines = atomic_load_explicit(&limit, memory_order_relaxed);
 	atomic_store_explicit(&counted, lines, memory_order_relaxed);
-	if (count_outside(lines, &outside) < 0)
-		outside = UNKNOWN;
-	outside_guessed = 0;
 	counting_nsec = cpu_nsec() - begin;
 	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
 	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
@@ -449,18 +467,22 @@ static void count_all(void)
 
 /**
  * Far from the limit what merges have added need not be known better than by the guess, which errs upwards only. What
- * the VMM has added may be seen by what is outside of regions. @return whether that was enough.
+ * the VMM has added may be seen by what is outside of regions. What is gone from there is not taken off: it may only
+ * have become a region's, and a count of all will tell. @return whether that was enough.
  */
 static bool count_is_enough_outside(void)
 {
 	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
-	uint64_t known = outside, before = atomic_load_explicit(&counted, memory_order_relaxed), now;
+	uint64_t before = atomic_load_explicit(&counted, memory_order_relaxed), now;
+	uint32_t regions;
 
-	if (known == UNKNOWN || !is_far_from_limit() || count_outside(before, &now) < 0)
+	if (outside.mappings == UNKNOWN || !is_far_from_limit() || count_outside(before, &now, &regions) < 0 ||
+	    regions != outside.regions)
 		return false;
-	outside = now;
-	outside_guessed = guessed;
-	atomic_store_explicit(&counted, before + now > known ? before + now - known : now, memory_order_relaxed);
+	if (now > outside.mappings)
+		atomic_store_explicit(&counted, before + now - outside.mappings, memory_order_relaxed);
+	outside.mappings = now;
+	outside.guessed = guessed;
 	return is_far_from_limit();
 }
 
