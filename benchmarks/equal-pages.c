@@ -232,8 +232,9 @@ static int find_ram(struct vm *vm)
 	snprintf(path, sizeof(path), "/proc/%s/smaps", vm->pid);
 	smaps = fopen(path, "re");
 	if (!smaps) {
-		fprintf(stderr, "equal-pages: %s: %s\n", path, strerror(errno));
-		return -errno;
+		r = -errno;
+		fprintf(stderr, "equal-pages: %s: %s\n", path, strerror(-r));
+		return r;
 	}
 	r = read_mappings(vm, smaps, &mappings, &count);
 	fclose(smaps);

@@ -270,7 +270,7 @@ report() {
 
 # Between its markers the document is what the last run measured.
 report_to_docs() {
-	cp "$OUT/plot.svg" docs/benchmarks.svg
+	[ ! -e "$OUT/plot.svg" ] || cp "$OUT/plot.svg" docs/benchmarks.svg
 	awk -v table="$OUT/table.md" '
 		/^<!-- measured: begin/ {
 			print; print ""
