@@ -59,7 +59,8 @@ expect 1 '0 passed, 0 failed, 5 skipped' \
 	'echo 0 passed, 0 failed, 2 skipped'
 
 # What a part that failed said last is said once more at the end, past all that the others say.
-printf '#!/bin/sh\n%s\n' 'echo failed:; echo a pump is on fire; echo 1 passed, 1 failed, 0 skipped; exit 1' >"$tree/check"
+printf '#!/bin/sh\n%s\n' 'echo failed:; echo a pump is on fire; echo 1 passed, 1 failed, 0 skipped; exit 1' \
+	>"$tree/check"
 printf '#!/bin/sh\n%s\n' 'echo all is well; echo 2 passed, 0 failed, 0 skipped' >"$tree/tests/fresh"
 end=$("$tree/.ci/run" 2>&1 | sed '1,/all is well/d')
 if ! grep -q 'a pump is on fire' <<<"$end"; then
