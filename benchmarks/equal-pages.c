@@ -50,7 +50,6 @@
 #define BATCH_PAGES 256
 #define MAPPINGS_AT_FIRST 1024
 #define ENTRY_PRESENT (UINT64_C(1) << 63)
-#define ENTRY_SWAPPED (UINT64_C(1) << 62)
 #define ENTRY_FILE (UINT64_C(1) << 61)
 #define ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
 #define FLAG_KSM (UINT64_C(1) << 21)
