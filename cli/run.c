@@ -19,6 +19,7 @@
 #include "cli/preload-link.h"
 #include "cli/private-daemon.h"
 #include "cli/vmm-command.h"
+#include "common/vm-identity.h"
 #include "protocol/agent.h"
 #include "protocol/wire.h"
 
@@ -37,7 +38,7 @@ struct run {
 static int choose_name(struct run *run)
 {
 	if (run->name == NULL) {
-		if (vmm_command_name(run->command, getpid(), run->name_found, sizeof(run->name_found)) < 0)
+		if (vm_identity_name(run->command, getpid(), run->name_found, sizeof(run->name_found)) < 0)
 			return complain_usage("'%s': the name that this command line suggests is too long; give one of "
 					      "at most %d bytes with --name",
 					      run->command[0], WIRE_NAME_MAX - 1);
@@ -152,12 +153,30 @@ static void tell_obstacle(const struct run *run)
 	findings_done(&findings);
 }
 
+/** What modifyvm has kept for a VM counts; whoever starts it with another mode is told. */
+static void tell_kept(const struct run *run, const char *kept)
+{
+	if (*kept != '\0' && strcmp(kept, run->mode) != 0)
+		complain("'%s' has mode %s, not %s: pagefuse modifyvm has kept that for it, and its --forget drops it",
+			 run->name, kept, run->mode);
+}
+
+static json_t *admit_request(const struct run *run)
+{
+	const char *domain = run->domain ? run->domain : getenv("PAGEFUSE_DOMAIN");
+	uint8_t uuid[UUID_BYTES];
+	char text[UUID_TEXT] = "";
+
+	if (vm_identity_uuid(run->command, uuid))
+		uuid_text(uuid, text);
+	return json_pack("{s:s, s:s, s:s, s:s}", "command", "admit", "name", run->name, "domain", domain ? domain : "",
+			 "uuid", text);
+}
+
 /** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers otherwise, is none. */
 static void ask_daemon(const struct cli *cli, struct client *client, struct run *run)
 {
-	const char *domain = run->domain ? run->domain : getenv("PAGEFUSE_DOMAIN");
-	json_t *request = json_pack("{s:s, s:s, s:s}", "command", "admit", "name", run->name, "domain",
-				    domain ? domain : "");
+	json_t *request = admit_request(run);
 	const json_t *error;
 	json_t *reply = NULL;
 	int r = request ? client_request(client, request, &reply) : 0;
@@ -177,6 +196,8 @@ static void ask_daemon(const struct cli *cli, struct client *client, struct run 
 		snprintf(run->refusal, sizeof(run->refusal),
 			 "%s. Have root change the settings of pagefused, or ask for another domain.",
 			 field_text(error, "message"));
+	else if (r == 0)
+		tell_kept(run, field_text(reply, "kept_mode"));
 	json_decref(reply);
 	json_decref(request);
 }

@@ -48,11 +48,30 @@ static void print_refused(const json_t *vm)
 	}
 }
 
-static const char *page_fusion(const json_t *vm)
+static void print_page_fusion(const json_t *vm, bool kept)
 {
-	if (strcmp(field_text(vm, "mode"), "off") == 0)
-		return "disabled";
-	return field_bool(vm, "connected") ? "enabled" : "enabled, not connected";
+	const char *mode = field_text(vm, "mode");
+
+	print_line("Page Fusion", "%s, mode %s%s", strcmp(mode, "off") == 0 ? "disabled" : "enabled", mode,
+		   kept ? " (kept by modifyvm)" : "");
+}
+
+static void print_uuid(const json_t *vm)
+{
+	if (*field_text(vm, "uuid") != '\0')
+		print_line("UUID", "%s", field_text(vm, "uuid"));
+}
+
+static int print_kept(const json_t *vm)
+{
+	print_line("Name", "%s", field_text(vm, "name"));
+	print_uuid(vm);
+	if (json_is_integer(json_object_get(vm, "uid")))
+		print_line("Process", "none; it was of uid %" PRId64, field_integer(vm, "uid"));
+	else
+		print_line("Process", "none");
+	print_page_fusion(vm, true);
+	return cli_finish_output();
 }
 
 static int print_vm(const json_t *vm)
@@ -69,9 +88,11 @@ static int print_vm(const json_t *vm)
 	struct format_buffer p50, p99, max;
 
 	print_line("Name", "%s", field_text(vm, "name"));
-	print_line("Process", "%" PRId64 " of uid %" PRId64, field_integer(vm, "pid"), field_integer(vm, "uid"));
+	print_uuid(vm);
+	print_line("Process", "%" PRId64 " of uid %" PRId64 "%s", field_integer(vm, "pid"), field_integer(vm, "uid"),
+		   field_bool(vm, "connected") ? "" : ", not connected");
 	print_line("Domain", "%s", field_text(vm, "domain"));
-	print_line("Page Fusion", "%s, mode %s", page_fusion(vm), field_text(vm, "mode"));
+	print_page_fusion(vm, field_bool(vm, "mode_kept"));
 	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
 		print_metric(vm, lines[i]);
@@ -86,22 +107,46 @@ static int print_vm(const json_t *vm)
 	return cli_finish_output();
 }
 
-static int show(const struct cli *cli, const json_t *status, const char *name)
+static int show_kept(const struct cli *cli, struct client *client, const char *name)
 {
-	const json_t *vm = status_find_vm(status, name);
+	const json_t *vm;
+	json_t *kept;
+	int r = client_call(cli, client, json_pack("{s:s}", "command", "kept"), &kept);
 
+	if (r != CLI_DONE)
+		return r;
+	vm = status_find_vm(kept, name);
 	if (vm == NULL) {
 		complain("'%s' is no VM that pagefused knows; `pagefuse list` shows their names", name);
-		return CLI_FAILED;
+		r = CLI_FAILED;
+	} else {
+		r = cli->json ? document_print(vm, false) : print_kept(vm);
 	}
-	return cli->json ? document_print(vm, false) : print_vm(vm);
+	json_decref(kept);
+	return r;
+}
+
+static int show(const struct cli *cli, struct client *client, const char *name)
+{
+	const json_t *vm;
+	json_t *status;
+	int r = client_status(cli, client, &status);
+
+	if (r != CLI_DONE)
+		return r;
+	vm = status_find_vm(status, name);
+	if (vm == NULL)
+		r = show_kept(cli, client, name);
+	else
+		r = cli->json ? document_print(vm, false) : print_vm(vm);
+	json_decref(status);
+	return r;
 }
 
 static int run_showvminfo(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { 0 } };
 	struct client *client;
-	json_t *status;
 	int r;
 
 	if (cli_next_option(cli, argc, argv, ":", options) != -1)
@@ -114,11 +159,7 @@ static int run_showvminfo(struct cli *cli, int argc, char **argv)
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;
-	r = client_status(cli, client, &status);
-	if (r == CLI_DONE) {
-		r = show(cli, status, argv[optind]);
-		json_decref(status);
-	}
+	r = show(cli, client, argv[optind]);
 	client_free(client);
 	return r;
 }
@@ -126,7 +167,7 @@ static int run_showvminfo(struct cli *cli, int argc, char **argv)
 const struct cli_command command_showvminfo = {
 	.name = "showvminfo",
 	.usage = "[--json] NAME",
-	.summary = "Shows all that is known of one VM.",
+	.summary = "Shows all that is known of one VM, and what is kept for one that does not run.",
 	.options = "  --json           as a JSON document\n",
 	.run = run_showvminfo,
 };

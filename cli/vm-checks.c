@@ -159,13 +159,18 @@ static void check_mode(const json_t *vm, const char *name, struct findings *find
 {
 	const char *mode = field_text(vm, "mode");
 
+	if (strcmp(mode, wire_mode_name(WIRE_MODE_OFF)) == 0)
+		findings_add(findings, SEVERITY_ERROR, "mode", name,
+			     "To share its memory: `pagefuse modifyvm NAME --page-fusion on`.",
+			     "mode off%s: nothing of it is shared",
+			     field_bool(vm, "mode_kept") ? ", as `pagefuse modifyvm` has kept it" : "");
 	if (strcmp(mode, wire_mode_name(WIRE_MODE_HINTS)) == 0)
 		findings_add(findings, SEVERITY_NOTE, "mode", name,
-			     "Start it with `pagefuse run --mode full` to share all equal pages.",
+			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
 			     "mode hints: only what it reads from its disks is shared");
 	if (strcmp(mode, wire_mode_name(WIRE_MODE_ZERO)) == 0)
 		findings_add(findings, SEVERITY_NOTE, "mode", name,
-			     "Start it with `pagefuse run --mode full` to share all equal pages.",
+			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
 			     "mode zero: only pages full of zeros are given back");
 }
 

@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/vm-identity.h"
 #include "protocol/agent.h"
 
 #if defined(__x86_64__)
@@ -170,70 +171,6 @@ int vmm_command_check(const char *path)
 	return r;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-/** Copies one value of a QEMU option list up to its comma; a double comma is one of the value's own. */
-static int copy_value(const char *value, char *ret, size_t size)
-{
-	size_t length = 0;
-
-	for (; *value != '\0'; value++) {
-		if (*value == ',' && *++value != ',')
-			break;
-		if (length + 1 >= size)
-			return -ENAMETOOLONG;
-		ret[length++] = *value;
-	}
-	ret[length] = '\0';
-	return 0;
-}
-
-/** The value of guest= in "guest=web1,debug-threads=on", "web1,process=x" or "process=x,guest=web1"; NULL if none. */
-static const char *find_guest(const char *list)
-{
-	bool first = true;
-
-	for (;;) {
-		size_t key = strcspn(list, "=,");
-
-		if (strncmp(list, "guest=", 6) == 0)
-			return list + 6;
-		if (first && list[key] != '=' && key > 0)
-			return list;
-		first = false;
-		for (; *list != '\0'; list++) /* on to what follows the next single comma */
-			if (*list == ',' && *++list != ',')
-				break;
-		if (*list == '\0')
-			return NULL;
-	}
-}
-
-static bool is_qemu(const char *name)
-{
-	return strncmp(name, "qemu", 4) == 0 || strncmp(name, "kvm", 3) == 0;
-}
-
-int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size)
-{
-	const char *name = base_name(argv[0]), *guest = NULL;
-	int length;
-
-	if (is_qemu(name))
-		for (int i = 1; argv[i] != NULL && argv[i + 1] != NULL; i++)
-			if (strcmp(argv[i], "-name") == 0 || strcmp(argv[i], "--name") == 0)
-				guest = find_guest(argv[++i]);
-	if (guest != NULL && *guest != '\0')
-		return copy_value(guest, ret, size);
-	length = snprintf(ret, size, "%s-%d", name, (int)pid);
-	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
-}
-
 /* ---- the agent's port ---- */
 
 static bool is_pc(const char *name)
@@ -265,7 +202,7 @@ static bool is_option(const char *argument, const char *name)
 
 bool vmm_command_takes_agent_port(char *const argv[])
 {
-	if (!is_pc(base_name(argv[0])))
+	if (!is_pc(vm_identity_program(argv[0])))
 		return false;
 	for (int i = 1; argv[i] != NULL; i++) {
 		if (strstr(argv[i], AGENT_PORT) != NULL || is_option(argv[i], "readconfig"))

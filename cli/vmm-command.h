@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Looks at a command before it is run: where it is, whether the preload can work in it, and its VM's name. */
+/* Looks at a command before it is run: where it is, whether the preload can work in it, and an agent's port. */
 #ifndef PAGEFUSE_CLI_VMM_COMMAND_H
 #define PAGEFUSE_CLI_VMM_COMMAND_H
 
@@ -26,12 +26,6 @@ int vmm_command_find(const char *command, char ret_path[PATH_MAX]);
 
 /** Looks at the file at @path. Scripts pass: what they start inherits the preload. @return vmm_obstacle, or -errno. */
 int vmm_command_check(const char *path);
-
-/**
- * The VM's name: the guest's in QEMU's -name option, else the command's base name and its process's @pid.
- * @return 0, or -ENAMETOOLONG if it does not fit @size.
- */
-int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size);
 
 /**
  * Whether a port for an agent in the guest can be added: it is a QEMU of a PC with PCI, which begins with devices of

@@ -10,6 +10,7 @@
 
 #include "cli/vmm-command.h"
 #include "common/proc.h"
+#include "common/vm-identity.h"
 
 #define COMMAND_LINE_BYTES_MAX (1 << 20)
 #define OURS "libpagefuse" /* in the names of the library and the preload */
@@ -137,7 +138,7 @@ int vmm_process_read(const char *root, pid_t pid, struct vmm_process *ret_proces
 		vmm_process_done(&process);
 		return r;
 	}
-	if (vmm_command_name(process.arguments, pid, process.name, sizeof(process.name)) < 0)
+	if (vm_identity_name(process.arguments, pid, process.name, sizeof(process.name)) < 0)
 		process.name[0] = '\0';
 	read_preload(root, &process);
 	*ret_process = process;
@@ -154,7 +155,7 @@ void vmm_process_done(struct vmm_process *process)
 
 static bool is_qemu(const char *path)
 {
-	const char *slash = strrchr(path, '/'), *program = slash ? slash + 1 : path;
+	const char *program = vm_identity_program(path);
 
 	return strncmp(program, "qemu-system-", 12) == 0 || strcmp(program, "qemu-kvm") == 0 ||
 	       strcmp(program, "kvm") == 0;

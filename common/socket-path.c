@@ -32,14 +32,18 @@ static int join(char *ret, size_t size, const char *head, const char *tail)
 	return 0;
 }
 
+int socket_path_usual(char *ret, size_t size)
+{
+	const char *runtime = geteuid() == 0 ? NULL : environment("XDG_RUNTIME_DIR");
+
+	return join(ret, size, runtime ? runtime : "/run", "/pagefuse/pagefused.sock");
+}
+
 int socket_path_default(char *ret, size_t size)
 {
-	const char *path = environment("PAGEFUSE_SOCKET"), *runtime;
+	const char *path = environment("PAGEFUSE_SOCKET");
 
-	if (path)
-		return join(ret, size, path, "");
-	runtime = geteuid() == 0 ? NULL : environment("XDG_RUNTIME_DIR");
-	return join(ret, size, runtime ? runtime : "/run", "/pagefuse/pagefused.sock");
+	return path ? join(ret, size, path, "") : socket_path_usual(ret, size);
 }
 
 /** Whether @directory is one of the caller's in which nobody else can do what the bits @closed of a mode stand for. */

@@ -17,6 +17,9 @@
  */
 int socket_path_default(char *ret, size_t size);
 
+/** The same, whatever $PAGEFUSE_SOCKET says. */
+int socket_path_usual(char *ret, size_t size);
+
 /**
  * Where a user who is told of no place by the environment has a daemon of his own, if none of root's answers him:
  * /run/user/UID/pagefuse/pagefused.sock if that directory of his is there, else /tmp/pagefuse-UID/pagefused.sock.

@@ -25,7 +25,7 @@ struct setting {
 	const char *section, *name;
 	enum setting_type type;
 	size_t place;             /* in struct config */
-	uint64_t least, most;     /* of a number; of a size in bytes, where most 0 is no limit */
+	uint64_t least, most;     /* of a number; of a size in bytes, where most 0 is no limit; least: the first word */
 	uint64_t unit;            /* of a size: bytes that it is kept in */
 	const char *const *words; /* NULL at the end */
 	bool running;             /* can be changed while the daemon runs */
@@ -37,6 +37,12 @@ struct setting {
 
 static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd", NULL };
 static const char *const askers[] = { [ACCESS_STATUS_GROUP] = "group", [ACCESS_STATUS_ALL] = "all", NULL };
+
+/* In the order of enum wire_mode, of which none is 0. */
+static const char *const modes[] = { "", "zero", "full", "hints", "off", NULL };
+_Static_assert(WIRE_MODE_ZERO == 1 && WIRE_MODE_FULL == 2 && WIRE_MODE_HINTS == 3 && WIRE_MODE_OFF == 4 &&
+		       WIRE_MODE_END == 5,
+	       "modes[] is in their order");
 
 static const char *const claims[] = { [QUOTA_CLAIMS_CHECKED] = "checked", [QUOTA_CLAIMS_BELIEVED] = "believed", NULL };
 
@@ -77,6 +83,9 @@ static const struct setting settings[] = {
 	{ "limits", "user_reports_per_second", SETTING_NUMBER, PLACE(quota.user_reports_per_second),
 	  .most = UINT32_MAX, .running = true,
 	  .preset = "2000000", .help = "So many reports, such as hashes, one user's VMs are heard with. 0: any." },
+	{ "vms", "preload_mode", SETTING_WORD, PLACE(preload_mode), .least = 1, .words = modes, .running = true,
+	  .preset = "off",
+	  .help = "What is shared of a VM that comes by the preload alone, for which nobody has said it." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
 	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,
@@ -87,11 +96,11 @@ static const struct setting settings[] = {
 
 #define RANGE_SIZE 128
 
-static void describe_words(const char *const *words, char ret[RANGE_SIZE])
+static void describe_words(const char *const *words, uint64_t first, char ret[RANGE_SIZE])
 {
-	size_t length = (size_t)snprintf(ret, RANGE_SIZE, "one of %s", words[0]);
+	size_t length = (size_t)snprintf(ret, RANGE_SIZE, "one of %s", words[first]);
 
-	for (unsigned i = 1; words[i] && length < RANGE_SIZE; i++)
+	for (uint64_t i = first + 1; words[i] && length < RANGE_SIZE; i++)
 		length += (size_t)snprintf(ret + length, RANGE_SIZE - length, "%s%s", words[i + 1] ? ", " : " or ",
 					   words[i]);
 }
@@ -112,7 +121,7 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 			 setting->least >> 20);
 		break;
 	case SETTING_WORD:
-		describe_words(setting->words, ret);
+		describe_words(setting->words, setting->least, ret);
 		break;
 	case SETTING_GROUP:
 		snprintf(ret, RANGE_SIZE, "a group's name or number, or a star for anybody");
@@ -196,7 +205,7 @@ _Static_assert(sizeof(((struct store_settings *)NULL)->size) == CONFIG_VALUE_SIZ
 
 static int set_word(const struct setting *setting, unsigned *ret, const char *text)
 {
-	for (unsigned i = 0; setting->words[i]; i++)
+	for (unsigned i = (unsigned)setting->least; setting->words[i]; i++)
 		if (strcmp(text, setting->words[i]) == 0) {
 			*ret = i;
 			return 0;

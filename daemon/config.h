@@ -28,7 +28,8 @@ struct config {
 	struct access_settings access;
 	struct quota_settings quota;
 	uint32_t connections_per_user;
-	struct rules rules; /* of domains; not in the table */
+	unsigned preload_mode; /* enum wire_mode */
+	struct rules rules;    /* of domains; not in the table */
 };
 
 /** The defaults of the table. */

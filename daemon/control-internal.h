@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What control.c (requests, replies, and most of them) and control-metrics.c share. */
+/* What control.c (requests, replies, and most of them), control-modify.c and control-metrics.c share. */
 #ifndef PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 #define PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 
@@ -32,10 +32,15 @@ struct control_answer {
 	bool written;                    /* there is an item already */
 	struct seen_vm *vms;             /* that it is of */
 	struct wire_range *ranges;       /* or these */
+	struct kept_vm *kept;            /* or these */
 	json_t *names;                   /* or names, or tickets */
 	struct metrics_request *metrics; /* or these */
 };
 
+/** A number, or the greatest that JSON's readers take exactly. */
+json_t *control_number(uint64_t value);
+/** Its text; an empty one if it is none. */
+json_t *control_uuid(const uint8_t uuid[UUID_BYTES]);
 /** An error's document. */
 json_t *control_error(const char *code, const char *message, const char *value);
 
@@ -44,6 +49,10 @@ bool control_may_see(uid_t uid, const struct daemon_vm *vm);
 bool control_may_see_domain(uid_t uid, const struct domain *domain);
 /** The VM called @name. @ret_error: a document if the result is NULL: there is none, or it is another user's. */
 struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error);
+
+/** Answers "modify"; begins to answer "kept". @return as control.c's begin(). */
+json_t *control_modify(const struct control *control, const struct admission_peer *peer, const json_t *request);
+json_t *control_kept(struct control_answer *answer);
 
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
 json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);

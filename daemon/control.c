@@ -18,9 +18,18 @@
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
 
-static json_t *number(uint64_t value)
+json_t *control_number(uint64_t value)
 {
 	return json_integer(value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (json_int_t)value);
+}
+
+json_t *control_uuid(const uint8_t uuid[UUID_BYTES])
+{
+	char text[UUID_TEXT] = "";
+
+	if (uuid_is_set(uuid))
+		uuid_text(uuid, text);
+	return json_string(text);
 }
 
 json_t *control_error(const char *code, const char *message, const char *value)
@@ -72,9 +81,11 @@ static json_t *daemon_object(const struct control *control, const struct metrics
 /* A VM as it was when the status was asked for: the reply is made in pieces, and all of it is of that moment. */
 struct seen_vm {
 	char name[WIRE_NAME_MAX], domain[WIRE_DOMAIN_MAX];
+	uint8_t uuid[UUID_BYTES];
 	pid_t pid;
 	uid_t uid;
 	enum wire_mode mode;
+	bool mode_kept; /* somebody has said that it is to have this mode */
 	bool connected, scanning;
 	bool counted; /* the engine knows it */
 	uint64_t refused_bytes[WIRE_REASON_END];
@@ -86,7 +97,7 @@ static json_t *refused_object(uint32_t reason, uint64_t bytes)
 {
 	return json_pack("{s:s,s:s,s:o}", "reason", wire_reason_name(reason),
 			 "text", wire_reason_text(reason),
-			 "bytes", number(bytes));
+			 "bytes", control_number(bytes));
 }
 
 /*
@@ -134,6 +145,7 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 		.pid = vm->pid,
 		.uid = vm->uid,
 		.mode = vm->mode,
+		.mode_kept = vm->mode_kept,
 		.connected = daemon_vm_is_connected(vm),
 		.scanning = vm->connection.engine_vm && engine_is_scanning(vm->connection.engine_vm),
 		.counted = daemon_vm_engine_vm(vm) != NULL,
@@ -142,6 +154,7 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 	};
 	memcpy(ret->name, vm->name, sizeof(ret->name));
 	memcpy(ret->domain, vm->domain->name, sizeof(ret->domain));
+	memcpy(ret->uuid, vm->uuid, sizeof(ret->uuid));
 	memcpy(ret->refused_bytes, vm->refused_bytes, sizeof(ret->refused_bytes));
 	if (clock_now_usec() - vm->limited.last_usec > DAEMON_VM_LIMITED_USEC)
 		ret->refused_bytes[WIRE_REASON_QUOTA] = 0;
@@ -150,11 +163,13 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 static json_t *vm_object(const struct seen_vm *vm)
 {
 	const struct metrics_snapshot snapshot = { .vm = vm->counters, .stated = vm->stated };
-	json_t *object = json_pack("{s:s,s:s,s:i,s:I,s:s,s:b,s:b}", "name", vm->name,
+	json_t *object = json_pack("{s:s,s:s,s:o,s:i,s:I,s:s,s:b,s:b,s:b}", "name", vm->name,
 				   "domain", vm->domain,
+				   "uuid", control_uuid(vm->uuid),
 				   "pid", (int)vm->pid,
 				   "uid", (json_int_t)vm->uid,
 				   "mode", wire_mode_name(vm->mode),
+				   "mode_kept", vm->mode_kept,
 				   "connected", vm->connected,
 				   "scanning", vm->scanning);
 
@@ -267,37 +282,15 @@ struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, 
 	return NULL;
 }
 
-/* ---- modify ---- */
-
-static json_t *on_modify(const struct control *control, uid_t uid, const json_t *request)
-{
-	const char *name = json_string_value(json_object_get(request, "mode"));
-	json_t *problem;
-	struct daemon_vm *vm = control_find_own_vm(control, uid, json_object_get(request, "name"), &problem);
-	int mode = name ? wire_mode_parse(name) : -EINVAL;
-
-	if (vm == NULL)
-		return problem;
-	if (mode < 0)
-		return control_error("bad-request", "\"mode\" has to be off, zero, hints or full",
-				     name ? name : "mode");
-	if (vm->mode != (enum wire_mode)mode)
-		log_event(LOG_INFO, "VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
-			  wire_mode_name(vm->mode));
-	daemon_vm_set_mode(vm, (enum wire_mode)mode);
-	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
-			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));
-}
-
 /* ---- memory-map ---- */
 
 static json_t *range_item(const struct control_answer *answer, size_t i)
 {
 	const struct wire_range *range = &answer->ranges[i];
 
-	return json_pack("{s:o,s:o,s:o}", "gpa", number(range->gfn * PAGE_BYTES),
-			 "bytes", number(range->pages * PAGE_BYTES),
-			 "page", number(range->page));
+	return json_pack("{s:o,s:o,s:o}", "gpa", control_number(range->gfn * PAGE_BYTES),
+			 "bytes", control_number(range->pages * PAGE_BYTES),
+			 "page", control_number(range->page));
 }
 
 static json_t *on_memory_map(struct control_answer *answer, const json_t *request)
@@ -393,8 +386,8 @@ static json_t *progress_of(const struct control_answer *answer, const char *name
 		name = scanned->name;
 	}
 	return json_pack("{s:s,s:o,s:o,s:b,s:b}", "name", name,
-			 "done_pages", number(done),
-			 "total_pages", number(total),
+			 "done_pages", control_number(done),
+			 "total_pages", control_number(total),
 			 "finished", finished,
 			 "gone", gone);
 }
@@ -440,7 +433,10 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 {
 	const char *name = json_string_value(json_object_get(request, "name"));
 	const char *wanted = json_string_value(json_object_get(request, "domain"));
+	const char *text = json_string_value(json_object_get(request, "uuid"));
 	char domain[WIRE_DOMAIN_MAX], reason[ADMISSION_REASON_SIZE];
+	const struct kept_vm *kept;
+	uint8_t uuid[UUID_BYTES];
 
 	if (name == NULL || !wire_name_is_valid(name))
 		return control_error("bad-request", "a VM's name has to be a string that can be one", "name");
@@ -448,7 +444,10 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 		return control_error("bad-request", "that cannot be a domain's name", wanted);
 	if (admission_try(control->admission, peer, name, wanted ? wanted : "", domain, reason) < 0)
 		return control_error("not-permitted", reason, wanted ? wanted : "");
-	return json_pack("{s:s}", "domain", domain);
+	if (uuid_parse(text ? text : "", uuid) < 0 && text && *text)
+		return control_error("bad-request", "that is no UUID", text);
+	kept = kept_find(control->kept, peer->credentials->uid, uuid, name);
+	return json_pack("{s:s,s:s}", "domain", domain, "kept_mode", kept ? wire_mode_name(kept->mode) : "");
 }
 
 /* ---- requests and replies ---- */
@@ -470,7 +469,9 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 	if (strcmp(command, "metrics") == 0 || strcmp(command, "set-metrics") == 0)
 		return control_metrics(answer, request, strcmp(command, "set-metrics") == 0);
 	if (strcmp(command, "modify") == 0)
-		return on_modify(control, answer->uid, request);
+		return control_modify(control, peer, request);
+	if (strcmp(command, "kept") == 0)
+		return control_kept(answer);
 	if (strcmp(command, "scan") == 0)
 		return on_scan(answer, request);
 	if (strcmp(command, "scan-progress") == 0)
@@ -557,6 +558,7 @@ char *control_end(struct control_answer *answer)
 		free(answer->text);
 	free(answer->vms);
 	free(answer->ranges);
+	free(answer->kept);
 	json_decref(answer->names);
 	control_metrics_free(answer->metrics);
 	free(answer);

@@ -10,6 +10,7 @@
 
 #include "daemon/admission.h"
 #include "daemon/domain.h"
+#include "daemon/kept.h"
 #include "daemon/sampler.h"
 
 /** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
@@ -20,6 +21,7 @@ struct control {
 	const struct domains *domains;
 	const struct admission *admission;
 	struct sampler *sampler;
+	struct kept *kept;
 	const char *socket_path;
 	uint64_t started_usec;
 };

@@ -115,6 +115,8 @@ int daemon_start(struct daemon *daemon)
 		.store = daemon->config.store,
 		.engine = &daemon->config.engine,
 		.quota = &daemon->quota,
+		.kept = &daemon->kept,
+		.preload_mode = &daemon->config.preload_mode,
 		.lock = -1,
 		.vm_gone = on_vm_gone,
 		.daemon = daemon,
@@ -131,6 +133,7 @@ int daemon_start(struct daemon *daemon)
 		.domains = &daemon->domains,
 		.admission = &daemon->admission,
 		.sampler = &daemon->sampler,
+		.kept = &daemon->kept,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
@@ -142,6 +145,8 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
+	if (r >= 0)
+		r = kept_open(&daemon->kept, daemon->event, daemon->kept_path);
 	if (r >= 0)
 		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
@@ -164,7 +169,7 @@ static void say_change(const struct config_change *change)
 			    change->section, change->name, change->before, change->after);
 }
 
-void daemon_reload(struct daemon *daemon)
+static void reload_config(struct daemon *daemon)
 {
 	struct config wanted;
 	struct domain *domain;
@@ -178,6 +183,24 @@ void daemon_reload(struct daemon *daemon)
 		log_notice("the settings were read anew: they are what they were");
 	SLIST_FOREACH(domain, &daemon->domains.list, entries)
 		engine_change_settings(domain->engine, &daemon->config.engine);
+}
+
+/* What people edited in there counts at once. */
+static void reload_kept(struct daemon *daemon)
+{
+	struct daemon_vm *vm = NULL;
+
+	if (kept_reload(&daemon->kept) < 0)
+		return;
+	while ((vm = daemon_vm_next(&daemon->domains, vm)) != NULL)
+		if (vm->name[0] && daemon_vm_update_mode(vm))
+			log_notice("VM %s: mode %s from now on", daemon_vm_describe(vm), wire_mode_name(vm->mode));
+}
+
+void daemon_reload(struct daemon *daemon)
+{
+	reload_config(daemon);
+	reload_kept(daemon);
 }
 
 /* First of all the socket: who connects from here on shall find no daemon. */
@@ -243,6 +266,7 @@ void daemon_stop(struct daemon *daemon)
 {
 	stop_serving(daemon);
 	sampler_stop(&daemon->sampler);
+	kept_close(&daemon->kept);
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
 	(void)domains_close(&daemon->domains); /* it stays as long as anything is in it */

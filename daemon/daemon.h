@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
+#include "daemon/kept.h"
 #include "daemon/session.h"
 
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
@@ -30,6 +31,8 @@ struct daemon {
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct quota quota;
+	struct kept kept;
+	char kept_path[sizeof(((struct kept *)NULL)->path)]; /* of what is kept of VMs; empty: only while it runs */
 	struct domains domains;
 	struct access access;
 	struct admission admission;

@@ -29,6 +29,7 @@
 
 struct daemon_vm;
 struct domain;
+struct kept;
 
 #define DOMAINS_MAX 256 /* each costs mounts, tables and descriptors */
 
@@ -38,6 +39,8 @@ struct domains {
 	struct store_settings store;                               /* of each domain */
 	const struct engine_settings *engine;                      /* the same; the daemon's */
 	struct quota *quota;                                       /* of all domains together; the daemon's */
+	const struct kept *kept;                                   /* what is to be shared of which VM; the daemon's */
+	const unsigned *preload_mode;                              /* enum wire_mode where none is said; the same */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
 	int lock;                                                  /* of the directory; -1: not open */
 	unsigned count;

@@ -24,14 +24,16 @@ enum exit_code {
 	EXIT_USAGE,
 };
 
+#define VMS_FILE "vms.json"
 #define DESCRIPTORS_WANTED 65536 /* a VM takes three, a segment of the store one */
 
 static const char usage[] =
-	"Usage: pagefused [--socket PATH] [--config FILE] [--private]\n"
+	"Usage: pagefused [--socket PATH] [--config FILE] [--vms FILE] [--private]\n"
 	"Shares identical memory pages of the VMs that connect to it.\n"
 	"\n"
 	"  --socket PATH  listen there instead of $PAGEFUSE_SOCKET or the default place\n"
 	"  --config FILE  read settings from FILE instead of " CONFIG_PATH "\n"
+	"  --vms FILE     keep what `pagefuse modifyvm` says of VMs there\n"
 	"  --private      end with the last VM, or if none comes\n"
 	"  --help         print this text\n"
 	"  --version      print the version\n"
@@ -39,7 +41,7 @@ static const char usage[] =
 	"Settings in FILE with their defaults, see pagefused.conf(5). SIGHUP has it read anew.\n";
 
 struct options {
-	const char *socket, *config;
+	const char *socket, *config, *vms;
 	bool private;
 };
 
@@ -49,6 +51,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	static const struct option known[] = {
 		{ "socket", required_argument, NULL, 's' },
 		{ "config", required_argument, NULL, 'c' },
+		{ "vms", required_argument, NULL, 'v' },
 		{ "private", no_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -63,6 +66,9 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case 'c':
 			ret->config = optarg;
+			break;
+		case 'v':
+			ret->vms = optarg;
 			break;
 		case 'p':
 			ret->private = true;
@@ -115,15 +121,74 @@ static int choose_socket(struct daemon *daemon, const char *wanted)
 	return r;
 }
 
+static bool is_default_socket(const struct daemon *daemon)
+{
+	char usual[sizeof(daemon->socket_path)];
+
+	return default_socket(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0;
+}
+
 /* The directory of a socket at its default place is ours to make and remove. @return the directory, or NULL. */
 static char *socket_directory(const struct daemon *daemon)
 {
-	char usual[sizeof(daemon->socket_path)], *slash;
+	const char *slash = strrchr(daemon->socket_path, '/');
 
-	if (default_socket(usual, sizeof(usual)) < 0 || strcmp(usual, daemon->socket_path) != 0)
+	if (!is_default_socket(daemon) || slash == NULL || slash == daemon->socket_path)
 		return NULL;
-	slash = strrchr(usual, '/');
-	return slash && slash > usual ? strndup(usual, (size_t)(slash - usual)) : NULL;
+	return strndup(daemon->socket_path, (size_t)(slash - daemon->socket_path));
+}
+
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+/* Where a daemon of this user, or the system's, keeps what outlives it. @return as snprintf(). */
+static int default_vms(char *ret, size_t size)
+{
+	const char *service = variable("STATE_DIRECTORY"), *user = variable("XDG_STATE_HOME"), *home = variable("HOME");
+
+	if (service)
+		return snprintf(ret, size, "%.*s/" VMS_FILE, (int)strcspn(service, ":"), service);
+	if (geteuid() == 0)
+		return snprintf(ret, size, "/var/lib/pagefuse/" VMS_FILE);
+	if (user)
+		return snprintf(ret, size, "%s/pagefuse/" VMS_FILE, user);
+	if (home)
+		return snprintf(ret, size, "%s/.local/state/pagefuse/" VMS_FILE, home);
+	log_info("without $HOME, what modifyvm says of VMs is forgotten when pagefused ends; use --vms");
+	return 0;
+}
+
+/* Whether it is the one daemon of this user, or of the system, that is found without being named. */
+static bool is_usual_socket(const struct daemon *daemon)
+{
+	char usual[sizeof(daemon->socket_path)];
+
+	if (socket_path_usual(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0)
+		return true;
+	return socket_path_own(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0;
+}
+
+/* Of a daemon with a socket of its own it is beside that: no two have the same. */
+static int choose_vms(struct daemon *daemon, const char *wanted)
+{
+	const size_t size = sizeof(daemon->kept_path);
+	int length;
+
+	if (wanted)
+		length = snprintf(daemon->kept_path, size, "%s", wanted);
+	else if (is_usual_socket(daemon))
+		length = default_vms(daemon->kept_path, size);
+	else
+		length = snprintf(daemon->kept_path, size, "%s." VMS_FILE, daemon->socket_path);
+	if (length < (int)size && (wanted == NULL || *wanted != 0))
+		return 0;
+	log_error("the path \"%s\" cannot be a file's: it has to have 1 to %zu bytes; use --vms", wanted ? wanted : "",
+		  size - 1);
+	return -ENAMETOOLONG;
 }
 
 /* What `pagefuse run` had a private daemon write to: of no use to anybody after a good end. */
@@ -251,7 +316,7 @@ int main(int argc, char **argv)
 		return r;
 	log_open();
 	umask(0077);
-	if (choose_socket(&daemon, options.socket) < 0)
+	if (choose_socket(&daemon, options.socket) < 0 || choose_vms(&daemon, options.vms) < 0)
 		return EXIT_USAGE;
 	if (read_settings(&daemon, options.config) < 0)
 		return EXIT_FAILED;

@@ -14,6 +14,7 @@
 
 #include "common/page.h"
 #include "daemon/clock.h"
+#include "daemon/kept.h"
 #include "daemon/log.h"
 #include "daemon/proc-stat.h"
 
@@ -217,7 +218,6 @@ int daemon_vm_begin_anew(struct daemon_vm *vm)
 		r = store_view_remove(vm->domain->store, vm->pid, vm->start_time, true);
 	if (r < 0)
 		return r;
-	vm->mode_is_set = false; /* that was another program */
 	drop_references(vm);
 	domain_vm_gone(vm->domain);
 	return 0;
@@ -483,6 +483,17 @@ static int set_name(struct daemon_vm *vm, const char *wanted)
 	return index_add(&vm->domain->domains->vm_names, &vm->by_name, vm);
 }
 
+/* @return whether it has another mode now. */
+static bool choose_mode(struct daemon_vm *vm)
+{
+	const struct kept_vm *kept = kept_find(vm->domain->domains->kept, vm->uid, vm->uuid, vm->name);
+	enum wire_mode before = vm->mode;
+
+	vm->mode = kept ? kept->mode : vm->asked_mode;
+	vm->mode_kept = kept != NULL;
+	return vm->mode != before;
+}
+
 int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *connection,
 		      const struct wire_hello *hello)
 {
@@ -494,8 +505,13 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
 	r = store_view_create(domain->store, vm->pid, vm->start_time);
 	if (r == 0)
-		r = engine_add_vm(domain->engine, vm->mode_is_set ? vm->mode : hello->mode,
-				  &vm->connection.engine_vm);
+		r = set_name(vm, hello->name);
+	if (r < 0)
+		return r;
+	memcpy(vm->uuid, hello->uuid, sizeof(vm->uuid));
+	vm->asked_mode = hello->flags & WIRE_HELLO_MODE_UNSAID ? *domain->domains->preload_mode : hello->mode;
+	choose_mode(vm);
+	r = engine_add_vm(domain->engine, vm->mode, &vm->connection.engine_vm);
 	if (r < 0)
 		return r;
 	engine_vm_set_context(vm->connection.engine_vm, vm);
@@ -508,24 +524,21 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 		engine_vm_lacks_notes(vm->connection.engine_vm);
 	vm->by_serial.number = connection->serial;
 	r = index_add(&domain->domains->vm_serials, &vm->by_serial, vm);
-	if (r == 0)
-		r = set_name(vm, hello->name);
 	if (r < 0)
 		return r;
-	if (!vm->mode_is_set)
-		vm->mode = hello->mode;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
 	guest_map_done(&vm->guest_map);
 	return 0;
 }
 
-void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode)
+bool daemon_vm_update_mode(struct daemon_vm *vm)
 {
-	vm->mode = mode;
-	vm->mode_is_set = true;
+	if (!choose_mode(vm))
+		return false;
 	if (vm->connection.engine_vm)
-		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, mode);
+		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, vm->mode);
 	domain_schedule_pump(vm->domain);
+	return true;
 }
 
 static void leave_engine(struct daemon_vm *vm)

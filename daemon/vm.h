@@ -80,8 +80,9 @@ struct daemon_vm {
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
 	struct index_entry by_name, by_serial;
-	enum wire_mode mode;
-	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
+	uint8_t uuid[UUID_BYTES];        /* all zero: it has none */
+	enum wire_mode mode, asked_mode; /* that counts; that it asked for itself, or was given as it did not */
+	bool mode_kept;                  /* it counts since somebody has said so, see kept.h */
 	uint64_t refused_bytes[WIRE_REASON_END];
 	struct daemon_vm_watch watch;
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
@@ -143,10 +144,10 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 void daemon_vm_disconnect(struct daemon_vm *vm);
 
 /**
- * What is shared of it from now on, also when its process connects again; engine_set_mode() says what becomes of the
- * rest.
+ * Gives it the mode that is kept of it, or that it asked for. engine_set_mode() says what becomes of what is shared.
+ * @return whether it had another one.
  */
-void daemon_vm_set_mode(struct daemon_vm *vm, enum wire_mode mode);
+bool daemon_vm_update_mode(struct daemon_vm *vm);
 
 /** The engine now knows all that this VM maps: what an earlier connection left is dropped. */
 void daemon_vm_ready(struct daemon_vm *vm);

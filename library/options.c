@@ -4,12 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "common/socket-path.h"
 
 struct options options;
 
-static void default_name(char *name)
+static char *const *command; /* the process's arguments */
+
+/* glibc passes to constructors what main() gets. */
+__attribute__((constructor)) static void note_command(int argc, char **argv)
+{
+	(void)argc;
+	command = argv;
+}
+
+void options_by_preload(void)
+{
+	options.by_preload = true;
+}
+
+static void process_name(char *name)
 {
 	size_t length = 0;
 	char comm[17] = "";
@@ -20,13 +35,12 @@ static void default_name(char *name)
 	strcpy(name + length, length == 0 ? "vm" : "");
 }
 
-/** A name from outside is taken if the daemon will take it. */
-static bool name_is_good(const char *name)
+/** As `pagefuse run` and `pagefuse doctor` call it; if that can be no VM's name, as the process is called. */
+static void default_name(char *name)
 {
-	for (const char *c = name; *c != 0; c++)
-		if (*c <= ' ' || *c > '~')
-			return false;
-	return name[0] != 0 && strlen(name) < WIRE_NAME_MAX;
+	if (command == NULL || command[0] == NULL || vm_identity_name(command, getpid(), name, WIRE_NAME_MAX) < 0 ||
+	    !wire_name_is_valid(name))
+		process_name(name);
 }
 
 void options_complete(void)
@@ -35,13 +49,19 @@ void options_complete(void)
 	const char *nested = getenv("PAGEFUSE_NESTED"), *domain = getenv("PAGEFUSE_DOMAIN");
 
 	if (options.name[0] == 0) {
-		if (name != NULL && name_is_good(name))
+		if (name != NULL && wire_name_is_valid(name))
 			strcpy(options.name, name);
 		else
 			default_name(options.name);
 	}
-	if (options.mode == 0)
-		options.mode = mode != NULL && wire_mode_parse(mode) > 0 ? wire_mode_parse(mode) : WIRE_MODE_FULL;
+	if (command != NULL)
+		vm_identity_uuid(command, options.uuid);
+	if (options.mode == 0) {
+		bool said = mode != NULL && wire_mode_parse(mode) > 0;
+
+		options.mode = said ? wire_mode_parse(mode) : WIRE_MODE_FULL;
+		options.mode_unsaid = !said && options.by_preload;
+	}
 	if (options.domain[0] == 0 && domain != NULL && wire_domain_is_valid(domain))
 		strcpy(options.domain, domain);
 	options.never_nested = nested != NULL && strcmp(nested, "never") == 0;

@@ -11,14 +11,22 @@ struct options {
 	char name[WIRE_NAME_MAX];
 	char domain[WIRE_DOMAIN_MAX]; /* that it wants to be in; empty: the daemon chooses */
 	char socket_path[108];
+	uint8_t uuid[UUID_BYTES]; /* the VM's, by the command line; all zero: none */
 	enum wire_mode mode;
+	bool mode_unsaid;  /* neither the C API nor the environment said one */
+	bool by_preload;   /* nobody wrote the VMM for this library */
 	bool never_nested; /* the guest runs no VMs of its own: promised by who starts the VMM */
 };
 
-/** Written by pagefuse_configure() and options_complete() only; constant once the worker runs. */
+/** Written by pagefuse_configure() and the functions below only; constant once the worker runs. */
 extern struct options options;
 
-/** Fills in what has not been set, from $PAGEFUSE_NAME, _MODE, _DOMAIN, _SOCKET, _NESTED and defaults. */
+/**
+ * Fills in what has not been set, from $PAGEFUSE_NAME, _MODE, _DOMAIN, _SOCKET, _NESTED, the command line and defaults.
+ */
 void options_complete(void);
+
+/** Says that the library is in a preload. Before the first region. */
+void options_by_preload(void);
 
 #endif

@@ -199,6 +199,8 @@ int session_open(struct session *session, struct descriptor *socket, uint64_t st
 	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
 	memcpy(hello.name, options.name, sizeof(hello.name));
 	memcpy(hello.domain, options.domain, sizeof(hello.domain));
+	memcpy(hello.uuid, options.uuid, sizeof(hello.uuid));
+	hello.flags = options.mode_unsaid ? WIRE_HELLO_MODE_UNSAID : 0;
 	if (options.domain[0] != 0) /* a daemon that knows none would put it among all others */
 		hello.required |= UINT64_C(1) << WIRE_FEATURE_DOMAINS;
 	r = session_send(session, &hello, sizeof(hello));

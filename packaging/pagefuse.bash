@@ -119,7 +119,7 @@ _pagefuse() {
 		return
 		;;
 	status) options='--by --watch --json' ;;
-	modifyvm) options='--page-fusion --mode --wait --json' ;;
+	modifyvm) options='--page-fusion --mode --forget --wait --json' ;;
 	scan) options='--wait --json' ;;
 	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;

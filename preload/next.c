@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "library/options.h"
 #include "preload/forward.h"
 
 #ifndef SYS_mlock2
@@ -539,6 +540,7 @@ _Static_assert(offsetof(struct next, syscall) == 0, "entry.S jumps through the f
 
 __attribute__((constructor(101))) static void next_find(void)
 {
+	options_by_preload();
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		void *found = dlsym(RTLD_NEXT, names[i].name);
 

@@ -36,6 +36,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/vm-identity.h"
+
 #define WIRE_MAGIC UINT32_C(0x45534650) /* "PFSE" */
 #define WIRE_VERSION 1
 #define WIRE_MESSAGE_MAX 32768           /* bytes, header included */
@@ -124,7 +126,11 @@ struct wire_hello {
 	uint64_t features;            /* bits of enum wire_feature that the VMM has */
 	uint64_t required;            /* that the daemon has to have, else it refuses */
 	char domain[WIRE_DOMAIN_MAX]; /* zero terminated: that it wants to be in; empty: the daemon chooses */
+	uint8_t uuid[UUID_BYTES];     /* the VM's; all zero: it has none */
+	uint32_t flags;               /* WIRE_HELLO_…; those that are not known are ignored */
+	uint32_t reserved;
 };
+#define WIRE_HELLO_MODE_UNSAID UINT32_C(1) /* nobody has said a mode for it: the daemon's settings do */
 #define WIRE_HELLO_LEAST offsetof(struct wire_hello, features)
 
 struct wire_welcome {

@@ -52,7 +52,7 @@ complains 1 'does not speak this protocol' scan
 # shellcheck disable=SC2046 # words are wanted
 complains 1 'too many names' scan $(seq -f 'name-%.0f' 4000)
 
-start_daemon "{\"status\": [$STATUS]}"
+start_daemon "{\"status\": [$STATUS], \"kept\": [{\"vms\": []}]}"
 complains 1 "'web9' is no VM" showvminfo web9
 complains 1 "'web9' is neither" doctor web9
 

@@ -4,8 +4,9 @@
 # shellcheck source=tests/cli/support.sh
 . "${0%/*}/support.sh"
 
-modified() { # MODE PAGES
-	printf '{"name": "web1", "mode": "%s", "unsharing_pages": %s}' "$1" "$2"
+modified() { # MODE PAGES [RUNNING [PROBLEM]]
+	printf '{"name": "web1", "mode": "%s", "running": %s, "kept": true, "problem": "%s", "unsharing_pages": %s}' \
+		"$1" "${3:-true}" "${4:-}" "$2"
 }
 
 status_with() { # PAGES
@@ -30,4 +31,18 @@ equal 'questions' 3 "$(grep -c '"status"' "$directory/requests")"
 
 start_daemon "{\"modify\": [$(modified off 512)], \"status\": [$(jq -c '.vms = []' <<<"$STATUS")]}"
 complains 1 "'web1' has ended" modifyvm --wait --page-fusion off web1
+
+start_daemon "{\"modify\": [$(modified off 0 false), $(modified '' 0 false), $(modified full 0)]}"
+run 0 modifyvm --wait --page-fusion off web1
+equal 'before it runs' 'web1: mode off when it starts; no VM of this name runs' "$output"
+run 0 modifyvm web1 --forget
+equal 'forgotten' 'web1: nothing is kept for it any more' "$output"
+equal 'the request' '{"command":"modify","name":"web1","forget":true}' "$(tail -n 1 "$directory/requests")"
+run 0 modifyvm web1 --forget
+equal 'forgotten while it runs' 'web1: mode full' "$output"
+complains 2 '--forget drops what is kept' modifyvm --forget --mode zero web1
+complains 2 'nothing to modify' modifyvm web1
+
+start_daemon "{\"modify\": [$(modified off 0 true '/var/lib/x: Read-only file system')]}"
+complains 1 'is not kept: /var/lib/x: Read-only' modifyvm --page-fusion off web1
 end

@@ -37,8 +37,13 @@ run 0 run -n web2 -m full -d team env
 has PAGEFUSE_NAME=web2
 has PAGEFUSE_DOMAIN=team
 run 2 run --domain a/b env
-equal 'what the daemon is asked' '{"command":"admit","name":"web2","domain":"team"}' \
+equal 'what the daemon is asked' '{"command":"admit","name":"web2","domain":"team","uuid":""}' \
 	"$(tail -n 1 "$directory/requests")"
+start_daemon '{"admit": [{"domain": "team", "kept_mode": "off"}, {"domain": "team", "kept_mode": "full"}]}'
+run 0 run -n web2 env
+grep -qF "'web2' has mode off, not full: pagefuse modifyvm has kept that" <<<"$complaint" || fail "$complaint"
+run 0 run -n web2 env
+[ -z "$complaint" ] || fail "what is kept is what is asked for, and still: $complaint"
 start_daemon '{"admit": [{"error": {"code": "not-permitted", "message": "user 7 may not", "value": "team"}}]}'
 run 0 run -n web2 -d team env
 has PAGEFUSE_DOMAIN=team

@@ -36,11 +36,14 @@ json '.vms == [{"name": "web1", "domain": "uid-0", "pid": 999999991, "uid": 0, "
 run 0 showvminfo db2
 prints 'Name:                    db2'
 prints 'Domain:                  team'
-prints 'Page Fusion:             enabled, mode zero'
+prints 'Page Fusion:             enabled, mode zero (kept by modifyvm)'
 prints 'Process:                 999999992 of uid 1000'
 prints 'Shared:                  25600 pages (100M)'
 prints 'Mappings:                64000 of 65530'
 prints 'Left alone:              2M locked by mlock or mlockall (locked)'
+run 0 showvminfo web1
+prints 'UUID:                    6ba7b810-9dad-11d1-80b4-00c04fd430c8'
+prints 'Page Fusion:             enabled, mode full'
 run 0 showvminfo --json web1
 json '.name == "web1" and .saved_pages == 20480 and .refused == []'
 
@@ -71,4 +74,18 @@ jq -es 'length == 3 and (.[2].vms == [])' <<<"$output" >/dev/null || fail "--wat
 start_daemon "$(jq -c '{status: [.vms[0].name = "x\u001b[2Jx"]}' <<<"$STATUS")"
 run 0 status
 case $output in *$'\e'*) fail 'an escape character got through' ;; esac
+
+# Of a VM that does not run there is what was kept.
+start_daemon "{\"status\": [$STATUS], \"kept\": [{\"file\": \"/x\", \"problem\": \"\", \"vms\": [
+	{\"name\": \"gone\", \"uuid\": \"\", \"uid\": 7, \"mode\": \"off\"},
+	{\"name\": \"any\", \"uuid\": \"\", \"uid\": null, \"mode\": \"hints\"}]}]}"
+run 0 showvminfo gone
+equal 'one that is gone' $'Name:                    gone
+Process:                 none; it was of uid 7
+Page Fusion:             disabled, mode off (kept by modifyvm)' "$output"
+run 0 showvminfo any
+prints 'Page Fusion:             enabled, mode hints (kept by modifyvm)'
+run 0 showvminfo --json gone
+json '.mode == "off" and .uid == 7'
+complains 1 "'never' is no VM" showvminfo never
 end

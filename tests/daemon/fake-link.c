@@ -54,20 +54,18 @@ static int take_welcome(struct fake_link *link)
 	return 0;
 }
 
-int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
-		      const char *domain)
+int fake_link_open_by(struct fake_link *link, const char *socket, struct wire_hello *hello)
 {
-	struct wire_hello hello = { .page_bytes = PAGE_BYTES, .mode = mode, .store = store, .features = WIRE_FEATURES };
 	int r;
 
 	*link = (struct fake_link){ .ring_fd = -1, .userfaultfd = -1 };
 	link->socket = connect_to(socket);
 	if (link->socket < 0)
 		return link->socket;
-	wire_header_init(&hello.header, WIRE_HELLO, sizeof(hello));
-	snprintf(hello.name, sizeof(hello.name), "%s", name);
-	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
-	r = wire_send(link->socket, &hello, sizeof(hello), NULL, 0);
+	wire_header_init(&hello->header, WIRE_HELLO, sizeof(*hello));
+	hello->page_bytes = PAGE_BYTES;
+	hello->features = WIRE_FEATURES;
+	r = wire_send(link->socket, hello, sizeof(*hello), NULL, 0);
 	if (r == 0)
 		r = take_welcome(link);
 	if (r == 0) {
@@ -81,6 +79,16 @@ int fake_link_open_in(struct fake_link *link, const char *socket, const char *na
 	}
 	ring_attach_worker(link->ring, &link->up, &link->down);
 	return 0;
+}
+
+int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
+		      const char *domain)
+{
+	struct wire_hello hello = { .mode = mode, .store = store };
+
+	snprintf(hello.name, sizeof(hello.name), "%s", name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", domain);
+	return fake_link_open_by(link, socket, &hello);
 }
 
 int fake_link_open(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store)

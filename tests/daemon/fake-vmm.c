@@ -275,11 +275,16 @@ static void adopt(void)
 
 static int connect_now(bool forget)
 {
+	struct wire_hello hello = { .mode = vmm.options.mode, .store = forget ? 0 : vmm.store };
 	int r;
 
 	disconnect();
-	r = fake_link_open_in(&vmm.link, vmm.socket, vmm.options.name, vmm.options.mode, forget ? 0 : vmm.store,
-			      vmm.options.domain ? vmm.options.domain : "");
+	snprintf(hello.name, sizeof(hello.name), "%s", vmm.options.name);
+	snprintf(hello.domain, sizeof(hello.domain), "%s", vmm.options.domain ? vmm.options.domain : "");
+	if (vmm.options.uuid)
+		test_check(uuid_parse(vmm.options.uuid, hello.uuid) == 0, "%s is no UUID", vmm.options.uuid);
+	hello.flags = vmm.options.mode_unsaid ? WIRE_HELLO_MODE_UNSAID : 0;
+	r = fake_link_open_by(&vmm.link, vmm.socket, &hello);
 	if (r < 0)
 		return r;
 	vmm.connected = true;

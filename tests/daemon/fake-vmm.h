@@ -26,6 +26,8 @@ struct fake_options {
 	uint32_t zero;       /* behind those: full of zeros; the rest is unique */
 	uid_t uid;           /* it runs as */
 	const char *domain;  /* that it asks for, or NULL */
+	const char *uuid;    /* of the VM, or NULL */
+	bool mode_unsaid;    /* as of a preload that was told of no mode */
 	bool may_fail;       /* fake_start() does not mind if it cannot connect */
 	bool defiant;        /* answers a MERGE with another slot than it was told */
 	unsigned forgetful;  /* closes all segments after each order, and asks so many times for the one it needs */
@@ -82,6 +84,8 @@ int fake_link_open(struct fake_link *link, const char *socket, const char *name,
 /** The same, asking for a domain. */
 int fake_link_open_in(struct fake_link *link, const char *socket, const char *name, enum wire_mode mode, uint64_t store,
 		      const char *domain);
+/** The same with whatever else is in @hello; its header, page size and features are filled in. */
+int fake_link_open_by(struct fake_link *link, const char *socket, struct wire_hello *hello);
 void fake_link_close(struct fake_link *link);
 /** Puts one record and rings. */
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);

@@ -79,7 +79,6 @@ static void check_own_frames(const struct fake_vmm *a, const struct fake_vmm *b)
 
 static void check_errors(void)
 {
-	expect_error("nobody", "off", "unknown-vm");
 	expect_error("vm", "half", "bad-request");
 	expect_error("vm", "", "bad-request");
 }

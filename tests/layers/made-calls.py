@@ -27,6 +27,7 @@ LIBC = {
     'poll': ['poll', 'ppoll'],
     'prctl': ['prctl'],
     'pthread_cond_wait': ['futex'],
+    'getpid': ['getpid'],
     'pthread_create': ['brk', 'clone', 'clone3', 'exit', 'getrandom', 'mmap', 'mprotect', 'munmap', 'restart_syscall',
                        'rseq', 'rt_sigaction', 'rt_sigprocmask', 'set_robust_list'],
     'pthread_mutex_lock': ['futex'],

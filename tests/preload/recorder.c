@@ -8,6 +8,7 @@
 #include "library/fork.h"
 #include "library/guest-memory.h"
 #include "library/made-calls.h"
+#include "library/options.h"
 #include "library/transfers.h"
 #include "library/visits.h"
 #include "library/withdrawal.h"
@@ -49,6 +50,10 @@ void recorder_reset(void *address, size_t length)
 	recorder_notes = (struct recorded_notes){ 0 };
 	ours = (uintptr_t)address;
 	ours_length = length;
+}
+
+void options_by_preload(void)
+{
 }
 
 bool memory_is_ours(const void *address, size_t length)

@@ -40,7 +40,7 @@ runs_undisturbed() {
 	for name in one two; do
 		# shellcheck disable=SC2034 # for vmm_start
 		VMM_LAUNCHER=("${older[@]}" env LD_PRELOAD="$RUN/bin/preload.so" PAGEFUSE_NAME="$name"
-			PAGEFUSE_SECCOMP=1)
+			PAGEFUSE_MODE=full PAGEFUSE_SECCOMP=1)
 		vmm_start "$name" 0
 	done
 	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"

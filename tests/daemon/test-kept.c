@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/kept.h"
+
+#define UUID "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+static char directory[64], path[96];
+static sd_event *event;
+
+static int set_up(void **state)
+{
+	(void)state;
+	snprintf(directory, sizeof(directory), "/tmp/pagefuse-kept-XXXXXX");
+	if (mkdtemp(directory) == NULL || sd_event_new(&event) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/deep/er/vms.json", directory);
+	return 0;
+}
+
+static void remove_at(const char *below)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/%s", directory, below);
+	(void)remove(name);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	remove_at("deep/er/vms.json");
+	remove_at("deep/er");
+	remove_at("deep");
+	event = sd_event_unref(event);
+	return rmdir(directory);
+}
+
+static void write_text(const char *text)
+{
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/deep", directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* What it says of a file with @text, which stays as it is. */
+static void expect_problem(const char *text, const char *problem)
+{
+	const uint8_t none[UUID_BYTES] = { 0 };
+	char now[4096] = "";
+	struct kept kept;
+	FILE *file;
+
+	write_text(text);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	if (strstr(kept.problem, problem) == NULL || strstr(kept.problem, path) == NULL)
+		fail_msg("%s: \"%s\", not \"%s\"", text, kept.problem, problem);
+	assert_null(kept_find(&kept, 7, none, "a"));
+	assert_int_equal(kept_set_named(&kept, 7, "b", WIRE_MODE_OFF), 0);
+	kept_close(&kept);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_true(fread(now, 1, sizeof(now) - 1, file) == strlen(text));
+	fclose(file);
+	assert_string_equal(now, text);
+}
+
+#define LIST(vms) "{\"format\": 1, \"vms\": [" vms "]}"
+
+static void test_damaged(void **state)
+{
+	(void)state;
+	expect_problem("", "line 1: ");
+	expect_problem("{", "line 1: ");
+	expect_problem("[]", "an object with a number \"format\"");
+	expect_problem("{\"format\": 1}", "a list \"vms\"");
+	expect_problem("{\"format\": \"1\", \"vms\": []}", "a number \"format\"");
+	expect_problem("{\"format\": 2, \"vms\": []}", "it is of format 2, but pagefused");
+	expect_problem(LIST("7"), "VM 1 of the list: it has to be an object");
+	expect_problem(LIST("{\"name\": \"a\"}"), "\"mode\" is missing");
+	expect_problem(LIST("{\"mode\": \"off\"}"), "\"name\" is missing");
+	expect_problem(LIST("{\"name\": \"a b\", \"mode\": \"off\"}"), "no blanks");
+	expect_problem(LIST("{\"name\": \"\", \"mode\": \"off\"}"), "no blanks");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"on\"}"), "\"mode\" has to be off, zero, hints or full");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\", \"user\": -1}"), "\"user\" has to be a user's");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\", \"user\": 4294967295}"), "a user's number");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\", \"uuid\": \"1\"}"), "\"uuid\" has to be one");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\", \"age\": 7}"), "\"age\" is not known");
+	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\"}, {\"name\": \"a\", \"mode\": \"full\"}"),
+		       "VM 2 of the list: \"a\" is there already");
+	expect_problem("{\"format\": 1, \"format\": 1, \"vms\": []}", "duplicate");
+}
+
+/* What somebody else can change decides nothing. */
+static void test_owner(void **state)
+{
+	struct kept kept;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	write_text(LIST("{\"name\": \"a\", \"mode\": \"full\"}"));
+	assert_int_equal(chown(path, 65534, 65534), 0);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_non_null(strstr(kept.problem, "it has to belong to this user or to root"));
+	assert_true(STAILQ_EMPTY(&kept.vms));
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(kept_reload(&kept), 0);
+	assert_false(STAILQ_EMPTY(&kept.vms));
+	kept_close(&kept);
+}
+
+static const struct kept_vm *find(const struct kept *kept, uid_t user, const char *uuid, const char *name)
+{
+	uint8_t bytes[UUID_BYTES] = { 0 };
+
+	if (uuid)
+		assert_int_equal(uuid_parse(uuid, bytes), 0);
+	return kept_find(kept, user, bytes, name);
+}
+
+static void expect_mode(const struct kept *kept, uid_t user, const char *uuid, const char *name, unsigned mode)
+{
+	const struct kept_vm *vm = find(kept, user, uuid, name);
+
+	assert_int_equal(vm ? vm->mode : 0, mode);
+}
+
+/* The user's own before root's, a UUID before a name; written, and read again the same. */
+static void test_order(void **state)
+{
+	struct kept_vm by_uuid = { .name = "a", .user = 7 };
+	struct kept kept;
+
+	(void)state;
+	assert_int_equal(uuid_parse(UUID, by_uuid.uuid), 0);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_set_named(&kept, KEPT_ANY_USER, "a", WIRE_MODE_OFF), 0);
+	expect_mode(&kept, 7, NULL, "a", WIRE_MODE_OFF);
+	expect_mode(&kept, 7, UUID, "a", WIRE_MODE_OFF);
+	expect_mode(&kept, 7, NULL, "b", 0);
+	assert_int_equal(kept_set_named(&kept, 7, "a", WIRE_MODE_ZERO), 0);
+	expect_mode(&kept, 7, UUID, "a", WIRE_MODE_ZERO);
+	expect_mode(&kept, 8, UUID, "a", WIRE_MODE_OFF);
+	assert_int_equal(kept_set(&kept, &by_uuid, WIRE_MODE_HINTS), 0);
+	kept_close(&kept);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_string_equal(kept.problem, "");
+	expect_mode(&kept, 7, UUID, "b", WIRE_MODE_HINTS);
+	expect_mode(&kept, 7, UUID, "a", WIRE_MODE_HINTS);
+	expect_mode(&kept, 7, NULL, "a", WIRE_MODE_ZERO);
+	expect_mode(&kept, 8, UUID, "a", WIRE_MODE_OFF);
+	/* Root speaks for all of a name. */
+	assert_int_equal(kept_set_named(&kept, KEPT_ANY_USER, "a", WIRE_MODE_FULL), 0);
+	expect_mode(&kept, 7, UUID, "b", WIRE_MODE_FULL);
+	expect_mode(&kept, 7, NULL, "a", WIRE_MODE_FULL);
+	assert_int_equal(kept_forget(&kept, 7, "b", by_uuid.uuid), 1);
+	expect_mode(&kept, 7, UUID, "b", 0);
+	assert_int_equal(kept_forget(&kept, KEPT_ANY_USER, "a", (const uint8_t[UUID_BYTES]){ 0 }), 2);
+	expect_mode(&kept, 7, UUID, "a", 0);
+	kept_close(&kept);
+}
+
+/* Users have limits, each and together; root has none. */
+static void test_limits(void **state)
+{
+	struct kept kept;
+	char name[32];
+
+	(void)state;
+	assert_int_equal(kept_open(&kept, event, ""), 0);
+	for (unsigned i = 0; i < KEPT_MAX; i++) {
+		snprintf(name, sizeof(name), "vm-%u", i);
+		assert_int_equal(kept_set_named(&kept, 1 + i / KEPT_PER_USER, name, WIRE_MODE_OFF), 0);
+	}
+	assert_int_equal(kept_set_named(&kept, 1, "more", WIRE_MODE_OFF), -EDQUOT);
+	assert_int_equal(kept_set_named(&kept, 1000, "more", WIRE_MODE_OFF), -EDQUOT);
+	assert_int_equal(kept_set_named(&kept, 1, "vm-1", WIRE_MODE_FULL), 0);
+	assert_int_equal(kept_set_named(&kept, KEPT_ANY_USER, "more", WIRE_MODE_OFF), 0);
+	kept_close(&kept);
+}
+
+static void test_uuid(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"6ba7b810",
+		"6ba7b8109dad11d180b400c04fd430c8",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430c89",
+		"6ba7b810-9dad-11d1-80b4-00c04fd430cg",
+		"00000000-0000-0000-0000-000000000000",
+		"6ba7b810-9dad-11d1-80b400-c04fd430c8",
+	};
+	char *qemu[] = { "/usr/bin/qemu-system-x86_64", "-uuid", UUID, "--name", "guest=a,,b,process=c", NULL };
+	char *other[] = { "vmm", "-uuid", UUID, NULL };
+	char text[UUID_TEXT], name[WIRE_NAME_MAX];
+	uint8_t uuid[UUID_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(uuid_parse(bad[i], uuid), -EINVAL);
+		assert_false(uuid_is_set(uuid));
+	}
+	assert_int_equal(uuid_parse("6BA7B810-9DAD-11D1-80B4-00C04FD430C8", uuid), 0);
+	uuid_text(uuid, text);
+	assert_string_equal(text, UUID);
+	assert_true(vm_identity_uuid(qemu, uuid));
+	uuid_text(uuid, text);
+	assert_string_equal(text, UUID);
+	assert_false(vm_identity_uuid(other, uuid));
+	assert_int_equal(vm_identity_name(qemu, 7, name, sizeof(name)), 0);
+	assert_string_equal(name, "a,b");
+	assert_int_equal(vm_identity_name(other, 7, name, sizeof(name)), 0);
+	assert_string_equal(name, "vmm-7");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_owner, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
+		cmocka_unit_test(test_uuid),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
