@@ -5,6 +5,7 @@
 # and guests_close in a trap. All lives in a folder of its own below the temporary directory and is gone afterwards.
 #
 #   guests_open                      builds the guests if need be, finds an accelerator, makes $GUESTS_RUN
+#   guests_add_agent PROGRAM         guests have this agent from now on, which looks every second for what is cached
 #   guest_start NAME [LAUNCHER…]     starts a guest, by a launcher such as: pagefuse run --name NAME --
 #   guest_expect NAME REGEX SECONDS  waits for a line on its serial line, which is left in $GUEST_LINE. It is given up
 #                                    when it has used so much CPU time, or none for a minute, without printing anything
@@ -33,6 +34,7 @@ GUEST_END_SECONDS=300     # for QEMU's own end
 GUEST_DISK_OPTIONS=${GUEST_DISK_OPTIONS:-}   # further -drive options, such as ,cache=none,aio=native
 GUEST_MORE=()                                # further options of the next guest; a launcher function may set them
 GUEST_WORDS=                                 # further words on the kernel's command line
+GUEST_INITRAMFS=                             # another one than the guests' own
 declare -A GUEST_PID=() GUEST_IN=() GUEST_OUT=()
 
 # What guests are booted from; real/build.sh has others.
@@ -58,7 +60,7 @@ GUEST_KERNEL_WORDS='console=ttyS0 panic=-1 no_timer_check nowatchdog rcupdate.rc
 guest_options() {
 	GUEST_OPTIONS=("${GUEST_ACCELERATOR[@]}" -m "$GUEST_RAM_MIB"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$GUEST_FILES/kernel" -initrd "$GUEST_FILES/initramfs"
+		-kernel "$GUEST_FILES/kernel" -initrd "${GUEST_INITRAMFS:-$GUEST_FILES/initramfs}"
 		-append "$GUEST_KERNEL_WORDS guest.name=$1 systemd.hostname=$1 $GUEST_FILES_WORDS $GUEST_WORDS")
 }
 
@@ -101,6 +103,16 @@ guests_open() {
 	interruptible guests_build || return 1
 	own_folder GUESTS_RUN pagefuse-guests || return 1
 	guests_find_accelerator
+}
+
+guests_add_agent() {
+	local root=$GUESTS_RUN/agent
+	mkdir "$root" && cp "$1" "$root/pagefuse-agent" || return 1
+	printf '%s\n' 'root = /disk' 'interval_seconds = 1' 'cpu_permille = 1000' >"$root/agent.conf"
+	# The kernel unpacks one archive after the other.
+	GUEST_INITRAMFS=$GUESTS_RUN/initramfs
+	cp "$GUESTS_DIR/initramfs" "$GUEST_INITRAMFS" || return 1
+	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >>"$GUEST_INITRAMFS"
 }
 
 guest_start() {
