@@ -37,6 +37,13 @@ GUEST_WORDS=                                 # further words on the kernel's com
 GUEST_INITRAMFS=                             # another one than the guests' own
 declare -A GUEST_PID=() GUEST_IN=() GUEST_OUT=()
 
+# What guests are booted from; real/build.sh has others.
+guests_use_kind() {
+	GUEST_FILES=$GUESTS_DIR GUEST_DISK_ACCESS=readonly=on GUEST_FILES_WORDS=
+	GUEST_FILES_BOOT_SECONDS=$GUEST_BOOT_SECONDS
+}
+guests_use_kind
+
 guests_say() {
 	echo "guests: $*" >&2
 }
@@ -53,8 +60,8 @@ GUEST_KERNEL_WORDS='console=ttyS0 panic=-1 no_timer_check nowatchdog rcupdate.rc
 guest_options() {
 	GUEST_OPTIONS=("${GUEST_ACCELERATOR[@]}" -m "$GUEST_RAM_MIB"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$GUESTS_DIR/kernel" -initrd "${GUEST_INITRAMFS:-$GUESTS_DIR/initramfs}"
-		-append "$GUEST_KERNEL_WORDS guest.name=$1 $GUEST_WORDS")
+		-kernel "$GUEST_FILES/kernel" -initrd "${GUEST_INITRAMFS:-$GUEST_FILES/initramfs}"
+		-append "$GUEST_KERNEL_WORDS guest.name=$1 systemd.hostname=$1 $GUEST_FILES_WORDS $GUEST_WORDS")
 }
 
 # Whether the guests' kernel comes as far as to its first process. The answer is kept until the host boots anew, or
@@ -119,7 +126,7 @@ guest_start() {
 	# In a session of its own Ctrl-C does not reach it.
 	setsid "$@" qemu-system-x86_64 -name "guest=$name" "${GUEST_OPTIONS[@]}" -pidfile "$base.pid" \
 		-chardev "pipe,id=serial,path=${base//,/,,},logfile=${base//,/,,}.log" -serial chardev:serial \
-		-drive "file=${GUESTS_DIR//,/,,}/disk,format=raw,if=virtio,readonly=on$GUEST_DISK_OPTIONS" \
+		-drive "file=${GUEST_FILES//,/,,}/disk,format=raw,if=virtio,$GUEST_DISK_ACCESS$GUEST_DISK_OPTIONS" \
 		"${GUEST_MORE[@]}" </dev/null >"$base.stdout" 2>"$base.stderr" {in}>&- {out}>&- &
 	GUEST_PID[$name]=$!
 	guard process "${GUEST_PID[$name]}"
@@ -217,7 +224,7 @@ guests_boot() {
 		guest_start "$name" "${GUEST_LAUNCHER[@]}"
 	done
 	for name; do
-		guest_expect "$name" '^guest: ready' "$GUEST_BOOT_SECONDS" || return 1
+		guest_expect "$name" '^guest: ready' "$GUEST_FILES_BOOT_SECONDS" || return 1
 	done
 }
 
