@@ -76,6 +76,14 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
 		    uint64_t place);
 
+/**
+ * Whether the worker has found no way by which memory could be written past page tables and pins, when it looked last.
+ * Worker.
+ */
+void hold_allow_moving(bool allow);
+/** Whether pages may be moved away, as far as is known: no plain reference to one can be held. Memory lock held. */
+bool hold_may_move(void);
+
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);
 /** The same for diverged pages: less where they are swapped out to see whether they are pinned. */

@@ -25,6 +25,7 @@
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/sys.h"
+#include "library/transfers.h"
 #include "library/view.h"
 
 /* Both so few that what takes their place has no room for a 2 MiB page. */
@@ -297,7 +298,10 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!(region->marks[at] & MARK_FILLED) || (state & PAGE_IN_STORE))
 			continue;
-		hold_anonymous(region, at, 1, targets, NULL, outcomes);
+		/* One that a call of the VMM's is at is about to have content, or was read just now: it is not missing. */
+		if (hold_may_move() && transfers_hold_begin(region_hva(region, at), 1) == 0)
+			hold_anonymous(region, at, 1, targets, NULL, outcomes);
+		transfers_hold_end();
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
 	region_mark(region, index, count, MARK_FILLED, false);
