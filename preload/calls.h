@@ -87,7 +87,7 @@ void open_before_number(long number, long a, long b, long c);
 void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
-/** Whether a system call by number closes or replaces a descriptor of the library's; and makes it, but for that. */
+/** Whether a system call by number may close or replace a descriptor of the library's; and makes it, but for that. */
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
 

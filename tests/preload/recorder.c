@@ -259,6 +259,11 @@ void descriptors_end(bool had)
 	abort();
 }
 
+void descriptors_closing(bool begins)
+{
+	(void)begins;
+}
+
 int descriptors_first(unsigned first, unsigned last)
 {
 	(void)first;
