@@ -88,9 +88,9 @@ static int number_of(const struct descriptor *descriptor)
 /* ---- the library's side ---- */
 
 /*
- * A range is closed without the lock, as that may take long. So of the two who say what they are about to do before they
- * look for the other, one sees it: who closes then finds the number in the table, and who opens waits; but not where the
- * lock is held already, nor for ever: then it is closed as by a call that is not seen.
+ * A range is closed without the lock, as that may take long. Both say what they are about to do before they look for
+ * the other, so one sees it: who closes then finds the number in the table, and who opens waits; but not where the lock
+ * is held already, nor for ever: then it is closed as by a call that is not seen.
  */
 bool descriptors_open(void)
 {

@@ -157,7 +157,7 @@ static void path_of(const struct file *file, char *ret_path, size_t size)
 		snprintf(ret_path, size, "%s/%s", file->folder, file->name);
 }
 
-/** After a call on a descriptor has failed: whether because it, or its thread, has gone, or it is no socket any more. */
+/** After a call on a descriptor has failed: whether because it, or its thread, has gone, or it is another's by now. */
 static bool closed_meanwhile(void)
 {
 	return errno == EBADF || errno == ENOENT || errno == ESRCH || errno == ENOTSOCK;

@@ -298,7 +298,7 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!(region->marks[at] & MARK_FILLED) || (state & PAGE_IN_STORE))
 			continue;
-		/* One that a call of the VMM's is at is about to have content, or was read just now: it is not missing. */
+		/* One that a call of the VMM's is at is about to have content, or was just read: it is not missing. */
 		if (hold_may_move() && transfers_hold_begin(region_hva(region, at), 1) == 0)
 			hold_anonymous(region, at, 1, targets, NULL, outcomes);
 		transfers_hold_end();

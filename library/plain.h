@@ -45,8 +45,8 @@ int plain_drop(struct region *region, uint64_t index, uint64_t count);
 /** For these no mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
 void plain_fill(struct region *region, uint64_t index, uint64_t count);
 /**
- * Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them; but for
- * such as are being read into, or where no page may be moved away (hold_may_move()).
+ * Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them; but
+ * for such as are being read into, or where no page may be moved away (hold_may_move()).
  */
 void plain_empty_filled(struct region *region, uint64_t index, uint64_t count);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The VMM is about to use I/O that takes plain references to pages, which no hold sees: from that very call on nothing
- * is hashed, held or merged, whatever is ordered, and for good; nor is what a discard had to fill with zeros moved away,
- * to be missing for the VMM's own userfaultfd.
+ * is hashed, held or merged, whatever is ordered, and for good; nor is what a discard had to fill with zeros moved
+ * away, to be missing for the VMM's own userfaultfd.
  */
 #include "library/kernel.h"
 #include "library/memory.h"
