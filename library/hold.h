@@ -60,9 +60,11 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		   const struct hold_slot *slots, enum outcome *outcomes);
 
-/** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
+/**
+ * Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @prot: its
+ * protection; PROT_NONE, PROT_READ, or reading and writing. @return 0 or -errno.
  */
-int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count);
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count, int prot);
 
 /**
  * Replaces store mappings by anonymous memory of the same content, but for the pages of the mask @dropped, which become
