@@ -318,11 +318,11 @@ static int before(enum memory_change change, const struct part *part, int detail
 			(void)make_plain(part); /* what stays is left out: part_outside_store() */
 		return 0;
 	case CHANGE_DEVICE:
-	case CHANGE_ATTRIBUTE:
 		return unshare_part(part);
 	case CHANGE_LOCK:                          /* what a discard puts in place of store pages would not be locked */
 		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
 		return 0;
+	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
 		return make_plain_or_unshare(part);
 	case CHANGE_USERFAULTFD:

@@ -44,7 +44,7 @@ enum memory_change {
 	CHANGE_NOTHING,
 	/** MADV_UNMERGEABLE: unshared, left alone until MADV_MERGEABLE. */
 	CHANGE_UNMERGEABLE,
-	/** A mark that mappings of the store could not keep, as a protection key: unshared, left alone from now on. */
+	/** A mark that mappings of the store could not keep, as a key: plain or unshared, left alone from now on. */
 	CHANGE_ATTRIBUTE,
 	/**
 	 * The VMM registers its own userfaultfd: plain memory again, left alone from now on. detail: the mode. What the
