@@ -455,6 +455,8 @@ static void receive(struct session *session)
 		}
 		turn_note(TURN_PACKETS, 1);
 		on_packet(session, size);
+		if (session->kind == SESSION_CONTROL) /* an answer is a turn's work, also where it is sent at once */
+			return;
 	}
 }
 

@@ -92,7 +92,7 @@ static void connect_served(void)
 
 static void greet_with(struct agent_pages range)
 {
-	fake_agent_greet(&agent, range.first, range.pages);
+	test_check(fake_agent_greet(&agent, range.first, range.pages), "it is not welcomed");
 }
 
 static void greet(void)

@@ -93,7 +93,7 @@ void fake_agent_say_range(const struct fake_agent *agent, uint32_t batch, uint64
 	fake_agent_say(agent, &end.header);
 }
 
-void fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
+bool fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
 {
 	union {
 		struct agent_ram ram;
@@ -108,8 +108,9 @@ void fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
 	struct agent_hello hello = { .instance = 1 };
 	const struct agent_header *welcome = fake_agent_next(agent);
 
-	test_check(welcome != NULL && welcome->type == AGENT_WELCOME, "frame %d in place of a welcome",
-		   welcome ? welcome->type : -1);
+	if (welcome == NULL)
+		return false;
+	test_check(welcome->type == AGENT_WELCOME, "frame %d in place of a welcome", welcome->type);
 	agent->session = welcome->session;
 	agent_decoder_settle(&agent->decoder, agent->session);
 	agent_greeting_init(&hello.greeting, AGENT_HELLO, agent->session, sizeof(hello));
@@ -121,4 +122,5 @@ void fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
 	named.module = module;
 	memcpy(named.bytes + sizeof(module), "/lib", 4);
 	fake_agent_say(agent, &named.module.header);
+	return true;
 }

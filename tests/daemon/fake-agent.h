@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_TESTS_DAEMON_FAKE_AGENT_H
 #define PAGEFUSE_TESTS_DAEMON_FAKE_AGENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "protocol/agent-decoder.h"
@@ -26,7 +27,10 @@ void fake_agent_say_knock(const struct fake_agent *agent);
 void fake_agent_say_beacon(const struct fake_agent *agent, uint32_t beacon, uint64_t pfn, const uint8_t *bytes);
 /** A batch of one range, the last one of its pass. */
 void fake_agent_say_range(const struct fake_agent *agent, uint32_t batch, uint64_t pfn, uint32_t pages);
-/** After the WELCOME: all that is said until beacons may be told. The RAM is @pages pages from frame @gfn on. */
-void fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages);
+/**
+ * Takes the WELCOME and says all up to where beacons may be told. The RAM is @pages pages from frame @gfn on.
+ * @return false if it is not welcomed, but hung up on.
+ */
+bool fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages);
 
 #endif
