@@ -97,6 +97,20 @@ static void charge(void *context, void *account, int64_t slots)
 	quota_user_charge(account, slots);
 }
 
+static bool take_numbers(void *context, void *account, uint64_t pages)
+{
+	struct domain *domain = context;
+
+	return quota_numbers_take(&domain->numbers, account, pages);
+}
+
+static void give_numbers(void *context, void *account, uint64_t pages)
+{
+	struct domain *domain = context;
+
+	quota_numbers_give(&domain->numbers, account, pages);
+}
+
 void domain_look_for_room(struct domain *domain, bool recheck)
 {
 	enum engine_room room = engine_store_room(domain->engine);
@@ -217,6 +231,8 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.punch = punch,
 		.may_charge = may_charge,
 		.charge = charge,
+		.take_numbers = take_numbers,
+		.give_numbers = give_numbers,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;
@@ -284,6 +300,7 @@ int domain_open(struct domains *domains, const char *name, struct domain **ret)
 	domain->userfaultfd = -1;
 	snprintf(domain->name, sizeof(domain->name), "%s", name);
 	TAILQ_INIT(&domain->vms);
+	quota_numbers_init(&domain->numbers, ENGINE_NUMBERS);
 	LIST_INIT(&domain->links);
 	SLIST_INSERT_HEAD(&domains->list, domain, entries);
 	domains->count++;
@@ -304,6 +321,7 @@ bool domain_close(struct domain *domain)
 	sd_event_source_disable_unref(domain->pump);
 	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
+	quota_numbers_done(&domain->numbers);
 	domain->domains->quota->stored_pages -= domain->stored_pages;
 	stays = domain->store && store_close(domain->store);
 	if (domain->userfaultfd >= 0)

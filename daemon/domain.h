@@ -76,9 +76,10 @@ struct domain {
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
 	bool accounted;        /* the engine was told that there is none (any more) */
 
-	uint32_t segments_max;      /* that its store may have */
-	uint64_t stored_pages;      /* of its engine, as they are counted in the quota */
-	enum engine_room said_room; /* what was logged last of the room in the store */
+	struct quota_numbers numbers; /* of pages: what its users have of them */
+	uint32_t segments_max;        /* that its store may have */
+	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
+	enum engine_room said_room;   /* what was logged last of the room in the store */
 };
 
 /**

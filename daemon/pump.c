@@ -33,8 +33,8 @@ static void note_beyond(struct daemon_vm *vm)
 	if (*bytes > 0 && before == 0)
 		log_peer(LOG_WARNING,
 			 "VM %s: RAM of it is left alone, %" PRIu64 " MiB so far: [limits] vm_ram_size is reached, or "
-			 "user_ram_percent by all of its user's, or 8 TiB by the domain's; or they are more than its "
-			 "process has mapped (%" PRIu64 " MiB)",
+			 "user_ram_percent or user_numbers_factor by all of its user's, or 8 TiB by the domain's; or "
+			 "they are more than its process has mapped (%" PRIu64 " MiB)",
 			 daemon_vm_describe(vm), *bytes >> 20, vm->had.mapped_bytes >> 20);
 }
 

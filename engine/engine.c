@@ -80,6 +80,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 	engine->slots.context = engine;
 	engine->slots.revoke = revoke_windows;
 	engine->slots.released = released;
+	engine->space.freed = vm_numbers_freed;
+	engine->space.context = engine;
 	engine->links = (struct links){ &engine->slots, &engine->table };
 	return engine;
 }

@@ -22,6 +22,7 @@
 #define ENGINE_SEGMENT_SLOTS 65536u /* 256 MiB */
 #define ENGINE_SEGMENTS_MAX 16384u  /* slot numbers have 30 bits */
 #define ENGINE_VMS_MAX 4096u
+#define ENGINE_NUMBERS (UINT64_C(1) << 31) /* pages of all VMs that can be told apart */
 
 /** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
 struct engine_store {
@@ -42,6 +43,13 @@ struct engine_store {
 	bool (*may_charge)(void *context, void *account);
 	/** @slots more, or less, are charged to it, also after its VM has gone: until they are dead. NULL: not kept. */
 	void (*charge)(void *context, void *account, int64_t slots);
+	/**
+	 * Whether @account may have @pages more of the ENGINE_NUMBERS, for a region: then they are its own until
+	 * give_numbers(), also after its VM has gone. NULL: always.
+	 */
+	bool (*take_numbers)(void *context, void *account, uint64_t pages);
+	/** They can be given to others again. NULL: not kept. */
+	void (*give_numbers)(void *context, void *account, uint64_t pages);
 };
 
 /** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
@@ -138,7 +146,10 @@ struct engine_vm_limits {
 };
 /** From now on; what it has stays. Without this there are none. */
 void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *limits);
-/** Whom its slots are charged to besides; before it has any. It has to last until none is charged to it any more. */
+/**
+ * Whom its slots and page numbers are charged to besides; before it has any. It has to last until none is charged to it
+ * any more.
+ */
 void engine_vm_set_account(struct engine_vm *vm, void *account);
 /** What it has of these now. */
 void engine_vm_usage(const struct engine_vm *vm, struct engine_vm_limits *ret);

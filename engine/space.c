@@ -33,6 +33,11 @@ static uint32_t chunks_for(uint32_t pages)
 	return pages / SPACE_CHUNK_PAGES + (pages % SPACE_CHUNK_PAGES != 0);
 }
 
+uint64_t space_numbers(uint32_t pages)
+{
+	return (uint64_t)chunks_for(pages) * SPACE_CHUNK_PAGES;
+}
+
 /* First of @count free chunks in [@from, @to), 0 if there are none. */
 static uint32_t search(const struct space *space, uint32_t from, uint32_t to, uint32_t count)
 {
@@ -65,7 +70,7 @@ uint32_t space_take(struct space *space, struct region *region, uint32_t pages)
 	return first * SPACE_CHUNK_PAGES;
 }
 
-static void remember(struct space *space, uint32_t chunk, uint32_t count)
+static void remember(struct space *space, struct space_range range)
 {
 	if (space->gone_count == space->gone_capacity) {
 		uint32_t capacity = space->gone_capacity ? space->gone_capacity * 2 : 64;
@@ -76,17 +81,17 @@ static void remember(struct space *space, uint32_t chunk, uint32_t count)
 		space->gone = gone;
 		space->gone_capacity = capacity;
 	}
-	space->gone[space->gone_count++] = (struct space_range){ chunk, count };
-	space->gone_chunks += count;
+	space->gone[space->gone_count++] = range;
+	space->gone_chunks += range.count;
 }
 
-void space_leave(struct space *space, uint32_t global, uint32_t pages)
+void space_leave(struct space *space, uint32_t global, uint32_t pages, void *account)
 {
 	uint32_t first = global / SPACE_CHUNK_PAGES, count = chunks_for(pages);
 
 	for (uint32_t i = 0; i < count; i++)
 		space->chunks[first + i] = GONE;
-	remember(space, first, count);
+	remember(space, (struct space_range){ first, count, account });
 }
 
 struct region *space_find(const struct space *space, uint32_t global)
@@ -110,6 +115,8 @@ void space_sweep_ended(struct space *space)
 
 		for (uint32_t at = range.chunk; at < range.chunk + range.count; at++)
 			space->chunks[at] = NULL;
+		if (space->freed)
+			space->freed(space->context, range.account, (uint64_t)range.count * SPACE_CHUNK_PAGES);
 		space->gone_chunks -= range.count;
 		if (range.chunk < space->next)
 			space->next = range.chunk;

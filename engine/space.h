@@ -16,6 +16,7 @@ struct region;
 
 struct space_range {
 	uint32_t chunk, count;
+	void *account; /* whose numbers they are */
 };
 
 struct space {
@@ -26,18 +27,23 @@ struct space {
 	uint32_t gone_count, gone_capacity;
 	uint32_t sweeping; /* of these, the first so many will be free when the sweep under way is over */
 	uint64_t gone_chunks;
+	/** @pages numbers of @account are free again. NULL: nobody is told. */
+	void (*freed)(void *context, void *account, uint64_t pages);
+	void *context;
 };
 
 int space_init(struct space *space);
 void space_done(struct space *space);
 
+/** Numbers that a region of @pages pages takes. */
+uint64_t space_numbers(uint32_t pages);
 /** Numbers for @pages pages of @region. @return the first, 0 if there are none to be had (sweep, and try again). */
 uint32_t space_take(struct space *space, struct region *region, uint32_t pages);
 /**
- * The region of the @pages numbers from @global on is gone; they are free after the next sweep that begins from now
- * on.
+ * The region of the @pages numbers from @global on, which are @account's, is gone; they are free after the next sweep
+ * that begins from now on.
  */
-void space_leave(struct space *space, uint32_t global, uint32_t pages);
+void space_leave(struct space *space, uint32_t global, uint32_t pages, void *account);
 /** The region of the number @global, NULL if it is gone. */
 struct region *space_find(const struct space *space, uint32_t global);
 

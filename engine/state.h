@@ -113,6 +113,7 @@ struct progress {
 struct engine_vm {
 	struct engine *engine;
 	void *context;
+	void *account;  /* of its slots and page numbers, or NULL */
 	uint32_t index; /* in engine->vms */
 	uint16_t owner; /* for slots_new() */
 	enum wire_mode mode;

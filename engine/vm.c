@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,13 +24,44 @@ static bool may_sweep(struct engine *engine)
 	return true;
 }
 
-static uint32_t take_numbers(struct engine *engine, struct region *region)
+void vm_numbers_freed(void *context, void *account, uint64_t pages)
 {
-	uint32_t global = space_take(&engine->space, region, region->pages);
+	const struct engine *engine = context;
+	const struct engine_store *store = &engine->slots.store;
 
-	if (global == 0 && may_sweep(engine)) {
-		sweep_all(engine);
-		global = space_take(&engine->space, region, region->pages);
+	if (account && store->give_numbers)
+		store->give_numbers(store->context, account, pages);
+}
+
+static bool charge_numbers(const struct engine_vm *vm, uint64_t pages)
+{
+	const struct engine_store *store = &vm->engine->slots.store;
+
+	return vm->account == NULL || store->take_numbers == NULL ||
+	       store->take_numbers(store->context, vm->account, pages);
+}
+
+/* @return the first, 0 if there are none to be had, or its account may have no more. */
+static uint32_t try_numbers(struct engine_vm *vm, struct region *region)
+{
+	uint64_t numbers = space_numbers(region->pages);
+	uint32_t global = 0;
+
+	if (!charge_numbers(vm, numbers))
+		return 0;
+	global = space_take(&vm->engine->space, region, region->pages);
+	if (global == 0)
+		vm_numbers_freed(vm->engine, vm->account, numbers);
+	return global;
+}
+
+static uint32_t take_numbers(struct engine_vm *vm, struct region *region)
+{
+	uint32_t global = try_numbers(vm, region);
+
+	if (global == 0 && may_sweep(vm->engine)) {
+		sweep_all(vm->engine);
+		global = try_numbers(vm, region);
 	}
 	return global;
 }
@@ -50,7 +82,7 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 	region = region_new(vm, &vm->pages, page, (uint32_t)pages);
 	if (region == NULL)
 		return -ENOMEM;
-	region->global = take_numbers(vm->engine, region);
+	region->global = take_numbers(vm, region);
 	if (region->global == 0) {
 		region_free(region);
 		regions_add_beyond(&vm->regions, page, (uint32_t)pages);
@@ -63,7 +95,7 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 static void remove_region(struct engine_vm *vm, struct region *region)
 {
 	regions_take(&vm->regions, region);
-	space_leave(&vm->engine->space, region->global, region->pages);
+	space_leave(&vm->engine->space, region->global, region->pages, vm->account);
 	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
 	region_uncount(region);
 	vm->answered += region->own.ordered;
@@ -185,6 +217,8 @@ void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *l
 
 void engine_vm_set_account(struct engine_vm *vm, void *account)
 {
+	assert(vm->regions.count == 0);
+	vm->account = account;
 	slots_owner_account(&vm->engine->slots, vm->owner, account);
 }
 

@@ -20,6 +20,8 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages);
  * none.
  */
 int vm_remove_region(struct engine_vm *vm, uint32_t page);
+/** For struct space: @pages numbers of @account are free again. @context: the engine. */
+void vm_numbers_freed(void *context, void *account, uint64_t pages);
 /** Frees the memory that @vm takes here, and changes nothing else: for the end of the whole engine. NULL, too. */
 void vm_free(struct engine_vm *vm);
 

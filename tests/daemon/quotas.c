@@ -5,11 +5,13 @@
  * meanwhile as if nobody else were there. Each time the quota is switched off afterwards, and the damage has to be
  * seen.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/quota.h"
+#include "engine/space.h"
 #include "tests/daemon/attackers.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
@@ -46,12 +48,17 @@ static long long refused_bytes(const char *name, const char *reason)
 	return bytes;
 }
 
-static void await_refused(const char *reason)
+static void await_refused_of(const char *name, const char *reason)
 {
 	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
-	while (refused_bytes("liar", reason) == 0)
+	while (refused_bytes(name, reason) == 0)
 		test_check(test_now_msec() < last, "the status does not say that a quota is reached (%s)", reason);
+}
+
+static void await_refused(const char *reason)
+{
+	await_refused_of("liar", reason);
 }
 
 /* A figure of the host that grows with what is taken. */
@@ -64,10 +71,9 @@ static void await_at_least(const char *field, long long value)
 			   instance_host(&instance, field));
 }
 
-/* VMs of another user share as ever. */
-static void others_share(void)
+static void share(uid_t uid)
 {
-	static const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = BOB };
+	const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = uid };
 	struct fake_vmm a = fake_start(instance.socket, &options), b = fake_start(instance.socket, &options);
 
 	fake_ask(&a, FAKE_AWAIT, COMMON);
@@ -78,6 +84,12 @@ static void others_share(void)
 		   "memory is not what it was");
 	fake_kill(&a);
 	fake_kill(&b);
+}
+
+/* VMs of another user share as ever. */
+static void others_share(void)
+{
+	share(BOB);
 }
 
 static void start(const char *settings)
@@ -181,6 +193,49 @@ static void memory_that_the_host_has_not(void)
 	instance_stop(&instance);
 }
 
+#define DOMAIN_OF_BOTH "[domain both]\nuser = 20002 20003\n"
+#define NUMBERS (UINT64_C(1) << 31) /* of pages, in a domain */
+
+/* Those of a domain: all but what is no whole region is taken by two VMs, and that by a third. */
+static void start_takers(struct attacker takers[3])
+{
+	static const uint64_t pages[] = { NUMBERS / 2, NUMBERS / 2, ATTACKER_REGION_PAGES - SPACE_CHUNK_PAGES };
+
+	for (unsigned i = 0; i < 3; i++) {
+		takers[i] = start_liar((struct attacker_options){ .attack = ATTACK_CLAIMS, .pages = pages[i] });
+		while (attacker_deeds(&takers[i]) == 0) /* it has told of all */
+			poll(NULL, 0, 1);
+	}
+}
+
+static void stop_takers(struct attacker takers[3])
+{
+	for (unsigned i = 0; i < 3; i++)
+		attacker_stop(&takers[i]);
+	instance_stop(&instance);
+}
+
+static void page_numbers_of_a_domain(void)
+{
+	static const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = BOB };
+	struct attacker takers[3];
+	struct fake_vmm vmm;
+
+	start(DOMAIN_OF_BOTH "[limits]\nclaims = believed\nuser_ram_percent = 0\n");
+	start_takers(takers);
+	await_refused_of("liar-2", "ram-limit");
+	others_share();
+	stop_takers(takers);
+
+	start(DOMAIN_OF_BOTH "[limits]\nclaims = believed\nuser_ram_percent = 0\nuser_numbers_factor = 0\n");
+	start_takers(takers);
+	vmm = fake_start(instance.socket, &options);
+	await_refused_of("bob", "ram-limit");
+	test_check(fake_ask(&vmm, FAKE_STATE, 0).shared == 0, "without a quota, there are numbers left");
+	fake_kill(&vmm);
+	stop_takers(takers);
+}
+
 /* Its memory is real, and it shares all of it: a hog, and no liar. */
 static void share_of_a_user(void)
 {
@@ -234,6 +289,7 @@ int main(int argc, char **argv)
 	instance_init(&instance);
 	memory_that_is_not_mapped();
 	memory_that_the_host_has_not();
+	page_numbers_of_a_domain();
 	room_in_the_store();
 	memory_of_the_daemon();
 	share_of_a_user();

@@ -198,13 +198,13 @@ static void numbers_are_given_again_after_a_sweep_only(void **state)
 	assert_true(first != 0 && second >= first + 1000);
 	assert_ptr_equal(space_find(&space, first + 999), regions[0]);
 	assert_ptr_equal(space_find(&space, second), regions[1]);
-	space_leave(&space, first, 1000);
+	space_leave(&space, first, 1000, NULL);
 	assert_null(space_find(&space, first));
 	assert_ptr_equal(space_find(&space, second), regions[1]);
 	third = space_take(&space, regions[2], 1000);
 	assert_true(third != first);
 	space_sweep_begins(&space);
-	space_leave(&space, third, 1000); /* too late for this sweep */
+	space_leave(&space, third, 1000, NULL); /* too late for this sweep */
 	space_sweep_ended(&space);
 	assert_int_equal(space.gone_count, 1);
 	assert_int_equal(space_take(&space, regions[2], 1000), first);
@@ -224,7 +224,7 @@ static void numbers_run_out(void **state)
 	assert_int_equal(space_take(&space, regions[1], half), 0); /* one chunk is nobody's */
 	assert_int_not_equal(space_take(&space, regions[1], half - SPACE_CHUNK_PAGES), 0);
 	assert_int_equal(space_take(&space, regions[2], 1), 0);
-	space_leave(&space, first, half);
+	space_leave(&space, first, half, NULL);
 	assert_int_equal(space_take(&space, regions[2], 1), 0);
 	space_sweep_begins(&space);
 	space_sweep_ended(&space);
