@@ -25,7 +25,7 @@ static int add_segment(void *context, uint32_t segment)
 	int r = store_add_segment(domain->store, segment);
 
 	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
-		log_peer(LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
+		log_peer(LOG_NOBODY, LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
 			 domain->name, segment, strerror(-r));
 	return r;
 }
@@ -82,7 +82,7 @@ static bool may_charge(void *context, void *account)
 	if (quota_user_may_store(user))
 		return true;
 	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
-		log_peer(LOG_WARNING,
+		log_peer(user->uid, LOG_WARNING,
 			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
 			 "there is more room; [limits] user_store_factor",
 			 (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);

@@ -115,7 +115,7 @@ static void fail(struct session *session, const char *format, ...)
 	va_start(list, format);
 	vsnprintf(reason, sizeof(reason), format, list);
 	va_end(list);
-	log_peer(LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
+	log_peer(session->peer.uid, LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
 	end_later(session);
 }
 
@@ -278,7 +278,7 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 		return;
 	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
-		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
+		log_peer(session->peer.uid, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
 			 refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
 }
