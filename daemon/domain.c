@@ -138,9 +138,13 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	struct domain *domain = user;
 	bool more = store_recheck(domain->store);
 
+	if (more) {
+		sd_event_source_set_time(source, usec + DOMAIN_RECHECK_AGAIN_USEC);
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
 	quota_look(domain->domains->quota);
 	domain_look_for_room(domain, true);
-	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
+	sd_event_source_set_time(source, usec + DOMAIN_RECHECK_SECONDS * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 

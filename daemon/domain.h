@@ -27,6 +27,8 @@
 #define DOMAIN_RECHECK_SECONDS 60 /* between looks for memory that stray faults allocated; tests build with another */
 #endif
 
+#define DOMAIN_RECHECK_AGAIN_USEC UINT64_C(10000) /* before it goes on where all of it is more than a turn's work */
+
 struct daemon_vm;
 struct domain;
 struct kept;
