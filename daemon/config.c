@@ -79,7 +79,7 @@ static const struct setting settings[] = {
 	  .preset = "8", .help = "One user may have so many times in the stores what is left free there. 0: any." },
 	{ "limits", "user_rings_percent", SETTING_NUMBER, PLACE(quota.user_rings_percent), .most = 100,
 	  .running = true,
-	  .preset = "2", .help = "So much of the host's RAM for rings and staging memory of one user's VMs. 0: any." },
+	  .preset = "2", .help = "So much of the host's RAM for rings, staging memory and maps of one user's VMs. 0: any." },
 	{ "limits", "user_reports_per_second", SETTING_NUMBER, PLACE(quota.user_reports_per_second),
 	  .most = UINT32_MAX, .running = true,
 	  .preset = "2000000", .help = "So many reports, such as hashes, one user's VMs are heard with. 0: any." },

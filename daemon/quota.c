@@ -185,13 +185,13 @@ uint64_t quota_user_ram_pages(const struct quota_user *user)
 	return is_exempt(user) || percent == 0 ? UINT64_MAX : user->quota->ram_pages * percent / 100;
 }
 
-bool quota_user_may_have_rings(const struct quota_user *user, unsigned vms, uint64_t bytes)
+bool quota_user_may_have_rings(const struct quota_user *user, uint64_t held, uint64_t more)
 {
 	uint64_t percent = user->quota->settings->user_rings_percent;
 
-	if (is_exempt(user) || percent == 0 || vms == 0)
+	if (is_exempt(user) || percent == 0 || held == 0)
 		return true;
-	return (vms + 1) * bytes <= user->quota->ram_pages * PAGE_BYTES / 100 * percent;
+	return held + more <= user->quota->ram_pages * PAGE_BYTES / 100 * percent;
 }
 
 /* A bucket of what may come within a tenth of a second. */

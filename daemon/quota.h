@@ -28,7 +28,7 @@ struct quota_settings {
 	unsigned claims;                  /* enum quota_claims */
 	uint32_t user_ram_percent;        /* of the host's RAM, that a user's VMs may register; 0: any */
 	uint32_t user_store_factor;       /* so many times what is free of the store may be a user's; 0: any */
-	uint32_t user_rings_percent;      /* of the host's RAM, for rings and staging memory; 0: any */
+	uint32_t user_rings_percent;      /* of the host's RAM, for rings, staging memory and maps; 0: any */
 	uint32_t user_reports_per_second; /* 0: any */
 	uint32_t user_numbers_factor;     /* as user_store_factor, of the page numbers of a domain */
 };
@@ -95,8 +95,8 @@ void quota_numbers_give(struct quota_numbers *numbers, struct quota_user *user, 
 
 /** How many pages of RAM the VMs of @user may have in all; UINT64_MAX: any. */
 uint64_t quota_user_ram_pages(const struct quota_user *user);
-/** Whether the rings of one more VM, @bytes each, are to be had by @user who has @vms with some. */
-bool quota_user_may_have_rings(const struct quota_user *user, unsigned vms, uint64_t bytes);
+/** Whether @user, whose VMs have @held bytes of rings, staging memory and maps, may have @more. The first always. */
+bool quota_user_may_have_rings(const struct quota_user *user, uint64_t held, uint64_t more);
 /**
  * How many reports may be taken from the VMs of @user now, at most @most. @ret_usec: if none, when to ask again.
  * quota_user_took() then tells how many were.

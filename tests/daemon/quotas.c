@@ -279,6 +279,30 @@ static void reports_wait(void)
 	instance_stop(&instance);
 }
 
+/* What a VMM tells of its memory is told as fast as it may report: the rest waits in its socket. */
+static void maps_wait(void)
+{
+	static const uint64_t fit = 8; /* in the socket, and what was taken before */
+	static const struct attacker_options options = { .attack = ATTACK_MAPS, .uid = LIAR };
+	struct attacker attacker;
+
+	start("[limits]\nuser_reports_per_second = 1\n");
+	attacker = attacker_start(instance.socket, &options);
+	instance_await(&instance, "maps", "connected", 1);
+	share(0); /* who has no such limit */
+	test_check(attacker_deeds(&attacker) <= fit, "%llu maps were taken in",
+		   (unsigned long long)attacker_deeds(&attacker));
+	attacker_stop(&attacker);
+	instance_stop(&instance);
+
+	start("[limits]\nuser_reports_per_second = 0\n");
+	attacker = attacker_start(instance.socket, &options);
+	while (attacker_deeds(&attacker) <= fit)
+		poll(NULL, 0, 1);
+	attacker_stop(&attacker);
+	instance_stop(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -294,6 +318,7 @@ int main(int argc, char **argv)
 	memory_of_the_daemon();
 	share_of_a_user();
 	reports_wait();
+	maps_wait();
 	instance_done(&instance);
 	return 0;
 }

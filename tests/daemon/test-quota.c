@@ -92,13 +92,13 @@ static void test_sizes(void **state)
 	assert_int_equal(quota_user_ram_pages(root), UINT64_MAX);
 	rings = (UINT64_C(4) << 30) / 100 * 2 / 100;                      /* a hundred fit */
 	assert_true(quota_user_may_have_rings(alice, 0, UINT64_MAX / 4)); /* the first one always */
-	assert_true(quota_user_may_have_rings(alice, 99, rings));
-	assert_false(quota_user_may_have_rings(alice, 100, rings));
-	assert_true(quota_user_may_have_rings(root, 100, rings));
+	assert_true(quota_user_may_have_rings(alice, 99 * rings, rings));
+	assert_false(quota_user_may_have_rings(alice, 100 * rings, rings));
+	assert_true(quota_user_may_have_rings(root, 100 * rings, rings));
 	assert_int_equal(quota_times_own(&quota, 1000, 5), 5 + 4000 + QUOTA_IN_ANY_CASE_PAGES);
 	settings = (struct quota_settings){ .claims = QUOTA_CLAIMS_BELIEVED };
 	assert_int_equal(quota_user_ram_pages(alice), UINT64_MAX);
-	assert_true(quota_user_may_have_rings(alice, 100, rings));
+	assert_true(quota_user_may_have_rings(alice, 100 * rings, rings));
 	assert_int_equal(quota_times_own(&quota, 0, 0), UINT64_MAX);
 	quota_user_put(alice);
 	quota_user_put(root);
