@@ -61,6 +61,14 @@ static void note_limited(struct daemon_vm *vm)
 	vm->limited.last_usec = now;
 }
 
+/* What it costs, in reports: of the pages that are adopted each one is read. */
+static unsigned weight_of(const struct ring_record *report)
+{
+	if (changes_regions(report))
+		return PUMP_REGION_REPORTS;
+	return report->op == REPORT_ADOPT && report->count <= RING_RUN_PAGES_MAX ? report->count : 1;
+}
+
 static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 {
 	void *staging = NULL;
@@ -105,8 +113,8 @@ static bool take_batch(struct daemon_vm *vm, const struct ring_record *reports, 
 	for (const struct ring_record *report = reports; report < reports + count; report++) {
 		int r = take_report(vm, report);
 
-		*taken += changes_regions(report) ? PUMP_REGION_REPORTS : 1;
-		turn_note(TURN_REPORTS, changes_regions(report) ? PUMP_REGION_REPORTS : 1);
+		*taken += weight_of(report);
+		turn_note(TURN_REPORTS, weight_of(report));
 		if (r < 0) {
 			link_fail(vm->connection.link,
 				  "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",

@@ -11,7 +11,7 @@
 #include <systemd/sd-event.h>
 
 enum turn_work {
-	TURN_REPORTS, /* taken in; a region that comes or goes counts as PUMP_REGION_REPORTS */
+	TURN_REPORTS, /* taken in; a region that comes or goes counts as PUMP_REGION_REPORTS, ADOPT as its pages */
 	TURN_ORDERS,  /* passed on */
 	TURN_PACKETS, /* received */
 	TURN_ITEMS,   /* put into replies, or sampled: VMs, tickets, names, metrics */
