@@ -72,7 +72,8 @@ static void free_agent(struct agent *agent)
 static void fail(struct agent *agent, const char *reason)
 {
 	if (!agent->failed)
-		log_peer(agent->peer.uid, LOG_NOTICE, "dropping the agent in VM %s: %s", agent->vm ? agent->vm->name : "?", reason);
+		log_peer(agent->peer.uid, LOG_NOTICE, "dropping the agent in VM %s: %s",
+			 agent->vm ? agent->vm->name : "?", reason);
 	agent->failed = true;
 }
 

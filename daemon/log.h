@@ -13,8 +13,8 @@ void log_open(void);
 void log_message(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
- * For what a peer of user @uid can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is counted.
- * Users whose numbers are the same modulo LOG_PEER_USERS have these together, so that there is a bound for all.
+ * For what a peer of user @uid can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is
+ * counted. Users whose numbers are the same modulo LOG_PEER_USERS have these together: so there is a bound for all.
  */
 void log_peer(uid_t uid, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -2,8 +2,8 @@
 /*
  * The share of the store follows what is free of it, as in switches that share buffers among ports (Choudhury and
  * Hahne, 1998): with a factor of f a user who is alone gets f / (1 + f) of the store, n who all want as much as they
- * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks. So it is
- * with the page numbers of a domain.
+ * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks. So it
+ * is with the page numbers of a domain.
  */
 #include "daemon/quota.h"
 

@@ -280,8 +280,8 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 		return;
 	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
-		log_peer(session->peer.uid, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
-			 refused->bytes / 1024, wire_reason_text(refused->reason));
+		log_peer(session->peer.uid, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s",
+			 describe(session), refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
 }
 

@@ -26,7 +26,7 @@ enum attack {
 	ATTACK_HASHES,      /* contents made up, each once: a report without memory behind it, without end */
 	ATTACK_CONTENTS,    /* each twice, so that it is brought into the store: takes all slots */
 	ATTACK_CLAIMS,      /* RAM that its process has not mapped */
-	ATTACK_NUMBERS,     /* regions of terabytes, mapped and without memory, that come and go: takes all page numbers */
+	ATTACK_NUMBERS,     /* regions of terabytes that come and go, mapped and without memory: takes page numbers */
 	ATTACK_WITHDRAW,    /* has as many orders made as there can be, and leaves with all of them */
 	/* As a guest. */
 	ATTACK_AGENT, /* an agent that says whatever it can, without end */

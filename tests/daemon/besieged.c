@@ -213,7 +213,8 @@ static long long most_descriptors(long long before)
  */
 #define OWN_PAGES 1024
 #define KNOWN_PAGES (QUOTA_IN_ANY_CASE_PAGES + QUOTA_TIMES_OWN * OWN_PAGES)
-#define BYTES_PER_VM (KNOWN_PAGES * (4 + 12 + 16 + 2) + 8192 * (16 + 24) + 2 * WIRE_RANGES_MAX * (24 + 16) + (256 << 10))
+#define MAP_BYTES (2 * WIRE_RANGES_MAX * (24 + 16))
+#define BYTES_PER_VM (KNOWN_PAGES * (4 + 12 + 16 + 2) + 8192 * (16 + 24) + MAP_BYTES + (256 << 10))
 /* Of a user who reads no reply: what is kept for each of the connections that may ask. */
 #define REPLY_BYTES_PER_VM 4096
 

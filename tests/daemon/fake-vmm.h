@@ -97,7 +97,7 @@ void fake_link_close(struct fake_link *link);
 /** Puts one record and rings. */
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);
 void fake_link_ring(struct fake_link *link);
-/** Writes anything at all into the rings, and frees staging pages under the daemon's hands. @random: test_random()'s. */
+/** Writes anything at all into the rings, and frees staging pages under the daemon's hands. @random: test_seed()'s. */
 void fake_link_spoil(struct fake_link *link, uint64_t *random);
 /** Asks for the descriptor of a segment once more. @return 0, -EAGAIN if there is no room in the socket, -errno. */
 int fake_link_want(struct fake_link *link, uint32_t segment);

@@ -175,7 +175,8 @@ static void memory_that_is_not_mapped(void)
 static void memory_that_the_host_has_not(void)
 {
 	const long long ram = sysconf(_SC_PHYS_PAGES) * (long long)PAGE_BYTES;
-	struct attacker_options liar = { .attack = ATTACK_CLAIMS, .pages = (uint64_t)ram / PAGE_BYTES * 3 / 2, .has_mapped = true };
+	const uint64_t pages = (uint64_t)ram / PAGE_BYTES * 3 / 2;
+	struct attacker_options liar = { .attack = ATTACK_CLAIMS, .pages = pages, .has_mapped = true };
 	struct attacker attacker;
 
 	start("[limits]\nuser_ram_percent = 100\n");
