@@ -14,6 +14,7 @@
 #include "common/page.h"
 #include "daemon/directory.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 #define SEGMENTS_TIMES 64u /* so many segments for each that the store could fill */
 
@@ -146,6 +147,11 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	domain_look_for_room(domain, true);
 	sd_event_source_set_time(source, usec + DOMAIN_RECHECK_SECONDS * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+void domain_note_steps(struct domain *domain)
+{
+	turn_note(TURN_STEPS, engine_take_steps(domain->engine));
 }
 
 /* ---- its VMs ---- */

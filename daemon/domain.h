@@ -113,6 +113,9 @@ void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid);
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void domain_schedule_pump(struct domain *domain);
 
+/** Counts what its engine did just now as done in this turn of the loop. */
+void domain_note_steps(struct domain *domain);
+
 /** Whether any domain has a VM. */
 bool domains_have_vm(const struct domains *domains);
 

@@ -83,8 +83,6 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 	if (report->op == REPORT_FETCHED)
 		staging = link_staging(vm->connection.link, (uint32_t)report->value);
 	r = engine_report(vm->domain->engine, vm->connection.engine_vm, report, staging);
-	if (r == 0 && changes_regions(report))
-		note_beyond(vm);
 	if (r == 0 && report->op == REPORT_READY)
 		daemon_vm_ready(vm);
 	if (r == 0 && vm->watch.report)
@@ -146,6 +144,7 @@ static bool take_reports(struct daemon_vm *vm, unsigned most, unsigned *ret_take
 	}
 	if (taken > 0) {
 		pump_take_statistics(vm);
+		note_beyond(vm);
 		note_limited(vm);
 	}
 	*ret_taken = taken;
@@ -164,6 +163,7 @@ bool pump_take_reports(struct daemon_vm *vm, uint64_t *ret_usec)
 		return true;
 	more = take_reports(vm, most, &taken);
 	quota_user_took(vm->user, taken);
+	domain_note_steps(vm->domain);
 	return more;
 }
 
@@ -248,6 +248,7 @@ static int on_pump(sd_event_source *source, void *user)
 
 	(void)source;
 	wait = engine_tick(domain->engine, now);
+	domain_note_steps(domain);
 	if (give_all_orders(domain))
 		domain_schedule_pump(domain);
 	domain_look_for_room(domain, false);

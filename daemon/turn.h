@@ -15,6 +15,7 @@ enum turn_work {
 	TURN_ORDERS,  /* passed on */
 	TURN_PACKETS, /* received */
 	TURN_ITEMS,   /* put into replies, or sampled: VMs, tickets, names, metrics */
+	TURN_STEPS,   /* of engines, see engine_take_steps() */
 	TURN_WORK_END
 };
 

@@ -22,6 +22,7 @@
 #define ENGINE_SEGMENT_SLOTS 65536u /* 256 MiB */
 #define ENGINE_SEGMENTS_MAX 16384u  /* slot numbers have 30 bits */
 #define ENGINE_VMS_MAX 4096u
+#define ENGINE_STEPS_MAX 32768u
 #define ENGINE_NUMBERS (UINT64_C(1) << 31) /* pages of all VMs that can be told apart */
 
 /** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
@@ -163,6 +164,13 @@ void *engine_vm_context(const struct engine_vm *vm);
  * asks for. @now_usec: any monotonic clock. @return microseconds until it wants to be called again.
  */
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec);
+
+/**
+ * Work that was done since the last call, in steps of about what one page costs: withdrawing an order for it, giving
+ * back what it held, reading what it adopts, 16 places of the table that are swept, 32768 page numbers. A tick makes
+ * ENGINE_STEPS_MAX at most, and other functions leave what would be many to the next ticks.
+ */
+uint64_t engine_take_steps(struct engine *engine);
 
 /** Slots whose memory is in use, as in engine_counters(), at once. */
 uint64_t engine_stored_pages(const struct engine *engine);

@@ -237,6 +237,9 @@ static void check_turn(const json_t *status, const char *name, long long most)
 		   most);
 }
 
+/* Of a turn in which regions of terabytes come: each number of a page is given once. */
+#define MOST_STEPS (ENGINE_STEPS_MAX + (RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN) / PUMP_REGION_REPORTS * 1024)
+
 /* However much all of them want, it is a bounded piece of work after which others have their turn. */
 static void check_turns(void)
 {
@@ -247,6 +250,7 @@ static void check_turns(void)
 	check_turn(status, "turn_max_orders", PUMP_ORDERS_PER_TURN);
 	/* Who leaves has the rest of his ring looked at. */
 	check_turn(status, "turn_max_reports", RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN);
+	check_turn(status, "turn_max_steps", MOST_STEPS);
 	printf("longest turn: %lld us, of CPU time %lld us\n", turn(status, "turn_max_usec"),
 	       turn(status, "turn_max_cpu_usec"));
 	json_decref(status);
