@@ -24,6 +24,8 @@
 #define OPENED_AT_ONCE 8 /* of these: more would only have it wait for the daemon to accept them */
 #define MOMENT_MSEC 5    /* what has nobody to wait for does not take the test's CPUs from all others */
 #define GFN UINT64_C(0x100)
+#define SEGMENT_TAKER_PAGES 4096u
+#define KEPT_PAGES 512u
 
 /* The attacker's own. */
 static struct attacker_options options;
@@ -31,6 +33,7 @@ static const char *daemon_socket;
 static uint64_t *deeds;
 static struct fake_link to_daemon;
 static uint32_t staged;
+static uint64_t content_round;
 
 static void count_deed(void)
 {
@@ -111,10 +114,12 @@ static void use_many(int type, bool (*use)(int fd))
 	int fds[CONNECTIONS];
 
 	memset(fds, -1, sizeof(fds));
-	for (;;) {
+	for (unsigned first = 0;; first = (first + OPENED_AT_ONCE) % CONNECTIONS) { /* each has its turn */
 		unsigned opened = 0;
 
-		for (unsigned i = 0; i < CONNECTIONS; i++) {
+		for (unsigned n = 0; n < CONNECTIONS; n++) {
+			unsigned i = (first + n) % CONNECTIONS;
+
 			if (fds[i] >= 0 && has_ended(fds[i])) {
 				close(fds[i]);
 				fds[i] = -1;
@@ -162,6 +167,12 @@ static void make_up(void *content, uint64_t number)
 	memcpy(content, &(uint64_t){ number | UINT64_C(1) << 60 }, sizeof(number));
 }
 
+/* Of two pages each. */
+static uint64_t content_of(uint32_t page)
+{
+	return page / 2 + (content_round << 32);
+}
+
 static uint64_t hash_of(uint64_t number)
 {
 	unsigned char content[PAGE_BYTES];
@@ -180,7 +191,7 @@ static void answer(const struct ring_record *order)
 		while (index == 0 && staged > 1 && ring_room(&to_daemon.up) != (int)RING_UP_RECORDS &&
 		       !has_ended(to_daemon.socket))
 			poll(NULL, 0, 1);
-		make_up(ring_staging(to_daemon.ring, index), order->page / 2);
+		make_up(ring_staging(to_daemon.ring, index), content_of(order->page));
 		fake_link_post(&to_daemon, REPORT_FETCHED, order->page, 1, index);
 	} else if (order->op == ORDER_MERGE) {
 		report.slot = order->slot;
@@ -286,6 +297,24 @@ static void make_hashes_up(void)
 static void take_slots(void)
 {
 	make_contents_up(2);
+}
+
+/* What changes is merged when it is seen twice; each KEPT_PAGES stay shared. */
+static void take_segments(void)
+{
+	if (!join_with(SEGMENT_TAKER_PAGES))
+		return;
+	for (content_round = 0; !has_ended(to_daemon.socket); content_round++) {
+		for (uint32_t i = 2; i < SEGMENT_TAKER_PAGES; i++) {
+			if (content_round > 0 && i % KEPT_PAGES > 1)
+				fake_link_post(&to_daemon, REPORT_DIVERGED, i, 1, 0);
+			fake_link_post(&to_daemon, REPORT_HASH, i, 1, hash_of(content_of(i)));
+			fake_link_post(&to_daemon, REPORT_HASH, i, 1, hash_of(content_of(i)));
+			obey();
+		}
+		count_deed();
+	}
+	fake_link_close(&to_daemon);
 }
 
 static void claim(void)
@@ -485,6 +514,7 @@ static const struct {
 	[ATTACK_MAPS] = { "maps", tell_maps },
 	[ATTACK_HASHES] = { "hashes", make_hashes_up },
 	[ATTACK_CONTENTS] = { "contents", take_slots },
+	[ATTACK_SEGMENTS] = { "segments", take_segments },
 	[ATTACK_CLAIMS] = { "claims", claim },
 	[ATTACK_NUMBERS] = { "numbers", take_numbers },
 	[ATTACK_WITHDRAW] = { "withdraw", have_orders_made },

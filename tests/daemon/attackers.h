@@ -25,6 +25,7 @@ enum attack {
 	ATTACK_MAPS,        /* tells the greatest map of its memory, without end */
 	ATTACK_HASHES,      /* contents made up, each once: a report without memory behind it, without end */
 	ATTACK_CONTENTS,    /* each twice, so that it is brought into the store: takes all slots */
+	ATTACK_SEGMENTS,    /* the same, and each anew once it is shared: takes all offsets, and keeps some segments */
 	ATTACK_CLAIMS,      /* RAM that its process has not mapped */
 	ATTACK_NUMBERS,     /* regions of terabytes that come and go, mapped and without memory: takes page numbers */
 	ATTACK_WITHDRAW,    /* has as many orders made as there can be, and leaves with all of them */

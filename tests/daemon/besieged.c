@@ -320,9 +320,12 @@ static bool has_grown(long long (*used)(void), long long most)
 {
 	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
-	while (used() <= most && test_now_msec() < last)
+	while (used() <= most) {
+		if (test_now_msec() > last)
+			return false;
 		poll(NULL, 0, 10);
-	return used() > most;
+	}
+	return true;
 }
 
 static void without_checked_claims(void)
