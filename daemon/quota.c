@@ -129,10 +129,12 @@ static void give_back(struct quota_numbers *numbers, struct quota_holding *holdi
 
 void quota_numbers_done(struct quota_numbers *numbers)
 {
-	struct quota_holding *holding;
+	struct quota_holding *holding = LIST_FIRST(&numbers->holdings), *next;
 
-	while ((holding = LIST_FIRST(&numbers->holdings)) != NULL)
+	for (; holding; holding = next) {
+		next = LIST_NEXT(holding, entries);
 		give_back(numbers, holding, holding->numbers);
+	}
 }
 
 static struct quota_holding *find_holding(const struct quota_numbers *numbers, const struct quota_user *user)

@@ -129,7 +129,7 @@ static void stop_attackers(void)
 /* Each has gone on by so much. */
 static void await_deeds(uint64_t more)
 {
-	uint64_t before[ATTACKERS_MAX], last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t before[ATTACKERS_MAX] = { 0 }, last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	for (unsigned i = 0; i < attacker_count; i++)
 		before[i] = attacker_deeds(&attackers[i]);
