@@ -318,10 +318,10 @@ static void besiege(void)
 
 static bool has_grown(long long (*used)(void), long long most)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	while (used() <= most) {
-		if (test_now_msec() > last)
+		if (test_patient_msec() > last)
 			return false;
 		poll(NULL, 0, 10);
 	}
@@ -361,9 +361,9 @@ static void without_share_of_the_store(void)
 	start("claims = believed\nuser_store_factor = 0\n");
 	for (unsigned i = 0; i < USERS; i++)
 		start_attacker(ATTACK_CONTENTS, ATTACKERS + i, GROUP);
-	last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	while (!instance_logged(&instance, "the store is full"))
-		test_check(test_now_msec() < last, "the store does not get full");
+		test_check(test_patient_msec() < last, "the store does not get full");
 	start_honest(vms);
 	await_deeds(1000);
 	for (unsigned i = 0; i < HONEST_VMS; i++)

@@ -50,10 +50,10 @@ static long long refused_bytes(const char *name, const char *reason)
 
 static void await_refused_of(const char *name, const char *reason)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	while (refused_bytes(name, reason) == 0)
-		test_check(test_now_msec() < last, "the status does not say that a quota is reached (%s)", reason);
+		test_check(test_patient_msec() < last, "the status does not say that a quota is reached (%s)", reason);
 }
 
 static void await_refused(const char *reason)
@@ -64,11 +64,17 @@ static void await_refused(const char *reason)
 /* A figure of the host that grows with what is taken. */
 static void await_at_least(const char *field, long long value)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+	long long seen, most = 0;
 
-	while (instance_host(&instance, field) < value)
-		test_check(test_now_msec() < last, "without a quota, %s is %lld only", field,
-			   instance_host(&instance, field));
+	while ((seen = instance_host(&instance, field)) < value) {
+		test_check(test_patient_msec() < last, "without a quota, %s is %lld only", field, seen);
+		if (seen > most) { /* slow as the host may be, it goes on */
+			most = seen;
+			last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+			test_progress();
+		}
+	}
 }
 
 static void share(uid_t uid)
