@@ -283,8 +283,9 @@ static void make_contents_up(uint32_t same)
 			if (i % 64 == 0 && has_ended(to_daemon.socket))
 				break;
 		}
-		if (options.once)
+		if (options.once && same == 1)
 			obey_only();
+		wait_a_moment(); /* what came to nothing, as it had no CPU for long, is told once more */
 	}
 	fake_link_close(&to_daemon);
 }
