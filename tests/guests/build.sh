@@ -145,7 +145,7 @@ guests_build_initramfs() {
 	find "$GUESTS_WORK/busybox" -type f -path '*/bin/busybox' -exec install -m 755 {} "$root/bin/busybox" \;
 	guests_tell "making the initramfs"
 	guests_compile "$root/guest" guest.c files.c memory.c || return 1
-	install -m 755 "$GUESTS_SOURCE/inside/init" "$root/init"
+	install -m 755 "$GUESTS_SOURCE/inside/"{init,agent} "$root"
 	cp "$GUESTS_DIR"/lists/{first,others} "$root/lists"
 	tac "$GUESTS_DIR/lists/first" >"$root/lists/check"
 	guests_copy_modules "$root" || return 1

@@ -5,7 +5,8 @@
 # and guests_close in a trap. All lives in a folder of its own below the temporary directory and is gone afterwards.
 #
 #   guests_open                      builds the guests if need be, finds an accelerator, makes $GUESTS_RUN
-#   guests_add_agent PROGRAM         guests have this agent from now on, which looks every second for what is cached
+#   guests_add_agent PROGRAM         guests have this agent from now on, for their command "agent"; it looks for what is
+#                                    cached every second
 #   guest_start NAME [LAUNCHER…]     starts a guest, by a launcher such as: pagefuse run --name NAME --
 #   guest_expect NAME REGEX SECONDS  waits for a line on its serial line, which is left in $GUEST_LINE. It is given up
 #                                    when it has used so much CPU time, or none for a minute, without printing anything

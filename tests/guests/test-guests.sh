@@ -160,6 +160,7 @@ agents() {
 	for name in "${guests[@]}"; do
 		"$PAGEFUSE" modifyvm "$name" --mode hints >/dev/null || fail "modifyvm $name"
 	done
+	guests_do agent 20 "${guests[@]}" || fail "the agents do not start"
 	wait_until "$DAEMON_SECONDS" twins_are $((180 * 256)) ||
 		fail "what the agents name is not shared: $("$PAGEFUSE" status)"
 	"$PAGEFUSE" status

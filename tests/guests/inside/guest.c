@@ -18,6 +18,7 @@
  *   rewrite         fill memory anew; what is the same in all guests stays so, if all are told so
  *   scatter         fill much memory in a way that sharing it all would take very many mappings
  *   thin-out        give half of that back, in blocks of 2 MiB
+ *   agent           start the agent of pagefuse, where one was put into the initramfs
  *   resources       take CPUs into use that were plugged in; tells how many CPUs and how much memory there are now
  *   idle, busy      the writer rests, or writes
  *   poweroff
@@ -33,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -163,6 +165,22 @@ static void tell_resources(void)
 	       (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MIB);
 }
 
+static int start_agent(void)
+{
+	int status, r = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "/agent", NULL);
+		_exit(1);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		r = -errno;
+	else if (status != 0)
+		r = -ENODEV;
+	return r;
+}
+
 static void obey(const char *command)
 {
 	if (strcmp(command, "sum") == 0) {
@@ -185,6 +203,8 @@ static void obey(const char *command)
 		answer(command, memory_add_scattered(own_seed, SCATTERED_BYTES));
 	} else if (strcmp(command, "thin-out") == 0) {
 		answer(command, memory_thin_out());
+	} else if (strcmp(command, "agent") == 0) {
+		answer(command, start_agent());
 	} else if (strcmp(command, "resources") == 0) {
 		tell_resources();
 	} else if (strcmp(command, "idle") == 0 || strcmp(command, "busy") == 0) {
