@@ -163,6 +163,7 @@ agents() {
 	guests_do agent 20 "${guests[@]}" || fail "the agents do not start"
 	wait_until "$DAEMON_SECONDS" twins_are $((180 * 256)) ||
 		fail "what the agents name is not shared: $("$PAGEFUSE" status)"
+	wait_until "$DAEMON_SECONDS" twins_rest || fail "the agents never end: $("$PAGEFUSE" status)"
 	"$PAGEFUSE" status
 	check_against_frames "${guests[@]}"
 	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
@@ -174,6 +175,15 @@ twins_are() {
 	local twins
 	read -r twins < <(status_numbers "$TWINS")
 	[ "$twins" -ge "$1" ]
+}
+
+# Counters and frames are to be of one moment.
+twins_rest() {
+	local before after
+	read -r before < <(status_numbers "$TWINS")
+	sleep 3
+	read -r after < <(status_numbers "$TWINS")
+	[ "$after" -ge $((before - before / 100)) ] && [ "$after" -le $((before + before / 100)) ]
 }
 
 guests_open || exit 1
