@@ -62,7 +62,7 @@ static long long status_bytes(const char *field)
 			(void)sscanf(line + strlen(field), "%lld", &kib);
 	fclose(file);
 	test_check(kib >= 0, "%s has no %s", path, field);
-	return kib << 10;
+	return kib * 1024;
 }
 
 static long long memory_bytes(void)
