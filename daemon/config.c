@@ -87,7 +87,7 @@ static const struct setting settings[] = {
 	  .running = true,
 	  .preset = "8", .help = "So many times what is free of a domain's 8 TiB one user may have. 0: any." },
 	{ "vms", "preload_mode", SETTING_WORD, PLACE(preload_mode), .least = 1, .words = modes, .running = true,
-	  .preset = "off",
+	  .preset = "full",
 	  .help = "What is shared of a VM that comes by the preload alone, for which nobody has said it." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },

@@ -2,7 +2,7 @@
 /*
  * What modifyvm says of a VM is kept: for the VM that runs, for the next one that has its UUID or name, and beyond the
  * daemon, also one that was killed. It is the user's own VMs that it counts for. A VM that came by the preload alone
- * shares nothing unless the settings say so. A file that cannot be used is left as it is.
+ * has the mode of the settings. A file that cannot be used is left as it is.
  */
 #include <errno.h>
 #include <grp.h>
@@ -310,6 +310,7 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	instance_init(&instance);
 	snprintf(file, sizeof(file), "%s.vms.json", instance.socket);
+	instance_settings(&instance, "[vms]\npreload_mode = off\n");
 	instance_start(&instance);
 	check_running();
 	check_uuid();

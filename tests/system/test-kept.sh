@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# VMMs that come by the preload alone share nothing before somebody says so; what is said is kept for the VM, also when
-# the daemon is killed, and when the VM is started anew. A VM is known by the UUID on its command line.
+# VMMs that come by the preload alone share nothing before somebody says so, if that is the setting; what is said is
+# kept for the VM, also when the daemon is killed, and when the VM is started anew. A VM is known by the UUID on its
+# command line.
 #
 # usage: test-kept.sh BUILD
 set -u -o pipefail
@@ -42,7 +43,7 @@ pages_shared() {
 	frames_shared one two
 }
 
-daemon_open "$build" '[scan]' 'interval_seconds = 0' 'audit_interval_seconds = 1' || exit 1
+daemon_open "$build" '[scan]' 'interval_seconds = 0' 'audit_interval_seconds = 1' '[vms]' 'preload_mode = off' || exit 1
 kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 
 # By the preload alone, with the name and the arguments of a QEMU.
