@@ -240,6 +240,7 @@ void vm_free(struct engine_vm *vm)
 	queue_done(&vm->fetches);
 	queue_done(&vm->later);
 	queue_done(&vm->sightings);
+	queue_done(&vm->looks);
 	free(vm);
 }
 
