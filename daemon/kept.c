@@ -465,6 +465,9 @@ int kept_open(struct kept *kept, sd_event *event, const char *path)
 	if (strlen(path) >= sizeof(kept->path))
 		return -ENAMETOOLONG;
 	strcpy(kept->path, path);
+	if (*path == 0)
+		snprintf(kept->problem, sizeof(kept->problem),
+			 "there is no place for it, as $HOME is not set; name one by pagefused --vms");
 	r = sd_event_add_time(event, &kept->timer, CLOCK_MONOTONIC, UINT64_MAX, 0, on_timer, kept);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(kept->timer, SD_EVENT_OFF);

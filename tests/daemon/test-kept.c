@@ -184,6 +184,7 @@ static void test_limits(void **state)
 
 	(void)state;
 	assert_int_equal(kept_open(&kept, event, ""), 0);
+	assert_non_null(strstr(kept.problem, "there is no place for it"));
 	for (unsigned i = 0; i < KEPT_MAX; i++) {
 		snprintf(name, sizeof(name), "vm-%u", i);
 		assert_int_equal(kept_set_named(&kept, 1 + i / KEPT_PER_USER, name, WIRE_MODE_OFF), 0);
