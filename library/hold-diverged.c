@@ -19,8 +19,11 @@
 #include "library/sys.h"
 #include "library/transfers.h"
 
-#define PAGEOUT_PAGES 8u     /* swapping out and in takes some 20 µs per page */
-#define TRANSFER_YIELDS 100u /* for which a call of the VMM's that needs a hold waits for its other calls there */
+#define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
+/* For which a call of the VMM's that needs a hold waits for its other calls there: some 30 ms of a machine at rest. */
+#define TRANSFER_YIELDS 100u
+#define TRANSFER_NAPS 200u
+#define NAP_NSEC 100000
 
 static _Atomic bool paging_out; /* there is swap */
 
@@ -167,14 +170,28 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t overwr
 	return sys_is_error(r) ? (int)r : 0;
 }
 
+/**
+ * Counted in steps, since the process may be stopped meanwhile. One that is not done by then most likely waits for what
+ * it is to read, and touches no page.
+ */
+static void begin_when_transferred(const struct hold *hold)
+{
+	for (unsigned i = 0; transfers_hold_begin(hold->start, hold->count) != 0; i++)
+		if (i < TRANSFER_YIELDS)
+			sched_yield();
+		else if (i < TRANSFER_YIELDS + TRANSFER_NAPS)
+			sys_nap(NAP_NSEC);
+		else
+			return;
+}
+
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
 		    uint64_t place)
 {
 	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
 	int r;
 
-	for (unsigned i = 0; transfers_hold_begin(hold.start, count) != 0 && i < TRANSFER_YIELDS; i++)
-		sched_yield();
+	begin_when_transferred(&hold);
 	r = make_plain(&hold, dropped, overwritten, place);
 	transfers_hold_end();
 	return r;

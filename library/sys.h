@@ -113,6 +113,14 @@ static inline int sys_ioctl(int fd, unsigned long request, void *argument)
 	return (int)sys_call(SYS_ioctl, fd, (long)request, (long)argument, 0, 0, 0);
 }
 
+/** The thread sleeps for so long, or a little longer; less if a signal is handled. @nsec: below a second. */
+static inline void sys_nap(long nsec)
+{
+	long left[2] = { 0, nsec }; /* the kernel's struct timespec */
+
+	sys_call(SYS_ppoll, 0, 0, (long)left, 0, 0, 0);
+}
+
 static inline int sys_userfaultfd(int flags)
 {
 	return (int)sys_call(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);

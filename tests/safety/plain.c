@@ -2,14 +2,17 @@
 /*
  * Pages of the store, and private copies of them, become anonymous memory again: with their bytes, without anything of
  * the store, and with the advice on huge pages that was given. Also when the kernel has unmapped the pages to put the
- * new memory in their place and has none for that, just then.
+ * new memory in their place and has none for that, just then. And not before a call of the VMM's that is at them is
+ * done, which could not be stopped else.
  */
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "library/kernel.h"
 #include "library/sys.h"
+#include "library/transfers.h"
 #include "tests/support/guest.h"
 
 #define PAGES 24u /* one run: made plain at once */
@@ -65,6 +68,32 @@ static void test_hole(const struct guest *g)
 	check(g);
 }
 
+static uint64_t transfer;
+static atomic_bool transferred, held_meanwhile;
+
+/** The call is preempted for a while: it ends only when the one that waits for it begins to sleep. */
+static void transfer_late(long number, long second)
+{
+	if (number == SYS_ppoll) {
+		transfers_end(transfer);
+		atomic_store(&transferred, true);
+	} else if (number == SYS_ioctl && second == (long)UFFDIO_WRITEPROTECT && !atomic_load(&transferred)) {
+		atomic_store(&held_meanwhile, true);
+	}
+}
+
+static void test_transfer(const struct guest *g)
+{
+	share_and_write(g);
+	transfer = transfers_begin(guest_at(g, 1), PAGE_BYTES);
+	atomic_store(&sys_watch, transfer_late);
+	guest_make_plain(g, 0, PAGES);
+	atomic_store(&sys_watch, NULL);
+	if (atomic_load(&held_meanwhile) || !atomic_load(&transferred))
+		test_damage("pages are held while a call of the VMM's is at them");
+	check(g);
+}
+
 int main(int argc, char **argv)
 {
 	struct guest g;
@@ -79,6 +108,7 @@ int main(int argc, char **argv)
 	guest_make_plain(&g, 0, PAGES);
 	check(&g);
 	test_hole(&g);
+	test_transfer(&g);
 	test_check(guest_share(&g, 0, PAGES) == PAGES, "not all pages are shared again");
 	guest_report(&g);
 	guest_end(&g);

@@ -44,10 +44,12 @@ host_unchanged() {
 	! { host_news; find "$HOST_TMPDIR" -mindepth 1 -printf 'file %p\n'; } | grep .
 }
 
-# Who bears our mark: whatever a test has started, in whatever session, unless it gave up its environment.
-host_marked() {
-	env -u PAGEFUSE_CHECK grep -lsF "PAGEFUSE_CHECK=$HOST_TMPDIR" /proc/[0-9]*/environ | grep -o '[0-9]\+'
-}
+# Who bears our mark: whatever a test has started, in whatever session, unless it gave up its environment. Not those
+# that look for it here.
+host_marked() (
+	unset PAGEFUSE_CHECK
+	grep -lsF "PAGEFUSE_CHECK=$HOST_TMPDIR" /proc/[0-9]*/environ | grep -o '[0-9]\+'
+)
 
 # To the end of each of them: a daemon whose mounts are taken away would see to it, otherwise.
 host_kill() {

@@ -23,6 +23,8 @@
 #define STOP_MSEC_MAX 20
 /* Or is looked at: a thread that takes so much CPU time before it stops is in such a hold, which it tries again. */
 #define STUCK_MSEC 300
+/* Of that, what one look adds at most: a machine that was paused counts the pause as CPU time. */
+#define LOOK_MSEC_MAX 20
 
 static const char *const way_names[STOPS_WAYS] = { "stopped", "frozen", "attached to" };
 
@@ -97,30 +99,34 @@ static void set_stopped(pid_t pid, enum stops_way way, bool stopped)
 		group_write("cgroup.freeze", stopped ? "1" : "0");
 }
 
-/** Whether all threads of a process are in one of these states, of which the kernel's words begin with a letter. */
-static bool has_state(pid_t pid, const char *states)
+/** Whether a thread is in one of these states, of which the kernel's words begin with a letter. It may have ended. */
+static bool thread_has_state(pid_t pid, const char *thread, const char *states)
 {
 	char path[64], text[256];
+	const char *state = NULL;
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, thread);
+	stat = fopen(path, "re");
+	if (stat == NULL)
+		return true;
+	if (fgets(text, sizeof(text), stat) != NULL)
+		state = strrchr(text, ')');
+	fclose(stat);
+	return state == NULL || (state[1] != 0 && strchr(states, state[2]) != NULL);
+}
+
+static bool has_state(pid_t pid, const char *states)
+{
 	const struct dirent *entry;
 	bool all = true;
+	char path[64];
 	DIR *tasks;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	tasks = opendir(path);
-	while (tasks != NULL && all && (entry = readdir(tasks)) != NULL) {
-		const char *state = NULL;
-		FILE *stat;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, entry->d_name);
-		stat = fopen(path, "re");
-		if (stat != NULL && fgets(text, sizeof(text), stat) != NULL)
-			state = strrchr(text, ')');
-		if (stat != NULL)
-			fclose(stat);
-		all = state == NULL || (state[1] != 0 && strchr(states, state[2]) != NULL); /* it may have ended */
-	}
+	while (tasks != NULL && all && (entry = readdir(tasks)) != NULL)
+		all = entry->d_name[0] == '.' || thread_has_state(pid, entry->d_name, states);
 	if (tasks != NULL)
 		closedir(tasks);
 	return tasks != NULL && all;
@@ -156,14 +162,40 @@ static uint64_t cpu_msec(void)
 	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
+/** Says of each thread that is not stopped where it is. */
+static void tell_running(void)
+{
+	char path[64], command[128];
+	const struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", child);
+	tasks = opendir(path);
+	while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
+		if (entry->d_name[0] == '.' || thread_has_state(child, entry->d_name, "TtZX"))
+			continue;
+		snprintf(command, sizeof(command), "cd %s/%.16s && head -n 20 stat syscall stack >&2", path,
+			 entry->d_name);
+		if (system(command) != 0)
+			fprintf(stderr, "thread %s has ended\n", entry->d_name);
+	}
+	if (tasks != NULL)
+		closedir(tasks);
+}
+
 /** Waits until the stop is complete, or the child has ended. Without CPU time a thread may come to it late. */
 static void insist(enum stops_way way, struct pollfd *ended)
 {
-	uint64_t before = cpu_msec();
+	uint64_t last = cpu_msec(), taken = 0;
 
 	while (!is_stopped(child, way) && poll(ended, 1, 1) <= 0) {
-		if (cpu_msec() - before < STUCK_MSEC)
+		uint64_t now = cpu_msec(), more = now - last;
+
+		taken += more < LOOK_MSEC_MAX ? more : LOOK_MSEC_MAX;
+		last = now;
+		if (taken < STUCK_MSEC)
 			continue;
+		tell_running();
 		set_stopped(child, way, false);
 		kill(child, SIGTERM); /* it cleans up */
 		test_wait_child(child);
