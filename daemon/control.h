@@ -18,6 +18,7 @@
 struct control {
 	const struct domains *domains;
 	const struct admission *admission;
+	const struct memory_watch *memory;
 	const char *socket_path;
 	uint64_t started_usec;
 };

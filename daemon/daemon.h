@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
+#include "daemon/memory-watch.h"
 #include "daemon/session.h"
 
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
@@ -33,6 +34,7 @@ struct daemon {
 	struct admission admission;
 	struct control control;
 	struct sessions sessions;
+	struct memory_watch memory;
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;
 	sd_event_source *sweep; /* closes domains that have no VM any more */

@@ -24,6 +24,9 @@ void engine_settings_default(struct engine_settings *settings)
 		.scan_cpu_percent = 10,
 		.vm_slots_max = UINT64_C(16) << 20, /* 64 GiB */
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
+		.large_scans = ENGINE_LARGE_ALWAYS,
+		.large_hints = ENGINE_LARGE_ALWAYS,
+		.dense_pages = 128,
 		.segments_max = ENGINE_SEGMENTS_MAX,
 	};
 }

@@ -40,6 +40,16 @@ struct engine_store {
 	void (*punch)(void *context, uint32_t slot, uint32_t count);
 };
 
+/** Pages of a 2 MiB page. */
+#define ENGINE_BLOCK_PAGES 512u
+
+/** Which 2 MiB pages may be split, so that pages inside them can be shared. */
+enum engine_large {
+	ENGINE_LARGE_KEEP,   /* none */
+	ENGINE_LARGE_DENSE,  /* those of whose pages enough would be shared: dense_pages */
+	ENGINE_LARGE_ALWAYS, /* any */
+};
+
 /** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
 struct engine_settings {
 	uint32_t scan_interval_seconds;  /* time for one slow pass over a VM; 0: none, only on request */
@@ -47,6 +57,9 @@ struct engine_settings {
 	uint32_t scan_cpu_percent;       /* at most this share of one core for a VM's slow pass */
 	uint64_t vm_slots_max;           /* slots that one VM may bring in: their memory is the daemon's */
 	uint64_t vm_ram_bytes_max;       /* registered RAM of one VM */
+	enum engine_large large_scans;   /* for what passes find */
+	enum engine_large large_hints;   /* for what is noted */
+	uint32_t dense_pages;            /* of ENGINE_BLOCK_PAGES, that would be shared, make a 2 MiB page dense */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint64_t seed;                   /* for page_hash() */
 	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */

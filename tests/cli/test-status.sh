@@ -9,6 +9,8 @@ run 0 status
 prints 'pagefused 77: up 1h02m, 1.5s CPU, 3M memory, store on tmpfs'
 prints 'PSHARE/MB: 200 shared, 50 common, 10 zero: 160 saving'
 prints 'STORE/MB:  50 store, 4 overhead'
+prints 'MEM/MB:    24064 total, 900 free, 943 minfree: clear state (high above 3772, clear below 943, '\
+'soft 604, hard 302, low 151)'
 equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 48K 9000 180us 0.2s idle' \
 	"$(grep '^web1' <<<"$output" | xargs)"
 grep -q '^db2 .* scanning$' <<<"$output" || fail 'db2 is not scanning'
@@ -25,6 +27,12 @@ equal 'the request' '{"command":"status"}' "$(tail -n 1 "$directory/requests")"
 start_daemon "{\"status\": [$(jq -c '.host.store_full = true' <<<"$STATUS")]}"
 run 0 status
 prints 'STORE/MB:  50 store, 4 overhead; full: nothing new is shared until there is room'
+start_daemon "{\"status\": [$(jq -c '.memory = {"state": "soft", "error": "/x: No such file"}' <<<"$STATUS")]}"
+run 0 status
+prints 'MEM/MB:    soft state; no new figures: /x: No such file'
+start_daemon "{\"status\": [$(jq -c 'del(.memory)' <<<"$STATUS")]}" # of an earlier release
+run 0 status
+equal 'no line of memory' 0 "$(grep -c MEM/MB <<<"$output")"
 start_daemon "{\"status\": [$STATUS]}"
 
 run 0 list
