@@ -10,6 +10,8 @@
 #include "engine/hints.h"
 #include "engine/leaving.h"
 #include "engine/match.h"
+#include "engine/orders.h"
+#include "engine/release.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
@@ -43,6 +45,10 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
+	if (settings->large_scans < before.large_scans || settings->large_hints < before.large_hints ||
+	    settings->dense_pages > before.dense_pages)
+		orders_keep_large(engine);
+	release_settings_changed(engine, &before);
 }
 
 static void revoke_windows(void *context, uint32_t segment)
@@ -115,7 +121,7 @@ void engine_accounted(struct engine *engine)
 
 static int region_add(struct engine_vm *vm, const struct ring_record *report)
 {
-	int r = vm_add_region(vm, report->page, report->value);
+	int r = vm_add_region(vm, report->page, report->value, report->count - 1u);
 
 	if (r == 0 && vm_region(vm, report->page) != NULL)
 		schedule_region(vm, report->page);

@@ -41,7 +41,7 @@ struct engine_store {
 };
 
 /** Pages of a 2 MiB page. */
-#define ENGINE_BLOCK_PAGES 512u
+#define ENGINE_BLOCK_PAGES RING_BLOCK_PAGES
 
 /** Which 2 MiB pages may be split, so that pages inside them can be shared. */
 enum engine_large {
@@ -71,7 +71,8 @@ struct engine_vm;
 
 /**
  * Takes over the settings that can change while it runs: all but segments_max, seed and secret. Limits are of what
- * comes from now on; walks whose interval has changed go on at once.
+ * comes from now on; walks whose interval has changed go on at once. What may be split from now on is, with the next
+ * ticks; what may not any more is not, but for orders that VMs have taken already.
  */
 void engine_change_settings(struct engine *engine, const struct engine_settings *settings);
 
@@ -171,6 +172,10 @@ struct engine_vm_counters {
 	uint64_t ram_pages;
 	uint64_t shared_pages;
 	uint64_t zero_pages;
+	uint64_t large_blocks;              /* 2 MiB pages, as last seen by the worker */
+	uint64_t broken_blocks;             /* that were ones until something in them was merged */
+	uint64_t ready_pages;               /* inside 2 MiB pages, with hashes that are known */
+	uint64_t would_save_pages;          /* of these: what would be saved if they were shared now */
 	uint64_t diverged_pages;            /* private copies inside mappings of the store */
 	uint64_t present_pages;             /* as last seen by the worker, shared ones included */
 	int64_t saved_pages;                /* in engine_vm_last_counted() only */
@@ -185,7 +190,10 @@ struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
-	int64_t saved_pages;   /* shared - common + zero */
+	int64_t saved_pages; /* shared - common + zero */
+	/* Of all VMs, as above. */
+	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
+
 	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
 	uint64_t memory_bytes; /* of the engine's own tables */
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The state of memory, by figures from a file: falls, stays, rises; what cannot be read or cannot be true changes
- * nothing, and is said once; so does a cgroup that is gone. SIGHUP changes source and thresholds.
+ * nothing, and is said once; so does a cgroup that is gone. SIGHUP changes source and thresholds. And what the state is
+ * for: 2 MiB pages stay whole or are split.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
 
@@ -213,6 +215,35 @@ static void check_cgroup(void)
 	test_check(has("state", "soft"), "the cgroup is gone, and with it the state");
 }
 
+/* What is in 2 MiB pages is known while memory is high, and shared once it is clear; and no sooner. */
+static void check_large(void)
+{
+	static const struct fake_options options = {
+		.name = "vm", .pages = 1024, .common = 500, .zero = 12, .large = true
+	};
+	struct fake_vmm a, b;
+
+	a = fake_start(instance.socket, &options);
+	b = fake_start(instance.socket, &options);
+	instance_await(&instance, NULL, "ready_pages", 2048);
+	instance_await(&instance, NULL, "would_save_pages", 500 + 24);
+	instance_scan(&instance);
+	test_check(instance_host(&instance, "whole_2m") == 4 && instance_host(&instance, "broken_2m") == 0,
+		   "2 MiB pages are split while memory is high");
+	test_check(instance_host(&instance, "store_bytes") == 0, "the store has something");
+	check_step(99, "clear");
+	fake_ask(&a, FAKE_AWAIT, 512);
+	fake_ask(&b, FAKE_AWAIT, 512);
+	instance_await(&instance, NULL, "saved_pages", 500 + 24);
+	instance_await(&instance, NULL, "broken_2m", 2);
+	test_check(instance_host(&instance, "whole_2m") == 2, "others are split than those that share");
+	test_check(instance_host(&instance, "would_save_pages") == 0, "what is shared is counted still");
+	test_check(instance_vm(&instance, "vm", "broken_2m") == 1, "a VM's count");
+	fake_kill(&a);
+	fake_kill(&b);
+	check_step(1000, "high");
+}
+
 int main(int argc, char **argv)
 {
 	char settings[256];
@@ -227,6 +258,11 @@ int main(int argc, char **argv)
 	instance_start(&instance);
 	check_states();
 	check_hostile();
+	snprintf(settings, sizeof(settings), "source = %s\nlarge_pages = keep\nlarge_pages_hints = keep\n", figures);
+	reload(settings);
+	while (!instance_logged(&instance, "[memory] large_pages is keep from now on, it was always"))
+		poll(NULL, 0, 10);
+	check_large();
 
 	/* The thresholds change while it runs, all at once or none. */
 	check_step(150, "high");
