@@ -125,6 +125,8 @@ uint32_t release_tick(struct engine *engine, uint32_t most)
 	struct release *release = &engine->release;
 	uint32_t taken = 0;
 
+	if (engine->resync.wanted) /* what is not known yet would get a second copy */
+		return 0;
 	if (!release->active && release->wanted && engine->now_usec >= release->next_usec)
 		begin(engine);
 	most = most < RELEASE_PAGES_PER_TICK ? most : RELEASE_PAGES_PER_TICK;
