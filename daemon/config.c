@@ -39,10 +39,6 @@ struct setting {
 static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd", NULL };
 static const char *const askers[] = { [ACCESS_STATUS_GROUP] = "group", [ACCESS_STATUS_ALL] = "all", NULL };
 
-static const char *const larges[] = {
-	[ENGINE_LARGE_KEEP] = "keep", [ENGINE_LARGE_DENSE] = "dense", [ENGINE_LARGE_ALWAYS] = "always", NULL
-};
-
 static const struct setting settings[] = {
 	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
 	  .running = true,
@@ -94,9 +90,9 @@ static const struct setting settings[] = {
 	  .running = true,
 	  .preset = "300", .help = "Tasks that wait for memory for so long in 2 s make it soft for 10 s. 0: "
 				   "they do not." },
-	{ "memory", "large_pages", SETTING_WORD, PLACE(large_scans), .words = larges, .running = true,
+	{ "memory", "large_pages", SETTING_WORD, PLACE(large_scans), .words = engine_large_names, .running = true,
 	  .preset = "always", .help = "While memory is high, which 2 MiB pages may be split for what scans find." },
-	{ "memory", "large_pages_hints", SETTING_WORD, PLACE(large_hints), .words = larges, .running = true,
+	{ "memory", "large_pages_hints", SETTING_WORD, PLACE(large_hints), .words = engine_large_names, .running = true,
 	  .preset = "always", .help = "The same for what hints name." },
 	{ "memory", "dense_pages", SETTING_NUMBER, PLACE(engine.dense_pages), .least = 1, .most = ENGINE_BLOCK_PAGES,
 	  .running = true,

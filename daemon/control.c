@@ -103,8 +103,8 @@ static json_t *thresholds_object(const struct memory_watch *watch)
 	return object;
 }
 
-/* Without figures only the state. */
-static json_t *memory_object(const struct memory_watch *watch)
+/* Which 2 MiB pages may be split now, @engine tells. Without figures there are none. */
+static json_t *memory_object(const struct memory_watch *watch, const struct engine_settings *engine)
 {
 	uint64_t now = clock_now_usec();
 	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
@@ -112,6 +112,8 @@ static json_t *memory_object(const struct memory_watch *watch)
 				   "source", watch->settings.source,
 				   "stalled", now < watch->stalled_until_usec);
 
+	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
+	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
 	if (*watch->error != 0)
 		json_object_set_new(object, "error", json_string(watch->error));
 	if (!watch->known)
@@ -294,7 +296,7 @@ static json_t *on_status(struct control_answer *answer)
 	}
 	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "memory", memory_object(control->memory),
+			 "memory", memory_object(control->memory, control->domains->engine),
 			 "domains", domains);
 }
 

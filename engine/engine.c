@@ -18,6 +18,10 @@
 #include "engine/unshare.h"
 #include "engine/vm.h"
 
+const char *const engine_large_names[] = {
+	[ENGINE_LARGE_KEEP] = "keep", [ENGINE_LARGE_DENSE] = "dense", [ENGINE_LARGE_ALWAYS] = "always", NULL
+};
+
 void engine_settings_default(struct engine_settings *settings)
 {
 	*settings = (struct engine_settings){

@@ -49,6 +49,8 @@ enum engine_large {
 	ENGINE_LARGE_DENSE,  /* those of whose pages enough would be shared: dense_pages */
 	ENGINE_LARGE_ALWAYS, /* any */
 };
+/** "keep" and so on, by these; NULL at the end. */
+extern const char *const engine_large_names[];
 
 /** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
 struct engine_settings {

@@ -231,7 +231,9 @@ static void check_large(void)
 	test_check(instance_host(&instance, "whole_2m") == 4 && instance_host(&instance, "broken_2m") == 0,
 		   "2 MiB pages are split while memory is high");
 	test_check(instance_host(&instance, "store_bytes") == 0, "the store has something");
+	test_check(has("large_pages", "keep"), "2 MiB pages may be split while memory is high");
 	check_step(99, "clear");
+	test_check(has("large_pages", "dense") && has("large_pages_hints", "dense"), "they may not when it is clear");
 	fake_ask(&a, FAKE_AWAIT, 512);
 	fake_ask(&b, FAKE_AWAIT, 512);
 	instance_await(&instance, NULL, "saved_pages", 500 + 24);
