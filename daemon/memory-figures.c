@@ -108,6 +108,7 @@ static int read_text(int directory, const char *name, char ret[TEXT_BYTES])
 	struct stat st;
 	int r = 0;
 
+	ret[0] = 0;
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) /* what else there is may never end */
@@ -172,7 +173,7 @@ static int read_cache(const struct reading *reading, int cgroup, const char *act
 		      uint64_t *ret)
 {
 	char text[TEXT_BYTES];
-	uint64_t more;
+	uint64_t more = 0;
 	int r = read_text(cgroup, "memory.stat", text);
 
 	if (r == 0)
@@ -201,7 +202,7 @@ static int read_cgroup1(const struct reading *reading, int cgroup, struct usage 
 /* The root has neither limit nor usage. memory.high is a limit, too: who is above it is slowed down. */
 static int read_cgroup2(const struct reading *reading, int cgroup, struct usage *ret)
 {
-	uint64_t high;
+	uint64_t high = UINT64_MAX;
 	int r = read_number(reading, cgroup, "memory.max", true, &ret->limit);
 
 	if (r == 0)
