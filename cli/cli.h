@@ -30,8 +30,8 @@ struct cli_command {
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 
-extern const struct cli_command command_run, command_status, command_list, command_showvminfo, command_scan,
-	command_doctor;
+extern const struct cli_command command_run, command_status, command_list, command_showvminfo,
+	command_modifyvm, command_scan, command_doctor;
 
 /** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
 /* clang-format off */

@@ -155,7 +155,7 @@ static void check_memory_cgroup(const struct host_facts *facts, struct findings 
 		return;
 	findings_add(findings, SEVERITY_WARNING, "memory-cgroup", NULL,
 		     "Raise or remove MemoryMax= of pagefused's unit and the slices above it.",
-		     "pagefused, whom all shared pages are charged to, may use %s at most (memory.max of its cgroup)",
+		     "pagefused, whom all shared pages are charged to, may use %s at most (its control group)",
 		     format_bytes(&limit, (int64_t)facts->daemon_memory_limit_bytes));
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/kernel-probe.h"
+#include "common/cgroup.h"
 
 static FILE *open_file(const char *root, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -116,43 +117,6 @@ static bool read_nested(const char *root)
 	return nested;
 }
 
-/** The path in cgroup v2's line, "0::/system.slice/pagefused.service". */
-static bool read_cgroup(const char *root, pid_t pid, char *ret, size_t size)
-{
-	FILE *file = open_file(root, "/proc/%d/cgroup", (int)pid);
-	bool found = false;
-
-	while (file != NULL && !found && fgets(ret, (int)size, file) != NULL)
-		found = strncmp(ret, "0::/", 4) == 0;
-	if (file != NULL)
-		fclose(file);
-	if (!found)
-		return false;
-	ret[strcspn(ret, "\n")] = '\0';
-	memmove(ret, ret + 3, strlen(ret + 3) + 1);
-	return true;
-}
-
-/** The least memory.max from the process's cgroup up to the root. */
-static uint64_t read_memory_limit(const char *root, pid_t pid)
-{
-	char path[PATH_MAX / 2];
-	uint64_t least = UINT64_MAX;
-
-	if (pid <= 0 || !read_cgroup(root, pid, path, sizeof(path)))
-		return UINT64_MAX;
-	for (;;) {
-		int64_t limit = read_number(open_file(root, "/sys/fs/cgroup%s/memory.max", path));
-		char *slash = strrchr(path, '/');
-
-		if (limit >= 0 && (uint64_t)limit < least)
-			least = (uint64_t)limit;
-		if (slash == NULL)
-			return least;
-		*slash = '\0';
-	}
-}
-
 void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_facts)
 {
 	struct host_facts facts = { .user = geteuid() };
@@ -165,7 +129,7 @@ void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_
 	read_memory(root, &facts);
 	read_thp(root, &facts);
 	facts.nested_kvm = read_nested(root);
-	facts.daemon_memory_limit_bytes = read_memory_limit(root, daemon_pid);
+	facts.daemon_memory_limit_bytes = cgroup_memory_limit(root, daemon_pid);
 	*ret_facts = facts;
 }
 

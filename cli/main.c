@@ -12,6 +12,7 @@ static const struct cli_command *const commands[] = {
 	&command_status,
 	&command_list,
 	&command_showvminfo,
+	&command_modifyvm,
 	&command_scan,
 	&command_doctor,
 };

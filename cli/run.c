@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -17,12 +19,14 @@
 #include "cli/preload-link.h"
 #include "cli/private-daemon.h"
 #include "cli/vmm-command.h"
+#include "protocol/agent.h"
 #include "protocol/wire.h"
 
 struct run {
 	const char *name; /* or NULL */
 	const char *mode;
 	const char *domain; /* or NULL: the daemon chooses */
+	bool no_agent_port;
 	char **command;
 	char name_found[WIRE_NAME_MAX];
 	char path[PATH_MAX], preload[PATH_MAX];
@@ -297,6 +301,26 @@ static int prepare_environment(const struct cli *cli, const struct run *run)
 	return CLI_FAILED;
 }
 
+/** A port for an agent in the guest, if the daemon listens to them. */
+static int add_agent_port(const struct cli *cli, struct run *run)
+{
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct stat status;
+	char **command;
+
+	if (run->no_agent_port || !vmm_command_takes_agent_port(run->command) ||
+	    snprintf(path, sizeof(path), "%s" AGENT_SOCKET_SUFFIX, cli->socket_path) >= (int)sizeof(path) ||
+	    stat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return CLI_DONE;
+	command = vmm_command_with_agent_port(run->command, path);
+	if (command == NULL) {
+		complain("the command line of '%s': %s; free some memory", run->path, strerror(ENOMEM));
+		return CLI_FAILED;
+	}
+	run->command = command;
+	return CLI_DONE;
+}
+
 static int run_vmm(struct cli *cli, struct run *run)
 {
 	int r;
@@ -320,7 +344,8 @@ static int run_vmm(struct cli *cli, struct run *run)
 		r = find_daemon(cli, run);
 	if (r == CLI_NO_DAEMON)
 		r = start_daemon(cli, run);
-	if (r != CLI_DONE || (r = prepare_environment(cli, run)) != CLI_DONE)
+	if (r != CLI_DONE || (r = prepare_environment(cli, run)) != CLI_DONE ||
+	    (r = add_agent_port(cli, run)) != CLI_DONE)
 		return r;
 	tell_obstacle(run);
 	return become_command(run);
@@ -333,6 +358,7 @@ static int run_run(struct cli *cli, int argc, char **argv)
 		{ "name", required_argument, NULL, 'n' },
 		{ "mode", required_argument, NULL, 'm' },
 		{ "domain", required_argument, NULL, 'd' },
+		{ "no-agent-port", no_argument, NULL, 'A' },
 		{ 0 },
 	};
 	struct run run = { .mode = "full" };
@@ -345,11 +371,13 @@ static int run_run(struct cli *cli, int argc, char **argv)
 			run.name = optarg;
 		else if (option == 'd')
 			run.domain = optarg;
+		else if (option == 'A')
+			run.no_agent_port = true;
 		else
 			run.mode = optarg;
 	}
 	if (wire_mode_parse(run.mode) < 0)
-		return complain_usage("--mode '%s': no such mode; give zero, hints or full", run.mode);
+		return complain_usage("--mode '%s': no such mode; give off, zero, hints or full", run.mode);
 	if (run.domain != NULL && !wire_domain_is_valid(run.domain))
 		return complain_usage("--domain '%s': cannot be a domain's name; give one of 1 to %d letters, digits, "
 				      "'-', '_' and '.'",
@@ -362,11 +390,13 @@ static int run_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_run = {
 	.name = "run",
-	.usage = "[--name NAME] [--mode zero|hints|full] [--domain NAME] -- COMMAND...",
+	.usage = "[--name NAME] [--mode off|zero|hints|full] [--domain NAME] [--no-agent-port] -- COMMAND...",
 	.summary = "Runs a VMM so that its memory is shared.",
 	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
-		   "  -m, --mode MODE  zero: only give zero pages back; hints: share what was read from disks;\n"
-		   "                   full: share all equal pages, these first (default)\n"
-		   "  -d, --domain NAME  of the VMs that it shares with; default: those of the same user\n",
+		   "  -m, --mode MODE  off: nothing, until modifyvm; zero: only give zero pages back;\n"
+		   "                   hints: share what was read from disks; full: share all equal pages,\n"
+		   "                   these first (default)\n"
+		   "  -d, --domain NAME  of the VMs that it shares with; default: those of the same user\n"
+		   "  --no-agent-port  add no virtio-serial port for pagefuse-agent to QEMU\n",
 	.run = run_run,
 };

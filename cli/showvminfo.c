@@ -48,6 +48,13 @@ static void print_refused(const json_t *vm)
 	}
 }
 
+static const char *page_fusion(const json_t *vm)
+{
+	if (strcmp(field_text(vm, "mode"), "off") == 0)
+		return "disabled";
+	return field_bool(vm, "connected") ? "enabled" : "enabled, not connected";
+}
+
 static int print_vm(const json_t *vm)
 {
 	static const enum metric_id lines[] = {
@@ -68,8 +75,7 @@ static int print_vm(const json_t *vm)
 	print_line("Name", "%s", field_text(vm, "name"));
 	print_line("Process", "%" PRId64 " of uid %" PRId64, field_integer(vm, "pid"), field_integer(vm, "uid"));
 	print_line("Domain", "%s", field_text(vm, "domain"));
-	print_line("Page Fusion", "%s, mode %s", field_bool(vm, "connected") ? "enabled" : "enabled, not connected",
-		   field_text(vm, "mode"));
+	print_line("Page Fusion", "%s, mode %s", page_fusion(vm), field_text(vm, "mode"));
 	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
 		print_metric(vm, lines[i]);

@@ -38,7 +38,10 @@ static const struct {
 	{ WIRE_REASON_NO_SWAP,
 	  "Configure some swap, such as 64 MiB of zram: written pages pass through it one by one, none stays there." },
 	{ WIRE_REASON_RAM_LIMIT,
-	  "Raise [limits] vm_ram_size in pagefused.conf(5); all VMs of one pagefused together have at most 8 TiB." },
+	  "Raise [limits] vm_ram_size or user_ram_percent in pagefused.conf(5); all VMs of a domain together have at "
+	  "most 8 TiB." },
+	{ WIRE_REASON_QUOTA,
+	  "See [limits] in pagefused.conf(5), and [store] size; what the VM gets of memory later counts by itself." },
 	{ WIRE_REASON_NESTED,
 	  "Start it with a CPU model without vmx and svm (-cpu ...,vmx=off,svm=off), boot Linux 6.13 or newer, or load "
 	  "kvm_intel or kvm_amd with nested=0." },

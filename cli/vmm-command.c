@@ -12,6 +12,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "protocol/agent.h"
+
 #if defined(__x86_64__)
 #define OWN_MACHINE EM_X86_64
 #elif defined(__aarch64__)
@@ -230,4 +232,85 @@ int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size)
 		return copy_value(guest, ret, size);
 	length = snprintf(ret, size, "%s-%d", name, (int)pid);
 	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
+}
+
+/* ---- the agent's port ---- */
+
+static bool is_pc(const char *name)
+{
+	return strcmp(name, "qemu-system-x86_64") == 0 || strcmp(name, "qemu-system-i386") == 0 ||
+	       strcmp(name, "qemu-kvm") == 0 || strcmp(name, "kvm") == 0;
+}
+
+/** Whether a machine in "pc,accel=kvm", "accel=kvm,type=q35" has PCI, or none is named. */
+static bool has_pci(const char *list)
+{
+	static const char *const without[] = { "isapc", "microvm", "none", "x-remote" };
+	const char *type = strstr(list, "type=");
+	size_t length;
+
+	type = type != NULL ? type + 5 : list;
+	length = strcspn(type, ",");
+	for (size_t i = 0; i < sizeof(without) / sizeof(*without); i++)
+		if (strlen(without[i]) == length && strncmp(type, without[i], length) == 0)
+			return false;
+	return true;
+}
+
+/** Whether @argument is the option @name, with one dash or two. */
+static bool is_option(const char *argument, const char *name)
+{
+	return argument[0] == '-' && strcmp(argument + 1 + (argument[1] == '-'), name) == 0;
+}
+
+bool vmm_command_takes_agent_port(char *const argv[])
+{
+	if (!is_pc(base_name(argv[0])))
+		return false;
+	for (int i = 1; argv[i] != NULL; i++) {
+		if (strstr(argv[i], AGENT_PORT) != NULL || is_option(argv[i], "readconfig"))
+			return false;
+		if ((is_option(argv[i], "M") || is_option(argv[i], "machine")) && argv[i + 1] != NULL &&
+		    !has_pci(argv[i + 1]))
+			return false;
+	}
+	return true;
+}
+
+/** @path as a value in a list of QEMU's: commas twice. NULL without memory. */
+static char *list_value(const char *path)
+{
+	char *value = malloc(2 * strlen(path) + 1), *end = value;
+
+	if (value == NULL)
+		return NULL;
+	for (; *path != '\0'; path++) {
+		*end++ = *path;
+		if (*path == ',')
+			*end++ = ',';
+	}
+	*end = '\0';
+	return value;
+}
+
+char **vmm_command_with_agent_port(char *const argv[], const char *path)
+{
+	static char chardev[] = "-chardev", device[] = "-device", bus[] = "virtio-serial-pci,id=pagefuse-agent-bus",
+		    port[] = "virtserialport,bus=pagefuse-agent-bus.0,chardev=pagefuse-agent,name=" AGENT_PORT;
+	char *value = list_value(path), *socket = NULL, **command;
+	size_t count = 0;
+
+	while (argv[count] != NULL)
+		count++;
+	command = calloc(count + 7, sizeof(*command));
+	if (value == NULL || command == NULL ||
+	    asprintf(&socket, "socket,id=pagefuse-agent,path=%s,reconnect=1", value) < 0) {
+		free(value);
+		free(command);
+		return NULL;
+	}
+	free(value);
+	memcpy(command, argv, count * sizeof(*command));
+	memcpy(command + count, (char *[]){ chardev, socket, device, bus, device, port }, 6 * sizeof(*command));
+	return command;
 }

@@ -4,6 +4,7 @@
 #define PAGEFUSE_CLI_VMM_COMMAND_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -31,5 +32,17 @@ int vmm_command_check(const char *path);
  * @return 0, or -ENAMETOOLONG if it does not fit @size.
  */
 int vmm_command_name(char *const argv[], pid_t pid, char *ret, size_t size);
+
+/**
+ * Whether a port for an agent in the guest can be added: it is a QEMU of a PC with PCI, which begins with devices of
+ * its own choice and not with those of a saved or migrated VM, and has no such port yet.
+ */
+bool vmm_command_takes_agent_port(char *const argv[]);
+
+/**
+ * The same command with such a port, whose other end QEMU connects to the socket @path. @return NULL without memory;
+ * else it lasts as long as the process.
+ */
+char **vmm_command_with_agent_port(char *const argv[], const char *path);
 
 #endif

@@ -206,7 +206,11 @@ int admission_take(const struct admission *admission, const struct admission_pee
 	if (known)
 		end_connection(known);
 	if (known && strcmp(known->domain->name, name) == 0) {
-		known->uid = peer->credentials->uid; /* one that was adopted may have hidden it */
+		r = daemon_vm_set_user(known, peer->credentials->uid); /* one that was adopted may have hidden it */
+		if (r < 0) {
+			snprintf(ret_reason, ADMISSION_REASON_SIZE, "the daemon is out of memory");
+			return r;
+		}
 		*ret = known;
 		return 0;
 	}

@@ -39,6 +39,8 @@ struct setting {
 static const char *const kinds[] = { [STORE_AUTO] = "auto", [STORE_TMPFS] = "tmpfs", [STORE_MEMFD] = "memfd", NULL };
 static const char *const askers[] = { [ACCESS_STATUS_GROUP] = "group", [ACCESS_STATUS_ALL] = "all", NULL };
 
+static const char *const claims[] = { [QUOTA_CLAIMS_CHECKED] = "checked", [QUOTA_CLAIMS_BELIEVED] = "believed", NULL };
+
 static const struct setting settings[] = {
 	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
 	  .running = true,
@@ -52,7 +54,7 @@ static const struct setting settings[] = {
 	{ "store", "kind", SETTING_WORD, PLACE(store.kind), .words = kinds,
 	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
 	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,
-	  .preset = "100%", .help = "At most so much memory for the tmpfs." },
+	  .preset = "50%", .help = "At most so much memory for the stores of all domains together." },
 	{ "limits", "vm_store_size", SETTING_SIZE, PLACE(engine.vm_slots_max), .least = PAGE_BYTES, .unit = PAGE_BYTES,
 	  .running = true,
 	  .preset = "64G", .help = "At most so much memory may the pages of one VM bring into the store." },
@@ -62,6 +64,20 @@ static const struct setting settings[] = {
 	{ "limits", "connections_per_user", SETTING_NUMBER, PLACE(connections_per_user), .least = 1, .most = 65536,
 	  .running = true,
 	  .preset = "1024", .help = "At most so many connections of one user, VMs included." },
+	{ "limits", "claims", SETTING_WORD, PLACE(quota.claims), .words = claims, .running = true,
+	  .preset = "checked",
+	  .help = "Whether what a VMM says that it has is held against what the kernel says of its process." },
+	{ "limits", "user_ram_percent", SETTING_NUMBER, PLACE(quota.user_ram_percent), .most = 1000000, .running = true,
+	  .preset = "400", .help = "So much RAM, in percent of the host's, the VMs of one user may register. 0: any." },
+	{ "limits", "user_store_factor", SETTING_NUMBER, PLACE(quota.user_store_factor), .most = 1000000,
+	  .running = true,
+	  .preset = "8", .help = "One user may have so many times in the stores what is left free there. 0: any." },
+	{ "limits", "user_rings_percent", SETTING_NUMBER, PLACE(quota.user_rings_percent), .most = 100,
+	  .running = true,
+	  .preset = "2", .help = "So much of the host's RAM for rings and staging memory of one user's VMs. 0: any." },
+	{ "limits", "user_reports_per_second", SETTING_NUMBER, PLACE(quota.user_reports_per_second),
+	  .most = UINT32_MAX, .running = true,
+	  .preset = "2000000", .help = "So many reports, such as hashes, one user's VMs are heard with. 0: any." },
 	{ "memory", "source", SETTING_SOURCE, PLACE(memory.source), .running = true,
 	  .preset = MEMORY_SOURCE_HOST, .help = "Whose memory decides the state: the host's, or a cgroup's with a "
 						"limit." },
@@ -221,6 +237,19 @@ static int set_room(const struct setting *setting, char *ret, const char *text)
 		return -EINVAL;
 	strcpy(ret, text);
 	return 0;
+}
+
+void config_room(const char *text, unsigned *ret_percent, uint64_t *ret_bytes)
+{
+	const char *rest;
+	uint64_t number = 0;
+
+	*ret_percent = 0;
+	*ret_bytes = 0;
+	if (parse_number(text, &number, &rest) == 0 && strcmp(rest, "%") == 0)
+		*ret_percent = (unsigned)number;
+	else
+		(void)parse_size(text, ret_bytes);
 }
 
 _Static_assert(sizeof(((struct store_settings *)NULL)->size) == CONFIG_VALUE_SIZE, "it is kept as it was written");

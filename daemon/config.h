@@ -14,6 +14,7 @@
 
 #include "daemon/access.h"
 #include "daemon/memory-watch.h"
+#include "daemon/quota.h"
 #include "daemon/rules.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
@@ -27,6 +28,7 @@ struct config {
 	struct engine_settings engine;
 	struct store_settings store;
 	struct access_settings access;
+	struct quota_settings quota;
 	uint32_t connections_per_user;
 	struct memory_settings memory;
 	unsigned large_scans, large_hints; /* enum engine_large, while memory is high */
@@ -47,6 +49,9 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
  * CONFIG_PATH, which need not exist. @ret_config is set on success only. @ret_error and @return: as config_read().
  */
 int config_load(struct config *ret_config, const char *path, char *ret_error, size_t error_size);
+
+/** What a size such as [store] size says: *@ret_percent of the memory or, where that is 0, so many bytes. */
+void config_room(const char *text, unsigned *ret_percent, uint64_t *ret_bytes);
 
 /** A setting that differs between two configs. */
 struct config_change {

@@ -157,6 +157,8 @@ static uint64_t refused_bytes(const struct seen_vm *vm, uint32_t reason)
 	if (stated == 0 || !vm->counted)
 		return stated;
 	switch (reason) {
+	case WIRE_REASON_QUOTA: /* passes try the same pages again */
+		return stated < vm->counters.ram_pages * PAGE_BYTES ? stated : vm->counters.ram_pages * PAGE_BYTES;
 	case WIRE_REASON_NO_SWAP:
 		return vm->counters.diverged_pages * PAGE_BYTES;
 	case WIRE_REASON_PLAIN_REFERENCES:
@@ -198,6 +200,8 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 	memcpy(ret->name, vm->name, sizeof(ret->name));
 	memcpy(ret->domain, vm->domain->name, sizeof(ret->domain));
 	memcpy(ret->refused_bytes, vm->refused_bytes, sizeof(ret->refused_bytes));
+	if (clock_now_usec() - vm->limited.last_usec > DAEMON_VM_LIMITED_USEC)
+		ret->refused_bytes[WIRE_REASON_QUOTA] = 0;
 }
 
 static json_t *vm_object(const struct seen_vm *vm)

@@ -2,10 +2,12 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/page.h"
 #include "daemon/admission.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
@@ -127,6 +129,20 @@ static int start_domains(struct daemon *daemon)
 	return r < 0 ? r : sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 }
 
+/* What the stores of all domains may take together, which none of them may exceed by itself. */
+static void set_quota(struct daemon *daemon)
+{
+	struct store_settings *store = &daemon->domains.store;
+	uint64_t bytes;
+	unsigned percent;
+
+	config_room(daemon->config.store.size, &percent, &bytes);
+	quota_init(&daemon->quota, &daemon->config.quota, percent, bytes);
+	bytes = daemon->quota.store_pages * PAGE_BYTES;
+	log_info("the stores take %" PRIu64 " MiB at most, all together", bytes >> 20);
+	snprintf(store->size, sizeof(store->size), "%" PRIu64, bytes > STORE_SIZE_MIN ? bytes : STORE_SIZE_MIN);
+}
+
 int daemon_start(struct daemon *daemon)
 {
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
@@ -137,10 +153,12 @@ int daemon_start(struct daemon *daemon)
 		.event = daemon->event,
 		.store = daemon->config.store,
 		.engine = &daemon->config.engine,
+		.quota = &daemon->quota,
 		.lock = -1,
 		.vm_gone = on_vm_gone,
 		.daemon = daemon,
 	};
+	set_quota(daemon);
 	index_init_names(&daemon->domains.vm_names);
 	index_init_numbers(&daemon->domains.vm_serials);
 	daemon->admission = (struct admission){
@@ -166,6 +184,7 @@ int daemon_start(struct daemon *daemon)
 		.changed = on_memory_state,
 		.context = daemon,
 	};
+	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
 	if (r >= 0)
 		r = start_domains(daemon);
@@ -211,6 +230,7 @@ static void stop_serving(struct daemon *daemon)
 	if (daemon->listener)
 		unlink(daemon->socket_path);
 	daemon->listener = sd_event_source_disable_unref(daemon->listener);
+	agents_end(&daemon->agents);
 	sessions_end(&daemon->sessions);
 }
 

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/agents.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
@@ -29,12 +30,14 @@ struct daemon {
 	sd_event *event;
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
+	struct quota quota;
 	struct domains domains;
 	struct access access;
 	struct admission admission;
 	struct control control;
 	struct sessions sessions;
 	struct memory_watch memory;
+	struct agents agents; /* in guests */
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;
 	sd_event_source *sweep; /* closes domains that have no VM any more */

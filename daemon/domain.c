@@ -4,14 +4,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/page.h"
 #include "daemon/directory.h"
 #include "daemon/log.h"
+
+#define SEGMENTS_TIMES 64u /* so many segments for each that the store could fill */
 
 /* ---- the store, as the engine sees it ---- */
 
@@ -36,10 +40,22 @@ static void remove_segment(void *context, uint32_t segment)
 		link_segment_removed(link, segment);
 }
 
+/* Brings the quota up to date with the engine. */
+static void count_stored(struct domain *domain)
+{
+	uint64_t stored = engine_stored_pages(domain->engine);
+
+	domain->domains->quota->stored_pages += stored - domain->stored_pages;
+	domain->stored_pages = stored;
+}
+
 static int write_slot(void *context, uint32_t slot, const void *content)
 {
 	struct domain *domain = context;
 
+	count_stored(domain);
+	if (!quota_may_store(domain->domains->quota))
+		return -ENOSPC;
 	return store_write(domain->store, slot, content);
 }
 
@@ -57,21 +73,46 @@ static void punch(void *context, uint32_t first, uint32_t count)
 	store_punch(domain->store, first, count);
 }
 
+static bool may_charge(void *context, void *account)
+{
+	struct domain *domain = context;
+	struct quota_user *user = account;
+
+	count_stored(domain);
+	if (quota_user_may_store(user))
+		return true;
+	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
+		log_warning("user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
+			    "there is more room; [limits] user_store_factor",
+			    (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
+		user->said = true;
+	}
+	return false;
+}
+
+static void charge(void *context, void *account, int64_t slots)
+{
+	(void)context;
+	quota_user_charge(account, slots);
+}
+
 void domain_look_for_room(struct domain *domain, bool recheck)
 {
 	enum engine_room room = engine_store_room(domain->engine);
 
+	count_stored(domain);
 	if (room == domain->said_room || (room == ENGINE_ROOM && !recheck))
 		return;
 	/* What was shared stays so; what is new is not shared until there is room. */
 	if (room == ENGINE_ROOM_NO_NUMBERS)
 		log_warning("domain %s: each of the store's %u segments has a page in use: nothing new is shared until "
 			    "one has none; if it stays so, end VMs or restart them one by one",
-			    domain->name, ENGINE_SEGMENTS_MAX);
+			    domain->name, domain->segments_max);
 	else if (room == ENGINE_ROOM_NO_MEMORY)
 		log_warning("domain %s: the store is full: nothing new is shared until there is room; [store] size is "
-			    "its limit",
-			    domain->name);
+			    "its limit, with %" PRIu64 " of %" PRIu64 " MiB in use by all domains",
+			    domain->name, domain->domains->quota->stored_pages * PAGE_BYTES >> 20,
+			    domain->domains->quota->store_pages * PAGE_BYTES >> 20);
 	else
 		log_notice("domain %s: the store has room for new pages again", domain->name);
 	domain->said_room = room;
@@ -82,6 +123,7 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	struct domain *domain = user;
 	bool more = store_recheck(domain->store);
 
+	quota_look(domain->domains->quota);
 	domain_look_for_room(domain, true);
 	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -155,6 +197,14 @@ int domains_each_left(struct domains *domains, void (*found)(struct domains *dom
 
 /* ---- opening and closing one ---- */
 
+/* Each costs bookkeeping and a descriptor: as many as are emptied where they are nearly dead, and some. */
+static uint32_t segments_for(uint64_t store_pages)
+{
+	uint64_t segments = (store_pages / ENGINE_SEGMENT_SLOTS + 2) * SEGMENTS_TIMES;
+
+	return segments < ENGINE_SEGMENTS_MAX ? (uint32_t)segments : ENGINE_SEGMENTS_MAX;
+}
+
 static int open_engine(struct domain *domain, const struct engine_settings *wanted)
 {
 	const struct engine_store store = {
@@ -164,12 +214,16 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.write = write_slot,
 		.read = read_slot,
 		.punch = punch,
+		.may_charge = may_charge,
+		.charge = charge,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;
 	int r = 0;
 
 	settings.seed = store_seed(domain->store);
+	settings.segments_max = segments_for(domain->domains->quota->store_pages);
+	domain->segments_max = settings.segments_max;
 	if (getrandom(settings.secret, sizeof(settings.secret), 0) != sizeof(settings.secret))
 		return -EIO;
 	domain->engine = engine_new(&settings, &store);
@@ -249,6 +303,7 @@ bool domain_close(struct domain *domain)
 	sd_event_source_disable_unref(domain->pump);
 	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
+	domain->domains->quota->stored_pages -= domain->stored_pages;
 	stays = domain->store && store_close(domain->store);
 	if (domain->userfaultfd >= 0)
 		close(domain->userfaultfd);

@@ -18,6 +18,7 @@
 
 #include "daemon/index.h"
 #include "daemon/link.h"
+#include "daemon/quota.h"
 #include "daemon/store.h"
 #include "engine/engine.h"
 #include "protocol/wire.h"
@@ -36,6 +37,7 @@ struct domains {
 	sd_event *event;
 	struct store_settings store;                               /* of each domain */
 	const struct engine_settings *engine;                      /* the same; the daemon's */
+	struct quota *quota;                                       /* of all domains together; the daemon's */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
 	int lock;                                                  /* of the directory; -1: not open */
 	unsigned count;
@@ -71,6 +73,8 @@ struct domain {
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
 	bool accounted;        /* the engine was told that there is none (any more) */
 
+	uint32_t segments_max;      /* that its store may have */
+	uint64_t stored_pages;      /* of its engine, as they are counted in the quota */
 	enum engine_room said_room; /* what was logged last of the room in the store */
 };
 

@@ -121,5 +121,6 @@ int daemon_listen(struct daemon *daemon)
 		unlink(daemon->socket_path);
 		return r;
 	}
+	agents_listen(&daemon->agents, daemon->socket_path, &daemon->access);
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/proc.h"
+
 /* @n: counted as the manual does. The name in field 2 may contain anything: count from its last ')'. */
 static const char *find_field(const char *text, int n)
 {
@@ -37,5 +39,26 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret)
 	    sscanf(find_field(text, 22), "%" SCNu64, &ret->start_time) != 1 ||
 	    sscanf(find_field(text, 52), "%d", &ret->exit_code) != 1)
 		return -EIO;
+	return 0;
+}
+
+int proc_memory_read(pid_t pid, struct proc_memory *ret)
+{
+	uint64_t size = 0, anonymous = 0, swap = 0;
+	FILE *file = proc_open("", pid, "status");
+	unsigned found = 0;
+	char line[256];
+
+	if (file == NULL)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (found < 3 && fgets(line, sizeof(line), file)) {
+		found += sscanf(line, "VmSize: %" SCNu64, &size) == 1;
+		found += sscanf(line, "RssAnon: %" SCNu64, &anonymous) == 1;
+		found += sscanf(line, "VmSwap: %" SCNu64, &swap) == 1;
+	}
+	fclose(file);
+	if (size == 0)
+		return -EIO;
+	*ret = (struct proc_memory){ .mapped_bytes = size * 1024, .own_bytes = (anonymous + swap) * 1024 };
 	return 0;
 }

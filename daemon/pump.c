@@ -30,11 +30,35 @@ static void note_beyond(struct daemon_vm *vm)
 
 	engine_vm_counters(vm->connection.engine_vm, &counters);
 	*bytes = counters.beyond_pages * PAGE_BYTES;
-	if (*bytes > before)
+	if (*bytes > 0 && before == 0)
 		log_peer(LOG_WARNING,
-			 "VM %s: %" PRIu64 " MiB of its RAM are left alone: [limits] vm_ram_size is reached, or 8 TiB "
-			 "by all VMs together",
-			 daemon_vm_describe(vm), *bytes >> 20);
+			 "VM %s: RAM of it is left alone, %" PRIu64 " MiB so far: [limits] vm_ram_size is reached, or "
+			 "user_ram_percent by all of its user's, or 8 TiB by the domain's; or they are more than its "
+			 "process has mapped (%" PRIu64 " MiB)",
+			 daemon_vm_describe(vm), *bytes >> 20, vm->had.mapped_bytes >> 20);
+}
+
+/* Pages are not taken at a quota. How many there were lately is told with the reasons why memory is left alone. */
+static void note_limited(struct daemon_vm *vm)
+{
+	uint64_t *bytes = &vm->refused_bytes[WIRE_REASON_QUOTA], now = clock_now_usec();
+	struct engine_vm_counters counters;
+
+	engine_vm_counters(vm->connection.engine_vm, &counters);
+	if (counters.limited_pages == vm->limited.seen_pages)
+		return;
+	if (vm->limited.seen_pages == 0)
+		log_peer(LOG_WARNING,
+			 "VM %s shares less: its quota is reached. It has shared more than its process was seen to "
+			 "have (%" PRIu64 " MiB of its own), or than a user may, or [limits] vm_store_size",
+			 daemon_vm_describe(vm), vm->had.own_bytes >> 20);
+	if (now - vm->limited.begun_usec > DAEMON_VM_LIMITED_USEC) {
+		vm->limited.begun_usec = now;
+		*bytes = 0;
+	}
+	*bytes += (counters.limited_pages - vm->limited.seen_pages) * PAGE_BYTES;
+	vm->limited.seen_pages = counters.limited_pages;
+	vm->limited.last_usec = now;
 }
 
 static int take_report(struct daemon_vm *vm, const struct ring_record *report)
@@ -46,6 +70,8 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 		return r;
 	if (report->op == REPORT_ADOPT && !vm->connection.may_adopt)
 		return -EPROTO;
+	if (report->op == REPORT_REGION_ADD)
+		daemon_vm_look(vm);
 	if (report->op == REPORT_FETCHED)
 		staging = link_staging(vm->connection.link, (uint32_t)report->value);
 	r = engine_report(vm->domain->engine, vm->connection.engine_vm, report, staging);
@@ -53,6 +79,8 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 		note_beyond(vm);
 	if (r == 0 && report->op == REPORT_READY)
 		daemon_vm_ready(vm);
+	if (r == 0 && vm->watch.report)
+		vm->watch.report(vm->watch.context, vm, report);
 	return r;
 }
 
@@ -90,24 +118,45 @@ static bool take_batch(struct daemon_vm *vm, const struct ring_record *reports, 
 	return true;
 }
 
-bool pump_take_reports(struct daemon_vm *vm)
+/* @return as pump_take_reports(). */
+static bool take_reports(struct daemon_vm *vm, unsigned most, unsigned *ret_taken)
 {
 	struct link *link = vm->connection.link;
 	struct ring_record reports[PUMP_BATCH];
 	unsigned taken = 0;
 	int count = 1;
 
-	while (taken < PUMP_REPORTS_PER_TURN && (count = get_batch(vm, reports)) > 0)
-		if (!take_batch(vm, reports, count, &taken))
+	daemon_vm_look_again(vm);
+	while (taken < most && (count = get_batch(vm, reports)) > 0)
+		if (!take_batch(vm, reports, count, &taken)) {
+			*ret_taken = taken;
 			return false;
+		}
 	if (count < 0) {
 		link_fail(link, "the cursors of its ring are impossible");
 		return false;
 	}
-	if (taken > 0)
+	if (taken > 0) {
 		pump_take_statistics(vm);
+		note_limited(vm);
+	}
+	*ret_taken = taken;
 	link_release_reports(link);
 	return count > 0 && link_is_open(link);
+}
+
+bool pump_take_reports(struct daemon_vm *vm, uint64_t *ret_usec)
+{
+	unsigned most, taken = 0;
+	bool more;
+
+	*ret_usec = 0;
+	most = quota_user_reports(vm->user, PUMP_REPORTS_PER_TURN, clock_now_usec(), ret_usec);
+	if (most == 0)
+		return true;
+	more = take_reports(vm, most, &taken);
+	quota_user_took(vm->user, taken);
+	return more;
 }
 
 /* ---- down ---- */

@@ -17,9 +17,10 @@ int pump_start(struct domain *domain);
 
 /**
  * Feeds at most PUMP_REPORTS_PER_TURN reports of @vm, which is connected, to the engine. May fail its link.
+ * @ret_usec: its user has sent too many: none is taken before that time, by clock_now_usec(); else 0.
  * @return whether there may be more.
  */
-bool pump_take_reports(struct daemon_vm *vm);
+bool pump_take_reports(struct daemon_vm *vm, uint64_t *ret_usec);
 
 /** Copies what the worker of @vm, which is connected, says of itself to vm->stats. */
 void pump_take_statistics(struct daemon_vm *vm);

@@ -29,7 +29,7 @@ struct session {
 	bool failed; /* to be freed in its next turn; nothing is done with it any more */
 	int socket, pidfd;
 	struct ucred peer;
-	sd_event_source *io, *turn;
+	sd_event_source *io, *turn, *rest;
 
 	/* VMM */
 	struct daemon_vm *vm; /* NULL before HELLO */
@@ -65,6 +65,7 @@ static void free_session(struct session *session)
 	link_done(&session->link);
 	sd_event_source_disable_unref(session->io);
 	sd_event_source_disable_unref(session->turn);
+	sd_event_source_disable_unref(session->rest);
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
@@ -222,6 +223,17 @@ static struct admission_peer peer_of(const struct session *session)
 	};
 }
 
+/* Rings and staging memory are the daemon's. */
+static bool may_have_rings(const struct sessions *sessions, const struct daemon_vm *vm)
+{
+	const struct session *other;
+	unsigned count = 0;
+
+	LIST_FOREACH(other, &sessions->list, entries)
+		count += other->vm && other->vm->uid == vm->uid;
+	return quota_user_may_have_rings(vm->user, count, RING_BYTES);
+}
+
 static void on_hello(struct session *session, const struct wire_hello *hello)
 {
 	char reason[ADMISSION_REASON_SIZE];
@@ -234,6 +246,11 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 	r = admission_take(session->sessions->admission, &peer, hello, &vm, reason);
 	if (r < 0) {
 		refuse(session, "%s", reason);
+		return;
+	}
+	if (!may_have_rings(session->sessions, vm)) {
+		refuse(session, "the VMs of user %u have as many rings as [limits] user_rings_percent allows",
+		       (unsigned)vm->uid);
 		return;
 	}
 	if (hello->store == 0 && daemon_vm_begin_anew(vm) < 0) {
@@ -254,7 +271,8 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 	uint64_t *bytes;
 
 	/* Ours to say; or of a newer release. */
-	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason >= WIRE_REASON_END)
+	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason == WIRE_REASON_QUOTA ||
+	    refused->reason >= WIRE_REASON_END)
 		return;
 	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
@@ -394,8 +412,10 @@ static void on_packet(struct session *session, size_t size)
 /* What it posted before it left still counts: it may have told of regions that are gone. */
 static void drain(struct session *session)
 {
+	uint64_t usec = 0;
+
 	for (unsigned turns = 0; turns <= RING_UP_RECORDS / PUMP_REPORTS_PER_TURN; turns++)
-		if (session->failed || !pump_take_reports(session->vm))
+		if (session->failed || !pump_take_reports(session->vm, &usec) || usec > 0)
 			break;
 }
 
@@ -436,14 +456,36 @@ static void receive(struct session *session)
 	}
 }
 
+static int on_rest(sd_event_source *source, uint64_t usec, void *user)
+{
+	(void)source;
+	(void)usec;
+	schedule(user);
+	return 0;
+}
+
+/* Its user's VMs have reported too much: what comes waits in the ring until then, and others have their turns. */
+static void rest(struct session *session, uint64_t until_usec)
+{
+	int r = sd_event_source_set_time(session->rest, until_usec);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(session->rest, SD_EVENT_ONESHOT);
+	if (r < 0)
+		fail(session, "cannot set a timer: %s", strerror(-r));
+}
+
 static int on_turn(sd_event_source *source, void *user)
 {
 	struct session *session = user;
+	uint64_t rest_usec;
 
 	(void)source;
 	if (!session->failed && session->vm) {
-		if (pump_take_reports(session->vm))
+		if (pump_take_reports(session->vm, &rest_usec) && rest_usec == 0)
 			schedule(session);
+		if (rest_usec > 0)
+			rest(session, rest_usec);
 		if (!session->failed && session->link.has_held)
 			pump_give_orders(session->vm);
 		domain_schedule_pump(session->vm->domain);
@@ -522,6 +564,10 @@ int session_new(struct sessions *sessions, int socket)
 		r = sd_event_add_defer(sessions->event, &session->turn, on_turn, session);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(session->turn, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(sessions->event, &session->rest, CLOCK_MONOTONIC, 0, 1, on_rest, session);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(session->rest, SD_EVENT_OFF);
 	if (r < 0) {
 		free_session(session);
 		return r;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/page.h"
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/proc-stat.h"
 
@@ -132,6 +134,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	sd_event_source_disable_unref(vm->retry);
 	if (vm->pidfd >= 0)
 		close(vm->pidfd);
+	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
 	guest_map_done(&vm->guest_map);
 	free(vm);
@@ -256,7 +259,9 @@ static int add(struct domain *domain, pid_t pid, uint64_t start_time, uid_t uid,
 		.dead = pidfd < 0,
 	};
 	TAILQ_INSERT_TAIL(&domain->vms, vm, entries);
-	if (pidfd >= 0)
+	vm->user = quota_user_get(domain->domains->quota, uid);
+	r = vm->user ? 0 : -ENOMEM;
+	if (r == 0 && pidfd >= 0)
 		r = sd_event_add_io(domain->event, &vm->death, pidfd, EPOLLIN, on_death, vm);
 	if (r < 0) {
 		daemon_vm_free(vm);
@@ -372,6 +377,85 @@ void daemon_vm_forget_living(struct domain *domain)
 	}
 }
 
+/* ---- what it may have ---- */
+
+int daemon_vm_set_user(struct daemon_vm *vm, uid_t uid)
+{
+	struct quota_user *user = quota_user_get(vm->domain->domains->quota, uid);
+
+	if (user == NULL)
+		return -ENOMEM;
+	quota_user_put(vm->user);
+	vm->user = user;
+	vm->uid = uid;
+	return 0;
+}
+
+/* RAM that the other VMs of the same user have registered. */
+static uint64_t ram_of_others(const struct daemon_vm *vm)
+{
+	const struct daemon_vm *other = NULL;
+	struct engine_vm_limits usage;
+	uint64_t pages = 0;
+
+	while ((other = daemon_vm_next(vm->domain->domains, other)) != NULL)
+		if (other != vm && other->uid == vm->uid && daemon_vm_engine_vm(other)) {
+			engine_vm_usage(daemon_vm_engine_vm(other), &usage);
+			pages += usage.ram_pages;
+		}
+	return pages;
+}
+
+static void set_limits(struct daemon_vm *vm)
+{
+	const struct quota *quota = vm->domain->domains->quota;
+	uint64_t own = vm->had.own_bytes / PAGE_BYTES, most = quota_user_ram_pages(vm->user);
+	struct engine_vm_limits limits = {
+		.ram_pages = most,
+		.known_pages = quota_times_own(quota, own, 0),
+		.slots = quota_times_own(quota, own, vm->adopted_slots),
+	};
+
+	if (most != UINT64_MAX) {
+		uint64_t others = ram_of_others(vm);
+
+		limits.ram_pages = others < most ? most - others : 0;
+	}
+	if (quota->settings->claims == QUOTA_CLAIMS_CHECKED && vm->had.mapped_bytes / PAGE_BYTES < limits.ram_pages)
+		limits.ram_pages = vm->had.mapped_bytes / PAGE_BYTES;
+	engine_vm_set_limits(vm->connection.engine_vm, &limits);
+}
+
+void daemon_vm_look(struct daemon_vm *vm)
+{
+	struct proc_memory memory;
+
+	/* Alive afterwards: then it was this process's. What cannot be seen stays as it was, at first nothing. */
+	if (proc_memory_read(vm->pid, &memory) == 0 && is_alive(vm->pidfd)) {
+		vm->had.mapped_bytes = memory.mapped_bytes;
+		if (memory.own_bytes > vm->had.own_bytes)
+			vm->had.own_bytes = memory.own_bytes;
+		else
+			vm->looked_usec = clock_now_usec();
+	}
+	set_limits(vm);
+}
+
+void daemon_vm_look_again(struct daemon_vm *vm)
+{
+	const uint64_t near = QUOTA_IN_ANY_CASE_PAGES / 4;
+	const struct quota *quota = vm->domain->domains->quota;
+	uint64_t own = vm->had.own_bytes / PAGE_BYTES;
+	struct engine_vm_limits usage;
+
+	engine_vm_usage(vm->connection.engine_vm, &usage);
+	if (usage.known_pages + near < quota_times_own(quota, own, 0) &&
+	    usage.slots + near < quota_times_own(quota, own, vm->adopted_slots))
+		return;
+	if (clock_now_usec() - vm->looked_usec >= DAEMON_VM_LOOK_USEC)
+		daemon_vm_look(vm);
+}
+
 /* ---- its connections ---- */
 
 static bool name_is_free(const struct daemon_vm *vm, const char *name)
@@ -414,6 +498,11 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	engine_vm_set_context(vm->connection.engine_vm, vm);
+	engine_vm_set_account(vm->connection.engine_vm, vm->user);
+	vm->had = (struct proc_memory){ 0 };
+	vm->looked_usec = vm->adopted_slots = 0;
+	vm->limited = (struct daemon_vm_limited){ 0 };
+	daemon_vm_look(vm);
 	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_NOTES) == 0)
 		engine_vm_lacks_notes(vm->connection.engine_vm);
 	vm->by_serial.number = connection->serial;
@@ -471,8 +560,13 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 
 void daemon_vm_ready(struct daemon_vm *vm)
 {
+	struct engine_vm_limits usage;
+
 	vm->connection.ready = true;
 	drop_references(vm);
+	engine_vm_usage(vm->connection.engine_vm, &usage);
+	vm->adopted_slots = usage.slots;
+	daemon_vm_look(vm);
 	domain_vm_gone(vm->domain);
 }
 

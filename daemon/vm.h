@@ -16,12 +16,19 @@
 #include "daemon/domain.h"
 #include "daemon/guest-map.h"
 #include "daemon/link.h"
+#include "daemon/proc-stat.h"
+#include "daemon/quota.h"
 #include "protocol/ring.h"
 #include "protocol/wire.h"
 
 /* Between attempts to remove the view of a dead process: twice as long each time. */
 #define DAEMON_VM_RETRY_FIRST_USEC UINT64_C(10000)
 #define DAEMON_VM_RETRY_MOST_USEC UINT64_C(2000000)
+/* Between looks at a process that has no more than it had; what it was not let have so long ago is told no more. */
+#define DAEMON_VM_LOOK_USEC UINT64_C(100000)
+#define DAEMON_VM_LIMITED_USEC UINT64_C(60000000)
+
+struct daemon_vm;
 
 /** The connection that serves a VM. */
 struct daemon_vm_connection {
@@ -34,6 +41,12 @@ struct daemon_vm_connection {
 	uint32_t serial;   /* tells it from all other connections of VMMs; not 0 */
 	bool may_adopt;    /* the process had this store's descriptors before */
 	bool ready;        /* REPORT_READY came */
+};
+
+/** Who wants to see what the worker of a VM reports, after the engine has taken it. */
+struct daemon_vm_watch {
+	void (*report)(void *context, struct daemon_vm *vm, const struct ring_record *report); /* NULL: nobody */
+	void *context;
 };
 
 struct daemon_vm {
@@ -49,6 +62,15 @@ struct daemon_vm {
 	bool hung_up;     /* it has ended its connection itself: nothing that was sent to it is under way */
 	bool unaccounted; /* may map the old store in ways that the engine has not been told */
 
+	struct quota_user *user; /* whose quota its slots count against */
+	struct proc_memory had;  /* what its process was seen to have: mapped last, of its own at most */
+	uint64_t looked_usec;    /* when a look at that found nothing new */
+	uint64_t adopted_slots;  /* that this connection began with */
+	struct daemon_vm_limited {
+		uint64_t seen_pages; /* that the engine has counted, see struct engine_vm_counters */
+		uint64_t begun_usec, last_usec;
+	} limited; /* at a quota: since when, and when last */
+
 	struct daemon_vm_connection connection;
 	struct engine_vm *kept; /* references of an earlier connection; dropped when a new one has said READY */
 
@@ -58,6 +80,7 @@ struct daemon_vm {
 	enum wire_mode mode;
 	bool mode_is_set; /* by a person: what the process says in HELLO does not count */
 	uint64_t refused_bytes[WIRE_REASON_END];
+	struct daemon_vm_watch watch;
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
 };
@@ -84,6 +107,14 @@ int daemon_vm_add(struct domain *domain, const struct ucred *peer, int pidfd, st
  * child of it, reads what it was given: then it stays what it is.
  */
 int daemon_vm_leave(struct daemon_vm *vm);
+
+/** The user that it is known to be of by now. @return 0 or -ENOMEM. */
+int daemon_vm_set_user(struct daemon_vm *vm, uid_t uid);
+
+/** Holds what a connected VM says that it has against what its process has, from now on. It is about to say more. */
+void daemon_vm_look(struct daemon_vm *vm);
+/** The same, if it is near a limit, and not after each look that found nothing new. */
+void daemon_vm_look_again(struct daemon_vm *vm);
 
 /** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
 int daemon_vm_adopt_all(struct domain *domain);

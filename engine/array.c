@@ -2,6 +2,7 @@
 #include "engine/array.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* From here on an array has mappings of its own: untouched pages cost nothing, and freed ones go back at once. */
@@ -28,4 +29,10 @@ void array_free(void *array, size_t count, size_t size)
 		free(array);
 	else
 		munmap(array, count * size);
+}
+
+void array_clear(void *part, size_t bytes)
+{
+	if (madvise(part, bytes, MADV_DONTNEED) < 0)
+		memset(part, 0, bytes);
 }

@@ -12,4 +12,7 @@ void *array_new(size_t count, size_t size);
 /** @array may be NULL. */
 void array_free(void *array, size_t count, size_t size);
 
+/** Zeroes @bytes, whole pages, of an array of 16 KiB or more, and gives their memory back. */
+void array_clear(void *part, size_t bytes);
+
 #endif

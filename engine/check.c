@@ -5,7 +5,7 @@
  *   slot.sharers      = pages SHARED with it             slot.orders = pages ORDERED with it
  *   live              <=> sharers + orders > 0           (between calls)
  *   slots.common      = slots with sharers               slots.stored = live + idle
- *   segment.used      = taken + live + idle              segment.reserved = left in windows
+ *   segment.used      = taken + live + idle = the sum of used_in[]; segment.reserved = left in windows
  *   taken, no stripe  <=> one FETCH not given up names it
  *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
@@ -109,6 +109,7 @@ static const char *check_region(struct checker *checker, const struct region *re
 		counts->ordered += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
 		counts->fetching += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
 		counts->diverged += state_is_copy(state);
+		counts->known += state_is_known(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
 		seen = seen_of(checker, state & STATE_VALUE);
@@ -242,7 +243,7 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 	const struct slots *slots = &checker->engine->slots;
 	const struct links *links = &checker->engine->links;
 	const struct segment *segment = slots->segments[number];
-	uint32_t used = 0;
+	uint32_t used = 0, used_in[ENGINE_SEGMENT_SLOTS / SLOT_GROUP] = { 0 };
 
 	for (uint32_t i = 0; i < segment->handed; i++) {
 		const struct slot *slot = &segment->slots[i];
@@ -254,11 +255,15 @@ static const char *check_segment(struct checker *checker, uint32_t number)
 			return "slot: new pages cannot find it";
 		checker->charged[slot->owner]++;
 		used += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
+		used_in[i / SLOT_GROUP] += slot->state != SLOT_NEVER && slot->state != SLOT_DEAD;
 		checker->common += slot->state == SLOT_LIVE && slot->sharers > 0;
 		checker->stored += slot->state == SLOT_LIVE || slot->state == SLOT_IDLE;
 	}
 	if (used != segment->used)
 		return "segment: wrong number of slots in use";
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS / SLOT_GROUP; i++)
+		if (used_in[i] != segment->used_in[i])
+			return "segment: wrong number of slots in use in a group";
 	if (checker->reserved[number] != segment->reserved)
 		return "segment: reserved is not what windows have";
 	if (used == 0 && segment->handed == ENGINE_SEGMENT_SLOTS && !segment->held)
@@ -279,7 +284,7 @@ static const char *check_slots(struct checker *checker)
 	if (checker->common != slots->common || checker->stored != slots->stored)
 		return "slots: wrong common or stored";
 	for (uint32_t i = 1; i < SLOT_OWNERS; i++)
-		if ((slots->owners[i] & ~SLOT_OWNER_GONE) != checker->charged[i])
+		if (slots_owned(slots, (uint16_t)i) != checker->charged[i])
 			return "slots: wrong number of slots charged to an owner";
 	return slots->punch_count == 0 ? NULL : "slots: freed memory was not given back";
 }

@@ -24,7 +24,8 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
 	       vm->regions.count * sizeof(struct region) + blocks_of_vm(vm) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
-	       (uint64_t)vm->later.capacity * vm->later.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
+	       (uint64_t)vm->later.capacity * vm->later.size +
+	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 
 static uint64_t engine_bytes(const struct engine *engine)
@@ -86,6 +87,11 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 	}
 	ret->saved_pages = (int64_t)(ret->shared_pages + ret->zero_pages) - (int64_t)ret->common_pages;
 	set_saved(engine, ret);
+}
+
+uint64_t engine_stored_pages(const struct engine *engine)
+{
+	return engine->slots.stored;
 }
 
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret)

@@ -38,6 +38,10 @@ struct engine_store {
 	int (*read)(void *context, uint32_t slot, void *ret_content);
 	/** Frees the memory of @count slots that no guest page reads. Failure is retried by the store itself. */
 	void (*punch)(void *context, uint32_t slot, uint32_t count);
+	/** Whether one slot more may be charged to @account (engine_vm_set_account()). NULL: always. */
+	bool (*may_charge)(void *context, void *account);
+	/** @slots more, or less, are charged to it, also after its VM has gone: until they are dead. NULL: not kept. */
+	void (*charge)(void *context, void *account, int64_t slots);
 };
 
 /** Pages of a 2 MiB page. */
@@ -117,6 +121,15 @@ uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 /** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
 void engine_vm_lacks_notes(struct engine_vm *vm);
 
+/**
+ * Pages [page, page + count) of @vm are worth a look, says somebody who need not be right: they are looked at soon, and
+ * matched as noted ones are. What is no page, or finds no room, is left out. Only in the modes _HINTS and _FULL.
+ */
+void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uint32_t count);
+/** How many looks there were to be so far, and how many of these, the first ones, are over. */
+uint64_t engine_looks_wanted(const struct engine_vm *vm);
+uint64_t engine_looks_over(const struct engine_vm *vm);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
@@ -130,6 +143,19 @@ enum engine_room {
 };
 enum engine_room engine_store_room(const struct engine *engine);
 
+/** What one VM may have at most, besides what the settings say. At a limit less is shared: limited_pages. */
+struct engine_vm_limits {
+	uint64_t ram_pages;   /* in its regions; what would be beyond is left alone */
+	uint64_t known_pages; /* private ones whose content is remembered; others are not looked up, nor found */
+	uint64_t slots;       /* charged to it: that it has brought into the store */
+};
+/** From now on; what it has stays. Without this there are none. */
+void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *limits);
+/** Whom its slots are charged to besides; before it has any. It has to last until none is charged to it any more. */
+void engine_vm_set_account(struct engine_vm *vm, void *account);
+/** What it has of these now. */
+void engine_vm_usage(const struct engine_vm *vm, struct engine_vm_limits *ret);
+
 /** What the daemon hangs on a VM (its session). */
 void engine_vm_set_context(struct engine_vm *vm, void *context);
 void *engine_vm_context(const struct engine_vm *vm);
@@ -139,6 +165,9 @@ void *engine_vm_context(const struct engine_vm *vm);
  * asks for. @now_usec: any monotonic clock. @return microseconds until it wants to be called again.
  */
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec);
+
+/** Slots whose memory is in use, as in engine_counters(), at once. */
+uint64_t engine_stored_pages(const struct engine *engine);
 
 /** The worker's CPU time so far, from its statistics, for scan_cpu_percent. */
 void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
@@ -184,6 +213,7 @@ struct engine_vm_counters {
 	uint64_t beyond_pages;              /* of regions beyond vm_ram_bytes_max or what can be numbered: left alone */
 	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
+	uint64_t limited_pages;             /* so far: not known, or not brought into the store, at a limit */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
 	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */

@@ -226,6 +226,8 @@ static void match_hint(struct page page, struct page other, uint32_t ref, struct
 		hints_enter(page, key);
 		large_mark(other, READY_TWIN);
 		large_mark(page, READY_NAMED);
+	} else if (!slots_may_charge(&vm->engine->slots, vm->owner)) {
+		vm->counters.limited_pages++;
 	} else if (!fetch_start(other, page, key, parity)) {
 		vm->counters.dropped_orders++;
 	}
@@ -335,7 +337,7 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
-		return in_scan(vm, SCAN_LATER, report->page);
+		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
 	vm->noted_usec = vm->engine->now_usec;
 	return true;
 }
@@ -343,7 +345,8 @@ static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 /*
  * Remembers that @page, private, is seen by @report with the checksum @check, and its content stands under @key.
  * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
- * since the last pass. What is @noted is stable, unless it has diverged again and again.
+ * since the last pass. What is @noted is stable, unless it has diverged again and again. Nothing is remembered of a
+ * page beyond the VM's limit.
  */
 static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
 			 bool noted)
@@ -352,6 +355,10 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK, copy = private_copy(report);
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
+	if (before == CHECK_NEVER && vm->pages.known >= vm->limits.known_pages) {
+		vm->counters.limited_pages++;
+		return false;
+	}
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
 	if (report->flags & RING_INSIDE_HUGE)
 		blocks_set_ready(&page.region->blocks, page.index, key, before == check);

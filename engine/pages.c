@@ -66,6 +66,8 @@ static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 		--*less;
 	if (more != NULL)
 		++*more;
+	counts->known += state_is_known(after);
+	counts->known -= state_is_known(before);
 }
 
 void page_count(struct page page, uint32_t before, uint32_t after)
@@ -83,5 +85,6 @@ void region_uncount(const struct region *region)
 	region->counts->ordered -= region->own.ordered;
 	region->counts->fetching -= region->own.fetching;
 	region->counts->diverged -= region->own.diverged;
+	region->counts->known -= region->own.known;
 	blocks_uncount(&region->blocks);
 }

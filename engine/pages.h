@@ -44,12 +44,13 @@ enum page_kind {
 /* What was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than what somebody reported. */
 #define REGION_BLOCK 1024u
 
-/** How many pages of a VM are what; all others are private and no copies. */
+/** How many pages of a VM are what; `known` counts some of the private ones, diverged or not. */
 struct page_counts {
 	uint64_t shared, zero;
 	uint64_t ordered;  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
 	uint64_t fetching; /* PAGE_FETCHING, PAGE_FETCHING_SEEN */
 	uint64_t diverged; /* private copies inside a mapping of the store */
+	uint64_t known;    /* private ones with another checksum than CHECK_NEVER */
 };
 
 struct engine_vm;
@@ -89,6 +90,16 @@ void page_count(struct page page, uint32_t before, uint32_t after);
 /** None of @region counts any more among the VM's. */
 void region_uncount(const struct region *region);
 
+static inline enum page_kind state_kind(uint32_t state)
+{
+	return (enum page_kind)(state >> STATE_SHIFT);
+}
+
+static inline bool state_is_known(uint32_t state)
+{
+	return state_kind(state) == KIND_PRIVATE && (state & PRIVATE_CHECK) != CHECK_NEVER;
+}
+
 /** For looking at a page's state, and for changing what is not counted: PRIVATE_HINTED. */
 static inline uint32_t *page_state(struct page page)
 {
@@ -109,7 +120,8 @@ static inline void page_set(struct page page, uint32_t state)
 {
 	uint32_t *now = page_state(page);
 
-	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0)
+	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0 ||
+	    state_is_known(*now) != state_is_known(state))
 		page_count(page, *now, state);
 	*now = state;
 }
@@ -122,11 +134,6 @@ static inline uint32_t page_number(struct page page)
 static inline uint32_t page_global(struct page page)
 {
 	return page.region->global + page.index;
-}
-
-static inline enum page_kind state_kind(uint32_t state)
-{
-	return (enum page_kind)(state >> STATE_SHIFT);
 }
 
 static inline bool state_is_copy(uint32_t state)

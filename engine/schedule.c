@@ -28,6 +28,7 @@
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/release.h"
+#include "engine/retire.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
@@ -44,6 +45,7 @@
 #define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
+#define LOOKS_UNDER_WAY 2u /* of VM_SCANS_MAX: others have room, too */
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
 #define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
@@ -262,6 +264,7 @@ static void passed(struct engine_vm *vm, const struct scan *scan)
 	if (region != NULL)
 		blocks_passed(&region->blocks, scan->page - region->first, scan->count);
 }
+static void schedule_looks(struct engine_vm *vm);
 
 int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 {
@@ -275,10 +278,12 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	if (vm->scans[i].hashes)
 		passed(vm, &vm->scans[i]);
 	vm->scanned++;
+	vm->looks_over += vm->scans[i].kind == SCAN_LOOK;
 	vm->counters.present_pages = report->value;
 	vm->scan_count--;
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
+	schedule_looks(vm);
 	if (vm->pass_ticket != 0) {
 		room = scan_room(vm->engine);
 		schedule_pass(vm, &room);
@@ -422,6 +427,60 @@ static void schedule_later(struct engine_vm *vm)
 		if (!orders_scan(vm, ORDER_SCAN, &scan))
 			return;
 	}
+}
+
+/* ---- what somebody has named ---- */
+
+static void schedule_looks(struct engine_vm *vm)
+{
+	const struct scan *next;
+
+	while ((next = queue_at(&vm->looks, 0)) != NULL && slices_go_on(vm)) {
+		struct scan scan = *next;
+
+		if (takes_notes(vm) && vm_region(vm, scan.page) != NULL) {
+			if (scans_under_way(vm, SCAN_LOOK) == LOOKS_UNDER_WAY || !orders_scan(vm, ORDER_SCAN, &scan))
+				return;
+		} else {
+			vm->looks_over++;
+		}
+		queue_pop(&vm->looks);
+	}
+}
+
+void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uint32_t count)
+{
+	(void)engine;
+	while (count > 0 && vm->ready && !vm->detached && takes_notes(vm)) {
+		const struct region *region = vm_region(vm, page);
+		struct scan scan = { .kind = SCAN_LOOK, .page = page, .count = count };
+		struct scan *place;
+		uint32_t left;
+
+		if (region == NULL)
+			return;
+		left = region->pages - (page - region->first); /* a look is at one region */
+		scan.count = scan.count < left ? scan.count : left;
+		scan.count = scan.count < RING_SCAN_PAGES_MAX ? scan.count : RING_SCAN_PAGES_MAX;
+		place = queue_push(&vm->looks);
+		if (place == NULL)
+			return;
+		*place = scan;
+		vm->looks_wanted++;
+		page += scan.count;
+		count -= scan.count;
+	}
+	schedule_looks(vm);
+}
+
+uint64_t engine_looks_wanted(const struct engine_vm *vm)
+{
+	return vm->looks_wanted;
+}
+
+uint64_t engine_looks_over(const struct engine_vm *vm)
+{
+	return vm->looks_over;
 }
 
 void schedule_anew(struct engine *engine)
@@ -602,6 +661,8 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 		at = vm->slow.next_usec;
 	if (later_due(vm) < at)
 		at = later_due(vm);
+	if (vm->looks.length > 0)
+		at = 0;
 	if (unshare_next_usec(vm) < at)
 		at = unshare_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
@@ -617,7 +678,7 @@ static uint64_t time_to_next(const struct engine *engine)
 		return TICK_BUSY_USEC;
 	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->release.active)
 		return TICK_BUSY_USEC;
-	if (sweep_goes_on(engine))
+	if (sweep_goes_on(engine) || retire_goes_on(engine))
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -659,12 +720,14 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_notes(vm);
 		schedule_pass(vm, &room);
 		schedule_later(vm);
+		schedule_looks(vm);
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 		unshare_tick(vm);
 	}
 	advance_barrier(engine);
 	sweep_tick(engine);
+	retire_tick(engine);
 	slots_flush(&engine->slots);
 	return time_to_next(engine);
 }

@@ -36,13 +36,28 @@ static void segment_free(struct slots *slots, uint32_t number)
 	array_free(segment->slots, ENGINE_SEGMENT_SLOTS, sizeof(struct slot));
 	free(segment);
 	slots->segments[number] = NULL;
+	slots->segment_count--;
 	slots->numbers_used_up = false;
 	while (slots->segments_end > 0 && slots->segments[slots->segments_end - 1] == NULL)
 		slots->segments_end--;
 }
 
+static void charge_account(const struct slots *slots, const struct slot_owner *owner, int64_t count)
+{
+	if (owner->account && slots->store.charge && count != 0)
+		slots->store.charge(slots->store.context, owner->account, count);
+}
+
+uint32_t slots_owned(const struct slots *slots, uint16_t owner)
+{
+	return slots->owners[owner].slots & ~SLOT_OWNER_GONE;
+}
+
 void slots_done(struct slots *slots)
 {
+	for (uint32_t i = 1; slots->owners != NULL && slots->owners_used != NULL && i < SLOT_OWNERS; i++)
+		if (slots->owners_used[i / 64] >> (i % 64) & 1)
+			charge_account(slots, &slots->owners[i], -(int64_t)slots_owned(slots, (uint16_t)i));
 	for (uint32_t i = 0; i < ENGINE_SEGMENTS_MAX; i++)
 		segment_free(slots, i);
 	array_free(slots->owners, SLOT_OWNERS, sizeof(*slots->owners));
@@ -74,12 +89,15 @@ static void disown(struct slots *slots)
 
 		if (slot == NULL)
 			i |= ENGINE_SEGMENT_SLOTS - 1;
-		else if (slots->owners[slot->owner] & SLOT_OWNER_GONE)
+		else if (slots->owners[slot->owner].slots & SLOT_OWNER_GONE)
 			slot->owner = 0;
 	}
 	for (uint32_t i = 1; i < SLOT_OWNERS; i++)
-		if (slots->owners[i] & SLOT_OWNER_GONE)
+		if (slots->owners[i].slots & SLOT_OWNER_GONE) {
+			charge_account(slots, &slots->owners[i], -(int64_t)slots_owned(slots, (uint16_t)i));
+			slots->owners[i] = (struct slot_owner){ 0 };
 			set_owner_used(slots, (uint16_t)i, false);
+		}
 }
 
 int slots_owner_new(struct slots *slots)
@@ -93,28 +111,49 @@ int slots_owner_new(struct slots *slots)
 	if (owner < 0)
 		return owner;
 	set_owner_used(slots, (uint16_t)owner, true);
-	slots->owners[owner] = 0;
+	slots->owners[owner] = (struct slot_owner){ .limit = UINT32_MAX };
 	return owner;
 }
 
 void slots_owner_free(struct slots *slots, uint16_t owner)
 {
-	if (slots->owners[owner] == 0)
+	if (slots->owners[owner].slots == 0)
 		set_owner_used(slots, owner, false);
 	else
-		slots->owners[owner] |= SLOT_OWNER_GONE;
+		slots->owners[owner].slots |= SLOT_OWNER_GONE;
+}
+
+void slots_owner_limit(struct slots *slots, uint16_t owner, uint64_t most)
+{
+	slots->owners[owner].limit = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
+
+void slots_owner_account(struct slots *slots, uint16_t owner, void *account)
+{
+	assert(slots_owned(slots, owner) == 0);
+	slots->owners[owner].account = account;
 }
 
 bool slots_may_charge(const struct slots *slots, uint16_t owner)
 {
-	return (slots->owners[owner] & ~SLOT_OWNER_GONE) < slots->owner_slots_max;
+	const struct slot_owner *whose = &slots->owners[owner];
+	uint32_t count = slots_owned(slots, owner);
+
+	if (owner == 0) /* of a VM that is detached: nobody asks for more */
+		return slots->owner_slots_max > 0;
+	if (count >= slots->owner_slots_max || count >= whose->limit)
+		return false;
+	return whose->account == NULL || slots->store.may_charge == NULL ||
+	       slots->store.may_charge(slots->store.context, whose->account);
 }
 
 void slots_charge(struct slots *slots, uint32_t number, uint16_t owner)
 {
 	slots_get(slots, number)->owner = owner;
-	if (owner != 0)
-		slots->owners[owner]++;
+	if (owner == 0)
+		return;
+	slots->owners[owner].slots++;
+	charge_account(slots, &slots->owners[owner], 1);
 }
 
 static void uncharge(struct slots *slots, struct slot *slot)
@@ -122,7 +161,10 @@ static void uncharge(struct slots *slots, struct slot *slot)
 	uint16_t owner = slot->owner;
 
 	slot->owner = 0;
-	if (owner != 0 && --slots->owners[owner] == SLOT_OWNER_GONE)
+	if (owner == 0)
+		return;
+	charge_account(slots, &slots->owners[owner], -1);
+	if (--slots->owners[owner].slots == SLOT_OWNER_GONE)
 		set_owner_used(slots, owner, false);
 }
 
@@ -154,6 +196,7 @@ static int segment_new(struct slots *slots, uint32_t number)
 		return -ENOMEM;
 	}
 	slots->segments[number] = segment;
+	slots->segment_count++;
 	if (number >= slots->segments_end)
 		slots->segments_end = number + 1;
 	return 0;
@@ -237,6 +280,17 @@ void slots_return(struct slots *slots, struct slot_window *window)
 
 /* ---- the life of one slot ---- */
 
+/* One more, or less, is in use: @change is 1 or -1. */
+static void count_used(struct segment *segment, uint32_t number, int change)
+{
+	uint32_t group = number % ENGINE_SEGMENT_SLOTS / SLOT_GROUP;
+
+	segment->used += (uint32_t)change;
+	segment->used_in[group] = (uint16_t)(segment->used_in[group] + change);
+	if (segment->used_in[group] == 0 && !segment->held)
+		array_clear(&segment->slots[group * SLOT_GROUP], SLOT_GROUP * sizeof(struct slot));
+}
+
 /* Takes the next offset of @window into use. */
 static uint32_t take(struct slots *slots, struct slot_window *window)
 {
@@ -244,7 +298,7 @@ static uint32_t take(struct slots *slots, struct slot_window *window)
 	struct segment *segment = segment_of(slots, number);
 
 	segment->reserved--;
-	segment->used++;
+	count_used(segment, number, 1);
 	segment->slots[number % ENGINE_SEGMENT_SLOTS] = (struct slot){ .state = SLOT_TAKEN };
 	return number;
 }
@@ -332,8 +386,8 @@ static void kill(struct slots *slots, uint32_t number)
 	uncharge(slots, slot);
 	slot->state = SLOT_DEAD;
 	slot->sharers = 0;
-	segment_of(slots, number)->used--;
 	slots->stored -= written;
+	count_used(segment_of(slots, number), number, -1);
 	if (written) {
 		punch_later(slots, number);
 		backoff_retry_now(&slots->backoff);
@@ -426,11 +480,11 @@ bool slots_claim(struct slots *slots, uint32_t number, uint16_t owner)
 	enum slot_state state = slot->state;
 
 	if (state == SLOT_NEVER) {
-		segment_of(slots, number)->used++;
+		count_used(segment_of(slots, number), number, 1);
 		slots->stored++;
 		slots_charge(slots, number, owner);
 	}
-	if (state == SLOT_LIVE && (slots->owners[slot->owner] & SLOT_OWNER_GONE)) { /* or coming back would be free */
+	if (state == SLOT_LIVE && (slots->owners[slot->owner].slots & SLOT_OWNER_GONE)) { /* coming back is not free */
 		uncharge(slots, slot);
 		slots_charge(slots, number, owner);
 	}
@@ -463,12 +517,21 @@ void slots_let_go(struct slots *slots)
 	slots_flush(slots);
 }
 
+static uint64_t segment_bytes(const struct segment *segment)
+{
+	uint64_t groups = 0;
+
+	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS / SLOT_GROUP; i++)
+		groups += segment->used_in[i] > 0;
+	return groups * SLOT_GROUP * sizeof(struct slot);
+}
+
 uint64_t slots_bytes(const struct slots *slots)
 {
 	uint64_t bytes = SLOT_OWNERS / 64 * sizeof(*slots->owners_used);
 
 	for (uint32_t i = 0; i < slots->segments_end; i++)
 		if (slots->segments[i] != NULL)
-			bytes += sizeof(struct segment) + slots->segments[i]->handed * sizeof(struct slot);
+			bytes += sizeof(struct segment) + segment_bytes(slots->segments[i]);
 	return bytes;
 }

@@ -45,12 +45,21 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 16, "16 bytes of bookkeeping per slot");
 
+/**
+ * So many slots, aligned, are a page of bookkeeping: given back when none of them is in use. They are NEVER then, as if
+ * they had not been handed out, which counts only where the segment says that they have not. A stripe lies in one.
+ */
+#define SLOT_GROUP 256u
+
 struct segment {
 	struct slot *slots;
-	uint32_t handed;   /* offsets given out, to windows or as blocks */
-	uint32_t reserved; /* of these: still in windows, unused */
-	uint32_t used;     /* slots that are neither never nor dead */
-	bool held;         /* nothing in it dies, and it is not removed */
+	uint32_t handed;                                     /* offsets given out, to windows or as blocks */
+	uint32_t reserved;                                   /* of these: still in windows, unused */
+	uint32_t used;                                       /* slots that are neither never nor dead */
+	uint16_t used_in[ENGINE_SEGMENT_SLOTS / SLOT_GROUP]; /* the same, of each group */
+	bool held;                                           /* nothing in it dies, and it is not removed */
+	bool retiring;                                       /* for those above: it is being emptied; */
+	uint64_t retire_usec;                                /* it is not looked at for that before */
 };
 
 /** A stretch of offsets that one VM fills in order, so that neighbours in the guest become neighbours in the store. */
@@ -58,17 +67,25 @@ struct slot_window {
 	uint32_t next, end;
 };
 
+/** A VM, as slots know it. */
+struct slot_owner {
+	uint32_t slots; /* with memory that count against its limit; SLOT_OWNER_GONE */
+	uint32_t limit; /* of its own, besides owner_slots_max */
+	void *account;  /* for struct engine_store, or NULL */
+};
+
 struct slots {
 	struct engine_store store;
 	uint64_t owner_slots_max;
 	struct segment *segments[ENGINE_SEGMENTS_MAX];
 	uint32_t segments_end; /* above the highest one that exists */
-	uint32_t open;         /* the segment that windows come from, or SLOT_NONE */
+	uint32_t segment_count;
+	uint32_t open; /* the segment that windows come from, or SLOT_NONE */
 	struct backoff backoff;
 	uint64_t now_usec;
 	uint32_t segments_max;
 	bool numbers_used_up;              /* there are segments_max */
-	uint32_t *owners;                  /* by owner: slots with memory that count against its limit */
+	struct slot_owner *owners;         /* by owner */
 	uint64_t *owners_used;             /* bitmap: given to a VM, or slots are left of one that went */
 	uint64_t common, stored;           /* slots with sharers; slots whose memory is in use */
 	uint32_t punch_start, punch_count; /* freed but not yet told to the store */
@@ -88,7 +105,13 @@ void slots_done(struct slots *slots);
 /** An owner number for a new VM. @return > 0 or -ENOSPC. */
 int slots_owner_new(struct slots *slots);
 void slots_owner_free(struct slots *slots, uint16_t owner);
-/** Whether the limit of @owner allows one more slot; counts slot @number, which has no owner, against it. */
+/** No more than @most slots are charged to it from now on. */
+void slots_owner_limit(struct slots *slots, uint16_t owner, uint64_t most);
+/** Its slots are charged to @account, too. It has none yet. */
+void slots_owner_account(struct slots *slots, uint16_t owner, void *account);
+/** How many are charged to it. */
+uint32_t slots_owned(const struct slots *slots, uint16_t owner);
+/** Whether the limits of @owner allow one more slot; counts slot @number, which has no owner, against it. */
 bool slots_may_charge(const struct slots *slots, uint16_t owner);
 void slots_charge(struct slots *slots, uint32_t number, uint16_t owner);
 

@@ -11,6 +11,7 @@
 
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
+#define VM_LOOKS_MAX 4096u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
 #define VM_LATER_MAX 1024u
 #define UNSHARES_MAX 4u /* UNSHARE orders of a VM under way */
@@ -31,6 +32,14 @@ struct barrier {
 struct resync {
 	bool wanted, began;
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
+};
+
+/** A segment whose pages are told to leave it; see retire.c. */
+struct retire {
+	bool goes_on;
+	uint32_t segment;
+	uint32_t vm, region, page; /* where the walk stands: indices */
+	uint64_t next_usec;        /* when to look for the next one */
 };
 
 /** A FETCH order that is not answered yet. */
@@ -58,6 +67,7 @@ enum scan_kind {
 	SCAN_SLOW,
 	SCAN_AUDIT,
 	SCAN_LATER, /* of pages that were noted, see later.h */
+	SCAN_LOOK,  /* of pages that somebody has named, see engine_look() */
 };
 
 /** A SCAN or AUDIT order that is not answered yet. */
@@ -75,6 +85,7 @@ struct unshare_run {
 /** What has to be given memory of its own, as the VM's mode allows it no more; see unshare.c. */
 struct unsharing {
 	bool active, shared, zero; /* which pages: that map slots, that are zero */
+	bool walked;               /* a whole round has been made */
 	uint32_t page;             /* next one of this round */
 	uint32_t count;
 	struct unshare_run runs[UNSHARES_MAX];
@@ -122,10 +133,13 @@ struct engine_vm {
 	struct regions regions;
 	struct page_counts pages;
 	struct block_counts blocks;
+	struct engine_vm_limits limits;
 
-	struct queue orders;    /* struct ring_record, not taken yet */
-	struct queue fetches;   /* struct fetch */
-	struct queue later;     /* struct later, in the order in which they came */
+	struct queue orders;  /* struct ring_record, not taken yet */
+	struct queue fetches; /* struct fetch */
+	struct queue later;   /* struct later, in the order in which they came */
+	struct queue looks;   /* struct scan: looks that are to be ordered */
+	uint64_t looks_wanted, looks_over;
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
@@ -172,6 +186,7 @@ struct engine {
 	struct barrier barrier;
 	struct resync resync;
 	struct release release;
+	struct retire retire;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
 	uint64_t last_ticket;

@@ -67,6 +67,27 @@ static void drop_spares(const struct links *links, uint32_t first)
 	}
 }
 
+static void displace_stripe(const struct links *links, uint32_t first)
+{
+	for (uint32_t i = 0; i < STRIPE_SLOTS; i++)
+		slots_get(links->slots, first + i)->mark |= MARK_DISPLACED;
+	drop_spares(links, first);
+}
+
+void stripes_displace(const struct links *links, uint32_t number)
+{
+	struct slot *slot = slots_get(links->slots, number);
+
+	if (slot_is_displaced(slot))
+		return;
+	if (slot_is_stripe(slot)) {
+		displace_stripe(links, first_of(number));
+		return;
+	}
+	slot->mark |= MARK_DISPLACED;
+	links_remove(links, number);
+}
+
 /* Starts a fresh stripe with @page's member copied from @from, which the table names from here on. */
 static uint32_t restripe(const struct links *links, uint32_t from, uint32_t page, uint16_t owner)
 {
@@ -98,9 +119,7 @@ static uint32_t choose_member(const struct links *links, uint32_t first, uint32_
 	fresh = restripe(links, from, page, owner);
 	if (fresh == SLOT_NONE)
 		return from;
-	for (uint32_t i = 0; i < STRIPE_SLOTS; i++)
-		slots_get(slots, first + i)->mark |= MARK_DISPLACED;
-	drop_spares(links, first);
+	displace_stripe(links, first);
 	return fresh;
 }
 

@@ -16,6 +16,8 @@
  * filled. @return a live slot, which may have no holder yet, or SLOT_NONE.
  */
 uint32_t stripes_choose(const struct links *links, uint32_t known, uint32_t page, bool repeated, uint16_t owner);
+/** Nobody is to find slot @number, live, any more, nor the others of its stripe: they live on for who maps them. */
+void stripes_displace(const struct links *links, uint32_t number);
 /** For struct slots: slot @number, of a stripe or not, has lost its last holder: it cannot be found, and is freed. */
 void stripes_released(const struct links *links, uint32_t number);
 

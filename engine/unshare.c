@@ -7,7 +7,9 @@
  * way still merge is found by the next round. Where a round has changed nothing (a child of a fork reads what is
  * shared, there is no memory) the next one waits, twice as long each time.
  *
- * When all is done the mode counts in full: hints that come from then on are shared.
+ * The first round also voids the table's hints of pages that are private, as those were not given for this mode, and
+ * pages that wait to be matched are dropped. When all is done the mode counts in full: what hints name from then on is
+ * shared.
  */
 #include "engine/unshare.h"
 
@@ -28,13 +30,23 @@ static uint64_t pages_left(const struct engine_vm *vm)
 	return (unsharing->shared ? vm->pages.shared : 0) + (unsharing->zero ? vm->pages.zero : 0);
 }
 
-static bool is_meant(const struct unsharing *unsharing, uint32_t state)
+/*
+ * Whether a page is to be unshared. The table's hint of one that is private is void, and so is its ready hash: they
+ * were not given for this mode.
+ */
+static bool take_page(const struct unsharing *unsharing, struct region *region, uint32_t index)
 {
+	uint32_t state = region->state[index];
+
+	if (state_kind(state) == KIND_PRIVATE) {
+		region->state[index] &= ~PRIVATE_HINTED;
+		blocks_unready(&region->blocks, index);
+	}
 	return (unsharing->shared && state_kind(state) == KIND_SHARED) || (unsharing->zero && state == PAGE_ZERO);
 }
 
 /* The next region that has pages from number @page on, or NULL. */
-static const struct region *region_from(const struct engine_vm *vm, uint32_t page)
+static struct region *region_from(const struct engine_vm *vm, uint32_t page)
 {
 	uint32_t low = 0, high = vm->regions.count;
 
@@ -50,22 +62,41 @@ static const struct region *region_from(const struct engine_vm *vm, uint32_t pag
 	return low < vm->regions.count ? vm->regions.list[low] : NULL;
 }
 
+/* The first page from @at on that is to be unshared, or where @look is used up, or the end of @region. */
+static uint32_t next_meant(const struct unsharing *unsharing, struct region *region, uint32_t at, uint32_t *look)
+{
+	at = region_next(region, at);
+	while (at<region->pages && * look> 0 && !take_page(unsharing, region, at)) {
+		at = region_next(region, at + 1);
+		--*look;
+	}
+	return at;
+}
+
+/* The end of the run of such pages that begins there. */
+static uint32_t run_end(const struct unsharing *unsharing, struct region *region, uint32_t start, uint32_t *look)
+{
+	uint32_t end = start;
+
+	while (end < region->pages && end - start<RING_RUN_PAGES_MAX && * look> 0 &&
+	       take_page(unsharing, region, end)) {
+		end++;
+		--*look;
+	}
+	return end;
+}
+
 /* Moves on to the next run. @look: pages that may still be looked at. @return whether there is one. */
 static bool next_run(struct engine_vm *vm, uint32_t *look, uint32_t *ret_page, uint32_t *ret_count)
 {
 	struct unsharing *unsharing = &vm->unsharing;
-	const struct region *region;
+	struct region *region;
 
 	while (*look > 0 && (region = region_from(vm, unsharing->page)) != NULL) {
 		uint32_t at = unsharing->page > region->first ? unsharing->page - region->first : 0, end;
 
-		at = region_next(region, at);
-		for (; at<region->pages && * look> 0 && !is_meant(unsharing, region->state[at]); --*look)
-			at = region_next(region, at + 1);
-		for (end = at; end < region->pages && end - at<RING_RUN_PAGES_MAX && * look> 0 &&
-			       is_meant(unsharing, region->state[end]);
-		     end++)
-			--*look;
+		at = next_meant(unsharing, region, at, look);
+		end = run_end(unsharing, region, at, look);
 		unsharing->page = region->first + end;
 		*ret_page = region->first + at;
 		*ret_count = end - at;
@@ -89,11 +120,29 @@ static void end_round(struct engine_vm *vm)
 	unsharing->next_usec = vm->engine->now_usec + unsharing->wait_usec;
 	unsharing->left = left;
 	unsharing->page = 1;
+	unsharing->walked = true;
 }
 
 static bool is_waiting(const struct engine_vm *vm)
 {
 	return vm->unsharing.page == 1 && vm->unsharing.count == 0 && vm->unsharing.next_usec > vm->engine->now_usec;
+}
+
+bool unshare_run(struct engine_vm *vm, uint32_t page, uint32_t count)
+{
+	struct unsharing *unsharing = &vm->unsharing;
+
+	if (unsharing->count == UNSHARES_MAX || !orders_unshare(vm, page, count))
+		return false;
+	unsharing->runs[unsharing->count++] = (struct unshare_run){ page, count };
+	return true;
+}
+
+/* Nothing is left, nor on its way. */
+static bool is_done(const struct engine_vm *vm)
+{
+	return vm->unsharing.walked && vm->unsharing.count == 0 && pages_left(vm) == 0 && vm->pages.ordered == 0 &&
+	       vm->waiting == 0;
 }
 
 static void go_on(struct engine_vm *vm)
@@ -103,16 +152,15 @@ static void go_on(struct engine_vm *vm)
 
 	if (!unsharing->active || !vm->ready || vm->detached || vm->unresponsive || is_waiting(vm))
 		return;
-	if (pages_left(vm) == 0 && vm->pages.ordered == 0 && unsharing->count == 0) {
+	if (is_done(vm)) {
 		unsharing->active = false;
 		return;
 	}
 	while (unsharing->count < UNSHARES_MAX && next_run(vm, &look, &page, &count)) {
-		if (!orders_unshare(vm, page, count)) {
+		if (!unshare_run(vm, page, count)) {
 			unsharing->page = page;
 			return;
 		}
-		unsharing->runs[unsharing->count++] = (struct unshare_run){ page, count };
 	}
 	if (unsharing->count == 0 && look > 0)
 		end_round(vm);
@@ -153,6 +201,7 @@ static void begin(struct engine_vm *vm, bool shared)
 	vm->unsharing.shared = shared;
 	vm->unsharing.zero = vm->mode == WIRE_MODE_OFF;
 	vm->unsharing.active = shared && !vm->detached;
+	vm->unsharing.walked = false;
 	vm->unsharing.page = 1;
 	vm->unsharing.left = UINT64_MAX;
 	vm->unsharing.next_usec = vm->unsharing.wait_usec = 0;
@@ -161,6 +210,7 @@ static void begin(struct engine_vm *vm, bool shared)
 void unshare_ready(struct engine_vm *vm)
 {
 	begin(vm, vm->mode == WIRE_MODE_OFF || vm->mode == WIRE_MODE_ZERO);
+	vm->unsharing.active = vm->unsharing.active && pages_left(vm) > 0; /* nothing else is known of it */
 }
 
 void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode)
@@ -179,6 +229,7 @@ void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode
 		return;
 	orders_withdraw_merges(vm);
 	fetches_give_up(vm, NULL);
+	queue_done(&vm->sightings);
 	slots_flush(&engine->slots);
 }
 

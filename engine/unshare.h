@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_ENGINE_UNSHARE_H
 #define PAGEFUSE_ENGINE_UNSHARE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct engine_vm;
@@ -12,6 +13,11 @@ struct ring_record;
 void unshare_ready(struct engine_vm *vm);
 /** Time goes by: gives UNSHARE orders. */
 void unshare_tick(struct engine_vm *vm);
+/**
+ * Has @count shared pages, from page number @page on, take copies of their own, whatever the mode. @return whether
+ * there was room for that.
+ */
+bool unshare_run(struct engine_vm *vm, uint32_t page, uint32_t count);
 /** REPORT_UNSHARED. @return 0 or -EPROTO. */
 int unshare_answered(struct engine_vm *vm, const struct ring_record *report);
 /** When there is something to do again, by the engine's clock; UINT64_MAX: not before it is told something. */

@@ -30,6 +30,7 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t 
 
 	if (r < 0)
 		return r;
+	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
 	if (vm->regions.pages > most || pages > most - vm->regions.pages) {
 		regions_add_beyond(&vm->regions, page, (uint32_t)pages);
 		return 0;
@@ -98,12 +99,14 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->index = (uint32_t)index;
 	vm->owner = (uint16_t)owner;
 	vm->mode = mode;
+	vm->limits = (struct engine_vm_limits){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
 	vm->heard = true;
 	vm->lag_seen_usec = engine->now_usec;
 	vm->regions.next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);
 	queue_init(&vm->later, sizeof(struct later), VM_LATER_MAX);
+	queue_init(&vm->looks, sizeof(struct scan), VM_LOOKS_MAX);
 	queue_init(&vm->sightings, sizeof(struct sighting), VM_SIGHTINGS_MAX);
 	engine->vms[index] = vm;
 	if (vm->index >= engine->vms_end)
@@ -122,6 +125,8 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	fetches_drop(vm);
 	queue_done(&vm->fetches);
 	queue_done(&vm->later);
+	queue_done(&vm->looks);
+	vm->looks_over = vm->looks_wanted;
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;
@@ -158,6 +163,26 @@ void vm_free(struct engine_vm *vm)
 	queue_done(&vm->later);
 	queue_done(&vm->sightings);
 	free(vm);
+}
+
+void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *limits)
+{
+	vm->limits = *limits;
+	slots_owner_limit(&vm->engine->slots, vm->owner, limits->slots);
+}
+
+void engine_vm_set_account(struct engine_vm *vm, void *account)
+{
+	slots_owner_account(&vm->engine->slots, vm->owner, account);
+}
+
+void engine_vm_usage(const struct engine_vm *vm, struct engine_vm_limits *ret)
+{
+	*ret = (struct engine_vm_limits){
+		.ram_pages = vm->regions.pages,
+		.known_pages = vm->pages.known,
+		.slots = vm->owner == 0 ? 0 : slots_owned(&vm->engine->slots, vm->owner),
+	};
 }
 
 void engine_vm_set_context(struct engine_vm *vm, void *context)

@@ -27,6 +27,7 @@ struct identity {
 struct descriptor {
 	_Atomic int next_fd; /* number + 1 */
 	bool passing;
+	long opener; /* thread id, of a passing one: it is in that thread's table. All others are in the worker's */
 	struct identity identity;
 };
 
@@ -109,6 +110,14 @@ static int leave_standard(int fd)
 	return other;
 }
 
+/** Whether the calling thread's numbers are those of @descriptor's table, as far as can be told. */
+static bool has_its_table(const struct descriptor *descriptor)
+{
+	long other = descriptor->passing ? descriptor->opener : worker;
+
+	return other == 0 || sys_raw(SYS_kcmp, call(SYS_gettid, 0, 0, 0), other, KCMP_FILES, 0, 0, 0) <= 0;
+}
+
 int descriptor_add(int fd, struct descriptor **ret)
 {
 	struct identity identity;
@@ -125,7 +134,7 @@ int descriptor_add(int fd, struct descriptor **ret)
 	}
 	/* What had this number was closed unseen. Nobody may take that for what is meant by it. */
 	for (unsigned k = 0; k < table_end; k++)
-		if (number_of(&table[k]) == fd)
+		if (number_of(&table[k]) == fd && has_its_table(&table[k]))
 			atomic_store_explicit(&table[k].next_fd, LOST + 1, memory_order_release);
 	if (process == 0)
 		process = call(SYS_getpid, 0, 0, 0);
@@ -144,8 +153,10 @@ int descriptor_open_passing(const char *path, int flags, struct descriptor **ret
 	int fd = (int)sys_raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | flags, 0, 0, 0);
 	int r = descriptor_add(fd, ret);
 
-	if (r == 0)
+	if (r == 0) {
 		(*ret)->passing = true;
+		(*ret)->opener = call(SYS_gettid, 0, 0, 0);
+	}
 	descriptors_opened(had);
 	return r;
 }
@@ -295,12 +306,15 @@ void descriptors_end(bool had)
 	visit_end();
 }
 
+/** Two can have a number, in different tables: then it is the one that is there in the calling thread's. */
 static struct descriptor *find(int fd)
 {
+	struct descriptor *found = NULL;
+
 	for (unsigned i = 0; i < table_end; i++)
-		if (number_of(&table[i]) == fd)
-			return &table[i];
-	return NULL;
+		if (number_of(&table[i]) == fd && (found == NULL || descriptor_is_there(&table[i])))
+			found = &table[i];
+	return found;
 }
 
 int descriptors_first(unsigned first, unsigned last)

@@ -10,6 +10,9 @@
  * The library opens, closes and uses numbers with the memory lock held only; only poll(), which changes nothing, goes
  * without. So a call that is seen comes before or after, not between a look at the number and its use. What another
  * call does in between is not seen: after it, the identity tells that what was read was not ours.
+ *
+ * A thread can have a table of its own (unshare(CLONE_FILES)). What it opens in passing may have a number that in the
+ * worker's table is another of ours; what it lacks of what is kept it does not open anew.
  */
 #ifndef PAGEFUSE_LIBRARY_DESCRIPTORS_H
 #define PAGEFUSE_LIBRARY_DESCRIPTORS_H

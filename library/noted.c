@@ -29,7 +29,8 @@
 #define LOOK_MSEC 30u
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
-#define LOOK_PAGES 4096u /* at most in one look: what a thirtieth of a core hashes in LOOK_MSEC */
+#define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
+#define WORD_PAGES 2u    /* to find out about a word takes as long as to hash so many */
 
 static bool looks;     /* by itself, until all is quiet */
 static bool wanted;    /* the daemon wants to be told */
@@ -93,8 +94,12 @@ static uint64_t take(enum note_kind kind, unsigned *places, struct place *ret)
 
 	for (; *places > 0; --*places, *at = (struct place){ .region = (at->region + 1) % REGIONS_MAX }) {
 		const struct region *region = region_at(at->region);
-		uint64_t notes = region != NULL && !region->leaving ? notes_take(at->region, kind, &at->word) : 0;
+		uint64_t notes = 0;
 
+		if (region != NULL && !region->leaving && !region->announced)
+			notes_leave(); /* the daemon does not know its pages yet */
+		else if (region != NULL && !region->leaving)
+			notes = notes_take(at->region, kind, &at->word);
 		if (notes == 0)
 			continue;
 		*ret = *at;
@@ -118,13 +123,24 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
+/** Notes of a word without those behind the region's end, which were meant for a larger one in its place. */
+static uint64_t inside(const struct region *region, uint64_t index, uint64_t notes)
+{
+	if (index >= region->pages)
+		return 0;
+	return region->pages - index < NOTES_WORD ? notes & ((UINT64_C(1) << (region->pages - index)) - 1) : notes;
+}
+
 /** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
 	const struct region *region = region_at(place->region);
 	uint64_t index = place->word * NOTES_WORD;
-	uint64_t busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
+	uint64_t busy;
 	unsigned first, last;
+
+	notes = inside(region, index, notes);
+	busy = notes & transfers_touch(region_hva(region, index), NOTES_WORD);
 
 	if (busy != 0) {
 		notes_put(place->region, NOTE_READ, place->word, busy);
@@ -140,6 +156,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	}
 	if (kind == NOTE_RIPE)
 		note_again(place, notes);
+	notes_put(place->region, NOTE_TOLD, place->word, notes);
 	first = (unsigned)__builtin_ctzll(notes);
 	last = 63 - (unsigned)__builtin_clzll(notes);
 	scan.notes = notes >> first;
@@ -147,13 +164,14 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	return (unsigned)__builtin_popcountll(notes);
 }
 
-/** Looks at notes of a kind, and of no more pages than *most. *ret_left: whether there may be more. */
-static int look(struct session *session, enum note_kind kind, unsigned *most, bool *ret_left)
+/** Looks at notes of a kind, for as long as LOOK_PAGES take. *ret_left: whether there may be more. */
+static int look(struct session *session, enum note_kind kind, bool *ret_left)
 {
+	unsigned most = LOOK_PAGES;
 	unsigned places = REGIONS_MAX + 1; /* the first one twice: from where the last look ended, and from its start */
 	int r = 0;
 
-	while (r == 0 && places > 0 && *most > 0) {
+	while (r == 0 && places > 0 && most > 0) {
 		struct place place;
 		uint64_t notes;
 		unsigned looked = 0;
@@ -168,7 +186,8 @@ static int look(struct session *session, enum note_kind kind, unsigned *most, bo
 		if (suspended)
 			break;
 		notes_taken += kind == NOTE_READ || kind == NOTE_RIPE ? looked : 0;
-		*most -= looked < *most ? looked : *most;
+		looked += notes != 0 ? WORD_PAGES : 0;
+		most -= looked < most ? looked : most;
 		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
 			r = session_post(session, &scan.reports[i]);
 	}
@@ -177,10 +196,10 @@ static int look(struct session *session, enum note_kind kind, unsigned *most, bo
 }
 
 /** A turn is over. One in which not all could be looked at goes on. */
-static int look_again(struct session *session, unsigned *most)
+static int look_again(struct session *session)
 {
 	bool left = false;
-	int r = look(session, again.later ? NOTE_AGAIN : NOTE_AGAIN_LATER, most, &left);
+	int r = look(session, again.later ? NOTE_AGAIN : NOTE_AGAIN_LATER, &left);
 
 	if (left)
 		return r;
@@ -193,7 +212,6 @@ static int look_again(struct session *session, unsigned *most)
 /** A look at all that is due. */
 static int look_now(struct session *session)
 {
-	unsigned most = LOOK_PAGES;
 	bool left = false;
 	int r = 0;
 
@@ -204,30 +222,32 @@ static int look_now(struct session *session)
 	if (notes_are_there()) {
 		heard_msec = due_msec;
 		notes_begin();
-		r = look(session, NOTE_READ, &most, &left);
+		r = look(session, NOTE_READ, &left);
 		if (r == 0)
-			r = look(session, NOTE_RIPE, &most, &left);
-		if (r == 0 && !left)
-			r = look(session, NOTE_SUBMITTED, &most, &left);
+			r = look(session, NOTE_RIPE, &left);
+		if (r == 0)
+			r = look(session, NOTE_SUBMITTED, &left);
 		if (left)
 			notes_leave();
 	}
 	if (r == 0 && any_again() && due_msec - again.turn_msec >= AGAIN_MSEC)
-		r = look_again(session, &most);
+		r = look_again(session);
 	return r;
 }
 
-void noted_busy(uint32_t page)
+void noted_ended(uint32_t page, bool busy)
 {
-	struct region *region = region_of_page(page);
+	const struct region *region = wanted ? region_of_page(page) : NULL;
 	struct place place;
-	uint64_t index;
+	uint64_t note;
 
-	if (!wanted || region == NULL)
+	if (region == NULL)
 		return;
-	index = page - region->first_page;
-	place = (struct place){ .region = region_number(region), .word = index / NOTES_WORD };
-	note_again(&place, UINT64_C(1) << index % NOTES_WORD);
+	place = (struct place){ .region = region_number(region), .word = (page - region->first_page) / NOTES_WORD };
+	note = UINT64_C(1) << (page - region->first_page) % NOTES_WORD;
+	if (notes_clear(place.region, NOTE_TOLD, place.word, note) == 0 || !busy)
+		return;
+	note_again(&place, note);
 	if (!looks)
 		start_looking();
 }

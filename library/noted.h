@@ -19,8 +19,11 @@ void noted_end(void);
 /** The daemon has ordered that it be told of them, or that no notes be taken. */
 void noted_want(bool want);
 
-/** A page could not be held: it is looked at once more. Memory lock held. */
-void noted_busy(uint32_t page);
+/**
+ * An order to merge a page, or to give it back, has been carried out. If it was ordered because the page had been
+ * noted, and that was @busy, it is looked at once more. Memory lock held.
+ */
+void noted_ended(uint32_t page, bool busy);
 
 /** If it is time to, hashes noted pages, a bounded number, and posts what there is to tell. @return 0 or -errno. */
 int noted_look(struct session *session);

@@ -8,8 +8,8 @@
  *
  * Nobody who notes has a lock, so a thread may come back after hours to a region that has gone meanwhile. A table is
  * therefore never unmapped: the next region in that place takes it over, or, if it is too small, another one that is
- * twice as large. What such a thread sets is a note too many of the region that is there now. It has read the number
- * of pages before it reads where the table is, and tables only grow, so it stays inside.
+ * twice as large. What such a thread sets is a note too many of the region that is there now, or behind its end. It has
+ * read the number of pages before it reads where the table is, and tables only grow, so it stays inside.
  */
 #include "library/notes.h"
 
@@ -181,6 +181,13 @@ void notes_leave(void)
 void notes_put(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes)
 {
 	set_word(atomic_load(&tables[region]), kind, word, notes);
+}
+
+uint64_t notes_clear(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes)
+{
+	_Atomic uint64_t *set = &note_words(atomic_load(&tables[region]), kind)[word];
+
+	return (atomic_load(set) & notes) != 0 ? atomic_fetch_and(set, ~notes) & notes : 0;
 }
 
 uint64_t notes_take(unsigned region, enum note_kind kind, uint64_t *word)

@@ -18,6 +18,7 @@ enum note_kind {
 	NOTE_RIPE,      /* the worker's: was submitted before the last look */
 	NOTE_AGAIN,     /* the worker's: to be looked at once more */
 	NOTE_AGAIN_LATER,
+	NOTE_TOLD, /* the daemon has been told of it, and has not ordered anything since */
 	NOTE_KINDS
 };
 
@@ -61,5 +62,7 @@ void notes_leave(void);
 uint64_t notes_take(unsigned region, enum note_kind kind, uint64_t *word);
 /** Sets notes in a word, as notes_take() has them. Lock held. */
 void notes_put(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes);
+/** Clears some of them. Lock held. @return those that were set. */
+uint64_t notes_clear(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes);
 
 #endif

@@ -297,8 +297,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	else
 		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
 	for (unsigned i = 0; i < count; i++)
-		if (outcomes[i] == OUTCOME_BUSY && !stopped)
-			noted_busy(page + i);
+		noted_ended(page + i, outcomes[i] == OUTCOME_BUSY && !stopped);
 	for (unsigned i = 0; i < count; i++)
 		if (outcomes[i] != OUTCOME_MERGED)
 			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);

@@ -20,6 +20,8 @@ int pagemap_open(void)
 
 	if (descriptor_is_there(pagemap))
 		return 0;
+	if (pagemap != NULL && !descriptors_table_is_ours())
+		return -EBADF;
 	descriptor_close(&pagemap);
 	had = descriptors_open();
 	r = (int)sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0, 0, 0);

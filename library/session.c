@@ -24,6 +24,7 @@
 
 #define WELCOME_TIMEOUT_MS 5000
 #define SEGMENT_TIMEOUT_MS 1000
+#define ENDING_MS 5000 /* for which a worker that is to end, and whom a VMM thread waits for, goes on with a daemon */
 #define PUBLISH_AFTER 512
 #define NO_SEGMENT UINT32_MAX
 
@@ -50,16 +51,30 @@ int session_connect(const char *path, struct descriptor **ret_socket)
 	return r;
 }
 
-static atomic_bool ending;
+static uint64_t now_msec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static _Atomic uint64_t ending_msec; /* since when all is to end; 0: it is not */
 
 void session_end_all(void)
 {
-	atomic_store(&ending, true);
+	atomic_store(&ending_msec, now_msec());
 }
 
 bool session_is_ending(void)
 {
-	return atomic_load(&ending);
+	return atomic_load(&ending_msec) != 0;
+}
+
+/** Whether all should have ended, whatever the daemon does to keep this end busy. */
+static bool is_overdue(void)
+{
+	return session_is_ending() && now_msec() - atomic_load(&ending_msec) >= ENDING_MS;
 }
 
 static int wait_for(const struct session *session, int other, int timeout_ms)
@@ -70,14 +85,6 @@ static int wait_for(const struct session *session, int other, int timeout_ms)
 
 	/* No signal is let through, but setuid() of the VMM interrupts all of its threads: that is no error. */
 	return r < 0 ? errno == EINTR ? 0 : -errno : r;
-}
-
-static uint64_t now_msec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static uint64_t mapped_ring; /* 0: none. Under the memory lock */
@@ -274,6 +281,8 @@ static int receive_until(struct session *session, uint32_t segment)
 			return r;
 		r = take_message(session, message, files);
 		close_files(files);
+		if (r == 0 && is_overdue())
+			r = -ECANCELED;
 		if (r < 0)
 			return r;
 	}
@@ -398,7 +407,7 @@ static int wait_while_full(const struct session *session)
 {
 	int r = wait_for(session, -1, 1000);
 
-	return r == 0 && session_is_ending() ? -ECANCELED : r;
+	return r >= 0 && session_is_ending() && (r == 0 || is_overdue()) ? -ECANCELED : r;
 }
 
 static int wait_for_room(struct session *session)

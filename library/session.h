@@ -28,7 +28,10 @@ struct session {
 	uint32_t staged;                            /* pages handed over so far */
 };
 
-/** No more orders are to be carried out: who waits for the daemon gives up. Any thread. */
+/**
+ * No more orders are to be carried out: who waits for the daemon gives up, after 5 s also where it sends without end
+ * and reads nothing. Any thread.
+ */
 void session_end_all(void);
 bool session_is_ending(void);
 

@@ -59,15 +59,17 @@ _pagefuse_run() {
 	elif ((command_position > 0)); then
 		compopt -o default
 	elif [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-		_pagefuse_complete -W '--name --mode --domain --socket --help --'
+		_pagefuse_complete -W '--name --mode --domain --no-agent-port --socket --help --'
 	else
 		_pagefuse_complete -c
 	fi
 }
 
 _pagefuse() {
-	local position options
+	local position options modes='zero hints full'
 	COMPREPLY=()
+	_pagefuse_find_command
+	[[ ${COMP_WORDS[position]} == run ]] && modes="off $modes"
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
 	--socket)
 		_pagefuse_complete -f
@@ -78,14 +80,17 @@ _pagefuse() {
 		return
 		;;
 	--mode)
-		_pagefuse_complete -W 'zero hints full'
+		_pagefuse_complete -W "$modes"
+		return
+		;;
+	--page-fusion)
+		_pagefuse_complete -W 'on off'
 		return
 		;;
 	--name | --domain | --watch) return ;;
 	esac
-	_pagefuse_find_command
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status list showvminfo scan doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -94,16 +99,17 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status list showvminfo scan doctor'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan doctor'
 		return
 		;;
 	status) options='--by --watch --json' ;;
+	modifyvm) options='--page-fusion --mode --wait --json' ;;
 	scan) options='--wait --json' ;;
 	*) options='--json' ;;
 	esac
 	if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
 		_pagefuse_complete -W "$options --socket --help"
-	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|scan|doctor)$ ]]; then
+	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|doctor)$ ]]; then
 		_pagefuse_complete -W "$(_pagefuse_vms)"
 	fi
 }

@@ -385,6 +385,9 @@ LATE_URING(io_uring_queue_init_params, (unsigned entries, struct uring *uring, s
 LATE_URING(io_uring_queue_init_mem,
 	   (unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory, size_t bytes),
 	   (entries, uring, parameters, memory, bytes))
+LATE_URING(io_uring_setup, (unsigned entries, struct io_uring_params *parameters), (entries, parameters))
+LATE_URING(io_uring_register, (unsigned fd, unsigned what, const void *argument, unsigned count),
+	   (fd, what, argument, count))
 LATE_URING(io_uring_register_ring_fd, (struct uring * uring), (uring))
 LATE_URING(io_uring_register_buffers, (struct uring * uring, const struct iovec *vector, unsigned count),
 	   (uring, vector, count))
@@ -453,6 +456,8 @@ struct next next = {
 	.io_uring_submit_and_wait_timeout = late_io_uring_submit_and_wait_timeout,
 	.io_uring_queue_init_params = late_io_uring_queue_init_params,
 	.io_uring_queue_init_mem = late_io_uring_queue_init_mem,
+	.io_uring_setup = late_io_uring_setup,
+	.io_uring_register = late_io_uring_register,
 	.io_uring_register_ring_fd = late_io_uring_register_ring_fd,
 	.io_uring_register_buffers = late_io_uring_register_buffers,
 	.io_uring_register_buffers_tags = late_io_uring_register_buffers_tags,
@@ -521,6 +526,8 @@ static const struct {
 	{ "io_uring_submit_and_wait_timeout", offsetof(struct next, io_uring_submit_and_wait_timeout) },
 	{ "io_uring_queue_init_params", offsetof(struct next, io_uring_queue_init_params) },
 	{ "io_uring_queue_init_mem", offsetof(struct next, io_uring_queue_init_mem) },
+	{ "io_uring_setup", offsetof(struct next, io_uring_setup) },
+	{ "io_uring_register", offsetof(struct next, io_uring_register) },
 	{ "io_uring_register_ring_fd", offsetof(struct next, io_uring_register_ring_fd) },
 	{ "io_uring_register_buffers", offsetof(struct next, io_uring_register_buffers) },
 	{ "io_uring_register_buffers_tags", offsetof(struct next, io_uring_register_buffers_tags) },

@@ -83,6 +83,8 @@ struct next {
 						struct __kernel_timespec *, sigset_t *);
 	int (*io_uring_queue_init_params)(unsigned, struct uring *, struct io_uring_params *);
 	int (*io_uring_queue_init_mem)(unsigned, struct uring *, struct io_uring_params *, void *, size_t);
+	int (*io_uring_setup)(unsigned, struct io_uring_params *);
+	int (*io_uring_register)(unsigned, unsigned, const void *, unsigned);
 	int (*io_uring_register_ring_fd)(struct uring *);
 	int (*io_uring_register_buffers)(struct uring *, const struct iovec *, unsigned);
 	int (*io_uring_register_buffers_tags)(struct uring *, const struct iovec *, const __u64 *, unsigned);

@@ -40,7 +40,9 @@ _Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburin
 #endif
 #define REGISTER_BUFFERS2 15 /* IORING_REGISTER_BUFFERS2 and _BUFFERS_UPDATE, Linux 5.13 */
 #define REGISTER_BUFFERS_UPDATE 16
-#define REGISTER_RING_FDS 20 /* IORING_REGISTER_RING_FDS, Linux 5.18 */
+#define REGISTER_RING_FDS 20      /* IORING_REGISTER_RING_FDS, Linux 5.18 */
+#define REGISTER_CLONE_BUFFERS 30 /* IORING_REGISTER_CLONE_BUFFERS, Linux 6.12 */
+#define REGISTER_ZCRX_IFQ 32      /* IORING_REGISTER_ZCRX_IFQ, Linux 6.15: memory that a network card fills */
 #define REGISTER_USE_REGISTERED_RING (1u << 31)
 
 static void tell_request(const struct io_uring_sqe *request)
@@ -86,7 +88,7 @@ static void before_setup(unsigned flags)
 static bool register_may_pin(unsigned what)
 {
 	return what == IORING_REGISTER_BUFFERS || what == REGISTER_BUFFERS2 || what == REGISTER_BUFFERS_UPDATE ||
-	       what == REGISTER_RING_FDS;
+	       what == REGISTER_RING_FDS || what == REGISTER_CLONE_BUFFERS || what == REGISTER_ZCRX_IFQ;
 }
 
 void uring_before_number(long number, long b)
@@ -109,6 +111,8 @@ int io_uring_submit_and_wait_timeout(struct uring *uring, struct io_uring_cqe **
 int io_uring_queue_init_params(unsigned entries, struct uring *uring, struct io_uring_params *parameters);
 int io_uring_queue_init_mem(unsigned entries, struct uring *uring, struct io_uring_params *parameters, void *memory,
 			    size_t bytes);
+int io_uring_setup(unsigned entries, struct io_uring_params *parameters);
+int io_uring_register(unsigned fd, unsigned what, const void *argument, unsigned count);
 int io_uring_register_ring_fd(struct uring *uring);
 int io_uring_register_buffers(struct uring *uring, const struct iovec *vector, unsigned count);
 int io_uring_register_buffers_tags(struct uring *uring, const struct iovec *vector, const __u64 *tags, unsigned count);
@@ -152,6 +156,19 @@ INTERPOSED int io_uring_queue_init_mem(unsigned entries, struct uring *uring, st
 {
 	before_setup(parameters->flags);
 	return next.io_uring_queue_init_mem(entries, uring, parameters, memory, bytes);
+}
+
+/* The system calls, by liburing's names for them (2.3). */
+INTERPOSED int io_uring_setup(unsigned entries, struct io_uring_params *parameters)
+{
+	uring_before_number(SYS_io_uring_setup, (long)parameters);
+	return next.io_uring_setup(entries, parameters);
+}
+
+INTERPOSED int io_uring_register(unsigned fd, unsigned what, const void *argument, unsigned count)
+{
+	uring_before_number(SYS_io_uring_register, (long)what);
+	return next.io_uring_register(fd, what, argument, count);
 }
 
 INTERPOSED int io_uring_register_ring_fd(struct uring *uring)

@@ -196,6 +196,7 @@ static const struct {
 	[WIRE_REASON_EARLIER_STORE] = { "earlier-store", "shared with the store of an earlier pagefused that is gone" },
 	[WIRE_REASON_UNSEEN_CALLS] = { "unseen-calls", "discarded by the VMM with calls that pagefuse does not see" },
 	[WIRE_REASON_SECCOMP] = { "seccomp", "of a VMM whose system call filter does not let the library work" },
+	[WIRE_REASON_QUOTA] = { "quota", "beyond what its user may have shared, or what its process is seen to have" },
 };
 
 const char *wire_reason_text(uint32_t reason)

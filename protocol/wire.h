@@ -104,6 +104,7 @@ enum wire_reason {
 	WIRE_REASON_EARLIER_STORE, /* still maps the store of a daemon that is gone for good */
 	WIRE_REASON_UNSEEN_CALLS,  /* the VMM discards memory past the preload, which would bring old bytes back */
 	WIRE_REASON_SECCOMP,       /* the VMM's system call filter does not let the library work: its last words */
+	WIRE_REASON_QUOTA,         /* what its user or process may have shared is reached; the daemon alone says so */
 	WIRE_REASON_END
 };
 

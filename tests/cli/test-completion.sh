@@ -24,7 +24,9 @@ offers 'run' pagefuse r
 offers 'status' pagefuse st
 offers 'status' pagefuse --socket /x st
 offers '--socket' pagefuse --s
-offers 'zero hints full' pagefuse run --mode ''
+offers 'off zero hints full' pagefuse run --mode ''
+offers 'zero hints full' pagefuse modifyvm --mode ''
+offers 'on off' pagefuse modifyvm --page-fusion ''
 offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w

@@ -58,6 +58,12 @@ static void test_nothing_there(void **state)
 	struct host_facts facts;
 
 	(void)state;
+	put("/proc/6/cgroup", "4:cpu,memory:/vms/daemon\n3:memory_other:/x\n0::/\n");
+	put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+	put("/sys/fs/cgroup/memory/vms/memory.limit_in_bytes", "2147483648\n");
+	put("/sys/fs/cgroup/memory/vms/daemon/memory.limit_in_bytes", "9223372036854771712\n");
+	host_facts_read(root, 6, &facts);
+	assert_int_equal(facts.daemon_memory_limit_bytes, UINT64_C(2) << 30);
 	host_facts_read(root, 5, &facts);
 	assert_string_equal(facts.kernel_release, "");
 	assert_int_equal(facts.kernel.major, 0);

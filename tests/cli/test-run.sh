@@ -79,6 +79,46 @@ qemu_name 'a,,b,process=p' 'a,b'
 complains 2 "'my guest'" run -- "$directory/qemu-system-fake" -name 'guest=my guest'
 complains 2 'too long' run -- "$directory/qemu-system-fake" -name "$(printf '%070d' 0)"
 
+# ---- the agent's port ----
+cat >"$directory/qemu-system-x86_64" <<'END'
+#!/bin/sh
+for argument; do echo "$argument"; done
+END
+chmod +x "$directory/qemu-system-x86_64"
+# ports WANTED ARGUMENT...: whether QEMU gets a port with that command line.
+ports() {
+	local wanted=$1
+	shift
+	run 0 run "${options[@]}" -- "$directory/qemu-system-x86_64" "$@"
+	equal "the ports of $*" "$wanted" "$(grep -c '^virtserialport,.*,name=org.pagefuse.agent.0$' <<<"$output")"
+}
+options=()
+ports 0 -m 512 # the daemon does not listen to agents
+python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$PAGEFUSE_SOCKET.agent"
+ports 1 -m 512
+equal 'what QEMU gets besides' "-m
+512
+-chardev
+socket,id=pagefuse-agent,path=$PAGEFUSE_SOCKET.agent,reconnect=1
+-device
+virtio-serial-pci,id=pagefuse-agent-bus
+-device
+virtserialport,bus=pagefuse-agent-bus.0,chardev=pagefuse-agent,name=org.pagefuse.agent.0" "$output"
+ports 1 -machine q35,accel=kvm
+ports 0 -machine accel=kvm,type=microvm
+ports 0 -M isapc
+ports 0 -readconfig machine
+# The devices of a VM that comes from elsewhere are those that it has where `pagefuse run` started it.
+ports 1 --incoming tcp:0:1234
+ports 1 -loadvm now
+run 0 run -- "$directory/qemu-system-x86_64" -device virtserialport,x=y,name=org.pagefuse.agent.0
+equal 'ports where the command line has one' 1 "$(grep -c virtserialport <<<"$output")"
+options=(--no-agent-port)
+ports 0 -m 512
+run 0 run -- "$directory/qemu-system-fake" -m 512 # of another machine
+prints qemu-system-fake
+rm "$PAGEFUSE_SOCKET.agent"
+
 # ---- commands that cannot be run, or in which the preload cannot be ----
 complains 1 "'no-such-program': no such program" run -- no-such-program
 complains 1 "'$directory/nothing': no such program" run -- "$directory/nothing"

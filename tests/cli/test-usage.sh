@@ -12,7 +12,7 @@ complains 2 "'nosuch'" help nosuch
 complains 2 "path is empty" --socket '' status
 complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
 
-for command in status list showvminfo scan doctor run; do
+for command in status list showvminfo modifyvm scan doctor run; do
 	complains 2 "'--frobnicate'" "$command" --frobnicate
 	complains 2 "'--socket' needs a value" "$command" --socket
 	run 0 help "$command"
@@ -27,6 +27,14 @@ complains 2 "'extra'" list extra
 complains 2 "'two'" showvminfo one two
 complains 2 'needs a VM' showvminfo
 complains 2 "'two'" doctor one two
+complains 2 "'two'" modifyvm --mode full one two
+complains 2 'needs a VM' modifyvm --mode full
+complains 2 'nothing to modify' modifyvm one
+complains 2 "'maybe'" modifyvm --page-fusion maybe one
+complains 2 "'fast'" modifyvm --mode fast one
+complains 2 "'off'" modifyvm --mode off one
+complains 2 'that nothing is' modifyvm --page-fusion off --mode full one
+complains 2 "'a b'" modifyvm --mode full 'a b'
 complains 2 "'a b'" scan 'a b'
 complains 2 "'soon'" status --watch soon
 complains 2 "'0'" status --watch 0
@@ -40,7 +48,7 @@ complains 2 "'$(printf '%064d' 0)'" run --name "$(printf '%064d' 0)" -- true
 complains 2 "a???b" run --name $'a\e\n\tb' -- true
 
 run 0 help
-for command in status list showvminfo scan doctor run; do
+for command in status list showvminfo modifyvm scan doctor run; do
 	prints "  $command"
 done
 run 0 --help

@@ -109,8 +109,8 @@ int main(int argc, char **argv)
 	check_socket(0666, GROUP);
 	as(MEMBER, GROUP, takes_part);
 	as(OUTSIDER, 0, asks_only);
+	instance_stop(&instance); /* which logs after it has answered */
 	test_check(instance_logged(&instance, "user 20002 may not share memory"), "it is not said who was refused");
-	instance_stop(&instance);
 
 	start("[access]\ngroup = no-such-group-here\n");
 	check_socket(0600, 0);

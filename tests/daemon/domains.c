@@ -6,8 +6,10 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -179,12 +181,26 @@ static pid_t start_liar(const char *name)
 	if (pid != 0)
 		return pid;
 	become(LIAR);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* becoming another user has cleared it */
 	test_check(fake_link_open(&link, instance.socket, name, WIRE_MODE_FULL, 0) == 0, "no welcome");
 	for (uint32_t i = 0; i < REGIONS; i++)
 		fake_link_post(&link, REPORT_REGION_ADD, 1 + i * REGION_PAGES, 1, REGION_PAGES);
 	fake_link_post(&link, REPORT_READY, 1, 1, 0);
 	for (;;)
 		pause();
+}
+
+/* Else they would have none to claim them with; see quotas.c. */
+static void believe_claims(void)
+{
+	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+
+	instance_settings(&instance, "[limits]\nclaims = believed\nuser_ram_percent = 0\n");
+	kill(instance.pid, SIGHUP);
+	while (!instance_logged(&instance, "[limits] user_ram_percent is 0 from now on")) {
+		test_check(test_now_msec() < last, "the settings were not read anew");
+		json_decref(instance_ask(&instance, "{\"command\":\"status\"}"));
+	}
 }
 
 static void numbers_are_not_taken(void)
@@ -194,6 +210,7 @@ static void numbers_are_not_taken(void)
 	struct fake_vmm alice;
 	pid_t pids[3];
 
+	believe_claims();
 	for (unsigned i = 0; i < 2; i++) {
 		pids[i] = start_liar(names[i]);
 		instance_await(&instance, names[i], "ram_bytes", i == 0 ? bytes : bytes - bytes / REGIONS);

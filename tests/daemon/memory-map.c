@@ -137,6 +137,7 @@ int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
 	instance_init(&instance);
+	instance_settings(&instance, "[limits]\nclaims = believed\n"); /* there is no RAM behind its regions */
 	instance_start(&instance);
 	check_told();
 	check_refused();

@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 				     "[limits]\nconnections_per_user = 3\n");
 	reload("[limits] connections_per_user is 3 from now on, it was 4");
 	await_logged("[scan] cpu_percent is 20 from now on, it was 10");
-	await_logged("[store] size stays 100%: that it is to be 64M counts");
+	await_logged("[store] size stays 50%: that it is to be 64M counts");
 	check_limit(3);
 	instance_stop(&instance);
 	check_engine();

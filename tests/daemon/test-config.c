@@ -43,7 +43,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config.engine.vm_ram_bytes_max, engine.vm_ram_bytes_max);
 	assert_int_equal(config.engine.segments_max, engine.segments_max);
 	assert_int_equal(config.store.kind, STORE_AUTO);
-	assert_string_equal(config.store.size, "100%");
+	assert_string_equal(config.store.size, "50%");
 	assert_int_equal(config.connections_per_user, 1024);
 	assert_string_equal(config.access.group, "pagefuse");
 	assert_int_equal(config.access.status, ACCESS_STATUS_GROUP);

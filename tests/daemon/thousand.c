@@ -131,7 +131,7 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	instance_init(&instance);
 	if (geteuid() != 0)
-		instance_settings(&instance, "[limits]\nconnections_per_user = 2000\n");
+		instance_settings(&instance, "[limits]\nconnections_per_user = 2000\nuser_rings_percent = 0\n");
 	instance_start(&instance);
 	start_all();
 	ask_at_once();

@@ -138,6 +138,48 @@ static void a_dead_segment_is_removed_and_used_again(void **state)
 		assert_null(sim.segments[i].memory);
 }
 
+static uint32_t segments_there(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
+		count += sim.segments[i].memory != NULL;
+	return count;
+}
+
+/* Each has a single slot in use. Who maps it takes a copy, and shares again elsewhere. */
+static void segments_that_are_nearly_dead_are_given_back(void **state)
+{
+	struct sim_vm *keepers[12];
+	uint64_t before;
+
+	(void)state;
+	sim.settings.segments_max = 24; /* half of which are many */
+	restart_with_settings();
+	before = host().memory_bytes;
+	for (uint32_t i = 0; i < 12; i++) {
+		keepers[i] = new_vm(2, 100 + i, 0);
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(keepers[i]), 2);
+		for (uint32_t n = 0; n < ENGINE_SEGMENT_SLOTS / 512; n++) {
+			struct sim_vm *passing = new_vm(2, 9, 0);
+
+			assert_true(sim_scan_all(&sim));
+			sim_vm_end(passing);
+		}
+		assert_true(segments_there() >= (i < 10 ? i + 1 : 10));
+		/* Whoever does not leave costs some pages of bookkeeping, not a mebibyte. */
+		assert_true(host().memory_bytes < before + (UINT64_C(3) << 19));
+	}
+	run_for(30);
+	assert_true(sim.unshare_orders > 0);
+	assert_true(segments_there() < 12);
+	assert_true(sim_scan_all(&sim));
+	for (uint32_t i = 0; i < 12; i++)
+		assert_int_equal(shared_of(keepers[i]), 2);
+	assert_int_equal(report(keepers[0], REPORT_UNSHARED, 1, 1, 0), -EPROTO);
+}
+
 static void a_run_ends_where_its_segment_does(void **state)
 {
 	struct sim_vm *a, *b;
@@ -598,6 +640,7 @@ int main(void)
 		ENGINE_TEST(settings_change_while_it_runs),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
+		ENGINE_TEST(segments_that_are_nearly_dead_are_given_back),
 		ENGINE_TEST(a_run_ends_where_its_segment_does),
 		ENGINE_TEST(regions_have_limits),
 		ENGINE_TEST(ram_beyond_the_limit_is_left_alone),

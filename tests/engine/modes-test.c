@@ -58,19 +58,25 @@ static void off_gives_every_page_back(void **state)
 	assert_int_equal(counters_of(a).zero_pages, ZEROS);
 }
 
-static void pages_of_one_that_is_off_are_nobodys(void **state)
+/* Nor are those of one that shares only what hints will name. */
+static void pages_that_were_seen_before_are_nobodys(void **state)
 {
-	struct sim_vm *alone, *other;
+	static const enum wire_mode modes[] = { WIRE_MODE_OFF, WIRE_MODE_ZERO, WIRE_MODE_HINTS };
 
 	(void)state;
-	alone = new_vm(PAGES, 5000, 1);
-	assert_true(sim_scan_all(&sim)); /* hints of its pages are in the table */
-	engine_set_mode(sim.engine, alone->vm, WIRE_MODE_OFF);
-	sim.fetch_orders = 0;
-	other = new_vm(PAGES, 5000, 1);
-	assert_true(sim_scan_all(&sim));
-	assert_int_equal(sim.fetch_orders, 0);
-	assert_int_equal(counters_of(other).shared_pages, 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		struct sim_vm *alone = new_vm(PAGES, 5000 * (i + 1), 1), *other;
+
+		assert_true(sim_scan_all(&sim)); /* hints of its pages are in the table */
+		engine_set_mode(sim.engine, alone->vm, modes[i]);
+		run_for(1);
+		sim.fetch_orders = 0;
+		other = new_vm(PAGES, 5000 * (i + 1), 1);
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(sim.fetch_orders, 0);
+		assert_int_equal(counters_of(other).shared_pages, 0);
+		assert_int_equal(counters_of(alone).shared_pages, 0);
+	}
 }
 
 static void batches_are_bounded(void **state)
@@ -202,7 +208,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		ENGINE_TEST(off_gives_every_page_back),
-		ENGINE_TEST(pages_of_one_that_is_off_are_nobodys),
+		ENGINE_TEST(pages_that_were_seen_before_are_nobodys),
 		ENGINE_TEST(batches_are_bounded),
 		ENGINE_TEST(orders_under_way_are_found_later),
 		ENGINE_TEST(what_is_refused_is_tried_again),

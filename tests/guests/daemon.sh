@@ -8,9 +8,12 @@
 #                               $PAGEFUSE_SOCKET
 #   daemon_close                ends it and looks whether it left anything: fails if so, and cleans up
 #   launch_shared NAME          for guests_boot: under `pagefuse run`
+#   launch_unshared NAME        the same, in the mode off, to be measured first
+#   share_all NAME…             has those share from now on: modifyvm --page-fusion on
 #   launch_plain NAME           for guests_boot: QEMU alone
 #   status_numbers FILTER       numbers from `pagefuse status --json`, by jq, in one line
 #   host_memory_kib             what sharing saves in, and costs
+#   fleet_memory_kib PID…       the same of the daemon, its store and these processes alone, whoever else runs here
 #   wait_until SECONDS COMMAND  tries until it succeeds
 
 # shellcheck source=tests/support/interrupt.sh
@@ -118,6 +121,17 @@ launch_shared() {
 	GUEST_LAUNCHER=("$PAGEFUSE" run --name "$1" --)
 }
 
+launch_unshared() {
+	GUEST_LAUNCHER=("$PAGEFUSE" run --mode off --name "$1" --)
+}
+
+share_all() {
+	local name
+	for name in "$@"; do
+		"$PAGEFUSE" modifyvm --page-fusion on "$name" >/dev/null || return 1
+	done
+}
+
 launch_plain() {
 	:
 }
@@ -128,4 +142,16 @@ status_numbers() {
 
 host_memory_kib() {
 	awk '/^(AnonPages|Shmem|PageTables|Slab):/ { sum += $2 } END { print sum }' /proc/meminfo
+}
+
+fleet_memory_kib() {
+	local pid path kib=0
+	for pid in "$DAEMON_PID" "$@"; do
+		kib=$((kib + $(awk '/^(Anonymous|VmPTE):/ { sum += $2 } END { print sum + 0 }' \
+			"/proc/$pid/smaps_rollup" "/proc/$pid/status")))
+	done
+	for path in "$PAGEFUSE_SOCKET".store/*/pages; do
+		kib=$((kib + $(stat -f -c '(%b - %f) * %S / 1024' "$path")))
+	done
+	echo "$kib"
 }

@@ -24,9 +24,10 @@ esac
 # shellcheck source=tests/guests/frame.sh
 . tests/guests/frame.sh
 
-# As libvirt starts it: QEMU denies itself some calls, none of them the library's.
+# As libvirt starts it: QEMU denies itself some calls, none of them the library's. What sharing saves is measured from
+# before anything is shared.
 launch_confined() {
-	launch_shared "$1"
+	if [ "$topic" = share ]; then launch_unshared "$1"; else launch_shared "$1"; fi
 	# shellcheck disable=SC2034 # for guests_boot
 	GUEST_MORE=(-sandbox "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 }
@@ -57,10 +58,11 @@ check_against_frames() {
 check_sharing() {
 	local before after saved saved_by_vms twins
 	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
-	before=$(host_memory_kib)
+	before=$(fleet_memory_kib "${GUEST_PID[@]}")
+	share_all "${guests[@]}" || fail "modifyvm"
 	scan
 	scan
-	after=$(host_memory_kib)
+	after=$(fleet_memory_kib "${GUEST_PID[@]}")
 	read -r saved saved_by_vms < <(status_numbers '.host.saved_pages, ([.vms[].saved_pages] | add)')
 	read -r twins < <(status_numbers "$TWINS")
 	# Of each guest 240 MiB of files, 32 of equal memory and 8 of one page: two guests of three share.

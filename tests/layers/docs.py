@@ -5,7 +5,7 @@ The documents agree with each other and with what they describe: links lead some
 in its help is in its man page and the other way round, every function of the library has a manual entry, and every
 metric and setting is explained in the words of its table.
 
-usage: docs.py ROOT [PAGEFUSE PAGEFUSED]     the two programs, to ask for their help
+usage: docs.py ROOT [PAGEFUSE PAGEFUSED AGENT]     the programs, to ask for their help
 """
 import os
 import re
@@ -94,30 +94,32 @@ def check_options(root, what, helps, all_helps, pattern):
         yield f'the man page of {what} describes {option}, which no help offers'
 
 
-def check_settings(root, helps):
-    """pagefused.conf(5) has the settings of pagefused --help: under their sections, with default, text and range."""
-    page = '\n' + man_pages(root, r'pagefused\.conf\.5\.scd')
-    settings = re.findall(r'^  (?:\[(\w+)\]|(\w+) = (\S+)\n {6}(.*)\n {6}(.*))$', helps, re.MULTILINE)
+def check_settings(root, helps, name_of_page, first_section=''):
+    """The page of section 5 has the settings of a program's help: under their sections, with default, text, range."""
+    page = '\n' + man_pages(root, re.escape(name_of_page) + r'\.5\.scd')
+    settings = re.findall(r'^  (?:\[(\w+)\]|(\w+) = (\S.*)\n {6}(.*)\n {6}(.*))$', helps, re.MULTILINE)
     described = set(re.findall(r'^\*(\w+)\* = ', page, re.MULTILINE))
-    section = ''
+    section = first_section
     for next_section, name, preset, text, wanted in settings:
-        section = next_section or section
+        section = f'[{next_section}]' if next_section else section
         if next_section:
             continue
         described.discard(name)
-        there = (page.split(f'\n# [{section}]\n') + [''])[1].split('\n#')[0]
+        there = (page.split(f'\n# {section}\n') + [''])[1].split('\n#')[0]
         there = ' '.join((there.split(f'\n*{name}* = {preset}\n') + [''])[1].split('\n*')[0].replace('*', '').split())
         if text not in there or wanted not in there:
-            yield f'pagefused.conf(5) does not say of {name} = {preset} in [{section}]: {text} {wanted}'
+            yield f'{name_of_page}(5) does not say of {name} = {preset} in {section}: {text} {wanted}'
     for name in sorted(described):
-        yield f'pagefused.conf(5) has {name}, which is no setting'
+        yield f'{name_of_page}(5) has {name}, which is no setting'
     if not settings:
-        yield 'pagefused --help shows no settings: this test is broken'
+        yield f'no help shows the settings of {name_of_page}(5): this test is broken'
 
 
-def check_programs(root, pagefuse, pagefused):
-    helps, daemon_help = help_of(pagefuse), help_of(pagefused)
-    yield from check_settings(root, daemon_help)
+def check_programs(root, pagefuse, pagefused, agent):
+    helps, daemon_help, agent_help = help_of(pagefuse), help_of(pagefused), help_of(agent)
+    yield from check_settings(root, daemon_help, 'pagefused.conf')
+    yield from check_settings(root, agent_help, 'agent.conf', 'SETTINGS')
+    yield from check_options(root, 'pagefuse-agent', agent_help, agent_help, r'pagefuse-agent\.8\.scd')
     commands = re.findall(r'^  ([a-z]+)  ', helps, re.MULTILINE)
     pages = man_pages(root, r'pagefuse(-\w+)?\.1\.scd')
     if not commands or not pages:

@@ -20,9 +20,10 @@ import elf  # noqa: E402
 OFFERED = {
     '_Fork', '__open64_2', '__open_2', '__openat64_2', '__openat_2', '__pread64_chk', '__pread_chk', '__read_chk',
     '__recv_chk', '__recvfrom_chk', 'clone', 'close', 'close_range', 'closefrom', 'dup2', 'dup3', 'fcntl', 'fcntl64',
-    'io_submit', 'io_uring_queue_init_mem', 'io_uring_queue_init_params', 'io_uring_register_buffers',
-    'io_uring_register_buffers_tags', 'io_uring_register_buffers_update_tag', 'io_uring_register_ring_fd',
-    'io_uring_submit', 'io_uring_submit_and_get_events', 'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout',
+    'io_submit', 'io_uring_queue_init_mem', 'io_uring_queue_init_params', 'io_uring_register',
+    'io_uring_register_buffers', 'io_uring_register_buffers_tags', 'io_uring_register_buffers_update_tag',
+    'io_uring_register_ring_fd', 'io_uring_setup', 'io_uring_submit', 'io_uring_submit_and_get_events',
+    'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout',
     'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap', 'munlock',
     'munlockall', 'munmap', 'open', 'open64', 'openat', 'openat64', 'pagefuse_try_calls', 'pkey_mprotect',
     'posix_madvise', 'prctl', 'pread', 'pread64', 'preadv', 'preadv2', 'preadv64', 'preadv64v2', 'process_madvise',

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #ifdef HAVE_LIBURING
 #include <liburing.h>
 #endif
@@ -238,6 +240,31 @@ static void expect_pins(void)
 #endif
 
 /** Rings without a descriptor, or that may come to have none, and fixed buffers. */
+#ifdef HAVE_LIBURING
+typedef int setup_function(unsigned entries, struct io_uring_params *parameters);
+typedef int register_function(unsigned fd, unsigned what, const void *argument, unsigned count);
+
+/* liburing's names for the system calls, which it has since 2.3. */
+static void expect_named_calls(const struct iovec *vector)
+{
+	setup_function *setup = (setup_function *)dlsym(RTLD_DEFAULT, "io_uring_setup");
+	register_function *do_register = (register_function *)dlsym(RTLD_DEFAULT, "io_uring_register");
+	struct io_uring_params parameters = { .flags = IORING_SETUP_REGISTERED_FD_ONLY };
+
+	assert_non_null(setup);
+	assert_non_null(do_register);
+	assert_true(setup(4, &parameters) < 0); /* without memory for it */
+	expect_pins();
+	assert_true(setup(4, (struct io_uring_params *)8) < 0);
+	assert_true(do_register(UINT_MAX, IORING_REGISTER_FILES, vector, 1) < 0);
+	expect_nothing();
+	assert_true(do_register(UINT_MAX, IORING_REGISTER_BUFFERS, vector, 1) < 0);
+	expect_pins();
+	assert_true(do_register(UINT_MAX, 32, vector, 1) < 0); /* IORING_REGISTER_ZCRX_IFQ */
+	expect_pins();
+}
+#endif
+
 static void hidden_rings(void **state)
 {
 #ifdef HAVE_LIBURING
@@ -274,6 +301,7 @@ static void hidden_rings(void **state)
 	io_uring_register_buffers_update_tag(&ring, 0, &vector, NULL, 1);
 	expect_pins();
 	io_uring_queue_exit(&ring);
+	expect_named_calls(&vector);
 #else
 	(void)state;
 	(void)expect_pins;

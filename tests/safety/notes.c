@@ -115,7 +115,7 @@ static void test_threads(void)
 	stop = true;
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	taken += take_seen();
+	take_seen();
 	for (uint64_t p = 0; p < PAGES; p++)
 		test_check(seen[p] == version[p], "page %llu was noted, and is not taken", (unsigned long long)p);
 	test_check(take_seen() == 0, "there are notes left");
@@ -238,6 +238,27 @@ static void test_worker(void)
 	transfers_end(transfer);
 	expect_told(&g, 4);
 
+	/* One that cannot be held is told again, if that is why it was ordered. */
+	memory_note_read(memory, PAGE_BYTES, NOTE_READ);
+	expect_told(&g, 1);
+	for (unsigned i = 0; i < 2; i++) { /* the second time it was not */
+		began = test_now_msec();
+		transfer = transfers_begin(memory, 3 * PAGE_BYTES);
+		director_share(g.vm, g.page, 1);
+		transfers_end(transfer);
+		if (g.vm->pages[g.page].answer != REPORT_BUSY && test_now_msec() - began >= 1000)
+			break; /* so long no transfer counts */
+		test_check(g.vm->pages[g.page].answer == REPORT_BUSY, "what is being read into is answered %u",
+			   g.vm->pages[g.page].answer);
+		if (i == 0)
+			expect_told(&g, 1);
+		else
+			be_quiet(&g, 1500);
+		memory_lock();
+		notes_clear(0, NOTE_TOLD, 0, 1);
+		memory_unlock();
+	}
+
 	want_notes(&g, false);
 	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ);
 	memory_lock();
@@ -247,6 +268,43 @@ static void test_worker(void)
 	be_quiet(&g, 100);
 	guest_end(&g);
 	munmap(memory, PAGES * PAGE_BYTES);
+}
+
+/** The daemon does not know of a region yet that is read into, nor ever of pages behind the end of one. */
+static void test_unknown(void)
+{
+	char *memory = pages_map(PAGES, false), *more = pages_map(PAGES, false);
+	uint64_t until, pages = PAGES;
+	struct region *region;
+	struct guest g;
+	unsigned number;
+	int r;
+
+	for (uint32_t i = 0; i < PAGES; i++) {
+		pages_fill(memory + i * PAGE_BYTES, i + 1);
+		pages_fill(more + i * PAGE_BYTES, PAGES + i + 1);
+	}
+	guest_begin(&g, memory, PAGES);
+	want_notes(&g, true);
+	notes_set(0, NOTE_READ, PAGES, 1); /* by a thread that knew a larger one in its place */
+	notes_set(0, NOTE_READ, PAGES - 2, 1);
+	notes_made();
+	expect_told(&g, 1);
+	be_quiet(&g, 100);
+	memory_lock();
+	r = region_add((uint64_t)more, PAGES, &region); /* without a word to the worker */
+	number = r == 0 ? region_number(region) : 0;
+	memory_unlock();
+	test_check(r == 0, "adding: %s", strerror(-r));
+	memory_note_read(more, PAGES * PAGE_BYTES, NOTE_READ);
+	until = test_now_msec() + 200;
+	test_check(director_wait_until(g.vm, is_quiet, &until) == 0, "the worker has hung up");
+	expect_told(&g, pages); /* which waits until it is announced */
+	test_check(g.vm->region_count == 2 && number == 1, "%u regions are told", g.vm->region_count);
+	test_check(pagefuse_remove_ram(more, PAGES * PAGE_BYTES) == 0, "removing");
+	guest_end(&g);
+	munmap(memory, PAGES * PAGE_BYTES);
+	munmap(more, PAGES * PAGE_BYTES);
 }
 
 /** Nanoseconds a page, of notes of @pages each, over all of the memory: for people to read. */
@@ -288,6 +346,7 @@ int main(int argc, char **argv)
 	test_threads();
 	test_removal();
 	test_worker();
+	test_unknown();
 	tell_cost();
 	return 0;
 }

@@ -93,7 +93,8 @@ static struct seat {
 static struct director *director;
 static uint64_t random_state;
 static unsigned lives;
-static uint64_t reports[REPORT_END], common_merges, kept_private, busy, repaired, met_again; /* of VMMs that are gone */
+/* Of VMMs that are gone. */
+static uint64_t reports[REPORT_END], common_merges, kept_private, busy, repaired, met_again, noted;
 
 /* ---- files and file systems ---- */
 
@@ -268,6 +269,7 @@ static void forget(struct director_vm *vm)
 
 	for (unsigned i = 0; i < REPORT_END; i++)
 		reports[i] += vm->reports[i];
+	noted += vm->noted;
 	if (ring != NULL) {
 		kept_private += ring->stats.kept_private_pages;
 		busy += ring->stats.busy_pages;
@@ -407,11 +409,22 @@ static void share_among(unsigned which)
 	}
 }
 
+/** Pages that it reads into are looked at soon after from then on, whatever else is done to them; or no longer. */
+static void want_notes(struct director_vm *vm, bool want)
+{
+	struct ring_record order = { .op = ORDER_NOTES, .count = 1, .page = 1 };
+
+	order.value = want;
+	director_post(vm, &order);
+}
+
 static void direct(unsigned which)
 {
 	struct director_vm *vm = seats[which].vm;
 	uint32_t count, first = choose_run(which, &count);
 
+	if (test_random(&random_state) % 16 == 0)
+		want_notes(vm, test_random(&random_state) % 4 != 0);
 	switch (test_random(&random_state) % 8) {
 	case 0:
 		director_churn(vm, vm->regions[0].page, vm->regions[0].pages, &random_state);
@@ -444,7 +457,7 @@ static bool everything_was_done(void)
 		if (storm->skipped[kind] == NULL && atomic_load(&storm->done[kind]) == 0)
 			return false;
 	return reports[REPORT_MERGED] > 0 && reports[REPORT_ZEROED] > 0 && reports[REPORT_DIVERGED] > 0 &&
-	       common_merges > 0;
+	       common_merges > 0 && noted > 0;
 }
 
 static void tell(void)
@@ -459,13 +472,14 @@ static void tell(void)
 	fprintf(stderr,
 		"%u VMMs, which called again %llu times; merged %llu, %llu of them with another VMM's; zeroed %llu, "
 		"diverged %llu, differs %llu, busy %llu, gone %llu, full %llu; refused by the kernel %llu, kept "
-		"private %llu, moves repaired %llu, calls refused %llu\n",
+		"private %llu, moves repaired %llu, calls refused %llu, noted %llu\n",
 		lives, (unsigned long long)met_again, (unsigned long long)reports[REPORT_MERGED],
 		(unsigned long long)common_merges, (unsigned long long)reports[REPORT_ZEROED],
 		(unsigned long long)reports[REPORT_DIVERGED], (unsigned long long)reports[REPORT_DIFFERS],
 		(unsigned long long)reports[REPORT_BUSY], (unsigned long long)reports[REPORT_GONE],
 		(unsigned long long)reports[REPORT_FULL], (unsigned long long)busy, (unsigned long long)kept_private,
-		(unsigned long long)repaired, (unsigned long long)atomic_load(&storm->refused));
+		(unsigned long long)repaired, (unsigned long long)atomic_load(&storm->refused),
+		(unsigned long long)noted);
 }
 
 /** @again: who ends is followed by another. @return whether any VMM lives. */

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The share of the store follows what is free of it, as in switches that share buffers among ports (Choudhury and
+ * Hahne, 1998): with a factor of f a user who is alone gets f / (1 + f) of the store, n who all want as much as they
+ * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks.
+ */
+#include "daemon/quota.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/cgroup.h"
+#include "common/page.h"
+
+#define SECOND_USEC UINT64_C(1000000)
+#define BURST_USEC (SECOND_USEC / 10) /* of reports that were not sent in time */
+
+static uint64_t host_ram_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_C(1) << 30;
+}
+
+void quota_init(struct quota *quota, const struct quota_settings *settings, unsigned percent, uint64_t bytes)
+{
+	*quota = (struct quota){ .settings = settings, .store_percent = percent, .store_bytes = bytes };
+	LIST_INIT(&quota->users);
+	quota_look(quota);
+}
+
+void quota_look(struct quota *quota)
+{
+	uint64_t ram = host_ram_bytes(), limit = cgroup_memory_limit("", getpid()), bytes = quota->store_bytes;
+
+	quota->ram_pages = ram / PAGE_BYTES;
+	if (quota->store_percent > 0)
+		bytes = (limit < ram ? limit : ram) * quota->store_percent / 100;
+	quota->store_pages = bytes / PAGE_BYTES;
+}
+
+/* ---- accounts ---- */
+
+struct quota_user *quota_user_get(struct quota *quota, uid_t uid)
+{
+	struct quota_user *user;
+
+	LIST_FOREACH(user, &quota->users, entries)
+		if (user->uid == uid)
+			break;
+	if (user == NULL) {
+		user = calloc(1, sizeof(*user));
+		if (user == NULL)
+			return NULL;
+		user->quota = quota;
+		user->uid = uid;
+		LIST_INSERT_HEAD(&quota->users, user, entries);
+	}
+	user->vms++;
+	return user;
+}
+
+static void free_unused(struct quota_user *user)
+{
+	if (user->vms > 0 || user->slots > 0)
+		return;
+	LIST_REMOVE(user, entries);
+	free(user);
+}
+
+void quota_user_put(struct quota_user *user)
+{
+	if (user == NULL)
+		return;
+	user->vms--;
+	free_unused(user);
+}
+
+void quota_user_charge(struct quota_user *user, int64_t slots)
+{
+	user->slots += (uint64_t)slots;
+	user->quota->charged_slots += (uint64_t)slots;
+	free_unused(user);
+}
+
+/* ---- what they may have ---- */
+
+static bool is_exempt(const struct quota_user *user)
+{
+	return user->uid == 0 || user->uid == geteuid();
+}
+
+bool quota_may_store(const struct quota *quota)
+{
+	return quota->stored_pages < quota->store_pages;
+}
+
+bool quota_user_may_store(const struct quota_user *user)
+{
+	const struct quota *quota = user->quota;
+	uint64_t factor = quota->settings->user_store_factor;
+	uint64_t taken = quota->charged_slots > quota->stored_pages ? quota->charged_slots : quota->stored_pages;
+
+	if (is_exempt(user) || factor == 0)
+		return true;
+	return taken < quota->store_pages && user->slots / factor < quota->store_pages - taken;
+}
+
+uint64_t quota_user_ram_pages(const struct quota_user *user)
+{
+	uint64_t percent = user->quota->settings->user_ram_percent;
+
+	return is_exempt(user) || percent == 0 ? UINT64_MAX : user->quota->ram_pages * percent / 100;
+}
+
+bool quota_user_may_have_rings(const struct quota_user *user, unsigned vms, uint64_t bytes)
+{
+	uint64_t percent = user->quota->settings->user_rings_percent;
+
+	if (is_exempt(user) || percent == 0 || vms == 0)
+		return true;
+	return (vms + 1) * bytes <= user->quota->ram_pages * PAGE_BYTES / 100 * percent;
+}
+
+/* A bucket of what may come within a tenth of a second. */
+unsigned quota_user_reports(struct quota_user *user, unsigned most, uint64_t now_usec, uint64_t *ret_usec)
+{
+	uint64_t rate = user->quota->settings->user_reports_per_second;
+	uint64_t passed = now_usec - user->fill_usec;
+	int64_t full = (int64_t)(rate * BURST_USEC / SECOND_USEC) + 1;
+
+	if (is_exempt(user) || rate == 0)
+		return most;
+	passed = passed < BURST_USEC ? passed : BURST_USEC;
+	if (passed * rate >= SECOND_USEC) {
+		user->reports += (int64_t)(passed * rate / SECOND_USEC);
+		user->fill_usec = now_usec;
+	}
+	if (user->reports > full)
+		user->reports = full;
+	if (user->reports > 0)
+		return user->reports < (int64_t)most ? (unsigned)user->reports : most;
+	*ret_usec = now_usec + (uint64_t)(1 - user->reports) * SECOND_USEC / rate + 1;
+	return 0;
+}
+
+void quota_user_took(struct quota_user *user, unsigned reports)
+{
+	user->reports -= reports;
+}
+
+uint64_t quota_times_own(const struct quota *quota, uint64_t own_pages, uint64_t base)
+{
+	if (quota->settings->claims == QUOTA_CLAIMS_BELIEVED)
+		return UINT64_MAX;
+	return base + QUOTA_TIMES_OWN * own_pages + QUOTA_IN_ANY_CASE_PAGES;
+}
