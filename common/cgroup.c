@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/proc.h"
@@ -58,9 +59,10 @@ uint64_t cgroup_memory_limit(const char *root, pid_t pid)
 {
 	FILE *file = pid > 0 ? proc_open(root, pid, "cgroup") : NULL;
 	uint64_t least = UINT64_MAX, limit;
-	char line[PATH_MAX];
+	char *line = NULL;
+	size_t room = 0;
 
-	while (file && fgets(line, sizeof(line), file)) { /* "4:cpu,memory:/vms", "0::/system.slice" */
+	while (file && getline(&line, &room, file) > 0) { /* "4:cpu,memory:/vms", "0::/system.slice" */
 		char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
 
 		if (group == NULL)
@@ -75,7 +77,26 @@ uint64_t cgroup_memory_limit(const char *root, pid_t pid)
 			limit = least_limit(root, "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
 		least = limit < least ? limit : least;
 	}
+	free(line);
 	if (file)
 		fclose(file);
 	return least;
+}
+
+/* By whole lines, however long: else a user whose groups have long names could have the rest of one taken for one. */
+void cgroup_path(const char *root, pid_t pid, char *ret, size_t size)
+{
+	FILE *file = proc_open(root, pid, "cgroup");
+	char *line = NULL;
+	size_t room = 0;
+
+	*ret = '\0';
+	while (file && getline(&line, &room, file) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < size)
+			strcpy(ret, line + 3);
+	}
+	free(line);
+	if (file)
+		fclose(file);
 }

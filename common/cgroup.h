@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Limits of control groups, of both versions, as processes are under them. For programs, as proc.h. */
+/* Control groups that processes are in, and their limits, of both versions. For programs, as proc.h. */
 #ifndef PAGEFUSE_COMMON_CGROUP_H
 #define PAGEFUSE_COMMON_CGROUP_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -12,5 +13,11 @@
  * it cannot be seen.
  */
 uint64_t cgroup_memory_limit(const char *root, pid_t pid);
+
+/**
+ * The path of process @pid in the unified hierarchy; @ret is "" if that is not there, or has no room, which is @size
+ * bytes. @root as above. Below a group that a user was given he chooses names, as long as the kernel allows.
+ */
+void cgroup_path(const char *root, pid_t pid, char *ret, size_t size);
 
 #endif

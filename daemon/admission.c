@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cgroup.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
 
@@ -35,7 +36,7 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 		r = pump_start(*ret);
 	if (r == 0)
 		return 0;
-	log_error("cannot open domain %s: %s", name, strerror(-r));
+	log_peer(LOG_ERR, "cannot open domain %s: %s", name, strerror(-r));
 	while (!TAILQ_EMPTY(&(*ret)->vms))
 		daemon_vm_free(TAILQ_FIRST(&(*ret)->vms));
 	domain_close(*ret);
@@ -59,24 +60,6 @@ static gid_t *read_groups(int socket, unsigned *ret_count)
 	return groups;
 }
 
-/* The path in the unified hierarchy, or "". It is the process's if that is alive afterwards, as is looked at then. */
-static void read_cgroup(pid_t pid, char *ret, size_t size)
-{
-	char path[64], line[4096];
-	FILE *file;
-
-	*ret = 0;
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file)) {
-		line[strcspn(line, "\n")] = 0;
-		if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < size)
-			strcpy(ret, line + 3);
-	}
-	if (file)
-		fclose(file);
-}
-
 static int choose_for(const struct admission *admission, const struct rules_process *process, const char *wanted,
 		      char ret[WIRE_DOMAIN_MAX])
 {
@@ -98,20 +81,26 @@ static int choose_for(const struct admission *admission, const struct rules_proc
 
 /* ---- who may come ---- */
 
-static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
-			 char ret_reason[ADMISSION_REASON_SIZE])
+bool admission_is_member(const struct admission *admission, const struct admission_peer *peer)
 {
 	const struct ucred *who = peer->credentials;
 	unsigned count;
 	gid_t *groups = read_groups(peer->socket, &count);
-	bool may = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
+	bool is_member = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
 
 	free(groups);
-	if (!may)
-		snprintf(ret_reason, ADMISSION_REASON_SIZE,
-			 "user %u may not %s: only root and members of the group that [access] names may",
-			 (unsigned)who->uid, what);
-	return may ? 0 : -EACCES;
+	return is_member;
+}
+
+static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,
+			 char ret_reason[ADMISSION_REASON_SIZE])
+{
+	if (admission_is_member(admission, peer))
+		return 0;
+	snprintf(ret_reason, ADMISSION_REASON_SIZE,
+		 "user %u may not %s: only root and members of the group that [access] names may",
+		 (unsigned)peer->credentials->uid, what);
+	return -EACCES;
 }
 
 int admission_may_ask(const struct admission *admission, const struct admission_peer *peer,
@@ -140,7 +129,8 @@ static int choose(const struct admission *admission, const struct admission_peer
 	};
 	int r;
 
-	read_cgroup(peer->credentials->pid, cgroup, sizeof(cgroup));
+	/* It is the process's if that is alive afterwards, as is looked at then. */
+	cgroup_path("", peer->credentials->pid, cgroup, sizeof(cgroup));
 	r = choose_for(admission, &process, hello->domain, ret);
 	free(groups);
 	if (r < 0)

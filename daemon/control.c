@@ -10,33 +10,12 @@
 #include <unistd.h>
 
 #include "daemon/clock.h"
+#include "daemon/control-internal.h"
 #include "daemon/log.h"
 #include "daemon/memory-watch.h"
 #include "daemon/metrics.h"
 #include "daemon/turn.h"
 #include "daemon/vm.h"
-
-struct seen_vm;
-
-struct control_answer {
-	const struct control *control;
-	uid_t uid; /* who asks */
-	bool failed;
-	FILE *stream; /* into: */
-	char *text;
-	size_t size;
-
-	/*
-	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
-	 * none.
-	 */
-	const char *list;
-	json_t *(*item)(const struct control_answer *answer, size_t i);
-	size_t next, count;
-	struct seen_vm *vms;       /* that it is of */
-	struct wire_range *ranges; /* or these */
-	json_t *names;             /* or names, or tickets */
-};
 
 /* ---- building documents; each function fails by returning NULL, and NULL poisons what it is put into ---- */
 
@@ -45,7 +24,7 @@ static json_t *number(uint64_t value)
 	return json_integer(value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (json_int_t)value);
 }
 
-static json_t *error(const char *code, const char *message, const char *value)
+json_t *control_error(const char *code, const char *message, const char *value)
 {
 	return json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "message", message, "value", value);
 }
@@ -220,13 +199,13 @@ static json_t *vm_object(const struct seen_vm *vm)
 	return object;
 }
 
-static bool may_see(uid_t uid, const struct daemon_vm *vm)
+bool control_may_see(uid_t uid, const struct daemon_vm *vm)
 {
 	return uid == 0 || uid == geteuid() || uid == vm->uid;
 }
 
 /* What a domain has is no business of users that have no part in it. */
-static bool may_see_domain(uid_t uid, const struct domain *domain)
+bool control_may_see_domain(uid_t uid, const struct domain *domain)
 {
 	const struct daemon_vm *vm;
 
@@ -268,12 +247,12 @@ static size_t see_vms(struct control_answer *answer)
 	size_t count = 0;
 
 	while ((vm = daemon_vm_next(domains, vm)) != NULL)
-		count += vm->name[0] && may_see(answer->uid, vm);
+		count += vm->name[0] && control_may_see(answer->uid, vm);
 	answer->vms = calloc(count + 1, sizeof(*answer->vms));
 	if (answer->vms == NULL)
 		return 0;
 	for (count = 0; (vm = daemon_vm_next(domains, vm)) != NULL;)
-		if (vm->name[0] && may_see(answer->uid, vm))
+		if (vm->name[0] && control_may_see(answer->uid, vm))
 			see_vm(vm, &answer->vms[count++]);
 	return count;
 }
@@ -287,7 +266,7 @@ static json_t *on_status(struct control_answer *answer)
 
 	metrics_take(&snapshot, control->started_usec);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
-		if (may_see_domain(answer->uid, domain)) {
+		if (control_may_see_domain(answer->uid, domain)) {
 			metrics_add_domain(&snapshot, domain);
 			json_array_append_new(domains, domain_object(domain));
 		}
@@ -306,21 +285,20 @@ static json_t *on_status(struct control_answer *answer)
 
 /* ---- whose VM ---- */
 
-/* @ret_error: an error document if the result is NULL. */
-static struct daemon_vm *find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error)
+struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error)
 {
 	struct daemon_vm *vm;
 
 	if (!json_is_string(name)) {
-		*ret_error = error("bad-request", "a VM's name has to be a string", "");
+		*ret_error = control_error("bad-request", "a VM's name has to be a string", "");
 		return NULL;
 	}
 	vm = daemon_vm_named(control->domains, json_string_value(name));
 	if (vm == NULL)
-		*ret_error = error("unknown-vm", "there is no VM of this name; pagefuse list shows them",
-				   json_string_value(name));
-	else if (!may_see(uid, vm))
-		*ret_error = error("not-permitted", "this VM belongs to another user", json_string_value(name));
+		*ret_error = control_error("unknown-vm", "there is no VM of this name; pagefuse list shows them",
+					   json_string_value(name));
+	else if (!control_may_see(uid, vm))
+		*ret_error = control_error("not-permitted", "this VM belongs to another user", json_string_value(name));
 	else
 		return vm;
 	return NULL;
@@ -332,16 +310,17 @@ static json_t *on_modify(const struct control *control, uid_t uid, const json_t 
 {
 	const char *name = json_string_value(json_object_get(request, "mode"));
 	json_t *problem;
-	struct daemon_vm *vm = find_own_vm(control, uid, json_object_get(request, "name"), &problem);
+	struct daemon_vm *vm = control_find_own_vm(control, uid, json_object_get(request, "name"), &problem);
 	int mode = name ? wire_mode_parse(name) : -EINVAL;
 
 	if (vm == NULL)
 		return problem;
 	if (mode < 0)
-		return error("bad-request", "\"mode\" has to be off, zero, hints or full", name ? name : "mode");
+		return control_error("bad-request", "\"mode\" has to be off, zero, hints or full",
+				     name ? name : "mode");
 	if (vm->mode != (enum wire_mode)mode)
-		log_info("VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
-			 wire_mode_name(vm->mode));
+		log_event(LOG_INFO, "VM %s: mode %s from now on, it was %s", daemon_vm_describe(vm), name,
+			  wire_mode_name(vm->mode));
 	daemon_vm_set_mode(vm, (enum wire_mode)mode);
 	return json_pack("{s:s,s:s,s:o}", "name", vm->name, "mode", wire_mode_name(vm->mode), "unsharing_pages",
 			 number(vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0));
@@ -361,8 +340,8 @@ static json_t *range_item(const struct control_answer *answer, size_t i)
 static json_t *on_memory_map(struct control_answer *answer, const json_t *request)
 {
 	json_t *problem;
-	const struct daemon_vm *vm = find_own_vm(answer->control, answer->uid, json_object_get(request, "name"),
-						 &problem);
+	const struct daemon_vm *vm = control_find_own_vm(answer->control, answer->uid, json_object_get(request, "name"),
+							 &problem);
 
 	if (vm == NULL)
 		return problem;
@@ -400,7 +379,7 @@ static json_t *scan_item(const struct control_answer *answer, size_t i)
 	struct daemon_vm *vm = daemon_vm_named(answer->control->domains, name);
 
 	return json_pack("{s:s,s:I}", "name", name, "ticket",
-			 (json_int_t)(vm && may_see(answer->uid, vm) ? start_scan(vm) : 0));
+			 (json_int_t)(vm && control_may_see(answer->uid, vm) ? start_scan(vm) : 0));
 }
 
 static json_t *all_names(const struct control_answer *answer)
@@ -409,7 +388,7 @@ static json_t *all_names(const struct control_answer *answer)
 	json_t *names = json_array();
 
 	while ((vm = daemon_vm_next(answer->control->domains, vm)) != NULL)
-		if (vm->name[0] && daemon_vm_is_connected(vm) && may_see(answer->uid, vm))
+		if (vm->name[0] && daemon_vm_is_connected(vm) && control_may_see(answer->uid, vm))
 			json_array_append_new(names, json_string(vm->name));
 	return names;
 }
@@ -420,11 +399,11 @@ static json_t *on_scan(struct control_answer *answer, const json_t *request)
 	size_t i;
 
 	if (names && !json_is_array(names))
-		return error("bad-request", "\"names\" has to be an array of VM names", "names");
+		return control_error("bad-request", "\"names\" has to be an array of VM names", "names");
 	if (json_array_size(names) > ENGINE_VMS_MAX)
-		return error("bad-request", "\"names\" has more entries than there can be VMs", "names");
+		return control_error("bad-request", "\"names\" has more entries than there can be VMs", "names");
 	json_array_foreach(names, i, name)
-		if (find_own_vm(answer->control, answer->uid, name, &problem) == NULL)
+		if (control_find_own_vm(answer->control, answer->uid, name, &problem) == NULL)
 			return problem;
 	answer->names = json_array_size(names) > 0 ? json_incref(names) : all_names(answer);
 	answer->list = "tickets";
@@ -442,7 +421,7 @@ static json_t *progress_of(const struct control_answer *answer, const char *name
 	uint64_t done = 0, total = 0;
 	bool gone = true, finished = false;
 
-	if (scanned && scanned->connection.engine_vm && may_see(answer->uid, scanned)) {
+	if (scanned && scanned->connection.engine_vm && control_may_see(answer->uid, scanned)) {
 		const struct engine_vm *engine_vm = scanned->connection.engine_vm;
 
 		gone = false;
@@ -476,14 +455,15 @@ static json_t *on_scan_progress(struct control_answer *answer, const json_t *req
 	size_t i;
 
 	if (!json_is_array(tickets))
-		return error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it",
-			     "tickets");
+		return control_error("bad-request", "\"tickets\" has to be an array, as the reply to \"scan\" had it",
+				     "tickets");
 	if (json_array_size(tickets) > ENGINE_VMS_MAX)
-		return error("bad-request", "\"tickets\" has more entries than there can be VMs", "tickets");
+		return control_error("bad-request", "\"tickets\" has more entries than there can be VMs", "tickets");
 	json_array_foreach(tickets, i, entry)
 		if (!json_is_integer(ticket_of(entry)))
-			return error("bad-request",
-				     "a ticket has to be a number, or an object that has it as \"ticket\"", "tickets");
+			return control_error("bad-request",
+					     "a ticket has to be a number, or an object that has it as \"ticket\"",
+					     "tickets");
 	answer->names = json_incref(tickets);
 	answer->list = "vms";
 	answer->item = progress_item;
@@ -500,11 +480,11 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 	char domain[WIRE_DOMAIN_MAX], reason[ADMISSION_REASON_SIZE];
 
 	if (name == NULL || !wire_name_is_valid(name))
-		return error("bad-request", "a VM's name has to be a string that can be one", "name");
+		return control_error("bad-request", "a VM's name has to be a string that can be one", "name");
 	if (wanted && *wanted && !wire_domain_is_valid(wanted))
-		return error("bad-request", "that cannot be a domain's name", wanted);
+		return control_error("bad-request", "that cannot be a domain's name", wanted);
 	if (admission_try(control->admission, peer, name, wanted ? wanted : "", domain, reason) < 0)
-		return error("not-permitted", reason, wanted ? wanted : "");
+		return control_error("not-permitted", reason, wanted ? wanted : "");
 	return json_pack("{s:s}", "domain", domain);
 }
 
@@ -517,13 +497,15 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 	const char *command = json_string_value(json_object_get(request, "command"));
 
 	if (request == NULL)
-		return error("bad-request", "the request is no JSON object", "");
+		return control_error("bad-request", "the request is no JSON object", "");
 	if (command == NULL)
-		return error("bad-request", "the request has no \"command\"", "");
+		return control_error("bad-request", "the request has no \"command\"", "");
 	if (strcmp(command, "status") == 0)
 		return on_status(answer);
 	if (strcmp(command, "memory-map") == 0)
 		return on_memory_map(answer, request);
+	if (strcmp(command, "metrics") == 0 || strcmp(command, "set-metrics") == 0)
+		return control_metrics(answer, request, strcmp(command, "set-metrics") == 0);
 	if (strcmp(command, "modify") == 0)
 		return on_modify(control, answer->uid, request);
 	if (strcmp(command, "scan") == 0)
@@ -532,7 +514,7 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return on_scan_progress(answer, request);
 	if (strcmp(command, "admit") == 0)
 		return on_admit(control, peer, request);
-	return error("unknown-command", "this daemon does not know the command", command);
+	return control_error("unknown-command", "this daemon does not know the command", command);
 }
 
 /* The object @head without its end, if a list is to follow. */
@@ -565,7 +547,7 @@ struct control_answer *control_begin(const struct control *control, const struct
 	head = begin(answer, peer, request);
 	if (head == NULL) {
 		answer->item = NULL;
-		head = error("no-memory", "the daemon is out of memory", "");
+		head = control_error("no-memory", "the daemon is out of memory", "");
 	}
 	if (answer->stream)
 		write_head(answer, head);
@@ -585,9 +567,12 @@ bool control_go_on(struct control_answer *answer)
 	for (; answer->next < end; answer->next++) {
 		json_t *item = answer->item(answer, answer->next);
 
-		if (answer->next > 0)
-			fputc(',', answer->stream);
-		answer->failed |= item == NULL || json_dumpf(item, answer->stream, JSON_COMPACT) < 0;
+		if (!json_is_null(item)) {
+			if (answer->written)
+				fputc(',', answer->stream);
+			answer->failed |= item == NULL || json_dumpf(item, answer->stream, JSON_COMPACT) < 0;
+			answer->written = true;
+		}
 		json_decref(item);
 	}
 	if (answer->next < answer->count)
@@ -610,6 +595,7 @@ char *control_end(struct control_answer *answer)
 	free(answer->vms);
 	free(answer->ranges);
 	json_decref(answer->names);
+	control_metrics_free(answer->metrics);
 	free(answer);
 	return text;
 }

@@ -10,6 +10,7 @@
 
 #include "daemon/admission.h"
 #include "daemon/domain.h"
+#include "daemon/sampler.h"
 
 /** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
 #define CONTROL_SERIAL_MAX ((UINT32_C(1) << 21) - 1)
@@ -19,11 +20,12 @@ struct control {
 	const struct domains *domains;
 	const struct admission *admission;
 	const struct memory_watch *memory;
+	struct sampler *sampler;
 	const char *socket_path;
 	uint64_t started_usec;
 };
 
-/** VMs, tickets or names that are put into a reply in one turn of the loop. */
+/** VMs, tickets, names or metrics that are put into a reply in one turn of the loop. */
 #define CONTROL_ITEMS_PER_TURN 64
 
 /** A reply that is being made, in pieces, so that everybody else has a turn in between. */

@@ -170,6 +170,7 @@ int daemon_start(struct daemon *daemon)
 		.domains = &daemon->domains,
 		.admission = &daemon->admission,
 		.memory = &daemon->memory,
+		.sampler = &daemon->sampler,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
@@ -186,6 +187,8 @@ int daemon_start(struct daemon *daemon)
 	};
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
+	if (r >= 0)
+		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
 		r = start_domains(daemon);
 	if (r >= 0)
@@ -287,6 +290,7 @@ void daemon_stop(struct daemon *daemon)
 {
 	stop_serving(daemon);
 	memory_watch_stop(&daemon->memory);
+	sampler_stop(&daemon->sampler);
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
 	(void)domains_close(&daemon->domains); /* it stays as long as anything is in it */

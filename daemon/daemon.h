@@ -35,6 +35,7 @@ struct daemon {
 	struct access access;
 	struct admission admission;
 	struct control control;
+	struct sampler sampler;
 	struct sessions sessions;
 	struct memory_watch memory;
 	struct agents agents; /* in guests */

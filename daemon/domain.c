@@ -82,9 +82,10 @@ static bool may_charge(void *context, void *account)
 	if (quota_user_may_store(user))
 		return true;
 	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
-		log_warning("user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
-			    "there is more room; [limits] user_store_factor",
-			    (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
+		log_peer(LOG_WARNING,
+			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
+			 "there is more room; [limits] user_store_factor",
+			 (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
 		user->said = true;
 	}
 	return false;

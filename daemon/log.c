@@ -70,25 +70,52 @@ void log_message(int priority, const char *format, ...)
 	va_end(list);
 }
 
-void log_peer(int priority, const char *format, ...)
+/* So many lines within so many seconds. */
+struct budget {
+	unsigned burst, seconds;
+	const char *what;
+	time_t window;
+	unsigned lines, suppressed;
+};
+
+static bool may_say(struct budget *budget)
 {
-	static time_t window;
-	static unsigned lines, suppressed;
 	struct timespec now;
-	va_list list;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec - window >= LOG_PEER_SECONDS) {
-		if (suppressed > 0)
-			log_warning("%u messages about misbehaving connections were left out", suppressed);
-		window = now.tv_sec;
-		lines = suppressed = 0;
+	if (now.tv_sec - budget->window >= budget->seconds) {
+		if (budget->suppressed > 0)
+			log_warning("%u messages about %s were left out", budget->suppressed, budget->what);
+		budget->window = now.tv_sec;
+		budget->lines = budget->suppressed = 0;
 	}
-	if (lines == LOG_PEER_BURST) {
-		suppressed++;
+	if (budget->lines < budget->burst) {
+		budget->lines++;
+		return true;
+	}
+	budget->suppressed++;
+	return false;
+}
+
+void log_peer(int priority, const char *format, ...)
+{
+	static struct budget budget = { LOG_PEER_BURST, LOG_PEER_SECONDS, .what = "misbehaving connections" };
+	va_list list;
+
+	if (!may_say(&budget))
 		return;
-	}
-	lines++;
+	va_start(list, format);
+	log_list(priority, format, list);
+	va_end(list);
+}
+
+void log_event(int priority, const char *format, ...)
+{
+	static struct budget budget = { LOG_EVENT_BURST, LOG_EVENT_SECONDS, .what = "what VMs did" };
+	va_list list;
+
+	if (!may_say(&budget))
+		return;
 	va_start(list, format);
 	log_list(priority, format, list);
 	va_end(list);

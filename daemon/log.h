@@ -17,6 +17,15 @@ void log_peer(int priority, const char *format, ...) __attribute__((format(print
 #define LOG_PEER_BURST 50
 #define LOG_PEER_SECONDS 10
 
+/**
+ * The same for what VMs and people do as they may, and as often as they like: a thousand VMs may start at once, but
+ * whoever comes and goes without end pushes nothing else out of the journal.
+ */
+void log_event(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define LOG_EVENT_BURST 4000
+#define LOG_EVENT_SECONDS 60
+
 #define log_error(...) log_message(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_WARNING, __VA_ARGS__)
 #define log_notice(...) log_message(LOG_NOTICE, __VA_ARGS__)

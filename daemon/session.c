@@ -26,7 +26,8 @@ struct session {
 	LIST_ENTRY(session) entries;
 	struct sessions *sessions;
 	enum session_kind kind;
-	bool failed; /* to be freed in its next turn; nothing is done with it any more */
+	bool failed;      /* to be freed in its next turn; nothing is done with it any more */
+	bool is_outsider; /* may not take part */
 	int socket, pidfd;
 	struct ucred peer;
 	sd_event_source *io, *turn, *rest;
@@ -59,7 +60,7 @@ static void free_session(struct session *session)
 {
 	if (session->vm) {
 		if (session->vm->connection.engine_vm && session->vm->name[0])
-			log_info("VM %s left", describe(session));
+			log_event(LOG_INFO, "VM %s left", describe(session));
 		daemon_vm_disconnect(session->vm);
 	}
 	link_done(&session->link);
@@ -263,7 +264,8 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		       r == -ENOSPC ? " (too many VMs)" : "");
 		return;
 	}
-	log_info("VM %s joined domain %s, mode %s", describe(session), vm->domain->name, wire_mode_name(hello->mode));
+	log_event(LOG_INFO, "VM %s joined domain %s, mode %s", describe(session), vm->domain->name,
+		  wire_mode_name(hello->mode));
 }
 
 static void on_refused(struct session *session, const struct wire_refused *refused)
@@ -543,6 +545,21 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 	return count > *sessions->connections_per_user;
 }
 
+/* Whoever may take part is served whatever the others do. */
+static bool too_many_outsiders(struct session *new)
+{
+	const struct admission_peer peer = peer_of(new);
+	const struct session *session;
+	unsigned count = 0;
+
+	new->is_outsider = !admission_is_member(new->sessions->admission, &peer);
+	if (!new->is_outsider)
+		return false;
+	LIST_FOREACH(session, &new->sessions->list, entries)
+		count += session->is_outsider;
+	return count > SESSION_OUTSIDERS_MAX;
+}
+
 int session_new(struct sessions *sessions, int socket)
 {
 	struct session *session = calloc(1, sizeof(*session));
@@ -572,7 +589,9 @@ int session_new(struct sessions *sessions, int socket)
 		free_session(session);
 		return r;
 	}
-	if (too_many(sessions, session->peer.uid))
+	if (too_many_outsiders(session))
+		refuse(session, "there are %u connections already of users who may only ask", SESSION_OUTSIDERS_MAX);
+	else if (too_many(sessions, session->peer.uid))
 		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
 		       (unsigned)session->peer.uid, *sessions->connections_per_user);
 	return 0;

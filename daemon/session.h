@@ -14,6 +14,7 @@
 #define SESSIONS_MAX (ENGINE_VMS_MAX + 1024)
 #define SESSION_PACKETS_PER_TURN 16
 #define SESSION_CONTROL_PER_USER 32 /* connections of one user that ask, root excepted */
+#define SESSION_OUTSIDERS_MAX 256u  /* connections of all who may not take part: users have numbers without end */
 
 struct session;
 

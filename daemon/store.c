@@ -19,6 +19,7 @@
  */
 #include "daemon/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -144,6 +145,27 @@ static void forget_tree(struct store *store)
 	store->tree = -1;
 }
 
+/*
+ * Unlinks all files: their memory goes with the last one who has them open or mapped, also where a copy of this mount,
+ * in some other mount namespace, stays.
+ */
+static void give_up_files(const struct store *store)
+{
+	int fd = store->tree >= 0 ? openat(store->tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	DIR *files = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+
+	if (files == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(files)) != NULL)
+		if (entry->d_type == DT_REG)
+			unlinkat(store->tree, entry->d_name, 0);
+	closedir(files);
+}
+
 /* Takes up what is mounted already. @return 1 if it is to be used, 0 if it is out of the way, -errno. */
 static int adopt_tmpfs(struct store *store)
 {
@@ -157,6 +179,7 @@ static int adopt_tmpfs(struct store *store)
 	if (r < 0)
 		return r;
 	if (!used) {
+		give_up_files(store);
 		forget_tree(store);
 		r = mounts_remove(store->pages);
 		return r == -EBUSY ? mounts_abandon(store->pages) : r;
@@ -170,6 +193,7 @@ static int adopt_tmpfs(struct store *store)
 	}
 	log_warning("the old store in %s cannot be used (%s); VMs that map it keep it until they end", store->directory,
 		    strerror(-r));
+	give_up_files(store);
 	forget_tree(store);
 	return mounts_abandon(store->pages);
 }
@@ -269,6 +293,8 @@ static bool remove_tmpfs(struct store *store)
 	bool used = false;
 	int r = store_each_view(store, note_use, &used);
 
+	if (r == 0 && !used)
+		give_up_files(store);
 	forget_tree(store);
 	if (r < 0 || used)
 		return false;

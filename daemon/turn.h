@@ -14,7 +14,7 @@ enum turn_work {
 	TURN_REPORTS, /* taken in; a region that comes or goes counts as PUMP_REGION_REPORTS */
 	TURN_ORDERS,  /* passed on */
 	TURN_PACKETS, /* received */
-	TURN_ITEMS,   /* put into replies: VMs, tickets, names */
+	TURN_ITEMS,   /* put into replies, or sampled: VMs, tickets, names, metrics */
 	TURN_WORK_END
 };
 

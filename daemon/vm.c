@@ -137,6 +137,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
 	guest_map_done(&vm->guest_map);
+	samples_free(vm->samples);
 	free(vm);
 }
 
@@ -174,8 +175,8 @@ static void retry_later(struct daemon_vm *vm)
 		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)vm->pid,
 			  strerror(-r));
 	if (vm->dead && usec < DAEMON_VM_RETRY_MOST_USEC && 2 * usec >= DAEMON_VM_RETRY_MOST_USEC)
-		log_info("%s (pid %d) is gone, but what it was given is in use: its references stay", name_of(vm),
-			 (int)vm->pid);
+		log_event(LOG_INFO, "%s (pid %d) is gone, but what it was given is in use: its references stay",
+			  name_of(vm), (int)vm->pid);
 	vm->retry_usec = 2 * usec < DAEMON_VM_RETRY_MOST_USEC ? 2 * usec : DAEMON_VM_RETRY_MOST_USEC;
 }
 
@@ -198,8 +199,8 @@ static void try_release(struct daemon_vm *vm)
 		return;
 	}
 	if (vm->name[0] || vm->unaccounted) /* else that has been said when it left */
-		log_info("%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
-			 vm->dead ? "is gone" : "has left, and reads nothing of the store");
+		log_event(LOG_INFO, "%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
+			  vm->dead ? "is gone" : "has left, and reads nothing of the store");
 	drop_references(vm);
 	if (vm->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
 		drop_name(vm);                           /* no VM any more */

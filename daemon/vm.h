@@ -18,6 +18,7 @@
 #include "daemon/link.h"
 #include "daemon/proc-stat.h"
 #include "daemon/quota.h"
+#include "daemon/samples.h"
 #include "protocol/ring.h"
 #include "protocol/wire.h"
 
@@ -83,6 +84,7 @@ struct daemon_vm {
 	struct daemon_vm_watch watch;
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
+	struct samples *samples;    /* of its metrics; NULL: none have been set up */
 };
 
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */

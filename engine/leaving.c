@@ -12,26 +12,41 @@ void leaving_add(struct engine *engine, struct region *region)
 	engine->leaving = region;
 }
 
-static void give_back(struct engine *engine, uint32_t state)
+/* @return whether it held anything. */
+static bool give_back(struct engine *engine, uint32_t state)
 {
 	if (state_kind(state) == KIND_SHARED)
 		slots_unshare(&engine->slots, state & STATE_VALUE);
 	else if (state_kind(state) == KIND_ORDERED)
 		slots_unorder(&engine->slots, state & STATE_VALUE);
+	return state_kind(state) == KIND_SHARED || state_kind(state) == KIND_ORDERED;
+}
+
+/* Goes on in the block in which @region->left is. @return what is left of @most, less than 0 if that was not enough. */
+static int64_t go_on_in_block(struct engine *engine, struct region *region, int64_t most)
+{
+	uint32_t end = region->left - region->left % REGION_BLOCK + REGION_BLOCK;
+
+	end = end < region->pages ? end : region->pages;
+	most -= LEAVING_BLOCK;
+	while (region->left < end && most >= 0)
+		most -= give_back(engine, region->state[region->left++]) ? LEAVING_HELD : 0;
+	return most;
 }
 
 void leaving_go_on(struct engine *engine, uint32_t most)
 {
-	while (engine->leaving != NULL && most > 0) {
+	int64_t left = most;
+
+	while (engine->leaving != NULL && left > 0) {
 		struct region *region = engine->leaving;
 
-		while (most > 0 && (region->left = region_next(region, region->left)) < region->pages) {
-			give_back(engine, region->state[region->left++]);
-			most--;
-		}
+		while (left > 0 && (region->left = region_next(region, region->left)) < region->pages)
+			left = go_on_in_block(engine, region, left);
 		region->left = region_next(region, region->left);
 		if (region->left < region->pages)
 			return;
+		left -= LEAVING_REGION;
 		engine->leaving = region->next;
 		region_free(region);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Regions that have left, with or without their VM: they count no more and no page number names them, but what their
- * pages hold of slots is given back bit by bit, as they can be of terabytes.
+ * pages hold of slots is given back bit by bit, as they can be of terabytes. While there are any, every report pays for
+ * more of it than one can make: so who registers regions, fills them and removes them makes no heap of them.
  */
 #ifndef PAGEFUSE_ENGINE_LEAVING_H
 #define PAGEFUSE_ENGINE_LEAVING_H
@@ -9,15 +10,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LEAVING_PER_REPORT 512u
-#define LEAVING_PER_TICK 4096u
+/**
+ * Work, for: a page that gives back a slot, which can be a system call; a look at the pages of a block that somebody
+ * reported of; the memory of a region.
+ */
+#define LEAVING_HELD 12u
+#define LEAVING_BLOCK 16u
+#define LEAVING_REGION 64u
+#define LEAVING_PER_TICK (4096 * LEAVING_HELD)
+#define LEAVING_PER_REMOVAL (512 * LEAVING_HELD)
+#define LEAVING_PER_REPORT 32u /* and LEAVING_HELD for each page that it adopts: no report makes more */
 
 struct engine;
 struct region;
 
 /** Takes over @region, which is no VM's any more. */
 void leaving_add(struct engine *engine, struct region *region);
-/** Has at most @most pages give back what they hold. */
+/** Does @most work, or all that there is. */
 void leaving_go_on(struct engine *engine, uint32_t most);
 bool leaving_goes_on(const struct engine *engine);
 /** Frees what is left, and changes nothing else: for the end of the whole engine. */

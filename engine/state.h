@@ -189,6 +189,8 @@ struct engine {
 	struct retire retire;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
+	bool has_swept;         /* all at once, see sweep.h; when: */
+	uint64_t swept_usec;
 	uint64_t last_ticket;
 	uint64_t now_usec;
 };

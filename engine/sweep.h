@@ -7,6 +7,9 @@
 #define PAGEFUSE_ENGINE_SWEEP_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#define SWEEP_ALL_USEC UINT64_C(60000000) /* between sweeps of all at once, which somebody waits for */
 
 struct engine;
 

@@ -11,11 +11,23 @@
 #include "engine/state.h"
 #include "engine/sweep.h"
 
+/* Numbers that are gone and not swept yet can be had at once, but not again and again: that is a look at all hints. */
+static bool may_sweep(struct engine *engine)
+{
+	uint64_t since = engine->now_usec - engine->swept_usec;
+
+	if (engine->space.gone_count == 0 || (engine->has_swept && since < SWEEP_ALL_USEC))
+		return false;
+	engine->has_swept = true;
+	engine->swept_usec = engine->now_usec;
+	return true;
+}
+
 static uint32_t take_numbers(struct engine *engine, struct region *region)
 {
 	uint32_t global = space_take(&engine->space, region, region->pages);
 
-	if (global == 0 && engine->space.gone_count > 0) {
+	if (global == 0 && may_sweep(engine)) {
 		sweep_all(engine);
 		global = space_take(&engine->space, region, region->pages);
 	}
@@ -67,7 +79,7 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 	if (region->first != page)
 		return -EPROTO;
 	remove_region(vm, region);
-	leaving_go_on(vm->engine, LEAVING_PER_REPORT);
+	leaving_go_on(vm->engine, LEAVING_PER_REMOVAL);
 	slots_flush(&vm->engine->slots);
 	return 0;
 }

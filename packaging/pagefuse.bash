@@ -65,6 +65,22 @@ _pagefuse_run() {
 	fi
 }
 
+# What to do, then an object; metrics are not for the daemon to tell, and have wildcards.
+_pagefuse_metrics() {
+	local i words=0
+	for ((i = position + 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket | --period | --samples | -p | -s) ((i++)) ;;
+		-*) ;;
+		*) ((words++)) ;;
+		esac
+	done
+	case $words in
+	0) _pagefuse_complete -W 'list query setup collect enable disable' ;;
+	1) _pagefuse_complete -W "host $(_pagefuse_vms)" ;;
+	esac
+}
+
 _pagefuse() {
 	local position options modes='zero hints full'
 	COMPREPLY=()
@@ -87,10 +103,10 @@ _pagefuse() {
 		_pagefuse_complete -W 'on off'
 		return
 		;;
-	--name | --domain | --watch) return ;;
+	--name | --domain | --watch | --period | --samples) return ;;
 	esac
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan metrics doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -99,16 +115,19 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan doctor'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan metrics doctor'
 		return
 		;;
 	status) options='--by --watch --json' ;;
 	modifyvm) options='--page-fusion --mode --wait --json' ;;
 	scan) options='--wait --json' ;;
+	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;
 	esac
 	if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
 		_pagefuse_complete -W "$options --socket --help"
+	elif [[ ${COMP_WORDS[position]} == metrics ]]; then
+		_pagefuse_metrics
 	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|doctor)$ ]]; then
 		_pagefuse_complete -W "$(_pagefuse_vms)"
 	fi

@@ -79,6 +79,14 @@ static int skip(struct agent_decoder *decoder)
 	return decoder->skipped > AGENT_SKIPPED_MAX ? -EPROTO : 0;
 }
 
+/* Host and guest may begin anew at any time; but no guest greets another session than that which it is in. */
+static bool is_stale(const struct agent_decoder *decoder, const struct agent_header *header)
+{
+	bool begins = agent_is_greeting(header->type) && (header->type != AGENT_HELLO || !decoder->is_settled);
+
+	return !begins && header->session != decoder->session;
+}
+
 int agent_decoder_next(struct agent_decoder *decoder, const struct agent_header **ret_frame)
 {
 	const struct agent_header *header = (const void *)decoder->buffer;
@@ -104,8 +112,10 @@ int agent_decoder_next(struct agent_decoder *decoder, const struct agent_header 
 	} while (r == -EPROTO && !decoder->is_settled);
 	if (r == -EPROTO)
 		return r;
-	if (!agent_is_greeting(header->type) && header->session != decoder->session)
+	if (is_stale(decoder, header))
 		return -ESTALE;
+	if (!decoder->is_settled) /* a greeting, which may be left of an earlier session: then it is left out, too */
+		decoder->skipped += header->length;
 	decoder->taken = header->length;
 	*ret_frame = header;
 	return r;

@@ -18,9 +18,9 @@
 struct agent_decoder {
 	enum agent_side sender; /* whose frames these are */
 	bool is_settled;        /* false: all but greetings is left out */
-	uint32_t session;       /* of all frames but greetings, if it is settled */
+	uint32_t session;       /* of all frames but KNOCK and WELCOME, if it is settled */
 	size_t filled, taken;   /* bytes in the buffer, of which so many were handed out and can go */
-	uint64_t skipped;       /* bytes left out since it was settled last */
+	uint64_t skipped;       /* bytes left out since it was settled last; greetings count as such until it is */
 	_Alignas(8) uint8_t buffer[AGENT_FRAME_MAX];
 };
 
@@ -42,8 +42,8 @@ void agent_decoder_add(struct agent_decoder *decoder, size_t bytes);
 /**
  * The next frame, checked. @ret_frame is good until the next call for this decoder.
  * @return 0; -EAGAIN, more is to be read; -EPROTONOSUPPORT, a greeting of another version, with @ret_frame set;
- * -ESTALE, a frame of another session; -EPROTO, nonsense, or AGENT_SKIPPED_MAX bytes without a greeting. After the last
- * two the decoder is of use again after agent_decoder_init() only.
+ * -ESTALE, a frame of another session; -EPROTO, nonsense, or AGENT_SKIPPED_MAX bytes without a greeting that settles
+ * it. After the last two the decoder is of use again after agent_decoder_init() only.
  */
 int agent_decoder_next(struct agent_decoder *decoder, const struct agent_header **ret_frame);
 

@@ -26,7 +26,7 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_DAEMON_TURN_PACKETS] = DAEMON("turn_max_packets", METRIC_COUNT,
 		"The most packets that it received at once."),
 	[METRIC_DAEMON_TURN_ITEMS] = DAEMON("turn_max_items", METRIC_COUNT,
-		"The most VMs or tickets that it put into a reply at once."),
+		"The most VMs or tickets that it put into a reply, or took samples of, at once."),
 
 	[METRIC_HOST_SHARED] = HOST("shared_pages", METRIC_PAGES,
 		"Guest pages that map a page of the store and have not been written since."),
@@ -106,3 +106,41 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_VM_HOLD_MAX] = VM("hold_max_usec", METRIC_USEC, NULL, NULL,
 		"The same, the longest."),
 };
+
+#define OF_HOST(name, help, lacks) { name, METRIC_OF_HOST, help, lacks }
+#define OF_VM(name, help, lacks) { name, METRIC_OF_VM, help, lacks }
+
+const struct metric_series metric_series[SERIES_END] = {
+	[SERIES_HOST_TOTAL] = OF_HOST("RAM/Usage/Total",
+		"Memory that the host has.", NULL),
+	[SERIES_HOST_USED] = OF_HOST("RAM/Usage/Used",
+		"Memory of the host that is in use: all but the free.", NULL),
+	[SERIES_HOST_FREE] = OF_HOST("RAM/Usage/Free",
+		"Memory of the host that programs could have without swapping.", NULL),
+	[SERIES_VMM_USED] = OF_HOST("RAM/VMM/Used",
+		"Memory that the VMs take of the host: their processes' private memory, and the store.", NULL),
+	[SERIES_VMM_FREE] = OF_HOST("RAM/VMM/Free",
+		"Memory of the store that no VM maps.", NULL),
+	[SERIES_VMM_BALLOONED] = OF_HOST("RAM/VMM/Ballooned",
+		"Memory that balloons in the guests have taken from them.",
+		"VMMs do not tell pagefuse of their balloons"),
+	[SERIES_VMM_SHARED] = OF_HOST("RAM/VMM/Shared",
+		"All fused memory: guest memory that maps a page of the store. The sum of the VMs'.", NULL),
+
+	[SERIES_VM_USED] = OF_VM("RAM/Usage/Used",
+		"Resident memory of the VMM process, fused memory included.", NULL),
+	[SERIES_GUEST_TOTAL] = OF_VM("Guest/RAM/Usage/Total",
+		"RAM of the guest, as far as its VMM has registered it.", NULL),
+	[SERIES_GUEST_FREE] = OF_VM("Guest/RAM/Usage/Free",
+		"Memory that the guest does not use.",
+		"only the guest knows, and its agent does not tell"),
+	[SERIES_GUEST_BALLOON] = OF_VM("Guest/RAM/Usage/Balloon",
+		"Memory that a balloon in the guest has taken from it.",
+		"neither its VMM nor its agent tells pagefuse of its balloon"),
+	[SERIES_GUEST_SHARED] = OF_VM("Guest/RAM/Usage/Shared",
+		"Fused memory of the VM: guest memory that maps a page of the store.", NULL),
+	[SERIES_GUEST_CACHE] = OF_VM("Guest/RAM/Usage/Cache",
+		"Memory that the guest uses as a cache of its disks.",
+		"only the guest knows, and its agent does not tell"),
+};
+/* clang-format on */

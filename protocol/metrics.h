@@ -3,6 +3,9 @@
  * Every figure of the status document: what it is called there, its unit, and how it is shown. The daemon takes the
  * values (daemon/metrics.c), the CLI shows them; pagefuse(1) has the names and the help texts (tests/layers/docs.py).
  * Names stay.
+ *
+ * And a second table for `pagefuse metrics`, of metrics by VirtualBox's names, of which the daemon keeps samples.
+ * pagefuse-metrics(1) has their help texts.
  */
 #ifndef PAGEFUSE_PROTOCOL_METRICS_H
 #define PAGEFUSE_PROTOCOL_METRICS_H
@@ -88,5 +91,39 @@ struct metric {
 };
 
 extern const struct metric metrics[METRIC_END];
+
+#define SERIES_UNIT "kB" /* of all values: 1024 bytes */
+#define SERIES_VALUE_MAX (METRIC_VALUE_MAX / 1024)
+#define SERIES_PERIOD_SECONDS_MAX 86400
+#define SERIES_SAMPLES_MAX 240 /* 8 bytes each, for a metric of a VM */
+
+/** In the order in which they are listed. */
+enum series_id {
+	SERIES_HOST_TOTAL,
+	SERIES_HOST_USED,
+	SERIES_HOST_FREE,
+	SERIES_VMM_USED,
+	SERIES_VMM_FREE,
+	SERIES_VMM_BALLOONED,
+	SERIES_VMM_SHARED,
+
+	SERIES_VM_USED,
+	SERIES_GUEST_TOTAL,
+	SERIES_GUEST_FREE,
+	SERIES_GUEST_BALLOON,
+	SERIES_GUEST_SHARED,
+	SERIES_GUEST_CACHE,
+
+	SERIES_END,
+};
+
+struct metric_series {
+	const char *name;        /* VirtualBox's */
+	enum metric_scope scope; /* METRIC_OF_HOST or METRIC_OF_VM */
+	const char *help;        /* what it is, for a person */
+	const char *lacks;       /* why nobody can tell the value; NULL: it is known */
+};
+
+extern const struct metric_series metric_series[SERIES_END];
 
 #endif

@@ -197,6 +197,7 @@ static void say_welcome(uint32_t session)
 
 	agent_greeting_init(&welcome.greeting, AGENT_WELCOME, session, sizeof(welcome));
 	host.session = session;
+	agent_decoder_seek(&host.decoder); /* what is under way of an earlier session is left out */
 	say(&welcome.greeting.header);
 }
 

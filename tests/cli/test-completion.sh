@@ -31,6 +31,10 @@ offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
 offers '--wait' pagefuse scan --w
+offers '--period' pagefuse metrics setup --p
+offers '' pagefuse metrics setup --period ''
+offers 'query' pagefuse metrics q
+offers 'metrics' pagefuse help me
 offers '--json' pagefuse list --j
 offers 'doctor' pagefuse help d
 offers '' pagefuse run -- qemu-system-x86_64 --m
@@ -40,6 +44,8 @@ offers '' pagefuse showvminfo w
 start_daemon "{\"status\": [$STATUS]}"
 offers 'web1 db2' pagefuse showvminfo ''
 offers 'db2' pagefuse scan --wait web1 d
+offers 'host web1 db2' pagefuse metrics --period 2 setup ''
+offers '' pagefuse metrics query web1 ''
 mv "$PAGEFUSE_SOCKET" "$directory/moved"
 offers 'web1' pagefuse --socket "$directory/moved" doctor w
 offers '' pagefuse list w

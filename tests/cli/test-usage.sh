@@ -12,7 +12,7 @@ complains 2 "'nosuch'" help nosuch
 complains 2 "path is empty" --socket '' status
 complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
 
-for command in status list showvminfo modifyvm scan doctor run; do
+for command in status list showvminfo modifyvm scan metrics doctor run; do
 	complains 2 "'--frobnicate'" "$command" --frobnicate
 	complains 2 "'--socket' needs a value" "$command" --socket
 	run 0 help "$command"
@@ -36,6 +36,23 @@ complains 2 "'off'" modifyvm --mode off one
 complains 2 'that nothing is' modifyvm --page-fusion off --mode full one
 complains 2 "'a b'" modifyvm --mode full 'a b'
 complains 2 "'a b'" scan 'a b'
+complains 2 'needs a word' metrics
+complains 2 "'draw'" metrics draw
+complains 2 "'CPU/*' is no metric of '*'" metrics list '*' 'RAM/*,CPU/*'
+complains 2 "'RAM/VMM/Shared' is no metric of 'web1'" metrics query web1 RAM/VMM/Shared
+complains 2 "'' is no metric" metrics query host ''
+complains 2 "'four'" metrics query host '*' four
+complains 2 "'a b'" metrics query 'a b'
+complains 2 "'0'" metrics setup --period 0
+complains 2 "'86401'" metrics collect --period 86401
+complains 2 "'1x'" metrics setup --period 1x
+complains 2 "'-1'" metrics setup --samples -1
+complains 2 "'241'" metrics setup --samples 241
+complains 2 "'99999999999999999999'" metrics setup --samples 99999999999999999999
+complains 2 'of setup and collect' metrics query --period 2
+complains 2 'of setup, enable and disable' metrics collect --list
+complains 2 'its agent does not tell' metrics setup '*' Guest/RAM/Usage/Free
+complains 2 'its agent does not tell' metrics collect web1 Guest/RAM/Usage/Cache:avg
 complains 2 "'soon'" status --watch soon
 complains 2 "'0'" status --watch 0
 complains 2 "'nan'" status --watch nan
@@ -48,7 +65,7 @@ complains 2 "'$(printf '%064d' 0)'" run --name "$(printf '%064d' 0)" -- true
 complains 2 "a???b" run --name $'a\e\n\tb' -- true
 
 run 0 help
-for command in status list showvminfo modifyvm scan doctor run; do
+for command in status list showvminfo modifyvm scan metrics doctor run; do
 	prints "  $command"
 done
 run 0 --help

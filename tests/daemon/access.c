@@ -4,7 +4,9 @@
  * nothing, and may ask for the status only where the settings say so.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +21,7 @@
 #define GROUP 20100u
 #define MEMBER 20001u
 #define OUTSIDER 20002u
+#define OUTSIDERS 256u /* as daemon/session.h has it */
 
 static struct instance instance;
 
@@ -84,6 +87,52 @@ static void asks_only(void)
 		   "who is not in the group may take part");
 }
 
+/* As many connections as there may be, and one more. */
+static void fill(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int sockets[OUTSIDERS + 1];
+	struct pollfd last = { .events = POLLIN };
+	char byte;
+
+	memcpy(address.sun_path, instance.socket, sizeof(address.sun_path) - 1);
+	for (unsigned i = 0; i <= OUTSIDERS; i++) {
+		sockets[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		test_check(sockets[i] >= 0 && connect(sockets[i], (struct sockaddr *)&address, sizeof(address)) == 0,
+			   "connect: %s", strerror(errno));
+	}
+	last.fd = sockets[OUTSIDERS];
+	test_check(poll(&last, 1, TEST_DEADLINE_SECONDS * 1000) == 1 && recv(last.fd, &byte, 1, 0) == 1,
+		   "one more is not told why not");
+	test_check(recv(sockets[0], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "the first one is not served");
+}
+
+/* A user has as many numbers as he was given: all who may only ask are counted together, and keep nobody else out. */
+static void check_many_outsiders(void)
+{
+	int ready[2], done[2];
+	char byte = 0;
+	pid_t pid;
+
+	test_check(pipe2(ready, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));
+	pid = test_fork();
+	if (pid == 0) {
+		close(done[1]);
+		become(OUTSIDER, 0);
+		fill();
+		test_check(write(ready[1], &byte, 1) == 1 && read(done[0], &byte, 1) == 0, "%s", strerror(errno));
+		_exit(0);
+	}
+	close(ready[1]);
+	test_check(read(ready[0], &byte, 1) == 1, "the connections could not be made");
+	as(MEMBER, GROUP, takes_part);
+	as(0, 0, takes_part);
+	close(ready[0]);
+	close(done[0]);
+	close(done[1]);
+	test_check(test_wait_child(pid) == 0, "who held them has failed");
+}
+
 static void start(const char *settings)
 {
 	instance_settings(&instance, settings);
@@ -109,6 +158,7 @@ int main(int argc, char **argv)
 	check_socket(0666, GROUP);
 	as(MEMBER, GROUP, takes_part);
 	as(OUTSIDER, 0, asks_only);
+	check_many_outsiders();
 	instance_stop(&instance); /* which logs after it has answered */
 	test_check(instance_logged(&instance, "user 20002 may not share memory"), "it is not said who was refused");
 

@@ -5,10 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/daemon/fake-vmm.h"
@@ -124,6 +127,58 @@ static void child_only(struct instance *instance, struct fake_vmm *b)
 	instance_await(instance, NULL, "store_bytes", 0);
 }
 
+/* A process that copies all mounts and keeps them. *ret_pages: where it has those of the store. */
+static pid_t keep_mounts(const struct instance *instance, char *ret_pages, size_t size)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	test_check(pipe2(ready, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));
+	pid = test_fork();
+	if (pid == 0) {
+		byte = syscall(SYS_unshare, CLONE_NEWNS) == 0;
+		(void)write(ready[1], &byte, 1);
+		for (;;)
+			pause();
+	}
+	test_check(read(ready[0], &byte, 1) == 1 && byte, "the mounts cannot be copied");
+	close(ready[0]);
+	close(ready[1]);
+	snprintf(ret_pages, size, "/proc/%d/root%s.store/uid-%u/pages", (int)pid, instance->socket,
+		 (unsigned)geteuid());
+	return pid;
+}
+
+static uint64_t bytes_used(const char *path)
+{
+	struct statvfs fs;
+
+	test_check(statvfs(path, &fs) == 0, "statvfs %s: %s", path, strerror(errno));
+	return (fs.f_blocks - fs.f_bfree) * fs.f_frsize;
+}
+
+/* A store that nobody reads any more goes, its memory too, though another mount namespace has it mounted. */
+static void copied_mounts(struct instance *instance)
+{
+	struct fake_vmm vmms[2] = { fake_start(instance->socket, &options), fake_start(instance->socket, &options) };
+	char pages[160];
+	pid_t keeper;
+
+	for (unsigned i = 0; i < 2; i++)
+		fake_ask(&vmms[i], FAKE_AWAIT, COMMON + ZERO);
+	keeper = keep_mounts(instance, pages, sizeof(pages));
+	test_check(bytes_used(pages) >= COMMON * PAGE_BYTES, "the copied mount is not that of the store");
+	instance_kill(instance);
+	for (unsigned i = 0; i < 2; i++)
+		fake_kill(&vmms[i]);
+	instance_start(instance);
+	test_check(bytes_used(pages) < COMMON * PAGE_BYTES, "the old store keeps %llu bytes",
+		   (unsigned long long)bytes_used(pages));
+	kill(keeper, SIGKILL);
+	test_wait_child(keeper);
+}
+
 int main(int argc, char **argv)
 {
 	struct instance instance;
@@ -143,6 +198,7 @@ int main(int argc, char **argv)
 	share_again(&instance, &b);
 	segment_cut_short(&instance, &b);
 	child_only(&instance, &b);
+	copied_mounts(&instance);
 	instance_done(&instance);
 	return 0;
 }

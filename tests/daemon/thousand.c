@@ -102,6 +102,44 @@ static void check_names(void)
 	json_decref(reply);
 }
 
+/* All are sampled each second; and shown, from the samples. */
+static void check_metrics(void)
+{
+	static const char set[] = "{\"command\":\"set-metrics\",\"object\":\"*\",\"metrics\":[\"RAM/Usage/Used\","
+				  "\"RAM/VMM/Used\",\"Guest/RAM/Usage/Shared\"],\"period\":1,\"samples\":240}";
+	static const char query[] = "{\"command\":\"metrics\",\"object\":\"*\",\"metrics\":["
+				    "\"Guest/RAM/Usage/Shared\",\"RAM/VMM/Shared\"]}";
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
+	size_t i, sampled = 0;
+
+	json_t *reply = instance_ask(&instance, set);
+
+	test_check(json_array_size(json_object_get(reply, "metrics")) == 2 * VMS + 2, "not all can be set up");
+	json_decref(reply);
+	while (sampled < VMS) {
+		const json_t *metric;
+		long long sum = 0, shared = 0;
+
+		test_check(test_patient_msec() < last, "only %zu VMs are sampled", sampled);
+		sampled = 0;
+		reply = instance_ask(&instance, query);
+		test_check(json_array_size(json_object_get(reply, "metrics")) == VMS + 1, "not all are shown");
+		json_array_foreach(json_object_get(reply, "metrics"), i, metric) {
+			const json_t *values = json_object_get(metric, "values");
+			json_int_t value = json_integer_value(json_array_get(values, 0));
+
+			sampled += json_array_size(values) >= 3;
+			if (json_is_true(json_object_get(metric, "host")))
+				shared = value;
+			else
+				sum += value;
+		}
+		test_check(shared == VMS * COMMON * 4LL && sum == shared, "the VMs share %lld kB, the host %lld", sum,
+			   shared);
+		json_decref(reply);
+	}
+}
+
 static void expect_bounded(const json_t *status, const char *name, long long most)
 {
 	long long done = field(status, "daemon", name);
@@ -136,6 +174,7 @@ int main(int argc, char **argv)
 	start_all();
 	ask_at_once();
 	check_names();
+	check_metrics();
 	check_turns();
 	for (uint32_t i = 0; i < VMS; i++)
 		fake_kill(&vms[i]);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "engine/leaving.h"
+#include "engine/state.h"
 #include "tests/engine/harness.h"
 
 /* ---- limits and lies ---- */
@@ -43,7 +44,7 @@ static void connecting_again_is_no_new_limit(void **state)
 /* Figures fall at once; what the pages hold is given back a part with each tick, however many there are. */
 static void a_large_vm_leaves_bit_by_bit(void **state)
 {
-	const uint32_t pages = 5 * LEAVING_PER_TICK;
+	const uint32_t per_tick = LEAVING_PER_TICK / LEAVING_HELD, pages = 5 * per_tick;
 	struct sim_vm *vms[2];
 	uint64_t before, ticks = 0;
 
@@ -62,11 +63,45 @@ static void a_large_vm_leaves_bit_by_bit(void **state)
 	for (before = host().store_pages; host().store_pages > 0; before = host().store_pages) {
 		assert_true(++ticks < 100);
 		sim_tick(&sim, 2000);
-		assert_true(before - host().store_pages <= LEAVING_PER_TICK);
+		assert_true(before - host().store_pages <= per_tick);
 		assert_null(engine_check(sim.engine));
 	}
 	assert_true(ticks >= 4);
 	assert_int_equal(sim_stored(&sim), 0);
+}
+
+/* Blocks of regions that have left whose memory is there still. */
+static uint32_t blocks_leaving(void)
+{
+	uint32_t blocks = 0;
+
+	for (const struct region *region = sim.engine->leaving; region != NULL; region = region->next)
+		for (uint32_t i = 0; i < region->pages; i += REGION_BLOCK)
+			blocks += region->touched[i / REGION_BLOCK];
+	return blocks;
+}
+
+/* Whoever reports pays for what has left: a VM that fills regions and removes them makes no heap of the daemon's. */
+static void regions_that_come_and_go_make_no_heap(void **state)
+{
+	const uint32_t blocks = 4096, pages = blocks * REGION_BLOCK;
+	struct sim_vm *vm = new_vm(1, 1, 1);
+	uint32_t first = 2, ticks = 0;
+
+	(void)state;
+	for (uint32_t round = 0; round < 10; round++, first += pages) {
+		assert_int_equal(report(vm, REPORT_REGION_ADD, first, 1, pages), 0);
+		for (uint32_t i = 0; i < blocks; i++)
+			assert_int_equal(report(vm, REPORT_HASH, first + i * REGION_BLOCK, 1, hash_of(2)), 0);
+		assert_int_equal(report(vm, REPORT_REGION_REMOVE, first, 1, 0), 0);
+		drop_orders(vm);
+		assert_true(round > 0 || blocks_leaving() > 0);
+		assert_true(blocks_leaving() <= blocks);
+	}
+	for (; blocks_leaving() > 0; ticks++) {
+		assert_true(ticks < 100);
+		sim_tick(&sim, 2000);
+	}
 }
 
 static void settings_change_while_it_runs(void **state)
@@ -283,6 +318,33 @@ static void pages_beyond_all_numbers_are_left_alone(void **state)
 	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	assert_int_equal(report(c, REPORT_REGION_ADD, 11 + 4096, 1, 4096), 0);
 	assert_int_equal(beyond(c), 4096); /* a's numbers can be had again */
+	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	drop_orders(a);
+	drop_orders(b);
+	drop_orders(c);
+}
+
+/* Whoever comes and goes with all numbers there are has the whole table looked through once a minute at most. */
+static void numbers_that_are_used_up_again_come_with_time(void **state)
+{
+	const uint32_t half = (UINT32_C(1) << 30) - 1024;
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c = new_vm(10, 1, 1);
+	uint32_t first = 11;
+
+	(void)state;
+	assert_int_equal(report(b, REPORT_REGION_ADD, 11, 1, half), 0);
+	for (uint32_t round = 0; round < 3; round++, first += half) {
+		assert_int_equal(report(a, REPORT_REGION_ADD, first, 1, half), 0);
+		if (beyond(a) > 0)
+			break;
+		assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
+	}
+	assert_int_equal(first, 11 + 2 * half); /* the second one had them at once */
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
+	run_for(1);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, half), 0);
+	assert_int_equal(beyond(c), 0);
+	assert_int_equal(report(c, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	drop_orders(a);
 	drop_orders(b);
@@ -637,6 +699,7 @@ int main(void)
 		ENGINE_TEST(a_vm_brings_in_no_more_slots_than_it_may),
 		ENGINE_TEST(connecting_again_is_no_new_limit),
 		ENGINE_TEST(a_large_vm_leaves_bit_by_bit),
+		ENGINE_TEST(regions_that_come_and_go_make_no_heap),
 		ENGINE_TEST(settings_change_while_it_runs),
 		ENGINE_TEST(slots_that_are_dead_count_no_longer),
 		ENGINE_TEST(a_dead_segment_is_removed_and_used_again),
@@ -646,6 +709,7 @@ int main(void)
 		ENGINE_TEST(ram_beyond_the_limit_is_left_alone),
 		ENGINE_TEST(nothing_is_adopted_beyond_the_limit),
 		ENGINE_TEST(pages_beyond_all_numbers_are_left_alone),
+		ENGINE_TEST(numbers_that_are_used_up_again_come_with_time),
 		ENGINE_TEST(a_store_without_numbers_is_full),
 		ENGINE_TEST(what_was_not_ordered_is_refused),
 		ENGINE_TEST(only_the_slot_that_was_ordered_is_confirmed),

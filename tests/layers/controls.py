@@ -33,7 +33,9 @@ GOOD = {
     'include/pagefuse.h': LICENCE,
     'library/libpagefuse.map': LICENCE + 'PAGEFUSE {\nglobal:\n\tpagefuse_pause;\n};\n',
     'docs/man/libpagefuse.3.scd': '; ' + LICENCE + '*pagefuse_pause*()\n',
-    'protocol/metrics.c': LICENCE + '\t[A] = VM("ram_bytes", BYTES, "RAM", NULL,\n\t\t"Its "\n\t\t"RAM."),\n',
+    'protocol/metrics.c': LICENCE + '\t[A] = VM("ram_bytes", BYTES, "RAM", NULL,\n\t\t"Its "\n\t\t"RAM."),\n'
+                          '\t[B] = OF_VM("RAM/Used",\n\t\t"Used.", "nobody looks"),\n',
+    'docs/man/pagefuse-metrics.1.scd': '; ' + LICENCE + '## VM\n\n_RAM/Used_\n\tUsed. Not available: nobody looks.\n',
     'docs/man/pagefuse.1.scd': '; ' + LICENCE + '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n',
     'docs/design/README.md': 'See [hold.md](hold.md) and [there](https://example.org/).\n',
     'docs/design/hold.md': 'See [the overview](README.md#words).\n',
@@ -72,6 +74,10 @@ BAD = [
     ('metric without its help', 'docs.py', 'docs/man/pagefuse.1.scd', '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts.\n\n'),
     ('metric that there is not', 'docs.py', 'docs/man/pagefuse.1.scd',
      '_RAM_\n\tx\n\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n_x_\n\tx\n\n'),
+    ('VirtualBox metric without its reason', 'docs.py', 'docs/man/pagefuse-metrics.1.scd',
+     '; ' + LICENCE + '## VM\n\n_RAM/Used_\n\tUsed.\n'),
+    ('VirtualBox metric that there is not', 'docs.py', 'docs/man/pagefuse-metrics.1.scd',
+     '; ' + LICENCE + '## VM\n\n_RAM/Used_\n\tUsed. Not available: nobody looks.\n\n_RAM/Free_\n\tx\n'),
     ('column without a word', 'docs.py', 'docs/man/pagefuse.1.scd', '\n## VM\n\n_ram_bytes_\n\tIts RAM.\n\n'),
     ('path of a machine', 'style.py', 'README.md', 'in /' + 'work/main\n'),
 ]

@@ -79,6 +79,28 @@ def check_metrics(root):
         yield 'protocol/metrics.c has no metrics: this test is broken'
 
 
+SERIES = re.compile(r'= OF_(HOST|VM)\(("[^;]*?)\),$', re.MULTILINE)
+
+
+def check_series(root):
+    """pagefuse-metrics(1) has every metric by VirtualBox's name, with what it is and why it lacks a value."""
+    page = man_pages(root, r'pagefuse-metrics\.1\.scd')
+    sections = {scope: (page.split(f'\n## {scope}\n') + [''])[1].split('\n#')[0] for scope in ('HOST', 'VM')}
+    described = {(scope, name) for scope, text in sections.items()
+                 for name in re.findall(r'^_([A-Z]\S+)_$', text, re.M)}
+    found = SERIES.findall(tree.text(root, 'protocol/metrics.c') or '')
+    for scope, arguments in found:
+        name, text, *lacks = STRING.findall(arguments)
+        described.discard((scope, name))
+        wanted = f'_{name}_ {text}' + (f' Not available: {lacks[0]}.' if lacks else '')
+        if wanted not in ' '.join(sections[scope].split()):
+            yield f'pagefuse-metrics(1) does not say of {name} under {scope} what protocol/metrics.c does'
+    for scope, name in sorted(described):
+        yield f'pagefuse-metrics(1) has {name} under {scope}, which is no metric'
+    if not found:
+        yield 'protocol/metrics.c has no series: this test is broken'
+
+
 def help_of(*command):
     shown = subprocess.run([*command, '--help'], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return shown.stdout
@@ -137,7 +159,7 @@ def main():
     root = sys.argv[1]
     names = [name for name in tree.files(root) if name.endswith('.md')]
     faults = [*check_links(root, names), *check_design(root, names), *check_version(root), *check_functions(root),
-              *check_metrics(root)]
+              *check_metrics(root), *check_series(root)]
     if len(sys.argv) > 2:
         faults += check_programs(root, *sys.argv[2:])
     tree.finish(faults, len(names))

@@ -414,7 +414,7 @@ static void test_seeking(void **state)
 		agent_decoder_init(&decoder, AGENT_GUEST);
 		assert_int_equal(feed(stream, tail - cut + sizeof(struct agent_greeting), &got), 0);
 		assert_int_equal(got->type, AGENT_KNOCK);
-		assert_int_equal(decoder.skipped, tail - cut);
+		assert_int_equal(decoder.skipped, tail - cut + sizeof(struct agent_greeting));
 	}
 }
 
@@ -428,6 +428,28 @@ static void test_skipped_max(void **state)
 	for (unsigned i = 0; i < AGENT_SKIPPED_MAX / sizeof(zeros); i++)
 		assert_int_equal(feed(zeros, sizeof(zeros), &got), -EAGAIN);
 	assert_int_equal(feed(zeros, 1, &got), -EPROTO);
+}
+
+/* Greetings to sessions that were count as what is left out; and in a session there are none to another one. */
+static void test_greetings_without_end(void **state)
+{
+	const size_t length = sizeof(struct agent_hello);
+	const struct agent_header *got;
+
+	(void)state;
+	agent_decoder_init(&decoder, AGENT_GUEST);
+	frame(AGENT_HELLO, length);
+	for (unsigned i = 0; i <= AGENT_SKIPPED_MAX / length; i++)
+		assert_int_equal(feed(room, length, &got), 0);
+	assert_int_equal(feed(room, 1, &got), -EPROTO);
+	agent_decoder_init(&decoder, AGENT_GUEST);
+	assert_int_equal(feed(room, length, &got), 0);
+	agent_decoder_settle(&decoder, got->session);
+	assert_int_equal(feed(room, length, &got), 0); /* whoever reads them knows that it is settled */
+	frame(AGENT_KNOCK, sizeof(struct agent_greeting));
+	assert_int_equal(feed(room, sizeof(struct agent_greeting), &got), 0);
+	((struct agent_header *)frame(AGENT_HELLO, length))->session++;
+	assert_int_equal(feed(room, length, &got), -ESTALE);
 }
 
 static void test_absurd_length(void **state)
@@ -456,6 +478,7 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_seeking),
 		cmocka_unit_test(test_skipped_max),
+		cmocka_unit_test(test_greetings_without_end),
 		cmocka_unit_test(test_absurd_length),
 	};
 

@@ -37,7 +37,7 @@ expect 2 'needs a folder' benchmarks/run --output
 expect 2 'needs a folder' ./demo --build
 expect 2 'needs a folder' tests/fresh --folder
 expect 2 'needs a value' ./check --only
-expect 2 "'nosuch' is no suite; there are: cli" ./check --only nosuch
+expect 2 "'nosuch' is no suite; there are: agent cli" ./check --only nosuch
 expect 2 'is no suite' ./check --only ''
 expect 2 "called 'nonsense'" tests/support/install-packages.sh nonsense
 [ $faults = 0 ]

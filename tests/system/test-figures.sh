@@ -76,6 +76,58 @@ withdrawing_is_told_at_once() {
 	vmms_check one two
 }
 
+# kB of guest memory of a VMM that its page table has mapped to files of the store, and to no memory of its own.
+fused_kb() {
+	python3 - "${VMM_PID[$1]}" <<'END'
+import re
+import struct
+import sys
+
+pages = 0
+with open(f'/proc/{sys.argv[1]}/smaps') as smaps, open(f'/proc/{sys.argv[1]}/pagemap', 'rb') as pagemap:
+    for mapping in re.split(r'\n(?=[0-9a-f]+-[0-9a-f]+ )', smaps.read()):
+        head, flags = mapping.split('\n', 1)[0], re.search(r'VmFlags:(.*)', mapping).group(1).split()
+        if 'pagefuse' not in head or ('dc' in flags and 'dd' in flags):  # the library's own view of the store
+            continue
+        first, end = (int(address, 16) // 4096 for address in head.split()[0].split('-'))
+        pagemap.seek(8 * first)
+        for entry, in struct.iter_unpack('<Q', pagemap.read(8 * (end - first))):
+            pages += entry >> 63 & entry >> 61 & 1  # present, and of a file: a write's copy is anonymous
+print(4 * pages)
+END
+}
+
+# metric_kb OBJECT METRIC: its value now.
+metric_kb() {
+	"$PAGEFUSE" metrics query --json "$1" "$2" | jq '.metrics[0].values[-1]'
+}
+
+metrics_are_so() {
+	local one two
+	one=$(fused_kb one) two=$(fused_kb two)
+	[ "$(metric_kb one Guest/RAM/Usage/Shared)" = "$one" ] &&
+		[ "$(metric_kb two Guest/RAM/Usage/Shared)" = "$two" ] &&
+		[ "$(metric_kb host RAM/VMM/Shared)" = $((one + two)) ]
+}
+
+# Counters by VirtualBox's names, which there did not fall on copy-on-write, and left out the first VM.
+metrics_are_what_is_mapped() {
+	local before after
+	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
+	vmms_check one two # reads all, so all is in the page tables
+	wait_until "$DAEMON_SECONDS" metrics_are_so ||
+		fail "of one $(fused_kb one) kB are fused: $("$PAGEFUSE" metrics query '*' '*/Shared')"
+	before=$(metric_kb one Guest/RAM/Usage/Shared)
+	at_least "$before" $((4 * SAME_PAGES)) "kB of one that are fused, by its metric"
+	[ "$(vmm_ask one write)" = written ] || fail "write"
+	"$PAGEFUSE" scan --wait >/dev/null || fail "scan"
+	wait_until "$DAEMON_SECONDS" metrics_are_so ||
+		fail "after writes $(fused_kb one) kB are fused: $("$PAGEFUSE" metrics query '*' '*/Shared')"
+	after=$(metric_kb one Guest/RAM/Usage/Shared)
+	at_least $((before - after)) $((4 * SAME_PAGES / 8)) "kB that it fell by, by writes"
+	vmms_check one two
+}
+
 # What the CLI's tests feed it has the fields that a real daemon sends, each of the same kind.
 documents_have_the_shape_of_real_ones() {
 	local shape='def shape: if type == "object" then map_values(shape)
@@ -105,6 +157,7 @@ vmm_start one 0
 vmm_start two 0
 one_pass_merges_what_is_equal_now
 withdrawing_is_told_at_once
+metrics_are_what_is_mapped
 documents_have_the_shape_of_real_ones
 uptime_is_told
 vmm_end one

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What control.c (requests, replies, and most of them) and control-metrics.c share. */
+#ifndef PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
+#define PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "daemon/control.h"
+#include "daemon/vm.h"
+
+struct seen_vm;
+struct metrics_request;
+
+struct control_answer {
+	const struct control *control;
+	uid_t uid; /* who asks */
+	bool failed;
+	FILE *stream; /* into: */
+	char *text;
+	size_t size;
+
+	/*
+	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
+	 * none. One that is null is left out.
+	 */
+	const char *list;
+	json_t *(*item)(const struct control_answer *answer, size_t i);
+	size_t next, count;
+	bool written;                    /* there is an item already */
+	struct seen_vm *vms;             /* that it is of */
+	struct wire_range *ranges;       /* or these */
+	json_t *names;                   /* or names, or tickets */
+	struct metrics_request *metrics; /* or these */
+};
+
+/** An error's document. */
+json_t *control_error(const char *code, const char *message, const char *value);
+
+/** Whether user @uid sees and steers @vm; and whether it has a part in @domain, and so sees its sums. */
+bool control_may_see(uid_t uid, const struct daemon_vm *vm);
+bool control_may_see_domain(uid_t uid, const struct domain *domain);
+/** The VM called @name. @ret_error: a document if the result is NULL: there is none, or it is another user's. */
+struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error);
+
+/** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
+json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);
+void control_metrics_free(struct metrics_request *asked);
+
+#endif
