@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/orders.h"
 
+#include "engine/large.h"
 #include "engine/references.h"
 #include "engine/state.h"
 
@@ -14,25 +15,23 @@ static void mark(struct engine_vm *vm, bool with_orders)
 	*word = with_orders ? *word | bit : *word & ~bit;
 }
 
-static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count, uint32_t slot)
+static bool push(struct engine_vm *vm, uint8_t op, uint8_t flags, uint32_t page, uint32_t count, uint32_t slot)
 {
 	struct ring_record *order = vm->detached ? NULL : queue_push(&vm->orders);
 
 	if (order == NULL)
 		return false;
-	*order = (struct ring_record){ .op = op, .count = (uint16_t)count, .page = page };
-	if (op == ORDER_MERGE || op == ORDER_ZERO)
-		order->flags = RING_MAY_SPLIT; /* a page that shares is worth it, for now always */
+	*order = (struct ring_record){ .op = op, .flags = flags, .count = (uint16_t)count, .page = page };
 	order->slot = slot;
 	mark(vm, true);
 	return true;
 }
 
 /* Whether an order can take @page in as its last one: one run is one hold and one mapping. */
-static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint32_t slot)
+static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint8_t flags, uint32_t slot)
 {
-	if (order == NULL || order->op != op || order->count == 0 || order->count == RING_RUN_PAGES_MAX ||
-	    order->page + order->count != page_number(page))
+	if (order == NULL || order->op != op || order->flags != flags || order->count == 0 ||
+	    order->count == RING_RUN_PAGES_MAX || order->page + order->count != page_number(page))
 		return false;
 	if (page.index == 0) /* neighbours in number only */
 		return false;
@@ -50,14 +49,14 @@ static bool names(const struct ring_record *order, struct page page)
  * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page
  * itself, a FETCH that was given up: answers are expected in the order of orders.
  */
-static bool extend(struct page page, uint8_t op, uint32_t slot)
+static bool extend(struct page page, uint8_t op, uint8_t flags, uint32_t slot)
 {
 	const struct queue *orders = &page.region->vm->orders;
 
 	for (uint32_t back = 1; back <= ORDERS_LOOK_BACK && back <= orders->length; back++) {
 		struct ring_record *order = queue_at(orders, orders->length - back);
 
-		if (follows(order, page, op, slot)) {
+		if (follows(order, page, op, flags, slot)) {
 			order->count++;
 			return true;
 		}
@@ -67,9 +66,21 @@ static bool extend(struct page page, uint8_t op, uint32_t slot)
 	return false;
 }
 
+/* As its pages are not READY any more once they are ordered, their block is open for the others from here on. */
+static bool add(struct page page, uint8_t op, uint32_t slot)
+{
+	uint8_t flags = large_may_split(page) ? RING_MAY_SPLIT : 0;
+
+	if (!extend(page, op, flags, slot) && !push(page.region->vm, op, flags, page_number(page), 1, slot))
+		return false;
+	if (flags != 0)
+		blocks_open(&page.region->blocks, page.index);
+	return true;
+}
+
 bool orders_merge(struct page page, uint32_t slot)
 {
-	if (!extend(page, ORDER_MERGE, slot) && !push(page.region->vm, ORDER_MERGE, page_number(page), 1, slot))
+	if (!add(page, ORDER_MERGE, slot))
 		return false;
 	page_set(page, STATE(KIND_ORDERED, slot));
 	page.region->vm->issued++;
@@ -78,7 +89,7 @@ bool orders_merge(struct page page, uint32_t slot)
 
 bool orders_zero(struct page page)
 {
-	if (!extend(page, ORDER_ZERO, 0) && !push(page.region->vm, ORDER_ZERO, page_number(page), 1, 0))
+	if (!add(page, ORDER_ZERO, 0))
 		return false;
 	page_set(page, PAGE_ZERO_ORDERED);
 	page.region->vm->issued++;
@@ -87,28 +98,31 @@ bool orders_zero(struct page page)
 
 bool orders_fetch(struct page page)
 {
-	if (!push(page.region->vm, ORDER_FETCH, page_number(page), 1, 0))
+	if (!push(page.region->vm, ORDER_FETCH, 0, page_number(page), 1, 0))
 		return false;
+	if (large_may_split(page)) /* as it is to be merged then */
+		blocks_open(&page.region->blocks, page.index);
 	page_set(page, PAGE_FETCHING);
 	return true;
 }
 
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
-	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, scan->page, scan->count, 0))
+	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, 0, scan->page, scan->count, 0))
 		return false;
-	vm->scans[vm->scan_count++] = *scan;
+	vm->scans[vm->scan_count] = *scan;
+	vm->scans[vm->scan_count++].hashes = op != ORDER_AUDIT;
 	return true;
 }
 
 bool orders_notes(struct engine_vm *vm, bool wanted)
 {
-	return push(vm, ORDER_NOTES, 1, 1, wanted);
+	return push(vm, ORDER_NOTES, 0, 1, 1, wanted);
 }
 
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
 {
-	return push(vm, ORDER_UNSHARE, page, count, 0);
+	return push(vm, ORDER_UNSHARE, 0, page, count, 0);
 }
 
 static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
@@ -131,6 +145,26 @@ void orders_withdraw_merges(struct engine_vm *vm)
 		withdraw_run(vm, order);
 		order->count = 0; /* it is void */
 	}
+}
+
+static void keep_large(struct engine_vm *vm)
+{
+	struct ring_record *order;
+
+	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++) {
+		struct region *region = order->flags & RING_MAY_SPLIT ? vm_region(vm, order->page) : NULL;
+
+		for (uint32_t at = 0; region != NULL && at < order->count; at++)
+			if (!large_may_split((struct page){ region, order->page - region->first + at }))
+				order->flags &= (uint8_t)~RING_MAY_SPLIT;
+	}
+}
+
+void orders_keep_large(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++)
+		if (engine->vms[i] != NULL)
+			keep_large(engine->vms[i]);
 }
 
 void orders_withdraw(struct engine_vm *vm)

@@ -34,7 +34,7 @@ static uint32_t take_numbers(struct engine *engine, struct region *region)
 	return global;
 }
 
-int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
+int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before)
 {
 	uint64_t most = vm->engine->settings.vm_ram_bytes_max / PAGE_BYTES;
 	int r = regions_may_add(&vm->regions, page, pages);
@@ -47,7 +47,7 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 		regions_add_beyond(&vm->regions, page, (uint32_t)pages);
 		return 0;
 	}
-	region = region_new(vm, &vm->pages, page, (uint32_t)pages);
+	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
 	if (region == NULL)
 		return -ENOMEM;
 	region->global = take_numbers(vm->engine, region);
