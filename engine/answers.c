@@ -73,11 +73,16 @@ static uint32_t check_before(const struct slots *slots, uint32_t state)
 	return CHECK_ZERO;
 }
 
-/* @page turned out to be inside a 2 MiB page that was not to be split: what is known of it is ready for later. */
+/*
+ * @page turned out to be inside a 2 MiB page that was not to be split: what is known of it is ready for later; or for
+ * now, if more is allowed since the order was made.
+ */
 static void keep_ready(struct page page, struct table_key key)
 {
 	blocks_set_ready(&page.region->blocks, page.index, key, false);
 	large_mark(page, READY_TWIN);
+	if (large_may_split(page))
+		page.region->vm->engine->release.wanted = true;
 }
 
 int answer_refused(struct engine_vm *vm, const struct ring_record *report)

@@ -115,12 +115,12 @@ struct table_key blocks_key(const struct blocks *blocks, uint32_t page, uint32_t
 				   .partition = word % TABLE_PARTITIONS };
 }
 
-void blocks_open(struct blocks *blocks, uint32_t page)
+void blocks_open(struct blocks *blocks, uint32_t page, bool dense)
 {
 	struct block *block = blocks_of(blocks, page);
 
 	if (block->flags & BLOCK_LARGE)
-		block->flags |= BLOCK_OPEN;
+		block->flags |= BLOCK_ASKED | (dense ? BLOCK_OPEN : 0);
 }
 
 bool blocks_broke(struct blocks *blocks, uint32_t page)
@@ -160,15 +160,17 @@ static void pass_words(struct blocks *blocks, uint32_t first, uint32_t end)
 }
 
 /*
- * Nothing in @block is READY any more: it is gone, or what is left has been ordered. In the second case it counts as
- * BROKEN once it is, so it is forgotten only by the pass after that in which something of it was.
+ * The pass has seen all of @block. If something in it is ordered it may break yet, so it stays what it is until the
+ * next pass. If not, it is judged anew, by what is in it; and if nothing is READY, it is gone.
  */
-static void pass_empty(struct blocks *blocks, struct block *block)
+static void pass_block(struct blocks *blocks, struct block *block)
 {
-	if (block->flags & BLOCK_OPEN)
-		block->flags = (uint16_t)(block->flags & ~BLOCK_OPEN);
-	else
+	if (block->flags & BLOCK_ASKED)
+		block->flags = (uint16_t)(block->flags & ~BLOCK_ASKED);
+	else if (block->ready == 0)
 		set_flags(blocks, block, block->flags & BLOCK_BROKEN);
+	else
+		block->flags = (uint16_t)(block->flags & ~BLOCK_OPEN);
 }
 
 void blocks_passed(struct blocks *blocks, uint32_t first, uint32_t count)
@@ -182,15 +184,14 @@ void blocks_passed(struct blocks *blocks, uint32_t first, uint32_t count)
 		struct block *block = blocks_of(blocks, first);
 
 		pass_words(blocks, first, next < end ? next : end);
-		if (block->ready == 0 && (next <= end || end == blocks->pages)) /* the pass has seen all of it */
-			pass_empty(blocks, block);
+		if (next <= end || end == blocks->pages)
+			pass_block(blocks, block);
 		first = next;
 	}
 }
 
-uint64_t blocks_bytes(const struct blocks *blocks)
+uint64_t blocks_bytes(const struct block_counts *counts, uint64_t pages)
 {
-	uint64_t used = blocks->own.large * ENGINE_BLOCK_PAGES * sizeof(*blocks->ready);
-
-	return used + (uint64_t)blocks->count * sizeof(*blocks->list);
+	return counts->large * ENGINE_BLOCK_PAGES * sizeof(uint16_t) +
+	       pages / ENGINE_BLOCK_PAGES * sizeof(struct block);
 }

@@ -37,6 +37,7 @@ enum block_flag {
 	BLOCK_LARGE = 1,  /* one 2 MiB page, when it was last looked at */
 	BLOCK_BROKEN = 2, /* it was one until something in it was merged */
 	BLOCK_OPEN = 4,   /* it was dense enough to be split: the rest of it may follow */
+	BLOCK_ASKED = 8,  /* since the last pass something in it was ordered that may split it */
 };
 
 struct block {
@@ -94,13 +95,13 @@ void blocks_mark(struct blocks *blocks, uint32_t page, uint32_t mark);
 void blocks_unready(struct blocks *blocks, uint32_t page);
 /** The content of @page, READY, stands in the table under this key. @check: the checksum in its state. */
 struct table_key blocks_key(const struct blocks *blocks, uint32_t page, uint32_t check);
-/** Something in the block of @page may be split off: what else is in it may follow. */
-void blocks_open(struct blocks *blocks, uint32_t page);
+/** @page was ordered and may be split off. @dense: its block is dense, and so what else is in it may follow. */
+void blocks_open(struct blocks *blocks, uint32_t page, bool dense);
 /** @page was merged. @return whether its block was LARGE until then. */
 bool blocks_broke(struct blocks *blocks, uint32_t page);
 /** A pass has looked at all of [@first, @first + @count): what it has not seen there is gone. */
 void blocks_passed(struct blocks *blocks, uint32_t first, uint32_t count);
-/** Memory that is surely in use, bytes. */
-uint64_t blocks_bytes(const struct blocks *blocks);
+/** Memory that is in use for what @counts counts, of regions with @pages pages; bytes. */
+uint64_t blocks_bytes(const struct block_counts *counts, uint64_t pages);
 
 #endif

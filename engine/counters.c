@@ -10,19 +10,10 @@
  */
 #include "engine/state.h"
 
-static uint64_t blocks_of_vm(const struct engine_vm *vm)
-{
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < vm->regions.count; i++)
-		bytes += blocks_bytes(&vm->regions.list[i]->blocks);
-	return bytes;
-}
-
 static uint64_t vm_bytes(const struct engine_vm *vm)
 {
 	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
-	       vm->regions.count * sizeof(struct region) + blocks_of_vm(vm) +
+	       vm->regions.count * sizeof(struct region) + blocks_bytes(&vm->blocks, vm->regions.pages) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
 	       (uint64_t)vm->later.capacity * vm->later.size +
 	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;

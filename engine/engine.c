@@ -10,7 +10,6 @@
 #include "engine/hints.h"
 #include "engine/leaving.h"
 #include "engine/match.h"
-#include "engine/orders.h"
 #include "engine/release.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
@@ -49,9 +48,6 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
-	if (settings->large_scans < before.large_scans || settings->large_hints < before.large_hints ||
-	    settings->dense_pages > before.dense_pages)
-		orders_keep_large(engine);
 	release_settings_changed(engine, &before);
 }
 

@@ -11,6 +11,13 @@ enum engine_large large_most(const struct engine *engine)
 	return settings->large_scans > settings->large_hints ? settings->large_scans : settings->large_hints;
 }
 
+enum engine_large large_least(const struct engine *engine)
+{
+	const struct engine_settings *settings = &engine->settings;
+
+	return settings->large_scans < settings->large_hints ? settings->large_scans : settings->large_hints;
+}
+
 bool large_is_dense(const struct engine *engine, const struct block *block)
 {
 	return (block->flags & BLOCK_OPEN) != 0 || block->matching >= engine->settings.dense_pages;

@@ -14,6 +14,8 @@ struct engine;
 
 /** What most is allowed to anybody. */
 enum engine_large large_most(const struct engine *engine);
+/** What is allowed to everybody. */
+enum engine_large large_least(const struct engine *engine);
 /** Whether enough of @block would be shared. */
 bool large_is_dense(const struct engine *engine, const struct block *block);
 

@@ -66,7 +66,14 @@ static bool extend(struct page page, uint8_t op, uint8_t flags, uint32_t slot)
 	return false;
 }
 
-/* As its pages are not READY any more once they are ordered, their block is open for the others from here on. */
+/* As @page is not READY any more once it is ordered, its block is judged by what it was until then. */
+static void open_block(struct page page)
+{
+	struct blocks *blocks = &page.region->blocks;
+
+	blocks_open(blocks, page.index, large_is_dense(page.region->vm->engine, blocks_of(blocks, page.index)));
+}
+
 static bool add(struct page page, uint8_t op, uint32_t slot)
 {
 	uint8_t flags = large_may_split(page) ? RING_MAY_SPLIT : 0;
@@ -74,7 +81,7 @@ static bool add(struct page page, uint8_t op, uint32_t slot)
 	if (!extend(page, op, flags, slot) && !push(page.region->vm, op, flags, page_number(page), 1, slot))
 		return false;
 	if (flags != 0)
-		blocks_open(&page.region->blocks, page.index);
+		open_block(page);
 	return true;
 }
 
@@ -101,7 +108,7 @@ bool orders_fetch(struct page page)
 	if (!push(page.region->vm, ORDER_FETCH, 0, page_number(page), 1, 0))
 		return false;
 	if (large_may_split(page)) /* as it is to be merged then */
-		blocks_open(&page.region->blocks, page.index);
+		open_block(page);
 	page_set(page, PAGE_FETCHING);
 	return true;
 }
@@ -147,26 +154,6 @@ void orders_withdraw_merges(struct engine_vm *vm)
 	}
 }
 
-static void keep_large(struct engine_vm *vm)
-{
-	struct ring_record *order;
-
-	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++) {
-		struct region *region = order->flags & RING_MAY_SPLIT ? vm_region(vm, order->page) : NULL;
-
-		for (uint32_t at = 0; region != NULL && at < order->count; at++)
-			if (!large_may_split((struct page){ region, order->page - region->first + at }))
-				order->flags &= (uint8_t)~RING_MAY_SPLIT;
-	}
-}
-
-void orders_keep_large(struct engine *engine)
-{
-	for (uint32_t i = 0; i < engine->vms_end; i++)
-		if (engine->vms[i] != NULL)
-			keep_large(engine->vms[i]);
-}
-
 void orders_withdraw(struct engine_vm *vm)
 {
 	orders_withdraw_merges(vm);
@@ -187,6 +174,18 @@ static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 	return vm_region(vm, order->page) == NULL;
 }
 
+/* What has to stay whole by now is not split, whatever was so when @order was made. */
+static void keep_large(struct engine_vm *vm, struct ring_record *order)
+{
+	struct region *region = order->flags & RING_MAY_SPLIT ? vm_region(vm, order->page) : NULL;
+
+	if (region == NULL || large_least(vm->engine) == ENGINE_LARGE_ALWAYS)
+		return;
+	for (uint32_t i = 0; i < order->count; i++)
+		if (!large_may_split((struct page){ region, order->page - region->first + i }))
+			order->flags &= (uint8_t)~RING_MAY_SPLIT;
+}
+
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order)
 {
 	const struct ring_record *order;
@@ -201,6 +200,8 @@ bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_
 	}
 	if (vm->orders.length == 0)
 		mark(vm, false);
+	if (taken)
+		keep_large(vm, ret_order);
 	return taken;
 }
 

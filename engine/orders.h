@@ -27,7 +27,4 @@ void orders_withdraw_merges(struct engine_vm *vm);
 /** Withdraws all orders of @vm: their pages are private again. */
 void orders_withdraw(struct engine_vm *vm);
 
-/** Orders that nobody has taken yet split nothing that has to stay whole by now. */
-void orders_keep_large(struct engine *engine);
-
 #endif

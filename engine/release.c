@@ -62,21 +62,22 @@ static bool end_walk(struct engine *engine)
 	return true;
 }
 
-/* Moves on to the next region. @return it, or NULL at the end of the walk. */
-static struct region *region_at(struct engine *engine)
+/* Moves on to the next region that has something. @return it, or NULL at the end of the walk, or of the @looks. */
+static struct region *region_at(struct engine *engine, uint32_t *looks)
 {
 	struct release *release = &engine->release;
 
-	for (; release->vm < engine->vms_end; release->vm++, release->region = 0) {
+	for (; release->vm < engine->vms_end && *looks < RELEASE_LOOKS_PER_TICK; ++*looks) {
 		const struct engine_vm *vm = engine->vms[release->vm];
+		bool has = vm != NULL && vm->ready && !vm->detached && vm->blocks.ready > 0 &&
+			   release->region < vm->regions.count;
+		struct region *region = has ? vm->regions.list[release->region] : NULL;
 
-		for (; vm != NULL && vm->ready && !vm->detached && release->region < vm->regions.count;
-		     release->region++, release->block = release->page = 0) {
-			struct region *region = vm->regions.list[release->region];
-
-			if (region->blocks.own.ready > 0 && release->block < region->blocks.count)
-				return region;
-		}
+		if (has && region->blocks.own.ready > 0 && release->block < region->blocks.count)
+			return region;
+		release->vm += !has;
+		release->region = has ? release->region + 1 : 0;
+		release->block = release->page = 0;
 	}
 	return NULL;
 }
@@ -120,29 +121,39 @@ static bool take_block(struct engine *engine, struct region *region, uint32_t mo
 	return true;
 }
 
+/* Does what is to be done with the block at hand in this walk, and moves on. @return whether that was all of it. */
+static bool release_block(struct engine *engine, struct region *region, uint32_t most, uint32_t *looks, uint32_t *taken)
+{
+	struct release *release = &engine->release;
+
+	++*looks;
+	if (is_taken(engine, &region->blocks.list[release->block])) {
+		*looks += RELEASE_LOOKS_INSIDE;
+		if (!take_block(engine, region, most, taken))
+			return false;
+	}
+	release->block++;
+	release->page = 0;
+	return true;
+}
+
 uint32_t release_tick(struct engine *engine, uint32_t most)
 {
 	struct release *release = &engine->release;
-	uint32_t taken = 0;
+	uint32_t taken = 0, looks = 0;
 
 	if (engine->resync.wanted) /* what is not known yet would get a second copy */
 		return 0;
 	if (!release->active && release->wanted && engine->now_usec >= release->next_usec)
 		begin(engine);
 	most = most < RELEASE_PAGES_PER_TICK ? most : RELEASE_PAGES_PER_TICK;
-	for (uint32_t looked = 0; release->active && looked < RELEASE_BLOCKS_PER_TICK; looked++) {
-		struct region *region = region_at(engine);
+	while (release->active && looks < RELEASE_LOOKS_PER_TICK) {
+		struct region *region = region_at(engine, &looks);
 
-		if (region == NULL) {
-			if (!end_walk(engine))
-				break;
-			continue;
-		}
-		if (is_taken(engine, &region->blocks.list[release->block]) &&
-		    !take_block(engine, region, most, &taken))
+		if (region != NULL && !release_block(engine, region, most, &looks, &taken))
 			break;
-		release->block++;
-		release->page = 0;
+		if (region == NULL && release->vm >= engine->vms_end && !end_walk(engine))
+			break;
 	}
 	return taken;
 }

@@ -12,7 +12,8 @@
 struct engine;
 struct engine_settings;
 
-#define RELEASE_BLOCKS_PER_TICK 65536u
+#define RELEASE_LOOKS_PER_TICK 65536u /* at VMs, regions and blocks */
+#define RELEASE_LOOKS_INSIDE 128u     /* what a look at all pages of a block counts as */
 #define RELEASE_PAGES_PER_TICK 4096u
 
 /** The settings of @engine were @before until now. */

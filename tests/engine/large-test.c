@@ -232,6 +232,19 @@ static void small_pages_are_shared_among_themselves(void **state)
 	assert_int_equal(counters_of(large).would_save_pages, BLOCK);
 }
 
+/* Until @vm has been given orders to merge, and has not begun with them. */
+static void await_merges(struct sim_vm *vm)
+{
+	for (uint32_t i = 0; i < 20; i++) {
+		sim_tick(&sim, 2000);
+		sim_take_orders(vm, UINT32_MAX);
+		if (vm->down.head < vm->down.tail && vm->down.items[vm->down.head].record.op == ORDER_MERGE)
+			break;
+		sim_work(vm, UINT32_MAX);
+		sim_take_reports(vm, UINT32_MAX);
+	}
+}
+
 /* A page is small when it is looked at, and part of a 2 MiB page when its order comes. */
 static void a_collapse_meanwhile_is_no_split(void **state)
 {
@@ -243,14 +256,7 @@ static void a_collapse_meanwhile_is_no_split(void **state)
 	b = new_vm(BLOCK, 1, 1);
 	assert_true(sim_scan_all(&sim));
 	c = new_vm(BLOCK, 1, 1);
-	for (uint32_t i = 0; i < 20; i++) {
-		sim_tick(&sim, 2000);
-		sim_take_orders(c, UINT32_MAX);
-		if (c->down.head < c->down.tail && c->down.items[c->down.head].record.op == ORDER_MERGE)
-			break;
-		sim_work(c, UINT32_MAX);
-		sim_take_reports(c, UINT32_MAX);
-	}
+	await_merges(c);
 	assert_true(sim_collapse(c, 1));
 	assert_true(sim_scan_all(&sim));
 	assert_int_equal(whole_blocks(c), 1);
@@ -261,6 +267,67 @@ static void a_collapse_meanwhile_is_no_split(void **state)
 	set_large(ENGINE_LARGE_ALWAYS, ENGINE_LARGE_ALWAYS);
 	run_for(1);
 	assert_int_equal(shared_of(c), BLOCK);
+}
+
+/* The same, and any may be split by the time its answer comes. */
+static void a_refusal_comes_when_more_is_allowed(void **state)
+{
+	struct sim_vm *c;
+
+	(void)state;
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	(void)new_vm(BLOCK, 1, 1);
+	(void)new_vm(BLOCK, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	stop_passes();
+	c = new_vm(BLOCK, 1, 1);
+	dilute(c, 0, 100); /* not dense */
+	await_merges(c);
+	assert_true(sim_collapse(c, 1));
+	sim_work(c, UINT32_MAX);
+	set_large(ENGINE_LARGE_ALWAYS, ENGINE_LARGE_ALWAYS);
+	for (uint32_t i = 0; i < 100; i++) /* nothing is ready yet */
+		sim_tick(&sim, 2000);
+	assert_int_equal(shared_of(c), 0);
+	run_for(2);
+	assert_int_equal(shared_of(c), 100);
+}
+
+/* A block was dense, all of it was ordered, and nothing came of that: it is judged anew. */
+static void who_was_dense_once_is_not_for_ever(void **state)
+{
+	struct sim_vm *large;
+
+	(void)state;
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	(void)new_vm(BLOCK, 1, 1);
+	(void)new_vm(BLOCK, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	large = new_large(1, 1);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(counters_of(large).would_save_pages, BLOCK);
+	large->silent = true;
+	set_large(ENGINE_LARGE_DENSE, ENGINE_LARGE_DENSE);
+	for (uint32_t i = 0; i < 100; i++)
+		sim_tick(&sim, 2000);
+	assert_int_equal(counters_of(large).would_save_pages, 0); /* all of it is ordered */
+	dilute(large, 0, 0);
+	large->silent = false;
+	sim_settle(&sim);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_true(sim_scan_all(&sim));
+	for (uint32_t i = 1; i <= 10; i++)
+		sim_write(large, i, i);
+	assert_true(sim_scan_all(&sim));
+	run_for(100);
+	assert_int_equal(whole_blocks(large), 1);
+	assert_int_equal(counters_of(large).would_save_pages, 10);
+	sim_write(large, BLOCK, BLOCK);
+	for (uint32_t i = 11; i < sim.settings.dense_pages; i++)
+		sim_write(large, i, i);
+	assert_true(sim_scan_all(&sim));
+	run_for(1);
+	assert_int_equal(shared_of(large), sim.settings.dense_pages);
 }
 
 /* What hints name may split 2 MiB pages though what passes find may not; or only dense ones. */
@@ -422,6 +489,8 @@ int main(void)
 		ENGINE_TEST(the_densest_come_first),
 		ENGINE_TEST(small_pages_are_shared_among_themselves),
 		ENGINE_TEST(a_collapse_meanwhile_is_no_split),
+		ENGINE_TEST(a_refusal_comes_when_more_is_allowed),
+		ENGINE_TEST(who_was_dense_once_is_not_for_ever),
 		ENGINE_TEST(hints_have_a_setting_of_their_own),
 		ENGINE_TEST(what_is_gone_is_not_counted),
 		ENGINE_TEST(work_of_a_tick_is_bounded),
