@@ -76,11 +76,14 @@ static void look(struct memory_watch *watch)
 		enter(watch, next);
 }
 
+/* For the next look; a stall counts no longer than it should. */
 static void set_timer(struct memory_watch *watch)
 {
-	uint64_t usec = watch->settings.interval_msec * UINT64_C(1000);
+	uint64_t now = clock_now_usec(), at = now + watch->settings.interval_msec * UINT64_C(1000);
 
-	(void)sd_event_source_set_time(watch->timer, clock_now_usec() + usec);
+	if (now < watch->stalled_until_usec && watch->stalled_until_usec < at)
+		at = watch->stalled_until_usec;
+	(void)sd_event_source_set_time(watch->timer, at);
 	(void)sd_event_source_set_enabled(watch->timer, SD_EVENT_ONESHOT);
 }
 
@@ -118,6 +121,7 @@ static int on_stall(sd_event_source *source, int fd, uint32_t events, void *user
 	}
 	watch->stalled_until_usec = clock_now_usec() + MEMORY_STALL_USEC;
 	look(watch);
+	set_timer(watch);
 	return 0;
 }
 
