@@ -7,7 +7,8 @@
 #   samples_open LABEL WHO…       starts benchmarks/sampler, into $OUT/LABEL.samples, and waits for a baseline
 #   samples_start                 the moment from which all is counted; call it right before the work begins
 #   samples_close
-#   summarise LABEL               figures of what was saved, how fast, for how much CPU
+#   summarise LABEL               figures of what was saved, how fast, for how much CPU; those that begin with "freed_"
+#                                 are the same of AnonPages and Shmem alone
 #   idle_percent LABEL SECONDS    figure of the CPU use from now on
 #   figure NAME VALUE             writes a figure down
 #   figure_of NAME                prints it; the median, the lower of two, if it was measured several times
@@ -61,22 +62,28 @@ memory_now_kib() {
 
 # Saved: from the mean before the start to the mean of the last second. CPU: until 99 % of that was saved, and in all.
 summarise() {
-	local label=$1 last
+	figure "$1.start" "$START"
+	summarise_column "$1" '' 2
+	summarise_column "$1" freed_ 4
+}
+
+summarise_column() {
+	local label=$1 prefix=$2 last
 	last=$(tail -n 1 "$SAMPLES" | cut -d ' ' -f 1)
-	awk -v start="$START" -v baseline_seconds=$BASELINE_SECONDS -v last="$last" '
+	awk -v start="$START" -v baseline_seconds=$BASELINE_SECONDS -v last="$last" -v column="$3" '
 		$1 < start - baseline_seconds { next }
-		$1 < start { before += $2; befores++; cpu_before = $3; next }
-		{ n++; time[n] = $1 - start; kib[n] = $2; cpu[n] = ($3 - cpu_before) / 1e9 }
-		$1 > last - 1 { after += $2; afters++ }
+		$1 < start { before += $column; befores++; cpu_before = $3; next }
+		{ n++; time[n] = $1 - start; kib[n] = $column; cpu[n] = ($3 - cpu_before) / 1e9 }
+		$1 > last - 1 { after += $column; afters++ }
 		END {
 			baseline = before / befores
 			saved = baseline - after / afters
 			for (i = 1; i <= n && baseline - kib[i] < 0.9 * saved; i++);
 			for (j = i; j <= n && baseline - kib[j] < 0.99 * saved; j++);
-			printf "start %s\nbaseline_kib %d\nsaved_mib %.1f\n", start, baseline, saved / 1024
-			printf "seconds_to_90 %.2f\ncpu_to_99 %.3f\ncpu_all %.3f\n", time[i], cpu[j], cpu[n]
+			printf "baseline_kib %d\nsaved_mib %.1f\nseconds_to_90 %.2f\n", baseline, saved / 1024, time[i]
+			printf "seconds_to_99 %.2f\ncpu_to_99 %.3f\ncpu_all %.3f\n", time[j], cpu[j], cpu[n]
 		}' "$SAMPLES" | while read -r name value; do
-		figure "$label.$name" "$value"
+		figure "$label.$prefix$name" "$value"
 	done
 }
 

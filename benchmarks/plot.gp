@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# gnuplot -c plot.gp OUTPUT.svg (DATA TITLE)...    saved memory and CPU time over time
+# gnuplot -c plot.gp OUTPUT.svg (DATA TITLE)...    freed memory and CPU time over time
 set terminal svg size 900,680 font "sans-serif,13" background "white"
 set output ARG1
 count = (ARGC - 1) / 2
@@ -13,8 +13,8 @@ set grid
 set key top left
 set lmargin 10
 
-set title "Three guests of 512 MiB, from the moment in which sharing starts"
-set ylabel "saved, MiB"
+set title "Three real guests of 512 MiB, from the moment in which sharing starts"
+set ylabel "freed, MiB"
 set format x ""
 plot for [i=1:count] file(i) using 1:2 with lines linewidth 2 title name(i)
 

@@ -3,7 +3,8 @@
 #
 # The table and the plot of what run measured. To be sourced; $DOCS: whether to write them into docs/, too.
 
-CONTENDERS=(pagefuse ksm-20000-10 ksm-1250-10 ksm-100-20)
+REAL_CONTENDERS=(real-pagefuse real-ksm-20000-10)
+KIND_CONTENDERS=(pagefuse ksm-20000-10 ksm-1250-10 ksm-100-20)
 declare -A CONTENDER_NAME=([pagefuse]=pagefuse [ksm-20000-10]='KSM 20000/10' [ksm-1250-10]='KSM 1250/10'
 	[ksm-100-20]='KSM 100/20')
 
@@ -20,35 +21,110 @@ calculate() {
 
 ksm_best_mib() {
 	local label
-	for label in "${CONTENDERS[@]:1}"; do
+	for label in "${KIND_CONTENDERS[@]:1}"; do
 		figure_of "$label.saved_mib"
 	done | sort -n | tail -n 1
 }
 
-# row TITLE COMMAND…: the command is given each contender's label.
+# row TITLE COMMAND…: the command is given the label of each of $contenders.
 row() {
 	local title=$1 label
 	shift
 	printf '| %s |' "$title"
-	for label in "${CONTENDERS[@]}"; do
+	for label in "${contenders[@]}"; do
 		printf ' %s |' "$("$@" "$label")"
 	done
 	printf '\n'
 }
 
-of_name() { echo "${CONTENDER_NAME[$1]}"; }
+of_name() { echo "${CONTENDER_NAME[${1#real-}]}"; }
+of_figure() { figure_of "$2.$1"; }
 of_saved() { figure_of "$1.saved_mib"; }
 of_seconds() { figure_of "$1.seconds_to_90"; }
 of_common_goal() { [ -e "$OUT/$1.samples" ] && seconds_to "$1" "$goal_mib" || echo '?'; }
 of_cpu() { calculate a %.2f "$1.cpu_to_99"; }
 of_cpu_all() { calculate a %.2f "$1.cpu_all"; }
 of_page() { calculate 'a * 1e6 / (b * 256)' %.1f "$1.cpu_to_99" "$1.saved_mib"; }
+of_freed_page() { calculate 'a * 1e6 / (b * 256)' %.1f "$1.freed_cpu_to_99" "$1.freed_saved_mib"; }
+of_pages_mib() { calculate a/256 %.1f "$2.pages_$1"; }
+of_run_pages() { calculate 'b == 0 ? 0 : a / b' %.1f "$1.pages_shared" "$1.pages_runs"; }
+of_real_churn() { calculate 'a - b' %d real-control.used_after_churn_mib "$1.used_after_churn_mib"; }
 of_churn() { calculate 'a - b' %d control.used_after_churn_mib "$1.used_after_churn_mib"; }
 of_rewrite() { calculate 'a - b' %d control.used_after_rewrite_mib "$1.used_after_rewrite_mib"; }
 of_idle() { if [ "$1" = pagefuse ]; then figure_of slow.idle_percent; else figure_of "$1.idle_percent"; fi; }
 
-guests_table() {
+real_table() {
+	local -a contenders=("${REAL_CONTENDERS[@]}")
+	row '' of_name
+	echo '|---|---|---|'
+	row 'freed (AnonPages and Shmem), MiB' of_figure freed_saved_mib
+	row 'time to 90 % of that, s' of_figure freed_seconds_to_90
+	row 'time to all of it (99 %), s' of_figure freed_seconds_to_99
+	row 'CPU time until then, s' of_figure freed_cpu_to_99
+	row 'CPU time per freed page, µs' of_freed_page
+	row 'CPU time until it was seen to be finished, s' of_cpu_all
+	row 'saved, with page tables and slab counted, MiB' of_saved
+	row 'saved after three churns of the page cache, MiB' of_real_churn
+	row 'CPU use once it is finished, guests idle, % of a core' of_real_idle
+}
+
+of_real_idle() { if [ "$1" = real-pagefuse ]; then figure_of "$1-no-pass.idle_percent"; else of_idle "$1"; fi; }
+
+left_table() {
+	local -a contenders=("${REAL_CONTENDERS[@]}")
+	row 'MiB' of_name
+	echo '|---|---|---|'
+	row 'pages with content' of_pages_mib present
+	row 'different contents' of_pages_mib contents
+	row 'equal pages that are not shared' of_pages_mib left
+	row '... changed within the pass between two looks, or 2 s' of_pages_mib left_volatile
+	row '... written since they were shared' of_pages_mib left_diverged
+	row '... in 2 MiB pages' of_pages_mib left_huge
+	row '... in runs too short for the mappings that are left' of_pages_mib left_mappings
+	row '... zeros' of_pages_mib left_zeros
+	row '... others share this content' of_pages_mib left_refused
+	row '... nobody shares this content' of_pages_mib left_unseen
+	row '... kept more than once by who shares' of_pages_mib left_stored_twice
+}
+
+# Two kinds of guests, two equations: what a page costs, and what each run costs besides.
+runs_table() {
+	local page run
+	local -a contenders=(real-pagefuse pagefuse)
+	echo '| | real guests | kind guests |'
+	echo '|---|---|---|'
+	row 'shared pages' of_figure pages_shared
+	row 'in runs' of_figure pages_runs
+	row 'pages per run, mean' of_run_pages
+	row '... median' of_figure pages_runs_median
+	row 'runs of one page' of_figure pages_runs_of_one
+	row 'stretches of pages that have a twin each: the fewest runs there could be' of_figure pages_stretches
+	row 'CPU time per freed page, µs' of_freed_page
+	read -r page run < <(run_worth)
+	printf '\nBy these two a freed page costs %s µs, and each run %s µs more.\n' "$page" "$run"
+}
+
+run_worth() {
+	local name value
+	local -a values=()
+	for name in real-pagefuse pagefuse; do
+		for value in freed_cpu_to_99 freed_saved_mib pages_runs; do
+			values+=("$(figure_of "$name.$value")")
+		done
+	done
+	case "${values[*]}" in *[!0-9.\ -]*) echo '? ?'; return ;; esac
+	awk -v line="${values[*]}" 'BEGIN {
+		split(line, v, " ")
+		pages = v[2] * 256; kind_pages = v[5] * 256
+		det = pages * v[6] - kind_pages * v[3]
+		if (det == 0) { print "? ?"; exit }
+		page = (v[1] * v[6] - v[4] * v[3]) / det
+		printf "%.1f %.1f", page * 1e6, v[3] == 0 ? 0 : (v[1] - page * pages) * 1e6 / v[3] }'
+}
+
+kind_table() {
 	local goal_mib
+	local -a contenders=("${KIND_CONTENDERS[@]}")
 	goal_mib=$(awk -v best="$(ksm_best_mib)" 'BEGIN { print 0.9 * best }')
 	row '' of_name
 	echo '|---|---|---|---|---|'
@@ -105,6 +181,8 @@ disk_table() {
 other_table() {
 	echo '| | |'
 	echo '|---|---|'
+	printf '| real guests: saved by hints alone, without any pass | %s MiB, for %s s of CPU time |\n' \
+		"$(calculate 'a - b' %d real-control.used_mib real-hints.used_mib)" "$(figure_of real-hints.cpu)"
 	printf '| new duplicates found by the slow pass of %s s | after %s s |\n' \
 		"$(figure_of slow.interval_seconds)" "$(figure_of slow.found_after_seconds)"
 	printf '| CPU use once converged, with no pass due | %s %% of a core |\n' \
@@ -141,8 +219,14 @@ accelerator() {
 
 all_tables() {
 	echo "Machine: $(machine)"
-	printf '\nThree guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
-	guests_table
+	printf '\nThree real guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
+	real_table
+	printf '\nWhat equal pages of theirs are left:\n\n'
+	left_table
+	printf '\nWhat a run of pages is worth:\n\n'
+	runs_table
+	printf '\nThree kind guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
+	kind_table
 	printf '\nWhat a writer feels that writes one word of a random page of %s MiB every 20 µs:\n\n' "$WRITER_MIB"
 	writer_table
 	printf '\nWhat pagefuse saves once the guests have rewritten what they shared:\n\n'
@@ -151,14 +235,14 @@ all_tables() {
 	other_table
 }
 
-# One file per contender: seconds since its start, MiB saved, seconds of CPU time; as many points as a logarithmic axis
+# One file per contender: seconds since its start, MiB freed, seconds of CPU time; as many points as a logarithmic axis
 # shows.
 plot_data() {
 	local label=$1
-	awk -v start="$(last_figure_of "$label.start")" -v baseline="$(last_figure_of "$label.baseline_kib")" '
+	awk -v start="$(last_figure_of "$label.start")" -v baseline="$(last_figure_of "$label.freed_baseline_kib")" '
 		$1 < start { cpu = $3; next }
 		$1 < next_time { next }
-		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $2) / 1024, ($3 - cpu) / 1e9 }
+		{ printf "%.3f %.1f %.3f\n", $1 - start + 0.01, (baseline - $4) / 1024, ($3 - cpu) / 1e9 }
 		{ next_time = $1 + ($1 - start) / 200 }' \
 		"$OUT/$label.samples" >"$OUT/$label.plot"
 }
@@ -166,10 +250,10 @@ plot_data() {
 plot() {
 	local label
 	local -a measured=()
-	for label in "${CONTENDERS[@]}"; do
+	for label in "${REAL_CONTENDERS[@]}"; do
 		[ -e "$OUT/$label.samples" ] && [ "$(figure_of "$label.start")" != '?' ] || continue
 		plot_data "$label"
-		measured+=("$OUT/$label.plot" "${CONTENDER_NAME[$label]}")
+		measured+=("$OUT/$label.plot" "$(of_name "$label")")
 	done
 	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}"
 }
@@ -186,7 +270,7 @@ report() {
 
 # Between its markers the document is what the last run measured.
 report_to_docs() {
-	cp "$OUT/plot.svg" docs/benchmarks.svg
+	[ ! -e "$OUT/plot.svg" ] || cp "$OUT/plot.svg" docs/benchmarks.svg
 	awk -v table="$OUT/table.md" '
 		/^<!-- measured: begin/ {
 			print; print ""

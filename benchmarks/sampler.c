@@ -10,6 +10,7 @@
  *   KiB        AnonPages + Shmem + PageTables + Slab: everything that sharing saves in, and everything that it costs
  *   nsec       CPU time of all threads of the "all" processes, and of those of the "pagefuse" processes (VMMs) that are
  *              called pagefuse, since they exist
+ *   KiB        AnonPages + Shmem: guests' memory and its copies alone
  *
  * A process that is gone counts as what was last seen of it.
  */
@@ -53,13 +54,16 @@ static uint64_t meminfo_kib(const char *meminfo, const char *field)
 	return line ? strtoull(line + strlen(field), NULL, 10) : 0;
 }
 
-static uint64_t memory_kib(void)
+/* @return what guests and their copies take. @ret_all: with the kernel's own for them. */
+static uint64_t memory_kib(uint64_t *ret_all)
 {
 	char meminfo[8192];
+	uint64_t pages;
 
 	read_file("/proc/meminfo", meminfo, sizeof(meminfo));
-	return meminfo_kib(meminfo, "\nAnonPages:") + meminfo_kib(meminfo, "\nShmem:") +
-	       meminfo_kib(meminfo, "\nPageTables:") + meminfo_kib(meminfo, "\nSlab:");
+	pages = meminfo_kib(meminfo, "\nAnonPages:") + meminfo_kib(meminfo, "\nShmem:");
+	*ret_all = pages + meminfo_kib(meminfo, "\nPageTables:") + meminfo_kib(meminfo, "\nSlab:");
+	return pages;
 }
 
 static uint64_t thread_nsec(const struct process *process, const char *tid)
@@ -110,7 +114,7 @@ static bool parse_process(const char *word, struct process *ret)
 
 static void sample(struct process *processes, unsigned count)
 {
-	uint64_t kib = memory_kib(), nsec = 0;
+	uint64_t all_kib, pages_kib = memory_kib(&all_kib), nsec = 0;
 	struct timespec now;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -118,7 +122,8 @@ static void sample(struct process *processes, unsigned count)
 		nsec += processes[i].nsec;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	printf("%.3f %" PRIu64 " %" PRIu64 "\n", (double)now.tv_sec + (double)now.tv_nsec / 1e9, kib, nsec);
+	printf("%.3f %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", (double)now.tv_sec + (double)now.tv_nsec / 1e9, all_kib,
+	       nsec, pages_kib);
 }
 
 int main(int argc, char **argv)

@@ -95,6 +95,11 @@ int agent_session_init(struct agent_session *session, const struct agent_session
 	return begin(session);
 }
 
+int agent_session_restart(struct agent_session *session)
+{
+	return begin(session);
+}
+
 void agent_session_done(struct agent_session *session)
 {
 	forget(session);

@@ -83,6 +83,8 @@ struct agent_session {
 /** Begins with WELCOME. @now_usec: any monotonic clock, not 0. @return 0, -errno. */
 int agent_session_init(struct agent_session *session, const struct agent_session_owner *owner, void *context,
 		       uint64_t now_usec);
+/** Begins anew: the guest is told by WELCOME, and says everything once more. @return 0, -EIO. */
+int agent_session_restart(struct agent_session *session);
 /** Frees what it has. Also of one that is all zero. */
 void agent_session_done(struct agent_session *session);
 

@@ -13,6 +13,7 @@
 #include "common/hash.h"
 #include "daemon/agent-session.h"
 #include "daemon/clock.h"
+#include "daemon/guest-layout.h"
 #include "daemon/log.h"
 #include "daemon/vm.h"
 #include "protocol/agent-decoder.h"
@@ -40,6 +41,7 @@ struct agent {
 	sd_event_source *io, *timer;
 	struct agent_decoder decoder;
 	struct agent_session session;
+	struct guest_map layout; /* where the VMM does not tell: see guest-layout.h */
 	struct beacon beacons[AGENT_BEACONS_MAX];
 	uint64_t tickets[AGENT_SESSION_BATCHES_MAX]; /* a ring: of batches that have ended */
 	unsigned first_ticket, ticket_count;
@@ -57,6 +59,7 @@ static void free_agent(struct agent *agent)
 		if (vm->watch.context == agent)
 			vm->watch = (struct daemon_vm_watch){ 0 };
 	agent_session_done(&agent->session);
+	guest_map_done(&agent->layout);
 	sd_event_source_disable_unref(agent->io);
 	sd_event_source_disable_unref(agent->timer);
 	if (agent->pidfd >= 0)
@@ -108,7 +111,18 @@ static uint32_t on_page_at(void *context, uint64_t gfn)
 {
 	const struct agent *agent = context;
 
-	return guest_map_page(&agent->vm->guest_map, gfn);
+	return guest_map_page(agent->vm->guest_map.count > 0 ? &agent->vm->guest_map : &agent->layout, gfn);
+}
+
+/* The guest has said where it has RAM. */
+static void lay_out(struct agent *agent)
+{
+	struct wire_range ranges[GUEST_LAYOUT_RANGES];
+	uint32_t page, pages = engine_largest_region(agent->vm->connection.engine_vm, &page), count;
+
+	count = guest_layout_of_pc(agent->session.ram, agent->session.ram_count, page, pages, ranges);
+	if (guest_map_take(&agent->layout, ranges, count, true, true) < 0)
+		guest_map_done(&agent->layout); /* without memory: no frame is known */
 }
 
 static void engine_looks(const struct agent *agent, uint32_t page, uint32_t count)
@@ -198,6 +212,38 @@ static void set_timer(struct agent *agent)
 		sd_event_source_set_time(agent->timer, now + wait);
 }
 
+/* A session has begun: nothing of before counts. */
+static void begin_anew(struct agent *agent)
+{
+	memset(agent->beacons, 0, sizeof(agent->beacons));
+	agent->ticket_count = 0;
+	agent_decoder_seek(&agent->decoder);
+}
+
+/* Has something sent, from outside of work(). */
+static void send_out(struct agent *agent)
+{
+	set_timer(agent);
+	flush(agent);
+	agent->vm = NULL;
+	if (agent->failed) /* not from in here: in its next event */
+		sd_event_source_set_io_events(agent->io, EPOLLIN | EPOLLOUT);
+}
+
+/* What was named while nothing of it was wanted is to be named once more. */
+static void on_mode_changed(void *context, struct daemon_vm *vm)
+{
+	struct agent *agent = context;
+
+	if (agent->failed || (vm->mode != WIRE_MODE_HINTS && vm->mode != WIRE_MODE_FULL))
+		return;
+	agent->vm = vm;
+	if (agent_session_restart(&agent->session) < 0)
+		fail(agent, "no session can begin");
+	begin_anew(agent);
+	send_out(agent);
+}
+
 static void on_report(void *context, struct daemon_vm *vm, const struct ring_record *report)
 {
 	struct agent *agent = context;
@@ -209,13 +255,9 @@ static void on_report(void *context, struct daemon_vm *vm, const struct ring_rec
 		settle(agent);
 	else
 		see_beacons(agent, report);
-	if (agent->out_bytes > 0) {
-		set_timer(agent);
-		flush(agent);
-	}
+	if (agent->out_bytes > 0 || agent->failed)
+		send_out(agent);
 	agent->vm = NULL;
-	if (agent->failed) /* not from in here: in its next event */
-		sd_event_source_set_io_events(agent->io, EPOLLIN | EPOLLOUT);
 }
 
 /*
@@ -257,12 +299,12 @@ static void take_frames(struct agent *agent)
 		r = agent_session_take(&agent->session, frame);
 		if (r < 0)
 			break;
-		if (frame->type == AGENT_KNOCK) { /* nothing of before counts */
-			memset(agent->beacons, 0, sizeof(agent->beacons));
-			agent->ticket_count = 0;
-			agent_decoder_seek(&agent->decoder);
+		if (frame->type == AGENT_KNOCK) {
+			begin_anew(agent);
 		} else if (frame->type == AGENT_HELLO) {
 			agent_decoder_settle(&agent->decoder, agent->session.id);
+		} else if (frame->type == AGENT_RAM) {
+			lay_out(agent);
 		}
 	}
 	if (r == -EPROTONOSUPPORT)
@@ -363,7 +405,9 @@ static void begin(struct agents *agents, int socket)
 		free_agent(agent);
 		return;
 	}
-	agent->vm->watch = (struct daemon_vm_watch){ on_report, on_ended, agent };
+	agent->vm->watch = (struct daemon_vm_watch){
+		.report = on_report, .mode_changed = on_mode_changed, .ended = on_ended, .context = agent
+	};
 	set_timer(agent);
 	flush(agent);
 	agent->vm = NULL;

@@ -197,6 +197,8 @@ static int read_file(const char *path, struct kept_vms *vms, struct stat *ret_fi
 		r = -errno;
 	if (r == 0 && (!S_ISREG(ret_file->st_mode) || ret_file->st_size > KEPT_BYTES_MAX))
 		r = bad(error, "it has to be a file of at most %u MiB", KEPT_BYTES_MAX >> 20);
+	else if (r == 0 && ret_file->st_uid != geteuid() && ret_file->st_uid != 0)
+		r = bad(error, "it has to belong to this user or to root");
 	else if (r < 0)
 		snprintf(error, KEPT_PROBLEM_SIZE, "%s", strerror(-r));
 	if (r == 0)

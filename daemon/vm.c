@@ -537,6 +537,8 @@ bool daemon_vm_update_mode(struct daemon_vm *vm)
 		return false;
 	if (vm->connection.engine_vm)
 		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, vm->mode);
+	if (vm->watch.mode_changed)
+		vm->watch.mode_changed(vm->watch.context, vm);
 	domain_schedule_pump(vm->domain);
 	return true;
 }

@@ -47,6 +47,8 @@ struct daemon_vm_connection {
 /** Who wants to see what the worker of a VM reports, after the engine has taken it. */
 struct daemon_vm_watch {
 	void (*report)(void *context, struct daemon_vm *vm, const struct ring_record *report); /* NULL: nobody */
+	/** It has another mode than it had. */
+	void (*mode_changed)(void *context, struct daemon_vm *vm);
 	/** Its connection has ended: nothing more will be told. */
 	void (*ended)(void *context);
 	void *context;

@@ -130,6 +130,9 @@ void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uin
 uint64_t engine_looks_wanted(const struct engine_vm *vm);
 uint64_t engine_looks_over(const struct engine_vm *vm);
 
+/** The first page of the largest of its regions. @return how many pages that has; 0: there is none. */
+uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */

@@ -111,3 +111,13 @@ int regions_remove_beyond(struct regions *regions, uint32_t page)
 	regions->beyond_length[i] = regions->beyond_length[regions->beyond_count];
 	return 0;
 }
+
+const struct region *regions_largest(const struct regions *regions)
+{
+	const struct region *largest = NULL;
+
+	for (uint32_t i = 0; i < regions->count; i++)
+		if (largest == NULL || regions->list[i]->pages > largest->pages)
+			largest = regions->list[i];
+	return largest;
+}

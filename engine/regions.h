@@ -33,6 +33,8 @@ int regions_may_add(const struct regions *regions, uint32_t page, uint64_t pages
 void regions_add(struct regions *regions, struct region *region);
 /** Takes @region out of the list; the caller owns it again. */
 void regions_take(struct regions *regions, struct region *region);
+/** The one with the most pages; NULL if there is none. */
+const struct region *regions_largest(const struct regions *regions);
 /** Frees all that are in the list. */
 void regions_done(struct regions *regions);
 

@@ -206,3 +206,11 @@ void *engine_vm_context(const struct engine_vm *vm)
 {
 	return vm->context;
 }
+
+uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page)
+{
+	const struct region *region = regions_largest(&vm->regions);
+
+	*ret_page = region ? region->first : 0;
+	return region ? region->pages : 0;
+}

@@ -276,15 +276,46 @@ long hold_replace(uint64_t from, uint64_t length, uint64_t to)
 	return r;
 }
 
+bool hold_continues(const struct region *region, uint64_t index)
+{
+	const uint32_t *state = region->state;
+
+	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
+	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1 &&
+	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
+}
+
+/** Whether a mapping surely ends before the page at @index. At a region's ends the VMM's may adjoin. */
+static bool is_boundary(const struct region *region, uint64_t index)
+{
+	return index > 0 && index < region->pages &&
+	       ((region->state[index - 1] | region->state[index]) & PAGE_IN_STORE) != 0 &&
+	       !hold_continues(region, index);
+}
+
+/**
+ * Mappings that a new one of [index, index+count) adds at most: what it cuts in two, less what it replaces. That the
+ * kernel may make it one with its neighbours is not counted on.
+ */
+static uint64_t mappings_added_by_run(const struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t cut = !is_boundary(region, index) + !is_boundary(region, index + count), replaced = 0;
+
+	for (uint64_t i = index + 1; i < index + count; i++)
+		replaced += is_boundary(region, i);
+	return replaced < cut ? cut - replaced : 0;
+}
+
 /** Maps pages [first, first+count) to consecutive slots from the first page's target on. @return 0 or -errno. */
 static int map_run(const struct hold *hold, unsigned first, unsigned count)
 {
 	uint64_t start = hold->start + first * PAGE_BYTES;
+	uint64_t added = mappings_added_by_run(hold->region, hold->index + first, count);
 	int r = template_put(hold->region, hold->slots[first].staged, count * PAGE_BYTES, start);
 
 	if (r < 0)
 		return r;
-	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hold_new_mappings, added, memory_order_relaxed);
 	for (unsigned i = first; i < first + count; i++)
 		page_set_state(hold->region, hold->index + i, PAGE_IN_STORE | hold->targets[i]);
 	return 0;

@@ -60,6 +60,9 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		   const struct hold_slot *slots, enum outcome *outcomes);
 
+/** Whether the page at @index and the one before it can be in one mapping of the store. */
+bool hold_continues(const struct region *region, uint64_t index);
+
 /** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
  */
 int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count);

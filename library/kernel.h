@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Kernel interfaces newer than the headers that the project may be built with (Linux 6.7 and 6.8). */
+/* Kernel interfaces newer than the headers that the project may be built with (Linux 6.7, 6.8 and 6.11). */
 #ifndef PAGEFUSE_LIBRARY_KERNEL_H
 #define PAGEFUSE_LIBRARY_KERNEL_H
 
@@ -56,6 +56,28 @@ struct pm_scan_arg {
 	__u64 category_mask;
 	__u64 category_anyof_mask;
 	__u64 return_mask;
+};
+#endif
+
+#ifndef PROCMAP_QUERY
+#define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY_COVERING_OR_NEXT_VMA 0x10
+struct procmap_query {
+	__u64 size;
+	__u64 query_flags;
+	__u64 query_addr;
+	__u64 vma_start;
+	__u64 vma_end;
+	__u64 vma_flags;
+	__u64 vma_page_size;
+	__u64 vma_offset;
+	__u64 inode;
+	__u32 dev_major;
+	__u32 dev_minor;
+	__u32 vma_name_size;
+	__u32 build_id_size;
+	__u64 vma_name_addr;
+	__u64 build_id_addr;
 };
 #endif
 

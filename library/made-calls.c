@@ -178,6 +178,7 @@ const struct made_call made_calls[] = {
 	WITH_TO_END(ioctl, 1, UFFDIO_COPY),
 	WITH_TO_END(ioctl, 1, UFFDIO_WRITEPROTECT),
 	WITH(ioctl, 1, PAGEMAP_SCAN),
+	WITH(ioctl, 1, PROCMAP_QUERY),
 };
 
 const unsigned made_calls_count = sizeof(made_calls) / sizeof(*made_calls);

@@ -12,7 +12,10 @@
 
 #include "library/descriptors.h"
 #include "library/hold.h"
+#include "library/kernel.h"
+#include "library/lock.h"
 #include "library/protections.h"
+#include "library/region.h"
 #include "library/sys.h"
 #include "protocol/wire.h"
 
@@ -20,13 +23,22 @@
 #define NSEC_PER_SEC UINT64_C(1000000000)
 #define RECOUNT_SECONDS 5
 #define RECOUNT_SECONDS_AT_LIMIT 1
-#define RECOUNT_REST 100 /* times as long as a count takes, after which refusals alone are worth another one */
+#define OUTSIDE_PART 4 /* of all mappings: if more are outside of regions, all are counted */
+#define OUTSIDE_AT_LEAST 1024
+#define UNKNOWN UINT64_MAX
+#define QUERIES_AT_ONCE 32 /* of a third of a microsecond, with the lock held */
+#define RECOUNT_REST 100   /* times as long as a count takes, after which refusals alone are worth another one */
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
 static _Atomic bool refused; /* a mapping, since the last count */
 /* Worker thread only. */
 static time_t counted_sec;
 static uint64_t counted_discards, counting_nsec;
+static struct {
+	uint64_t mappings; /* outside of regions, or UNKNOWN */
+	uint32_t regions;  /* region_pages_given() then */
+	uint64_t guessed;  /* of what merges had added; 0 if all were counted then */
+} outside;                 /* when that was counted last */
 
 /* ---- reading lines without the heap ---- */
 
@@ -294,6 +306,76 @@ static uint64_t count_lines(void)
 	return got < 0 ? 0 : lines;
 }
 
+/** @return where the region that has @address ends, or @address. Lock held. */
+static uint64_t behind_region(uint64_t address)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		const struct region *region = region_at(i);
+
+		if (region != NULL && region->start <= address && address < region_end(region))
+			return region_end(region);
+	}
+	return address;
+}
+
+/** Counts on from *at, QUERIES_AT_ONCE mappings at most. @return 0 at the end, 1 before, or -errno. Lock held. */
+static int count_some_outside(const struct descriptor *maps, uint64_t *at, uint64_t *count)
+{
+	struct procmap_query query = { .size = sizeof(query), .query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA };
+
+	if (!descriptor_is_there(maps))
+		return -EBADF;
+	for (unsigned i = 0; i < QUERIES_AT_ONCE; i++) {
+		int r;
+
+		query.query_addr = *at;
+		r = sys_ioctl(descriptor_number(maps), PROCMAP_QUERY, &query);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		*at = behind_region(query.vma_start > *at ? query.vma_start : *at);
+		if (*at >= query.vma_start && *at < query.vma_end) {
+			*at = query.vma_end;
+			++*count;
+		}
+	}
+	return 1;
+}
+
+/**
+ * Mappings outside of regions, into *ret_mappings; *ret_regions is region_pages_given() meanwhile. To ask for one takes
+ * no less than to have it printed, but the thousands that are ours are passed over. @all: mappings there are, roughly.
+ * @return 0; -E2BIG if that is not worth it; -EAGAIN if a region has come; -errno: not on this kernel (before 6.11), or
+ * not now.
+ */
+static int count_outside(uint64_t all, uint64_t *ret_mappings, uint32_t *ret_regions)
+{
+	uint64_t at = 0, count = 0;
+	uint64_t most = all / OUTSIDE_PART > OUTSIDE_AT_LEAST ? all / OUTSIDE_PART : OUTSIDE_AT_LEAST;
+	uint32_t regions = 0, regions_before = 0;
+	struct descriptor *maps;
+	int r = descriptor_open_passing("/proc/self/maps", 0, &maps);
+
+	if (r < 0)
+		return r;
+	do {
+		memory_lock_worker();
+		regions = region_pages_given();
+		regions_before = at == 0 ? regions : regions_before;
+		r = count_some_outside(maps, &at, &count);
+		memory_unlock();
+	} while (r > 0 && count <= most);
+	descriptor_close(&maps);
+	if (r > 0)
+		return -E2BIG;
+	if (r == 0 && regions != regions_before)
+		r = -EAGAIN;
+	if (r < 0)
+		return r;
+	*ret_mappings = count;
+	*ret_regions = regions;
+	return 0;
+}
+
 static time_t now_sec(void)
 {
 	struct timespec t;
@@ -308,23 +390,6 @@ static uint64_t cpu_nsec(void)
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
-void mappings_count(void)
-{
-	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed), begin = cpu_nsec(), lines;
-
-	counted_sec = now_sec();
-	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
-	atomic_store_explicit(&refused, false, memory_order_relaxed);
-	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
-	lines = count_lines();
-	if (lines == 0) /* not knowing, add none */
-		lines = atomic_load_explicit(&limit, memory_order_relaxed);
-	atomic_store_explicit(&counted, lines, memory_order_relaxed);
-	counting_nsec = cpu_nsec() - begin;
-	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
-	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
 }
 
 static uint64_t used(void)
@@ -351,18 +416,80 @@ static bool is_worth_a_doubt(uint64_t seconds)
 	       seconds >= counting_nsec * RECOUNT_REST / NSEC_PER_SEC;
 }
 
-bool mappings_count_is_due(void)
+/** Whether all is allowed still, also if the VMM has added half of its reserve in places where nobody has looked. */
+static bool is_far_from_limit(void)
 {
-	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+	return used() + limit / 16 < ours() / 2;
+}
+
+/** Whether the VMM's mappings and the limit may have changed for so long that all is to be counted. */
+static bool is_old(void)
+{
+	bool changed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) > 0 ||
+		       atomic_load_explicit(&hold_discards, memory_order_relaxed) != counted_discards;
 	uint64_t seconds = (uint64_t)(now_sec() - counted_sec);
-	bool changed = guessed > 0 || atomic_load_explicit(&hold_discards, memory_order_relaxed) != counted_discards;
 
 	if (counted == 0 || is_worth_a_doubt(seconds))
 		return true;
-	if (changed && seconds >= (used() < ours() ? RECOUNT_SECONDS : RECOUNT_SECONDS_AT_LIMIT))
+	return changed && seconds >= (used() < ours() ? RECOUNT_SECONDS : RECOUNT_SECONDS_AT_LIMIT);
+}
+
+bool mappings_count_is_due(void)
+{
+	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+
+	if (is_old() || (outside.guessed > 0 && !is_far_from_limit()))
 		return true;
 	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
-	return guessed >= limit / 16 + counted / 4;
+	return guessed >= outside.guessed + limit / 16 + counted / 4;
+}
+
+static void count_all(void)
+{
+	uint64_t added = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed), begin = cpu_nsec(), lines;
+
+	counted_sec = now_sec();
+	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
+	atomic_store_explicit(&refused, false, memory_order_relaxed);
+	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
+	/* Before the others: what the VMM adds between the two is counted twice by the next count of these. */
+	if (count_outside(counted, &outside.mappings, &outside.regions) < 0)
+		outside.mappings = UNKNOWN;
+	outside.guessed = 0;
+	lines = count_lines();
+	if (lines == 0) /* not knowing, add none */
+		lines = atomic_load_explicit(&limit, memory_order_relaxed);
+	atomic_store_explicit(&counted, lines, memory_order_relaxed);
+	counting_nsec = cpu_nsec() - begin;
+	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
+	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
+}
+
+/**
+ * Far from the limit what merges have added need not be known better than by the guess, which errs upwards only. What
+ * the VMM has added may be seen by what is outside of regions. What is gone from there is not taken off: it may only
+ * have become a region's, and a count of all will tell. @return whether that was enough.
+ */
+static bool count_is_enough_outside(void)
+{
+	uint64_t guessed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
+	uint64_t before = atomic_load_explicit(&counted, memory_order_relaxed), now;
+	uint32_t regions;
+
+	if (outside.mappings == UNKNOWN || !is_far_from_limit() || count_outside(before, &now, &regions) < 0 ||
+	    regions != outside.regions)
+		return false;
+	if (now > outside.mappings)
+		atomic_store_explicit(&counted, before + now - outside.mappings, memory_order_relaxed);
+	outside.mappings = now;
+	outside.guessed = guessed;
+	return is_far_from_limit();
+}
+
+void mappings_count(void)
+{
+	if (is_old() || !count_is_enough_outside())
+		count_all();
 }
 
 /** Notes a refusal. @return @allowed. */

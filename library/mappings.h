@@ -38,7 +38,10 @@ bool mappings_will_be_locked(void);
 /** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep that. */
 bool mappings_has_policy(int mode);
 
-/** Counts the mappings and reads the limit anew. Takes about 1 µs per mapping; worker thread, without the lock. */
+/**
+ * Counts the mappings and reads the limit anew, or only those outside of regions while that is enough. Takes about 1 µs
+ * for each that is counted; worker thread, without the lock.
+ */
 void mappings_count(void);
 /** Whether the last count is so old or so full of guesses that a new one is due. */
 bool mappings_count_is_due(void);

@@ -25,7 +25,6 @@
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/sys.h"
-#include "library/view.h"
 
 /* Both so few that what takes their place has no room for a 2 MiB page. */
 #define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
@@ -52,33 +51,23 @@ static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 	region_note_change(region, index, count);
 }
 
-/** Whether a page and the one before it can be in one mapping of the store. */
-static bool continues(const struct region *region, uint64_t index)
-{
-	const uint32_t *state = region->state;
-
-	return index > 0 && index < region->pages && (state[index] & state[index - 1] & PAGE_IN_STORE) != 0 &&
-	       (state[index] & PAGE_SLOT_MASK) == (state[index - 1] & PAGE_SLOT_MASK) + 1 &&
-	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
-}
-
 /** Whether there are more mappings when these pages of the store have become a mapping of their own. */
 static bool adds_mappings(const struct region *region, uint64_t index, uint64_t count)
 {
-	unsigned cut = continues(region, index) + continues(region, index + count), joined = 0;
+	unsigned cut = hold_continues(region, index) + hold_continues(region, index + count), joined = 0;
 
 	for (uint64_t i = index + 1; i < index + count && joined < cut; i++)
-		joined += !continues(region, i);
+		joined += !hold_continues(region, i);
 	return cut > joined;
 }
 
 /** Adds to [*index, *end) what is in one mapping of the store with its ends: at most @reach pages on each side. */
 static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
 {
-	for (uint64_t left = reach; left > 0 && continues(region, *index); left--, --*index)
+	for (uint64_t left = reach; left > 0 && hold_continues(region, *index); left--, --*index)
 		if (region->excluded[*index - 1] & ~EXCLUDED_FOREIGN)
 			break;
-	for (uint64_t left = reach; left > 0 && continues(region, *end); left--, ++*end)
+	for (uint64_t left = reach; left > 0 && hold_continues(region, *end); left--, ++*end)
 		if (region->excluded[*end] & ~EXCLUDED_FOREIGN)
 			break;
 }

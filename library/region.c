@@ -28,6 +28,11 @@ unsigned region_number(const struct region *region)
 	return (unsigned)(region - regions);
 }
 
+uint32_t region_pages_given(void)
+{
+	return next_page - 1;
+}
+
 bool region_overlaps(uint64_t start, uint64_t length)
 {
 	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;

@@ -133,6 +133,9 @@ struct region_totals {
 };
 extern struct region_totals region_totals;
 
+/** Page numbers given so far: more once another region has been added. */
+uint32_t region_pages_given(void);
+
 /** Of an entry: its index. */
 unsigned region_number(const struct region *region);
 

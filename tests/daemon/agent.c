@@ -30,7 +30,7 @@ static _Alignas(64) uint8_t beacon_bytes[PAGE_BYTES];
 
 /* ---- the VMM ---- */
 
-static void join(void)
+static void join(bool tells_map)
 {
 	struct {
 		struct wire_header header;
@@ -41,7 +41,8 @@ static void join(void)
 	fake_link_post(&vmm, REPORT_REGION_ADD, 1, 1, PAGES);
 	wire_header_init(&map.header, WIRE_MEMORY_MAP, sizeof(map));
 	map.header.flags = WIRE_FIRST;
-	test_check(wire_send(vmm.socket, &map, sizeof(map), NULL, 0) == 0, "send: %s", strerror(errno));
+	if (tells_map)
+		test_check(wire_send(vmm.socket, &map, sizeof(map), NULL, 0) == 0, "send: %s", strerror(errno));
 	fake_link_post(&vmm, REPORT_READY, 1, 1, 0);
 	instance_await(&instance, "guest", "ram_bytes", PAGES * PAGE_BYTES);
 }
@@ -87,6 +88,20 @@ static void connect_agent(void)
 }
 
 /* What the daemon says next, or NULL at the end. */
+/* As QEMU does, which is refused while its VM is not served yet. */
+static void connect_served(void)
+{
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
+	char byte;
+
+	for (;;) {
+		connect_agent();
+		if (test_readable(port) && recv(port, &byte, 1, MSG_PEEK) == 1)
+			return;
+		test_check(test_patient_msec() < last, "the agent is not welcomed");
+	}
+}
+
 static const struct agent_header *next_frame(void)
 {
 	const struct agent_header *frame;
@@ -167,13 +182,12 @@ static void say_range(uint32_t batch, uint64_t pfn, uint32_t pages)
 }
 
 /* Up to where beacons may be told. */
-static void greet(void)
+static void greet_with(struct agent_pages range)
 {
 	union {
 		struct agent_ram ram;
 		uint8_t bytes[sizeof(struct agent_ram) + sizeof(struct agent_pages)];
 	} ram = { .ram = { .count = 1 } };
-	const struct agent_pages range = { GFN, PAGES };
 	struct agent_module module = { .kind = AGENT_KIND_FILE, .label_bytes = 4 };
 	union {
 		struct agent_module module;
@@ -192,6 +206,11 @@ static void greet(void)
 	named.module = module;
 	memcpy(named.bytes + sizeof(module), "/lib", 4);
 	say(&named.module.header);
+}
+
+static void greet(void)
+{
+	greet_with((struct agent_pages){ GFN, PAGES });
 }
 
 static void expect_proof(enum agent_proof proof)
@@ -275,9 +294,69 @@ static void test_ends(void)
 	fake_link_close(&vmm);
 	instance_await(&instance, "guest", "connected", 0);
 	expect_end();
-	join();
-	connect_agent();
+	join(true);
+	connect_served();
 	greet();
+}
+
+static void set_mode(const char *mode)
+{
+	char request[96];
+
+	snprintf(request, sizeof(request), "{\"command\":\"modify\",\"name\":\"guest\",\"mode\":\"%s\"}", mode);
+	json_decref(instance_ask(&instance, request));
+}
+
+/* What is named while the VM is switched off goes nowhere; so it is asked for anew when that is switched on. */
+static void test_modes(void)
+{
+	uint64_t hash = page_hash(beacon_bytes, vmm.welcome.seed);
+	uint32_t before = session;
+	struct ring_record scan;
+
+	set_mode("off");
+	say_beacon(0, GFN);
+	expect_proof(AGENT_NOT_KNOWN);
+	set_mode("hints");
+	agent_decoder_seek(&decoder);
+	greet();
+	test_check(session != before, "the session is the same");
+	say_beacon(0, GFN);
+	scan = next_scan();
+	answer_scan(&scan, &hash);
+	expect_proof(AGENT_PROVED);
+	expect(AGENT_CREDIT);
+	set_mode("off");
+	set_mode("hints");
+	agent_decoder_seek(&decoder);
+	greet();
+}
+
+/* A VMM that does not tell where its guest sees its memory is taken for QEMU. */
+static void test_layout(void)
+{
+	uint64_t hash;
+	struct ring_record scan;
+
+	close(port);
+	port = -1;
+	fake_link_close(&vmm);
+	instance_await(&instance, "guest", "connected", 0);
+	join(false);
+	hash = page_hash(beacon_bytes, vmm.welcome.seed);
+	connect_served();
+	greet_with((struct agent_pages){ 1, PAGES }); /* more than there is */
+	say_beacon(0, 300);
+	expect_proof(AGENT_NOT_KNOWN);
+	say_knock();
+	agent_decoder_seek(&decoder);
+	greet_with((struct agent_pages){ 1, PAGES - 10 });
+	say_beacon(0, 300);
+	scan = next_scan();
+	test_check(scan.page == 301 && scan.count == 1, "page %u is looked at", scan.page);
+	answer_scan(&scan, &hash);
+	expect_proof(AGENT_PROVED);
+	expect(AGENT_CREDIT);
 }
 
 /* What is no protocol, or beyond a limit, ends the connection, with a word; and the daemon goes on. */
@@ -286,6 +365,9 @@ static void test_hostile(void)
 	static const char garbage[4096] = "garbage";
 	const struct agent_header *frame;
 
+	say_knock();
+	agent_decoder_seek(&decoder);
+	greet();
 	say_range(1, GFN, 1); /* without credit */
 	frame = expect(AGENT_BYE);
 	test_check(((const struct agent_bye_frame *)(const void *)frame)->reason == AGENT_BYE_LIMIT, "no limit");
@@ -320,10 +402,12 @@ int main(int argc, char **argv)
 	instance_settings(&instance, "[limits]\nclaims = believed\n"); /* there is no RAM behind its regions */
 	instance_start(&instance);
 	test_nobody();
-	join();
+	join(true);
 	test_beacons();
 	test_hints();
 	test_ends();
+	test_modes();
+	test_layout();
 	test_hostile();
 	close(port);
 	fake_link_close(&vmm);

@@ -80,9 +80,10 @@ static void expect_problem(const char *text, const char *problem)
 	assert_string_equal(now, text);
 }
 
+#define LIST(vms) "{\"format\": 1, \"vms\": [" vms "]}"
+
 static void test_damaged(void **state)
 {
-#define LIST(vms) "{\"format\": 1, \"vms\": [" vms "]}"
 	(void)state;
 	expect_problem("", "line 1: ");
 	expect_problem("{", "line 1: ");
@@ -103,6 +104,25 @@ static void test_damaged(void **state)
 	expect_problem(LIST("{\"name\": \"a\", \"mode\": \"off\"}, {\"name\": \"a\", \"mode\": \"full\"}"),
 		       "VM 2 of the list: \"a\" is there already");
 	expect_problem("{\"format\": 1, \"format\": 1, \"vms\": []}", "duplicate");
+}
+
+/* What somebody else can change decides nothing. */
+static void test_owner(void **state)
+{
+	struct kept kept;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	write_text(LIST("{\"name\": \"a\", \"mode\": \"full\"}"));
+	assert_int_equal(chown(path, 65534, 65534), 0);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_non_null(strstr(kept.problem, "it has to belong to this user or to root"));
+	assert_true(STAILQ_EMPTY(&kept.vms));
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(kept_reload(&kept), 0);
+	assert_false(STAILQ_EMPTY(&kept.vms));
+	kept_close(&kept);
 }
 
 static const struct kept_vm *find(const struct kept *kept, uid_t user, const char *uuid, const char *name)
@@ -214,6 +234,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
 		cmocka_unit_test(test_uuid),

@@ -147,6 +147,7 @@ guests_build_initramfs() {
 	guests_compile "$root/guest" guest.c files.c memory.c || return 1
 	install -m 755 "$GUESTS_SOURCE/inside/init" "$root/init"
 	cp "$GUESTS_DIR"/lists/{first,others} "$root/lists"
+	tac "$GUESTS_DIR/lists/first" >"$root/lists/check"
 	guests_copy_modules "$root" || return 1
 	(cd "$root" && find . | "$root/bin/busybox" cpio -o -H newc 2>/dev/null) >"$GUESTS_DIR/initramfs" || return 1
 	rm -rf "$root" "$GUESTS_WORK/busybox"

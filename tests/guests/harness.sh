@@ -5,6 +5,7 @@
 # and guests_close in a trap. All lives in a folder of its own below the temporary directory and is gone afterwards.
 #
 #   guests_open                      builds the guests if need be, finds an accelerator, makes $GUESTS_RUN
+#   guests_add_agent PROGRAM         guests have this agent from now on, which looks every second for what is cached
 #   guest_start NAME [LAUNCHER…]     starts a guest, by a launcher such as: pagefuse run --name NAME --
 #   guest_expect NAME REGEX SECONDS  waits for a line on its serial line, which is left in $GUEST_LINE. It is given up
 #                                    when it has used so much CPU time, or none for a minute, without printing anything
@@ -33,7 +34,15 @@ GUEST_END_SECONDS=300     # for QEMU's own end
 GUEST_DISK_OPTIONS=${GUEST_DISK_OPTIONS:-}   # further -drive options, such as ,cache=none,aio=native
 GUEST_MORE=()                                # further options of the next guest; a launcher function may set them
 GUEST_WORDS=                                 # further words on the kernel's command line
+GUEST_INITRAMFS=                             # another one than the guests' own
 declare -A GUEST_PID=() GUEST_IN=() GUEST_OUT=()
+
+# What guests are booted from; real/build.sh has others.
+guests_use_kind() {
+	GUEST_FILES=$GUESTS_DIR GUEST_DISK_ACCESS=readonly=on GUEST_FILES_WORDS=
+	GUEST_FILES_BOOT_SECONDS=$GUEST_BOOT_SECONDS
+}
+guests_use_kind
 
 guests_say() {
 	echo "guests: $*" >&2
@@ -51,8 +60,8 @@ GUEST_KERNEL_WORDS='console=ttyS0 panic=-1 no_timer_check nowatchdog rcupdate.rc
 guest_options() {
 	GUEST_OPTIONS=("${GUEST_ACCELERATOR[@]}" -m "$GUEST_RAM_MIB"
 		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$GUESTS_DIR/kernel" -initrd "$GUESTS_DIR/initramfs"
-		-append "$GUEST_KERNEL_WORDS guest.name=$1 $GUEST_WORDS")
+		-kernel "$GUEST_FILES/kernel" -initrd "${GUEST_INITRAMFS:-$GUEST_FILES/initramfs}"
+		-append "$GUEST_KERNEL_WORDS guest.name=$1 systemd.hostname=$1 $GUEST_FILES_WORDS $GUEST_WORDS")
 }
 
 # Whether the guests' kernel comes as far as to its first process. The answer is kept until the host boots anew, or
@@ -96,6 +105,16 @@ guests_open() {
 	guests_find_accelerator
 }
 
+guests_add_agent() {
+	local root=$GUESTS_RUN/agent
+	mkdir "$root" && cp "$1" "$root/pagefuse-agent" || return 1
+	printf '%s\n' 'root = /disk' 'interval_seconds = 1' 'cpu_permille = 1000' >"$root/agent.conf"
+	# The kernel unpacks one archive after the other.
+	GUEST_INITRAMFS=$GUESTS_RUN/initramfs
+	cp "$GUESTS_DIR/initramfs" "$GUEST_INITRAMFS" || return 1
+	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >>"$GUEST_INITRAMFS"
+}
+
 guest_start() {
 	local name=$1 base=$GUESTS_RUN/$1 in out
 	shift
@@ -107,7 +126,7 @@ guest_start() {
 	# In a session of its own Ctrl-C does not reach it.
 	setsid "$@" qemu-system-x86_64 -name "guest=$name" "${GUEST_OPTIONS[@]}" -pidfile "$base.pid" \
 		-chardev "pipe,id=serial,path=${base//,/,,},logfile=${base//,/,,}.log" -serial chardev:serial \
-		-drive "file=${GUESTS_DIR//,/,,}/disk,format=raw,if=virtio,readonly=on$GUEST_DISK_OPTIONS" \
+		-drive "file=${GUEST_FILES//,/,,}/disk,format=raw,if=virtio,$GUEST_DISK_ACCESS$GUEST_DISK_OPTIONS" \
 		"${GUEST_MORE[@]}" </dev/null >"$base.stdout" 2>"$base.stderr" {in}>&- {out}>&- &
 	GUEST_PID[$name]=$!
 	guard process "${GUEST_PID[$name]}"
@@ -205,7 +224,7 @@ guests_boot() {
 		guest_start "$name" "${GUEST_LAUNCHER[@]}"
 	done
 	for name; do
-		guest_expect "$name" '^guest: ready' "$GUEST_BOOT_SECONDS" || return 1
+		guest_expect "$name" '^guest: ready' "$GUEST_FILES_BOOT_SECONDS" || return 1
 	done
 }
 

@@ -6,12 +6,14 @@
 # usage: test-guests.sh BUILD share      sharing, proved by page frames and by what the host uses; counters that follow
 #        test-guests.sh BUILD native     guests that read their disks with direct I/O, by libaio, while all is merged
 #        test-guests.sh BUILD io_uring   the same by io_uring
+#        test-guests.sh BUILD agent      with agents that name what is cached; one guest has memory above 4 GiB
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 build=$1 topic=$2
 case $topic in
 share) guests=(one two three) ;;
+agent) guests=(one two) ;;
 native | io_uring)
 	guests=(one two)
 	GUEST_DISK_OPTIONS=,cache=none,aio=$topic
@@ -27,9 +29,13 @@ esac
 # As libvirt starts it: QEMU denies itself some calls, none of them the library's. What sharing saves is measured from
 # before anything is shared.
 launch_confined() {
-	if [ "$topic" = share ]; then launch_unshared "$1"; else launch_shared "$1"; fi
+	case $topic in
+	share | agent) launch_unshared "$1" ;;
+	*) launch_shared "$1" ;;
+	esac
 	# shellcheck disable=SC2034 # for guests_boot
 	GUEST_MORE=(-sandbox "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+	[ "$topic $1" != 'agent two' ] || GUEST_MORE+=(-machine "pc,max-ram-below-4g=256M")
 }
 
 census() {
@@ -147,12 +153,36 @@ direct_io() {
 	guests_off "${guests[@]}" || fail "power off"
 }
 
+# Nothing that is read from now on is to be shared for that, and there is no pass: only what the agents name is.
+agents() {
+	local name
+	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
+	for name in "${guests[@]}"; do
+		"$PAGEFUSE" modifyvm "$name" --mode hints >/dev/null || fail "modifyvm $name"
+	done
+	wait_until "$DAEMON_SECONDS" twins_are $((180 * 256)) ||
+		fail "what the agents name is not shared: $("$PAGEFUSE" status)"
+	"$PAGEFUSE" status
+	check_against_frames "${guests[@]}"
+	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
+	guests_off "${guests[@]}" || fail "power off"
+	wait_until "$DAEMON_SECONDS" nothing_left || fail "something is left: $("$PAGEFUSE" status)"
+}
+
+twins_are() {
+	local twins
+	read -r twins < <(status_numbers "$TWINS")
+	[ "$twins" -ge "$1" ]
+}
+
 guests_open || exit 1
+[ "$topic" != agent ] || guests_add_agent "$build/agent/pagefuse-agent" || exit 1
 daemon_open "$build" '[scan]' 'interval_seconds = 0' || exit 1
 guests_boot launch_confined "${guests[@]}" || fail "boot"
 echo "guests run with: ${GUEST_ACCELERATOR[*]}"
 case $topic in
 share) share ;;
+agent) agents ;;
 *) direct_io ;;
 esac
 daemon_close || exit 1

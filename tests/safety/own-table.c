@@ -3,7 +3,6 @@
  * A thread with a table of descriptors of its own (unshare(CLONE_FILES)). What the library opens there for a moment may
  * get a number that it uses in the table of all others: neither is taken for the other, and none is left open.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,19 +18,18 @@
 
 #define PAGES 64u
 #define FILLED_MAX 64u
+#define NUMBERS 1024 /* this process has fewer files */
 
 static pthread_barrier_t step;
 static int first_free; /* in the thread's own table */
 
+/* Nothing is opened for it: ThreadSanitizer takes what threads have under the same number for the same. */
 static unsigned open_files(void)
 {
-	DIR *folder = opendir("/proc/thread-self/fd");
 	unsigned count = 0;
 
-	test_check(folder != NULL, "/proc/thread-self/fd: %s", strerror(errno));
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
+	for (int fd = 0; fd < NUMBERS; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
 	return count;
 }
 

@@ -67,7 +67,7 @@ static void check_one(const char *root, const char *name, uint64_t want_sum, uin
 		fprintf(stderr, "guest: file %s: error %d, or sum %016" PRIx64 " of %" PRIu64 " bytes is wrong\n",
 			path, r, sum, bytes);
 	}
-	ret->sum = sum_word(ret->sum, sum);
+	ret->sum += sum_word(sum, bytes);
 	ret->bytes += bytes;
 	ret->files++;
 }
@@ -80,7 +80,7 @@ int files_read(const char *list_path, const char *root, struct files_result *ret
 
 	if (!list)
 		return -errno;
-	*ret = (struct files_result){ .sum = SUM_START };
+	*ret = (struct files_result){ 0 };
 	while (fscanf(list, "%" SCNx64 " %" SCNu64 " %511[^\n]", &sum, &bytes, name) == 3)
 		check_one(root, name, sum, bytes, ret);
 	fclose(list);

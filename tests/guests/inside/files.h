@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct files_result {
-	uint64_t sum; /* over the sums of all files in the list's order */
+	uint64_t sum; /* over the sums of all files, in whatever order */
 	uint64_t bytes;
 	unsigned files;
 	unsigned wrong; /* unreadable, or another sum or size than the list says; each is named on stderr */

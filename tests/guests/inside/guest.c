@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The program that a guest of the tests runs once /init has set it up: it fills memory, reads the files of its disk,
- * and obeys commands, one per line, on standard input, the serial line.
+ * The program that a guest of the tests runs once it is set up: it fills memory, reads the files of its disk, and obeys
+ * commands, one per line, on standard input, the serial line.
+ *
+ *   guest NAME LISTS ROOT DIVISOR
+ *
+ * LISTS is the folder of the lists, of files below ROOT. It takes as much memory as memory.h says, divided
+ * by DIVISOR.
  *
  *   sum             read all files of the first list, take sums of them and of memory, remember them
- *   check           the same again; files must equal the list, everything the remembered sums, and every byte of memory
- *                   what it was made as
+ *   check           the same again, from the last file to the first, as those that were read last are the ones that are
+ *                   in memory still; files must equal the list, everything the remembered sums, and every byte of
+ *                   memory what it was made as
  *   check-disk      the same with the page cache dropped before, so that all files are read from the disk once more
  *   churn           read the files of the other list, drop the page cache, read the first list again
  *   new-duplicates  fill more memory with what every other guest that is told so has as well
@@ -21,8 +27,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
 #include <termios.h>
@@ -32,15 +40,17 @@
 #include "memory.h"
 #include "sum.h"
 
-#define FIRST_LIST "/lists/first"
-#define OTHER_LIST "/lists/others"
-#define DISK "/disk"
+#define FIRST_LIST "first"
+#define CHECK_LIST "check" /* the first list from its end to its beginning */
+#define OTHER_LIST "others"
+#define ARGUMENTS 5
 #define MIB ((size_t)1024 * 1024)
 #define NEW_DUPLICATES_BYTES (16 * MIB)
 #define SCATTERED_BYTES (1280 * MIB)
 #define CPUS_MAX 16
 
 static uint64_t own_seed;
+static const char *lists, *root;
 
 static struct {
 	bool taken;
@@ -66,13 +76,21 @@ static bool answer(const char *command, int r)
 	return r >= 0;
 }
 
+static int read_files(const char *list, struct files_result *ret)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", lists, list);
+	return files_read(path, root, ret);
+}
+
 /* Files and memory as they are now, and whether they are right. */
 static void look(const char *command, bool against_sums)
 {
 	struct files_result files;
 	uint64_t memory_bytes, memory = memory_sum();
 	unsigned wrong_pages = memory_check(&memory_bytes);
-	int r = files_read(FIRST_LIST, DISK, &files);
+	int r = read_files(against_sums ? CHECK_LIST : FIRST_LIST, &files);
 	bool same = !against_sums || (sums.taken && sums.files == files.sum && sums.memory == memory);
 	bool good = same && files.wrong == 0 && wrong_pages == 0;
 
@@ -95,13 +113,13 @@ static void look(const char *command, bool against_sums)
 static int churn(void)
 {
 	struct files_result result;
-	int r = files_read(OTHER_LIST, DISK, &result);
+	int r = read_files(OTHER_LIST, &result);
 
 	if (r < 0)
 		return r;
 	if (result.wrong != 0 || !drop_caches())
 		return -EIO;
-	r = files_read(FIRST_LIST, DISK, &result);
+	r = read_files(FIRST_LIST, &result);
 	if (r < 0)
 		return r;
 	return result.wrong == 0 ? 0 : -EIO;
@@ -183,13 +201,18 @@ static void obey(const char *command)
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "guest";
 	char line[128];
 	int r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	own_seed = sum_bytes(SUM_START, name, strlen(name));
-	r = memory_start(own_seed);
+	if (argc != ARGUMENTS) {
+		answer("start", -EINVAL);
+		return 1;
+	}
+	lists = argv[2];
+	root = argv[3];
+	own_seed = sum_bytes(SUM_START, argv[1], strlen(argv[1]));
+	r = memory_start(own_seed, (unsigned)strtoul(argv[4], NULL, 10));
 	if (r < 0) {
 		answer("start", r);
 		return 1;

@@ -15,6 +15,7 @@
 #define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
 #define MIB (1024u * 1024)
 #define PARTS_MAX 16
+#define DIVISOR_MAX 16u /* all sizes stay whole pages */
 #define NAMED_MAX 8
 #define GENERATIONS 4 /* contents that a moving page takes in turn */
 #define MOVING_BYTES (4 * MIB)
@@ -132,7 +133,7 @@ static void *writer(void *data)
 		for (unsigned i = 0; i < WRITE_BURST_PAGES; i++) {
 			generation[page] = (uint8_t)((generation[page] + 1) % GENERATIONS);
 			fill_page(part, page);
-			page = (page + 1) % MOVING_PAGES;
+			page = (page + 1) % (part->bytes / PAGE_BYTES);
 		}
 		pthread_mutex_unlock(&moving_lock);
 		nanosleep(&pause, NULL);
@@ -140,17 +141,19 @@ static void *writer(void *data)
 	return NULL;
 }
 
-int memory_start(uint64_t seed)
+int memory_start(uint64_t seed, unsigned divisor)
 {
 	static const uint64_t same_seed = 1, repeated_seed = 2, moving_seed = 3;
 	pthread_t thread;
 	int r;
 
-	r = add_part("same", KIND_SEEDED, 32 * MIB, same_seed);
-	r = r < 0 ? r : add_part("own", KIND_SEEDED, 16 * MIB, sum_word(SUM_START, seed));
-	r = r < 0 ? r : add_part("zeros", KIND_ZERO, 16 * MIB, 0);
-	r = r < 0 ? r : add_part("repeated", KIND_REPEATED, 8 * MIB, repeated_seed);
-	r = r < 0 ? r : add_part("moving", KIND_MOVING, MOVING_BYTES, moving_seed);
+	if (divisor == 0 || divisor > DIVISOR_MAX)
+		return -EINVAL;
+	r = add_part("same", KIND_SEEDED, 32 * MIB / divisor, same_seed);
+	r = r < 0 ? r : add_part("own", KIND_SEEDED, 16 * MIB / divisor, sum_word(SUM_START, seed));
+	r = r < 0 ? r : add_part("zeros", KIND_ZERO, 16 * MIB / divisor, 0);
+	r = r < 0 ? r : add_part("repeated", KIND_REPEATED, 8 * MIB / divisor, repeated_seed);
+	r = r < 0 ? r : add_part("moving", KIND_MOVING, MOVING_BYTES / divisor, moving_seed);
 	if (r < 0)
 		return r;
 	return -pthread_create(&thread, NULL, writer, &parts[part_count - 1]);

@@ -19,8 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Allocates and fills everything and starts the writer. @seed: of the guest's own pages. @return 0 or -errno. */
-int memory_start(uint64_t seed);
+/**
+ * Allocates and fills everything and starts the writer. @seed: of the guest's own pages. @divisor: 1, or by what all
+ * sizes are divided. @return 0 or -errno.
+ */
+int memory_start(uint64_t seed, unsigned divisor);
 
 /** Whether the writer writes. Returns once it obeys. */
 void memory_set_writing(bool writing);
