@@ -15,7 +15,14 @@
 #include "engine/match.h"
 #include "engine/state.h"
 
-#define RELEASE_AGAIN_USEC UINT64_C(100000) /* between the releases that blocks want when they become dense */
+/*
+ * Between the releases that blocks want when they become dense, or could be split when that was refused: so much at
+ * least, and at most, and in between so many times as long as the last one took. A VMM that refuses again and again has
+ * no more of the engine's time than that.
+ */
+#define RELEASE_AGAIN_USEC UINT64_C(100000)
+#define RELEASE_AGAIN_MAX_USEC UINT64_C(10000000)
+#define RELEASE_AGAIN_TIMES 9u
 
 static uint32_t least(const struct engine *engine)
 {
@@ -33,6 +40,7 @@ static void begin(struct engine *engine)
 {
 	engine->release.active = true;
 	engine->release.wanted = false;
+	engine->release.begun_usec = engine->now_usec;
 	begin_walk(&engine->release, ENGINE_BLOCK_PAGES - ENGINE_BLOCK_PAGES / 4);
 }
 
@@ -47,6 +55,15 @@ void release_settings_changed(struct engine *engine, const struct engine_setting
 		begin(engine);
 }
 
+static uint64_t pause_usec(const struct engine *engine)
+{
+	uint64_t usec = (engine->now_usec - engine->release.begun_usec) * RELEASE_AGAIN_TIMES;
+
+	if (usec < RELEASE_AGAIN_USEC)
+		return RELEASE_AGAIN_USEC;
+	return usec < RELEASE_AGAIN_MAX_USEC ? usec : RELEASE_AGAIN_MAX_USEC;
+}
+
 /* @return whether there is another walk. */
 static bool end_walk(struct engine *engine)
 {
@@ -55,7 +72,7 @@ static bool end_walk(struct engine *engine)
 
 	if (release->densest < least(engine)) {
 		release->active = false;
-		release->next_usec = engine->now_usec + RELEASE_AGAIN_USEC;
+		release->next_usec = engine->now_usec + pause_usec(engine);
 		return false;
 	}
 	begin_walk(release, next > least(engine) ? next : least(engine));

@@ -116,6 +116,7 @@ struct release {
 	bool active, wanted;
 	uint32_t threshold, densest;      /* pages that match in a block */
 	uint32_t vm, region, block, page; /* next one, by index; page 0: none of the block was looked at */
+	uint64_t begun_usec;              /* the last one */
 	uint64_t next_usec;               /* no other one before */
 };
 
