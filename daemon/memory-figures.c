@@ -215,7 +215,7 @@ static int read_cgroup(const struct reading *reading, int cgroup, struct memory_
 {
 	const struct reading of_host = { MEMINFO, reading->error, reading->error_size };
 	struct usage usage = { .limit = UINT64_MAX };
-	struct memory_figures host;
+	struct memory_figures host = { 0 };
 	int r;
 
 	if (faccessat(cgroup, "memory.limit_in_bytes", F_OK, 0) == 0) {
