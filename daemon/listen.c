@@ -75,7 +75,7 @@ static int remove_stale(const struct sockaddr_un *address)
 	return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int start_listening(const struct daemon *daemon, int fd, const struct sockaddr_un *address)
+static int start_listening(struct daemon *daemon, int fd, const struct sockaddr_un *address)
 {
 	gid_t group;
 	mode_t mode = access_socket_mode(&daemon->access, &group);
@@ -84,10 +84,19 @@ static int start_listening(const struct daemon *daemon, int fd, const struct soc
 		return -errno;
 	/* Nobody can connect before listen(). */
 	if ((group != (gid_t)-1 && chown(address->sun_path, (uid_t)-1, group) < 0) ||
-	    chmod(address->sun_path, mode) < 0 || listen(fd, SOMAXCONN) < 0) {
+	    chmod(address->sun_path, mode) < 0) {
 		int r = -errno;
 
 		unlink(address->sun_path);
+		return r;
+	}
+	/* Now the name is this daemon's; and who finds it finds the one for agents. */
+	agents_listen(&daemon->agents, daemon->socket_path, &daemon->access);
+	if (listen(fd, SOMAXCONN) < 0) {
+		int r = -errno;
+
+		unlink(address->sun_path);
+		agents_end(&daemon->agents);
 		return r;
 	}
 	return 0;
@@ -121,6 +130,5 @@ int daemon_listen(struct daemon *daemon)
 		unlink(daemon->socket_path);
 		return r;
 	}
-	agents_listen(&daemon->agents, daemon->socket_path, &daemon->access);
 	return 0;
 }

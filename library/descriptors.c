@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kcmp.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/stat.h>
@@ -21,6 +23,8 @@ struct identity {
 
 #define FIRST_NUMBER (STDERR_FILENO + 1) /* below, the VMM may have nothing open, and write there all the same */
 
+#define CLOSING_YIELDS 1000u /* for which an opening waits for the VMM to have closed a range */
+
 #define FREE (-1) /* what number_of() gives for a place that nobody has, */
 #define LOST (-2) /* and for one whose number leads to another file of ours by now */
 
@@ -34,6 +38,7 @@ struct descriptor {
 static struct descriptor table[DESCRIPTORS_MAX];
 static _Atomic unsigned table_end; /* all that were ever used are below */
 static _Atomic bool opening;       /* a number may be ours that is not in the table yet */
+static _Atomic unsigned closings;  /* ranges that VMM threads are just closing */
 static _Atomic unsigned changes;   /* see descriptors_is_vmms() */
 static _Atomic long process;       /* whose they are; 0: there are none */
 static _Atomic long worker;        /* thread id; 0: there is none */
@@ -82,13 +87,26 @@ static int number_of(const struct descriptor *descriptor)
 
 /* ---- the library's side ---- */
 
+/*
+ * A range is closed without the lock, as that may take long. Both say what they are about to do before they look for
+ * the other, so one sees it: who closes then finds the number in the table, and who opens waits; but not where the lock
+ * is held already, nor for ever: then it is closed as by a call that is not seen.
+ */
 bool descriptors_open(void)
 {
 	bool had = lock();
 
-	atomic_fetch_add(&changes, 1);
-	atomic_store(&opening, true);
-	return had;
+	for (unsigned i = 0;; i++) {
+		atomic_fetch_add(&changes, 1);
+		atomic_store(&opening, true);
+		if (had || atomic_load(&closings) == 0 || !PROTECTED(PROTECT_OWN_FILES))
+			return had;
+		if (i >= CLOSING_YIELDS && !closing_is_awaited)
+			return had;
+		descriptors_opened(had);
+		sched_yield();
+		lock();
+	}
 }
 
 void descriptors_opened(bool had)
@@ -238,6 +256,7 @@ void descriptors_in_child(void)
 			descriptor_close(&passing);
 	}
 	opening = false;
+	closings = 0;
 	worker = 0;
 	if (process != 0)
 		process = call(SYS_getpid, 0, 0, 0);
@@ -304,6 +323,11 @@ void descriptors_end(bool had)
 {
 	unlock(had);
 	visit_end();
+}
+
+void descriptors_closing(bool begins)
+{
+	atomic_fetch_add(&closings, begins ? 1 : UINT_MAX);
 }
 
 /** Two can have a number, in different tables: then it is the one that is there in the calling thread's. */

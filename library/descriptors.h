@@ -85,6 +85,11 @@ bool descriptors_is_vmms(int fd);
  */
 bool descriptors_begin(bool *ret_had);
 void descriptors_end(bool had);
+/**
+ * Around a call that closes a range of numbers, with the look at which of them are ours: meanwhile none of them becomes
+ * ours, if that call does not take long. Not between begin and end.
+ */
+void descriptors_closing(bool begins);
 /** The lowest of ours in [first, last], or -1. Between begin and end. */
 int descriptors_first(unsigned first, unsigned last);
 /** Gives the number @fd of ours up: ours has another one from now on, or is lost. Between begin and end. */

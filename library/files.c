@@ -29,6 +29,7 @@
 /* linux/magic.h of newer kernels */
 #define PID_FS_MAGIC_ 0x50494446
 
+#define JUDGE_ATTEMPTS 8u
 #define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
 
 static _Atomic uint64_t looked_msec; /* at all files, and saw them */
@@ -156,10 +157,10 @@ static void path_of(const struct file *file, char *ret_path, size_t size)
 		snprintf(ret_path, size, "%s/%s", file->folder, file->name);
 }
 
-/** After a call on a descriptor has failed: whether because it, or its thread, has gone. */
+/** After a call on a descriptor has failed: whether because it, or its thread, has gone, or it is another's by now. */
 static bool closed_meanwhile(void)
 {
-	return errno == EBADF || errno == ENOENT || errno == ESRCH;
+	return errno == EBADF || errno == ENOENT || errno == ESRCH || errno == ENOTSOCK;
 }
 
 static enum manner judge_regular(const struct file *file)
@@ -203,7 +204,19 @@ static bool begins(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
-/** By number, as a name may be any; but for one that the kernel numbers as it comes. */
+/** The kernel numbers it as it comes. Where the VMM sees no /dev, the name tells by which it was opened. */
+static bool is_userfaultfd_device(const struct file *file, unsigned major, unsigned minor)
+{
+	static const char path[] = "/dev/userfaultfd";
+	struct statx st;
+
+	if (strcmp(file->target, path) == 0)
+		return true;
+	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 && S_ISCHR(st.stx_mode) &&
+	       st.stx_rdev_major == major && st.stx_rdev_minor == minor;
+}
+
+/** By number, as a name may be any. */
 static enum manner judge_character_device(const struct file *file, unsigned major, unsigned minor)
 {
 	static const uint8_t misc[] = { 200, 232, 238, 241 }; /* net/tun, kvm, vhost-net, vhost-vsock */
@@ -217,7 +230,7 @@ static enum manner judge_character_device(const struct file *file, unsigned majo
 			return COPIES;
 	if (begins(file->target, "/dev/vhost-scsi"))
 		return REFERENCES;
-	return strcmp(file->target, "/dev/userfaultfd") == 0 ? COPIES : KEEPS_PINS;
+	return is_userfaultfd_device(file, major, minor) ? COPIES : KEEPS_PINS;
 }
 
 /** Reads a descriptor's fdinfo. @return its length, or -errno. */
@@ -401,14 +414,33 @@ static int for_each_entry(const char *folder, look_function *look, struct findin
 	return (int)length;
 }
 
+/**
+ * A number can be given to another file at any time, so that one is judged by what is partly another's. Nothing that
+ * comes of it ends by itself, so what a number still leads to after it was judged has to be what it led to before.
+ * @return whether the descriptor is there; of one that closes meanwhile the verdict stands.
+ */
+static bool judge_descriptor(struct file *file, enum manner *ret_manner)
+{
+	for (unsigned i = 0; i < JUDGE_ATTEMPTS; i++) {
+		struct file after = *file;
+
+		if (!look_closer(file))
+			return false;
+		*ret_manner = judge(file);
+		if (*ret_manner == COPIES || !look_closer(&after) ||
+		    (strcmp(after.target, file->target) == 0 && after.flags == file->flags))
+			break;
+	}
+	return true;
+}
+
 static void look_at_descriptor(const char *folder, const char *name, struct findings *found)
 {
 	struct file file = { .folder = folder, .name = name, .fd = found->foreign ? -1 : atoi(name) };
-	enum manner manner;
+	enum manner manner = COPIES;
 
-	if (!look_closer(&file))
+	if (!judge_descriptor(&file, &manner))
 		return;
-	manner = judge(&file);
 	found->worst = manner > found->worst ? manner : found->worst;
 	if (strcmp(file.target, "anon_inode:kvm-vm") == 0 || begins(file.target, "anon_inode:kvm-vcpu"))
 		found->kvm = true;

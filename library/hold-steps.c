@@ -340,7 +340,8 @@ static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 /** Gives up pages of zeros: where they were moved away there is a hole already, elsewhere it is made. */
 static int zero_run(const struct hold *hold, unsigned first, unsigned count, bool hole_is_there)
 {
-	int r = hole_is_there ? 0 : hold_put_anonymous(hold->region, hold->index + first, count);
+	int prot = PROT_READ | PROT_WRITE;
+	int r = hole_is_there ? 0 : hold_put_anonymous(hold->region, hold->index + first, count, prot);
 
 	for (unsigned i = first; r == 0 && i < first + count; i++)
 		page_set_state(hold->region, hold->index + i, PAGE_ZEROED);
@@ -393,11 +394,11 @@ void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64
 	}
 }
 
-int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count)
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count, int prot)
 {
 	uint64_t start = region_hva(region, index);
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
-	long r = sys_mmap(start, count * PAGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+	long r = sys_mmap(start, count * PAGE_BYTES, prot, flags, -1, 0);
 
 	if (sys_is_error(r))
 		return (int)r;

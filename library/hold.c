@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "library/files.h"
 #include "library/hold-steps.h"
 #include "library/kernel.h"
 #include "library/pagemap.h"
@@ -36,6 +37,18 @@
 
 #define MOVE_ATTEMPTS (4 * HOLD_PAGES)
 #define COPY_ATTEMPTS 64
+
+static atomic_bool moving_is_unsafe;
+
+void hold_allow_moving(bool allow)
+{
+	atomic_store_explicit(&moving_is_unsafe, !allow, memory_order_relaxed);
+}
+
+bool hold_may_move(void)
+{
+	return !files_may_reference() && !atomic_load_explicit(&moving_is_unsafe, memory_order_relaxed);
+}
 
 /* ---- what the scratch holds ---- */
 

@@ -63,9 +63,11 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 /** Whether the page at @index and the one before it can be in one mapping of the store. */
 bool hold_continues(const struct region *region, uint64_t index);
 
-/** Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @return 0 or -errno.
+/**
+ * Puts fresh anonymous memory (zeros) in place of [index, index+count), with the region's advice. @prot: its
+ * protection; PROT_NONE, PROT_READ, or reading and writing. @return 0 or -errno.
  */
-int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count);
+int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count, int prot);
 
 /**
  * Replaces store mappings by anonymous memory of the same content, but for the pages of the mask @dropped, which become
@@ -78,6 +80,14 @@ int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t cou
  */
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
 		    uint64_t place);
+
+/**
+ * Whether the worker has found no way by which memory could be written past page tables and pins, when it looked last.
+ * Worker.
+ */
+void hold_allow_moving(bool allow);
+/** Whether pages may be moved away, as far as is known: no plain reference to one can be held. Memory lock held. */
+bool hold_may_move(void);
 
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);

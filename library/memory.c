@@ -12,6 +12,7 @@
 #include "library/children.h"
 #include "library/confinement.h"
 #include "library/descriptors.h"
+#include "library/discards.h"
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
@@ -35,10 +36,6 @@
 #define LOOK_AGAIN_MS 1
 /* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
-
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 
 static _Atomic bool in_use, unseen;
 static _Atomic bool no_more_offers;
@@ -276,84 +273,6 @@ void memory_forget(void)
 	offers = 0;
 }
 
-/* ---- discards ---- */
-
-/** Zeros that had been given back: dropped by the VMM, they are no longer ours to count. */
-static void leave_zeros(const struct part *part)
-{
-	bool any = false;
-
-	for (uint64_t i = part->index; i < part->index + part->count; i++) {
-		if (part->region->state[i] != PAGE_ZEROED)
-			continue;
-		page_set_state(part->region, i, PAGE_DROPPED);
-		any = true;
-	}
-	if (any)
-		region_note_change(part->region, part->index, part->count);
-}
-
-/**
- * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
- * are written; all other advice the kernel refuses, and nothing may be lost. But it does not refuse it for pages that
- * were there before mlockall(MCL_FUTURE), of which what took their place would be locked. @return as
- * discard_store_pages().
- */
-static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
-{
-	int filled = 0;
-
-	for (uint64_t i = index; i < index + count; i++) {
-		if (advice != MADV_DONTNEED_LOCKED && mappings_is_locked(region_hva(region, i)))
-			continue;
-		plain_fill(region, i, 1);
-		filled = 1;
-	}
-	return filled;
-}
-
-/** @return 0, or 1 if some pages had to be filled with zeros. */
-static int discard_store_pages(const struct part *part, int advice)
-{
-	uint64_t end = part->index + part->count;
-	int filled = 0;
-
-	for (uint64_t at = part->index, run; at < end; at += run) {
-		run = plain_same_kind(part->region, at, end);
-		if (!(part->region->state[at] & PAGE_IN_STORE))
-			continue;
-		if (part->region->excluded[at] & EXCLUDED_LOCKED) {
-			filled |= discard_locked(part->region, at, run, advice);
-		} else if (plain_drop(part->region, at, run) < 0) {
-			plain_fill(part->region, at, run);
-			filled = 1;
-		}
-	}
-	return filled;
-}
-
-/** Does the whole call where the real one would bring the store's bytes back into pages that were filled with zeros. */
-static int discard_the_rest(uint64_t start, uint64_t length, int advice)
-{
-	uint64_t at = start, end = start + length;
-	int r = 0;
-
-	while (at < end && r == 0) {
-		uint64_t run = PAGE_BYTES;
-		struct part part = { 0 };
-
-		for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
-			part_find(region_at(i), at, PAGE_BYTES, &part);
-		if (part.region != NULL)
-			run = plain_same_kind(part.region, part.index, part.region->pages) * PAGE_BYTES;
-		run = run > end - at ? end - at : run;
-		if (part.region == NULL || !(part.region->state[part.index] & PAGE_IN_STORE))
-			r = sys_madvise(at, run, advice);
-		at += run;
-	}
-	return r < 0 ? r : 1;
-}
-
 /* ---- unsharing ---- */
 
 static int unshare_part(const struct part *part)
@@ -374,6 +293,12 @@ static int make_plain_or_unshare(const struct part *part)
 
 /* ---- before and after ---- */
 
+/** Whether the memory that a discard puts in place of a page of the store can have such a protection. */
+static bool can_be_protected(int prot)
+{
+	return prot == PROT_NONE || prot == PROT_READ;
+}
+
 static int before(enum memory_change change, const struct part *part, int detail)
 {
 	int r;
@@ -381,20 +306,23 @@ static int before(enum memory_change change, const struct part *part, int detail
 	switch (change) {
 	case CHANGE_DISCARD:
 		region_mark(part->region, part->index, part->count, MARK_FILLED, false);
-		return PROTECTED(PROTECT_DISCARD) ? discard_store_pages(part, detail) : 0;
-	case CHANGE_PROTECT: /* nothing may touch such a page later on, not even to put other memory in its place */
-		return detail != (PROT_READ | PROT_WRITE) && make_plain(part) < 0 ? -ENOMEM : 0;
+		return PROTECTED(PROTECT_DISCARD) ? discards_before(part, detail) : 0;
+	case CHANGE_PROTECT: /* nothing may touch what stays in the store, but for a discard */
+		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
+		return r < 0 && !can_be_protected(detail) ? -ENOMEM : 0;
 	case CHANGE_MOVE:
 		plain_show_zeros(part->region, part->index, part->count);
 		return make_plain(part) < 0 ? -ENOMEM : 0;
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
-		return mappings_has_policy(detail) && make_plain(part) < 0 ? -ENOMEM : 0;
+		if (mappings_has_policy(detail))
+			(void)make_plain(part); /* what stays is left out: part_outside_store() */
+		return 0;
 	case CHANGE_DEVICE:
-	case CHANGE_ATTRIBUTE:
 		return unshare_part(part);
 	case CHANGE_LOCK:                          /* what a discard puts in place of store pages would not be locked */
 		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
 		return 0;
+	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
 		return make_plain_or_unshare(part);
 	case CHANGE_USERFAULTFD:
@@ -454,7 +382,7 @@ static void after(enum memory_change change, const struct part *part, int detail
 		part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
 	case CHANGE_DISCARD:
-		leave_zeros(part);
+		discards_after(part);
 		break;
 	case CHANGE_USERFAULTFD:
 	case CHANGE_USERFAULTFD_END:
@@ -607,7 +535,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		done_by_us |= r == 1;
 	}
 	if (r >= 0)
-		r = done_by_us ? discard_the_rest((uint64_t)address, length, detail) : 0;
+		r = done_by_us ? discards_rest((uint64_t)address, length, detail) : 0;
 	if (r == 1)
 		apply(change, address, length, detail);
 	if (r == 0 && change == CHANGE_LOCK)
@@ -637,8 +565,8 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 		memory_lock();
 	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
 		memory_locks_end(change, (uint64_t)address, length, succeeded);
-	else if (succeeded)
-		apply(change, address, length, detail);
+	else if (succeeded || (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE)))
+		apply(change, address, length, detail); /* where mprotect() fails, it may have been done in part */
 	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)

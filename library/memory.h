@@ -30,7 +30,7 @@ enum memory_change {
 	CHANGE_UNMAP,
 	/** mremap: begin makes the range plain anonymous memory, then as CHANGE_UNMAP. */
 	CHANGE_MOVE,
-	/** mprotect. detail: the protection. */
+	/** mprotect. detail: the protection. begin makes plain what can be. */
 	CHANGE_PROTECT,
 	/** mlock, mlock2: made plain, left alone from now on; if it fails, what it locked. mlockall: NULL, SIZE_MAX. */
 	CHANGE_LOCK,
@@ -38,13 +38,13 @@ enum memory_change {
 	CHANGE_UNLOCK,
 	/** Advice that outlives a merge. detail: MADV_DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE, NOHUGEPAGE. */
 	CHANGE_ADVICE,
-	/** mbind. detail: the mode. Any but the default ones: made plain, left alone from now on. */
+	/** mbind. detail: the mode. Any but the default ones: made plain where it can be, left alone from now on. */
 	CHANGE_POLICY,
 	/** What changes no byte and no attribute, but fails for pages that are moved away: only excludes holds. */
 	CHANGE_NOTHING,
 	/** MADV_UNMERGEABLE: unshared, left alone until MADV_MERGEABLE. */
 	CHANGE_UNMERGEABLE,
-	/** A mark that mappings of the store could not keep, as a protection key: unshared, left alone from now on. */
+	/** A mark that mappings of the store could not keep, as a key: plain or unshared, left alone from now on. */
 	CHANGE_ATTRIBUTE,
 	/**
 	 * The VMM registers its own userfaultfd: plain memory again, left alone from now on. detail: the mode. What the

@@ -335,13 +335,19 @@ void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *
 		done += merge_in_region(page + done, count - done, may_split, targets + done, outcomes + done);
 }
 
+/** What is protected nobody writes, so it needs no copy of its own either. */
+static bool can_be_copied(const struct region *region, uint64_t index)
+{
+	return page_reads_slot(region->state[index]) && !(region->excluded[index] & EXCLUDED_PROTECTED);
+}
+
 int merge_unshare(struct region *region, uint64_t index, uint64_t count)
 {
 	for (uint64_t at = index, end; at < index + count; at = end) {
-		bool shared = page_reads_slot(region->state[at]);
+		bool shared = can_be_copied(region, at);
 		int r;
 
-		for (end = at + 1; end < index + count && page_reads_slot(region->state[end]) == shared; end++)
+		for (end = at + 1; end < index + count && can_be_copied(region, end) == shared; end++)
 			;
 		if (!shared)
 			continue;

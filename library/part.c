@@ -2,6 +2,7 @@
 #include "library/part.h"
 
 #include "common/page.h"
+#include "library/plain.h"
 
 bool part_find(struct region *region, uint64_t start, uint64_t length, struct part *ret)
 {
@@ -18,6 +19,31 @@ bool part_find(struct region *region, uint64_t start, uint64_t length, struct pa
 			      .count = (end - from) / PAGE_BYTES };
 	ret->whole = ret->count == region->pages;
 	return ret->count > 0;
+}
+
+/** Whether the page at @at is the store's; *ret_next: up to where it is the same. */
+static bool is_in_store(uint64_t at, uint64_t end, uint64_t *ret_next)
+{
+	struct part part = { 0 };
+	uint64_t run = 1;
+
+	for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
+		part_find(region_at(i), at, PAGE_BYTES, &part);
+	if (part.region != NULL)
+		run = plain_same_kind(part.region, part.index, part.region->pages);
+	*ret_next = run * PAGE_BYTES < end - at ? at + run * PAGE_BYTES : end;
+	return part.region != NULL && (part.region->state[part.index] & PAGE_IN_STORE) != 0;
+}
+
+bool part_outside_store(uint64_t *start, uint64_t end, uint64_t *ret_end)
+{
+	uint64_t next;
+
+	while (*start < end && is_in_store(*start, end, &next))
+		*start = next;
+	for (*ret_end = *start; *ret_end < end && !is_in_store(*ret_end, end, &next);)
+		*ret_end = next;
+	return *start < end;
 }
 
 void part_unmapped(const struct part *part)

@@ -27,4 +27,10 @@ static inline void part_exclude(const struct part *part, enum excluded why, bool
 	refusals_exclude(part->region, part->index, part->count, why, on);
 }
 
+/**
+ * The next piece of [*start, end), whole pages, that is not in the store. Moves *start up to it. @return whether there
+ * is any.
+ */
+bool part_outside_store(uint64_t *start, uint64_t end, uint64_t *ret_end);
+
 #endif

@@ -25,6 +25,7 @@
 #include "library/protections.h"
 #include "library/refusals.h"
 #include "library/sys.h"
+#include "library/transfers.h"
 
 /* Both so few that what takes their place has no room for a 2 MiB page. */
 #define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
@@ -33,11 +34,11 @@
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
 	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t locked = region->excluded[index] & EXCLUDED_LOCKED;
+	uint8_t excluded = region->excluded[index] & (EXCLUDED_LOCKED | EXCLUDED_PROTECTED);
 	uint64_t at = index + 1;
 
 	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->excluded[at] & EXCLUDED_LOCKED) == locked)
+	       (region->excluded[at] & (EXCLUDED_LOCKED | EXCLUDED_PROTECTED)) == excluded)
 		at++;
 	return at - index;
 }
@@ -237,6 +238,10 @@ int plain_make(struct region *region, uint64_t index, uint64_t count)
 		run = run < PLAIN_PAGES ? run : PLAIN_PAGES;
 		if (!(region->state[at] & PAGE_IN_STORE))
 			continue;
+		if (region->excluded[at] & EXCLUDED_PROTECTED) {
+			result = -EBUSY; /* perhaps it cannot be read, and nobody is to find it unprotected */
+			continue;
+		}
 		r = take_out(region, at, run, false);
 		for (uint64_t i = at; r == -EBUSY && i < at + run; i += HOLD_PAGES)
 			plain_make_shared(region, i, at + run - i < HOLD_PAGES ? (unsigned)(at + run - i) : HOLD_PAGES);
@@ -286,15 +291,18 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!(region->marks[at] & MARK_FILLED) || (state & PAGE_IN_STORE))
 			continue;
-		hold_anonymous(region, at, 1, targets, NULL, outcomes);
+		/* One that a call of the VMM's is at is about to have content, or was just read: it is not missing. */
+		if (hold_may_move() && transfers_hold_begin(region_hva(region, at), 1) == 0)
+			hold_anonymous(region, at, 1, targets, NULL, outcomes);
+		transfers_hold_end();
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
 	region_mark(region, index, count, MARK_FILLED, false);
 }
 
-static int put_anonymous(struct region *region, uint64_t index, uint64_t count)
+static int put_anonymous(struct region *region, uint64_t index, uint64_t count, int prot)
 {
-	int r = hold_put_anonymous(region, index, count);
+	int r = hold_put_anonymous(region, index, count, prot);
 
 	if (r == 0)
 		leave_slots(region, index, count);
@@ -304,11 +312,30 @@ static int put_anonymous(struct region *region, uint64_t index, uint64_t count)
 int plain_drop(struct region *region, uint64_t index, uint64_t count)
 {
 	bool adds = adds_mappings(region, index, count);
+	int prot = PROT_READ | PROT_WRITE;
 
-	if ((adds ? mappings_allow_split() : mappings_allow_last_split()) && put_anonymous(region, index, count) == 0)
+	if ((adds ? mappings_allow_split() : mappings_allow_last_split()) &&
+	    put_anonymous(region, index, count, prot) == 0)
 		return 0;
 	if (take_out(region, index, count, true) == 0)
 		return 0;
 	/* What would have to go with them may be pinned, or there is no memory for it. */
-	return mappings_allow_last_split() && put_anonymous(region, index, count) == 0 ? 0 : -ENOMEM;
+	return mappings_allow_last_split() && put_anonymous(region, index, count, prot) == 0 ? 0 : -ENOMEM;
+}
+
+/** What the kernel lets be done there, whatever was said of it last: a call may have come to be made in part. */
+static int protection_of(uint64_t page)
+{
+	if (sys_madvise(page, PAGE_BYTES, MADV_POPULATE_WRITE) != -EINVAL)
+		return PROT_READ | PROT_WRITE;
+	return sys_madvise(page, PAGE_BYTES, MADV_POPULATE_READ) != -EINVAL ? PROT_READ : PROT_NONE;
+}
+
+int plain_drop_protected(struct region *region, uint64_t index, uint64_t count)
+{
+	int r = 0;
+
+	for (uint64_t i = index; i < index + count && r == 0; i++)
+		r = put_anonymous(region, i, 1, protection_of(region_hva(region, i)));
+	return r;
 }

@@ -9,12 +9,13 @@
 
 #include "library/region.h"
 
-/** Length of the run of pages from @index on that are alike: inside store mappings or not, locked or not. */
+/** Length of the run of pages from @index on that are alike: inside store mappings, locked, protected, or not. */
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end);
 
 /**
- * Back to anonymous memory of the same content. @return 0; -EBUSY: all but some that have copies of their own, as it
- * cannot be excluded that a device is writing these; -ENOMEM (also mappings) or another -errno: done in part.
+ * Back to anonymous memory of the same content. @return 0; -EBUSY: all but some that are protected, or have copies of
+ * their own, as it cannot be excluded that a device is writing these; -ENOMEM (also mappings) or another -errno: done
+ * in part.
  */
 int plain_make(struct region *region, uint64_t index, uint64_t count);
 
@@ -42,9 +43,18 @@ void plain_leave_store(struct region *region, uint64_t index, uint64_t count);
  */
 int plain_drop(struct region *region, uint64_t index, uint64_t count);
 
+/**
+ * The same of such as have stayed there when they were protected (EXCLUDED_PROTECTED): they keep their protection, if
+ * it is PROT_NONE, PROT_READ, or none. @return 0 or -errno: done in part, and nothing else can be done.
+ */
+int plain_drop_protected(struct region *region, uint64_t index, uint64_t count);
+
 /** For these no mapping is to be had: zeros are written instead. Costs the memory that the discard meant to free. */
 void plain_fill(struct region *region, uint64_t index, uint64_t count);
-/** Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them. */
+/**
+ * Those that are anonymous by now, and still full of zeros, become missing, as the discard would have made them; but
+ * for such as are being read into, or where no page may be moved away (hold_may_move()).
+ */
 void plain_empty_filled(struct region *region, uint64_t index, uint64_t count);
 
 /**

@@ -9,6 +9,7 @@
 
 unsigned protections_off;
 bool hold_length_stays;
+bool closing_is_awaited;
 struct sys_fail sys_fail;
 void (*_Atomic sys_watch)(long number, long second);
 

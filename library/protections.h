@@ -54,10 +54,12 @@ enum protection {
 #ifdef PAGEFUSE_TEST_CONTROLS
 extern unsigned protections_off; /* set by the test, while the worker has nothing to do */
 #define PROTECTED(which) ((protections_off & (which)) == 0)
-extern bool hold_length_stays; /* set by a test that needs to know what is held at once, on however slow a machine */
+extern bool hold_length_stays;  /* set by a test that needs to know what is held at once, on however slow a machine */
+extern bool closing_is_awaited; /* set by a test: for as long as it takes, however slow a machine */
 #else
 #define PROTECTED(which) true
 #define hold_length_stays false
+#define closing_is_awaited false
 #endif
 
 #endif

@@ -164,7 +164,10 @@ static int discard(uint64_t start, uint64_t length, int advice)
 
 		if (!find_left(&region, at, PAGE_BYTES, &part))
 			continue;
-		plain_fill(part.region, part.index, 1);
+		if (part.region->excluded[part.index] & EXCLUDED_PROTECTED)
+			r = -ENOMEM; /* it would take a mapping */
+		else
+			plain_fill(part.region, part.index, 1);
 		if (at > from && r == 0)
 			r = sys_madvise(from, at - from, advice);
 		from = at + PAGE_BYTES;
@@ -215,15 +218,18 @@ int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t 
 
 void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded)
 {
+	bool unprotected = change == CHANGE_PROTECT && succeeded; /* judge() lets nothing else through */
 	struct part part;
 
-	for (unsigned i = 0; i < REGIONS_MAX && change == CHANGE_UNMAP; i++) {
+	for (unsigned i = 0; i < REGIONS_MAX && (change == CHANGE_UNMAP || unprotected); i++) {
 		if (!part_find(region_at(i), start, length, &part))
 			continue;
 		for (uint64_t at = part.index; at < part.index + part.count; at++) {
 			if (!(part.region->state[at] & PAGE_IN_STORE))
 				continue;
-			if (succeeded)
+			if (unprotected)
+				part.region->excluded[at] &= (uint8_t)~EXCLUDED_PROTECTED;
+			else if (succeeded)
 				page_set_state(part.region, at, PAGE_DROPPED);
 			else
 				part.region->excluded[at] &= (uint8_t)~EXCLUDED_UNMAPPED;

@@ -135,6 +135,7 @@ static void look_for_hindrances(void)
 	announce_set_refusal(WIRE_REASON_PLAIN_REFERENCES, ram_if(files_may_reference()));
 	announce_set_refusal(WIRE_REASON_NESTED, ram_if(nested));
 	announce_set_refusal(WIRE_REASON_UNSEEN_CALLS, ram_if(unseen));
+	hold_allow_moving(!hindered && !nested);
 	orders_suspend(hindered || nested || unseen);
 }
 

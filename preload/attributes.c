@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* mprotect(), pkey_mprotect(), mbind(). */
+#include <errno.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 
+#include "library/mappings.h"
+#include "library/part.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 
@@ -13,11 +17,6 @@ struct change protect_change(void *address, size_t length, int prot, int pkey)
 {
 	/* A protection key is not kept by what replaces the memory: such a range is no longer shared. */
 	return change_of(pkey > 0 ? CHANGE_ATTRIBUTE : CHANGE_PROTECT, address, length, prot);
-}
-
-struct change policy_change(void *address, size_t length, int mode)
-{
-	return change_of(CHANGE_POLICY, address, length, mode);
 }
 
 INTERPOSED int mprotect(void *address, size_t length, int prot)
@@ -44,15 +43,46 @@ INTERPOSED int pkey_mprotect(void *address, size_t length, int prot, int pkey)
 	return result;
 }
 
-INTERPOSED long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes,
-		      unsigned long nodes_max, unsigned flags)
+/**
+ * What could not be made plain stays in the store, where a policy would be the store's, and stays where it is: it is
+ * pinned, as far as is known, and such pages the kernel does not move either, which is an error only where the VMM
+ * wants to hear of it.
+ */
+static long bind_outside_store(bind_function *real, const struct change *change, const unsigned long *nodes,
+			       unsigned long nodes_max, unsigned flags)
 {
-	struct change change = policy_change(address, length, mode);
+	uint64_t at = (uint64_t)change->address, end = at + change->length, bound = 0, to;
+	long result = 0;
+
+	for (; result == 0 && part_outside_store(&at, end, &to); bound += to - at, at = to)
+		result = real((void *)at, to - at, change->detail, nodes, nodes_max, flags);
+	if (result == 0 && bound == 0)
+		result = real(change->address, 0, change->detail, nodes, nodes_max, flags); /* are they right? */
+	if (result == 0 && bound < change->length && (flags & MPOL_MF_STRICT) != 0) {
+		errno = EIO;
+		result = -1;
+	}
+	return result;
+}
+
+long policy_forward(bind_function *real, void *address, unsigned long length, int mode, const unsigned long *nodes,
+		    unsigned long nodes_max, unsigned flags)
+{
+	struct change change = change_of(CHANGE_POLICY, address, length, mode);
 	long result;
 
 	if (change_begin(&change) != 0)
 		return -1;
-	result = next.mbind(address, length, mode, nodes, nodes_max, flags);
+	if (change.tell && memory_is_inside() && mappings_has_policy(mode))
+		result = bind_outside_store(real, &change, nodes, nodes_max, flags);
+	else
+		result = real(address, length, mode, nodes, nodes_max, flags);
 	change_end(&change, result == 0);
 	return result;
+}
+
+INTERPOSED long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes,
+		      unsigned long nodes_max, unsigned flags)
+{
+	return policy_forward(next.mbind, address, length, mode, nodes, nodes_max, flags);
 }

@@ -41,7 +41,11 @@ struct change unlock_change(const void *address, size_t length);
 
 /* attributes.c */
 struct change protect_change(void *address, size_t length, int prot, int pkey);
-struct change policy_change(void *address, size_t length, int mode);
+typedef long bind_function(void *address, unsigned long length, int mode, const unsigned long *nodes,
+			   unsigned long nodes_max, unsigned flags);
+/** mbind(), complete, by way of @real. */
+long policy_forward(bind_function *real, void *address, unsigned long length, int mode, const unsigned long *nodes,
+		    unsigned long nodes_max, unsigned flags);
 
 /* ioctl.c */
 struct change ioctl_change(unsigned long request, const void *argument);
@@ -87,7 +91,7 @@ void open_before_number(long number, long a, long b, long c);
 void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
-/** Whether a system call by number closes or replaces a descriptor of the library's; and makes it, but for that. */
+/** Whether a system call by number may close or replace a descriptor of the library's; and makes it, but for that. */
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -59,21 +60,39 @@ INTERPOSED int close(int fd)
 	return is_vmms(fd) ? next.close(fd) : not_open();
 }
 
-/* With CLOSE_RANGE_UNSHARE it is about copies that are the thread's own; with CLOSE_RANGE_CLOEXEC nothing is closed. */
-static int closing_range(close_range_function *real, unsigned first, unsigned last, int flags)
+static int close_pieces(close_range_function *real, unsigned first, unsigned last)
 {
 	unsigned piece_last;
 
-	if (!forward_ready || flags != 0 || first > last || !descriptors_concern(first, last))
-		return real(first, last, flags);
 	while (next_piece(&first, last, &piece_last)) {
-		if (real(first, piece_last, flags) != 0)
+		if (real(first, piece_last, 0) != 0)
 			return -1;
 		if (piece_last == last)
 			break;
 		first = piece_last + 1;
 	}
 	return 0;
+}
+
+/*
+ * With CLOSE_RANGE_CLOEXEC nothing is closed. CLOSE_RANGE_UNSHARE means copies that are the thread's own, but where
+ * nobody shares the table, as in a forked child, the kernel makes none: so whose it is is looked at once there are.
+ */
+static int closing_range(close_range_function *real, unsigned first, unsigned last, int flags)
+{
+	int result;
+
+	if (!forward_ready || (flags & ~(int)CLOSE_RANGE_UNSHARE) != 0 || first > last)
+		return real(first, last, flags);
+	descriptors_closing(true);
+	if (!descriptors_concern(first, last))
+		result = real(first, last, flags);
+	else if (flags != 0 && real(~0u, ~0u, flags) != 0)
+		result = -1;
+	else
+		result = close_pieces(real, first, last);
+	descriptors_closing(false);
+	return result;
 }
 
 int close_range(unsigned first, unsigned last, int flags);
@@ -89,6 +108,7 @@ INTERPOSED void closefrom(int first)
 {
 	unsigned from = first < 0 ? 0 : (unsigned)first, last;
 
+	descriptors_closing(true);
 	while (forward_ready && next_piece(&from, ~0u, &last) && last != ~0u) {
 		if (next.close_range(from, last, 0) != 0)
 			for (unsigned fd = from; fd <= last; fd++)
@@ -96,6 +116,7 @@ INTERPOSED void closefrom(int first)
 		from = last + 1;
 	}
 	next.closefrom((int)from);
+	descriptors_closing(false);
 }
 
 /*
@@ -178,8 +199,8 @@ bool closing_concerns_number(long number, long a, long b)
 	switch ((int)number) {
 	case SYS_close:
 		return !is_vmms((int)a);
-	case SYS_close_range:
-		return descriptors_concern((unsigned)a, (unsigned)b);
+	case SYS_close_range: /* what is not ours yet may be while it is made */
+		return true;
 #ifdef SYS_dup2
 	case SYS_dup2:
 #endif

@@ -117,8 +117,6 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 		return protect_change(address, length, (int)c, -1);
 	case SYS_pkey_mprotect:
 		return protect_change(address, length, (int)c, (int)d);
-	case SYS_mbind:
-		return policy_change(address, length, (int)c);
 	case SYS_set_mempolicy_home_node: /* of a policy that is there already */
 		return change_of(CHANGE_NOTHING, address, length, 0);
 	case SYS_ioctl:
@@ -137,6 +135,12 @@ static ssize_t process_madvise_by_number(int pidfd, const struct iovec *vector, 
 static void *remap_by_number(void *old, size_t old_length, size_t new_length, int flags, void *to)
 {
 	return (void *)next.syscall(SYS_mremap, old, old_length, new_length, (long)flags, to);
+}
+
+static long bind_by_number(void *address, unsigned long length, int mode, const unsigned long *nodes,
+			   unsigned long nodes_max, unsigned flags)
+{
+	return next.syscall(SYS_mbind, address, length, (long)mode, nodes, nodes_max, (long)flags);
 }
 
 static long fork_by_number(long number, long a, long b, long c, long d, long e, long f)
@@ -172,6 +176,9 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 				      (unsigned)e);
 	if ((int)number == SYS_mremap)
 		return (long)remap_forward(remap_by_number, (void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+	if ((int)number == SYS_mbind)
+		return policy_forward(bind_by_number, (void *)a, (unsigned long)b, (int)c, (const unsigned long *)d,
+				      (unsigned long)e, (unsigned)f);
 	if ((int)number == SYS_seccomp || (int)number == SYS_prctl)
 		return confine_by_number(number, a, b, c, d, e);
 	if (closing_concerns_number(number, a, b))

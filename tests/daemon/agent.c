@@ -292,7 +292,7 @@ static void test_ends(void)
 	close(port);
 	port = first;
 	fake_link_close(&vmm);
-	instance_await(&instance, "guest", "connected", 0);
+	instance_await_disconnected(&instance, "guest");
 	expect_end();
 	join(true);
 	connect_served();
@@ -341,7 +341,7 @@ static void test_layout(void)
 	close(port);
 	port = -1;
 	fake_link_close(&vmm);
-	instance_await(&instance, "guest", "connected", 0);
+	instance_await_disconnected(&instance, "guest");
 	join(false);
 	hash = page_hash(beacon_bytes, vmm.welcome.seed);
 	connect_served();

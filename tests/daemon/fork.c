@@ -195,7 +195,7 @@ static void test_keeper(const struct instance *instance)
 	check_keeper(instance);
 	kill(vm.pid, SIGKILL);
 	waitpid(vm.pid, &status, 0);
-	instance_await(instance, "vm", "connected", 0);
+	instance_await_disconnected(instance, "vm");
 	check_keeper(instance);
 	close(vm.keeper);
 	await_freed(instance);

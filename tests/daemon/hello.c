@@ -47,7 +47,7 @@ static void check_welcome(const struct instance *instance)
 	instance_await(instance, "one", "ram_bytes", 8 * PAGE_BYTES);
 	fake_link_close(&first);
 	fake_link_close(&second);
-	instance_await(instance, "one", "connected", 0);
+	instance_await_disconnected(instance, "one");
 }
 
 static void check_names(const struct instance *instance)

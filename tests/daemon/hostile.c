@@ -162,7 +162,7 @@ static void check_defiance(void)
 	const struct fake_options options = { .name = "defiant", .pages = 128, .common = 128, .defiant = true };
 	struct fake_vmm vmm = fake_start(instance.socket, &options);
 
-	instance_await(&instance, "defiant", "connected", 0);
+	instance_await_disconnected(&instance, "defiant");
 	fake_kill(&vmm);
 	instance_await(&instance, "defiant", "pid", -1);
 }

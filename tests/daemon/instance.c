@@ -369,6 +369,16 @@ static bool is_finished(const struct instance *instance, const char *question)
 	return finished;
 }
 
+void instance_await_disconnected(const struct instance *instance, const char *name)
+{
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+
+	while (instance_vm(instance, name, "connected") == 1) {
+		test_check(test_patient_msec() < last, "%s stays connected", name);
+		poll(NULL, 0, 10);
+	}
+}
+
 void instance_scan(const struct instance *instance)
 {
 	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;

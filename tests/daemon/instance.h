@@ -55,6 +55,9 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 /** Asks until host.@field, or @name's if that is not NULL, is @value; fails the test at the deadline. */
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value);
 
+/** Asks until @name has no connection, be it that nothing is known of it any more. */
+void instance_await_disconnected(const struct instance *instance, const char *name);
+
 /** A full pass over all VMs; returns when what it found is merged. */
 void instance_scan(const struct instance *instance);
 

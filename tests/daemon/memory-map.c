@@ -87,7 +87,7 @@ static void check_told(void)
 	tell(&link, WIRE_FIRST, ranges, 0);
 	json_decref(await_ranges(0));
 	fake_link_close(&link);
-	instance_await(&instance, "mapped", "connected", 0);
+	instance_await_disconnected(&instance, "mapped");
 }
 
 static void expect_dropped(struct fake_link *link, const char *what)

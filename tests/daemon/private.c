@@ -59,7 +59,7 @@ static void outlive_by_a_child(struct instance *instance, struct fake_vmm *a, st
 	pid_t child = fake_ask(a, FAKE_FORK, 0).pid;
 
 	fake_kill(a);
-	instance_await(instance, "vm", "connected", 0);
+	instance_await_disconnected(instance, "vm");
 	test_check(fake_ask(b, FAKE_CHECK, 0).damaged == 0, "memory is not what it was");
 	fake_kill(b);
 	test_check(instance_alive(instance), "the daemon ended while a child reads what it keeps");

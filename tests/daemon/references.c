@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	instance_await(&instance, NULL, "shared_pages", 2 * COMMON);
 
 	fake_ask(&a, FAKE_DISCONNECT, 0);
-	instance_await(&instance, "vm", "connected", 0);
+	instance_await_disconnected(&instance, "vm");
 	fake_kill(&b);
 	instance_await(&instance, "vm-2", "pid", -1);
 	instance_await(&instance, NULL, "shared_pages", COMMON); /* not less: it is the connection only that went */
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 	child = answer.pid;
 	fake_kill(&a);
 	fake_kill(&b);
-	instance_await(&instance, "vm", "connected", 0);
+	instance_await_disconnected(&instance, "vm");
 	if (instance_mounts(&instance) > 0) /* with memfds, whose child it is cannot be told */
 		instance_await(&instance, "vm-2", "pid", -1);
 	test_check(instance_host(&instance, "shared_pages") >= COMMON, "references went while a child maps the slots");

@@ -8,6 +8,8 @@
  *
  * usage: closing [--by-number]    with libc's functions, or with syscall()
  *        closing --past           past the preload, between two pieces of the worker's work
+ *        closing --unshare [--by-number]    by CLOSE_RANGE_UNSHARE in a forked child, where nobody shares its numbers
+ *        closing --meanwhile                ranges, while the library opens files for moments
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +24,13 @@
 #include <unistd.h>
 
 #include "include/pagefuse.h"
+#include "library/descriptors.h"
 #include "library/lock.h"
+#include "library/mappings.h"
 #include "library/memory.h"
+#include "library/protections.h"
 #include "library/sys.h"
+#include "preload/next.h"
 #include "tests/support/guest.h"
 
 #define PAGES 256u
@@ -35,6 +41,8 @@
 #define FIRST_FD 3
 #define NUMBERS 64
 #define OFFERS 20000u
+#define LOOKS 10000u
+#define LATE_YIELDS 200u
 
 enum step {
 	STEP_SHARED = 1,
@@ -52,6 +60,10 @@ static struct {
 	_Atomic unsigned step; /* that the director has come to */
 	_Atomic unsigned done; /* that the VMM has come to */
 } * common;
+
+static enum what { EVERYTHING,
+		   UNSHARED,
+		   MEANWHILE } what;
 
 static int images[IMAGES], pipes[2];
 static char *memory;
@@ -282,10 +294,94 @@ static void offer_again(void)
 		pthread_join(threads[i], NULL);
 }
 
+/** Bit by bit, the numbers below NUMBERS that are the library's. */
+static uint64_t own_numbers(void)
+{
+	uint64_t own = 0;
+	bool had;
+	int fd;
+
+	test_check(descriptors_begin(&had), "the library's descriptors are not this process's");
+	for (unsigned from = 0; (fd = descriptors_first(from, NUMBERS - 1)) >= 0; from = (unsigned)fd + 1)
+		own |= UINT64_C(1) << fd;
+	descriptors_end(had);
+	return own;
+}
+
+/** In a forked child: there the kernel makes no copies, and what would be closed is what the library has. */
+static void close_unshared(void)
+{
+	uint64_t own = own_numbers();
+
+	test_check(own != 0, "a child has nothing of the library's");
+	open_files();
+	test_check(call(SYS_close_range, FIRST_FD, ~0u, CLOSE_RANGE_UNSHARE) == 0, "close_range: %s", strerror(errno));
+	for (int fd = FIRST_FD; fd < NUMBERS; fd++)
+		if ((own >> fd & 1) != (fcntl(fd, F_GETFD) >= 0))
+			test_damage("number %d %s", fd, own >> fd & 1 ? "of the library's is closed" : "is not closed");
+	_exit(0);
+}
+
+static void unshare_in_child(void)
+{
+	int pid = test_fork();
+
+	if (pid == 0)
+		close_unshared();
+	_exit(WEXITSTATUS(test_wait_child(pid)));
+}
+
+static atomic_uint looks;
+
+/** In place of libc's. After the look at which numbers are the library's it gives that the time to open another one. */
+static int close_range_late(unsigned first, unsigned last, int flags)
+{
+	unsigned before = atomic_load(&looks);
+
+	for (unsigned i = 0; i < LATE_YIELDS && atomic_load(&looks) - before < 2; i++)
+		sched_yield();
+	return (int)sys_raw(SYS_close_range, first, last, flags, 0, 0, 0);
+}
+
+static void *close_ranges(void *unused)
+{
+	(void)unused;
+	while (atomic_load(&looks) < LOOKS) {
+		test_check(close_range(FIRST_FD, ~0u, 0) == 0, "close_range: %s", strerror(errno));
+		sched_yield();
+	}
+	return NULL;
+}
+
+/** What the library opens while a range is being closed stays open as long as it needs it. */
+static void look_meanwhile(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY);
+	void *mapped = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE, fd, 0);
+	pthread_t thread;
+	uint64_t offset;
+
+	test_check(fd >= 0 && mapped != MAP_FAILED, "a mapping of a file: %s", strerror(errno));
+	next.close_range = close_range_late;
+	closing_is_awaited = true;
+	test_check(pthread_create(&thread, NULL, close_ranges, NULL) == 0, "no thread");
+	while (atomic_fetch_add(&looks, 1) < LOOKS)
+		if (mappings_file_offset((uint64_t)mapped, &offset) != 0)
+			test_damage("a file of the library's was closed, after %u looks", atomic_load(&looks));
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
 static void run_vmm(void)
 {
 	close_range(FIRST_FD, ~0u, 0);
 	add_memory();
+	if (what != EVERYTHING)
+		await(&common->step, STEP_SHARED);
+	if (what == UNSHARED)
+		unshare_in_child();
+	if (what == MEANWHILE)
+		look_meanwhile();
 	await(&common->step, STEP_SHARED);
 	if (way != PAST) {
 		check_refusals();
@@ -337,6 +433,8 @@ static void serve(struct director *director)
 	director_scan(vm, vm->regions[0].page, PAGES);
 	test_check(director_share(vm, vm->regions[0].page, PAGES) == PAGES, "not all pages are shared at first");
 	atomic_store(&common->step, STEP_SHARED);
+	if (what != EVERYTHING)
+		return; /* the VMM ends by itself */
 	while (vm != NULL && atomic_load(&common->done) < STEP_CLOSED) {
 		director_churn(vm, vm->regions[0].page, PAGES, &random);
 		vm = meet_again(director, vm);
@@ -358,6 +456,8 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	way = test_wants("--past") ? PAST : test_wants("--by-number") ? BY_NUMBER
 								      : BY_NAME;
+	what = test_wants("--unshare") ? UNSHARED : test_wants("--meanwhile") ? MEANWHILE
+									      : EVERYTHING;
 	if (TEST_THREAD_SANITIZER)
 		test_skip("under ThreadSanitizer the library's descriptors are among the VMM's");
 	common = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

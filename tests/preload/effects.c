@@ -14,6 +14,7 @@
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -334,6 +335,34 @@ static void test_policy(void)
 	munmap(ram.memory, PAGES * PAGE_BYTES);
 }
 
+/** There is nothing to make pages plain with: these are left out, as the policy would be the store's, for everybody. */
+static void test_policy_in_vain(void)
+{
+	static const unsigned long node_0 = 1;
+	struct ram ram;
+	long strict;
+
+	ram_begin(&ram);
+	sys_fail.number = SYS_mmap;
+	sys_fail.error = ENOMEM;
+	sys_fail.for_ever = true;
+	atomic_store(&sys_fail.countdown, 1);
+	bind_memory(ram_at(&ram, 8), 16);
+	strict = ram_call(SYS_mbind, ram_at(&ram, 8), 16 * PAGE_BYTES, MPOL_BIND, (long)&node_0, 2, MPOL_MF_STRICT);
+	test_check(strict == 0 || errno == EIO, "mbind: %s", strerror(errno));
+	atomic_store(&sys_fail.countdown, 0);
+	ram_check(&ram, "after mbind, with no memory for it");
+	for (uint32_t i = 0; i < PAGES; i++) {
+		bool asked = i - 8 < 16, bound = policy_of(ram_at(&ram, i)) == MPOL_BIND;
+
+		test_check(asked || !bound, "page %u is bound", i);
+		test_check(!(bound && pages_is_file(ram_at(&ram, i))), "page %u is bound, and the store's", i);
+		test_check(!asked || bound || i % 8 < 5, "page %u is not bound, and not the store's", i);
+		test_check(!asked || bound || strict != 0, "page %u is not bound, and nobody hears of it", i);
+	}
+	ram_end(&ram);
+}
+
 /* ---- advice that outlives a merge ---- */
 
 enum child_sees { CHILD_SAME,
@@ -566,6 +595,7 @@ int main(int argc, char **argv)
 	test_userfaultfd();
 	test_bare_fork();
 	test_policy(); /* skipped where the kernel has no NUMA */
+	test_policy_in_vain();
 	director_free(director);
 	return 0;
 }

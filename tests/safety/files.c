@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,9 @@
 
 #include "library/files.h"
 #include "tests/support/test.h"
+
+#define CHANGING 5u  /* files that have a number by turns */
+#define LOOKS 10000u /* while they have */
 
 enum { NOTHING,
        PINS,
@@ -108,6 +112,48 @@ static int sockets(void)
 		   strerror(errno));
 	socket(AF_INET, SOCK_STREAM, 0); /* as far as this machine has them */
 	socket(AF_INET6, SOCK_DGRAM, 0);
+	return NOTHING;
+}
+
+static atomic_uint looks; /* LOOKS: that was enough */
+
+/** One number leads to one harmless file after the other; to another one in each look, at any moment of it. */
+static void *exchange(void *numbers)
+{
+	const int *number = numbers;
+	uint64_t random = test_seed(1);
+
+	for (unsigned i = 1, seen = 0; seen < LOOKS; i = i % CHANGING + 1) {
+		while (atomic_load(&looks) == seen)
+			sched_yield();
+		seen = atomic_load(&looks);
+		for (uint64_t wait = test_random(&random) % 4096; wait > 0; wait--)
+			atomic_load(&looks);
+		test_check(number[i] < 0 || dup2(number[i], number[0]) == number[0], "dup2: %s", strerror(errno));
+	}
+	return NULL;
+}
+
+/** Numbers that are given to other files while they are looked at: of none of these there is anything to be feared. */
+static int changing(void)
+{
+	int numbers[1 + CHANGING], pair[2];
+	pthread_t thread;
+	bool kvm;
+
+	test_check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "socketpair: %s", strerror(errno));
+	numbers[0] = dup(pair[0]);
+	numbers[1] = pair[1];
+	numbers[2] = memfd_create("pagefuse", 0);
+	numbers[3] = open("/dev/userfaultfd", O_RDWR);
+	numbers[4] = eventfd(0, 0);
+	numbers[5] = open("/dev/null", O_RDWR);
+	test_check(pthread_create(&thread, NULL, exchange, numbers) == 0, "no thread");
+	for (unsigned i = 0; i < LOOKS; i++) {
+		atomic_fetch_add(&looks, 1);
+		test_check(files_look(&kvm) == 0, "not everything could be looked at");
+	}
+	pthread_join(thread, NULL);
 	return NOTHING;
 }
 
@@ -322,6 +368,7 @@ static const struct {
 	{ "what the kernel tells", of_the_kernel },
 	{ "eventfd and the like", events },
 	{ "sockets", sockets },
+	{ "numbers that change hands", changing },
 	{ "files that are not read", written_only },
 	{ "direct I/O", direct },
 	{ "direct I/O of a file that is closed", direct_and_gone },

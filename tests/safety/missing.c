@@ -5,15 +5,12 @@
  * because it was full of zeros, for which nobody would ever send a page; but also what had to be filled with zeros
  * because a discard could not be done.
  */
-#include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "library/kernel.h"
 #include "library/memory.h"
-#include "library/sys.h"
+#include "library/transfers.h"
 #include "tests/support/guest.h"
 
 #define PAGES 128u
@@ -30,19 +27,6 @@ static void discard(const struct guest *g, uint32_t index, uint32_t count)
 	int r = guest_discard(g, index, count, MADV_DONTNEED);
 
 	test_check(r == 0, "madvise: %s", strerror(-r));
-}
-
-/** Such a discard can only fill the page: there is no mapping to be had. */
-static void discard_in_vain(const struct guest *g, uint32_t index)
-{
-	sys_fail.number = SYS_mmap;
-	sys_fail.error = ENOMEM;
-	sys_fail.for_ever = true;
-	atomic_store(&sys_fail.countdown, 1);
-	discard(g, index, 1);
-	atomic_store(&sys_fail.countdown, 0);
-	test_check(pages_differ(guest_at(g, index), 0) < 0, "page %u was discarded and is not empty", index);
-	test_check(pages_frame(guest_at(g, index)) != 0, "page %u was discarded, with no mapping to be had", index);
 }
 
 static void prepare(const struct guest *g)
@@ -88,9 +72,9 @@ static void test_missing(const struct guest *g)
 	prepare(g);
 	discard(g, 3, 2); /* zeros that were given back */
 	discard(g, ZEROS + 10, 2);
-	discard_in_vain(g, ZEROS + 20);
-	discard_in_vain(g, ZEROS + 30);
-	discard_in_vain(g, ZEROS + 40);
+	guest_discard_in_vain(g, ZEROS + 20);
+	guest_discard_in_vain(g, ZEROS + 30);
+	guest_discard_in_vain(g, ZEROS + 40);
 	pages_fill(guest_at(g, ZEROS + 30), content_of(ZEROS + 30)); /* somebody has written since */
 	discard(g, ZEROS + 40, 1);                                   /* and that can be done */
 	change(g, CHANGE_USERFAULTFD, UFFDIO_REGISTER_MODE_MISSING);
@@ -105,11 +89,27 @@ static void test_missing(const struct guest *g)
 static void test_protected(const struct guest *g)
 {
 	prepare(g);
-	discard_in_vain(g, ZEROS + 20);
+	guest_discard_in_vain(g, ZEROS + 20);
 	change(g, CHANGE_USERFAULTFD, UFFDIO_REGISTER_MODE_WP);
 	for (uint32_t i = 0; i < PAGES; i++)
 		if (pages_frame(guest_at(g, i)) == 0)
 			test_damage("page %u is missing", i);
+	change(g, CHANGE_USERFAULTFD_END, 0);
+}
+
+/** A call of the VMM's is just reading into a page that a discard had to fill: it is not taken from under it. */
+static void test_read_into(const struct guest *g)
+{
+	uint64_t transfer;
+
+	prepare(g);
+	guest_discard_in_vain(g, ZEROS + 20);
+	guest_make_plain(g, ZEROS + 20, 1);
+	transfer = transfers_begin(guest_at(g, ZEROS + 20), PAGE_BYTES);
+	change(g, CHANGE_USERFAULTFD, UFFDIO_REGISTER_MODE_MISSING);
+	transfers_end(transfer);
+	if (pages_frame(guest_at(g, ZEROS + 20)) == 0)
+		test_damage("a page is moved away while a call of the VMM's is at it");
 	change(g, CHANGE_USERFAULTFD_END, 0);
 }
 
@@ -123,6 +123,7 @@ int main(int argc, char **argv)
 	guest_begin(&g, memory, PAGES);
 	test_missing(&g);
 	test_protected(&g);
+	test_read_into(&g);
 	guest_report(&g);
 	guest_end(&g);
 	return 0;

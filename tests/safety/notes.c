@@ -202,15 +202,34 @@ static void be_quiet(const struct guest *g, uint64_t msec)
 	test_check(g->vm->noted == 0, "%llu pages are told that were not noted", (unsigned long long)g->vm->noted);
 }
 
+/**
+ * Entry of the region of @memory. It need not be the first one: a region that is taken back before the worker has told
+ * of it keeps its entry until the worker comes by, which nobody waits for.
+ */
+static unsigned number_of(const void *memory)
+{
+	unsigned i = 0;
+
+	memory_lock();
+	while (i < REGIONS_MAX && (region_at(i) == NULL || region_at(i)->leaving ||
+				   region_at(i)->start != (uint64_t)memory))
+		i++;
+	memory_unlock();
+	test_check(i < REGIONS_MAX, "no region is there");
+	return i;
+}
+
 static void test_worker(void)
 {
 	char *memory = pages_map(PAGES, false);
 	uint64_t transfer, word, began, one = 1;
+	unsigned number;
 	struct guest g;
 
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(memory + i * PAGE_BYTES, i % 10 == 9 ? 0 : i + 1);
 	guest_begin(&g, memory, PAGES);
+	number = number_of(memory);
 	memory_note_read(memory, 10 * PAGE_BYTES, NOTE_READ); /* before it is asked for */
 	be_quiet(&g, 100);
 	want_notes(&g, true);
@@ -255,7 +274,7 @@ static void test_worker(void)
 		else
 			be_quiet(&g, 1500);
 		memory_lock();
-		notes_clear(0, NOTE_TOLD, 0, 1);
+		notes_clear(number, NOTE_TOLD, 0, 1);
 		memory_unlock();
 	}
 
@@ -263,7 +282,7 @@ static void test_worker(void)
 	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ);
 	memory_lock();
 	word = 0;
-	test_check(notes_take(0, NOTE_READ, &word) == 0, "a note is taken that nobody wants");
+	test_check(notes_take(number, NOTE_READ, &word) == 0, "a note is taken that nobody wants");
 	memory_unlock();
 	be_quiet(&g, 100);
 	guest_end(&g);
@@ -286,21 +305,21 @@ static void test_unknown(void)
 	}
 	guest_begin(&g, memory, PAGES);
 	want_notes(&g, true);
-	notes_set(0, NOTE_READ, PAGES, 1); /* by a thread that knew a larger one in its place */
-	notes_set(0, NOTE_READ, PAGES - 2, 1);
+	number = number_of(memory);
+	notes_set(number, NOTE_READ, PAGES, 1); /* by a thread that knew a larger one in its place */
+	notes_set(number, NOTE_READ, PAGES - 2, 1);
 	notes_made();
 	expect_told(&g, 1);
 	be_quiet(&g, 100);
 	memory_lock();
 	r = region_add((uint64_t)more, PAGES, &region); /* without a word to the worker */
-	number = r == 0 ? region_number(region) : 0;
 	memory_unlock();
 	test_check(r == 0, "adding: %s", strerror(-r));
 	memory_note_read(more, PAGES * PAGE_BYTES, NOTE_READ);
 	until = test_now_msec() + 200;
 	test_check(director_wait_until(g.vm, is_quiet, &until) == 0, "the worker has hung up");
 	expect_told(&g, pages); /* which waits until it is announced */
-	test_check(g.vm->region_count == 2 && number == 1, "%u regions are told", g.vm->region_count);
+	test_check(g.vm->region_count == 2, "%u regions are told", g.vm->region_count);
 	test_check(pagefuse_remove_ram(more, PAGES * PAGE_BYTES) == 0, "removing");
 	guest_end(&g);
 	munmap(memory, PAGES * PAGE_BYTES);

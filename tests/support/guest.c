@@ -2,13 +2,16 @@
 #include "tests/support/guest.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
 #include "library/memory.h"
+#include "library/sys.h"
 
 static bool has_all_regions_gone(const struct director_vm *vm, void *context)
 {
@@ -86,6 +89,21 @@ int guest_discard(const struct guest *guest, uint32_t index, uint32_t count, int
 	r = syscall(SYS_madvise, address, length, advice) < 0 ? -errno : 0;
 	memory_change_end(CHANGE_DISCARD, address, length, advice, r == 0);
 	return r;
+}
+
+void guest_discard_in_vain(const struct guest *guest, uint32_t index)
+{
+	int r;
+
+	sys_fail.number = SYS_mmap;
+	sys_fail.error = ENOMEM;
+	sys_fail.for_ever = true;
+	atomic_store(&sys_fail.countdown, 1);
+	r = guest_discard(guest, index, 1, MADV_DONTNEED);
+	atomic_store(&sys_fail.countdown, 0);
+	test_check(r == 0, "madvise: %s", strerror(-r));
+	test_check(pages_differ(guest_at(guest, index), 0) < 0, "page %u was discarded and is not empty", index);
+	test_check(pages_frame(guest_at(guest, index)) != 0, "page %u was discarded, with no mapping to be had", index);
 }
 
 /** Any run, or one around a page that is being written: most changes then happen during the hold. */

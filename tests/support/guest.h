@@ -40,6 +40,8 @@ void guest_make_plain(const struct guest *guest, uint32_t index, uint32_t count)
 
 /** Discards by @advice as the preload does it: begin, the kernel's call, end. @return 0, or the kernel's -errno. */
 int guest_discard(const struct guest *guest, uint32_t index, uint32_t count, int advice);
+/** The same of a shared page while there is no mapping to be had, so that it can only be filled with zeros. */
+void guest_discard_in_vain(const struct guest *guest, uint32_t index);
 
 /** Shares and unshares at random until test_running() ends, often just where a writer is at work. */
 void guest_work(const struct guest *guest, struct writers *writers);
