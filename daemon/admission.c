@@ -36,7 +36,7 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 		r = pump_start(*ret);
 	if (r == 0)
 		return 0;
-	log_peer(LOG_ERR, "cannot open domain %s: %s", name, strerror(-r));
+	log_peer(LOG_NOBODY, LOG_ERR, "cannot open domain %s: %s", name, strerror(-r));
 	while (!TAILQ_EMPTY(&(*ret)->vms))
 		daemon_vm_free(TAILQ_FIRST(&(*ret)->vms));
 	domain_close(*ret);
@@ -144,7 +144,7 @@ static void end_connection(struct daemon_vm *vm)
 {
 	if (!daemon_vm_is_connected(vm))
 		return;
-	log_peer(LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
+	log_peer(vm->uid, LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
 	vm->connection.end(vm->connection.session);
 }
 

@@ -72,7 +72,8 @@ static void free_agent(struct agent *agent)
 static void fail(struct agent *agent, const char *reason)
 {
 	if (!agent->failed)
-		log_peer(LOG_NOTICE, "dropping the agent in VM %s: %s", agent->vm ? agent->vm->name : "?", reason);
+		log_peer(agent->peer.uid, LOG_NOTICE, "dropping the agent in VM %s: %s",
+			 agent->vm ? agent->vm->name : "?", reason);
 	agent->failed = true;
 }
 
@@ -401,7 +402,7 @@ static void begin(struct agents *agents, int socket)
 		r = agent_session_init(&agent->session, &owner, agent, clock_now_usec());
 	if (r < 0) {
 		if (r != -ESRCH)
-			log_peer(LOG_ERR, "cannot serve an agent: %s", strerror(-r));
+			log_peer(agent->peer.uid, LOG_ERR, "cannot serve an agent: %s", strerror(-r));
 		free_agent(agent);
 		return;
 	}

@@ -14,6 +14,7 @@
 #include "common/page.h"
 #include "daemon/directory.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 #define SEGMENTS_TIMES 64u /* so many segments for each that the store could fill */
 
@@ -25,7 +26,7 @@ static int add_segment(void *context, uint32_t segment)
 	int r = store_add_segment(domain->store, segment);
 
 	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
-		log_peer(LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
+		log_peer(LOG_NOBODY, LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
 			 domain->name, segment, strerror(-r));
 	return r;
 }
@@ -82,7 +83,7 @@ static bool may_charge(void *context, void *account)
 	if (quota_user_may_store(user))
 		return true;
 	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
-		log_peer(LOG_WARNING,
+		log_peer(user->uid, LOG_WARNING,
 			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
 			 "there is more room; [limits] user_store_factor",
 			 (unsigned)user->uid, user->slots * PAGE_BYTES >> 20);
@@ -95,6 +96,20 @@ static void charge(void *context, void *account, int64_t slots)
 {
 	(void)context;
 	quota_user_charge(account, slots);
+}
+
+static bool take_numbers(void *context, void *account, uint64_t pages)
+{
+	struct domain *domain = context;
+
+	return quota_numbers_take(&domain->numbers, account, pages);
+}
+
+static void give_numbers(void *context, void *account, uint64_t pages)
+{
+	struct domain *domain = context;
+
+	quota_numbers_give(&domain->numbers, account, pages);
 }
 
 void domain_look_for_room(struct domain *domain, bool recheck)
@@ -124,10 +139,19 @@ static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 	struct domain *domain = user;
 	bool more = store_recheck(domain->store);
 
+	if (more) {
+		sd_event_source_set_time(source, usec + DOMAIN_RECHECK_AGAIN_USEC);
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
 	quota_look(domain->domains->quota);
 	domain_look_for_room(domain, true);
-	sd_event_source_set_time(source, usec + (more ? 1 : DOMAIN_RECHECK_SECONDS) * UINT64_C(1000000));
+	sd_event_source_set_time(source, usec + DOMAIN_RECHECK_SECONDS * UINT64_C(1000000));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+void domain_note_steps(struct domain *domain)
+{
+	turn_note(TURN_STEPS, engine_take_steps(domain->engine));
 }
 
 /* ---- its VMs ---- */
@@ -217,6 +241,8 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.punch = punch,
 		.may_charge = may_charge,
 		.charge = charge,
+		.take_numbers = take_numbers,
+		.give_numbers = give_numbers,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;
@@ -284,6 +310,7 @@ int domain_open(struct domains *domains, const char *name, struct domain **ret)
 	domain->userfaultfd = -1;
 	snprintf(domain->name, sizeof(domain->name), "%s", name);
 	TAILQ_INIT(&domain->vms);
+	quota_numbers_init(&domain->numbers, ENGINE_NUMBERS);
 	LIST_INIT(&domain->links);
 	SLIST_INSERT_HEAD(&domains->list, domain, entries);
 	domains->count++;
@@ -304,6 +331,7 @@ bool domain_close(struct domain *domain)
 	sd_event_source_disable_unref(domain->pump);
 	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
+	quota_numbers_done(&domain->numbers);
 	domain->domains->quota->stored_pages -= domain->stored_pages;
 	stays = domain->store && store_close(domain->store);
 	if (domain->userfaultfd >= 0)

@@ -27,6 +27,8 @@
 #define DOMAIN_RECHECK_SECONDS 60 /* between looks for memory that stray faults allocated; tests build with another */
 #endif
 
+#define DOMAIN_RECHECK_AGAIN_USEC UINT64_C(10000) /* before it goes on where all of it is more than a turn's work */
+
 struct daemon_vm;
 struct domain;
 struct kept;
@@ -76,9 +78,10 @@ struct domain {
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
 	bool accounted;        /* the engine was told that there is none (any more) */
 
-	uint32_t segments_max;      /* that its store may have */
-	uint64_t stored_pages;      /* of its engine, as they are counted in the quota */
-	enum engine_room said_room; /* what was logged last of the room in the store */
+	struct quota_numbers numbers; /* of pages: what its users have of them */
+	uint32_t segments_max;        /* that its store may have */
+	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
+	enum engine_room said_room;   /* what was logged last of the room in the store */
 };
 
 /**
@@ -109,6 +112,9 @@ void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid);
 
 /** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
 void domain_schedule_pump(struct domain *domain);
+
+/** Counts what its engine did just now as done in this turn of the loop. */
+void domain_note_steps(struct domain *domain);
 
 /** Whether any domain has a VM. */
 bool domains_have_vm(const struct domains *domains);

@@ -102,10 +102,16 @@ static int append(struct guest_map *map, const struct wire_range *ranges, uint32
 
 int guest_map_take(struct guest_map *map, const struct wire_range *ranges, uint32_t count, bool first, bool last)
 {
-	int r = first || map->coming ? 0 : -EPROTO;
+	int r = 0;
 
-	if (first)
+	if (first) {
 		begin_anew(map);
+		map->left_out = false;
+	}
+	if (map->left_out)
+		return 0;
+	if (!first && !map->coming)
+		r = -EPROTO;
 	map->coming = true;
 	if (r == 0)
 		r = append(map, ranges, count);
@@ -114,6 +120,17 @@ int guest_map_take(struct guest_map *map, const struct wire_range *ranges, uint3
 	if (r < 0)
 		begin_anew(map);
 	return r;
+}
+
+uint64_t guest_map_bytes(const struct guest_map *map)
+{
+	return map->count * (sizeof(*map->ranges) + sizeof(*map->pages)) + map->next_count * sizeof(*map->next);
+}
+
+void guest_map_leave_out(struct guest_map *map)
+{
+	guest_map_done(map);
+	map->left_out = true;
 }
 
 /* ---- looking up ---- */

@@ -26,6 +26,7 @@ struct guest_map {
 	struct wire_range *next;
 	uint32_t next_count;
 	bool coming;
+	bool left_out; /* it is not taken in */
 };
 
 /** Frees its memory; then it is empty. */
@@ -37,6 +38,11 @@ void guest_map_done(struct guest_map *map);
  * beyond WIRE_RANGES_MAX; -ENOMEM. In these cases what was known stays, and the new map begins anew.
  */
 int guest_map_take(struct guest_map *map, const struct wire_range *ranges, uint32_t count, bool first, bool last);
+
+/** Memory that it takes. */
+uint64_t guest_map_bytes(const struct guest_map *map);
+/** Forgets what is known, and takes in nothing of the map that is coming: there is no room for it. */
+void guest_map_leave_out(struct guest_map *map);
 
 /** The page at frame @gfn. @return its number, 0 if there is none. */
 uint32_t guest_map_page(const struct guest_map *map, uint64_t gfn);

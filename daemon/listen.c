@@ -27,12 +27,12 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 		socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (socket < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				log_peer(LOG_ERR, "cannot accept a connection: %s", strerror(errno));
+				log_peer(LOG_NOBODY, LOG_ERR, "cannot accept a connection: %s", strerror(errno));
 			return 0;
 		}
 		r = session_new(&daemon->sessions, socket);
 		if (r < 0 && r != -ESRCH)
-			log_peer(LOG_ERR, "cannot serve a connection: %s", strerror(-r));
+			log_peer(LOG_NOBODY, LOG_ERR, "cannot serve a connection: %s", strerror(-r));
 	}
 	return 0;
 }

@@ -97,12 +97,22 @@ static bool may_say(struct budget *budget)
 	return false;
 }
 
-void log_peer(int priority, const char *format, ...)
+static struct budget *budget_of(uid_t uid)
 {
-	static struct budget budget = { LOG_PEER_BURST, LOG_PEER_SECONDS, .what = "misbehaving connections" };
+	static struct budget budgets[LOG_PEER_USERS + 1];
+	struct budget *budget = &budgets[uid == LOG_NOBODY ? LOG_PEER_USERS : uid % LOG_PEER_USERS];
+
+	budget->burst = LOG_PEER_BURST;
+	budget->seconds = LOG_PEER_SECONDS;
+	budget->what = "misbehaving connections";
+	return budget;
+}
+
+void log_peer(uid_t uid, int priority, const char *format, ...)
+{
 	va_list list;
 
-	if (!may_say(&budget))
+	if (!may_say(budget_of(uid)))
 		return;
 	va_start(list, format);
 	log_list(priority, format, list);

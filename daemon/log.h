@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_DAEMON_LOG_H
 #define PAGEFUSE_DAEMON_LOG_H
 
+#include <sys/types.h>
 #include <syslog.h>
 
 /** Finds out where messages go. Until then they go to stderr. */
@@ -11,9 +12,14 @@ void log_open(void);
 /** @priority: LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO or LOG_DEBUG; DEBUG only with $PAGEFUSE_DEBUG set. */
 void log_message(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** For what a peer can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is counted. */
-void log_peer(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/**
+ * For what a peer of user @uid can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is
+ * counted. Users whose numbers are the same modulo LOG_PEER_USERS have these together: so there is a bound for all.
+ */
+void log_peer(uid_t uid, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+#define LOG_NOBODY ((uid_t)-1) /* where it is not known who has caused it */
+#define LOG_PEER_USERS 64
 #define LOG_PEER_BURST 50
 #define LOG_PEER_SECONDS 10
 

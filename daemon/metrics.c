@@ -101,6 +101,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(turn_most(TURN_PACKETS));
 	case METRIC_DAEMON_TURN_ITEMS:
 		return bounded(turn_most(TURN_ITEMS));
+	case METRIC_DAEMON_TURN_STEPS:
+		return bounded(turn_most(TURN_STEPS));
 	case METRIC_HOST_SHARED:
 		return bounded(host->shared_pages);
 	case METRIC_HOST_COMMON:

@@ -31,10 +31,10 @@ static void note_beyond(struct daemon_vm *vm)
 	engine_vm_counters(vm->connection.engine_vm, &counters);
 	*bytes = counters.beyond_pages * PAGE_BYTES;
 	if (*bytes > 0 && before == 0)
-		log_peer(LOG_WARNING,
+		log_peer(vm->uid, LOG_WARNING,
 			 "VM %s: RAM of it is left alone, %" PRIu64 " MiB so far: [limits] vm_ram_size is reached, or "
-			 "user_ram_percent by all of its user's, or 8 TiB by the domain's; or they are more than its "
-			 "process has mapped (%" PRIu64 " MiB)",
+			 "user_ram_percent or user_numbers_factor by all of its user's, or 8 TiB by the domain's; or "
+			 "they are more than its process has mapped (%" PRIu64 " MiB)",
 			 daemon_vm_describe(vm), *bytes >> 20, vm->had.mapped_bytes >> 20);
 }
 
@@ -48,7 +48,7 @@ static void note_limited(struct daemon_vm *vm)
 	if (counters.limited_pages == vm->limited.seen_pages)
 		return;
 	if (vm->limited.seen_pages == 0)
-		log_peer(LOG_WARNING,
+		log_peer(vm->uid, LOG_WARNING,
 			 "VM %s shares less: its quota is reached. It has shared more than its process was seen to "
 			 "have (%" PRIu64 " MiB of its own), or than a user may, or [limits] vm_store_size",
 			 daemon_vm_describe(vm), vm->had.own_bytes >> 20);
@@ -59,6 +59,14 @@ static void note_limited(struct daemon_vm *vm)
 	*bytes += (counters.limited_pages - vm->limited.seen_pages) * PAGE_BYTES;
 	vm->limited.seen_pages = counters.limited_pages;
 	vm->limited.last_usec = now;
+}
+
+/* What it costs, in reports: of the pages that are adopted each one is read. */
+static unsigned weight_of(const struct ring_record *report)
+{
+	if (changes_regions(report))
+		return PUMP_REGION_REPORTS;
+	return report->op == REPORT_ADOPT && report->count <= RING_RUN_PAGES_MAX ? report->count : 1;
 }
 
 static int take_report(struct daemon_vm *vm, const struct ring_record *report)
@@ -75,8 +83,6 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 	if (report->op == REPORT_FETCHED)
 		staging = link_staging(vm->connection.link, (uint32_t)report->value);
 	r = engine_report(vm->domain->engine, vm->connection.engine_vm, report, staging);
-	if (r == 0 && changes_regions(report))
-		note_beyond(vm);
 	if (r == 0 && report->op == REPORT_READY)
 		daemon_vm_ready(vm);
 	if (r == 0 && vm->watch.report)
@@ -105,8 +111,8 @@ static bool take_batch(struct daemon_vm *vm, const struct ring_record *reports, 
 	for (const struct ring_record *report = reports; report < reports + count; report++) {
 		int r = take_report(vm, report);
 
-		*taken += changes_regions(report) ? PUMP_REGION_REPORTS : 1;
-		turn_note(TURN_REPORTS, changes_regions(report) ? PUMP_REGION_REPORTS : 1);
+		*taken += weight_of(report);
+		turn_note(TURN_REPORTS, weight_of(report));
 		if (r < 0) {
 			link_fail(vm->connection.link,
 				  "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
@@ -138,6 +144,7 @@ static bool take_reports(struct daemon_vm *vm, unsigned most, unsigned *ret_take
 	}
 	if (taken > 0) {
 		pump_take_statistics(vm);
+		note_beyond(vm);
 		note_limited(vm);
 	}
 	*ret_taken = taken;
@@ -156,6 +163,7 @@ bool pump_take_reports(struct daemon_vm *vm, uint64_t *ret_usec)
 		return true;
 	more = take_reports(vm, most, &taken);
 	quota_user_took(vm->user, taken);
+	domain_note_steps(vm->domain);
 	return more;
 }
 
@@ -240,6 +248,7 @@ static int on_pump(sd_event_source *source, void *user)
 
 	(void)source;
 	wait = engine_tick(domain->engine, now);
+	domain_note_steps(domain);
 	if (give_all_orders(domain))
 		domain_schedule_pump(domain);
 	domain_look_for_room(domain, false);

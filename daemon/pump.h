@@ -10,7 +10,7 @@
 
 #define PUMP_REPORTS_PER_TURN 2048
 #define PUMP_ORDERS_PER_TURN 16384 /* of all VMs of a domain; to one that is served by itself, its ring's room */
-#define PUMP_REGION_REPORTS 128    /* a region that comes or goes counts as so many: it can be of terabytes */
+#define PUMP_REGION_REPORTS 128    /* a region that comes or goes counts as so many: of terabytes; ADOPT as its pages */
 
 /** Starts the engine's clock; domain_close() stops it. @return 0 or -errno. */
 int pump_start(struct domain *domain);

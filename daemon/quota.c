@@ -2,7 +2,8 @@
 /*
  * The share of the store follows what is free of it, as in switches that share buffers among ports (Choudhury and
  * Hahne, 1998): with a factor of f a user who is alone gets f / (1 + f) of the store, n who all want as much as they
- * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks.
+ * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks. So it
+ * is with the page numbers of a domain.
  */
 #include "daemon/quota.h"
 
@@ -62,7 +63,7 @@ struct quota_user *quota_user_get(struct quota *quota, uid_t uid)
 
 static void free_unused(struct quota_user *user)
 {
-	if (user->vms > 0 || user->slots > 0)
+	if (user->vms > 0 || user->slots > 0 || user->numbers > 0)
 		return;
 	LIST_REMOVE(user, entries);
 	free(user);
@@ -106,6 +107,79 @@ bool quota_user_may_store(const struct quota_user *user)
 	return taken < quota->store_pages && user->slots / factor < quota->store_pages - taken;
 }
 
+void quota_numbers_init(struct quota_numbers *numbers, uint64_t count)
+{
+	*numbers = (struct quota_numbers){ .count = count };
+	LIST_INIT(&numbers->holdings);
+}
+
+static void give_back(struct quota_numbers *numbers, struct quota_holding *holding, uint64_t count)
+{
+	struct quota_user *user = holding->user;
+
+	numbers->taken -= count;
+	holding->numbers -= count;
+	user->numbers -= count;
+	if (holding->numbers == 0) {
+		LIST_REMOVE(holding, entries);
+		free(holding);
+	}
+	free_unused(user);
+}
+
+void quota_numbers_done(struct quota_numbers *numbers)
+{
+	struct quota_holding *holding = LIST_FIRST(&numbers->holdings), *next;
+
+	for (; holding; holding = next) {
+		next = LIST_NEXT(holding, entries);
+		give_back(numbers, holding, holding->numbers);
+	}
+}
+
+static struct quota_holding *find_holding(const struct quota_numbers *numbers, const struct quota_user *user)
+{
+	struct quota_holding *holding;
+
+	LIST_FOREACH(holding, &numbers->holdings, entries)
+		if (holding->user == user)
+			return holding;
+	return NULL;
+}
+
+static bool may_number(const struct quota_numbers *numbers, const struct quota_user *user, uint64_t has, uint64_t count)
+{
+	uint64_t factor = user->quota->settings->user_numbers_factor, left = numbers->count - numbers->taken;
+
+	if (count > left)
+		return false;
+	return is_exempt(user) || factor == 0 || (has + count) / factor < left - count;
+}
+
+bool quota_numbers_take(struct quota_numbers *numbers, struct quota_user *user, uint64_t count)
+{
+	struct quota_holding *holding = find_holding(numbers, user);
+
+	if (!may_number(numbers, user, holding ? holding->numbers : 0, count))
+		return false;
+	if (holding == NULL) {
+		holding = calloc(1, sizeof(*holding));
+		if (holding == NULL)
+			return false;
+		holding->user = user;
+		LIST_INSERT_HEAD(&numbers->holdings, holding, entries);
+	}
+	holding->numbers += count;
+	user->numbers += count;
+	numbers->taken += count;
+	return true;
+}
+
+void quota_numbers_give(struct quota_numbers *numbers, struct quota_user *user, uint64_t count)
+{
+	give_back(numbers, find_holding(numbers, user), count);
+}
+
 uint64_t quota_user_ram_pages(const struct quota_user *user)
 {
 	uint64_t percent = user->quota->settings->user_ram_percent;
@@ -113,13 +187,13 @@ uint64_t quota_user_ram_pages(const struct quota_user *user)
 	return is_exempt(user) || percent == 0 ? UINT64_MAX : user->quota->ram_pages * percent / 100;
 }
 
-bool quota_user_may_have_rings(const struct quota_user *user, unsigned vms, uint64_t bytes)
+bool quota_user_may_have_rings(const struct quota_user *user, uint64_t held, uint64_t more)
 {
 	uint64_t percent = user->quota->settings->user_rings_percent;
 
-	if (is_exempt(user) || percent == 0 || vms == 0)
+	if (is_exempt(user) || percent == 0 || held == 0)
 		return true;
-	return (vms + 1) * bytes <= user->quota->ram_pages * PAGE_BYTES / 100 * percent;
+	return held + more <= user->quota->ram_pages * PAGE_BYTES / 100 * percent;
 }
 
 /* A bucket of what may come within a tenth of a second. */

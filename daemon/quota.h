@@ -28,8 +28,9 @@ struct quota_settings {
 	unsigned claims;                  /* enum quota_claims */
 	uint32_t user_ram_percent;        /* of the host's RAM, that a user's VMs may register; 0: any */
 	uint32_t user_store_factor;       /* so many times what is free of the store may be a user's; 0: any */
-	uint32_t user_rings_percent;      /* of the host's RAM, for rings and staging memory; 0: any */
+	uint32_t user_rings_percent;      /* of the host's RAM, for rings, staging memory and maps; 0: any */
 	uint32_t user_reports_per_second; /* 0: any */
+	uint32_t user_numbers_factor;     /* as user_store_factor, of the page numbers of a domain */
 };
 
 /** A user who has VMs, or slots in a store. */
@@ -39,6 +40,7 @@ struct quota_user {
 	uid_t uid;
 	unsigned vms;       /* that are charged to it */
 	uint64_t slots;     /* that these have brought in, and that are not dead */
+	uint64_t numbers;   /* of pages that they have in all domains */
 	int64_t reports;    /* that may come now */
 	uint64_t fill_usec; /* when that was counted */
 	bool said;          /* the log has said that its share of the store is reached */
@@ -55,6 +57,19 @@ struct quota {
 	LIST_HEAD(, quota_user) users;
 };
 
+/** What a user has of a domain's page numbers. */
+struct quota_holding {
+	LIST_ENTRY(quota_holding) entries;
+	struct quota_user *user;
+	uint64_t numbers;
+};
+
+/** The page numbers of one domain. */
+struct quota_numbers {
+	uint64_t count, taken;
+	LIST_HEAD(, quota_holding) holdings;
+};
+
 /** @settings has to last. All stores together may take @percent of the memory, or @bytes where that is 0. */
 void quota_init(struct quota *quota, const struct quota_settings *settings, unsigned percent, uint64_t bytes);
 /** Looks up anew what there is of memory: RAM of the host or, if less, what this process's control group may use. */
@@ -64,17 +79,24 @@ void quota_look(struct quota *quota);
 struct quota_user *quota_user_get(struct quota *quota, uid_t uid);
 /** One VM less. */
 void quota_user_put(struct quota_user *user);
-/** @slots more, or less. The account goes with its last VM and its last slot. */
+/** @slots more, or less. The account goes with its last VM, its last slot and its last page number. */
 void quota_user_charge(struct quota_user *user, int64_t slots);
 
 /** Whether all stores together may take one page more. */
 bool quota_may_store(const struct quota *quota);
 /** Whether user may bring in one more. */
 bool quota_user_may_store(const struct quota_user *user);
+void quota_numbers_init(struct quota_numbers *numbers, uint64_t count);
+/** The domain is no more: nobody has any of them. */
+void quota_numbers_done(struct quota_numbers *numbers);
+/** @count more for @user, until it gives them back. @return false if they are more than it may have. */
+bool quota_numbers_take(struct quota_numbers *numbers, struct quota_user *user, uint64_t count);
+void quota_numbers_give(struct quota_numbers *numbers, struct quota_user *user, uint64_t count);
+
 /** How many pages of RAM the VMs of @user may have in all; UINT64_MAX: any. */
 uint64_t quota_user_ram_pages(const struct quota_user *user);
-/** Whether the rings of one more VM, @bytes each, are to be had by @user who has @vms with some. */
-bool quota_user_may_have_rings(const struct quota_user *user, unsigned vms, uint64_t bytes);
+/** Whether @user, whose VMs have @held bytes of rings, staging memory and maps, may have @more. The first always. */
+bool quota_user_may_have_rings(const struct quota_user *user, uint64_t held, uint64_t more);
 /**
  * How many reports may be taken from the VMs of @user now, at most @most. @ret_usec: if none, when to ask again.
  * quota_user_took() then tells how many were.

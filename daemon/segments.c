@@ -131,37 +131,67 @@ void segments_punch(struct segments *segments, uint32_t slot, uint32_t count)
 			    strerror(-r));
 }
 
-static void punch_dead(const struct segment *segment)
+/* The run of dead slots from @first on, as far as is freed at once; empty if @first is live. */
+static uint32_t dead_end(const struct segment *segment, uint32_t first, uint32_t most)
 {
-	uint32_t first = 0, end;
+	uint32_t end = first;
 
-	while (first < ENGINE_SEGMENT_SLOTS) {
-		if (is_live(segment, first)) {
-			first++;
-			continue;
-		}
-		for (end = first; end < ENGINE_SEGMENT_SLOTS && !is_live(segment, end);)
-			end++;
-		(void)punch(segment, first, end - first);
-		first = end;
-	}
+	while (end < ENGINE_SEGMENT_SLOTS && end - first < most && !is_live(segment, end))
+		end++;
+	return end;
 }
 
-uint64_t segments_recheck(struct segments *segments, uint32_t *cursor)
+/* From slot @slot on. @return where it stopped. */
+static uint32_t punch_dead(const struct segment *segment, uint32_t slot)
 {
-	unsigned punched = 0;
+	uint32_t punches = 0, left = SEGMENTS_PUNCHED_SLOTS;
+
+	while (slot < ENGINE_SEGMENT_SLOTS && punches < SEGMENTS_PUNCHES && left > 0) {
+		uint32_t end = dead_end(segment, slot, left);
+
+		if (end > slot) {
+			(void)punch(segment, slot, end - slot);
+			punches++;
+			left -= end - slot;
+		} else {
+			end = slot + 1;
+		}
+		slot = end;
+	}
+	return slot;
+}
+
+/* Moves @slot on. @return whether there was something to be freed; how many pages were is added to *@freed. */
+static bool recheck(const struct segment *segment, uint32_t *slot, uint64_t *freed)
+{
+	uint64_t before = used_pages(segment), after;
+
+	if (before <= segment->live_slots) {
+		*slot = ENGINE_SEGMENT_SLOTS;
+		return false;
+	}
+	*slot = punch_dead(segment, *slot);
+	after = used_pages(segment);
+	*freed += before > after ? before - after : 0;
+	return true;
+}
+
+uint64_t segments_recheck(struct segments *segments, struct segments_cursor *cursor)
+{
 	uint64_t freed = 0;
+	bool punched = false;
 
-	for (; *cursor < ENGINE_SEGMENTS_MAX && punched < SEGMENTS_PUNCHED_AT_ONCE; ++*cursor) {
-		const struct segment *segment = segments->table[*cursor];
-		uint64_t before = segment ? used_pages(segment) : 0, after;
+	for (uint32_t looks = 0; cursor->segment < ENGINE_SEGMENTS_MAX && looks < SEGMENTS_LOOKED_AT && !punched;) {
+		const struct segment *segment = segments->table[cursor->segment];
 
-		if (segment == NULL || before <= segment->live_slots)
-			continue;
-		punch_dead(segment);
-		punched++;
-		after = used_pages(segment);
-		freed += before > after ? before - after : 0;
+		if (segment) {
+			looks++;
+			punched = recheck(segment, &cursor->slot, &freed);
+			if (cursor->slot < ENGINE_SEGMENT_SLOTS)
+				break;
+		}
+		cursor->segment++;
+		cursor->slot = 0;
 	}
 	return freed;
 }

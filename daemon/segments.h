@@ -12,7 +12,10 @@
 #define SEGMENTS_MAX ENGINE_SEGMENTS_MAX
 #define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
 
-#define SEGMENTS_PUNCHED_AT_ONCE 8 /* some 10 ms each, if every second slot of it is dead */
+/* At once, of what a recheck does: looks at segments, calls that free, slots that they are about. */
+#define SEGMENTS_LOOKED_AT 64u
+#define SEGMENTS_PUNCHES 256u
+#define SEGMENTS_PUNCHED_SLOTS 8192u
 
 struct segment;
 
@@ -39,11 +42,17 @@ int segments_write(struct segments *segments, uint32_t slot, const void *content
 int segments_read(struct segments *segments, uint32_t slot, void *ret_content);
 /** Frees the memory of @count slots of one segment. */
 void segments_punch(struct segments *segments, uint32_t slot, uint32_t count);
+/** Where a recheck goes on. */
+struct segments_cursor {
+	uint32_t segment; /* ENGINE_SEGMENTS_MAX: there are no more */
+	uint32_t slot;    /* in it */
+};
+
 /**
- * Punches again where more memory is in use than slots are live, in at most SEGMENTS_PUNCHED_AT_ONCE segments from
- * *@cursor on, which is moved: to ENGINE_SEGMENTS_MAX when there are no more. @return pages that were freed.
+ * Punches again where more memory is in use than slots are live, from *@cursor on, which is moved; as much as is done
+ * at once. @return pages that were freed.
  */
-uint64_t segments_recheck(struct segments *segments, uint32_t *cursor);
+uint64_t segments_recheck(struct segments *segments, struct segments_cursor *cursor);
 uint64_t segments_used_bytes(const struct segments *segments);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
@@ -115,7 +116,7 @@ static void fail(struct session *session, const char *format, ...)
 	va_start(list, format);
 	vsnprintf(reason, sizeof(reason), format, list);
 	va_end(list);
-	log_peer(LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
+	log_peer(session->peer.uid, LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
 	end_later(session);
 }
 
@@ -224,15 +225,16 @@ static struct admission_peer peer_of(const struct session *session)
 	};
 }
 
-/* Rings and staging memory are the daemon's. */
-static bool may_have_rings(const struct sessions *sessions, const struct daemon_vm *vm)
+/* Rings, staging memory and maps are the daemon's. */
+static bool may_have_rings(const struct sessions *sessions, const struct daemon_vm *vm, uint64_t bytes)
 {
 	const struct session *other;
-	unsigned count = 0;
+	uint64_t held = 0;
 
 	LIST_FOREACH(other, &sessions->list, entries)
-		count += other->vm && other->vm->uid == vm->uid;
-	return quota_user_may_have_rings(vm->user, count, RING_BYTES);
+		if (other->vm && other->vm->uid == vm->uid)
+			held += RING_BYTES + guest_map_bytes(&other->vm->guest_map);
+	return quota_user_may_have_rings(vm->user, held, bytes);
 }
 
 static void on_hello(struct session *session, const struct wire_hello *hello)
@@ -249,7 +251,7 @@ static void on_hello(struct session *session, const struct wire_hello *hello)
 		refuse(session, "%s", reason);
 		return;
 	}
-	if (!may_have_rings(session->sessions, vm)) {
+	if (!may_have_rings(session->sessions, vm, RING_BYTES)) {
 		refuse(session, "the VMs of user %u have as many rings as [limits] user_rings_percent allows",
 		       (unsigned)vm->uid);
 		return;
@@ -278,17 +280,26 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 		return;
 	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
-		log_peer(LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s", describe(session),
-			 refused->bytes / 1024, wire_reason_text(refused->reason));
+		log_peer(session->peer.uid, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s",
+			 describe(session), refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
 }
 
 static void on_memory_map(struct session *session, const struct wire_memory_map *map)
 {
 	uint32_t count = (uint32_t)((map->header.length - sizeof(*map)) / sizeof(*map->ranges));
-	int r = guest_map_take(&session->vm->guest_map, map->ranges, count, (map->header.flags & WIRE_FIRST) != 0,
+	bool first = (map->header.flags & WIRE_FIRST) != 0;
+	int r = guest_map_take(&session->vm->guest_map, map->ranges, count, first,
 			       (map->header.flags & WIRE_MORE) == 0);
 
+	quota_user_took(session->vm->user, count);
+	if (!may_have_rings(session->sessions, session->vm, 0)) {
+		if (first)
+			log_peer(session->peer.uid, LOG_NOTICE,
+				 "VM %s: the map of its memory is not kept, as [limits] user_rings_percent is reached",
+				 describe(session));
+		guest_map_leave_out(&session->vm->guest_map);
+	}
 	if (r < 0)
 		fail(session, "the map of its memory cannot be taken in: %s",
 		     r == -EPROTO ? "it does not follow from what was sent before" : strerror(-r));
@@ -427,6 +438,41 @@ static bool may_receive(const struct session *session)
 	return !session->failed && session->reply == NULL && session->answer == NULL;
 }
 
+static int on_rest(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct session *session = user;
+
+	(void)source;
+	(void)usec;
+	sd_event_source_set_enabled(session->io, SD_EVENT_ON);
+	schedule(session);
+	return 0;
+}
+
+/* Its user's VMs have said too much: what comes waits in the ring until then, and others have their turns. */
+static void rest(struct session *session, uint64_t until_usec)
+{
+	int r = sd_event_source_set_time(session->rest, until_usec);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(session->rest, SD_EVENT_ONESHOT);
+	if (r < 0)
+		fail(session, "cannot set a timer: %s", strerror(-r));
+}
+
+/* The same of what comes through the socket, which waits there. @return whether it has to. */
+static bool must_rest(struct session *session)
+{
+	uint64_t until_usec = 0;
+
+	if (session->failed || session->kind != SESSION_VMM ||
+	    quota_user_reports(session->vm->user, 1, clock_now_usec(), &until_usec) > 0)
+		return false;
+	sd_event_source_set_enabled(session->io, SD_EVENT_OFF);
+	rest(session, until_usec);
+	return true;
+}
+
 static void receive(struct session *session)
 {
 	size_t size;
@@ -455,26 +501,10 @@ static void receive(struct session *session)
 		}
 		turn_note(TURN_PACKETS, 1);
 		on_packet(session, size);
+		/* An answer is a turn's work, also where it is sent at once. */
+		if (session->kind == SESSION_CONTROL || must_rest(session))
+			return;
 	}
-}
-
-static int on_rest(sd_event_source *source, uint64_t usec, void *user)
-{
-	(void)source;
-	(void)usec;
-	schedule(user);
-	return 0;
-}
-
-/* Its user's VMs have reported too much: what comes waits in the ring until then, and others have their turns. */
-static void rest(struct session *session, uint64_t until_usec)
-{
-	int r = sd_event_source_set_time(session->rest, until_usec);
-
-	if (r >= 0)
-		r = sd_event_source_set_enabled(session->rest, SD_EVENT_ONESHOT);
-	if (r < 0)
-		fail(session, "cannot set a timer: %s", strerror(-r));
 }
 
 static int on_turn(sd_event_source *source, void *user)

@@ -27,7 +27,7 @@ struct store {
 	uint64_t identity, seed;
 	struct reader *readers;
 	struct segments segments;
-	uint32_t recheck_cursor; /* of segments_recheck() */
+	struct segments_cursor recheck; /* where it goes on */
 	char directory[STORE_PATH_SIZE];
 	char pages[STORE_PATH_SIZE];
 };

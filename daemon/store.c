@@ -411,13 +411,13 @@ void store_punch(struct store *store, uint32_t slot, uint32_t count)
 
 bool store_recheck(struct store *store)
 {
-	uint64_t pages = segments_recheck(&store->segments, &store->recheck_cursor);
-	bool more = store->recheck_cursor < ENGINE_SEGMENTS_MAX;
+	uint64_t pages = segments_recheck(&store->segments, &store->recheck);
+	bool more = store->recheck.segment < ENGINE_SEGMENTS_MAX;
 
 	if (pages > 0)
 		log_debug("freed %" PRIu64 " pages of the store that stray faults had allocated", pages);
 	if (!more)
-		store->recheck_cursor = 0;
+		store->recheck = (struct segments_cursor){ 0 };
 	return more;
 }
 

@@ -56,7 +56,7 @@ int store_read(struct store *store, uint32_t slot, void *ret_content);
 void store_punch(struct store *store, uint32_t slot, uint32_t count);
 /**
  * Frees again what stray faults have allocated in punched slots, a part of it at a time. Call it now and then.
- * @return whether to call it again soon.
+ * @return whether to call it again, after others had their turn.
  */
 bool store_recheck(struct store *store);
 /** Segments found in an old store: iterate with *@cursor = 0 at first. @return whether there was one. */

@@ -186,6 +186,7 @@ static void drop_references(struct daemon_vm *vm)
 	if (vm->kept)
 		engine_remove_vm(vm->domain->engine, vm->kept);
 	vm->kept = NULL;
+	domain_note_steps(vm->domain);
 	account(vm);
 }
 
@@ -537,6 +538,7 @@ bool daemon_vm_update_mode(struct daemon_vm *vm)
 		return false;
 	if (vm->connection.engine_vm)
 		engine_set_mode(vm->domain->engine, vm->connection.engine_vm, vm->mode);
+	domain_note_steps(vm->domain);
 	if (vm->watch.mode_changed)
 		vm->watch.mode_changed(vm->watch.context, vm);
 	domain_schedule_pump(vm->domain);
@@ -565,6 +567,7 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 	index_remove(&vm->domain->domains->vm_serials, &vm->by_serial);
 	if (vm->connection.engine_vm) {
 		leave_engine(vm);
+		domain_note_steps(vm->domain);
 		domain_schedule_pump(vm->domain);
 	}
 	if (vm->watch.ended)

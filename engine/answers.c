@@ -167,6 +167,7 @@ int answer_adopt(struct engine_vm *vm, const struct ring_record *report)
 	if (r < 0)
 		return r;
 	engine->resync.heard_usec = engine->now_usec;
+	engine->steps += report->count;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		if (report->op == REPORT_ADOPT_ZERO) {
 			page_set(page, PAGE_ZERO);

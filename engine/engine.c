@@ -10,6 +10,7 @@
 #include "engine/hints.h"
 #include "engine/leaving.h"
 #include "engine/match.h"
+#include "engine/numbers.h"
 #include "engine/release.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
@@ -89,6 +90,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 	engine->slots.context = engine;
 	engine->slots.revoke = revoke_windows;
 	engine->slots.released = released;
+	engine->space.freed = numbers_freed;
+	engine->space.context = engine;
 	engine->links = (struct links){ &engine->slots, &engine->table };
 	return engine;
 }
@@ -126,6 +129,14 @@ static int region_add(struct engine_vm *vm, const struct ring_record *report)
 	if (r == 0 && vm_region(vm, report->page) != NULL)
 		schedule_region(vm, report->page);
 	return r;
+}
+
+uint64_t engine_take_steps(struct engine *engine)
+{
+	uint64_t steps = engine->steps;
+
+	engine->steps = 0;
+	return steps;
 }
 
 enum engine_room engine_store_room(const struct engine *engine)

@@ -22,6 +22,8 @@
 #define ENGINE_SEGMENT_SLOTS 65536u /* 256 MiB */
 #define ENGINE_SEGMENTS_MAX 16384u  /* slot numbers have 30 bits */
 #define ENGINE_VMS_MAX 4096u
+#define ENGINE_STEPS_MAX 32768u
+#define ENGINE_NUMBERS (UINT64_C(1) << 31) /* pages of all VMs that can be told apart */
 
 /** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
 struct engine_store {
@@ -42,6 +44,13 @@ struct engine_store {
 	bool (*may_charge)(void *context, void *account);
 	/** @slots more, or less, are charged to it, also after its VM has gone: until they are dead. NULL: not kept. */
 	void (*charge)(void *context, void *account, int64_t slots);
+	/**
+	 * Whether @account may have @pages more of the ENGINE_NUMBERS, for a region: then they are its own until
+	 * give_numbers(), also after its VM has gone. NULL: always.
+	 */
+	bool (*take_numbers)(void *context, void *account, uint64_t pages);
+	/** They can be given to others again. NULL: not kept. */
+	void (*give_numbers)(void *context, void *account, uint64_t pages);
 };
 
 /** Pages of a 2 MiB page. */
@@ -154,7 +163,10 @@ struct engine_vm_limits {
 };
 /** From now on; what it has stays. Without this there are none. */
 void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *limits);
-/** Whom its slots are charged to besides; before it has any. It has to last until none is charged to it any more. */
+/**
+ * Whom its slots and page numbers are charged to besides; before it has any. It has to last until none is charged to it
+ * any more.
+ */
 void engine_vm_set_account(struct engine_vm *vm, void *account);
 /** What it has of these now. */
 void engine_vm_usage(const struct engine_vm *vm, struct engine_vm_limits *ret);
@@ -168,6 +180,13 @@ void *engine_vm_context(const struct engine_vm *vm);
  * asks for. @now_usec: any monotonic clock. @return microseconds until it wants to be called again.
  */
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec);
+
+/**
+ * Work that was done since the last call, in steps of about what one page costs: withdrawing an order for it, giving
+ * back what it held, reading what it adopts, 16 places of the table that are swept, 32768 page numbers. A tick makes
+ * ENGINE_STEPS_MAX at most, and other functions leave what would be many to the next ticks.
+ */
+uint64_t engine_take_steps(struct engine *engine);
 
 /** Slots whose memory is in use, as in engine_counters(), at once. */
 uint64_t engine_stored_pages(const struct engine *engine);

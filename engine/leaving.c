@@ -34,10 +34,8 @@ static int64_t go_on_in_block(struct engine *engine, struct region *region, int6
 	return most;
 }
 
-void leaving_go_on(struct engine *engine, uint32_t most)
+static int64_t go_on(struct engine *engine, int64_t left)
 {
-	int64_t left = most;
-
 	while (engine->leaving != NULL && left > 0) {
 		struct region *region = engine->leaving;
 
@@ -45,11 +43,17 @@ void leaving_go_on(struct engine *engine, uint32_t most)
 			left = go_on_in_block(engine, region, left);
 		region->left = region_next(region, region->left);
 		if (region->left < region->pages)
-			return;
+			return left;
 		left -= LEAVING_REGION;
 		engine->leaving = region->next;
 		region_free(region);
 	}
+	return left;
+}
+
+void leaving_go_on(struct engine *engine, uint32_t most)
+{
+	engine->steps += (uint64_t)(most - go_on(engine, most)) / LEAVING_HELD;
 }
 
 bool leaving_goes_on(const struct engine *engine)

@@ -142,21 +142,59 @@ static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 		reference_drop((struct page){ region, order->page - region->first + i }, CHECK_NEVER);
 }
 
+bool orders_are_withdrawn(const struct engine_vm *vm)
+{
+	return vm->withdraw_next < vm->withdraw_end;
+}
+
+static void end_withdrawing(struct engine_vm *vm)
+{
+	vm->engine->withdrawing -= orders_are_withdrawn(vm);
+	vm->withdraw_next = vm->withdraw_end = 0;
+}
+
+uint32_t orders_withdraw_on(struct engine_vm *vm, uint32_t most)
+{
+	uint32_t left = most;
+
+	while (orders_are_withdrawn(vm) && left > 0) {
+		struct ring_record *order = queue_at(&vm->orders, vm->withdraw_next);
+		uint32_t work = 1;
+
+		if (order->op == ORDER_MERGE || order->op == ORDER_ZERO) {
+			work = order->count > 1 ? order->count : 1;
+			withdraw_run(vm, order);
+			order->count = 0; /* it is void */
+		}
+		vm->engine->steps += work;
+		left -= work < left ? work : left;
+		if (vm->withdraw_next + 1 == vm->withdraw_end)
+			end_withdrawing(vm);
+		else
+			vm->withdraw_next++;
+	}
+	if (vm->detached && !orders_are_withdrawn(vm))
+		queue_done(&vm->orders);
+	return left;
+}
+
 void orders_withdraw_merges(struct engine_vm *vm)
 {
-	struct ring_record *order;
-
-	for (uint32_t i = 0; (order = queue_at(&vm->orders, i)) != NULL; i++) {
-		if (order->op != ORDER_MERGE && order->op != ORDER_ZERO)
-			continue;
-		withdraw_run(vm, order);
-		order->count = 0; /* it is void */
-	}
+	end_withdrawing(vm);
+	vm->withdraw_end = vm->orders.length;
+	vm->engine->withdrawing += orders_are_withdrawn(vm);
+	(void)orders_withdraw_on(vm, ORDERS_WITHDRAWN_PAGES);
 }
 
 void orders_withdraw(struct engine_vm *vm)
 {
+	mark(vm, false);
 	orders_withdraw_merges(vm);
+}
+
+void orders_drop(struct engine_vm *vm)
+{
+	end_withdrawing(vm);
 	queue_done(&vm->orders);
 	mark(vm, false);
 }
@@ -192,6 +230,8 @@ bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_
 	bool taken = false;
 
 	(void)engine;
+	if (orders_are_withdrawn(vm)) /* what is in front of others, and which ones, is not known before */
+		return false;
 	while (!taken && (order = queue_at(&vm->orders, 0)) != NULL) {
 		taken = !is_void(vm, order);
 		if (taken)

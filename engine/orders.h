@@ -5,6 +5,10 @@
 
 #include "engine/pages.h"
 
+#ifndef ORDERS_WITHDRAWN_PAGES
+#define ORDERS_WITHDRAWN_PAGES 4096u /* at once, and with each tick; a control is built with another */
+#endif
+
 struct engine_vm;
 struct scan;
 
@@ -22,9 +26,18 @@ bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
 bool orders_notes(struct engine_vm *vm, bool wanted);
 /** Orders pages [@page, @page + @count) of one region of @vm to be given memory of their own. */
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
-/** Withdraws the MERGE and ZERO orders of @vm: their pages are private again. */
+/**
+ * Withdraws the MERGE and ZERO orders of @vm that nobody has taken: their pages are private again, some of them at
+ * once, the others by orders_withdraw_on(). Until then none of its orders can be taken.
+ */
 void orders_withdraw_merges(struct engine_vm *vm);
-/** Withdraws all orders of @vm: their pages are private again. */
+/** Withdraws all orders of @vm, which is detached, in the same way. */
 void orders_withdraw(struct engine_vm *vm);
+/** Whether that goes on. */
+bool orders_are_withdrawn(const struct engine_vm *vm);
+/** Goes on with it: @most pages and orders. @return what is left of @most. */
+uint32_t orders_withdraw_on(struct engine_vm *vm, uint32_t most);
+/** Forgets all orders of @vm, whose regions leave with what their pages hold. */
+void orders_drop(struct engine_vm *vm);
 
 #endif

@@ -59,6 +59,18 @@ void regions_add(struct regions *regions, struct region *region)
 	regions->pages += region->pages;
 }
 
+void regions_insert(struct regions *regions, struct region *region)
+{
+	uint32_t index = regions->count;
+
+	while (index > 0 && regions->list[index - 1]->first > region->first)
+		index--;
+	memmove(&regions->list[index + 1], &regions->list[index],
+		(regions->count++ - index) * sizeof(struct region *));
+	regions->list[index] = region;
+	regions->pages += region->pages;
+}
+
 void regions_take(struct regions *regions, struct region *region)
 {
 	uint32_t index = 0;
@@ -91,12 +103,21 @@ bool regions_is_beyond(const struct regions *regions, uint32_t page)
 	return find_beyond(regions, page) >= 0;
 }
 
-void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages)
+void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, uint32_t before, bool waits)
 {
+	regions->beyond_waits[regions->beyond_count] = waits;
+	regions->waiting_count += waits;
 	regions->beyond[regions->beyond_count] = page;
+	regions->beyond_before[regions->beyond_count] = (uint16_t)before;
 	regions->beyond_length[regions->beyond_count++] = pages;
 	regions->next_page = page + pages;
 	regions->beyond_pages += pages;
+}
+
+void regions_wait_no_more(struct regions *regions, uint32_t index)
+{
+	regions->waiting_count -= regions->beyond_waits[index];
+	regions->beyond_waits[index] = false;
 }
 
 int regions_remove_beyond(struct regions *regions, uint32_t page)
@@ -105,10 +126,13 @@ int regions_remove_beyond(struct regions *regions, uint32_t page)
 
 	if (i < 0 || regions->beyond[i] != page)
 		return -EPROTO;
+	regions_wait_no_more(regions, (uint32_t)i);
 	regions->beyond_pages -= regions->beyond_length[i];
 	regions->beyond_count--;
 	regions->beyond[i] = regions->beyond[regions->beyond_count];
 	regions->beyond_length[i] = regions->beyond_length[regions->beyond_count];
+	regions->beyond_before[i] = regions->beyond_before[regions->beyond_count];
+	regions->beyond_waits[i] = regions->beyond_waits[regions->beyond_count];
 	return 0;
 }
 

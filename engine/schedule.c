@@ -32,6 +32,7 @@
 #include "engine/state.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
+#include "engine/vm.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -45,7 +46,8 @@
 #define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
-#define LOOKS_UNDER_WAY 2u /* of VM_SCANS_MAX: others have room, too */
+#define LOOKS_UNDER_WAY 2u   /* of VM_SCANS_MAX: others have room, too */
+#define RETRIES_PER_TICK 16u /* of regions that wait for page numbers: each is a search */
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
 #define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
@@ -149,7 +151,7 @@ static struct room scan_room(const struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
-		if (vm == NULL || vm->unresponsive || vm->lagging)
+		if (vm == NULL || vm->unresponsive || vm->lagging || vm->detached)
 			continue;
 		under_way += pages_under_way(vm);
 		longest = vm->orders.length > longest ? vm->orders.length : longest;
@@ -676,9 +678,9 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->release.active)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0 || engine->release.active)
 		return TICK_BUSY_USEC;
-	if (sweep_goes_on(engine) || retire_goes_on(engine))
+	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -691,6 +693,25 @@ static uint64_t time_to_next(const struct engine *engine)
 		at = earliest(engine, vm, at);
 	}
 	return at > engine->now_usec + TICK_MIN_USEC ? at - engine->now_usec : TICK_MIN_USEC;
+}
+
+static void withdraw(struct engine *engine)
+{
+	uint32_t left = ORDERS_WITHDRAWN_PAGES;
+
+	for (uint32_t i = 0; i < engine->vms_end && left > 0 && engine->withdrawing > 0; i++)
+		if (engine->vms[i] != NULL)
+			left = orders_withdraw_on(engine->vms[i], left);
+}
+
+static void retry_regions(struct engine *engine)
+{
+	struct engine_vm *vm;
+	uint32_t page;
+
+	for (uint32_t i = 0; i < RETRIES_PER_TICK && vm_retry_region(engine, &vm, &page); i++)
+		if (page != 0)
+			schedule_region(vm, page);
 }
 
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
@@ -706,6 +727,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 			watch(engine->vms[i]);
 	match_again(engine, MATCH_PER_TICK);
 	leaving_go_on(engine, LEAVING_PER_TICK);
+	withdraw(engine);
 	room = scan_room(engine);
 	released = release_tick(engine, room.queues < room.waiters ? room.queues : room.waiters);
 	room.queues = less(room.queues, released);
@@ -726,7 +748,9 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		unshare_tick(vm);
 	}
 	advance_barrier(engine);
-	sweep_tick(engine);
+	if (sweep_tick(engine))
+		vm_retry_regions(engine);
+	retry_regions(engine);
 	retire_tick(engine);
 	slots_flush(&engine->slots);
 	return time_to_next(engine);

@@ -34,6 +34,13 @@ struct resync {
 	uint64_t began_usec, heard_usec; /* heard: last time that a VM told what it maps */
 };
 
+/** Regions that wait for page numbers, which others have had, to be free; see vm.h. */
+struct waiting {
+	uint32_t regions; /* of all VMs */
+	bool goes_on;     /* they are tried again: */
+	uint32_t vm, at;  /* where that stands: indices, of the VM and of its regions beyond the limits */
+};
+
 /** A segment whose pages are told to leave it; see retire.c. */
 struct retire {
 	bool goes_on;
@@ -123,6 +130,7 @@ struct release {
 struct engine_vm {
 	struct engine *engine;
 	void *context;
+	void *account;  /* of its slots and page numbers, or NULL */
 	uint32_t index; /* in engine->vms */
 	uint16_t owner; /* for slots_new() */
 	enum wire_mode mode;
@@ -136,10 +144,11 @@ struct engine_vm {
 	struct block_counts blocks;
 	struct engine_vm_limits limits;
 
-	struct queue orders;  /* struct ring_record, not taken yet */
-	struct queue fetches; /* struct fetch */
-	struct queue later;   /* struct later, in the order in which they came */
-	struct queue looks;   /* struct scan: looks that are to be ordered */
+	struct queue orders;                  /* struct ring_record, not taken yet */
+	uint32_t withdraw_next, withdraw_end; /* of these, those that are still to be withdrawn; nothing: both 0 */
+	struct queue fetches;                 /* struct fetch */
+	struct queue later;                   /* struct later, in the order in which they came */
+	struct queue looks;                   /* struct scan: looks that are to be ordered */
 	uint64_t looks_wanted, looks_over;
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	struct scan scans[VM_SCANS_MAX];
@@ -190,8 +199,9 @@ struct engine {
 	struct retire retire;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
-	bool has_swept;         /* all at once, see sweep.h; when: */
-	uint64_t swept_usec;
+	struct waiting waiting;
+	uint32_t withdrawing; /* VMs of which orders are withdrawn, see orders.h */
+	uint64_t steps;       /* since engine_take_steps() */
 	uint64_t last_ticket;
 	uint64_t now_usec;
 };

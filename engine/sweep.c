@@ -3,25 +3,23 @@
 
 #include "engine/state.h"
 
-#define SWEEP_PLACES 65536u
+#define SWEEP_PLACES 65536u /* of the table, at each tick; a partition at least */
+#define SWEEP_PLACES_PER_STEP 16u
 
 bool sweep_goes_on(const struct engine *engine)
 {
-	return engine->sweep_next < TABLE_PARTITIONS;
+	return engine->sweep_next < TABLE_PARTITIONS || engine->space.frees;
 }
 
-static void sweep_begin(struct engine *engine)
+static void sweep_on(struct engine *engine)
 {
-	space_sweep_begins(&engine->space);
-	engine->sweep_next = 0;
-}
+	uint64_t places = SWEEP_PLACES;
 
-static void sweep_on(struct engine *engine, uint64_t places)
-{
 	while (engine->sweep_next < TABLE_PARTITIONS) {
 		uint32_t size = engine->table.partitions[engine->sweep_next].places;
 
 		table_sweep(&engine->table, engine->sweep_next++);
+		engine->steps += size / SWEEP_PLACES_PER_STEP;
 		if (places <= size)
 			break;
 		places -= size;
@@ -30,21 +28,27 @@ static void sweep_on(struct engine *engine, uint64_t places)
 		space_sweep_ended(&engine->space);
 }
 
-void sweep_all(struct engine *engine)
-{
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, UINT64_MAX);
-	sweep_begin(engine);
-	sweep_on(engine, UINT64_MAX);
-}
-
-void sweep_tick(struct engine *engine)
+/* There are many, compared with what a sweep costs; or somebody waits for them. */
+static bool is_worth_it(const struct engine *engine)
 {
 	const struct space *space = &engine->space;
 
-	if (engine->sweep_next < TABLE_PARTITIONS)
-		sweep_on(engine, SWEEP_PLACES);
-	else if (space->gone_count >= 1024 || /* many, compared with what a sweep costs */
-		 (space->gone_count > 0 && space->gone_chunks * SPACE_CHUNK_PAGES * 8 >= table_count(&engine->table)))
-		sweep_begin(engine);
+	if (space->gone.count == 0)
+		return false;
+	return engine->waiting.regions > 0 || space->gone.count >= 1024 ||
+	       space->gone_chunks * SPACE_CHUNK_PAGES * 8 >= table_count(&engine->table);
+}
+
+bool sweep_tick(struct engine *engine)
+{
+	if (engine->sweep_next < TABLE_PARTITIONS) {
+		sweep_on(engine);
+	} else if (engine->space.frees) {
+		engine->steps += SPACE_FREED_CHUNKS / SWEEP_PLACES_PER_STEP;
+		return !space_free(&engine->space);
+	} else if (is_worth_it(engine)) {
+		space_sweep_begins(&engine->space);
+		engine->sweep_next = 0;
+	}
+	return false;
 }

@@ -9,15 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SWEEP_ALL_USEC UINT64_C(60000000) /* between sweeps of all at once, which somebody waits for */
-
 struct engine;
 
 /** Whether a sweep is under way. */
 bool sweep_goes_on(const struct engine *engine);
-/** Goes on with the sweep under way, a part of the table, or begins one if enough numbers have gone. */
-void sweep_tick(struct engine *engine);
-/** Sweeps the whole table at once, so that all numbers of regions that are gone are free. */
-void sweep_all(struct engine *engine);
+/**
+ * Goes on with the sweep under way, a part of the table, or begins one if enough numbers have gone, or a region waits
+ * for some. @return whether those that had gone before it are free now.
+ */
+bool sweep_tick(struct engine *engine);
 
 #endif

@@ -1,69 +1,133 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/fetches.h"
 #include "engine/leaving.h"
+#include "engine/numbers.h"
 #include "engine/orders.h"
 #include "engine/state.h"
-#include "engine/sweep.h"
 
-/* Numbers that are gone and not swept yet can be had at once, but not again and again: that is a look at all hints. */
-static bool may_sweep(struct engine *engine)
+/* @return 0; -EDQUOT beyond its limits; -ENOSPC, there are no numbers for it; -ENOMEM. */
+static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before, struct region **ret)
 {
-	uint64_t since = engine->now_usec - engine->swept_usec;
+	uint64_t most = vm->engine->settings.vm_ram_bytes_max / PAGE_BYTES;
+	struct region *region;
 
-	if (engine->space.gone_count == 0 || (engine->has_swept && since < SWEEP_ALL_USEC))
-		return false;
-	engine->has_swept = true;
-	engine->swept_usec = engine->now_usec;
-	return true;
-}
-
-static uint32_t take_numbers(struct engine *engine, struct region *region)
-{
-	uint32_t global = space_take(&engine->space, region, region->pages);
-
-	if (global == 0 && may_sweep(engine)) {
-		sweep_all(engine);
-		global = space_take(&engine->space, region, region->pages);
+	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
+	if (vm->regions.pages > most || pages > most - vm->regions.pages)
+		return -EDQUOT;
+	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
+	if (region == NULL)
+		return -ENOMEM;
+	if (!numbers_take(vm, region)) {
+		region_free(region);
+		return -ENOSPC;
 	}
-	return global;
+	*ret = region;
+	return 0;
 }
 
 int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before)
 {
-	uint64_t most = vm->engine->settings.vm_ram_bytes_max / PAGE_BYTES;
-	int r = regions_may_add(&vm->regions, page, pages);
+	struct engine *engine = vm->engine;
 	struct region *region;
+	bool waits;
+	int r = regions_may_add(&vm->regions, page, pages);
 
-	if (r < 0)
-		return r;
-	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
-	if (vm->regions.pages > most || pages > most - vm->regions.pages) {
-		regions_add_beyond(&vm->regions, page, (uint32_t)pages);
+	if (r == 0)
+		r = make_region(vm, page, pages, before, &region);
+	if (r == -EDQUOT || r == -ENOSPC) {
+		waits = r == -ENOSPC && space_has_gone(&engine->space);
+		regions_add_beyond(&vm->regions, page, (uint32_t)pages, before, waits);
+		engine->waiting.regions += waits;
 		return 0;
 	}
-	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
-	if (region == NULL)
-		return -ENOMEM;
-	region->global = take_numbers(vm->engine, region);
-	if (region->global == 0) {
-		region_free(region);
-		regions_add_beyond(&vm->regions, page, (uint32_t)pages);
-		return 0;
-	}
-	regions_add(&vm->regions, region);
-	return 0;
+	if (r == 0)
+		regions_add(&vm->regions, region);
+	return r;
 }
+
+/* ---- regions that wait for numbers ---- */
+
+static int forget_beyond(struct engine_vm *vm, uint32_t page)
+{
+	uint32_t before = vm->regions.waiting_count;
+	int r = regions_remove_beyond(&vm->regions, page);
+
+	vm->engine->waiting.regions -= before - vm->regions.waiting_count;
+	return r;
+}
+
+static void wait_no_more(struct engine_vm *vm, uint32_t index)
+{
+	regions_wait_no_more(&vm->regions, index);
+	vm->engine->waiting.regions--;
+}
+
+/* @return the page at which it begins if it was taken in, 0 if not. */
+static uint32_t retry(struct engine_vm *vm, uint32_t index)
+{
+	struct engine *engine = vm->engine;
+	uint32_t page = vm->regions.beyond[index];
+	struct region *region;
+	int r = make_region(vm, page, vm->regions.beyond_length[index], vm->regions.beyond_before[index], &region);
+
+	if (r < 0) {
+		if (!space_has_gone(&engine->space))
+			wait_no_more(vm, index);
+		return 0;
+	}
+	(void)forget_beyond(vm, page);
+	engine->waiting.at = index; /* another is in its place */
+	regions_insert(&vm->regions, region);
+	return page;
+}
+
+void vm_retry_regions(struct engine *engine)
+{
+	engine->waiting.goes_on = engine->waiting.regions > 0;
+	engine->waiting.vm = engine->waiting.at = 0;
+}
+
+bool vm_retry_region(struct engine *engine, struct engine_vm **ret_vm, uint32_t *ret_page)
+{
+	struct waiting *waiting = &engine->waiting;
+
+	for (; waiting->goes_on && waiting->vm < engine->vms_end; waiting->vm++, waiting->at = 0) {
+		struct engine_vm *vm = engine->vms[waiting->vm];
+
+		while (vm != NULL && vm->regions.waiting_count > 0 && waiting->at < vm->regions.beyond_count) {
+			uint32_t index = waiting->at++;
+
+			if (!vm->regions.beyond_waits[index])
+				continue;
+			*ret_vm = vm;
+			*ret_page = retry(vm, index);
+			return true;
+		}
+	}
+	waiting->goes_on = false;
+	return false;
+}
+
+static void none_waits(struct engine_vm *vm)
+{
+	for (uint32_t i = 0; i < vm->regions.beyond_count; i++)
+		if (vm->regions.beyond_waits[i])
+			wait_no_more(vm, i);
+}
+
+/* ---- */
 
 static void remove_region(struct engine_vm *vm, struct region *region)
 {
 	regions_take(&vm->regions, region);
-	space_leave(&vm->engine->space, region->global, region->pages);
+	numbers_leave(vm, region);
 	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
 	region_uncount(region);
 	vm->answered += region->own.ordered;
@@ -75,7 +139,7 @@ int vm_remove_region(struct engine_vm *vm, uint32_t page)
 	struct region *region = vm_region(vm, page);
 
 	if (region == NULL)
-		return regions_remove_beyond(&vm->regions, page);
+		return forget_beyond(vm, page);
 	if (region->first != page)
 		return -EPROTO;
 	remove_region(vm, region);
@@ -132,6 +196,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	if (vm->detached)
 		return;
 	vm->detached = true;
+	none_waits(vm);
 	orders_withdraw(vm);
 	fetches_give_up(vm, NULL);
 	fetches_drop(vm);
@@ -153,6 +218,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	if (vm == NULL)
 		return;
 	engine_detach_vm(engine, vm);
+	orders_drop(vm);
 	while (vm->regions.count > 0)
 		remove_region(vm, vm->regions.list[vm->regions.count - 1]);
 	leaving_go_on(engine, LEAVING_PER_TICK);
@@ -185,6 +251,8 @@ void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *l
 
 void engine_vm_set_account(struct engine_vm *vm, void *account)
 {
+	assert(vm->regions.count == 0);
+	vm->account = account;
 	slots_owner_account(&vm->engine->slots, vm->owner, account);
 }
 

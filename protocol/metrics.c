@@ -27,6 +27,8 @@ const struct metric metrics[METRIC_END] = {
 		"The most packets that it received at once."),
 	[METRIC_DAEMON_TURN_ITEMS] = DAEMON("turn_max_items", METRIC_COUNT,
 		"The most VMs or tickets that it put into a reply, or took samples of, at once."),
+	[METRIC_DAEMON_TURN_STEPS] = DAEMON("turn_max_steps", METRIC_COUNT,
+		"The most that it did for pages at once, such as giving back what those of a VM that has left hold."),
 
 	[METRIC_HOST_SHARED] = HOST("shared_pages", METRIC_PAGES,
 		"Guest pages that map a page of the store and have not been written since."),

@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/hash.h"
-#include "protocol/agent-decoder.h"
+#include "tests/daemon/fake-agent.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
@@ -23,9 +22,7 @@
 
 static struct instance instance;
 static struct fake_link vmm;
-static struct agent_decoder decoder;
-static uint32_t session;
-static int port = -1;
+static struct fake_agent agent = { .port = -1 };
 static _Alignas(64) uint8_t beacon_bytes[PAGE_BYTES];
 
 /* ---- the VMM ---- */
@@ -76,18 +73,9 @@ static void answer_scan(const struct ring_record *scan, const uint64_t *hash)
 
 static void connect_agent(void)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	if (port >= 0)
-		close(port);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s.agent", instance.socket);
-	port = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	test_check(port >= 0 && connect(port, (struct sockaddr *)&address, sizeof(address)) == 0, "%s: %s",
-		   address.sun_path, strerror(errno));
-	agent_decoder_init(&decoder, AGENT_HOST);
+	fake_agent_connect(&agent, instance.socket);
 }
 
-/* What the daemon says next, or NULL at the end. */
 /* As QEMU does, which is refused while its VM is not served yet. */
 static void connect_served(void)
 {
@@ -96,121 +84,33 @@ static void connect_served(void)
 
 	for (;;) {
 		connect_agent();
-		if (test_readable(port) && recv(port, &byte, 1, MSG_PEEK) == 1)
+		if (test_readable(agent.port) && recv(agent.port, &byte, 1, MSG_PEEK) == 1)
 			return;
 		test_check(test_patient_msec() < last, "the agent is not welcomed");
 	}
 }
 
-static const struct agent_header *next_frame(void)
-{
-	const struct agent_header *frame;
-	int r;
-
-	while ((r = agent_decoder_next(&decoder, &frame)) == -EAGAIN) {
-		size_t room;
-		void *place = agent_decoder_room(&decoder, &room);
-		ssize_t bytes;
-
-		test_check(test_readable(port), "the daemon says nothing");
-		bytes = read(port, place, room);
-		if (bytes <= 0)
-			return NULL;
-		agent_decoder_add(&decoder, (size_t)bytes);
-	}
-	test_check(r == 0, "the daemon sends what it must not: %s", strerror(-r));
-	return frame;
-}
-
-static const struct agent_header *expect(enum agent_type type)
-{
-	const struct agent_header *frame = next_frame();
-
-	test_check(frame != NULL && frame->type == type, "frame %d in place of %d", frame ? frame->type : -1, type);
-	return frame;
-}
-
-static void expect_end(void)
-{
-	const struct agent_header *frame;
-
-	do
-		frame = next_frame();
-	while (frame != NULL);
-}
-
-/* Where the daemon has hung up meanwhile, who reads next meets that. */
-static void say(const struct agent_header *frame)
-{
-	ssize_t bytes = send(port, frame, frame->length, MSG_NOSIGNAL);
-
-	test_check(bytes == frame->length || (bytes < 0 && (errno == EPIPE || errno == ECONNRESET)), "send: %s",
-		   strerror(errno));
-}
-
-static void say_knock(void)
-{
-	struct agent_greeting knock;
-
-	agent_greeting_init(&knock, AGENT_KNOCK, 0, sizeof(knock));
-	say(&knock.header);
-}
-
-static void say_beacon(uint32_t beacon, uint64_t pfn)
-{
-	struct agent_beacon frame = { .beacon = beacon, .pfn = pfn };
-
-	agent_header_init(&frame.header, AGENT_BEACON, session, sizeof(frame));
-	memcpy(frame.bytes, beacon_bytes, sizeof(frame.bytes));
-	say(&frame.header);
-}
-
-static void say_range(uint32_t batch, uint64_t pfn, uint32_t pages)
-{
-	union {
-		struct agent_ranges ranges;
-		uint8_t bytes[sizeof(struct agent_ranges) + sizeof(struct agent_range)];
-	} frame = { .ranges = { .batch = batch, .count = 1 } };
-	const struct agent_range range = { .pfn = pfn, .pages = pages };
-	struct agent_batch_end end = { .batch = batch, .pages = pages, .is_last = 1 };
-
-	memcpy(frame.bytes + sizeof(frame.ranges), &range, sizeof(range));
-	agent_header_init(&frame.ranges.header, AGENT_RANGES, session, sizeof(frame));
-	say(&frame.ranges.header);
-	agent_header_init(&end.header, AGENT_BATCH_END, session, sizeof(end));
-	say(&end.header);
-}
-
-/* Up to where beacons may be told. */
 static void greet_with(struct agent_pages range)
 {
-	union {
-		struct agent_ram ram;
-		uint8_t bytes[sizeof(struct agent_ram) + sizeof(struct agent_pages)];
-	} ram = { .ram = { .count = 1 } };
-	struct agent_module module = { .kind = AGENT_KIND_FILE, .label_bytes = 4 };
-	union {
-		struct agent_module module;
-		uint8_t bytes[64];
-	} named = { .bytes = { 0 } };
-	struct agent_hello hello = { .instance = 1 };
-
-	session = expect(AGENT_WELCOME)->session;
-	agent_decoder_settle(&decoder, session);
-	agent_greeting_init(&hello.greeting, AGENT_HELLO, session, sizeof(hello));
-	say(&hello.greeting.header);
-	memcpy(ram.bytes + sizeof(ram.ram), &range, sizeof(range));
-	agent_header_init(&ram.ram.header, AGENT_RAM, session, sizeof(ram));
-	say(&ram.ram.header);
-	agent_header_init(&module.header, AGENT_MODULE, session, agent_module_bytes(4));
-	named.module = module;
-	memcpy(named.bytes + sizeof(module), "/lib", 4);
-	say(&named.module.header);
+	test_check(fake_agent_greet(&agent, range.first, range.pages), "it is not welcomed");
 }
 
 static void greet(void)
 {
 	greet_with((struct agent_pages){ GFN, PAGES });
+}
+
+static void say_beacon(uint32_t beacon, uint64_t pfn)
+{
+	fake_agent_say_beacon(&agent, beacon, pfn, beacon_bytes);
+}
+
+static const struct agent_header *expect(enum agent_type type)
+{
+	const struct agent_header *frame = fake_agent_next(&agent);
+
+	test_check(frame != NULL && frame->type == type, "frame %d in place of %d", frame ? frame->type : -1, type);
+	return frame;
 }
 
 static void expect_proof(enum agent_proof proof)
@@ -225,7 +125,7 @@ static void expect_proof(enum agent_proof proof)
 static void test_nobody(void)
 {
 	connect_agent();
-	test_check(next_frame() == NULL, "who is no VM is welcomed");
+	test_check(fake_agent_next(&agent) == NULL, "who is no VM is welcomed");
 }
 
 static void test_beacons(void)
@@ -252,7 +152,7 @@ static void test_beacons(void)
 	expect_proof(AGENT_PROVED);
 	expect(AGENT_CREDIT);
 	/* The whole memory is below 4 GiB, where a beacon was not: nothing is taken, and all is answered. */
-	say_range(1, GFN, 8);
+	fake_agent_say_range(&agent, 1, GFN, 8);
 	test_check(((const struct agent_ack *)(const void *)expect(AGENT_ACK))->taken == 0, "pages are taken");
 }
 
@@ -262,15 +162,15 @@ static void test_hints(void)
 	const struct agent_ack *ack;
 	struct ring_record scan;
 
-	say_knock(); /* everything anew */
-	agent_decoder_seek(&decoder);
+	fake_agent_say_knock(&agent); /* everything anew */
+	agent_decoder_seek(&agent.decoder);
 	greet();
 	say_beacon(0, GFN);
 	scan = next_scan();
 	answer_scan(&scan, &hash);
 	expect_proof(AGENT_PROVED);
 	expect(AGENT_CREDIT);
-	say_range(1, GFN + 20, 8);
+	fake_agent_say_range(&agent, 1, GFN + 20, 8);
 	scan = next_scan();
 	test_check(scan.page == 21 && scan.count == 8, "%u pages from %u on are looked at", scan.count, scan.page);
 	for (int i = 0; i < 8; i++)
@@ -284,16 +184,16 @@ static void test_hints(void)
 /* One agent of a VM, which ends with the VM's connection, whoever keeps the socket. */
 static void test_ends(void)
 {
-	int first = port;
+	int first = agent.port;
 
-	port = -1;
+	agent.port = -1;
 	connect_agent();
-	test_check(next_frame() == NULL, "a second agent is welcomed");
-	close(port);
-	port = first;
+	test_check(fake_agent_next(&agent) == NULL, "a second agent is welcomed");
+	close(agent.port);
+	agent.port = first;
 	fake_link_close(&vmm);
 	instance_await_disconnected(&instance, "guest");
-	expect_end();
+	fake_agent_await_end(&agent);
 	join(true);
 	connect_served();
 	greet();
@@ -311,16 +211,16 @@ static void set_mode(const char *mode)
 static void test_modes(void)
 {
 	uint64_t hash = page_hash(beacon_bytes, vmm.welcome.seed);
-	uint32_t before = session;
+	uint32_t before = agent.session;
 	struct ring_record scan;
 
 	set_mode("off");
 	say_beacon(0, GFN);
 	expect_proof(AGENT_NOT_KNOWN);
 	set_mode("hints");
-	agent_decoder_seek(&decoder);
+	agent_decoder_seek(&agent.decoder);
 	greet();
-	test_check(session != before, "the session is the same");
+	test_check(agent.session != before, "the session is the same");
 	say_beacon(0, GFN);
 	scan = next_scan();
 	answer_scan(&scan, &hash);
@@ -328,7 +228,7 @@ static void test_modes(void)
 	expect(AGENT_CREDIT);
 	set_mode("off");
 	set_mode("hints");
-	agent_decoder_seek(&decoder);
+	agent_decoder_seek(&agent.decoder);
 	greet();
 }
 
@@ -338,8 +238,8 @@ static void test_layout(void)
 	uint64_t hash;
 	struct ring_record scan;
 
-	close(port);
-	port = -1;
+	close(agent.port);
+	agent.port = -1;
 	fake_link_close(&vmm);
 	instance_await_disconnected(&instance, "guest");
 	join(false);
@@ -348,8 +248,8 @@ static void test_layout(void)
 	greet_with((struct agent_pages){ 1, PAGES }); /* more than there is */
 	say_beacon(0, 300);
 	expect_proof(AGENT_NOT_KNOWN);
-	say_knock();
-	agent_decoder_seek(&decoder);
+	fake_agent_say_knock(&agent);
+	agent_decoder_seek(&agent.decoder);
 	greet_with((struct agent_pages){ 1, PAGES - 10 });
 	say_beacon(0, 300);
 	scan = next_scan();
@@ -365,26 +265,26 @@ static void test_hostile(void)
 	static const char garbage[4096] = "garbage";
 	const struct agent_header *frame;
 
-	say_knock();
-	agent_decoder_seek(&decoder);
+	fake_agent_say_knock(&agent);
+	agent_decoder_seek(&agent.decoder);
 	greet();
-	say_range(1, GFN, 1); /* without credit */
+	fake_agent_say_range(&agent, 1, GFN, 1); /* without credit */
 	frame = expect(AGENT_BYE);
 	test_check(((const struct agent_bye_frame *)(const void *)frame)->reason == AGENT_BYE_LIMIT, "no limit");
-	expect_end();
+	fake_agent_await_end(&agent);
 	connect_agent();
 	greet();
-	(void)send(port, garbage, sizeof(garbage), MSG_NOSIGNAL);
-	expect_end();
+	(void)send(agent.port, garbage, sizeof(garbage), MSG_NOSIGNAL);
+	fake_agent_await_end(&agent);
 	connect_agent();
 	for (int i = 0; i < 20; i++) {
 		struct agent_greeting knock;
 
 		agent_greeting_init(&knock, AGENT_KNOCK, 0, sizeof(knock));
-		if (send(port, &knock, sizeof(knock), MSG_NOSIGNAL) < 0)
+		if (send(agent.port, &knock, sizeof(knock), MSG_NOSIGNAL) < 0)
 			break;
 	}
-	expect_end();
+	fake_agent_await_end(&agent);
 	connect_agent();
 	greet();
 	test_check(instance_alive(&instance), "the daemon has died");
@@ -409,7 +309,7 @@ int main(int argc, char **argv)
 	test_modes();
 	test_layout();
 	test_hostile();
-	close(port);
+	close(agent.port);
 	fake_link_close(&vmm);
 	instance_done(&instance);
 	return 0;

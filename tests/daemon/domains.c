@@ -195,9 +195,9 @@ static void believe_claims(void)
 {
 	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
 
-	instance_settings(&instance, "[limits]\nclaims = believed\nuser_ram_percent = 0\n");
+	instance_settings(&instance, "[limits]\nclaims = believed\nuser_ram_percent = 0\nuser_numbers_factor = 0\n");
 	kill(instance.pid, SIGHUP);
-	while (!instance_logged(&instance, "[limits] user_ram_percent is 0 from now on")) {
+	while (!instance_logged(&instance, "[limits] user_numbers_factor is 0 from now on")) {
 		test_check(test_now_msec() < last, "the settings were not read anew");
 		json_decref(instance_ask(&instance, "{\"command\":\"status\"}"));
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,6 +116,17 @@ void fake_link_ring(struct fake_link *link)
 
 	wire_header_init(&message, WIRE_DOORBELL, sizeof(message));
 	(void)wire_send(link->socket, &message, sizeof(message), NULL, 0);
+}
+
+void fake_link_spoil(struct fake_link *link, uint64_t *random)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		uint64_t value = test_random(random);
+
+		memcpy((char *)link->ring + value % (RING_BYTES - sizeof(value)), random, sizeof(*random));
+	}
+	fallocate(link->ring_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)RING_STAGING_OFFSET, 4096);
+	fake_link_ring(link);
 }
 
 int fake_link_want(struct fake_link *link, uint32_t segment)

@@ -466,6 +466,10 @@ static void answer(const struct question *question)
 		answer.frame = pages_frame(address(question->detail));
 		answer.slot = vmm.pages[question->detail].slot;
 		break;
+	case FAKE_TOUCH:
+		(void)*(volatile const char *)address(question->detail);
+		answer.address = (uintptr_t)address(question->detail);
+		break;
 	case FAKE_FORK:
 		answer.pid = fork_keeper();
 		break;
@@ -548,11 +552,9 @@ static void prepare(void)
 	vmm.link.socket = -1;
 }
 
-static void become(uid_t uid)
+void fake_become(uid_t uid, gid_t gid)
 {
-	if (uid == 0)
-		return;
-	test_check(setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0,
+	test_check(setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0,
 		   "become user %u: %s", (unsigned)uid, strerror(errno));
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* was cleared */
 }
@@ -571,7 +573,8 @@ struct fake_vmm fake_start(const char *socket, const struct fake_options *option
 		vmm.options.mode = options->mode ? options->mode : WIRE_MODE_FULL;
 		vmm.socket = socket;
 		vmm.control = pair[1];
-		become(options->uid);
+		if (options->uid != 0)
+			fake_become(options->uid, options->gid ? options->gid : options->uid);
 		prepare();
 		serve();
 	}
@@ -593,6 +596,11 @@ struct fake_answer fake_ask(const struct fake_vmm *asked, enum fake_request requ
 		   request, detail);
 	test_check(recv(asked->control, &answer, sizeof(answer), 0) == sizeof(answer), "the VM is gone");
 	return answer;
+}
+
+uint64_t fake_frame(const struct fake_vmm *asked, uint32_t page)
+{
+	return pages_frame_in(asked->pid, (const void *)fake_ask(asked, FAKE_TOUCH, page).address);
 }
 
 int fake_take_segment(const struct fake_vmm *asked)

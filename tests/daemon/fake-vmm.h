@@ -25,6 +25,7 @@ struct fake_options {
 	uint32_t common;     /* of these, from the first one on: the same in every VM */
 	uint32_t zero;       /* behind those: full of zeros; the rest is unique */
 	uid_t uid;           /* it runs as */
+	gid_t gid;           /* the same; 0: as the user's number */
 	const char *domain;  /* that it asks for, or NULL */
 	const char *uuid;    /* of the VM, or NULL */
 	bool mode_unsaid;    /* as of a preload that was told of no mode */
@@ -42,6 +43,7 @@ enum fake_request {
 	FAKE_WRITE,        /* writes page `detail` */
 	FAKE_CHECK,        /* damaged: pages whose content is not what it should be */
 	FAKE_FRAME,        /* frame: of page `detail` */
+	FAKE_TOUCH,        /* reads page `detail`; address: where it is */
 	FAKE_FORK,         /* pid: of a child that keeps all mappings until it is killed */
 	FAKE_OPEN_SEGMENT, /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
 	FAKE_NEXT_CONTENT, /* writes all common pages: the same again in every VM, another for each detail */
@@ -54,6 +56,7 @@ struct fake_answer {
 	bool connected, welcomed_userfaultfd;
 	uint64_t store, seed; /* of the store that it is given */
 	uint64_t frame;
+	uintptr_t address;
 	uint32_t closes; /* SEGMENT_CLOSE messages so far */
 	uint32_t reused; /* segments announced under the number of one that was closed */
 	uint32_t slot;   /* that page `detail` of FAKE_FRAME maps */
@@ -61,10 +64,14 @@ struct fake_answer {
 	int fd_of_segment;
 };
 
+/** Has this process, root's, be user @uid in group @gid alone; the death of its parent ends it. */
+void fake_become(uid_t uid, gid_t gid);
 /** Starts the process and connects it. */
 struct fake_vmm fake_start(const char *socket, const struct fake_options *options);
 /** Asks and waits for the answer. */
 struct fake_answer fake_ask(const struct fake_vmm *vmm, enum fake_request request, uint32_t detail);
+/** The frame of page @page, for root: VMs of other users may not know it. */
+uint64_t fake_frame(const struct fake_vmm *vmm, uint32_t page);
 /** The first segment that it was given: the same open file, in this process. */
 int fake_take_segment(const struct fake_vmm *vmm);
 /** SIGKILL, and waits. */
@@ -93,6 +100,8 @@ void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t 
 /** The same with flags. */
 void fake_link_post_record(struct fake_link *link, const struct ring_record *record);
 void fake_link_ring(struct fake_link *link);
+/** Writes anything at all into the rings, and frees staging pages under the daemon's hands. @random: test_seed()'s. */
+void fake_link_spoil(struct fake_link *link, uint64_t *random);
 /** Asks for the descriptor of a segment once more. @return 0, -EAGAIN if there is no room in the socket, -errno. */
 int fake_link_want(struct fake_link *link, uint32_t segment);
 

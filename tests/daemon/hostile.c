@@ -4,7 +4,6 @@
  * them does not notice.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -177,13 +176,7 @@ static void check_garbage(void)
 		open_link(&link);
 		fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 256);
 		fake_link_post(&link, REPORT_READY, 1, 1, 0);
-		for (unsigned i = 0; i < 2000; i++) {
-			uint64_t value = test_random(&random);
-
-			memcpy((char *)link.ring + value % (RING_BYTES - sizeof(value)), &random, sizeof(random));
-		}
-		fallocate(link.ring_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)RING_STAGING_OFFSET, 4096);
-		fake_link_ring(&link);
+		fake_link_spoil(&link, &random);
 		fake_link_close(&link);
 	}
 	test_check(instance_alive(&instance), "the daemon died of garbage");

@@ -5,19 +5,14 @@
  * meanwhile as if nobody else were there. Each time the quota is switched off afterwards, and the damage has to be
  * seen.
  */
-#include <errno.h>
-#include <grp.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/hash.h"
 #include "daemon/quota.h"
+#include "engine/space.h"
+#include "tests/daemon/attackers.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
@@ -28,128 +23,12 @@
 
 static struct instance instance;
 
-/* ---- a VMM that makes contents up, and has no memory of its own for them ---- */
-
-enum lie {
-	LIE_CONTENTS, /* each content twice, so that it is brought into the store */
-	LIE_HASHES,   /* each once */
-	LIE_RAM,      /* none: only regions */
-};
-
-struct liar {
-	enum lie lie;
-	uint64_t pages;  /* that it registers */
-	bool has_mapped; /* so many, without touching them */
-};
-
-#define REGION_PAGES (UINT64_C(1) << 20)
-
-static struct fake_link to_daemon;
-static uint32_t staged;
-
-static void make_up(void *content, uint64_t number)
+static struct attacker start_liar(struct attacker_options liar)
 {
-	memset(content, 0, PAGE_BYTES);
-	memcpy(content, &(uint64_t){ number | UINT64_C(1) << 60 }, sizeof(number));
-}
-
-static uint64_t hash_of(uint64_t number)
-{
-	unsigned char content[PAGE_BYTES];
-
-	make_up(content, number);
-	return page_hash(content, to_daemon.welcome.seed);
-}
-
-static void answer(const struct ring_record *order)
-{
-	struct ring_record report = { .op = REPORT_MERGED, .count = order->count, .page = order->page };
-	uint32_t index;
-
-	if (order->op == ORDER_FETCH) {
-		index = staged++ % RING_STAGING_PAGES;
-		while (index == 0 && staged > 1 && ring_room(&to_daemon.up) != (int)RING_UP_RECORDS)
-			poll(NULL, 0, 1);
-		make_up(ring_staging(to_daemon.ring, index), order->page / 2);
-		fake_link_post(&to_daemon, REPORT_FETCHED, order->page, 1, index);
-	} else if (order->op == ORDER_MERGE) {
-		report.slot = order->slot;
-		fake_link_post(&to_daemon, REPORT_MERGED, order->page, order->count, report.value);
-	} else if (order->op == ORDER_SCAN || order->op == ORDER_AUDIT) {
-		fake_link_post(&to_daemon, REPORT_SCANNED, order->page, order->count, order->count);
-	}
-}
-
-static void obey(void)
-{
-	struct ring_record order;
-	char message[WIRE_MESSAGE_MAX];
-
-	while (ring_get(&to_daemon.down, &order) == 1) {
-		if (ring_release(&to_daemon.down))
-			fake_link_ring(&to_daemon);
-		answer(&order);
-	}
-	while (recv(to_daemon.socket, message, sizeof(message), MSG_DONTWAIT) > 0)
-		;
-}
-
-static void tell(const struct liar *liar)
-{
-	for (uint32_t i = 2; liar->lie != LIE_RAM && i < liar->pages; i++) {
-		fake_link_post(&to_daemon, REPORT_HASH, i, 1, hash_of(liar->lie == LIE_CONTENTS ? i / 2 : i));
-		obey();
-	}
-}
-
-/*
- * Again and again, as passes do: for some of what is told there is no room in the queues if the daemon gets a CPU while
- * this process does not.
- */
-static void lie(const struct liar *liar)
-{
-	uint32_t page = 2; /* so that both pages of a content are in one region */
-
-	for (uint64_t left = liar->pages; left > 0;) {
-		uint64_t pages = left < REGION_PAGES ? left : REGION_PAGES;
-
-		fake_link_post(&to_daemon, REPORT_REGION_ADD, page, 1, pages);
-		page += (uint32_t)pages;
-		left -= pages;
-	}
-	fake_link_post(&to_daemon, REPORT_READY, 1, 1, 0);
-	for (;;) {
-		tell(liar);
-		for (unsigned i = 0; i < 100; i++) {
-			obey();
-			poll(NULL, 0, 1);
-		}
-	}
-}
-
-/* It goes when it is killed. */
-static pid_t start_liar(const struct liar *liar)
-{
-	pid_t pid = test_fork();
-
-	if (pid != 0)
-		return pid;
-	test_check(setgroups(0, NULL) == 0 && setresgid(LIAR, LIAR, LIAR) == 0 && setresuid(LIAR, LIAR, LIAR) == 0,
-		   "become another user: %s", strerror(errno));
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (liar->has_mapped)
-		test_check(mmap(NULL, liar->pages * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				-1, 0) != MAP_FAILED,
-			   "map %llu pages: %s", (unsigned long long)liar->pages, strerror(errno));
-	test_check(fake_link_open(&to_daemon, instance.socket, "liar", WIRE_MODE_FULL, 0) == 0, "no welcome");
-	lie(liar);
-	_exit(0);
-}
-
-static void stop_liar(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	test_wait_child(pid);
+	liar.name = "liar";
+	liar.uid = LIAR;
+	liar.once = true;
+	return attacker_start(instance.socket, &liar);
 }
 
 /* ---- what is seen of it ---- */
@@ -169,28 +48,38 @@ static long long refused_bytes(const char *name, const char *reason)
 	return bytes;
 }
 
+static void await_refused_of(const char *name, const char *reason)
+{
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+
+	while (refused_bytes(name, reason) == 0)
+		test_check(test_patient_msec() < last, "the status does not say that a quota is reached (%s)", reason);
+}
+
 static void await_refused(const char *reason)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
-
-	while (refused_bytes("liar", reason) == 0)
-		test_check(test_now_msec() < last, "the status does not say that a quota is reached (%s)", reason);
+	await_refused_of("liar", reason);
 }
 
 /* A figure of the host that grows with what is taken. */
 static void await_at_least(const char *field, long long value)
 {
-	uint64_t last = test_now_msec() + TEST_PATIENCE_SECONDS * 1000;
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+	long long seen, most = 0;
 
-	while (instance_host(&instance, field) < value)
-		test_check(test_now_msec() < last, "without a quota, %s is %lld only", field,
-			   instance_host(&instance, field));
+	while ((seen = instance_host(&instance, field)) < value) {
+		test_check(test_patient_msec() < last, "without a quota, %s is %lld only", field, seen);
+		if (seen > most) { /* slow as the host may be, it goes on */
+			most = seen;
+			last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+			test_progress();
+		}
+	}
 }
 
-/* VMs of another user share as ever. */
-static void others_share(void)
+static void share(uid_t uid)
 {
-	static const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = BOB };
+	const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = uid };
 	struct fake_vmm a = fake_start(instance.socket, &options), b = fake_start(instance.socket, &options);
 
 	fake_ask(&a, FAKE_AWAIT, COMMON);
@@ -201,6 +90,12 @@ static void others_share(void)
 		   "memory is not what it was");
 	fake_kill(&a);
 	fake_kill(&b);
+}
+
+/* VMs of another user share as ever. */
+static void others_share(void)
+{
+	share(BOB);
 }
 
 static void start(const char *settings)
@@ -216,92 +111,136 @@ static void start(const char *settings)
 
 static void room_in_the_store(void)
 {
-	static const struct liar liar = { .lie = LIE_CONTENTS, .pages = MADE_UP, .has_mapped = true };
+	static const struct attacker_options liar = { .attack = ATTACK_CONTENTS, .pages = MADE_UP, .has_mapped = true };
 	const long long may = 2 * QUOTA_IN_ANY_CASE_PAGES * PAGE_BYTES; /* with what its process needs to run */
-	pid_t pid;
+	struct attacker attacker;
 
 	start("[scan]\ninterval_seconds = 0\n");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_refused("quota");
 	others_share();
 	test_check(instance_host(&instance, "store_bytes") <= may, "it has filled the store by %lld MiB",
 		   instance_host(&instance, "store_bytes") >> 20);
 	test_check(instance_logged(&instance, "its quota is reached"), "the log does not say so");
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 
 	start("[scan]\ninterval_seconds = 0\n[limits]\nclaims = believed\n");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_at_least("store_bytes", may + 1);
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 }
 
 static void memory_of_the_daemon(void)
 {
-	static const struct liar liar = { .lie = LIE_HASHES, .pages = 1 << 20, .has_mapped = true };
+	static const struct attacker_options liar = { .attack = ATTACK_HASHES, .pages = 1 << 20, .has_mapped = true };
 	const long long may = 4 << 20;
 	long long before;
-	pid_t pid;
+	struct attacker attacker;
 
 	start("[scan]\ninterval_seconds = 0\n");
 	before = instance_host(&instance, "overhead_bytes");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_refused("quota");
 	others_share();
 	test_check(instance_host(&instance, "overhead_bytes") <= before + may, "it has grown the daemon by %lld KiB",
 		   (instance_host(&instance, "overhead_bytes") - before) >> 10);
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 
 	start("[scan]\ninterval_seconds = 0\n[limits]\nclaims = believed\nuser_reports_per_second = 0\n");
 	before = instance_host(&instance, "overhead_bytes");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_at_least("overhead_bytes", before + may + 1);
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 }
 
 static void memory_that_is_not_mapped(void)
 {
-	static const struct liar liar = { .lie = LIE_RAM, .pages = UINT64_C(1) << 28 };
+	static const struct attacker_options liar = { .attack = ATTACK_CLAIMS, .pages = UINT64_C(1) << 28 };
 	const long long bytes = (long long)liar.pages * (long long)PAGE_BYTES;
-	pid_t pid;
+	struct attacker attacker;
 
 	start("");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_refused("ram-limit");
 	others_share();
 	test_check(instance_vm(&instance, "liar", "ram_bytes") < bytes / 1024, "it has registered what it has not");
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 
 	start("[limits]\nclaims = believed\nuser_ram_percent = 0\n");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	instance_await(&instance, "liar", "ram_bytes", bytes);
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 }
 
 static void memory_that_the_host_has_not(void)
 {
 	const long long ram = sysconf(_SC_PHYS_PAGES) * (long long)PAGE_BYTES;
-	struct liar liar = { .lie = LIE_RAM, .pages = (uint64_t)ram / PAGE_BYTES * 3 / 2, .has_mapped = true };
-	pid_t pid;
+	const uint64_t pages = (uint64_t)ram / PAGE_BYTES * 3 / 2;
+	struct attacker_options liar = { .attack = ATTACK_CLAIMS, .pages = pages, .has_mapped = true };
+	struct attacker attacker;
 
 	start("[limits]\nuser_ram_percent = 100\n");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	await_refused("ram-limit");
 	others_share();
 	test_check(instance_vm(&instance, "liar", "ram_bytes") <= ram, "it has registered more than the host has");
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
 
 	start("[limits]\nuser_ram_percent = 0\n");
-	pid = start_liar(&liar);
+	attacker = start_liar(liar);
 	instance_await(&instance, "liar", "ram_bytes", (long long)liar.pages * (long long)PAGE_BYTES);
-	stop_liar(pid);
+	attacker_stop(&attacker);
 	instance_stop(&instance);
+}
+
+#define DOMAIN_OF_BOTH "[domain both]\nuser = 20002 20003\n"
+#define NUMBERS (UINT64_C(1) << 31) /* of pages, in a domain */
+
+/* Those of a domain: all but what is no whole region is taken by two VMs, and that by a third. */
+static void start_takers(struct attacker takers[3])
+{
+	static const uint64_t pages[] = { NUMBERS / 2, NUMBERS / 2, ATTACKER_REGION_PAGES - SPACE_CHUNK_PAGES };
+
+	for (unsigned i = 0; i < 3; i++) {
+		takers[i] = start_liar((struct attacker_options){ .attack = ATTACK_CLAIMS, .pages = pages[i] });
+		while (attacker_deeds(&takers[i]) == 0) /* it has told of all */
+			poll(NULL, 0, 1);
+	}
+}
+
+static void stop_takers(struct attacker takers[3])
+{
+	for (unsigned i = 0; i < 3; i++)
+		attacker_stop(&takers[i]);
+	instance_stop(&instance);
+}
+
+static void page_numbers_of_a_domain(void)
+{
+	static const struct fake_options options = { .name = "bob", .pages = 256, .common = COMMON, .uid = BOB };
+	struct attacker takers[3];
+	struct fake_vmm vmm;
+
+	start(DOMAIN_OF_BOTH "[limits]\nclaims = believed\nuser_ram_percent = 0\n");
+	start_takers(takers);
+	await_refused_of("liar-2", "ram-limit");
+	others_share();
+	stop_takers(takers);
+
+	start(DOMAIN_OF_BOTH "[limits]\nclaims = believed\nuser_ram_percent = 0\nuser_numbers_factor = 0\n");
+	start_takers(takers);
+	vmm = fake_start(instance.socket, &options);
+	await_refused_of("bob", "ram-limit");
+	test_check(fake_ask(&vmm, FAKE_STATE, 0).shared == 0, "without a quota, there are numbers left");
+	fake_kill(&vmm);
+	stop_takers(takers);
 }
 
 /* Its memory is real, and it shares all of it: a hog, and no liar. */
@@ -347,6 +286,30 @@ static void reports_wait(void)
 	instance_stop(&instance);
 }
 
+/* What a VMM tells of its memory is told as fast as it may report: the rest waits in its socket. */
+static void maps_wait(void)
+{
+	static const uint64_t fit = 8; /* in the socket, and what was taken before */
+	static const struct attacker_options options = { .attack = ATTACK_MAPS, .uid = LIAR };
+	struct attacker attacker;
+
+	start("[limits]\nuser_reports_per_second = 1\n");
+	attacker = attacker_start(instance.socket, &options);
+	instance_await(&instance, "maps", "connected", 1);
+	share(0); /* who has no such limit */
+	test_check(attacker_deeds(&attacker) <= fit, "%llu maps were taken in",
+		   (unsigned long long)attacker_deeds(&attacker));
+	attacker_stop(&attacker);
+	instance_stop(&instance);
+
+	start("[limits]\nuser_reports_per_second = 0\n");
+	attacker = attacker_start(instance.socket, &options);
+	while (attacker_deeds(&attacker) <= fit)
+		poll(NULL, 0, 1);
+	attacker_stop(&attacker);
+	instance_stop(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -357,10 +320,12 @@ int main(int argc, char **argv)
 	instance_init(&instance);
 	memory_that_is_not_mapped();
 	memory_that_the_host_has_not();
+	page_numbers_of_a_domain();
 	room_in_the_store();
 	memory_of_the_daemon();
 	share_of_a_user();
 	reports_wait();
+	maps_wait();
 	instance_done(&instance);
 	return 0;
 }

@@ -92,16 +92,53 @@ static void test_sizes(void **state)
 	assert_int_equal(quota_user_ram_pages(root), UINT64_MAX);
 	rings = (UINT64_C(4) << 30) / 100 * 2 / 100;                      /* a hundred fit */
 	assert_true(quota_user_may_have_rings(alice, 0, UINT64_MAX / 4)); /* the first one always */
-	assert_true(quota_user_may_have_rings(alice, 99, rings));
-	assert_false(quota_user_may_have_rings(alice, 100, rings));
-	assert_true(quota_user_may_have_rings(root, 100, rings));
+	assert_true(quota_user_may_have_rings(alice, 99 * rings, rings));
+	assert_false(quota_user_may_have_rings(alice, 100 * rings, rings));
+	assert_true(quota_user_may_have_rings(root, 100 * rings, rings));
 	assert_int_equal(quota_times_own(&quota, 1000, 5), 5 + 4000 + QUOTA_IN_ANY_CASE_PAGES);
 	settings = (struct quota_settings){ .claims = QUOTA_CLAIMS_BELIEVED };
 	assert_int_equal(quota_user_ram_pages(alice), UINT64_MAX);
-	assert_true(quota_user_may_have_rings(alice, 100, rings));
+	assert_true(quota_user_may_have_rings(alice, 100 * rings, rings));
 	assert_int_equal(quota_times_own(&quota, 0, 0), UINT64_MAX);
 	quota_user_put(alice);
 	quota_user_put(root);
+}
+
+/* Of a domain with users who want as much as they can get, each leaves something; and nothing is theirs afterwards. */
+static void test_numbers(void **state)
+{
+	struct quota_settings settings = presets;
+	struct quota_numbers numbers;
+	struct quota_user *alice, *bob, *root;
+	struct quota quota;
+
+	(void)state;
+	settings.user_numbers_factor = 8;
+	quota_init(&quota, &settings, 50, 0);
+	quota_numbers_init(&numbers, 9000);
+	alice = quota_user_get(&quota, ALICE);
+	bob = quota_user_get(&quota, BOB);
+	root = quota_user_get(&quota, 0);
+	assert_false(quota_numbers_take(&numbers, alice, 9000));
+	assert_false(quota_numbers_take(&numbers, alice, 8100));
+	while (quota_numbers_take(&numbers, alice, 10))
+		;
+	assert_in_range(alice->numbers, 7980, 8000); /* 8 of 9 parts */
+	assert_true(quota_numbers_take(&numbers, bob, 800));
+	assert_false(quota_numbers_take(&numbers, alice, 1));
+	quota_numbers_give(&numbers, alice, 4000);
+	assert_true(quota_numbers_take(&numbers, bob, 3000));
+	assert_true(quota_numbers_take(&numbers, root, 9000 - numbers.taken)); /* hers is the daemon */
+	assert_false(quota_numbers_take(&numbers, root, 1));
+	settings.user_numbers_factor = 0;
+	quota_numbers_give(&numbers, bob, 3800);
+	assert_true(quota_numbers_take(&numbers, alice, 3800));
+	quota_user_put(alice);
+	quota_user_put(bob);
+	quota_user_put(root);
+	quota_numbers_done(&numbers);
+	assert_int_equal(numbers.taken, 0);
+	assert_null(LIST_FIRST(&quota.users));
 }
 
 /* A user who always reports as much as is taken comes to the rate, whatever the times between. */
@@ -135,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accounts),
 		cmocka_unit_test(test_store),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_reports),
 	};

@@ -14,7 +14,7 @@
 #include "common/page.h"
 #include "daemon/segments.h"
 
-#define COUNT (SEGMENTS_PUNCHED_AT_ONCE + 3u)
+#define COUNT 11u
 #define SPACING 5u /* of their numbers */
 
 static struct segments segments;
@@ -63,30 +63,60 @@ static void check_content(void)
 		}
 }
 
+static bool goes_on(const struct segments_cursor *cursor)
+{
+	return cursor->segment < ENGINE_SEGMENTS_MAX;
+}
+
 static void stray_memory_is_freed_in_parts(void **state)
 {
-	uint32_t cursor = 0;
+	const uint32_t parts = SEGMENT_SLOTS / SEGMENTS_PUNCHED_SLOTS;
+	struct segments_cursor cursor = { 0 };
+	uint32_t times = 0;
 
 	(void)state;
 	make_segments();
 	assert_int_equal(segments_used_bytes(&segments), 2 * COUNT * PAGE_BYTES);
 	assert_int_equal(segments_recheck(&segments, &cursor), 0);
-	assert_int_equal(cursor, ENGINE_SEGMENTS_MAX);
+	assert_false(goes_on(&cursor));
 	touch_dead();
 	assert_int_equal(segments_used_bytes(&segments), 4 * COUNT * PAGE_BYTES);
-	cursor = 0;
-	assert_int_equal(segments_recheck(&segments, &cursor), 2 * SEGMENTS_PUNCHED_AT_ONCE);
-	assert_true(cursor < ENGINE_SEGMENTS_MAX);
-	assert_int_equal(segments_recheck(&segments, &cursor), 2 * (COUNT - SEGMENTS_PUNCHED_AT_ONCE));
-	assert_int_equal(cursor, ENGINE_SEGMENTS_MAX);
+	for (cursor = (struct segments_cursor){ 0 }; goes_on(&cursor); times++)
+		assert_in_range(segments_recheck(&segments, &cursor), 0, 2); /* of one segment at a time */
+	assert_in_range(times, COUNT, COUNT * (parts + 1) + 1);
 	assert_int_equal(segments_used_bytes(&segments), 2 * COUNT * PAGE_BYTES);
 	check_content();
 	segments_done(&segments);
 }
 
+/* Each second slot is dead, and has memory: a call for each of them. */
+static void calls_that_free_are_bounded(void **state)
+{
+	struct segments_cursor cursor = { 0 };
+	unsigned char content[PAGE_BYTES] = { 1 };
+	const uint32_t dead = 2 * SEGMENTS_PUNCHES + 10;
+	int fd = memfd_create("segment", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0 && ftruncate(fd, (off_t)SEGMENT_BYTES) == 0);
+	assert_int_equal(segments_add(&segments, 3, fd, false), 0);
+	for (uint32_t i = 0; i < dead; i++) {
+		assert_int_equal(segments_write(&segments, 3 * SEGMENT_SLOTS + 2 * i, content), 0);
+		assert_int_equal(pwrite(fd, "", 1, (off_t)((2 * i + 1) * PAGE_BYTES)), 1);
+	}
+	assert_int_equal(segments_recheck(&segments, &cursor), SEGMENTS_PUNCHES);
+	assert_int_equal(segments_recheck(&segments, &cursor), SEGMENTS_PUNCHES);
+	assert_int_equal(segments_recheck(&segments, &cursor), 10);
+	assert_int_equal(segments_used_bytes(&segments), dead * PAGE_BYTES);
+	segments_done(&segments);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(stray_memory_is_freed_in_parts) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stray_memory_is_freed_in_parts),
+		cmocka_unit_test(calls_that_free_are_bounded),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  * daemon's loop does more than its bounds say. What is held against them is what turns did, by count; how long the
  * longest took is only printed.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "daemon/control.h"
 #include "daemon/pump.h"
 #include "daemon/session.h"
+#include "tests/daemon/attackers.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
@@ -67,6 +69,21 @@ static void start_all(void)
 	instance_await(&instance, NULL, "shared_pages", (long long)VMS * COMMON);
 	instance_await(&instance, NULL, "zero_pages", (long long)VMS * ZERO);
 	test_check(instance_host(&instance, "common_pages") <= 2 * COMMON, "content is in the store many times");
+}
+
+/* One more comes, has as many orders made as there can be, and leaves with them: as often as there are deeds. */
+static void have_orders_withdrawn(void)
+{
+	static const struct attacker_options withdraw = { .attack = ATTACK_WITHDRAW };
+	struct attacker attacker = attacker_start(instance.socket, &withdraw);
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+
+	while (attacker_deeds(&attacker) < 2) {
+		test_check(test_patient_msec() < last, "it does not get orders and leave");
+		poll(NULL, 0, 10);
+	}
+	attacker_stop(&attacker);
+	instance_await(&instance, "withdraw", "pid", -1);
 }
 
 /* Many people at once, while the VMs are scanned. */
@@ -159,6 +176,7 @@ static void check_turns(void)
 	expect_bounded(status, "turn_max_orders", PUMP_ORDERS_PER_TURN);
 	/* Who leaves has the rest of his ring looked at. */
 	expect_bounded(status, "turn_max_reports", RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN);
+	expect_bounded(status, "turn_max_steps", ENGINE_STEPS_MAX);
 	printf("longest turn: %lld us, of CPU time %lld us\n", field(status, "daemon", "turn_max_usec"),
 	       field(status, "daemon", "turn_max_cpu_usec"));
 	json_decref(status);
@@ -174,6 +192,7 @@ int main(int argc, char **argv)
 	start_all();
 	ask_at_once();
 	check_names();
+	have_orders_withdrawn();
 	check_metrics();
 	check_turns();
 	for (uint32_t i = 0; i < VMS; i++)

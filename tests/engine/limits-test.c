@@ -317,38 +317,106 @@ static void pages_beyond_all_numbers_are_left_alone(void **state)
 	assert_true(host().memory_bytes < UINT64_C(1) << 34);
 	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	assert_int_equal(report(c, REPORT_REGION_ADD, 11 + 4096, 1, 4096), 0);
-	assert_int_equal(beyond(c), 4096); /* a's numbers can be had again */
+	assert_int_equal(beyond(c), 2 * 4096); /* a's numbers can be had again, a little later */
+	run_for(1);
+	assert_int_equal(beyond(c), 4096);
 	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	drop_orders(a);
 	drop_orders(b);
 	drop_orders(c);
 }
 
-/* Whoever comes and goes with all numbers there are has the whole table looked through once a minute at most. */
+/* Whoever comes and goes with all numbers there are waits until the table was swept, bit by bit; and has them then. */
 static void numbers_that_are_used_up_again_come_with_time(void **state)
 {
 	const uint32_t half = (UINT32_C(1) << 30) - 1024;
 	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 1, 1), *c = new_vm(10, 1, 1);
-	uint32_t first = 11;
 
 	(void)state;
 	assert_int_equal(report(b, REPORT_REGION_ADD, 11, 1, half), 0);
-	for (uint32_t round = 0; round < 3; round++, first += half) {
-		assert_int_equal(report(a, REPORT_REGION_ADD, first, 1, half), 0);
-		if (beyond(a) > 0)
-			break;
-		assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
-	}
-	assert_int_equal(first, 11 + 2 * half); /* the second one had them at once */
-	assert_int_equal(report(a, REPORT_REGION_REMOVE, first, 1, 0), 0);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11, 1, half), 0);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11 + half, 1, half), 0);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, half), 0); /* who comes later waits behind it */
+	assert_int_equal(beyond(a), half);
+	assert_int_equal(beyond(c), half);
 	run_for(1);
-	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, half), 0);
-	assert_int_equal(beyond(c), 0);
+	assert_int_equal(beyond(a), 0);
+	assert_int_equal(beyond(c), half); /* and there are none for it: nothing is to come */
+	assert_int_equal(report(a, REPORT_HASH, 11 + half, 1, hash_of(1)), 0);
+	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11 + half, 1, 0), 0);
 	assert_int_equal(report(c, REPORT_REGION_REMOVE, 11, 1, 0), 0);
+	assert_int_equal(report(c, REPORT_REGION_ADD, 11 + half, 1, half), 0);
+	assert_int_equal(report(c, REPORT_REGION_REMOVE, 11 + half, 1, 0), 0); /* before it was its turn */
+	run_for(1);
+	assert_int_equal(beyond(c), 0);
 	assert_int_equal(report(b, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	drop_orders(a);
 	drop_orders(b);
 	drop_orders(c);
+}
+
+static uint64_t pages_in_orders(const struct sim_vm *vm)
+{
+	return vm->vm->pages.ordered;
+}
+
+/* A VM that has as many orders as there can be, of as many pages each, and takes none. */
+static struct sim_vm *have_orders_made(void)
+{
+	const uint32_t runs = 8192, length = RING_RUN_PAGES_MAX;
+	struct sim_vm *a = new_vm(10, 1, 1);
+
+	assert_true(sim_scan_all(&sim));
+	drop_orders(a);
+	assert_int_equal(report(a, REPORT_REGION_ADD, 11, 1, runs * length), 0);
+	for (uint32_t i = 0; i < runs; i++)
+		assert_int_equal(report(a, REPORT_ZERO, 11 + i * length, length, 0), 0);
+	assert_true(pages_in_orders(a) > 8000 * length);
+	(void)engine_take_steps(sim.engine);
+	return a;
+}
+
+/* Ticks until nothing is left. @return how many; none does more than it may. */
+static uint32_t ticks_until_withdrawn(const struct engine_vm *vm)
+{
+	uint32_t ticks = 0;
+
+	while (vm->pages.ordered > 0) {
+		assert_true(ticks++ < 1000);
+		sim.now_usec += engine_tick(sim.engine, sim.now_usec);
+		assert_in_range(engine_take_steps(sim.engine), 0, ENGINE_STEPS_MAX);
+	}
+	assert_null(engine_check(sim.engine));
+	return ticks;
+}
+
+/* Who leaves with all of them, or may not share any more, has nobody else wait. */
+static void orders_are_withdrawn_bit_by_bit(void **state)
+{
+	struct sim_vm *a = have_orders_made();
+	struct engine_vm *vm = a->vm;
+
+	(void)state;
+	engine_set_mode(sim.engine, vm, WIRE_MODE_OFF);
+	assert_in_range(engine_take_steps(sim.engine), 1, ENGINE_STEPS_MAX);
+	assert_true(vm->pages.ordered > 0);
+	assert_null(engine_check(sim.engine));
+	assert_true(ticks_until_withdrawn(vm) > 100);
+	sim_vm_end(a);
+	a = have_orders_made();
+	vm = a->vm;
+	engine_detach_vm(sim.engine, vm);
+	assert_in_range(engine_take_steps(sim.engine), 1, ENGINE_STEPS_MAX);
+	assert_null(engine_check(sim.engine));
+	assert_true(ticks_until_withdrawn(vm) > 100);
+	sim_vm_end(a);
+	a = have_orders_made(); /* without a word: what its regions hold goes as they do */
+	engine_remove_vm(sim.engine, a->vm);
+	a->vm = NULL;
+	assert_in_range(engine_take_steps(sim.engine), 1, ENGINE_STEPS_MAX);
+	assert_null(engine_check(sim.engine));
+	sim_vm_end(a);
 }
 
 /* Two VMs that share one page. Those of before end, unless they are the first in their segment. */
@@ -710,6 +778,7 @@ int main(void)
 		ENGINE_TEST(nothing_is_adopted_beyond_the_limit),
 		ENGINE_TEST(pages_beyond_all_numbers_are_left_alone),
 		ENGINE_TEST(numbers_that_are_used_up_again_come_with_time),
+		ENGINE_TEST(orders_are_withdrawn_bit_by_bit),
 		ENGINE_TEST(a_store_without_numbers_is_full),
 		ENGINE_TEST(what_was_not_ordered_is_refused),
 		ENGINE_TEST(only_the_slot_that_was_ordered_is_confirmed),

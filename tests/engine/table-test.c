@@ -198,17 +198,94 @@ static void numbers_are_given_again_after_a_sweep_only(void **state)
 	assert_true(first != 0 && second >= first + 1000);
 	assert_ptr_equal(space_find(&space, first + 999), regions[0]);
 	assert_ptr_equal(space_find(&space, second), regions[1]);
-	space_leave(&space, first, 1000);
+	space_leave(&space, first, 1000, NULL);
 	assert_null(space_find(&space, first));
 	assert_ptr_equal(space_find(&space, second), regions[1]);
 	third = space_take(&space, regions[2], 1000);
 	assert_true(third != first);
 	space_sweep_begins(&space);
-	space_leave(&space, third, 1000); /* too late for this sweep */
+	space_leave(&space, third, 1000, NULL); /* too late for this sweep */
 	space_sweep_ended(&space);
-	assert_int_equal(space.gone_count, 1);
+	while (space_free(&space))
+		;
+	assert_int_equal(space.gone.count, 1);
 	assert_int_equal(space_take(&space, regions[2], 1000), first);
 	assert_null(space_find(&space, third));
+	space_done(&space);
+}
+
+/* Bit by bit, however many there are; who had them is told of each. */
+static uint64_t freed;
+
+static void on_freed(void *context, void *account, uint64_t pages)
+{
+	assert_ptr_equal(context, &freed);
+	assert_ptr_equal(account, regions[1]);
+	freed += pages;
+}
+
+static void numbers_become_free_in_parts(void **state)
+{
+	const uint32_t pages = SPACE_CHUNKS / 2 * SPACE_CHUNK_PAGES;
+	uint32_t times = 1, first;
+	struct space space;
+
+	(void)state;
+	assert_int_equal(space_init(&space), 0);
+	space.freed = on_freed;
+	space.context = &freed;
+	first = space_take(&space, regions[0], pages);
+	space_leave(&space, first, pages, regions[1]);
+	space_sweep_begins(&space);
+	assert_false(space_free(&space)); /* not before it is over */
+	assert_int_equal(freed, 0);
+	space_sweep_ended(&space);
+	while (space_free(&space))
+		times++;
+	assert_int_equal(times, SPACE_CHUNKS / 2 / SPACE_FREED_CHUNKS);
+	assert_int_equal(freed, pages);
+	assert_int_equal(space_take(&space, regions[0], pages), first);
+	space_done(&space);
+}
+
+/* Against a look at each chunk: wherever there is room it is found, the first one. */
+static uint32_t search_plainly(const struct space *space, uint32_t count)
+{
+	uint32_t run = 0;
+
+	for (uint32_t at = 0; at < SPACE_CHUNKS; at++) {
+		run = space->chunks[at] == NULL ? run + 1 : 0;
+		if (run == count)
+			return at + 1 - count;
+	}
+	return 0;
+}
+
+static void any_room_is_found(void **state)
+{
+	static uint32_t taken[64], pages[64];
+	struct space space;
+	uint32_t random = 1;
+
+	(void)state;
+	assert_int_equal(space_init(&space), 0);
+	for (unsigned i = 0; i < 400; i++) {
+		unsigned which = (random = random * 1103515245 + 12345) >> 8 & 63;
+		uint32_t chunks = 1 + ((random >> 16) % (i % 3 == 0 ? 5000 : 700));
+
+		if (taken[which] != 0) {
+			space_leave(&space, taken[which], pages[which], NULL);
+			taken[which] = 0;
+			space_sweep_begins(&space);
+			space_sweep_ended(&space);
+			while (space_free(&space))
+				;
+			continue;
+		}
+		pages[which] = chunks * SPACE_CHUNK_PAGES - i % SPACE_CHUNK_PAGES;
+		taken[which] = search_plainly(&space, chunks) * SPACE_CHUNK_PAGES;
+		assert_int_equal(space_take(&space, regions[0], pages[which]), taken[which]);
+	}
 	space_done(&space);
 }
 
@@ -224,10 +301,12 @@ static void numbers_run_out(void **state)
 	assert_int_equal(space_take(&space, regions[1], half), 0); /* one chunk is nobody's */
 	assert_int_not_equal(space_take(&space, regions[1], half - SPACE_CHUNK_PAGES), 0);
 	assert_int_equal(space_take(&space, regions[2], 1), 0);
-	space_leave(&space, first, half);
+	space_leave(&space, first, half, NULL);
 	assert_int_equal(space_take(&space, regions[2], 1), 0);
 	space_sweep_begins(&space);
 	space_sweep_ended(&space);
+	while (space_free(&space))
+		;
 	assert_int_equal(space_take(&space, regions[2], half), first);
 	space_done(&space);
 }
@@ -261,6 +340,8 @@ int main(void)
 		cmocka_unit_test(a_queue_keeps_order_and_its_bound),
 		cmocka_unit_test(an_empty_queue_gives_its_memory_back),
 		cmocka_unit_test(numbers_are_given_again_after_a_sweep_only),
+		cmocka_unit_test(numbers_become_free_in_parts),
+		cmocka_unit_test(any_room_is_found),
 		cmocka_unit_test(numbers_run_out),
 	};
 

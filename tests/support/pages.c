@@ -52,31 +52,54 @@ long pages_differ(const void *page, uint64_t content)
 	return -1;
 }
 
-static uint64_t entry_of(const void *address)
+static uint64_t entry_in(int pagemap, const void *address)
 {
-	static int pagemap = -1;
-	static pid_t owner;
 	uint64_t entry = 0;
 
-	if (pagemap < 0 || owner != getpid()) {
-		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-		owner = getpid();
-	}
 	test_check(pread(pagemap, &entry, sizeof(entry), (off_t)((uintptr_t)address / PAGE_BYTES * sizeof(entry))) ==
 			   sizeof(entry),
 		   "reading pagemap: %s", strerror(errno));
 	return entry;
 }
 
-uint64_t pages_frame(const void *address)
+static uint64_t entry_of(const void *address)
 {
-	uint64_t entry = entry_of(address);
+	static int pagemap = -1;
+	static pid_t owner;
 
+	if (pagemap < 0 || owner != getpid()) {
+		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		owner = getpid();
+	}
+	return entry_in(pagemap, address);
+}
+
+static uint64_t frame_of(uint64_t entry)
+{
 	if ((entry & ENTRY_PRESENT) == 0)
 		return 0;
 	if ((entry & ENTRY_FRAME) == 0)
 		test_skip("page frame numbers in /proc/self/pagemap need CAP_SYS_ADMIN");
 	return entry & ENTRY_FRAME;
+}
+
+uint64_t pages_frame(const void *address)
+{
+	return frame_of(entry_of(address));
+}
+
+uint64_t pages_frame_in(pid_t pid, const void *address)
+{
+	char path[64];
+	uint64_t entry;
+	int pagemap;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	test_check(pagemap >= 0, "%s: %s", path, strerror(errno));
+	entry = entry_in(pagemap, address);
+	close(pagemap);
+	return frame_of(entry);
 }
 
 bool pages_is_file(const void *address)

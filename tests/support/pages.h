@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/page.h"
 
@@ -28,6 +29,9 @@ long pages_differ(const void *page, uint64_t content);
 
 /** What physical page is at @address in this process: its number; 0 if none is present. Skips the test if not root. */
 uint64_t pages_frame(const void *address);
+
+/** The same in process @pid. */
+uint64_t pages_frame_in(pid_t pid, const void *address);
 
 /** Whether the page at @address is mapped from a file, and not a private copy. */
 bool pages_is_file(const void *address);
