@@ -84,6 +84,10 @@ static int print_vm(const json_t *vm)
 		METRIC_VM_SAVED,
 		METRIC_VM_DIVERGED,
 		METRIC_VM_KEPT_PRIVATE,
+		METRIC_VM_WHOLE,
+		METRIC_VM_BROKEN,
+		METRIC_VM_READY,
+		METRIC_VM_WOULD_SAVE,
 	};
 	struct format_buffer p50, p99, max;
 

@@ -29,6 +29,7 @@ static const enum metric_id shown[] = {
 	METRIC_VM_SHARED,
 	METRIC_VM_ZERO,
 	METRIC_VM_SAVED,
+	METRIC_VM_WOULD_SAVE,
 	METRIC_VM_DIVERGED,
 	METRIC_VM_MAPPINGS,
 	METRIC_VM_HOLD_P99,
@@ -167,6 +168,30 @@ static void print_host(const json_t *status)
 	       field_metric(host, METRIC_HOST_STORE_FULL) ? "; full: nothing new is shared until there is room" : "");
 }
 
+/** esxtop's figures and state. A daemon of an earlier release has none. */
+static void print_memory(const json_t *memory)
+{
+	const json_t *thresholds = json_object_get(memory, "threshold_bytes");
+	const char *error = field_text(memory, "error");
+
+	if (memory == NULL)
+		return;
+	printf("MEM/MB:    ");
+	if (thresholds)
+		printf("%" PRId64 " total, %" PRId64 " free, %" PRId64 " minfree: ",
+		       bytes_to_mb(field_integer(memory, "total_bytes")),
+		       bytes_to_mb(field_integer(memory, "free_bytes")),
+		       bytes_to_mb(field_integer(memory, "min_free_bytes")));
+	printf("%s state", field_text(memory, "state"));
+	if (thresholds)
+		printf(" (high above %" PRId64 ", clear below %" PRId64 ", soft %" PRId64 ", hard %" PRId64
+		       ", low %" PRId64 ")",
+		       bytes_to_mb(field_integer(thresholds, "high")), bytes_to_mb(field_integer(thresholds, "clear")),
+		       bytes_to_mb(field_integer(thresholds, "soft")), bytes_to_mb(field_integer(thresholds, "hard")),
+		       bytes_to_mb(field_integer(thresholds, "low")));
+	printf("%s%s\n", *error ? "; no new figures: " : "", error);
+}
+
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
 static void print_no_vm(const json_t *status)
 {
@@ -184,6 +209,7 @@ static int print_status(const json_t *status, bool by_domain)
 	int r;
 
 	print_host(status);
+	print_memory(json_object_get(status, "memory"));
 	putchar('\n');
 	if (!by_domain && json_array_size(vms) == 0) {
 		print_no_vm(status);

@@ -9,11 +9,14 @@
 #include "cli/document.h"
 #include "cli/format.h"
 #include "cli/host-checks.h"
+#include "common/page.h"
 #include "protocol/wire.h"
 
 /** Share of the mapping limit, percent, from which on it is worth a word: always, and if merges have been refused. */
 #define MAPPINGS_WARN_PERCENT 80
 #define MAPPINGS_SCARCE_PERCENT 40
+/** Share of a VM's RAM, percent, that would be saved inside 2 MiB pages, from which on it is worth a word. */
+#define LARGE_PERCENT 1
 
 static const struct {
 	enum wire_reason reason;
@@ -153,6 +156,20 @@ static void check_kept_private(const json_t *vm, const char *name, struct findin
 			     "%" PRId64
 			     " times a written page stayed private, as a device might be writing into it",
 			     pages);
+}
+
+static void check_large_pages(const json_t *vm, const char *name, struct findings *findings)
+{
+	int64_t bytes = field_metric(vm, METRIC_VM_RAM) / 100 * LARGE_PERCENT;
+	struct format_buffer buffer;
+
+	if (field_metric(vm, METRIC_VM_WOULD_SAVE) <= bytes / (int64_t)PAGE_BYTES)
+		return;
+	findings_add(findings, SEVERITY_NOTE, "large-pages", name,
+		     "It is shared when memory gets short, which `pagefuse status` tells; the section [memory] in "
+		     "pagefused.conf(5) has 2 MiB pages split sooner.",
+		     "%s would be saved besides if 2 MiB pages were split for it",
+		     field_metric_text(&buffer, vm, METRIC_VM_WOULD_SAVE));
 }
 
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
@@ -301,6 +318,7 @@ void vm_checks(const json_t *vm, const struct vmm_process *process, struct findi
 		check_connected,
 		check_mappings,
 		check_kept_private,
+		check_large_pages,
 		check_mode,
 	};
 	const char *name = field_text(vm, "name");

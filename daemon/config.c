@@ -13,12 +13,15 @@
 #include <unistd.h>
 
 #include "common/number.h"
+
 enum setting_type {
 	SETTING_NUMBER, /* uint32_t */
 	SETTING_SIZE,   /* uint64_t */
 	SETTING_ROOM,   /* text: a size or a share of RAM */
 	SETTING_WORD,   /* unsigned: place in words */
 	SETTING_GROUP,  /* text: a group's name or number, or "*" */
+	SETTING_LEAST,  /* struct memory_settings: min_free and min_free_text */
+	SETTING_SOURCE, /* text: MEMORY_SOURCE_HOST, or an absolute path */
 };
 
 struct setting {
@@ -89,6 +92,41 @@ static const struct setting settings[] = {
 	{ "vms", "preload_mode", SETTING_WORD, PLACE(preload_mode), .least = 1, .words = modes, .running = true,
 	  .preset = "full",
 	  .help = "What is shared of a VM that comes by the preload alone, for which nobody has said it." },
+	{ "memory", "source", SETTING_SOURCE, PLACE(memory.source), .running = true,
+	  .preset = MEMORY_SOURCE_HOST, .help = "Whose memory decides the state: the host's, or a cgroup's with a "
+						"limit." },
+	{ "memory", "min_free", SETTING_LEAST, PLACE(memory), .least = PAGE_BYTES, .running = true,
+	  .preset = "auto", .help = "minFree. auto: 6% of the first 4 GiB, 4% of the next 8, 2% of 16, 1% of "
+				    "the rest." },
+	{ "memory", "high_percent", SETTING_NUMBER, PLACE(memory.thresholds.high), .least = 2, .most = 10000,
+	  .running = true,
+	  .preset = "400", .help = "Above this share of minFree memory is high again." },
+	{ "memory", "clear_percent", SETTING_NUMBER, PLACE(memory.thresholds.clear), .least = 1, .most = 10000,
+	  .running = true,
+	  .preset = "100", .help = "Below this share of minFree memory is clear, and above it clear again." },
+	{ "memory", "soft_percent", SETTING_NUMBER, PLACE(memory.thresholds.soft), .least = 1, .most = 10000,
+	  .running = true,
+	  .preset = "64", .help = "Below this share of minFree memory is soft, and above it soft again." },
+	{ "memory", "hard_percent", SETTING_NUMBER, PLACE(memory.thresholds.hard), .least = 1, .most = 10000,
+	  .running = true,
+	  .preset = "32", .help = "Below this share of minFree memory is hard, and above it hard again." },
+	{ "memory", "low_percent", SETTING_NUMBER, PLACE(memory.thresholds.low), .least = 0, .most = 10000,
+	  .running = true,
+	  .preset = "16", .help = "Below this share of minFree memory is low." },
+	{ "memory", "interval_msec", SETTING_NUMBER, PLACE(memory.interval_msec), .least = 100, .most = 600000,
+	  .running = true,
+	  .preset = "1000", .help = "How often to look how much memory is free." },
+	{ "memory", "stall_msec", SETTING_NUMBER, PLACE(memory.stall_msec), .most = MEMORY_STALL_WINDOW_MSEC,
+	  .running = true,
+	  .preset = "300", .help = "Tasks that wait for memory for so long in 2 s make it soft for 10 s. 0: "
+				   "they do not." },
+	{ "memory", "large_pages", SETTING_WORD, PLACE(large_scans), .words = engine_large_names, .running = true,
+	  .preset = "always", .help = "While memory is high, which 2 MiB pages may be split for what scans find." },
+	{ "memory", "large_pages_hints", SETTING_WORD, PLACE(large_hints), .words = engine_large_names, .running = true,
+	  .preset = "always", .help = "The same for what hints name." },
+	{ "memory", "dense_pages", SETTING_NUMBER, PLACE(engine.dense_pages), .least = 1, .most = ENGINE_BLOCK_PAGES,
+	  .running = true,
+	  .preset = "128", .help = "A 2 MiB page is dense if so many of its 512 pages would be shared." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
 	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,
@@ -98,6 +136,7 @@ static const struct setting settings[] = {
 #define SETTINGS (sizeof(settings) / sizeof(*settings))
 
 #define RANGE_SIZE 128
+#define LEAST_PERCENT_MAX 50u
 
 static void describe_words(const char *const *words, uint64_t first, char ret[RANGE_SIZE])
 {
@@ -128,6 +167,15 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 		break;
 	case SETTING_GROUP:
 		snprintf(ret, RANGE_SIZE, "a group's name or number, or a star for anybody");
+		break;
+	case SETTING_LEAST:
+		snprintf(ret, RANGE_SIZE, "auto, a size of at least %" PRIu64 "K, such as 2G, or a share from 1%% to "
+					  "%u%%",
+			 setting->least >> 10, LEAST_PERCENT_MAX);
+		break;
+	case SETTING_SOURCE:
+		snprintf(ret, RANGE_SIZE, "%s, or the path of a cgroup or file from / on, shorter than %d bytes",
+			 MEMORY_SOURCE_HOST, MEMORY_SOURCE_SIZE);
 		break;
 	}
 }
@@ -236,6 +284,37 @@ static int set_group(char *ret, const char *text)
 	return 0;
 }
 
+static int set_least(const struct setting *setting, struct memory_settings *ret, const char *text)
+{
+	struct memory_least least = { 0 };
+	const char *rest;
+	uint64_t number;
+
+	if (strlen(text) >= sizeof(ret->min_free_text))
+		return -EINVAL;
+	if (number_parse(text, &number, &rest) == 0 && strcmp(rest, "%") == 0) {
+		if (number < 1 || number > LEAST_PERCENT_MAX)
+			return -EINVAL;
+		least.percent = (uint32_t)number;
+	} else if (strcmp(text, "auto") != 0) {
+		if (parse_size(text, &least.bytes) < 0 || least.bytes < setting->least)
+			return -EINVAL;
+	}
+	ret->min_free = least;
+	strcpy(ret->min_free_text, text);
+	return 0;
+}
+
+static int set_source(char *ret, const char *text)
+{
+	if (strlen(text) >= MEMORY_SOURCE_SIZE || (strcmp(text, MEMORY_SOURCE_HOST) != 0 && *text != '/'))
+		return -EINVAL;
+	strcpy(ret, text);
+	return 0;
+}
+
+_Static_assert(MEMORY_SOURCE_SIZE <= CONFIG_TEXT_SIZE, "it can be told as it was written");
+
 /* @return 0, -EINVAL if @text is not what describe_range() says. */
 static int set(const struct setting *setting, struct config *config, const char *text)
 {
@@ -252,6 +331,10 @@ static int set(const struct setting *setting, struct config *config, const char 
 		return set_word(setting, place, text);
 	case SETTING_GROUP:
 		return set_group(place, text);
+	case SETTING_LEAST:
+		return set_least(setting, place, text);
+	case SETTING_SOURCE:
+		return set_source(place, text);
 	}
 	return -EINVAL;
 }
@@ -317,6 +400,23 @@ static int on_setting(void *user, const char *section, const char *name, const c
 	return 0;
 }
 
+/* What no line alone can be wrong in. @return 0, -EINVAL. */
+static int check_thresholds(const struct memory_thresholds *percent, char *ret_error, size_t error_size)
+{
+	const uint32_t all[] = { percent->high, percent->clear, percent->soft, percent->hard, percent->low };
+	static const char *const names[] = { "high", "clear", "soft", "hard", "low" };
+
+	for (unsigned i = 1; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i] >= all[i - 1]) {
+			snprintf(ret_error, error_size,
+				 "[memory] %s_percent is %" PRIu32 ", and %s_percent %" PRIu32
+				 ": each has to be less than the one before",
+				 names[i - 1], all[i - 1], names[i], all[i]);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 int config_read(struct config *config, const char *path, char *ret_error, size_t error_size)
 {
 	char error[256] = "";
@@ -335,7 +435,8 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 		snprintf(ret_error, error_size, "cannot read the settings in %s: %s", path, strerror(code));
 		return -code;
 	}
-	if (line == 0 && rules_check(&config->rules, error, sizeof(error)) < 0) {
+	if (line == 0 && (rules_check(&config->rules, error, sizeof(error)) < 0 ||
+			  check_thresholds(&config->memory.thresholds, error, sizeof(error)) < 0)) {
 		snprintf(ret_error, error_size, "%s: %s", path, error);
 		return -EINVAL;
 	}
@@ -364,33 +465,37 @@ int config_load(struct config *ret_config, const char *path, char *ret_error, si
 
 /* ---- to text ---- */
 
-static void size_text(uint64_t bytes, char ret[CONFIG_VALUE_SIZE])
+static void size_text(uint64_t bytes, char ret[CONFIG_TEXT_SIZE])
 {
 	static const char units[] = "\0KMGT";
 	unsigned unit = 0;
 
 	for (; unit < 4 && bytes > 0 && bytes % 1024 == 0; unit++)
 		bytes /= 1024;
-	snprintf(ret, CONFIG_VALUE_SIZE, "%" PRIu64 "%.1s", bytes, &units[unit]);
+	snprintf(ret, CONFIG_TEXT_SIZE, "%" PRIu64 "%.1s", bytes, &units[unit]);
 }
 
-static void value_text(const struct setting *setting, const struct config *config, char ret[CONFIG_VALUE_SIZE])
+static void value_text(const struct setting *setting, const struct config *config, char ret[CONFIG_TEXT_SIZE])
 {
 	const void *place = (const char *)config + setting->place;
 
 	switch (setting->type) {
 	case SETTING_NUMBER:
-		snprintf(ret, CONFIG_VALUE_SIZE, "%" PRIu32, *(const uint32_t *)place);
+		snprintf(ret, CONFIG_TEXT_SIZE, "%" PRIu32, *(const uint32_t *)place);
 		break;
 	case SETTING_SIZE:
 		size_text(*(const uint64_t *)place * setting->unit, ret);
 		break;
 	case SETTING_ROOM:
 	case SETTING_GROUP:
-		snprintf(ret, CONFIG_VALUE_SIZE, "%s", (const char *)place);
+	case SETTING_SOURCE:
+		snprintf(ret, CONFIG_TEXT_SIZE, "%s", (const char *)place);
+		break;
+	case SETTING_LEAST:
+		snprintf(ret, CONFIG_TEXT_SIZE, "%s", ((const struct memory_settings *)place)->min_free_text);
 		break;
 	case SETTING_WORD:
-		snprintf(ret, CONFIG_VALUE_SIZE, "%s", setting->words[*(const unsigned *)place]);
+		snprintf(ret, CONFIG_TEXT_SIZE, "%s", setting->words[*(const unsigned *)place]);
 		break;
 	}
 }

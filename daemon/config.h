@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "daemon/access.h"
+#include "daemon/memory-watch.h"
 #include "daemon/quota.h"
 #include "daemon/rules.h"
 #include "daemon/store.h"
@@ -21,6 +22,7 @@
 #define CONFIG_PATH "/etc/pagefuse/pagefused.conf"
 #define CONFIG_DOMAIN "domain" /* sections "domain NAME" are read into rules */
 #define CONFIG_VALUE_SIZE 32   /* of a value as text */
+#define CONFIG_TEXT_SIZE 256   /* the same of any setting, paths included */
 
 struct config {
 	struct engine_settings engine;
@@ -29,7 +31,9 @@ struct config {
 	struct quota_settings quota;
 	uint32_t connections_per_user;
 	unsigned preload_mode; /* enum wire_mode */
-	struct rules rules;    /* of domains; not in the table */
+	struct memory_settings memory;
+	unsigned large_scans, large_hints; /* enum engine_large, while memory is high */
+	struct rules rules;                /* of domains; not in the table */
 };
 
 /** The defaults of the table. */
@@ -53,7 +57,7 @@ void config_room(const char *text, unsigned *ret_percent, uint64_t *ret_bytes);
 /** A setting that differs between two configs. */
 struct config_change {
 	const char *section, *name;
-	char before[CONFIG_VALUE_SIZE], after[CONFIG_VALUE_SIZE];
+	char before[CONFIG_TEXT_SIZE], after[CONFIG_TEXT_SIZE];
 	bool applied; /* false: counts from the next start on */
 };
 

@@ -12,6 +12,7 @@
 #include "daemon/clock.h"
 #include "daemon/control-internal.h"
 #include "daemon/log.h"
+#include "daemon/memory-watch.h"
 #include "daemon/metrics.h"
 #include "daemon/turn.h"
 #include "daemon/vm.h"
@@ -75,6 +76,41 @@ static json_t *daemon_object(const struct control *control, const struct metrics
 
 	json_object_update(object, rest);
 	json_decref(rest);
+	return object;
+}
+
+static json_t *thresholds_object(const struct memory_watch *watch)
+{
+	const struct memory_thresholds *percent = &watch->settings.thresholds;
+	const uint32_t all[] = { percent->high, percent->clear, percent->soft, percent->hard, percent->low };
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < MEMORY_STATES; i++)
+		json_object_set_new(object, memory_state_name(i),
+				    control_number(memory_threshold_bytes(memory_watch_min_free(watch), all[i])));
+	return object;
+}
+
+/* Which 2 MiB pages may be split now, @engine tells. Without figures there are none. */
+static json_t *memory_object(const struct memory_watch *watch, const struct engine_settings *engine)
+{
+	uint64_t now = clock_now_usec();
+	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
+				   "state_seconds", (double)(now - watch->since_usec) / 1e6,
+				   "source", watch->settings.source,
+				   "stalled", now < watch->stalled_until_usec);
+
+	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
+	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
+	if (*watch->error != 0)
+		json_object_set_new(object, "error", json_string(watch->error));
+	if (!watch->known)
+		return object;
+	json_object_set_new(object, "kind", json_string(memory_kind_name(watch->kind)));
+	json_object_set_new(object, "total_bytes", control_number(watch->figures.total_bytes));
+	json_object_set_new(object, "free_bytes", control_number(watch->figures.free_bytes));
+	json_object_set_new(object, "min_free_bytes", control_number(memory_watch_min_free(watch)));
+	json_object_set_new(object, "threshold_bytes", thresholds_object(watch));
 	return object;
 }
 
@@ -256,8 +292,9 @@ static json_t *on_status(struct control_answer *answer)
 		json_decref(domains);
 		return NULL;
 	}
-	return json_pack("{s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
+	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
+			 "memory", memory_object(control->memory, control->domains->engine),
 			 "domains", domains);
 }
 

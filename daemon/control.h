@@ -20,6 +20,7 @@
 struct control {
 	const struct domains *domains;
 	const struct admission *admission;
+	const struct memory_watch *memory;
 	struct sampler *sampler;
 	struct kept *kept;
 	const char *socket_path;

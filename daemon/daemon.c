@@ -56,6 +56,45 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 	return sd_event_exit(daemon->event, 0);
 }
 
+/* ---- how short memory is ---- */
+
+static enum engine_large at_least(unsigned set, enum engine_large least)
+{
+	return set > (unsigned)least ? (enum engine_large)set : least;
+}
+
+/* While it is short 2 MiB pages are split where that pays, or wherever anything can be shared, whatever is set. */
+static void set_large_pages(struct daemon *daemon, enum memory_state state)
+{
+	struct engine_settings *engine = &daemon->config.engine;
+	enum engine_large least = ENGINE_LARGE_KEEP;
+
+	if (state >= MEMORY_HARD)
+		least = ENGINE_LARGE_ALWAYS;
+	else if (state >= MEMORY_CLEAR)
+		least = ENGINE_LARGE_DENSE;
+	engine->large_scans = at_least(daemon->config.large_scans, least);
+	engine->large_hints = at_least(daemon->config.large_hints, least);
+}
+
+static void tell_engines(struct daemon *daemon)
+{
+	struct domain *domain;
+
+	SLIST_FOREACH(domain, &daemon->domains.list, entries) {
+		engine_change_settings(domain->engine, &daemon->config.engine);
+		domain_schedule_pump(domain);
+	}
+}
+
+static void on_memory_state(void *user, enum memory_state state)
+{
+	struct daemon *daemon = user;
+
+	set_large_pages(daemon, state);
+	tell_engines(daemon);
+}
+
 /* ---- start and stop ---- */
 
 static void on_left(struct domains *domains, const char *name)
@@ -132,6 +171,7 @@ int daemon_start(struct daemon *daemon)
 	daemon->control = (struct control){
 		.domains = &daemon->domains,
 		.admission = &daemon->admission,
+		.memory = &daemon->memory,
 		.sampler = &daemon->sampler,
 		.kept = &daemon->kept,
 		.socket_path = daemon->socket_path,
@@ -143,6 +183,11 @@ int daemon_start(struct daemon *daemon)
 		.control = &daemon->control,
 		.connections_per_user = &daemon->config.connections_per_user,
 	};
+	daemon->memory = (struct memory_watch){
+		.settings = daemon->config.memory,
+		.changed = on_memory_state,
+		.context = daemon,
+	};
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
 	if (r >= 0)
@@ -151,6 +196,8 @@ int daemon_start(struct daemon *daemon)
 		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
 		r = start_domains(daemon);
+	if (r >= 0)
+		r = memory_watch_start(&daemon->memory, daemon->event);
 	if (r < 0 || !daemon->private)
 		return r < 0 ? r : 0;
 	r = sd_event_add_time_relative(daemon->event, NULL, CLOCK_MONOTONIC, idle, 0, on_nobody_came, daemon);
@@ -172,7 +219,6 @@ static void say_change(const struct config_change *change)
 static void reload_config(struct daemon *daemon)
 {
 	struct config wanted;
-	struct domain *domain;
 	char error[512];
 
 	if (config_load(&wanted, daemon->config_path, error, sizeof(error)) < 0) {
@@ -181,8 +227,9 @@ static void reload_config(struct daemon *daemon)
 	}
 	if (config_change(&daemon->config, &wanted, say_change) == 0)
 		log_notice("the settings were read anew: they are what they were");
-	SLIST_FOREACH(domain, &daemon->domains.list, entries)
-		engine_change_settings(domain->engine, &daemon->config.engine);
+	memory_watch_change(&daemon->memory, &daemon->config.memory);
+	set_large_pages(daemon, daemon->memory.state);
+	tell_engines(daemon);
 }
 
 /* What people edited in there counts at once. */
@@ -265,6 +312,7 @@ static void stop_domain(const struct daemon *daemon, struct domain *domain)
 void daemon_stop(struct daemon *daemon)
 {
 	stop_serving(daemon);
+	memory_watch_stop(&daemon->memory);
 	sampler_stop(&daemon->sampler);
 	kept_close(&daemon->kept);
 	while (!SLIST_EMPTY(&daemon->domains.list))

@@ -21,6 +21,7 @@
 #include "daemon/control.h"
 #include "daemon/domain.h"
 #include "daemon/kept.h"
+#include "daemon/memory-watch.h"
 #include "daemon/session.h"
 
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
@@ -39,6 +40,7 @@ struct daemon {
 	struct control control;
 	struct sampler sampler;
 	struct sessions sessions;
+	struct memory_watch memory;
 	struct agents agents; /* in guests */
 	char socket_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	sd_event_source *listener;

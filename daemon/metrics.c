@@ -42,6 +42,10 @@ void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *
 	snapshot->host.common_pages += counters.common_pages;
 	snapshot->host.zero_pages += counters.zero_pages;
 	snapshot->host.saved_pages += counters.saved_pages;
+	snapshot->host.large_blocks += counters.large_blocks;
+	snapshot->host.broken_blocks += counters.broken_blocks;
+	snapshot->host.ready_pages += counters.ready_pages;
+	snapshot->host.would_save_pages += counters.would_save_pages;
 	snapshot->store_bytes += store_used_bytes(domain->store);
 	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
 	snapshot->rings_bytes += domain_rings_bytes(domain);
@@ -109,6 +113,14 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return host->saved_pages;
 	case METRIC_HOST_SAVED_BYTES:
 		return host->saved_pages * (int64_t)PAGE_BYTES;
+	case METRIC_HOST_WHOLE:
+		return bounded(host->large_blocks);
+	case METRIC_HOST_BROKEN:
+		return bounded(host->broken_blocks);
+	case METRIC_HOST_READY:
+		return bounded(host->ready_pages);
+	case METRIC_HOST_WOULD_SAVE:
+		return bounded(host->would_save_pages);
 	case METRIC_HOST_STORE:
 		return bounded(snapshot->store_bytes);
 	case METRIC_HOST_STORE_FULL:
@@ -127,6 +139,14 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->present_pages);
 	case METRIC_VM_SAVED:
 		return vm->saved_pages;
+	case METRIC_VM_WHOLE:
+		return bounded(vm->large_blocks);
+	case METRIC_VM_BROKEN:
+		return bounded(vm->broken_blocks);
+	case METRIC_VM_READY:
+		return bounded(vm->ready_pages);
+	case METRIC_VM_WOULD_SAVE:
+		return bounded(vm->would_save_pages);
 	case METRIC_VM_HINTED:
 		return bounded(stated->noted_pages);
 	case METRIC_VM_HINTED_HASHED:

@@ -5,6 +5,7 @@
 
 #include "engine/adoption.h"
 #include "engine/hints.h"
+#include "engine/large.h"
 #include "engine/match.h"
 #include "engine/references.h"
 #include "engine/stability.h"
@@ -40,8 +41,10 @@ int answer_done(struct engine_vm *vm, const struct ring_record *report)
 		return r;
 	if (page.region == NULL) /* it was gone before the worker said so: this cannot be */
 		return -EPROTO;
-	for (uint32_t i = 0; i < report->count; i++, page.index++)
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		reference_confirm(page);
+		large_broke(page);
+	}
 	return 0;
 }
 
@@ -70,6 +73,18 @@ static uint32_t check_before(const struct slots *slots, uint32_t state)
 	return CHECK_ZERO;
 }
 
+/*
+ * @page turned out to be inside a 2 MiB page that was not to be split: what is known of it is ready for later; or for
+ * now, if more is allowed since the order was made.
+ */
+static void keep_ready(struct page page, struct table_key key)
+{
+	blocks_set_ready(&page.region->blocks, page.index, key, false);
+	large_mark(page, READY_TWIN);
+	if (large_may_split(page))
+		page.region->vm->engine->release.wanted = true;
+}
+
 int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool gone = report->op == REPORT_GONE;
@@ -88,9 +103,16 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL)
 		return 0;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
-		check = gone ? CHECK_NEVER : check_before(&vm->engine->slots, *page_state(page));
+		uint32_t state = *page_state(page);
+		struct table_key key = { 0 };
+
+		if (state_kind(state) == KIND_ORDERED)
+			key = slot_key(slots_get(&vm->engine->slots, state & STATE_VALUE));
+		check = gone ? CHECK_NEVER : check_before(&vm->engine->slots, state);
 		reference_drop(page, private_copy(report) | check);
-		if (report->op == REPORT_BUSY)
+		if (report->flags & RING_INSIDE_HUGE)
+			keep_ready(page, key);
+		else if (report->op == REPORT_BUSY)
 			stability_disturbed(page, vm->engine->now_usec);
 		match_sighting(page);
 	}

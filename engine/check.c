@@ -10,6 +10,7 @@
  *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   a VM's page_counts, from which all that is told of it is computed, = what a walk over its pages finds
+ *   a block's counts, and a VM's block_counts = what a walk over its pages' words finds; who is READY is private
  *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
  *   taken              => the table names it or its stripe
  *   live               => the same, or it is displaced
@@ -60,6 +61,39 @@ static bool is_blank(const struct region *region)
 			break;
 	}
 	return true;
+}
+
+/* Blocks against the words of their pages, and these against the pages' states. */
+static const char *check_blocks(const struct region *region, struct block_counts *counts)
+{
+	const struct blocks *blocks = &region->blocks;
+	uint32_t page = 0;
+
+	for (uint32_t i = 0; i < blocks->count; i++) {
+		const struct block *block = &blocks->list[i];
+		uint32_t ready = 0, matching = 0;
+
+		counts->large += (block->flags & BLOCK_LARGE) != 0;
+		counts->broken += (block->flags & BLOCK_BROKEN) != 0;
+		if (block->ready == 0 && block->matching == 0 && block->flags == 0)
+			continue; /* there may be many; what is wrong in one is seen in the sums */
+		page = i * ENGINE_BLOCK_PAGES > blocks->before ? i * ENGINE_BLOCK_PAGES - blocks->before : 0;
+		for (; page < region->pages && blocks_index(blocks, page) == i; page++) {
+			uint32_t word = blocks->ready[page];
+
+			if (word != 0 && (word & READY_VALID) == 0)
+				return "blocks: a page is marked that is not READY";
+			if (word != 0 && state_kind(region->state[page]) != KIND_PRIVATE)
+				return "blocks: a page is READY that is not private";
+			ready += word != 0;
+			matching += (word & READY_MARK) != 0;
+			counts->twins += (word & READY_MARK) == READY_TWIN;
+		}
+		counts->ready += ready;
+		if (ready != block->ready || matching != block->matching)
+			return "blocks: one does not count what is in it";
+	}
+	return NULL;
 }
 
 static const char *check_region(struct checker *checker, const struct region *region, struct page_counts *counts)
@@ -139,11 +173,14 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
 	struct page_counts counts = { 0 };
+	struct block_counts blocks = { 0 };
 	uint64_t pages = 0, own_fetches = 0;
 	const char *wrong;
 
 	for (uint32_t i = 0; i < vm->regions.count; i++) {
 		wrong = check_region(checker, vm->regions.list[i], &counts);
+		if (wrong == NULL)
+			wrong = check_blocks(vm->regions.list[i], &blocks);
 		if (wrong != NULL)
 			return wrong;
 		pages += vm->regions.list[i]->pages;
@@ -158,6 +195,8 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 		return "vm: wrong ram_pages";
 	if (memcmp(&counts, &vm->pages, sizeof(counts)) != 0)
 		return "vm: its counts of pages are not what a walk finds";
+	if (memcmp(&blocks, &vm->blocks, sizeof(blocks)) != 0)
+		return "vm: its counts of 2 MiB pages are not what a walk finds";
 	if (counts.ordered != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
 	if (vm->waiting != count_waiting(checker->engine, vm))

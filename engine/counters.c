@@ -13,7 +13,7 @@
 static uint64_t vm_bytes(const struct engine_vm *vm)
 {
 	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
-	       vm->regions.count * sizeof(struct region) +
+	       vm->regions.count * sizeof(struct region) + blocks_bytes(&vm->blocks, vm->regions.pages) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
 	       (uint64_t)vm->later.capacity * vm->later.size +
 	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
@@ -49,6 +49,12 @@ static void set_saved(struct engine *engine, const struct engine_counters *host)
 	}
 }
 
+/* What its mode allows nobody to share saves nothing. */
+static uint64_t would_save(const struct engine_vm *vm)
+{
+	return vm_mode(vm) == WIRE_MODE_OFF ? 0 : vm->blocks.twins;
+}
+
 void engine_counters(struct engine *engine, struct engine_counters *ret)
 {
 	*ret = (struct engine_counters){
@@ -63,6 +69,10 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 			continue;
 		ret->shared_pages += vm->pages.shared;
 		ret->zero_pages += vm->pages.zero;
+		ret->large_blocks += vm->blocks.large;
+		ret->broken_blocks += vm->blocks.broken;
+		ret->ready_pages += vm->blocks.ready;
+		ret->would_save_pages += would_save(vm);
 		engine_vm_counters(vm, &vm->counted);
 		vm->was_counted = true;
 	}
@@ -85,6 +95,10 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->shared_pages = vm->pages.shared;
 	ret->zero_pages = vm->pages.zero;
 	ret->diverged_pages = vm->pages.diverged;
+	ret->large_blocks = vm->blocks.large;
+	ret->broken_blocks = vm->blocks.broken;
+	ret->ready_pages = vm->blocks.ready;
+	ret->would_save_pages = would_save(vm);
 	ret->unsharing_pages = engine_pages_to_unshare(vm);
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)

@@ -11,11 +11,16 @@
 #include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/numbers.h"
+#include "engine/release.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
+
+const char *const engine_large_names[] = {
+	[ENGINE_LARGE_KEEP] = "keep", [ENGINE_LARGE_DENSE] = "dense", [ENGINE_LARGE_ALWAYS] = "always", NULL
+};
 
 void engine_settings_default(struct engine_settings *settings)
 {
@@ -25,6 +30,9 @@ void engine_settings_default(struct engine_settings *settings)
 		.scan_cpu_percent = 10,
 		.vm_slots_max = UINT64_C(16) << 20, /* 64 GiB */
 		.vm_ram_bytes_max = UINT64_C(4) << 40,
+		.large_scans = ENGINE_LARGE_ALWAYS,
+		.large_hints = ENGINE_LARGE_ALWAYS,
+		.dense_pages = 128,
 		.segments_max = ENGINE_SEGMENTS_MAX,
 	};
 }
@@ -41,6 +49,7 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
+	release_settings_changed(engine, &before);
 }
 
 static void revoke_windows(void *context, uint32_t segment)
@@ -115,7 +124,7 @@ void engine_accounted(struct engine *engine)
 
 static int region_add(struct engine_vm *vm, const struct ring_record *report)
 {
-	int r = vm_add_region(vm, report->page, report->value);
+	int r = vm_add_region(vm, report->page, report->value, report->count - 1u);
 
 	if (r == 0 && vm_region(vm, report->page) != NULL)
 		schedule_region(vm, report->page);

@@ -53,6 +53,18 @@ struct engine_store {
 	void (*give_numbers)(void *context, void *account, uint64_t pages);
 };
 
+/** Pages of a 2 MiB page. */
+#define ENGINE_BLOCK_PAGES RING_BLOCK_PAGES
+
+/** Which 2 MiB pages may be split, so that pages inside them can be shared. */
+enum engine_large {
+	ENGINE_LARGE_KEEP,   /* none */
+	ENGINE_LARGE_DENSE,  /* those of whose pages enough would be shared: dense_pages */
+	ENGINE_LARGE_ALWAYS, /* any */
+};
+/** "keep" and so on, by these; NULL at the end. */
+extern const char *const engine_large_names[];
+
 /** All settings; engine_settings_default() fills in the defaults, which are documented in pagefused.conf(5). */
 struct engine_settings {
 	uint32_t scan_interval_seconds;  /* time for one slow pass over a VM; 0: none, only on request */
@@ -60,6 +72,9 @@ struct engine_settings {
 	uint32_t scan_cpu_percent;       /* at most this share of one core for a VM's slow pass */
 	uint64_t vm_slots_max;           /* slots that one VM may bring in: their memory is the daemon's */
 	uint64_t vm_ram_bytes_max;       /* registered RAM of one VM */
+	enum engine_large large_scans;   /* for what passes find */
+	enum engine_large large_hints;   /* for what is noted */
+	uint32_t dense_pages;            /* of ENGINE_BLOCK_PAGES, that would be shared, make a 2 MiB page dense */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint64_t seed;                   /* for page_hash() */
 	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */
@@ -71,7 +86,8 @@ struct engine_vm;
 
 /**
  * Takes over the settings that can change while it runs: all but segments_max, seed and secret. Limits are of what
- * comes from now on; walks whose interval has changed go on at once.
+ * comes from now on; walks whose interval has changed go on at once. What may be split from now on is, with the next
+ * ticks; what may not any more is not, but for orders that VMs have taken already.
  */
 void engine_change_settings(struct engine *engine, const struct engine_settings *settings);
 
@@ -209,6 +225,10 @@ struct engine_vm_counters {
 	uint64_t ram_pages;
 	uint64_t shared_pages;
 	uint64_t zero_pages;
+	uint64_t large_blocks;              /* 2 MiB pages, as last seen by the worker */
+	uint64_t broken_blocks;             /* that were ones until something in them was merged */
+	uint64_t ready_pages;               /* inside 2 MiB pages, with hashes that are known */
+	uint64_t would_save_pages;          /* of these: what would be saved if they were shared now */
 	uint64_t diverged_pages;            /* private copies inside mappings of the store */
 	uint64_t present_pages;             /* as last seen by the worker, shared ones included */
 	int64_t saved_pages;                /* in engine_vm_last_counted() only */
@@ -224,7 +244,10 @@ struct engine_counters {
 	uint64_t shared_pages; /* guest pages confirmed to read a slot */
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
-	int64_t saved_pages;   /* shared - common + zero */
+	int64_t saved_pages; /* shared - common + zero */
+	/* Of all VMs, as above. */
+	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
+
 	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
 	uint64_t memory_bytes; /* of the engine's own tables */
 };

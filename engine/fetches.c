@@ -15,11 +15,11 @@ static bool can_wait(const struct engine_vm *vm)
 	return vm->waiting < waiters_left(&vm->engine->waiters);
 }
 
-bool fetch_wait(struct page page, uint32_t *list, uint64_t hash, uint32_t parity)
+bool fetch_wait(struct page page, uint32_t *list, struct table_key key, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	const struct waiter waiter = {
-		.hash = hash, .global = page_global(page), .parity = parity & 1, .vm = (uint16_t)vm->index
+		.key = key, .global = page_global(page), .parity = parity & 1, .vm = (uint16_t)vm->index
 	};
 
 	if (!can_wait(vm) || !waiters_add(&vm->engine->waiters, list, &waiter))
@@ -28,7 +28,7 @@ bool fetch_wait(struct page page, uint32_t *list, uint64_t hash, uint32_t parity
 	return true;
 }
 
-bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity)
+bool fetch_start(struct page other, struct page page, struct table_key key, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm, *owner = other.region->vm;
 	struct engine *engine = vm->engine;
@@ -39,8 +39,8 @@ bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t pa
 	if (!can_wait(vm) || backoff_waits(backoff, engine->now_usec))
 		return false;
 	if (!backoff_allows(backoff, engine->now_usec, engine->fetches_open))
-		return fetch_wait(page, &engine->waiters.parked, hash, parity);
-	if (links_take(&engine->links, &vm->window, vm->owner, table_key(&engine->table, hash), &slot) < 0)
+		return fetch_wait(page, &engine->waiters.parked, key, parity);
+	if (links_take(&engine->links, &vm->window, vm->owner, key, &slot) < 0)
 		return false;
 	fetch = queue_push(&owner->fetches);
 	if (fetch == NULL || !orders_fetch(other)) {
@@ -50,9 +50,9 @@ bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t pa
 		return false;
 	}
 	(void)links_enter(&engine->links, slot); /* replaces the hint: cannot fail */
-	*fetch = (struct fetch){ .hash = hash, .page = page_number(other), .slot = slot };
+	*fetch = (struct fetch){ .key = key, .page = page_number(other), .slot = slot };
 	engine->fetches_open++;
-	(void)fetch_wait(page, &slots_get(&engine->slots, slot)->waiters, hash, parity);
+	(void)fetch_wait(page, &slots_get(&engine->slots, slot)->waiters, key, parity);
 	return true;
 }
 
@@ -104,7 +104,7 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 		fetch->slot = SLOT_NONE;
 		vm->engine->fetches_open--;
 		/* Whether it is a copy may have been told meanwhile, and is told again by the next look. */
-		fetch_fail(vm, &given_up, check_of(table_key(&vm->engine->table, given_up.hash).tag));
+		fetch_fail(vm, &given_up, check_of(given_up.key.tag));
 	}
 }
 

@@ -13,12 +13,12 @@ struct fetch;
 /** Whether @vm can be asked for a content. */
 bool fetch_is_possible(const struct engine_vm *vm);
 /**
- * Has the content of @other, with @hash, put into a new slot, for which @page waits. If the store is full @page is
+ * Has the content of @other, under @key, put into a new slot, for which @page waits. If the store is full @page is
  * parked until that may be tried again, or left. @parity: of the barrier that waits for it. @return whether it waits.
  */
-bool fetch_start(struct page other, struct page page, uint64_t hash, uint32_t parity);
-/** @page, with @hash, waits in *@list, as above. @return whether there was room. */
-bool fetch_wait(struct page page, uint32_t *list, uint64_t hash, uint32_t parity);
+bool fetch_start(struct page other, struct page page, struct table_key key, uint32_t parity);
+/** @page, under @key, waits in *@list, as above. @return whether there was room. */
+bool fetch_wait(struct page page, uint32_t *list, struct table_key key, uint32_t parity);
 
 /** Takes the oldest FETCH of @vm if it is for page number @page. @return whether it was. */
 bool fetch_take(struct engine_vm *vm, uint32_t page, struct fetch *ret);

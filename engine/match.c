@@ -7,13 +7,14 @@
 #include "common/hash.h"
 #include "engine/fetches.h"
 #include "engine/hints.h"
+#include "engine/large.h"
 #include "engine/later.h"
 #include "engine/orders.h"
 #include "engine/stability.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
 
-static void match_page(struct page page, uint64_t hash, uint32_t parity);
+static void match_page(struct page page, struct table_key key, uint32_t parity);
 
 /* ---- looks that come too early ---- */
 
@@ -23,11 +24,11 @@ uint32_t private_copy(const struct ring_record *report)
 }
 
 /* Whether the order for a page in @state cannot succeed if this is its content. */
-static bool is_in_vain(const struct engine *engine, uint32_t state, uint64_t hash, bool zero)
+static bool is_in_vain(const struct engine *engine, uint32_t state, struct table_key key, bool zero)
 {
 	if (state_kind(state) == KIND_ORDERED)
 		return zero ||
-		       slots_get(&engine->slots, state & STATE_VALUE)->tag != table_key(&engine->table, hash).tag;
+		       slots_get(&engine->slots, state & STATE_VALUE)->tag != key.tag;
 	return state == PAGE_ZERO_ORDERED && !zero;
 }
 
@@ -47,7 +48,7 @@ static bool take_sighting(struct engine_vm *vm, uint32_t page, struct sighting *
 	return found;
 }
 
-static void keep_sighting(struct page page, uint64_t hash, bool zero)
+static void keep_sighting(struct page page, struct table_key key, bool zero)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page);
@@ -55,14 +56,14 @@ static void keep_sighting(struct page page, uint64_t hash, bool zero)
 
 	if (state == PAGE_FETCHING)
 		page_set(page, PAGE_FETCHING_SEEN); /* the content itself will come */
-	if (!is_in_vain(vm->engine, state, hash, zero))
+	if (!is_in_vain(vm->engine, state, key, zero))
 		return;
 	(void)take_sighting(vm, page_number(page), &older);
 	if (vm->sightings.length == VM_SIGHTINGS_MAX)
 		queue_pop(&vm->sightings);
 	seen = queue_push(&vm->sightings);
 	if (seen != NULL)
-		*seen = (struct sighting){ .hash = hash, .page = page_number(page), .zero = zero };
+		*seen = (struct sighting){ .key = key, .page = page_number(page), .zero = zero };
 }
 
 static void put_off(struct engine_vm *vm)
@@ -84,7 +85,7 @@ static void put_off(struct engine_vm *vm)
  * Matches a page after its pass may have ended. Then the VM's tickets, and no other's, are put off by one barrier,
  * which waits for all that comes of this; but not without end, whatever the VM reports.
  */
-static void match_late(struct page page, uint64_t hash, bool zero)
+static void match_late(struct page page, struct table_key key, bool zero)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct engine *engine = vm->engine;
@@ -97,8 +98,8 @@ static void match_late(struct page page, uint64_t hash, bool zero)
 		vm->counters.dropped_orders += !orders_zero(page);
 		return;
 	}
-	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(table_key(&engine->table, hash).tag)));
-	match_page(page, hash, engine->barrier.started & 1);
+	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(key.tag)));
+	match_page(page, key, engine->barrier.started & 1);
 }
 
 void match_sighting(struct page page)
@@ -107,7 +108,7 @@ void match_sighting(struct page page)
 	struct sighting sighting;
 
 	if (vm->sightings.length > 0 && take_sighting(vm, page_number(page), &sighting))
-		match_late(page, sighting.hash, sighting.zero);
+		match_late(page, sighting.key, sighting.zero);
 }
 
 /* ---- contents that were fetched ---- */
@@ -117,18 +118,18 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	struct engine *engine = vm->engine;
 	struct region *region = vm_region(vm, fetch->page);
 	struct page page = { region, fetch->page - region->first };
-	uint32_t check = check_of(table_key(&engine->table, fetch->hash).tag), waiters;
+	uint32_t check = check_of(fetch->key.tag), waiters;
 	unsigned char content[PAGE_BYTES];
-	uint64_t hash;
+	struct table_key key;
 
 	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
-	hash = page_hash(content, engine->settings.seed);
-	if (hash != fetch->hash) { /* the guest has written it since */
+	key = table_key(&engine->table, page_hash(content, engine->settings.seed));
+	if (!table_key_equal(key, fetch->key)) { /* the guest has written it since */
 		bool seen = *page_state(page) == PAGE_FETCHING_SEEN;
 
-		fetch_fail(vm, fetch, copy | check_of(table_key(&engine->table, hash).tag));
+		fetch_fail(vm, fetch, copy | check_of(key.tag));
 		if (seen)
-			match_late(page, hash, page_is_zero(content));
+			match_late(page, key, page_is_zero(content));
 		return;
 	}
 	waiters = slots_get(&engine->slots, fetch->slot)->waiters;
@@ -138,7 +139,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	}
 	slots_order(&engine->slots, fetch->slot); /* held by this until the first have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
-	match_page(page, hash, engine->barrier.started & 1);
+	match_page(page, key, engine->barrier.started & 1);
 	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
 	match_again(engine, MATCH_PER_REPORT / 2);
 	slots_unorder(&engine->slots, fetch->slot);
@@ -163,7 +164,7 @@ bool match_refused(struct engine_vm *vm, const struct ring_record *report)
 	if (!fetch_take(vm, report->page, &fetch))
 		return false;
 	if (report->op != REPORT_GONE)
-		check = check_of(table_key(&vm->engine->table, fetch.hash).tag);
+		check = check_of(fetch.key.tag);
 	if (fetch.slot != SLOT_NONE)
 		fetch_fail(vm, &fetch, private_copy(report) | check);
 	return true;
@@ -184,7 +185,7 @@ static bool neighbour_maps(struct page page, uint32_t slot)
 	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
 }
 
-static void join(struct page page, uint32_t known, uint64_t hash, uint32_t parity)
+static void join(struct page page, uint32_t known, struct table_key key, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct slots *slots = &vm->engine->slots;
@@ -192,7 +193,7 @@ static void join(struct page page, uint32_t known, uint64_t hash, uint32_t parit
 	uint32_t chosen;
 
 	if (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)) {
-		if (!fetch_wait(page, &slot->waiters, hash, parity))
+		if (!fetch_wait(page, &slot->waiters, key, parity))
 			vm->counters.dropped_orders++;
 		return;
 	}
@@ -208,12 +209,42 @@ static void join(struct page page, uint32_t known, uint64_t hash, uint32_t parit
 	}
 }
 
-/* @page: private, its checksum is @hash's, and no hint of it is known to be in the table. */
-static void match_page(struct page page, uint64_t hash, uint32_t parity)
+/*
+ * @page has the content of @other, which the hint @ref under @key names. Of two pages that may be shared one is
+ * fetched. One that may not, as it is inside a 2 MiB page that stays whole, only remembers that there is another; and
+ * is not what the table names if there is one that may: then the next one finds that.
+ */
+static void match_hint(struct page page, struct page other, uint32_t ref, struct table_key key, uint32_t parity)
+{
+	struct engine_vm *vm = page.region->vm;
+
+	if (large_keeps(page)) {
+		large_mark(page, READY_TWIN);
+		large_mark(other, READY_NAMED);
+	} else if (large_keeps(other)) {
+		hints_forget(vm->engine, ref);
+		hints_enter(page, key);
+		large_mark(other, READY_TWIN);
+		large_mark(page, READY_NAMED);
+	} else if (!slots_may_charge(&vm->engine->slots, vm->owner)) {
+		vm->counters.limited_pages++;
+	} else if (!fetch_start(other, page, key, parity)) {
+		vm->counters.dropped_orders++;
+	}
+}
+
+static void enter(struct page page, struct table_key key)
+{
+	if (blocks_has_twin(&page.region->blocks, page.index))
+		blocks_mark(&page.region->blocks, page.index, 0);
+	hints_enter(page, key);
+}
+
+/* @page: private, its checksum is that of @key, and no hint of it is known to be in the table. */
+static void match_page(struct page page, struct table_key key, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct engine *engine = vm->engine;
-	struct table_key key = table_key(&engine->table, hash);
 	uint32_t ref;
 	struct page other;
 
@@ -221,26 +252,42 @@ static void match_page(struct page page, uint64_t hash, uint32_t parity)
 		return;
 	ref = table_get(&engine->table, key);
 	if (ref & REF_SHARED) {
-		join(page, ref & ~REF_SHARED, hash, parity);
+		if (large_keeps(page))
+			large_mark(page, READY_TWIN);
+		else
+			join(page, ref & ~REF_SHARED, key, parity);
 		return;
 	}
 	if (ref == 0 || !hints_find(engine, key, ref, &other)) {
-		hints_enter(page, key);
+		enter(page, key);
 		return;
 	}
 	if (ref == page_global(page))
 		return;
 	if (!fetch_is_possible(other.region->vm)) {
 		hints_forget(engine, ref);
-		hints_enter(page, key);
+		enter(page, key);
 		return;
 	}
-	if (!slots_may_charge(&engine->slots, vm->owner)) {
-		vm->counters.limited_pages++;
+	match_hint(page, other, ref, key, parity);
+}
+
+void match_ready(struct page page)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t state = *page_state(page), check = state & PRIVATE_CHECK;
+	enum wire_mode mode = vm_mode(vm);
+
+	if (state_kind(state) != KIND_PRIVATE || (state & PRIVATE_HINTED) != 0 || mode == WIRE_MODE_OFF)
 		return;
+	if (mode == WIRE_MODE_HINTS && !stability_is_noted(page))
+		return;
+	if (check == CHECK_ZERO) {
+		if (!large_keeps(page))
+			vm->counters.dropped_orders += !orders_zero(page);
+	} else if (mode != WIRE_MODE_ZERO) {
+		match_page(page, blocks_key(&page.region->blocks, page.index, check), vm->engine->barrier.started & 1);
 	}
-	if (!fetch_start(other, page, hash, parity))
-		vm->counters.dropped_orders++;
 }
 
 /* The next one whose turn it is. Whoever is parked has no turn until more slots may be tried, or none for long. */
@@ -262,14 +309,14 @@ void match_again(struct engine *engine, uint32_t most)
 	struct waiter waiter;
 
 	while (most-- > 0 && next_waiter(engine, &waiter)) {
-		uint32_t expected = STATE(KIND_PRIVATE, check_of(table_key(&engine->table, waiter.hash).tag));
+		uint32_t expected = STATE(KIND_PRIVATE, check_of(waiter.key.tag));
 		struct page page;
 
 		if (waiter.vm != WAITER_OF_NONE)
 			engine->vms[waiter.vm]->waiting--;
 		/* In the name of the barrier before which it began to wait: who comes later does not hold that up. */
 		if (hints_find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
-			match_page(page, waiter.hash, waiter.parity);
+			match_page(page, waiter.key, waiter.parity);
 	}
 }
 
@@ -296,15 +343,16 @@ static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 }
 
 /*
- * Remembers that @page, private, is seen with the checksum @check, and is a copy if @copy says so.
+ * Remembers that @page, private, is seen by @report with the checksum @check, and its content stands under @key.
  * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
  * since the last pass. What is @noted is stable, unless it has diverged again and again. Nothing is remembered of a
  * page beyond the VM's limit.
  */
-static bool note_content(struct page page, uint32_t check, uint32_t copy, bool noted)
+static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
+			 bool noted)
 {
 	struct engine_vm *vm = page.region->vm;
-	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK;
+	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK, copy = private_copy(report);
 	uint32_t hinted = before == check ? state & PRIVATE_HINTED : 0;
 
 	if (before == CHECK_NEVER && vm->pages.known >= vm->limits.known_pages) {
@@ -312,6 +360,10 @@ static bool note_content(struct page page, uint32_t check, uint32_t copy, bool n
 		return false;
 	}
 	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
+	if (report->flags & RING_INSIDE_HUGE)
+		blocks_set_ready(&page.region->blocks, page.index, key, before == check);
+	else
+		blocks_set_small(&page.region->blocks, page.index);
 	stability_set_noted(page, noted);
 	if (noted) {
 		uint64_t wait_usec = stability_wait_usec(page, vm->engine->now_usec);
@@ -333,28 +385,43 @@ static bool may_match(const struct engine_vm *vm, bool noted)
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool noted = take_noted(vm, report);
+	struct table_key key;
 	struct page page;
-	uint32_t state, check;
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL || !may_match(vm, noted))
 		return 0;
 	page.index = report->page - page.region->first;
-	state = *page_state(page);
-	if (state_kind(state) != KIND_PRIVATE) { /* said before the worker got the order */
+	key = table_key(&vm->engine->table, report->value);
+	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
 		if (noted || in_pass(vm, report->page))
-			keep_sighting(page, report->value, false);
+			keep_sighting(page, key, false);
 		return 0;
 	}
-	check = check_of(table_key(&vm->engine->table, report->value).tag);
-	if (!note_content(page, check, private_copy(report), noted))
+	if (!note_content(page, report, check_of(key.tag), key, noted))
 		return 0;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
 		return 0; /* whoever has the same content finds this page's hint */
 	*page_state(page) &= ~PRIVATE_HINTED;
-	match_page(page, report->value, vm->engine->barrier.started & 1);
+	match_page(page, key, vm->engine->barrier.started & 1);
 	return 0;
+}
+
+static void match_zero_page(struct page page, const struct ring_record *report, bool noted)
+{
+	static const struct table_key none;
+	struct engine_vm *vm = page.region->vm;
+	bool private = state_kind(*page_state(page)) == KIND_PRIVATE;
+
+	if (!private && (noted || in_pass(vm, page_number(page))))
+		keep_sighting(page, none, true);
+	if (!private || !note_content(page, report, CHECK_ZERO, none, noted))
+		return;
+	if (large_keeps(page))
+		large_mark(page, READY_TWIN);
+	else
+		vm->counters.dropped_orders += !orders_zero(page);
 }
 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
@@ -367,13 +434,7 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted))
 		return 0;
 	page.index = report->page - page.region->first;
-	for (uint32_t i = 0; i < report->count; i++, page.index++) {
-		bool private = state_kind(*page_state(page)) == KIND_PRIVATE;
-
-		if (!private && (noted || in_pass(vm, page_number(page))))
-			keep_sighting(page, 0, true);
-		else if (private && note_content(page, CHECK_ZERO, private_copy(report), noted))
-			vm->counters.dropped_orders += !orders_zero(page);
-	}
+	for (uint32_t i = 0; i < report->count; i++, page.index++)
+		match_zero_page(page, report, noted);
 	return 0;
 }

@@ -35,6 +35,8 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report);
 int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging);
 /** Whether a BUSY or GONE, @report, answers the oldest FETCH of @vm; if so takes it. */
 bool match_refused(struct engine_vm *vm, const struct ring_record *report);
+/** @page has a ready hash: matches it by that, as if it had been seen just now. */
+void match_ready(struct page page);
 /** Matches up to @most pages that have waited, those first that waited first. */
 void match_again(struct engine *engine, uint32_t most);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/orders.h"
 
+#include "engine/large.h"
 #include "engine/references.h"
 #include "engine/state.h"
 
@@ -14,25 +15,23 @@ static void mark(struct engine_vm *vm, bool with_orders)
 	*word = with_orders ? *word | bit : *word & ~bit;
 }
 
-static bool push(struct engine_vm *vm, uint8_t op, uint32_t page, uint32_t count, uint32_t slot)
+static bool push(struct engine_vm *vm, uint8_t op, uint8_t flags, uint32_t page, uint32_t count, uint32_t slot)
 {
 	struct ring_record *order = vm->detached ? NULL : queue_push(&vm->orders);
 
 	if (order == NULL)
 		return false;
-	*order = (struct ring_record){ .op = op, .count = (uint16_t)count, .page = page };
-	if (op == ORDER_MERGE || op == ORDER_ZERO)
-		order->flags = RING_MAY_SPLIT; /* a page that shares is worth it, for now always */
+	*order = (struct ring_record){ .op = op, .flags = flags, .count = (uint16_t)count, .page = page };
 	order->slot = slot;
 	mark(vm, true);
 	return true;
 }
 
 /* Whether an order can take @page in as its last one: one run is one hold and one mapping. */
-static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint32_t slot)
+static bool follows(const struct ring_record *order, struct page page, uint8_t op, uint8_t flags, uint32_t slot)
 {
-	if (order == NULL || order->op != op || order->count == 0 || order->count == RING_RUN_PAGES_MAX ||
-	    order->page + order->count != page_number(page))
+	if (order == NULL || order->op != op || order->flags != flags || order->count == 0 ||
+	    order->count == RING_RUN_PAGES_MAX || order->page + order->count != page_number(page))
 		return false;
 	if (page.index == 0) /* neighbours in number only */
 		return false;
@@ -50,14 +49,14 @@ static bool names(const struct ring_record *order, struct page page)
  * of pages several times, the orders for its copies come by turns. But never ahead of another order for the page
  * itself, a FETCH that was given up: answers are expected in the order of orders.
  */
-static bool extend(struct page page, uint8_t op, uint32_t slot)
+static bool extend(struct page page, uint8_t op, uint8_t flags, uint32_t slot)
 {
 	const struct queue *orders = &page.region->vm->orders;
 
 	for (uint32_t back = 1; back <= ORDERS_LOOK_BACK && back <= orders->length; back++) {
 		struct ring_record *order = queue_at(orders, orders->length - back);
 
-		if (follows(order, page, op, slot)) {
+		if (follows(order, page, op, flags, slot)) {
 			order->count++;
 			return true;
 		}
@@ -67,9 +66,28 @@ static bool extend(struct page page, uint8_t op, uint32_t slot)
 	return false;
 }
 
+/* As @page is not READY any more once it is ordered, its block is judged by what it was until then. */
+static void open_block(struct page page)
+{
+	struct blocks *blocks = &page.region->blocks;
+
+	blocks_open(blocks, page.index, large_is_dense(page.region->vm->engine, blocks_of(blocks, page.index)));
+}
+
+static bool add(struct page page, uint8_t op, uint32_t slot)
+{
+	uint8_t flags = large_may_split(page) ? RING_MAY_SPLIT : 0;
+
+	if (!extend(page, op, flags, slot) && !push(page.region->vm, op, flags, page_number(page), 1, slot))
+		return false;
+	if (flags != 0)
+		open_block(page);
+	return true;
+}
+
 bool orders_merge(struct page page, uint32_t slot)
 {
-	if (!extend(page, ORDER_MERGE, slot) && !push(page.region->vm, ORDER_MERGE, page_number(page), 1, slot))
+	if (!add(page, ORDER_MERGE, slot))
 		return false;
 	page_set(page, STATE(KIND_ORDERED, slot));
 	page.region->vm->issued++;
@@ -78,7 +96,7 @@ bool orders_merge(struct page page, uint32_t slot)
 
 bool orders_zero(struct page page)
 {
-	if (!extend(page, ORDER_ZERO, 0) && !push(page.region->vm, ORDER_ZERO, page_number(page), 1, 0))
+	if (!add(page, ORDER_ZERO, 0))
 		return false;
 	page_set(page, PAGE_ZERO_ORDERED);
 	page.region->vm->issued++;
@@ -87,28 +105,31 @@ bool orders_zero(struct page page)
 
 bool orders_fetch(struct page page)
 {
-	if (!push(page.region->vm, ORDER_FETCH, page_number(page), 1, 0))
+	if (!push(page.region->vm, ORDER_FETCH, 0, page_number(page), 1, 0))
 		return false;
+	if (large_may_split(page)) /* as it is to be merged then */
+		open_block(page);
 	page_set(page, PAGE_FETCHING);
 	return true;
 }
 
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
-	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, scan->page, scan->count, 0))
+	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, 0, scan->page, scan->count, 0))
 		return false;
-	vm->scans[vm->scan_count++] = *scan;
+	vm->scans[vm->scan_count] = *scan;
+	vm->scans[vm->scan_count++].hashes = op != ORDER_AUDIT;
 	return true;
 }
 
 bool orders_notes(struct engine_vm *vm, bool wanted)
 {
-	return push(vm, ORDER_NOTES, 1, 1, wanted);
+	return push(vm, ORDER_NOTES, 0, 1, 1, wanted);
 }
 
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
 {
-	return push(vm, ORDER_UNSHARE, page, count, 0);
+	return push(vm, ORDER_UNSHARE, 0, page, count, 0);
 }
 
 static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
@@ -191,6 +212,18 @@ static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 	return vm_region(vm, order->page) == NULL;
 }
 
+/* What has to stay whole by now is not split, whatever was so when @order was made. */
+static void keep_large(struct engine_vm *vm, struct ring_record *order)
+{
+	struct region *region = order->flags & RING_MAY_SPLIT ? vm_region(vm, order->page) : NULL;
+
+	if (region == NULL || large_least(vm->engine) == ENGINE_LARGE_ALWAYS)
+		return;
+	for (uint32_t i = 0; i < order->count; i++)
+		if (!large_may_split((struct page){ region, order->page - region->first + i }))
+			order->flags &= (uint8_t)~RING_MAY_SPLIT;
+}
+
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order)
 {
 	const struct ring_record *order;
@@ -207,6 +240,8 @@ bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_
 	}
 	if (vm->orders.length == 0)
 		mark(vm, false);
+	if (taken)
+		keep_large(vm, ret_order);
 	return taken;
 }
 

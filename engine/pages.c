@@ -5,12 +5,13 @@
 
 #include "engine/array.h"
 
-static uint32_t blocks_of(const struct region *region)
+static uint32_t parts_of(const struct region *region)
 {
 	return (region->pages - 1) / REGION_BLOCK + 1;
 }
 
-struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint32_t first, uint32_t pages)
+struct region *region_new(struct engine_vm *vm, struct page_counts *counts, struct block_counts *blocks, uint32_t first,
+			  uint32_t pages, uint32_t before)
 {
 	struct region *region = calloc(1, sizeof(*region));
 
@@ -19,8 +20,9 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint
 	*region = (struct region){ .vm = vm, .counts = counts, .first = first, .pages = pages };
 	region->state = array_new(pages, sizeof(*region->state));
 	region->stability = array_new(pages, sizeof(*region->stability));
-	region->touched = array_new(blocks_of(region), sizeof(*region->touched));
-	if (region->state == NULL || region->stability == NULL || region->touched == NULL) {
+	region->touched = array_new(parts_of(region), sizeof(*region->touched));
+	if (region->state == NULL || region->stability == NULL || region->touched == NULL ||
+	    blocks_init(&region->blocks, pages, before, blocks) < 0) {
 		region_free(region);
 		return NULL;
 	}
@@ -33,7 +35,8 @@ void region_free(struct region *region)
 		return;
 	array_free(region->state, region->pages, sizeof(*region->state));
 	array_free(region->stability, region->pages, sizeof(*region->stability));
-	array_free(region->touched, blocks_of(region), sizeof(*region->touched));
+	array_free(region->touched, parts_of(region), sizeof(*region->touched));
+	blocks_done(&region->blocks);
 	free(region);
 }
 
@@ -69,10 +72,12 @@ static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 		++*more;
 }
 
-void page_count(struct region *region, uint32_t before, uint32_t after)
+void page_count(struct page page, uint32_t before, uint32_t after)
 {
-	count(region->counts, before, after);
-	count(&region->own, before, after);
+	count(page.region->counts, before, after);
+	count(&page.region->own, before, after);
+	if (state_kind(after) != KIND_PRIVATE)
+		blocks_unready(&page.region->blocks, page.index);
 }
 
 void region_uncount(const struct region *region)
@@ -83,4 +88,5 @@ void region_uncount(const struct region *region)
 	region->counts->fetching -= region->own.fetching;
 	region->counts->diverged -= region->own.diverged;
 	region->counts->known -= region->own.known;
+	blocks_uncount(&region->blocks);
 }

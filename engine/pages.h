@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/blocks.h"
+
 enum page_kind {
 	KIND_PRIVATE,
 	KIND_SHARED,
@@ -62,6 +64,7 @@ struct region {
 	uint32_t global;     /* global number of the first page, see space.h */
 	uint32_t *state;     /* by page */
 	uint16_t *stability; /* by page, see stability.h */
+	struct blocks blocks;
 	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
 	struct region *next; /* that is leaving, too, see leaving.h */
 	uint32_t left;       /* pages that have given back what they hold, then */
@@ -74,14 +77,16 @@ struct page {
 };
 
 /**
- * A region of @pages pages, all of them private and not seen yet; it has no global numbers. @return NULL: no memory.
+ * A region of @pages pages, all of them private and not seen yet; it has no global numbers. @before: pages of its first
+ * block that are before it. @counts, @blocks: the VM's. @return NULL: no memory.
  */
-struct region *region_new(struct engine_vm *vm, struct page_counts *counts, uint32_t first, uint32_t pages);
+struct region *region_new(struct engine_vm *vm, struct page_counts *counts, struct block_counts *blocks, uint32_t first,
+			  uint32_t pages, uint32_t before);
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
-/** One page of @region is in state @after that was in @before. */
-void page_count(struct region *region, uint32_t before, uint32_t after);
+/** @page is in state @after that was in @before. What is not private is not READY. */
+void page_count(struct page page, uint32_t before, uint32_t after);
 /** None of @region counts any more among the VM's. */
 void region_uncount(const struct region *region);
 
@@ -117,7 +122,7 @@ static inline void page_set(struct page page, uint32_t state)
 
 	if ((*now | state) > (PRIVATE_HINTED | PRIVATE_COPY | PRIVATE_CHECK) || ((*now ^ state) & PRIVATE_COPY) != 0 ||
 	    state_is_known(*now) != state_is_known(state))
-		page_count(page.region, *now, state);
+		page_count(page, *now, state);
 	*now = state;
 }
 

@@ -103,11 +103,12 @@ bool regions_is_beyond(const struct regions *regions, uint32_t page)
 	return find_beyond(regions, page) >= 0;
 }
 
-void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, bool waits)
+void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, uint32_t before, bool waits)
 {
 	regions->beyond_waits[regions->beyond_count] = waits;
 	regions->waiting_count += waits;
 	regions->beyond[regions->beyond_count] = page;
+	regions->beyond_before[regions->beyond_count] = (uint16_t)before;
 	regions->beyond_length[regions->beyond_count++] = pages;
 	regions->next_page = page + pages;
 	regions->beyond_pages += pages;
@@ -130,6 +131,7 @@ int regions_remove_beyond(struct regions *regions, uint32_t page)
 	regions->beyond_count--;
 	regions->beyond[i] = regions->beyond[regions->beyond_count];
 	regions->beyond_length[i] = regions->beyond_length[regions->beyond_count];
+	regions->beyond_before[i] = regions->beyond_before[regions->beyond_count];
 	regions->beyond_waits[i] = regions->beyond_waits[regions->beyond_count];
 	return 0;
 }

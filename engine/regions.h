@@ -11,9 +11,10 @@ struct regions {
 	struct region *list[REGIONS_MAX]; /* by page number */
 	uint32_t count;
 	uint32_t last;                /* index of the one found last */
-	uint32_t beyond[REGIONS_MAX]; /* first pages of regions beyond the limits, of which nothing else is known */
+	uint32_t beyond[REGIONS_MAX]; /* first pages of regions beyond the limits, of which little else is known */
 	uint32_t beyond_length[REGIONS_MAX];
-	bool beyond_waits[REGIONS_MAX]; /* for page numbers, see vm.h */
+	uint16_t beyond_before[REGIONS_MAX]; /* see blocks.h */
+	bool beyond_waits[REGIONS_MAX];      /* for page numbers, see vm.h */
 	uint32_t beyond_count;
 	uint32_t waiting_count; /* of these, that wait */
 	uint32_t next_page;     /* number of the first page that no region had yet; at first 1 */
@@ -43,8 +44,8 @@ void regions_done(struct regions *regions);
 /** The same of one that was noted as beyond the limits, and has been forgotten there. */
 void regions_insert(struct regions *regions, struct region *region);
 
-/** Notes a region beyond the limits, after regions_may_add(). @waits: for page numbers. */
-void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, bool waits);
+/** Notes a region beyond the limits, after regions_may_add(). @before: see blocks.h. @waits: for page numbers. */
+void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, uint32_t before, bool waits);
 /** It waits no more. @index: in the list of those beyond the limits. */
 void regions_wait_no_more(struct regions *regions, uint32_t index);
 /** Forgets the one that begins at @page. @return 0, -EPROTO if none does. */

@@ -27,6 +27,7 @@
 #include "engine/leaving.h"
 #include "engine/match.h"
 #include "engine/orders.h"
+#include "engine/release.h"
 #include "engine/retire.h"
 #include "engine/state.h"
 #include "engine/sweep.h"
@@ -257,6 +258,14 @@ void schedule_region(struct engine_vm *vm, uint32_t page)
 		begin_pass(vm, ++vm->engine->last_ticket, page);
 }
 
+/* A slice lies in one region, but that may have gone. */
+static void passed(struct engine_vm *vm, const struct scan *scan)
+{
+	struct region *region = vm_region(vm, scan->page);
+
+	if (region != NULL)
+		blocks_passed(&region->blocks, scan->page - region->first, scan->count);
+}
 static void schedule_looks(struct engine_vm *vm);
 
 int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
@@ -268,6 +277,8 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 		i++;
 	if (i == vm->scan_count)
 		return -EPROTO;
+	if (vm->scans[i].hashes)
+		passed(vm, &vm->scans[i]);
 	vm->scanned++;
 	vm->looks_over += vm->scans[i].kind == SCAN_LOOK;
 	vm->counters.present_pages = report->value;
@@ -663,14 +674,15 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 
 static uint64_t time_to_next(const struct engine *engine)
 {
-	uint64_t at = engine->now_usec + SECOND_USEC;
+	uint64_t at = engine->now_usec + SECOND_USEC, release = release_next_usec(engine);
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0 || engine->release.active)
 		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
+	at = release < at ? release : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
@@ -705,6 +717,7 @@ static void retry_regions(struct engine *engine)
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 {
 	struct room room;
+	uint32_t released;
 
 	engine->now_usec = now_usec;
 	slots_tick(&engine->slots, now_usec);
@@ -716,6 +729,9 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	withdraw(engine);
 	room = scan_room(engine);
+	released = release_tick(engine, room.queues < room.waiters ? room.queues : room.waiters);
+	room.queues = less(room.queues, released);
+	room.waiters = less(room.waiters, released);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[(engine->turn + i) % engine->vms_end];

@@ -51,15 +51,15 @@ struct retire {
 
 /** A FETCH order that is not answered yet. */
 struct fetch {
-	uint64_t hash; /* that the content should have */
+	struct table_key key; /* that the content should have */
 	uint32_t page;
 	uint32_t slot; /* to fill; SLOT_NONE once it is given up: only the answer is still to come */
 };
 
 /** What a requested pass saw of a page while an order for it was under way that cannot succeed: matched after that. */
 struct sighting {
-	uint64_t hash; /* of the content; none if it is full of zeros */
-	uint32_t page; /* 0: taken */
+	struct table_key key; /* of the content; none if it is full of zeros */
+	uint32_t page;        /* 0: taken */
 	bool zero;
 };
 
@@ -81,6 +81,7 @@ enum scan_kind {
 struct scan {
 	uint32_t page, count;
 	enum scan_kind kind;
+	bool hashes; /* it tells of all pages that are there, not only of what has diverged */
 };
 
 /** An UNSHARE order that is not answered yet. */
@@ -117,6 +118,15 @@ struct progress {
 	uint64_t done, since_usec;
 };
 
+/** Where the release of pages inside 2 MiB pages stands, see release.c. */
+struct release {
+	bool active, wanted;
+	uint32_t threshold, densest;      /* pages that match in a block */
+	uint32_t vm, region, block, page; /* next one, by index; page 0: none of the block was looked at */
+	uint64_t begun_usec;              /* the last one */
+	uint64_t next_usec;               /* no other one before */
+};
+
 struct engine_vm {
 	struct engine *engine;
 	void *context;
@@ -131,6 +141,7 @@ struct engine_vm {
 
 	struct regions regions;
 	struct page_counts pages;
+	struct block_counts blocks;
 	struct engine_vm_limits limits;
 
 	struct queue orders;                  /* struct ring_record, not taken yet */
@@ -184,6 +195,7 @@ struct engine {
 	uint32_t fetches_open; /* FETCHes that have neither been answered nor given up */
 	struct barrier barrier;
 	struct resync resync;
+	struct release release;
 	struct retire retire;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */

@@ -69,6 +69,11 @@ static inline struct table_key table_key(const struct table *table, uint64_t has
 	return (struct table_key){ .tag = (uint32_t)(hash >> 32), .partition = (uint32_t)hash % TABLE_PARTITIONS };
 }
 
+static inline bool table_key_equal(struct table_key a, struct table_key b)
+{
+	return a.tag == b.tag && a.partition == b.partition;
+}
+
 void table_init(struct table *table, bool (*keep)(void *, struct table_key, uint32_t), void *context);
 void table_done(struct table *table);
 

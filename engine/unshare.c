@@ -30,18 +30,23 @@ static uint64_t pages_left(const struct engine_vm *vm)
 	return (unsharing->shared ? vm->pages.shared : 0) + (unsharing->zero ? vm->pages.zero : 0);
 }
 
-/* Whether a page is to be unshared. The table's hint of one that is private is void: it was not given for this mode. */
-static bool take_page(const struct unsharing *unsharing, uint32_t *page)
+/*
+ * Whether a page is to be unshared. The table's hint of one that is private is void, and so is its ready hash: they
+ * were not given for this mode.
+ */
+static bool take_page(const struct unsharing *unsharing, struct region *region, uint32_t index)
 {
-	uint32_t state = *page;
+	uint32_t state = region->state[index];
 
-	if (state_kind(state) == KIND_PRIVATE)
-		*page &= ~PRIVATE_HINTED;
+	if (state_kind(state) == KIND_PRIVATE) {
+		region->state[index] &= ~PRIVATE_HINTED;
+		blocks_unready(&region->blocks, index);
+	}
 	return (unsharing->shared && state_kind(state) == KIND_SHARED) || (unsharing->zero && state == PAGE_ZERO);
 }
 
 /* The next region that has pages from number @page on, or NULL. */
-static const struct region *region_from(const struct engine_vm *vm, uint32_t page)
+static struct region *region_from(const struct engine_vm *vm, uint32_t page)
 {
 	uint32_t low = 0, high = vm->regions.count;
 
@@ -58,10 +63,10 @@ static const struct region *region_from(const struct engine_vm *vm, uint32_t pag
 }
 
 /* The first page from @at on that is to be unshared, or where @look is used up, or the end of @region. */
-static uint32_t next_meant(const struct unsharing *unsharing, const struct region *region, uint32_t at, uint32_t *look)
+static uint32_t next_meant(const struct unsharing *unsharing, struct region *region, uint32_t at, uint32_t *look)
 {
 	at = region_next(region, at);
-	while (at<region->pages && * look> 0 && !take_page(unsharing, &region->state[at])) {
+	while (at<region->pages && * look> 0 && !take_page(unsharing, region, at)) {
 		at = region_next(region, at + 1);
 		--*look;
 	}
@@ -69,12 +74,12 @@ static uint32_t next_meant(const struct unsharing *unsharing, const struct regio
 }
 
 /* The end of the run of such pages that begins there. */
-static uint32_t run_end(const struct unsharing *unsharing, const struct region *region, uint32_t start, uint32_t *look)
+static uint32_t run_end(const struct unsharing *unsharing, struct region *region, uint32_t start, uint32_t *look)
 {
 	uint32_t end = start;
 
 	while (end < region->pages && end - start<RING_RUN_PAGES_MAX && * look> 0 &&
-	       take_page(unsharing, &region->state[end])) {
+	       take_page(unsharing, region, end)) {
 		end++;
 		--*look;
 	}
@@ -85,7 +90,7 @@ static uint32_t run_end(const struct unsharing *unsharing, const struct region *
 static bool next_run(struct engine_vm *vm, uint32_t *look, uint32_t *ret_page, uint32_t *ret_count)
 {
 	struct unsharing *unsharing = &vm->unsharing;
-	const struct region *region;
+	struct region *region;
 
 	while (*look > 0 && (region = region_from(vm, unsharing->page)) != NULL) {
 		uint32_t at = unsharing->page > region->first ? unsharing->page - region->first : 0, end;

@@ -13,7 +13,7 @@
 #include "engine/state.h"
 
 /* @return 0; -EDQUOT beyond its limits; -ENOSPC, there are no numbers for it; -ENOMEM. */
-static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, struct region **ret)
+static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before, struct region **ret)
 {
 	uint64_t most = vm->engine->settings.vm_ram_bytes_max / PAGE_BYTES;
 	struct region *region;
@@ -21,7 +21,7 @@ static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, stru
 	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
 	if (vm->regions.pages > most || pages > most - vm->regions.pages)
 		return -EDQUOT;
-	region = region_new(vm, &vm->pages, page, (uint32_t)pages);
+	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
 	if (region == NULL)
 		return -ENOMEM;
 	if (!numbers_take(vm, region)) {
@@ -32,7 +32,7 @@ static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, stru
 	return 0;
 }
 
-int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
+int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before)
 {
 	struct engine *engine = vm->engine;
 	struct region *region;
@@ -40,10 +40,10 @@ int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages)
 	int r = regions_may_add(&vm->regions, page, pages);
 
 	if (r == 0)
-		r = make_region(vm, page, pages, &region);
+		r = make_region(vm, page, pages, before, &region);
 	if (r == -EDQUOT || r == -ENOSPC) {
 		waits = r == -ENOSPC && space_has_gone(&engine->space);
-		regions_add_beyond(&vm->regions, page, (uint32_t)pages, waits);
+		regions_add_beyond(&vm->regions, page, (uint32_t)pages, before, waits);
 		engine->waiting.regions += waits;
 		return 0;
 	}
@@ -75,7 +75,7 @@ static uint32_t retry(struct engine_vm *vm, uint32_t index)
 	struct engine *engine = vm->engine;
 	uint32_t page = vm->regions.beyond[index];
 	struct region *region;
-	int r = make_region(vm, page, vm->regions.beyond_length[index], &region);
+	int r = make_region(vm, page, vm->regions.beyond_length[index], vm->regions.beyond_before[index], &region);
 
 	if (r < 0) {
 		if (!space_has_gone(&engine->space))

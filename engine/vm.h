@@ -13,11 +13,11 @@ struct engine;
 struct engine_vm;
 
 /**
- * Adds a region of @pages pages that begins at page number @page. One beyond the limits is only noted, and nothing is
- * ordered for it, unless there are numbers for it after a sweep. @return 0, -EPROTO if its page numbers are not new,
- * -ENOMEM.
+ * Adds a region of @pages pages that begins at page number @page, @before pages behind a place where a 2 MiB page
+ * begins. One beyond the limits is only noted, and nothing is ordered for it, unless there are numbers for it after a
+ * sweep. @return 0, -EPROTO if its page numbers are not new, -ENOMEM.
  */
-int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages);
+int vm_add_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before);
 /**
  * Removes the region that begins at page number @page, with all that its pages hold. @return 0, -EPROTO: there is
  * none.

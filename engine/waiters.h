@@ -11,15 +11,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/table.h"
+
 #define WAITERS_MAX 65536u
 #define WAITER_OF_NONE UINT16_MAX
 
 struct waiter {
-	uint64_t hash;       /* of the page's content, as it was reported */
-	uint32_t global;     /* the page: may have changed or gone meanwhile, so it is looked up and checked again */
-	uint32_t next : 31;  /* index */
-	uint32_t parity : 1; /* of the barrier before which it began to wait */
-	uint16_t vm;         /* whose page it is, by index; WAITER_OF_NONE: one that is gone */
+	struct table_key key; /* of the page's content, as it was reported */
+	uint32_t global;      /* the page: may have changed or gone meanwhile, so it is looked up and checked again */
+	uint32_t next : 31;   /* index */
+	uint32_t parity : 1;  /* of the barrier before which it began to wait */
+	uint16_t vm;          /* whose page it is, by index; WAITER_OF_NONE: one that is gone */
 };
 
 struct waiters {

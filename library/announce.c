@@ -95,7 +95,7 @@ static struct region *next_unknown(void)
 static int announce_new(struct session *session)
 {
 	struct region *region;
-	uint32_t first = 0;
+	uint32_t first = 0, before = 0;
 	uint64_t pages = 0;
 	int r = 0;
 
@@ -106,12 +106,15 @@ static int announce_new(struct session *session)
 			region->announced = true;
 			first = region->first_page;
 			pages = region->table_pages;
+			before = (uint32_t)(region->start % HUGE_BYTES / PAGE_BYTES);
 		}
 		memory_unlock();
 		if (region != NULL)
 			guest_memory_note_regions();
+		if (!session_has(session, WIRE_FEATURE_BLOCKS))
+			before = 0;
 		if (region != NULL)
-			r = session_post_value(session, REPORT_REGION_ADD, first, 1, pages);
+			r = session_post_value(session, REPORT_REGION_ADD, first, 1 + before, pages);
 		if (region != NULL && r == 0)
 			r = announce_pages(session, region);
 	} while (region != NULL && r == 0);

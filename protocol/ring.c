@@ -102,7 +102,7 @@ int ring_check_report(const struct ring_record *record)
 	case REPORT_REGION_ADD:
 		if (record->value == 0 || record->page == 0 || record->value > UINT32_MAX - record->page)
 			return -EPROTO;
-		return check_run(record, 1, 0);
+		return check_run(record, RING_BLOCK_PAGES, 0);
 	case REPORT_REGION_REMOVE:
 		return check_run(record, 1, 0);
 	case REPORT_HASH:

@@ -41,6 +41,9 @@
 /** Longest SCAN or AUDIT order, pages; it makes at most two records for each, and one more. */
 #define RING_SCAN_PAGES_MAX 2048u
 
+/** Pages of a 2 MiB page. */
+#define RING_BLOCK_PAGES 512u
+
 /** Orders, daemon to worker. Each but NOTES is answered; page, count and slot of the answers repeat the order's. */
 enum ring_order {
 	/** Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. */
@@ -70,7 +73,10 @@ enum ring_order {
 
 /** Answers and reports, worker to daemon. */
 enum ring_report {
-	/** value: pages. Page numbers [page, page+value) exist from here on. */
+	/**
+	 * value: pages. Page numbers [page, page+value) exist from here on. count: 1, and by how many pages the first
+	 * one is behind a place where a 2 MiB page begins.
+	 */
 	REPORT_REGION_ADD = 64,
 	/** The region that starts at page is gone with all its references; later answers about it are GONE. */
 	REPORT_REGION_REMOVE,

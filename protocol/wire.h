@@ -70,6 +70,7 @@ enum wire_feature {
 	WIRE_FEATURE_MEMORY_MAP, /* MEMORY_MAP may be sent to the daemon */
 	WIRE_FEATURE_DOMAINS,    /* the daemon does as hello.domain asks; required by who asks for one */
 	WIRE_FEATURE_NOTES,      /* the daemon may order NOTES, and the VMM then sends RING_NOTED */
+	WIRE_FEATURE_BLOCKS,     /* REGION_ADD may say where 2 MiB pages begin */
 	WIRE_FEATURE_END
 };
 /** What this release has. */

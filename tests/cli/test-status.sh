@@ -9,7 +9,9 @@ run 0 status
 prints 'pagefused 77: up 1h02m, 1.5s CPU, 3M memory, store on tmpfs'
 prints 'PSHARE/MB: 200 shared, 50 common, 10 zero: 160 saving'
 prints 'STORE/MB:  50 store, 4 overhead'
-equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 48K 9000 180us 0.2s idle' \
+prints 'MEM/MB:    24064 total, 900 free, 943 minfree: clear state (high above 3772, clear below 943, '\
+'soft 604, hard 302, low 151)'
+equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 4M 48K 9000 180us 0.2s idle' \
 	"$(grep '^web1' <<<"$output" | xargs)"
 grep -q '^db2 .* scanning$' <<<"$output" || fail 'db2 is not scanning'
 
@@ -25,6 +27,12 @@ equal 'the request' '{"command":"status"}' "$(tail -n 1 "$directory/requests")"
 start_daemon "{\"status\": [$(jq -c '.host.store_full = true' <<<"$STATUS")]}"
 run 0 status
 prints 'STORE/MB:  50 store, 4 overhead; full: nothing new is shared until there is room'
+start_daemon "{\"status\": [$(jq -c '.memory = {"state": "soft", "error": "/x: No such file"}' <<<"$STATUS")]}"
+run 0 status
+prints 'MEM/MB:    soft state; no new figures: /x: No such file'
+start_daemon "{\"status\": [$(jq -c 'del(.memory)' <<<"$STATUS")]}" # of an earlier release
+run 0 status
+equal 'no line of memory' 0 "$(grep -c MEM/MB <<<"$output")"
 start_daemon "{\"status\": [$STATUS]}"
 
 run 0 list
@@ -39,6 +47,8 @@ prints 'Domain:                  team'
 prints 'Page Fusion:             enabled, mode zero (kept by modifyvm)'
 prints 'Process:                 999999992 of uid 1000'
 prints 'Shared:                  25600 pages (100M)'
+prints 'Split 2 MiB pages:       10'
+prints 'Would save:              1024 pages (4M)'
 prints 'Mappings:                64000 of 65530'
 prints 'Left alone:              2M locked by mlock or mlockall (locked)'
 run 0 showvminfo web1

@@ -108,6 +108,12 @@ static void test_fields(void **state)
 	json_object_set_new(vm, "no_mapping_pages", json_integer(1)); /* the limit has been raised since */
 	expect_none(judge(vm, NULL));
 	vm = good_vm();
+	json_object_set_new(vm, "would_save_pages", json_integer((1 << 29) / 4096 / 100)); /* too little for a word */
+	expect_none(judge(vm, NULL));
+	vm = good_vm();
+	json_object_set_new(vm, "would_save_pages", json_integer((1 << 29) / 4096 / 50));
+	expect(judge(vm, NULL), SEVERITY_NOTE, "large-pages");
+	vm = good_vm();
 	json_object_set_new(vm, "kept_private_pages", json_integer(9));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "no-swap");
 	vm = good_vm();

@@ -139,15 +139,20 @@ int fake_link_want(struct fake_link *link, uint32_t segment)
 
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value)
 {
-	struct ring_record record = { .op = op, .page = page, .count = count, .value = value };
+	const struct ring_record record = { .op = op, .page = page, .count = count, .value = value };
 
+	fake_link_post_record(link, &record);
+}
+
+void fake_link_post_record(struct fake_link *link, const struct ring_record *record)
+{
 	while (ring_room(&link->up) == 0) { /* the daemon takes what is there, or drops us */
 		struct pollfd poll_fd = { .fd = link->socket, .events = POLLRDHUP };
 
 		if (poll(&poll_fd, 1, 1) > 0)
 			return;
 	}
-	ring_put(&link->up, &record);
+	ring_put(&link->up, record);
 	if (ring_publish(&link->up))
 		fake_link_ring(link);
 }

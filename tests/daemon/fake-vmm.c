@@ -34,6 +34,7 @@ struct page {
 	uint32_t slot;
 	uint64_t content; /* for pages_fill() */
 	uint64_t hash;    /* as last reported, 0 if none was */
+	bool large;       /* part of a 2 MiB page */
 };
 
 /* The child's own. */
@@ -75,6 +76,34 @@ static void report(uint8_t op, uint32_t page, uint32_t count, uint64_t value)
 	fake_link_post(&vmm.link, op, page, (uint16_t)count, value);
 }
 
+static void report_seen(uint8_t op, uint32_t page, uint64_t value)
+{
+	struct ring_record record = { .op = op, .count = 1, .page = page, .value = value };
+
+	if (vmm.pages[page].large)
+		record.flags = RING_INSIDE_HUGE;
+	fake_link_post_record(&vmm.link, &record);
+}
+
+/* Whether the 2 MiB page that @page is part of, if it is, has to stay whole. */
+static bool has_to_stay(uint32_t page, const struct ring_record *order)
+{
+	if (!vmm.pages[page].large || (order->flags & RING_MAY_SPLIT) != 0)
+		return false;
+	report_seen(REPORT_BUSY, page, order->value);
+	return true;
+}
+
+static void split(uint32_t page)
+{
+	uint32_t first = page - (page - 1) % RING_BLOCK_PAGES;
+
+	if (!vmm.pages[page].large)
+		return;
+	for (uint32_t p = first; p < first + RING_BLOCK_PAGES; p++)
+		vmm.pages[p].large = false;
+}
+
 /* ---- orders ---- */
 
 static void scan_page(const struct ring_record *order, uint32_t p)
@@ -85,13 +114,13 @@ static void scan_page(const struct ring_record *order, uint32_t p)
 	if (page->state != PRIVATE)
 		return;
 	if (page_is_zero(address(p))) {
-		report(REPORT_ZERO, p, 1, 0);
+		report_seen(REPORT_ZERO, p, 0);
 		return;
 	}
 	if (order->op != ORDER_SCAN)
 		return;
 	hash = page_hash(address(p), vmm.link.welcome.seed);
-	report(REPORT_HASH, p, 1, hash);
+	report_seen(REPORT_HASH, p, hash);
 	page->hash = hash;
 }
 
@@ -171,6 +200,7 @@ static uint8_t merge_page(uint32_t p, uint32_t slot)
 	place = mmap(address(p), PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, vmm.segments[segment],
 		     (off_t)offset);
 	test_check(place == address(p), "map a slot for good: %s", strerror(errno));
+	split(p);
 	page->state = SHARED;
 	page->slot = slot;
 	return REPORT_MERGED;
@@ -179,7 +209,12 @@ static uint8_t merge_page(uint32_t p, uint32_t slot)
 static void merge(const struct ring_record *order)
 {
 	for (uint32_t i = 0; i < order->count; i++) {
-		uint8_t answer = merge_page(order->page + i, order->slot + i);
+		struct ring_record part = { .flags = order->flags, .slot = order->slot + i };
+		uint8_t answer;
+
+		if (has_to_stay(order->page + i, &part))
+			continue;
+		answer = merge_page(order->page + i, order->slot + i);
 
 		report(answer, order->page + i, 1, order->slot + i + (vmm.options.defiant ? 1 : 0));
 	}
@@ -192,9 +227,13 @@ static void zero(const struct ring_record *order)
 	for (uint32_t p = order->page; p < order->page + order->count; p++) {
 		bool is_zero = page_is_zero(address(p));
 
+		if (has_to_stay(p, order))
+			continue;
+
 		if (is_zero) {
 			madvise(address(p), PAGE_BYTES, MADV_DONTNEED);
 			vmm.pages[p].state = ZEROED;
+			split(p);
 		}
 		report(is_zero ? REPORT_ZEROED : REPORT_DIFFERS, p, 1, 0);
 	}
@@ -506,6 +545,7 @@ static void prepare(void)
 	for (uint32_t p = 1; p <= vmm.options.pages; p++) {
 		vmm.pages[p] = (struct page){ .slot = NO_SLOT, .content = content_of(p) };
 		pages_fill(address(p), vmm.pages[p].content);
+		vmm.pages[p].large = vmm.options.large;
 	}
 	for (unsigned i = 0; i < SEGMENTS; i++)
 		vmm.segments[i] = -1;

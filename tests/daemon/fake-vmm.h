@@ -29,6 +29,7 @@ struct fake_options {
 	const char *domain;  /* that it asks for, or NULL */
 	const char *uuid;    /* of the VM, or NULL */
 	bool mode_unsaid;    /* as of a preload that was told of no mode */
+	bool large;          /* its RAM is 2 MiB pages; of a multiple of 512 pages */
 	bool may_fail;       /* fake_start() does not mind if it cannot connect */
 	bool defiant;        /* answers a MERGE with another slot than it was told */
 	unsigned forgetful;  /* closes all segments after each order, and asks so many times for the one it needs */
@@ -96,6 +97,8 @@ int fake_link_open_by(struct fake_link *link, const char *socket, struct wire_he
 void fake_link_close(struct fake_link *link);
 /** Puts one record and rings. */
 void fake_link_post(struct fake_link *link, uint8_t op, uint32_t page, uint16_t count, uint64_t value);
+/** The same with flags. */
+void fake_link_post_record(struct fake_link *link, const struct ring_record *record);
 void fake_link_ring(struct fake_link *link);
 /** Writes anything at all into the rings, and frees staging pages under the daemon's hands. @random: test_seed()'s. */
 void fake_link_spoil(struct fake_link *link, uint64_t *random);

@@ -24,6 +24,21 @@ static void check_limits(const struct config *config)
 	must(strchr(config->store.size, ',') == NULL); /* it becomes a mount option */
 }
 
+static void check_memory(const struct config *config)
+{
+	const struct memory_settings *memory = &config->memory;
+	const struct memory_thresholds *percent = &memory->thresholds;
+
+	must(memchr(memory->source, 0, sizeof(memory->source)) != NULL);
+	must(memory->source[0] == '/' || strcmp(memory->source, MEMORY_SOURCE_HOST) == 0);
+	must(memory->min_free.percent <= 50 && (memory->min_free.percent == 0 || memory->min_free.bytes == 0));
+	must(percent->high > percent->clear && percent->clear > percent->soft && percent->soft > percent->hard &&
+	     percent->hard > percent->low && percent->high <= 10000);
+	must(memory->interval_msec >= 100 && memory->stall_msec <= MEMORY_STALL_WINDOW_MSEC);
+	must(config->large_scans <= ENGINE_LARGE_ALWAYS && config->large_hints <= ENGINE_LARGE_ALWAYS);
+	must(config->engine.dense_pages >= 1 && config->engine.dense_pages <= ENGINE_BLOCK_PAGES);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int file = -1;
@@ -40,11 +55,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
 	config_default(&config);
 	check_limits(&config);
+	check_memory(&config);
 	r = config_read(&config, path, error, sizeof(error));
 	must(r == 0 || r == -EINVAL || r == -ENOMEM);
-	if (r == 0)
+	if (r == 0) {
 		check_limits(&config);
-	else
+		check_memory(&config);
+	} else {
 		must(error[0] != 0 && strchr(error, '\n') == NULL);
+	}
 	return 0;
 }

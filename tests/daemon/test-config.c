@@ -47,6 +47,38 @@ static void test_defaults(void **state)
 	assert_int_equal(config.connections_per_user, 1024);
 	assert_string_equal(config.access.group, "pagefuse");
 	assert_int_equal(config.access.status, ACCESS_STATUS_GROUP);
+	assert_int_equal(config.engine.dense_pages, engine.dense_pages);
+	assert_int_equal(config.large_scans, engine.large_scans);
+	assert_int_equal(config.large_hints, engine.large_hints);
+	assert_string_equal(config.memory.source, "host");
+	assert_int_equal(config.memory.min_free.bytes + config.memory.min_free.percent, 0);
+	assert_int_equal(config.memory.thresholds.high, 400);
+	assert_int_equal(config.memory.thresholds.low, 16);
+}
+
+static void test_memory(void **state)
+{
+	struct config config;
+	char error[256];
+
+	(void)state;
+	assert_int_equal(config_load(&config,
+				     file_of("[memory]\nsource = /sys/fs/cgroup/a b.slice\nmin_free = 2G\n"
+					     "high_percent = 300\nlow_percent = 0\nlarge_pages = keep\n"
+					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"),
+				     error, sizeof(error)),
+			 0);
+	assert_string_equal(config.memory.source, "/sys/fs/cgroup/a b.slice");
+	assert_int_equal(config.memory.min_free.bytes, UINT64_C(2) << 30);
+	assert_int_equal(config.memory.thresholds.high, 300);
+	assert_int_equal(config.memory.thresholds.low, 0);
+	assert_int_equal(config.memory.stall_msec, 0);
+	assert_int_equal(config.large_scans, ENGINE_LARGE_KEEP);
+	assert_int_equal(config.large_hints, ENGINE_LARGE_DENSE);
+	assert_int_equal(config.engine.dense_pages, 512);
+	assert_int_equal(config_load(&config, file_of("[memory]\nmin_free = 5%\n"), error, sizeof(error)), 0);
+	assert_int_equal(config.memory.min_free.percent, 5);
+	assert_int_equal(config.memory.min_free.bytes, 0);
 }
 
 static void test_good(void **state)
@@ -90,6 +122,17 @@ static void test_bad(void **state)
 		{ "[access]\ngroup = a b\n", "should be a group's name or number, or a star for anybody" },
 		{ "[access]\ngroup = 4294967295\n", "should be a group's name or number, or a star for anybody" },
 		{ "[access]\nstatus = none\n", "should be one of group or all" },
+		{ "[memory]\nsource = cgroup\n", ":2: source = \"cgroup\": should be host, or the path of" },
+		{ "[memory]\nmin_free = 51%\n", "should be auto, a size of at least 4K, such as 2G, or a share from" },
+		{ "[memory]\nmin_free = 0\n", "should be auto, a size" },
+		{ "[memory]\nmin_free = automatic\n", "should be auto, a size" },
+		{ "[memory]\nhigh_percent = 1\n", "should be a number from 2 to 10000" },
+		{ "[memory]\ninterval_msec = 99\n", "should be a number from 100 to 600000" },
+		{ "[memory]\nstall_msec = 2001\n", "should be a number from 0 to 2000" },
+		{ "[memory]\nlarge_pages = never\n", "should be one of keep, dense or always" },
+		{ "[memory]\ndense_pages = 513\n", "should be a number from 1 to 512" },
+		{ "[memory]\nsoft_percent = 100\n", "[memory] clear_percent is 100, and soft_percent 100" },
+		{ "[memory]\nhigh_percent = 50\n", "each has to be less than the one before" },
 		{ "[domain a/b]\nuser = 0\n", "\"a/b\" cannot be a domain's name" },
 		{ "[domain ..]\nuser = 0\n", "cannot be a domain's name" },
 		{ "[domain a]\nusers = 0\n", "should be one of user, group, cgroup or name" },
@@ -210,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_rules),

@@ -66,7 +66,7 @@ static struct ring_record record_of(const struct fuzz *fuzz, const struct step *
 
 	record.value = step->value;
 	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
-	if ((step->op == REPORT_HASH || step->op == REPORT_BUSY) && step->what & 16)
+	if ((step->op == REPORT_HASH || step->op == REPORT_ZERO || step->op == REPORT_BUSY) && step->what & 16)
 		record.flags |= RING_INSIDE_HUGE;
 	if (step->op == REPORT_HASH && step->what & 64)
 		record.value = hash_of(fuzz, step->value);
@@ -82,6 +82,8 @@ static struct ring_record answer_of(const struct fuzz *fuzz, const struct step *
 	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
 	if (step->op == REPORT_FETCHED)
 		record.value = 0;
+	if (step->op == REPORT_BUSY && step->what & 16)
+		record.flags |= RING_INSIDE_HUGE;
 	return record;
 }
 
@@ -92,6 +94,8 @@ static void do_step(struct fuzz *fuzz, const struct step *step)
 
 	switch (step->what & 15) {
 	case 0:
+		if (step->what & 16)
+			sim_set_large(&fuzz->sim, step->page % 3, step->page / 3 % 3);
 		sim_tick(&fuzz->sim, step->value % 20000000);
 		break;
 	case 1:

@@ -84,6 +84,27 @@ static void reset(struct sim *sim, struct sim_vm *vm)
 	}
 }
 
+/* Some have room for a 2 MiB page, or two. */
+static uint32_t region_pages(struct sim *sim)
+{
+	uint32_t blocks = sim_random(sim, 4) ? 0 : 1 + sim_random(sim, 2);
+
+	return 1 + sim_random(sim, REGION_PAGES) + ENGINE_BLOCK_PAGES * blocks;
+}
+
+/* All of it is there, and most of it of one content, or of those that others have: it is in 2 MiB pages. */
+static void fill_large(struct sim *sim, struct sim_vm *vm)
+{
+	for (uint32_t i = 1; i < vm->next_page; i++) {
+		bool common = sim_random(sim, 4);
+
+		if (vm->pages[i].state == SIM_ABSENT)
+			sim_write(vm, i, common ? sim_random(sim, CONTENTS) : 1000 + sim_random(sim, 1000000));
+	}
+	for (uint32_t i = 1; i < vm->next_page; i += ENGINE_BLOCK_PAGES / 2)
+		(void)sim_collapse(vm, i);
+}
+
 static void add_vm(struct sim *sim)
 {
 	struct sim_vm *vm = sim_vm_new(sim, sim_random(sim, 8) ? WIRE_MODE_FULL : WIRE_MODE_ZERO);
@@ -92,9 +113,11 @@ static void add_vm(struct sim *sim)
 	if (vm == NULL)
 		return;
 	for (uint32_t i = 0; i < regions; i++)
-		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
+		sim_vm_add_region(vm, region_pages(sim));
 	for (uint32_t i = 0; i < 10; i++)
 		write_run(sim, vm);
+	if (sim_random(sim, 2))
+		fill_large(sim, vm);
 	sim_vm_connect(vm);
 }
 
@@ -103,7 +126,7 @@ static void change_region(struct sim *sim, struct sim_vm *vm)
 	if (vm->region_count > 1 && sim_random(sim, 2))
 		sim_vm_remove_region(vm, sim_random(sim, vm->region_count));
 	else
-		sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES));
+		sim_vm_add_region(vm, region_pages(sim));
 }
 
 /* It is told to, or says so when it connects the next time. */
@@ -121,6 +144,20 @@ static void change_mode(struct sim_vm *vm)
 	static const enum wire_mode modes[] = { WIRE_MODE_FULL, WIRE_MODE_ZERO, WIRE_MODE_HINTS, WIRE_MODE_OFF };
 
 	set_mode(vm, modes[sim_random(vm->sim, 4)]);
+}
+
+/* The host has less memory, or more again. */
+static void change_large(struct sim *sim)
+{
+	sim->settings.dense_pages = 1 + sim_random(sim, ENGINE_BLOCK_PAGES);
+	sim_set_large(sim, sim_random(sim, 3), sim_random(sim, 3));
+}
+
+/* Its kernel makes 2 MiB pages. */
+static void collapse_some(struct sim *sim, struct sim_vm *vm)
+{
+	for (uint32_t i = 0; i < 4; i++)
+		(void)sim_collapse(vm, 1 + sim_random(sim, vm->next_page));
 }
 
 static void reconnect_all(struct sim *sim)
@@ -150,7 +187,14 @@ static void restart(struct sim *sim)
 
 static void rare_step(struct sim *sim, struct sim_vm *vm)
 {
-	switch (sim_random(sim, 13)) {
+	switch (sim_random(sim, 16)) {
+	case 13:
+		change_large(sim);
+		break;
+	case 14:
+	case 15:
+		collapse_some(sim, vm);
+		break;
 	case 0:
 	case 1:
 		add_vm(sim);
@@ -316,11 +360,34 @@ static void pass_slowly(struct sim *sim)
 	}
 }
 
+/*
+ * One pass while 2 MiB pages stay whole; then they may be split, and nothing is looked at any more: what is shared now
+ * is shared by hashes that were ready.
+ */
+static void release(struct sim *sim)
+{
+	uint32_t interval = sim->settings.scan_interval_seconds;
+	uint64_t splits = sim->splits;
+
+	expect(sim_scan_all(sim), "a pass over 2 MiB pages never ends");
+	expect(sim->splits == splits, "a 2 MiB page was split that had to stay whole");
+	sim->settings.scan_interval_seconds = 0;
+	sim_set_large(sim, ENGINE_LARGE_ALWAYS, ENGINE_LARGE_ALWAYS);
+	for (uint32_t tick = 0; tick < 500; tick++) {
+		sim_tick(sim, 2000);
+		sim_settle(sim);
+	}
+	sim->settings.scan_interval_seconds = interval;
+	engine_change_settings(sim->engine, &sim->settings);
+}
+
 /* Everybody is well again, and nothing changes any more. */
 static void rest(struct sim *sim)
 {
-	bool asked = sim_random(sim, 2);
+	bool asked = sim_random(sim, 2), ahead = sim_random(sim, 2);
+	enum engine_large large = ahead ? ENGINE_LARGE_KEEP : ENGINE_LARGE_ALWAYS;
 
+	sim_set_large(sim, large, large);
 	for (uint32_t i = 0; i < SIM_VMS; i++) {
 		if (sim->vms[i] == NULL)
 			continue;
@@ -334,7 +401,10 @@ static void rest(struct sim *sim)
 	sim_settle(sim);
 	sim_tick(sim, 2000); /* sees that all answer again: one that did not would not be waited for */
 	write_to_the_last(sim);
-	if (asked)
+	if (ahead) {
+		sim_settle(sim); /* what was ordered before is done */
+		release(sim);
+	} else if (asked)
 		expect(sim_scan_all(sim), "a pass never ends");
 	else
 		pass_slowly(sim);

@@ -197,6 +197,13 @@ void sim_start(struct sim *sim)
 	}
 }
 
+void sim_set_large(struct sim *sim, enum engine_large scans, enum engine_large hints)
+{
+	sim->settings.large_scans = scans;
+	sim->settings.large_hints = hints;
+	engine_change_settings(sim->engine, &sim->settings);
+}
+
 static void queue_drop(struct sim_queue *queue)
 {
 	free(queue->items);
@@ -260,7 +267,7 @@ static void post_page(struct sim_vm *vm, enum ring_report op, uint32_t number, u
 	post(vm, op, number, 1, value);
 	if (vm->pages[number].copy)
 		vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
-	else if ((op == REPORT_HASH || op == REPORT_ZERO) && number % 16 < 8)
+	else if ((op == REPORT_HASH || op == REPORT_ZERO) && vm->pages[number].large)
 		vm->up.items[vm->up.tail - 1].record.flags = RING_INSIDE_HUGE;
 }
 
@@ -411,6 +418,41 @@ static bool is_left(const struct sim_page *page)
 	return page->state == SIM_LEFT || page->state == SIM_DROPPED;
 }
 
+/* The first page of the block of @number; 0: it has no block that lies in a region as a whole. */
+static uint32_t block_of(const struct sim_vm *vm, uint32_t number)
+{
+	for (uint32_t i = 0; i < vm->region_count; i++) {
+		const struct sim_region *region = &vm->regions[i];
+		uint32_t first;
+
+		if (number < region->first || number - region->first >= region->pages)
+			continue;
+		first = number - (number - region->first) % ENGINE_BLOCK_PAGES;
+		return first + ENGINE_BLOCK_PAGES <= region->first + region->pages ? first : 0;
+	}
+	return 0;
+}
+
+static void split(struct sim_vm *vm, uint32_t number)
+{
+	uint32_t first = block_of(vm, number);
+
+	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
+		vm->pages[first + i].large = false;
+}
+
+bool sim_collapse(struct sim_vm *vm, uint32_t page)
+{
+	uint32_t first = block_of(vm, page);
+
+	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
+		if (vm->pages[first + i].state != SIM_PLAIN || vm->pages[first + i].copy)
+			return false;
+	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
+		vm->pages[first + i].large = true;
+	return first != 0;
+}
+
 void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
 {
 	struct sim_page *page = &vm->pages[number];
@@ -431,6 +473,8 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 
 	if (!has_page(vm, number))
 		return;
+	if (page->large)
+		split(vm, number);
 	page->content = 0;
 	page->state = is_mapped(page) || is_left(page) || page->copy ? SIM_DROPPED : SIM_ABSENT;
 	page->copy = false;
@@ -502,8 +546,14 @@ static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *
 		wrong(vm->sim, "worker: told to merge with a slot that is not there");
 	if (refuses(vm))
 		return sim_random(vm->sim, 2) ? REPORT_BUSY : REPORT_FULL;
+	if (page->large && (order->flags & RING_MAY_SPLIT) == 0)
+		return REPORT_BUSY;
 	if (zero ? page->content != 0 : !slot_holds(vm->sim, slot, page->content))
 		return REPORT_DIFFERS;
+	if (page->large) {
+		split(vm, order->page + at);
+		vm->sim->splits++;
+	}
 	page->state = zero ? SIM_ZEROED : SIM_SHARED;
 	page->slot = slot;
 	page->copy = false;
@@ -536,11 +586,14 @@ static void work_merge(struct sim_vm *vm, const struct ring_record *order)
 	for (uint32_t i = 1; i <= order->count; i++) {
 		const struct sim_page *page = &vm->pages[order->page + run];
 
-		if (i < order->count && answers[i] == answers[run] && page[i - run].copy == page->copy)
+		if (i < order->count && answers[i] == answers[run] && page[i - run].copy == page->copy &&
+		    page[i - run].large == page->large)
 			continue;
 		post(vm, answers[run], order->page + run, i - run, order->op == ORDER_ZERO ? 0 : order->slot + run);
 		if (page->copy)
-			vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
+			vm->up.items[vm->up.tail - 1].record.flags |= RING_PRIVATE_COPY;
+		if (page->large && answers[run] == REPORT_BUSY)
+			vm->up.items[vm->up.tail - 1].record.flags |= RING_INSIDE_HUGE;
 		run = i;
 	}
 }
@@ -614,6 +667,9 @@ bool sim_take_orders(struct sim_vm *vm, uint32_t most)
 
 	while (most-- > 0 && vm->vm != NULL && engine_next_order(vm->sim->engine, vm->vm, &order)) {
 		*queue_push(&vm->down) = (struct sim_record){ .record = order };
+		if ((order.flags & RING_MAY_SPLIT) != 0 && vm->sim->settings.large_scans == ENGINE_LARGE_KEEP &&
+		    vm->sim->settings.large_hints == ENGINE_LARGE_KEEP)
+			wrong(vm->sim, "engine: an order may split what has to stay whole");
 		taken = true;
 	}
 	return taken;

@@ -29,7 +29,8 @@ enum sim_state {
 struct sim_page {
 	uint32_t content, slot;
 	enum sim_state state;
-	bool copy; /* a private copy inside a mapping of the store */
+	bool copy;  /* a private copy inside a mapping of the store */
+	bool large; /* part of a 2 MiB page */
 };
 
 struct sim_record {
@@ -80,6 +81,7 @@ struct sim {
 	bool store_fails;         /* add_segment and slot fail now and then */
 	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
+	uint64_t splits;          /* of 2 MiB pages, by merges */
 	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders;
 	const char *wrong;
 };
@@ -88,6 +90,9 @@ int sim_init(struct sim *sim, uint64_t seed);
 void sim_done(struct sim *sim);
 uint32_t sim_random(struct sim *sim, uint32_t below);
 void content_fill(void *page, uint32_t content);
+
+/** Sets which 2 MiB pages may be split; from then on an order that may split any though none may is a fault. */
+void sim_set_large(struct sim *sim, enum engine_large scans, enum engine_large hints);
 
 /** Starts the engine, again if need be: then it finds the store's segments. */
 void sim_start(struct sim *sim);
@@ -107,6 +112,12 @@ void sim_vm_remove_region(struct sim_vm *vm, uint32_t index);
 /** What a guest does to one of its pages. */
 void sim_write(struct sim_vm *vm, uint32_t page, uint32_t content);
 void sim_discard(struct sim_vm *vm, uint32_t page);
+
+/**
+ * The kernel makes a 2 MiB page of the ENGINE_BLOCK_PAGES pages around @page, counted from where its region begins: if
+ * all of them are there, and private. @return whether it did.
+ */
+bool sim_collapse(struct sim_vm *vm, uint32_t page);
 
 /** The VMM has read into a page: its worker looks at it, and tells, if it was ordered to. */
 void sim_note(struct sim_vm *vm, uint32_t page);

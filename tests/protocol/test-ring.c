@@ -210,6 +210,9 @@ static void records_are_checked(void **state)
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 2, .value = UINT32_MAX - 1 }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 1, .value = UINT64_MAX }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_REGION_ADD, .count = 1, .page = 1, .value = 0 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_REGION_ADD, .count = RING_BLOCK_PAGES, .page = 1, .value = 1 }, 0, -EPROTO },
+		{ { .op = REPORT_REGION_ADD, .count = RING_BLOCK_PAGES + 1, .page = 1, .value = 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_REGION_ADD, .count = 0, .page = 1, .value = 1 }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_SCANNED, .count = 1, .page = 1, .value = UINT64_C(1) << 32 }, -EPROTO, -EPROTO },
 	};
 

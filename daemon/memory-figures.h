@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where figures of free memory are read: of the host, of a cgroup with a limit, or from a file. What is read is judged
+ * by others; what cannot be read, or is no number, is an error.
+ *
+ *   host    MemTotal and MemAvailable of /proc/meminfo
+ *   cgroup  its limit, and that less its usage, where the cache of files counts as free; but never more than what the
+ *           host has. Without a limit, or with one beyond the host's memory: the host
+ *   file    in the form of /proc/meminfo
+ */
+#ifndef PAGEFUSE_DAEMON_MEMORY_FIGURES_H
+#define PAGEFUSE_DAEMON_MEMORY_FIGURES_H
+
+#include <stddef.h>
+
+#include "daemon/memory-state.h"
+
+#define MEMORY_SOURCE_HOST "host"
+
+/** Which of these a source turned out to be. */
+enum memory_kind {
+	MEMORY_OF_HOST,
+	MEMORY_OF_CGROUP1,
+	MEMORY_OF_CGROUP2,
+	MEMORY_OF_FILE,
+};
+
+/** "host", "cgroup" or "file". */
+const char *memory_kind_name(enum memory_kind kind);
+
+/**
+ * Reads the figures of @source: "host", or a path, of which a directory is a cgroup.
+ * @ret_kind: also set if the figures are those of the host for want of a limit.
+ * @ret_error: one line for a person if the result is not 0, of which the source is the beginning.
+ * @return 0 or -errno.
+ */
+int memory_figures_read(const char *source, struct memory_figures *ret, enum memory_kind *ret_kind, char *ret_error,
+			size_t error_size);
+
+/* ---- what it is made of, plain ---- */
+
+/** The value, in bytes, of the line "@key: NUMBER kB" of @text. @return 0, -ENOENT, -EINVAL. */
+int memory_figures_meminfo(const char *text, const char *key, uint64_t *ret);
+/** The value of the line "@key NUMBER" of @text. @return 0, -ENOENT, -EINVAL. */
+int memory_figures_stat(const char *text, const char *key, uint64_t *ret);
+/** A number alone, as cgroup files have it; "max" is UINT64_MAX. @return 0, -EINVAL. */
+int memory_figures_number(const char *text, uint64_t *ret);
+/** From what a cgroup and the host say: @limit, @usage, and @cache of files, bytes. */
+void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit, uint64_t usage, uint64_t cache,
+			      struct memory_figures *ret);
+
+#endif
