@@ -575,9 +575,12 @@ static size_t find_pairs(struct pair *pairs)
 	size_t count = 0, kept = 0;
 
 	for (unsigned i = 0; i < vm_count; i++)
-		for (uint64_t n = 1; n < vms[i].page_count; n++)
-			if (vms[i].pages[n - 1].content != 0 && vms[i].pages[n].content != 0)
-				pairs[count++] = (struct pair){ vms[i].pages[n - 1].content, vms[i].pages[n].content, 1 };
+		for (uint64_t n = 1; n < vms[i].page_count; n++) {
+			const struct page *page = &vms[i].pages[n];
+
+			if (page[-1].content != 0 && page->content != 0)
+				pairs[count++] = (struct pair){ page[-1].content, page->content, 1 };
+		}
 	qsort(pairs, count, sizeof(*pairs), compare_pairs);
 	for (size_t i = 0; i < count; i++)
 		if (kept > 0 && compare_pairs(&pairs[kept - 1], &pairs[i]) == 0)
