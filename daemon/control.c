@@ -109,6 +109,7 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 	json_object_set_new(object, "kind", json_string(memory_kind_name(watch->kind)));
 	json_object_set_new(object, "total_bytes", control_number(watch->figures.total_bytes));
 	json_object_set_new(object, "free_bytes", control_number(watch->figures.free_bytes));
+	json_object_set_new(object, "swap_free_bytes", control_number(watch->figures.swap_bytes));
 	json_object_set_new(object, "min_free_bytes", control_number(memory_watch_min_free(watch)));
 	json_object_set_new(object, "threshold_bytes", thresholds_object(watch));
 	return object;
@@ -232,7 +233,7 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain)
 	return false;
 }
 
-/* The host's figures, but for the overhead, which is not of any domain. */
+/* The host's figures, but for those that are not of any domain. */
 static json_t *domain_object(const struct domain *domain)
 {
 	struct metrics_snapshot snapshot = { 0 };
@@ -246,6 +247,7 @@ static json_t *domain_object(const struct domain *domain)
 	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
 			     METRIC_OF_HOST);
 	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
+	json_object_del(object, metrics[METRIC_HOST_UNCOVERED].name);
 	return object;
 }
 
@@ -279,7 +281,7 @@ static json_t *on_status(struct control_answer *answer)
 	const struct domain *domain;
 	json_t *domains = json_array();
 
-	metrics_take(&snapshot, control->started_usec);
+	metrics_take(&snapshot, control->started_usec, control->memory);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
 		if (control_may_see_domain(answer->uid, domain)) {
 			metrics_add_domain(&snapshot, domain);

@@ -58,5 +58,7 @@ void memory_watch_stop(struct memory_watch *watch);
 
 /** minFree now; 0 if there were no figures. */
 uint64_t memory_watch_min_free(const struct memory_watch *watch);
+/** Memory and swap that were free at the last look, bytes; UINT64_MAX if there were no figures. */
+uint64_t memory_watch_cover(const struct memory_watch *watch);
 
 #endif

@@ -40,6 +40,11 @@ const struct metric metrics[METRIC_END] = {
 		"shared - common + zero."),
 	[METRIC_HOST_SAVED_BYTES] = HOST("saved_bytes", METRIC_BYTES,
 		"The same in bytes."),
+	[METRIC_HOST_EXPOSED] = HOST("exposed_pages", METRIC_PAGES,
+		"shared + zero: what guests take of memory if they write all of that at once, before pages of the "
+		"store that nobody maps any more are given back."),
+	[METRIC_HOST_UNCOVERED] = HOST("uncovered_bytes", METRIC_BYTES,
+		"How much of that is more than memory and swap have free. 0 also where nobody can tell what is free."),
 	[METRIC_HOST_WHOLE] = HOST("whole_2m", METRIC_COUNT,
 		"2 MiB pages of guests that are whole, when they were last looked at."),
 	[METRIC_HOST_BROKEN] = HOST("broken_2m", METRIC_COUNT,
@@ -70,6 +75,8 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_VM_SAVED] = VM("saved_pages", METRIC_PAGES, "SAVED", "Saved",
 		"What it saves. What the pages in the store cost is divided among the VMs by their shared pages, so "
 		"that the VMs' figures add up to the host's."),
+	[METRIC_VM_EXPOSED] = VM("exposed_pages", METRIC_PAGES, "EXPOSED", "Exposed",
+		"Its part of the host's exposed pages: what it shares, and its zeros."),
 	[METRIC_VM_WHOLE] = VM("whole_2m", METRIC_COUNT, NULL, "Whole 2 MiB pages",
 		"Its part of the host's whole 2 MiB pages."),
 	[METRIC_VM_BROKEN] = VM("broken_2m", METRIC_COUNT, NULL, "Split 2 MiB pages",
