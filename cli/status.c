@@ -58,7 +58,9 @@ static const char *vm_state(const json_t *vm)
 		return "not connected";
 	if (field_bool(vm, "scanning"))
 		return "scanning";
-	return json_array_size(json_object_get(vm, "refused")) > 0 ? "see doctor" : "idle";
+	if (json_array_size(json_object_get(vm, "refused")) > 0 || field_metric(vm, METRIC_VM_EXPOSURE_HELD))
+		return "see doctor";
+	return "idle";
 }
 
 /** Out of memory is remembered in @error and reported once the row is full. */
@@ -211,6 +213,10 @@ static void print_exposure(const json_t *status)
 		else
 			printf("covered");
 	}
+	if (json_object_get(memory, "exposure_max_bytes") != NULL)
+		printf(", %" PRId64 " max", bytes_to_mb(field_integer(memory, "exposure_max_bytes")));
+	if (field_metric(host, METRIC_HOST_EXPOSURE_HELD) > 0)
+		printf("; nothing new is shared of %" PRId64 " VMs", field_metric(host, METRIC_HOST_EXPOSURE_HELD));
 	putchar('\n');
 }
 

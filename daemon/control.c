@@ -91,9 +91,12 @@ static json_t *thresholds_object(const struct memory_watch *watch)
 	return object;
 }
 
-/* Which 2 MiB pages may be split now, @engine tells. Without figures there are none. */
-static json_t *memory_object(const struct memory_watch *watch, const struct engine_settings *engine)
+/* Without figures there are none. */
+static json_t *memory_object(const struct control *control)
 {
+	const struct memory_watch *watch = control->memory;
+	const struct engine_settings *engine = control->domains->engine;
+	uint64_t limit_pages = control->domains->exposure->limit_pages;
 	uint64_t now = clock_now_usec();
 	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
 				   "state_seconds", (double)(now - watch->since_usec) / 1e6,
@@ -102,6 +105,9 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 
 	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
 	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
+	json_object_set_new(object, "exposure_max", json_string(control->exposure_max->text));
+	if (limit_pages != UINT64_MAX)
+		json_object_set_new(object, "exposure_max_bytes", control_number(limit_pages * PAGE_BYTES));
 	if (*watch->error != 0)
 		json_object_set_new(object, "error", json_string(watch->error));
 	if (!watch->known)
@@ -296,7 +302,7 @@ static json_t *on_status(struct control_answer *answer)
 	}
 	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "memory", memory_object(control->memory, control->domains->engine),
+			 "memory", memory_object(control),
 			 "domains", domains);
 }
 

@@ -55,7 +55,7 @@ static void say_error(struct memory_watch *watch, const char *error)
 	snprintf(watch->error, sizeof(watch->error), "%s", error);
 }
 
-static void look(struct memory_watch *watch)
+static void read_figures(struct memory_watch *watch)
 {
 	char error[MEMORY_ERROR_SIZE] = "";
 	struct memory_figures figures;
@@ -79,6 +79,12 @@ static void look(struct memory_watch *watch)
 				 figures.free_bytes, stalled);
 	if (next != watch->state)
 		enter(watch, next);
+}
+
+static void look(struct memory_watch *watch)
+{
+	read_figures(watch);
+	watch->looked(watch->context);
 }
 
 /* For the next look; a stall counts no longer than it should. */

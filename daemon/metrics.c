@@ -46,6 +46,7 @@ void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *
 	snapshot->host.broken_blocks += counters.broken_blocks;
 	snapshot->host.ready_pages += counters.ready_pages;
 	snapshot->host.would_save_pages += counters.would_save_pages;
+	snapshot->host.held_vms += counters.held_vms;
 	snapshot->store_bytes += store_used_bytes(domain->store);
 	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
 	snapshot->rings_bytes += domain_rings_bytes(domain);
@@ -130,6 +131,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(exposed_pages(host));
 	case METRIC_HOST_UNCOVERED:
 		return bounded(uncovered_bytes(snapshot));
+	case METRIC_HOST_EXPOSURE_HELD:
+		return host->held_vms;
 	case METRIC_HOST_WHOLE:
 		return bounded(host->large_blocks);
 	case METRIC_HOST_BROKEN:
@@ -166,6 +169,10 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->ready_pages);
 	case METRIC_VM_WOULD_SAVE:
 		return bounded(vm->would_save_pages);
+	case METRIC_VM_EXPOSURE_HELD:
+		return vm->held;
+	case METRIC_VM_EXPOSURE_HELD_PAGES:
+		return bounded(vm->held_pages);
 	case METRIC_VM_HINTED:
 		return bounded(stated->noted_pages);
 	case METRIC_VM_HINTED_HASHED:
