@@ -216,7 +216,8 @@ static void print_exposure(const json_t *status)
 	if (json_object_get(memory, "exposure_max_bytes") != NULL)
 		printf(", %" PRId64 " max", bytes_to_mb(field_integer(memory, "exposure_max_bytes")));
 	if (field_metric(host, METRIC_HOST_EXPOSURE_HELD) > 0)
-		printf("; nothing new is shared of %" PRId64 " VMs", field_metric(host, METRIC_HOST_EXPOSURE_HELD));
+		printf("; nothing new is shared of %" PRId64 " of the VMs",
+		       field_metric(host, METRIC_HOST_EXPOSURE_HELD));
 	putchar('\n');
 }
 

@@ -122,8 +122,9 @@ static void say_held(struct daemon *daemon, uint64_t exposed_bytes, unsigned vms
 	enum exposure_news news = exposure_look(&daemon->held, vms > 0, vms == 0, clock_now_usec());
 
 	if (news == EXPOSURE_BEGINS)
-		log_warning("nothing new is shared of %u VMs: if guests write all that they share they take %" PRIu64
-			    " MiB, and [memory] exposure_max is %s, that is %" PRIu64 " MiB, of which each has a share",
+		log_warning("nothing new is shared of %u of the VMs: if guests write all that they share they take "
+			    "%" PRIu64 " MiB, and [memory] exposure_max is %s, that is %" PRIu64 " MiB, of which each "
+			    "has a share",
 			    vms, exposed_bytes >> 20, daemon->config.exposure.text,
 			    daemon->exposure.limit_pages * PAGE_BYTES >> 20);
 	if (news == EXPOSURE_ENDS)

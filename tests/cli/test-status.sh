@@ -38,8 +38,10 @@ prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: 9 not covered, if guest
 start_daemon "{\"status\": [$(jq -c '.host.exposure_held_vms = 1 | .vms[0].exposure_held = true |
 	.memory.exposure_max = "256M" | .memory.exposure_max_bytes = 268435456' <<<"$STATUS")]}"
 run 0 status
-prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: covered, 256 max; nothing new is shared of 1 VMs'
+prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: covered, 256 max; nothing new is shared of 1 of the VMs'
 grep -q '^web1 .* see doctor$' <<<"$output" || fail 'nothing tells to ask doctor'
+run 0 showvminfo web1
+prints 'Held:                    nothing new is shared of it, as it has its share of exposure_max'
 start_daemon "{\"status\": [$(jq -c 'del(.memory, .host.exposed_pages)' <<<"$STATUS")]}" # of an earlier release
 run 0 status
 equal 'no line of memory' 0 "$(grep -c 'MEM/MB\|EXPOSE/MB' <<<"$output")"

@@ -182,7 +182,7 @@ static void check_limit(struct fake_vmm vms[VMS])
 	instance_await(&instance, NULL, "exposure_held_vms", VMS);
 	test_check(memory("exposure_max_bytes") == LIMIT * PAGE_BYTES, "the status tells of another limit");
 	test_check(instance_host(&instance, "exposed_pages") == ALL, "what is shared does not stay so");
-	while (count_logged("nothing new is shared of 2 VMs") == 0)
+	while (count_logged("nothing new is shared of 2 of the VMs") == 0)
 		poll(NULL, 0, 10);
 	for (unsigned i = 0; i < VMS; i++)
 		fake_ask(&vms[i], FAKE_NEXT_CONTENT, 1);

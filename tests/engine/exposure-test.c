@@ -160,6 +160,56 @@ static void ready_pages_are_shared_by_their_hashes(void **state)
 	assert_int_equal(shared_of(small), ENGINE_BLOCK_PAGES);
 }
 
+/* What a held VM has others have, too: they share it with each other, and it does later, in whatever mode it is. */
+static void a_held_vm_stands_in_nobodys_way(void **state)
+{
+	static const enum wire_mode modes[] = { WIRE_MODE_FULL, WIRE_MODE_HINTS };
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct sim_vm *held = sim_vm_new(&sim, modes[i]), *a, *b;
+
+		(void)state;
+		sim.exposed_vm_max = 400;
+		sim_vm_add_region(held, PAGES);
+		sim_vm_connect(held);
+		sim_tick(&sim, 2000);
+		sim_settle(&sim);
+		for (uint32_t page = 1; page <= 700; page++) { /* zeros, more than it may have, and what others have */
+			sim_write(held, page, page <= 500 ? 0 : 100000 * (i + 1) + page);
+			sim_note(held, page);
+		}
+		run_for(5);
+		assert_true(held->vm->held);
+		a = new_vm(200, 100000 * (i + 1) + 501, 1);
+		b = new_vm(200, 100000 * (i + 1) + 501, 1);
+		assert_true(sim_scan_all(&sim));
+		assert_int_equal(shared_of(a), 200);
+		assert_int_equal(shared_of(b), 200);
+		assert_int_equal(shared_of(held), 0);
+		sim.exposed_vm_max = 0;
+		run_for(sim.settings.scan_interval_seconds + 5);
+		assert_int_equal(shared_of(held), 200);
+	}
+}
+
+/* Whatever it is then, what VMs share when they come back counts, and stays. */
+static void what_is_shared_already_is_taken_over(void **state)
+{
+	struct sim_vm *a = new_vm(PAGES, 1, 1), *b = new_vm(PAGES, 1, 1);
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim_kill_engine(&sim);
+	sim.exposed_max = MOST;
+	sim_start(&sim);
+	sim_vm_connect(a);
+	sim_vm_connect(b);
+	engine_accounted(sim.engine);
+	run_for(60);
+	assert_int_equal(exposed(), 2 * PAGES);
+	assert_int_equal(host().held_vms, 2);
+}
+
 static void a_vm_that_shares_nothing_is_not_held(void **state)
 {
 	struct sim_vm *a;
@@ -184,6 +234,8 @@ int main(void)
 		ENGINE_TEST(the_next_pass_shares_what_was_put_off),
 		ENGINE_TEST(noted_pages_are_looked_at_again),
 		ENGINE_TEST(ready_pages_are_shared_by_their_hashes),
+		ENGINE_TEST(a_held_vm_stands_in_nobodys_way),
+		ENGINE_TEST(what_is_shared_already_is_taken_over),
 		ENGINE_TEST(a_vm_that_shares_nothing_is_not_held),
 	};
 

@@ -148,6 +148,8 @@ static bool store_may_expose(void *context, uint64_t all_pages, uint64_t vm_page
 
 	if (vm_pages > all_pages)
 		wrong(context, "exposure: a VM has more than all");
+	if (sim->exposed_vm_max != 0 && vm_pages > sim->exposed_vm_max)
+		return false;
 	return sim->exposed_max == 0 || all_pages + (held ? sim->exposed_max / 16 : 0) <= sim->exposed_max;
 }
 
