@@ -9,9 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifndef EXPOSURE_FACTOR
+#define EXPOSURE_FACTOR UINT64_C(8) /* a domain may have so many times what is left; a test builds with another */
+#endif
 #define EXPOSURE_TEXT_SIZE 32
 #define EXPOSURE_PERCENT_MAX 1000u
-#define EXPOSURE_FACTOR 8u                    /* a domain may have so many times what is left */
 #define EXPOSURE_MARGIN 16u                   /* this part of a limit has to be left until what had to stop goes on */
 #define EXPOSURE_CALM_USEC UINT64_C(60000000) /* so long it has to be over until the log says that it is */
 
