@@ -203,7 +203,7 @@ static int read_cgroup1(const struct reading *reading, int cgroup, struct usage 
 /* Where swap is not accounted for there are no such files, and no limit. */
 static int read_swap(const struct reading *reading, int cgroup, uint64_t *ret)
 {
-	uint64_t limit, usage = 0;
+	uint64_t limit = UINT64_MAX, usage = 0;
 	int r = read_number(reading, cgroup, "memory.swap.max", true, &limit);
 
 	if (r == 0 && limit != UINT64_MAX)

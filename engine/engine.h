@@ -261,7 +261,7 @@ struct engine_counters {
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
 	int64_t saved_pages; /* shared - common + zero */
-	uint32_t held_vms; /* of which nothing new is shared, as may_expose says no */
+	uint32_t held_vms;   /* of which nothing new is shared, as may_expose says no */
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 
