@@ -107,6 +107,8 @@ static void match_late(struct page page, struct table_key key, bool zero)
 		return;
 	}
 	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(key.tag)));
+	if (blocks_word(&page.region->blocks, page.index) & READY_VALID) /* with the key of what was ordered */
+		blocks_set_ready(&page.region->blocks, page.index, key, false);
 	match_page(page, key, engine->barrier.started & 1, false);
 }
 

@@ -210,6 +210,42 @@ static void what_is_shared_already_is_taken_over(void **state)
 	assert_int_equal(host().held_vms, 2);
 }
 
+static int report_inside_huge(struct sim_vm *vm, enum ring_report op, uint32_t page, uint32_t slot)
+{
+	struct ring_record record = { .op = (uint8_t)op, .flags = RING_INSIDE_HUGE, .count = 1, .page = page };
+
+	record.slot = slot;
+	return engine_report(sim.engine, vm->vm, &record, NULL);
+}
+
+/* A page that was ordered is seen with another content meanwhile, is in a 2 MiB page by then, and is put off. */
+static void what_is_seen_too_early_is_put_off_with_its_hash(void **state)
+{
+	struct ring_record scan, merge;
+	struct sim_vm *a;
+
+	(void)state;
+	new_vm(10, 1, 1);
+	new_vm(10, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	a = new_vm(ENGINE_BLOCK_PAGES, 50000, 1);
+	assert_true(sim_scan_all(&sim));
+	engine_scan(sim.engine, a->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(a, ORDER_SCAN, &scan));
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	assert_true(next_order(a, ORDER_MERGE, &merge));
+	assert_int_equal(report(a, REPORT_HASH, 1, 1, hash_of(2)), 0);
+	limit(1);
+	assert_int_equal(report_inside_huge(a, REPORT_BUSY, 1, merge.slot), 0);
+	assert_int_equal(report(a, REPORT_SCANNED, scan.page, scan.count, ENGINE_BLOCK_PAGES), 0);
+	sim_write(a, 1, 2);
+	assert_int_equal(shared_of(a), 0);
+	limit(0);
+	run_for(3 * sim.settings.scan_interval_seconds);
+	assert_int_equal(shared_of(a), 1);
+}
+
 static void a_vm_that_shares_nothing_is_not_held(void **state)
 {
 	struct sim_vm *a;
@@ -236,6 +272,7 @@ int main(void)
 		ENGINE_TEST(ready_pages_are_shared_by_their_hashes),
 		ENGINE_TEST(a_held_vm_stands_in_nobodys_way),
 		ENGINE_TEST(what_is_shared_already_is_taken_over),
+		ENGINE_TEST(what_is_seen_too_early_is_put_off_with_its_hash),
 		ENGINE_TEST(a_vm_that_shares_nothing_is_not_held),
 	};
 
