@@ -354,11 +354,12 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 	return in_scan(vm, SCAN_PASS, page);
 }
 
-/* Whether a HASH or ZERO is of a noted page. */
+/* Whether a HASH or ZERO is of a noted page. A pass that was asked for matches at once, whatever else looks at it. */
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
-		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
+		return (in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page)) &&
+		       (vm_mode(vm) != WIRE_MODE_FULL || !in_pass(vm, report->page));
 	vm->noted_usec = vm->engine->now_usec;
 	return true;
 }
