@@ -13,6 +13,7 @@
 
 struct seen_vm;
 struct metrics_request;
+struct modules_request;
 
 struct control_answer {
 	const struct control *control;
@@ -22,6 +23,11 @@ struct control_answer {
 	char *text;
 	size_t size;
 
+	/*
+	 * What has to be looked at before the reply can begin, some of it with each call. @return NULL: that was not
+	 * all; else what the reply begins with. NULL: nothing has to be.
+	 */
+	json_t *(*gather)(struct control_answer *answer);
 	/*
 	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
 	 * none. One that is null is left out.
@@ -35,6 +41,7 @@ struct control_answer {
 	struct kept_vm *kept;            /* or these */
 	json_t *names;                   /* or names, or tickets */
 	struct metrics_request *metrics; /* or these */
+	struct modules_request *modules; /* or these */
 };
 
 /** A number, or the greatest that JSON's readers take exactly. */
@@ -57,5 +64,9 @@ json_t *control_kept(struct control_answer *answer);
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
 json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);
 void control_metrics_free(struct metrics_request *asked);
+
+/** Begins to answer "modules". @return as control.c's begin(). */
+json_t *control_modules(struct control_answer *answer, const json_t *request);
+void control_modules_free(struct modules_request *asked);
 
 #endif

@@ -32,6 +32,7 @@ offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
 offers '--wait' pagefuse scan --w
 offers '--period' pagefuse metrics setup --p
+offers '--all' pagefuse modules --a
 offers '' pagefuse metrics setup --period ''
 offers 'query' pagefuse metrics q
 offers 'metrics' pagefuse help me
@@ -44,6 +45,7 @@ offers '' pagefuse showvminfo w
 start_daemon "{\"status\": [$STATUS]}"
 offers 'web1 db2' pagefuse showvminfo ''
 offers 'db2' pagefuse scan --wait web1 d
+offers 'web1' pagefuse modules --all w
 offers 'host web1 db2' pagefuse metrics --period 2 setup ''
 offers '' pagefuse metrics query web1 ''
 mv "$PAGEFUSE_SOCKET" "$directory/moved"
