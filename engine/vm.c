@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/estimate.h"
 #include "engine/fetches.h"
 #include "engine/leaving.h"
 #include "engine/numbers.h"
@@ -224,6 +225,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
+	estimate_vm_gone(engine, vm);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;
