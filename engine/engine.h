@@ -294,6 +294,8 @@ struct engine_estimate;
  * nothing is ordered for it, and nothing but the estimate is changed.
  */
 void engine_want_estimate(struct engine *engine);
+/** Whether none would begin now, because of the last one. */
+bool engine_pauses_estimates(const struct engine *engine, uint64_t now_usec);
 /** Whether one is wanted or under way. Its progress: pages of *@ret_total have been gone over. */
 bool engine_is_estimating(const struct engine *engine, uint64_t *ret_done, uint64_t *ret_total);
 /** The last one that is complete, also if a later one is under way. To be given back by engine_drop_estimate(). */

@@ -25,8 +25,9 @@
 #include "engine/hints.h"
 #include "engine/state.h"
 
-/* Between two estimates: so much at least, and so many times as long as the last one took. */
+/* Between two estimates: so much at least, and at most, and in between so many times as long as the last one took. */
 #define ESTIMATE_AGAIN_USEC UINT64_C(100000)
+#define ESTIMATE_AGAIN_MAX_USEC UINT64_C(10000000)
 #define ESTIMATE_AGAIN_TIMES 9u
 #define LOOKS_PER_STEP 16u
 
@@ -424,6 +425,12 @@ static bool walk_contents(struct engine *engine, uint32_t *looks)
 
 /* ---- the end ---- */
 
+/* Of @parts in the sample, rounded to the nearest. */
+static uint64_t whole_pages(const struct engine_estimate *making, uint64_t parts)
+{
+	return ((parts << making->shift) + (UINT64_C(1) << (PART_BITS - 1))) >> PART_BITS;
+}
+
 /* The parts of all add up to whole pages, and so do the VMs' pages: as in counters.c. */
 static void finish_rows(const struct engine *engine, struct engine_estimate *making)
 {
@@ -440,8 +447,8 @@ static void finish_rows(const struct engine *engine, struct engine_estimate *mak
 		row->sums.ram_pages = counters.ram_pages;
 		row->sums.present_pages = counters.present_pages;
 		row->sums.looked_usec = row->vm->looked_usec;
-		row->sums.would_share_pages = (((parts + row->parts) << making->shift) >> PART_BITS) -
-					      ((parts << making->shift) >> PART_BITS);
+		row->sums.would_share_pages =
+			whole_pages(making, parts + row->parts) - whole_pages(making, parts);
 		parts += row->parts;
 		all->ram_pages += row->sums.ram_pages;
 		all->present_pages += row->sums.present_pages;
@@ -454,11 +461,19 @@ static void finish_rows(const struct engine *engine, struct engine_estimate *mak
 	making->summary.common_pages = engine->slots.common;
 }
 
+static uint64_t pause_usec(uint64_t took_usec)
+{
+	uint64_t usec = took_usec * ESTIMATE_AGAIN_TIMES;
+
+	if (usec < ESTIMATE_AGAIN_USEC)
+		return ESTIMATE_AGAIN_USEC;
+	return usec < ESTIMATE_AGAIN_MAX_USEC ? usec : ESTIMATE_AGAIN_MAX_USEC;
+}
+
 static void finish(struct engine *engine)
 {
 	struct estimate *estimate = &engine->estimate;
 	struct engine_estimate *made = estimate->making;
-	uint64_t usec = engine->now_usec - made->summary.begun_usec;
 
 	finish_rows(engine, made);
 	made->summary.ended_usec = engine->now_usec;
@@ -470,8 +485,7 @@ static void finish(struct engine *engine)
 	estimate->making = NULL;
 	sample_done(&estimate->sample);
 	estimate->phase = ESTIMATE_NONE;
-	usec *= ESTIMATE_AGAIN_TIMES;
-	estimate->next_usec = engine->now_usec + (usec > ESTIMATE_AGAIN_USEC ? usec : ESTIMATE_AGAIN_USEC);
+	estimate->next_usec = engine->now_usec + pause_usec(made->summary.ended_usec - made->summary.begun_usec);
 }
 
 static void go_on(struct engine *engine, uint32_t *looks)
@@ -549,6 +563,11 @@ uint64_t estimate_bytes(const struct engine *engine)
 void engine_want_estimate(struct engine *engine)
 {
 	engine->estimate.wanted = true;
+}
+
+bool engine_pauses_estimates(const struct engine *engine, uint64_t now_usec)
+{
+	return engine->estimate.phase == ESTIMATE_NONE && now_usec < engine->estimate.next_usec;
 }
 
 bool engine_is_estimating(const struct engine *engine, uint64_t *ret_done, uint64_t *ret_total)
