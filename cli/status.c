@@ -12,6 +12,7 @@
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/format.h"
+#include "cli/table.h"
 
 #define WATCH_SECONDS_MAX 86400
 
@@ -60,13 +61,6 @@ static const char *vm_state(const json_t *vm)
 	return json_array_size(json_object_get(vm, "refused")) > 0 ? "see doctor" : "idle";
 }
 
-/** Out of memory is remembered in @error and reported once the row is full. */
-static void set_cell(struct libscols_line *line, size_t column, const char *text, int *error)
-{
-	if (scols_line_set_data(line, column, text) < 0)
-		*error = -ENOMEM;
-}
-
 static int add_vm(struct libscols_table *table, const json_t *vm)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
@@ -75,14 +69,14 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 
 	if (line == NULL)
 		return -ENOMEM;
-	set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
+	table_set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "pid"));
-	set_cell(line, COLUMN_PID, buffer.text, &error);
-	set_cell(line, COLUMN_DOMAIN, field_text(vm, "domain"), &error);
-	set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
+	table_set_cell(line, COLUMN_PID, buffer.text, &error);
+	table_set_cell(line, COLUMN_DOMAIN, field_text(vm, "domain"), &error);
+	table_set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
 	for (size_t i = 0; i < SHOWN; i++)
-		set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
-	set_cell(line, COLUMN_STATE, vm_state(vm), &error);
+		table_set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
+	table_set_cell(line, COLUMN_STATE, vm_state(vm), &error);
 	return error;
 }
 
@@ -119,35 +113,15 @@ static int add_domain(struct libscols_table *table, const json_t *domain)
 
 	if (line == NULL)
 		return -ENOMEM;
-	set_cell(line, 0, field_text(domain, "name"), &error);
+	table_set_cell(line, 0, field_text(domain, "name"), &error);
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(domain, "vms"));
-	set_cell(line, 1, buffer.text, &error);
+	table_set_cell(line, 1, buffer.text, &error);
 	for (size_t i = 0; i < OF_DOMAIN; i++)
-		set_cell(line, 2 + i, field_metric_text(&buffer, domain, of_domain[i].id), &error);
+		table_set_cell(line, 2 + i, field_metric_text(&buffer, domain, of_domain[i].id), &error);
 	return error;
 }
 
 /* ---- printing ---- */
-
-static int print_table(const json_t *rows, int (*columns)(struct libscols_table *table),
-		       int (*add)(struct libscols_table *table, const json_t *row))
-{
-	struct libscols_table *table = scols_new_table();
-	json_t *row;
-	size_t i;
-	int r = table ? columns(table) : -ENOMEM;
-
-	if (r == 0)
-		json_array_foreach(rows, i, row) {
-			r = add(table, row);
-			if (r < 0)
-				break;
-		}
-	if (r == 0)
-		r = scols_print_table(table);
-	scols_unref_table(table);
-	return r;
-}
 
 /** esxtop's line, with zero pages told apart: saving = shared - common + zero. */
 static void print_host(const json_t *status)
@@ -216,8 +190,8 @@ static int print_status(const json_t *status, bool by_domain)
 		return cli_finish_output();
 	}
 	fflush(stdout);
-	r = by_domain ? print_table(json_object_get(status, "domains"), add_domain_columns, add_domain)
-		      : print_table(vms, add_columns, add_vm);
+	r = by_domain ? table_print(json_object_get(status, "domains"), add_domain_columns, add_domain)
+		      : table_print(vms, add_columns, add_vm);
 	if (r < 0) {
 		complain("status: out of memory while making the table; try `pagefuse status --json`");
 		return CLI_FAILED;

@@ -23,6 +23,7 @@ struct asked_domain {
 struct asked_vm {
 	char name[WIRE_NAME_MAX];
 	const struct asked_domain *domain;
+	enum wire_mode mode;
 	uint32_t row;
 	bool known; /* it has a row */
 	bool named; /* it is one of those that were asked for */
@@ -174,7 +175,8 @@ static json_t *vm_item(const struct control_answer *answer, size_t i)
 	offer_pairs(asked, i);
 	if (!vm->named)
 		return json_null();
-	object = json_pack("{s:s,s:s,s:b}", "name", vm->name, "domain", vm->domain->name, "estimated", vm->known);
+	object = json_pack("{s:s,s:s,s:s,s:b}", "name", vm->name, "domain", vm->domain->name, "mode",
+			   wire_mode_name(vm->mode), "estimated", vm->known);
 	if (!vm->known)
 		return object;
 	engine_estimate_vm(vm->domain->estimate, vm->row, &figures);
@@ -375,6 +377,7 @@ static bool see_vms(struct control_answer *answer)
 			continue;
 		seen->domain = place;
 		memcpy(seen->name, vm->name, sizeof(seen->name));
+		seen->mode = vm->mode;
 		seen->named = is_named(asked, vm);
 		seen->known = engine_vm && engine_estimate_row(place->estimate, engine_vm, &seen->row);
 		asked->vm_count++;
