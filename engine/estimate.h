@@ -8,7 +8,7 @@
 struct engine;
 struct engine_vm;
 
-#define ESTIMATE_LOOKS_PER_TICK 65536u /* at VMs, pages, places of the table, and rows of a content */
+#define ESTIMATE_LOOKS_PER_TICK 32768u /* at VMs, pages, places of the table, and rows of a content */
 #define ESTIMATE_LOOKS_SAMPLED 16u     /* what a page or hint counts as that is added to the sample */
 
 /** @vm is about to be freed: it counts no more in the estimate under way. */
