@@ -195,7 +195,7 @@ static void print_unknown(const json_t *vms)
 
 		if (!field_bool(vm, "estimated") || looked >= present - present / 4)
 			continue;
-		printf("%s%s: only %s of %s were looked at, in mode %s; of the rest nothing is known.\n", before,
+		printf("%s%s: only %s of %s were looked at, in mode %s; --look looks at all.\n", before,
 		       field_text(vm, "name"), format_pages(&some, looked), format_pages(&all, present),
 		       field_text(vm, "mode"));
 		before = "";
@@ -228,13 +228,13 @@ static int print_estimate(const json_t *reply)
 
 /* ---- asking ---- */
 
-static json_t *new_request(char **names, int pairs)
+static json_t *new_request(char **names, int pairs, bool look)
 {
 	json_t *array = json_array();
 
 	for (; *names != NULL; names++)
 		json_array_append_new(array, json_string(*names));
-	return json_pack("{s:s, s:o, s:i}", "command", "estimate", "names", array, "pairs", pairs);
+	return json_pack("{s:s, s:o, s:i, s:b}", "command", "estimate", "names", array, "pairs", pairs, "look", look);
 }
 
 /* Asks until it is made. *ret_reply is the last answer. */
@@ -271,9 +271,9 @@ static int await_estimate(const struct cli *cli, struct client *client, json_t *
 	return CLI_DONE;
 }
 
-static int estimate(const struct cli *cli, struct client *client, char **names, int pairs)
+static int estimate(const struct cli *cli, struct client *client, char **names, int pairs, bool look)
 {
-	json_t *request = new_request(names, pairs), *reply = NULL;
+	json_t *request = new_request(names, pairs, look), *reply = NULL;
 	int r = await_estimate(cli, client, request, &reply);
 
 	json_decref(request);
@@ -304,16 +304,20 @@ static int run_estimate(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = {
 		CLI_COMMON_OPTIONS,
 		CLI_JSON_OPTION,
+		{ "look", no_argument, NULL, 'l' },
 		{ "pairs", required_argument, NULL, 'p' },
 		{ 0 },
 	};
 	int pairs = PAIRS_DEFAULT, option, r;
 	struct client *client;
+	bool look = false;
 
-	while ((option = cli_next_option(cli, argc, argv, ":p:", options)) != -1) {
+	while ((option = cli_next_option(cli, argc, argv, ":lp:", options)) != -1) {
 		if (option == '?')
 			return CLI_USAGE;
-		if (!parse_pairs(optarg, &pairs))
+		if (option == 'l')
+			look = true;
+		else if (!parse_pairs(optarg, &pairs))
 			return complain_usage("--pairs '%s': give a number from 0 to %d", optarg, PAIRS_MAX);
 	}
 	for (int i = optind; i < argc; i++)
@@ -325,16 +329,17 @@ static int run_estimate(struct cli *cli, int argc, char **argv)
 	r = client_open(cli, &client);
 	if (r != CLI_DONE)
 		return r;
-	r = estimate(cli, client, argv + optind, pairs);
+	r = estimate(cli, client, argv + optind, pairs, look);
 	client_free(client);
 	return r;
 }
 
 const struct cli_command command_estimate = {
 	.name = "estimate",
-	.usage = "[--pairs N] [--json] [NAME...]",
+	.usage = "[--look] [--pairs N] [--json] [NAME...]",
 	.summary = "Tells what sharing everything would save; shares nothing.",
-	.options = "  -p, --pairs N    how many pairs of VMs, those with the most in common (10)\n"
+	.options = "  -l, --look       have all memory of VMs in other modes than full looked at before\n"
+		   "  -p, --pairs N    how many pairs of VMs, those with the most in common (10)\n"
 		   "  --json           the result as a JSON document\n",
 	.run = run_estimate,
 };

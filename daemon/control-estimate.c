@@ -2,7 +2,8 @@
 /*
  * The request "estimate". Estimates are made by the engines, one domain after the other, while somebody asks: each
  * request has the next one made that is not there yet, and when all are the reply has the figures. What is told then is
- * of estimates that stay as they are, whatever becomes of their domains while the reply is made.
+ * of estimates that stay as they are, whatever becomes of their domains while the reply is made. If looks are wanted
+ * it has VMs looked at before in the same way, all at once.
  *
  * The reply lists VMs, and then pairs of them. These are looked through with the VMs' items: with each VM's item
  * those that it makes with the VMs behind it. The largest are kept in a heap.
@@ -35,7 +36,9 @@ struct asked_pair {
 };
 
 struct estimate_request {
-	uint64_t since_usec, now_usec;
+	uint64_t since_usec, now_usec; /* since: what the asker is told of it */
+	uint64_t looked_usec;          /* when the last wanted look ended: no estimate counts that was begun before */
+	uint64_t done_pages, total_pages;
 	bool all;                                              /* no VM was named */
 	const struct daemon_vm *named[CONTROL_ESTIMATE_NAMES]; /* valid only while the reply is begun */
 	size_t named_count;
@@ -285,7 +288,8 @@ static bool take_domain(struct estimate_request *asked, const struct domain *dom
 
 	if (estimate)
 		engine_estimate_summary(estimate, &place->summary);
-	if (estimate == NULL || place->summary.begun_usec < asked->since_usec) {
+	if (estimate == NULL || place->summary.begun_usec < asked->since_usec ||
+	    place->summary.begun_usec < asked->looked_usec) {
 		engine_drop_estimate(estimate);
 		return false;
 	}
@@ -308,14 +312,13 @@ static bool any_is_made(const struct domains *domains)
 
 /*
  * Takes the estimates that are there. If one is not it is begun, unless any is being made.
- * @return NULL if all are there, else the reply.
+ * @return whether all are there.
  */
-static json_t *take_domains(struct control_answer *answer)
+static bool take_domains(struct control_answer *answer)
 {
 	struct estimate_request *asked = answer->estimate;
 	const struct domains *domains = answer->control->domains;
 	bool busy = any_is_made(domains), missing = false;
-	uint64_t done_pages = 0, total_pages = 0;
 	struct domain *domain;
 
 	SLIST_FOREACH(domain, &domains->list, entries) {
@@ -324,10 +327,10 @@ static json_t *take_domains(struct control_answer *answer)
 		if (!is_asked(answer, domain))
 			continue;
 		if (engine_is_estimating(domain->engine, &done, &total))
-			done_pages += done;
-		total_pages += total;
+			asked->done_pages += done;
+		asked->total_pages += total;
 		if (take_domain(asked, domain)) {
-			done_pages += total - done;
+			asked->done_pages += total - done;
 			continue;
 		}
 		missing = true;
@@ -337,9 +340,47 @@ static json_t *take_domains(struct control_answer *answer)
 		domain_schedule_pump(domain);
 		busy = true;
 	}
-	return missing ? json_pack("{s:b,s:o,s:o,s:o}", "finished", 0, "since", control_number(asked->since_usec),
-				   "done_pages", control_number(done_pages), "total_pages", control_number(total_pages))
-		       : NULL;
+	return !missing;
+}
+
+/* @return whether @vm has been looked at since it was asked for, or cannot be: otherwise it is. */
+static bool look_at(struct estimate_request *asked, const struct daemon_vm *vm)
+{
+	struct engine_vm *engine_vm = vm->connection.engine_vm;
+	struct engine_survey survey;
+
+	if (engine_vm == NULL)
+		return true;
+	engine_survey_state(engine_vm, &survey);
+	if (survey.begun_usec >= asked->since_usec) {
+		if (survey.ended_usec > asked->looked_usec)
+			asked->looked_usec = survey.ended_usec;
+	} else if (engine_survey(engine_vm)) {
+		asked->done_pages += survey.done_pages;
+		asked->total_pages += survey.total_pages;
+		domain_schedule_pump(vm->domain);
+		return false;
+	}
+	return true;
+}
+
+/* @return whether all that were asked for, and are not looked at by passes, have been looked at. */
+static bool look_at_all(struct control_answer *answer)
+{
+	const struct domains *domains = answer->control->domains;
+	struct daemon_vm *vm = NULL;
+	bool all = true;
+
+	while ((vm = daemon_vm_next(domains, vm)) != NULL)
+		if (is_seen(answer, vm) && is_named(answer->estimate, vm))
+			all &= look_at(answer->estimate, vm);
+	return all;
+}
+
+static json_t *not_yet(const struct estimate_request *asked)
+{
+	return json_pack("{s:b,s:o,s:o,s:o}", "finished", 0, "since", control_number(asked->since_usec), "done_pages",
+			 control_number(asked->done_pages), "total_pages", control_number(asked->total_pages));
 }
 
 static const struct asked_domain *find_domain(const struct estimate_request *asked, const struct domain *domain)
@@ -407,6 +448,7 @@ static bool take_number(const json_t *value, uint64_t most, uint64_t fallback, u
 json_t *control_estimate(struct control_answer *answer, const json_t *request)
 {
 	struct estimate_request *asked = answer->estimate = calloc(1, sizeof(*asked));
+	const json_t *look = json_object_get(request, "look");
 	json_t *reply;
 	uint64_t pairs;
 
@@ -425,9 +467,10 @@ json_t *control_estimate(struct control_answer *answer, const json_t *request)
 	asked->domains = calloc(answer->control->domains->count + 1, sizeof(*asked->domains));
 	if (asked->domains == NULL)
 		return NULL;
-	reply = take_domains(answer);
-	if (reply)
-		return reply;
+	if (look && !json_is_boolean(look))
+		return control_error("bad-request", "\"look\" has to be true or false", "look");
+	if ((json_is_true(look) && !look_at_all(answer)) || !take_domains(answer))
+		return not_yet(asked);
 	if (!see_vms(answer))
 		return NULL;
 	answer->list = "vms";

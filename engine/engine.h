@@ -289,6 +289,20 @@ struct engine_estimate_summary {
 };
 struct engine_estimate;
 
+/** A look at all pages of a VM, so that an estimate knows what is in them. */
+struct engine_survey {
+	bool active;
+	uint64_t done_pages, total_pages;
+	uint64_t begun_usec, ended_usec; /* of the last one that is over, by the engine's clock; 0: none */
+};
+/**
+ * Has all pages of @vm looked at, as fast as it answers, unless that is under way: what is in them is known then, and
+ * nothing is shared for it, nor given back. For modes other than _FULL, in which passes look at nothing, or little.
+ * @return false: its mode is _FULL, or it does not answer; then, too, if that comes to be so meanwhile, it ends.
+ */
+bool engine_survey(struct engine_vm *vm);
+void engine_survey_state(const struct engine_vm *vm, struct engine_survey *ret);
+
 /**
  * Wants an estimate that begins from now on. It is made with the ticks, one after the other, with pauses in between;
  * nothing is ordered for it, and nothing but the estimate is changed.

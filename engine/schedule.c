@@ -31,6 +31,7 @@
 #include "engine/release.h"
 #include "engine/retire.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
@@ -130,7 +131,7 @@ static uint32_t pages_under_way(const struct engine_vm *vm)
 	uint32_t pages = 0;
 
 	for (uint32_t i = 0; i < vm->scan_count; i++)
-		pages += vm->scans[i].kind != SCAN_AUDIT ? vm->scans[i].count : 0;
+		pages += vm->scans[i].kind != SCAN_AUDIT && vm->scans[i].kind != SCAN_SURVEY ? vm->scans[i].count : 0;
 	return pages;
 }
 
@@ -299,6 +300,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
 	schedule_looks(vm);
+	survey_go_on(vm);
 	if (vm->pass_ticket != 0) {
 		room = scan_room(vm->engine);
 		schedule_pass(vm, &room);
@@ -766,6 +768,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 		unshare_tick(vm);
+		survey_go_on(vm);
 	}
 	advance_barrier(engine);
 	if (sweep_tick(engine))

@@ -74,8 +74,9 @@ enum scan_kind {
 	SCAN_PASS,
 	SCAN_SLOW,
 	SCAN_AUDIT,
-	SCAN_LATER, /* of pages that were noted, see later.h */
-	SCAN_LOOK,  /* of pages that somebody has named, see engine_look() */
+	SCAN_LATER,  /* of pages that were noted, see later.h */
+	SCAN_LOOK,   /* of pages that somebody has named, see engine_look() */
+	SCAN_SURVEY, /* of all, only to know what is in them, see survey.h */
 };
 
 /** A SCAN or AUDIT order that is not answered yet. */
@@ -100,6 +101,14 @@ struct unsharing {
 	uint64_t answered;
 	uint64_t left;                 /* when the last round ended */
 	uint64_t wait_usec, next_usec; /* for as long before this round, and until when */
+};
+
+/** A look at all pages that nothing comes of, see survey.h. */
+struct survey {
+	bool active;
+	uint32_t page;                   /* next one */
+	uint64_t from_usec;              /* when it began; 0: it is over, or void */
+	uint64_t begun_usec, ended_usec; /* the last one that is over; 0: none */
 };
 
 /** Where a walk over all pages of a VM stands. */
@@ -187,6 +196,7 @@ struct engine_vm {
 	struct progress progress[4];
 	struct slot_window window;
 	struct unsharing unsharing;
+	struct survey survey;
 
 	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
 	struct ended ended[2];                               /* not settled: the first one, and the last one after it */

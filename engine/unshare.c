@@ -18,6 +18,7 @@
 #include "engine/fetches.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 
 #define LOOK_PAGES 65536u /* in one go, for pages that share */
 #define WAIT_FIRST_USEC UINT64_C(100000)
@@ -207,6 +208,7 @@ void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode
 	if (mode == WIRE_MODE_HINTS)
 		shared = before == WIRE_MODE_FULL || (vm->unsharing.active && vm->unsharing.shared);
 	vm->mode = mode;
+	survey_void(vm);
 	vm->pass_from_usec = vm->slow_from_usec = vm->looked_usec = 0; /* passes tell something else from now on */
 	begin(vm, shared);
 	if (!vm->unsharing.active)

@@ -12,6 +12,7 @@
 #include "engine/numbers.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 
 /* @return 0; -EDQUOT beyond its limits; -ENOSPC, there are no numbers for it; -ENOMEM. */
 static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before, struct region **ret)
@@ -205,6 +206,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	queue_done(&vm->later);
 	queue_done(&vm->looks);
 	vm->looks_over = vm->looks_wanted;
+	survey_void(vm);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;

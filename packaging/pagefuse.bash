@@ -121,7 +121,7 @@ _pagefuse() {
 	status) options='--by --watch --json' ;;
 	modifyvm) options='--page-fusion --mode --forget --wait --json' ;;
 	scan) options='--wait --json' ;;
-	estimate) options='--pairs --json' ;;
+	estimate) options='--look --pairs --json' ;;
 	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;
 	esac

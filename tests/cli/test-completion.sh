@@ -34,6 +34,7 @@ offers '--wait' pagefuse scan --w
 offers 'estimate' pagefuse es
 offers 'estimate' pagefuse help e
 offers '--pairs' pagefuse estimate --p
+offers '--look' pagefuse estimate --l
 offers '' pagefuse estimate --pairs ''
 offers '--period' pagefuse metrics setup --p
 offers '' pagefuse metrics setup --period ''

@@ -26,8 +26,8 @@ start_daemon "{\"estimate\": [$(unfinished 0), $(unfinished 150), $MADE]}"
 run 0 estimate
 equal 'no bar without a terminal' '' "$complaint"
 equal 'questions' 3 "$(wc -l <"$directory/requests")"
-equal 'the first one' '{"command":"estimate","names":[],"pairs":10}' "$(head -n 1 "$directory/requests")"
-equal 'the last one' '{"command":"estimate","names":[],"pairs":10,"since":9007199254740000}' \
+equal 'the first one' '{"command":"estimate","names":[],"pairs":10,"look":false}' "$(head -n 1 "$directory/requests")"
+equal 'the last one' '{"command":"estimate","names":[],"pairs":10,"look":false,"since":9007199254740000}' \
 	"$(tail -n 1 "$directory/requests")"
 equal 'the domain' 'uid-0 3 11M 50M 2M 52M 4' "$(grep '^uid-0' <<<"$output" | xargs)"
 equal 'a VM' 'web1 uid-0 full 512M 512M 10M 1M 25M 2M 27M 1m15s' "$(grep '^web1 *uid' <<<"$output" | xargs)"
@@ -35,13 +35,14 @@ equal 'one with no pass' 'db2 uid-0 zero 512M 3M 0 1M 0 2M 2M none' "$(grep '^db
 equal 'one that came later' 'new3 uid-0 full came later' "$(grep '^new3' <<<"$output" | xargs)"
 equal 'a pair' 'web1 db2 uid-0 30M 5M' "$(grep '^web1 *db2' <<<"$output" | xargs)"
 prints '7 more pairs have less in common; --pairs shows up to 1000.'
-prints 'db2: only 3M of 512M were looked at, in mode zero; of the rest nothing is known.'
-equal 'VMs of which little is known' 1 "$(grep -c 'nothing is known' <<<"$output")"
+prints 'db2: only 3M of 512M were looked at, in mode zero; --look looks at all.'
+equal 'VMs of which little is known' 1 "$(grep -c 'looked at, in mode' <<<"$output")"
 
-run 0 estimate --json --pairs 0 web1 db2
+run 0 estimate --look --json --pairs 0 web1 db2
 json '.vms[0].would_save_pages == 6912 and .pairs[0].common_pages == 7680 and .pairs_left_out == 7'
 json '(has("finished") or has("since")) | not'
-equal 'the request' '{"command":"estimate","names":["web1","db2"],"pairs":0}' "$(tail -n 1 "$directory/requests")"
+equal 'the request' '{"command":"estimate","names":["web1","db2"],"pairs":0,"look":true}' \
+	"$(tail -n 1 "$directory/requests")"
 
 start_daemon '{"estimate": [{"finished": true, "domains": [], "vms": [], "pairs_left_out": 0, "pairs": []}]}'
 run 0 estimate

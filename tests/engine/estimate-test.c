@@ -244,6 +244,107 @@ static void what_was_not_looked_at_is_told(void **state)
 	engine_drop_estimate(made);
 }
 
+static struct engine_survey survey_of(const struct sim_vm *vm)
+{
+	struct engine_survey survey;
+
+	engine_survey_state(vm->vm, &survey);
+	assert_in_range(survey.done_pages, 0, survey.total_pages);
+	return survey;
+}
+
+/* a: full, 1 to 3000; b: in @mode, 1001 to 3900, and 100 zeros. */
+static void survey(enum wire_mode mode)
+{
+	struct sim_vm *a = new_vm(3000, 1, 1), *b = sim_vm_new(&sim, mode);
+	struct engine_estimate *made;
+	uint64_t ready;
+
+	assert_int_equal(sim_vm_add_region(b, 3000), 0);
+	for (uint32_t i = 1; i <= 2900; i++)
+		sim_write(b, i, 1000 + i);
+	for (uint32_t i = 2901; i <= 3000; i++)
+		sim_write(b, i, 0);
+	sim_vm_connect(b);
+	assert_true(sim_scan_all(&sim));
+	stop_passes();
+	sim_write(b, 2900, 0);              /* no pass has seen it */
+	assert_false(engine_survey(a->vm)); /* passes look at it */
+	assert_true(engine_survey(b->vm));
+	assert_true(survey_of(b).active);
+	assert_true(engine_survey(b->vm));
+	sim_settle(&sim);
+	assert_false(survey_of(b).active);
+	assert_in_range(survey_of(b).ended_usec, survey_of(b).begun_usec, sim.now_usec);
+	ready = mode == WIRE_MODE_ZERO ? 100 : 0;
+	made = estimate();
+	check_vm(made, a, 3000, 0, 0, 1000, 0);
+	check_vm(made, b, 3000, 0, ready, 1000, 101 - ready);
+	check_pair(made, a, b, 2000, 0);
+	assert_int_equal(of_vm(made, b).looked_usec, survey_of(b).begun_usec);
+	engine_drop_estimate(made);
+	run_for(1);
+	assert_int_equal(sim.merge_orders + sim.fetch_orders + sim.unshare_orders, 0); /* nothing comes of it */
+	assert_int_equal(host().zero_pages, ready);
+	b->mode = WIRE_MODE_FULL;
+	engine_set_mode(sim.engine, b->vm, WIRE_MODE_FULL);
+	assert_true(sim_scan_all(&sim));
+	assert_int_equal(host().saved_pages, 2000 + 101);
+}
+
+static void a_vm_of_zeros_is_surveyed(void **state)
+{
+	(void)state;
+	survey(WIRE_MODE_ZERO);
+}
+
+static void a_vm_of_hints_is_surveyed(void **state)
+{
+	(void)state;
+	survey(WIRE_MODE_HINTS);
+}
+
+static void a_vm_that_shares_nothing_is_surveyed(void **state)
+{
+	(void)state;
+	survey(WIRE_MODE_OFF);
+}
+
+/* It is void if the mode changes, the VM leaves or does not answer. */
+static void a_survey_ends_with_what_it_is_of(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_ZERO), *b = sim_vm_new(&sim, WIRE_MODE_ZERO);
+
+	(void)state;
+	assert_int_equal(sim_vm_add_region(a, 3000), 0);
+	assert_int_equal(sim_vm_add_region(b, 3000), 0);
+	sim_vm_connect(a);
+	sim_vm_connect(b);
+	assert_true(sim_scan_all(&sim));
+	assert_true(engine_survey(a->vm));
+	sim_take_orders(a, UINT32_MAX);
+	a->mode = WIRE_MODE_HINTS;
+	engine_set_mode(sim.engine, a->vm, WIRE_MODE_HINTS);
+	assert_false(survey_of(a).active);
+	sim_settle(&sim);
+	run_for(1);
+	assert_int_equal(survey_of(a).ended_usec, 0);
+	assert_true(engine_survey(a->vm)); /* and can be had anew */
+	sim_settle(&sim);
+	assert_int_not_equal(survey_of(a).ended_usec, 0);
+	assert_true(engine_survey(b->vm));
+	b->silent = true;
+	run_for(60);
+	assert_false(survey_of(b).active);
+	assert_false(engine_survey(b->vm));
+	assert_int_equal(survey_of(b).ended_usec, 0);
+	b->silent = false;
+	run_for(60);
+	assert_true(engine_survey(b->vm));
+	sim_vm_end(b);
+	run_for(1);
+}
+
 /* Domains are engines: another one has nothing in common with this one. */
 static void other_engines_do_not_count(void **state)
 {
@@ -471,6 +572,10 @@ int main(void)
 		ENGINE_TEST(what_was_refused_would_be_saved),
 		ENGINE_TEST(copies_inside_a_vm_count_once_in_a_pair),
 		ENGINE_TEST(what_was_not_looked_at_is_told),
+		ENGINE_TEST(a_vm_of_zeros_is_surveyed),
+		ENGINE_TEST(a_vm_of_hints_is_surveyed),
+		ENGINE_TEST(a_vm_that_shares_nothing_is_surveyed),
+		ENGINE_TEST(a_survey_ends_with_what_it_is_of),
 		ENGINE_TEST(other_engines_do_not_count),
 		ENGINE_TEST(a_vm_leaves_meanwhile),
 		ENGINE_TEST(all_leave_meanwhile),

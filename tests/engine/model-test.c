@@ -191,6 +191,8 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 	case 13:
 		change_large(sim);
 		engine_want_estimate(sim->engine);
+		if (vm->vm != NULL)
+			(void)engine_survey(vm->vm);
 		break;
 	case 14:
 	case 15:

@@ -3,6 +3,8 @@
  * What is said that sharing would save, and what it saves then: VMMs with real memory, whose 2 MiB pages stay whole at
  * first. After the estimate every page has a frame of its own still; after the merge as many frames less are in use as
  * was said, of all and of each pair of VMs. Frames are counted as the page tables tell them, and every byte is read.
+ *
+ * With --survey pages are small ones, and the VMs' mode is hints: nobody knows what is in them until they are surveyed.
  */
 #include <errno.h>
 #include <poll.h>
@@ -33,6 +35,7 @@ static uint64_t (*frames)[PAGES]; /* by VM, as they tell the test */
 static struct instance instance;
 static struct fleet fleet;
 static char *memory, figures[128];
+static bool survey;
 
 /* ---- a VMM ---- */
 
@@ -51,10 +54,10 @@ static uint64_t content_of(unsigned which, uint32_t page)
 
 static void fill(unsigned which)
 {
-	memory = pages_map(PAGES, true);
+	memory = pages_map(PAGES, !survey);
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(memory + (size_t)i * PAGE_BYTES, content_of(which, i));
-	for (size_t at = 0; at < BYTES; at += HUGE_BYTES)
+	for (size_t at = 0; at < BYTES && !survey; at += HUGE_BYTES)
 		(void)madvise(memory + at, HUGE_BYTES, MADV_COLLAPSE);
 }
 
@@ -71,7 +74,10 @@ static void tell(unsigned which)
 static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 {
 	const struct pagefuse_options options = {
-		.size = sizeof(options), .name = vm->name, .socket_path = instance.socket
+		.size = sizeof(options),
+		.name = vm->name,
+		.socket_path = instance.socket,
+		.mode = survey ? PAGEFUSE_MODE_HINTS : PAGEFUSE_MODE_FULL,
 	};
 	char what;
 	int r = 0;
@@ -162,13 +168,13 @@ static void write_figures(void)
 static json_t *estimate(void)
 {
 	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
-	json_t *reply = instance_ask(&instance, "{\"command\":\"estimate\"}");
+	json_t *reply = instance_ask(&instance, "{\"command\":\"estimate\",\"look\":true}");
 	char request[128];
 
 	while (!json_is_true(json_object_get(reply, "finished"))) {
 		test_check(json_object_get(reply, "error") == NULL, "no estimate");
 		test_check(test_patient_msec() < last, "the estimate does not end");
-		snprintf(request, sizeof(request), "{\"command\":\"estimate\",\"since\":%lld}",
+		snprintf(request, sizeof(request), "{\"command\":\"estimate\",\"look\":true,\"since\":%lld}",
 			 (long long)json_integer_value(json_object_get(reply, "since")));
 		json_decref(reply);
 		poll(NULL, 0, 10);
@@ -214,6 +220,22 @@ static void check_pairs(const json_t *reply, bool shared)
 	}
 }
 
+/* From now on all may be shared. */
+static void allow(void)
+{
+	char request[128];
+
+	settings("always");
+	test_check(kill(instance.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
+	for (unsigned v = 0; v < VMS && survey; v++) {
+		snprintf(request, sizeof(request), "{\"command\":\"modify\",\"name\":\"%s\",\"mode\":\"full\"}",
+			 fleet.vms[v].name);
+		json_decref(instance_ask(&instance, request));
+	}
+	if (survey)
+		instance_scan(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t before, after;
@@ -222,6 +244,7 @@ int main(int argc, char **argv)
 
 	test_begin(argc, argv);
 	test_needs_moves();
+	survey = test_wants("--survey");
 	frames = mmap(NULL, VMS * sizeof(*frames), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	test_check(frames != MAP_FAILED, "no memory");
 	instance_init(&instance);
@@ -236,7 +259,7 @@ int main(int argc, char **argv)
 		instance_await(&instance, fleet.vms[v].name, "ram_bytes", BYTES);
 	instance_scan(&instance);
 	instance_scan(&instance);
-	if (instance_host(&instance, "whole_2m") != VMS * PAGES * PAGE_BYTES / HUGE_BYTES)
+	if (!survey && instance_host(&instance, "whole_2m") != VMS * PAGES * PAGE_BYTES / HUGE_BYTES)
 		test_skip("the kernel gives no 2 MiB pages, or not enough of them now");
 
 	before = count_frames();
@@ -252,8 +275,7 @@ int main(int argc, char **argv)
 	test_check(said > VMS * PAGES / 4, "%lld pages are too few to tell anything", said);
 	test_check(instance_host(&instance, "store_bytes") == 0, "an estimate has put something into the store");
 
-	settings("always");
-	test_check(kill(instance.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
+	allow();
 	instance_await(&instance, NULL, "saved_pages", said);
 	after = count_frames();
 	test_check(before - after == said, "%u pages were saved, and not %lld, as was said", before - after, said);
