@@ -270,11 +270,12 @@ static json_t *take_names(struct control_answer *answer, const json_t *names)
 		return control_error("too-many", "an estimate is of at most 64 VMs by name; without names it is of all",
 				     "names");
 	json_array_foreach(names, i, name) {
-		asked->named[i] = control_find_own_vm(answer->control, answer->uid, name, &problem);
-		if (asked->named[i] == NULL)
+		const struct daemon_vm *vm = control_find_own_vm(answer->control, answer->uid, name, &problem);
+
+		if (vm == NULL)
 			return problem;
+		asked->named[asked->named_count++] = vm;
 	}
-	asked->named_count = json_array_size(names);
 	asked->all = asked->named_count == 0;
 	return NULL;
 }

@@ -44,11 +44,6 @@ static uint32_t *bucket_of(const struct sample *sample, uint32_t check)
 	return &sample->buckets[(check >> sample->shift) % sample->limit];
 }
 
-static struct sample_content *content_after(const struct sample *sample, uint32_t next)
-{
-	return next > 0 ? &sample->contents[next - 1] : NULL;
-}
-
 static struct sample_content *new_content(struct sample *sample, uint32_t check, uint32_t rest)
 {
 	uint32_t *bucket = bucket_of(sample, check);
@@ -65,15 +60,16 @@ static struct sample_content *new_content(struct sample *sample, uint32_t check,
 /* Counts a page of @row, which is the newest one. */
 static bool count_page(struct sample *sample, struct sample_content *content, uint32_t row, bool mapped)
 {
-	struct sample_record *record = content->first > 0 ? &sample->records[content->first - 1] : NULL;
+	struct sample_record *record;
 
-	if (record == NULL || record->row != row) {
+	if (content->first == 0 || sample->records[content->first - 1].row != row) {
 		if (sample->record_count == sample->limit)
 			return false;
-		record = &sample->records[sample->record_count++];
-		*record = (struct sample_record){ .next = content->first, .row = row };
+		sample->records[sample->record_count++] =
+			(struct sample_record){ .next = content->first, .row = row };
 		content->first = sample->record_count;
 	}
+	record = &sample->records[content->first - 1];
 	record->mapped += mapped;
 	record->own += !mapped;
 	return true;
@@ -92,35 +88,33 @@ bool sample_add_hint(struct sample *sample, struct table_key key, uint32_t globa
 bool sample_add(struct sample *sample, uint32_t row, struct table_key key, bool mapped)
 {
 	uint32_t check = check_of(key.tag), rest = rest_of(key);
-	struct sample_content *content = content_after(sample, *bucket_of(sample, check)), *vague = NULL;
+	struct sample_content *found = NULL, *content;
 
-	for (; content != NULL; content = content_after(sample, content->next)) {
+	for (uint32_t next = *bucket_of(sample, check); next > 0; next = content->next) {
+		content = &sample->contents[next - 1];
+		if (content->check == check && (content->rest == rest || content->rest == SAMPLE_NONE))
+			found = content;
 		if (content->check == check && content->rest == rest)
 			break;
-		if (content->check == check && content->rest == SAMPLE_NONE)
-			vague = content;
 	}
-	if (content == NULL && vague != NULL) {
-		content = vague;
-		content->rest = rest;
-	}
-	if (content == NULL)
-		content = new_content(sample, check, rest);
-	return content != NULL && count_page(sample, content, row, mapped);
+	if (found == NULL)
+		found = new_content(sample, check, rest);
+	if (found == NULL)
+		return false;
+	found->rest = rest; /* if it was not known */
+	return count_page(sample, found, row, mapped);
 }
 
 bool sample_add_check(struct sample *sample, uint32_t row, uint32_t check, uint32_t global)
 {
-	struct sample_content *content = content_after(sample, *bucket_of(sample, check)), *first = NULL;
+	struct sample_content *found = NULL, *content;
 
-	for (; content != NULL; content = content_after(sample, content->next)) {
-		if (content->check != check)
-			continue;
-		first = first ? first : content;
-		if (global != 0 && content->hint == global)
-			break;
+	for (uint32_t next = *bucket_of(sample, check); next > 0; next = content->next) {
+		content = &sample->contents[next - 1];
+		if (content->check == check && (found == NULL || (global != 0 && content->hint == global)))
+			found = content;
 	}
-	if (content == NULL)
-		content = first ? first : new_content(sample, check, SAMPLE_NONE);
-	return content != NULL && count_page(sample, content, row, false);
+	if (found == NULL)
+		found = new_content(sample, check, SAMPLE_NONE);
+	return found != NULL && count_page(sample, found, row, false);
 }

@@ -236,21 +236,9 @@ static void allow(void)
 		instance_scan(&instance);
 }
 
-int main(int argc, char **argv)
+/* VMMs whose memory has been looked at by two passes. */
+static void start_all(void)
 {
-	uint32_t before, after;
-	long long said;
-	json_t *reply;
-
-	test_begin(argc, argv);
-	test_needs_moves();
-	survey = test_wants("--survey");
-	frames = mmap(NULL, VMS * sizeof(*frames), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	test_check(frames != MAP_FAILED, "no memory");
-	instance_init(&instance);
-	write_figures();
-	settings("keep");
-	instance_start(&instance);
 	fleet = (struct fleet){ .count = VMS, .run = run_vmm };
 	for (unsigned v = 0; v < VMS; v++)
 		fleet_start(&fleet, v);
@@ -261,10 +249,15 @@ int main(int argc, char **argv)
 	instance_scan(&instance);
 	if (!survey && instance_host(&instance, "whole_2m") != VMS * PAGES * PAGE_BYTES / HUGE_BYTES)
 		test_skip("the kernel gives no 2 MiB pages, or not enough of them now");
+}
 
-	before = count_frames();
-	reply = estimate();
-	said = domain_field(reply, "would_save_pages");
+/* @return what is said that would be saved; nothing is by its being said. */
+static long long check_said(void)
+{
+	uint32_t before = count_frames(), after;
+	json_t *reply = estimate();
+	long long said = domain_field(reply, "would_save_pages");
+
 	test_check(domain_field(reply, "looked_pages") == VMS * PAGES, "not all was looked at");
 	test_check(domain_field(reply, "would_zero_pages") == VMS * ZEROS, "the zeros");
 	check_pairs(reply, false);
@@ -272,19 +265,41 @@ int main(int argc, char **argv)
 	after = count_frames();
 	test_check(before == VMS * PAGES && after == before, "an estimate has merged %u of %u pages", before - after,
 		   before);
-	test_check(said > VMS * PAGES / 4, "%lld pages are too few to tell anything", said);
 	test_check(instance_host(&instance, "store_bytes") == 0, "an estimate has put something into the store");
+	test_check(said > VMS * PAGES / 4, "%lld pages are too few to tell anything", said);
+	return said;
+}
 
-	allow();
-	instance_await(&instance, NULL, "saved_pages", said);
-	after = count_frames();
-	test_check(before - after == said, "%u pages were saved, and not %lld, as was said", before - after, said);
-	reply = estimate();
+static void check_saved(long long said)
+{
+	uint32_t saved = VMS * PAGES - count_frames();
+	json_t *reply = estimate();
+
+	test_check(saved == said, "%u pages were saved, and not %lld, as was said", saved, said);
 	test_check(domain_field(reply, "would_save_pages") == 0, "all is shared, and something would be saved still");
 	test_check(domain_field(reply, "saved_pages") == said, "what is saved");
 	check_pairs(reply, true);
 	json_decref(reply);
+}
 
+int main(int argc, char **argv)
+{
+	long long said;
+
+	test_begin(argc, argv);
+	test_needs_moves();
+	survey = test_wants("--survey");
+	frames = mmap(NULL, VMS * sizeof(*frames), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	test_check(frames != MAP_FAILED, "no memory");
+	instance_init(&instance);
+	write_figures();
+	settings("keep");
+	instance_start(&instance);
+	start_all();
+	said = check_said();
+	allow();
+	instance_await(&instance, NULL, "saved_pages", said);
+	check_saved(said);
 	for (unsigned v = 0; v < VMS; v++)
 		fleet_kill(&fleet, v);
 	test_check(unlink(figures) == 0, "unlink: %s", strerror(errno));
