@@ -68,8 +68,14 @@ static void set_figures(struct libscols_line *line, size_t column, const json_t 
 {
 	struct format_buffer buffer;
 
-	for (size_t i = 0; i < count; i++)
-		table_set_cell(line, column + i, format_pages(&buffer, field_integer(object, figures[i].field)), error);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *value = json_object_get(object, figures[i].field);
+		const char *text = "-"; /* it is not told */
+
+		if (!json_is_null(value))
+			text = format_pages(&buffer, json_integer_value(value));
+		table_set_cell(line, column + i, text, error);
+	}
 }
 
 static int add_domain_columns(struct libscols_table *table)

@@ -10,6 +10,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/clock.h"
 #include "daemon/control-internal.h"
@@ -19,6 +20,8 @@ struct asked_domain {
 	char name[WIRE_DOMAIN_MAX];
 	struct engine_estimate *estimate;
 	struct engine_estimate_summary summary;
+	uint32_t seen; /* VMs that it is of and the asker sees */
+	bool sees_all; /* these are all */
 };
 
 struct asked_vm {
@@ -148,18 +151,23 @@ static void offer_pairs(struct estimate_request *asked, size_t i)
 
 /* ---- the reply ---- */
 
-/* Figures that VMs and domains have. Takes @object. */
-static json_t *add_figures(json_t *object, const struct engine_vm_estimate *figures)
+/*
+ * Figures that VMs and domains have. Takes @object. What sharing would save is told only to whom all VMs of the domain
+ * belong: it would tell of contents of VMs that share nothing, so that nobody should learn of them.
+ */
+static json_t *add_figures(json_t *object, const struct engine_vm_estimate *figures, bool sees_all)
 {
 	json_object_set_new(object, "ram_bytes", control_number(figures->ram_pages * PAGE_BYTES));
 	json_object_set_new(object, "present_pages", control_number(figures->present_pages));
 	json_object_set_new(object, "looked_pages", control_number(figures->looked_pages));
 	json_object_set_new(object, "shared_pages", control_number(figures->shared_pages));
 	json_object_set_new(object, "zero_pages", control_number(figures->zero_pages));
-	json_object_set_new(object, "would_share_pages", control_number(figures->would_share_pages));
+	json_object_set_new(object, "would_share_pages",
+			    sees_all ? control_number(figures->would_share_pages) : json_null());
 	json_object_set_new(object, "would_zero_pages", control_number(figures->would_zero_pages));
 	json_object_set_new(object, "would_save_pages",
-			    control_number(figures->would_share_pages + figures->would_zero_pages));
+			    sees_all ? control_number(figures->would_share_pages + figures->would_zero_pages)
+				     : json_null());
 	return object;
 }
 
@@ -185,7 +193,7 @@ static json_t *vm_item(const struct control_answer *answer, size_t i)
 	engine_estimate_vm(vm->domain->estimate, vm->row, &figures);
 	json_object_set_new(object, "looked_seconds",
 			    figures.looked_usec ? seconds_since(asked, figures.looked_usec) : json_null());
-	return add_figures(object, &figures);
+	return add_figures(object, &figures, vm->domain->sees_all);
 }
 
 static json_t *pair_item(const struct control_answer *answer, size_t i)
@@ -222,10 +230,15 @@ static json_t *domain_object(const struct estimate_request *asked, const struct 
 				   (json_int_t)(all->shared_pages + all->zero_pages) -
 					   (json_int_t)summary->common_pages);
 
-	return add_figures(object, all);
+	return add_figures(object, all, domain->sees_all);
 }
 
 /* ---- whom it is of ---- */
+
+static bool is_root(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
 
 static bool is_named(const struct estimate_request *asked, const struct daemon_vm *vm)
 {
@@ -384,7 +397,7 @@ static json_t *not_yet(const struct estimate_request *asked)
 			 control_number(asked->done_pages), "total_pages", control_number(asked->total_pages));
 }
 
-static const struct asked_domain *find_domain(const struct estimate_request *asked, const struct domain *domain)
+static struct asked_domain *find_domain(const struct estimate_request *asked, const struct domain *domain)
 {
 	for (size_t i = 0; i < asked->domain_count; i++)
 		if (strcmp(asked->domains[i].name, domain->name) == 0)
@@ -397,7 +410,7 @@ static bool see_vms(struct control_answer *answer)
 {
 	struct estimate_request *asked = answer->estimate;
 	const struct domains *domains = answer->control->domains;
-	const struct asked_domain *place = NULL;
+	struct asked_domain *place = NULL;
 	const struct domain *last = NULL;
 	struct daemon_vm *vm = NULL;
 	size_t count = 0;
@@ -422,7 +435,13 @@ static bool see_vms(struct control_answer *answer)
 		seen->mode = vm->mode;
 		seen->named = is_named(asked, vm);
 		seen->known = engine_vm && engine_estimate_row(place->estimate, engine_vm, &seen->row);
+		place->seen += seen->known;
 		asked->vm_count++;
+	}
+	for (size_t i = 0; i < asked->domain_count; i++) {
+		struct asked_domain *domain = &asked->domains[i];
+
+		domain->sees_all = is_root(answer->uid) || domain->seen == domain->summary.left;
 	}
 	return true;
 }

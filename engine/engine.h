@@ -282,7 +282,8 @@ struct engine_pair_estimate {
 struct engine_estimate_summary {
 	uint64_t begun_usec, ended_usec; /* by the engine's clock */
 	uint64_t one_in;                 /* one content in so many was counted, and counts for so many */
-	uint32_t rows;                   /* VMs that were there from its begin on, gone ones included */
+	uint32_t rows;                   /* VMs that were there when it began */
+	uint32_t left;                   /* of these, that were there when it ended: it is of them */
 	uint32_t pair_rows;              /* of these, the first so many: pairs are known of them */
 	uint64_t common_pages;           /* slots that are mapped now */
 	struct engine_vm_estimate all;   /* looked_usec: 0 */

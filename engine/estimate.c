@@ -443,6 +443,7 @@ static void finish_rows(const struct engine *engine, struct engine_estimate *mak
 
 		if (row->vm == NULL)
 			continue;
+		making->summary.left++;
 		engine_vm_counters(row->vm, &counters);
 		row->sums.ram_pages = counters.ram_pages;
 		row->sums.present_pages = counters.present_pages;

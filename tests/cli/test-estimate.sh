@@ -44,6 +44,13 @@ json '(has("finished") or has("since")) | not'
 equal 'the request' '{"command":"estimate","names":["web1","db2"],"pairs":0,"look":true}' \
 	"$(tail -n 1 "$directory/requests")"
 
+# Of VMs among which there are others'.
+others=$(jq -c '(.vms[0], .domains[0]) |= . + {would_share_pages: null, would_save_pages: null}' <<<"$MADE")
+start_daemon "{\"estimate\": [$others]}"
+run 0 estimate
+equal 'the domain' 'uid-0 3 11M - 2M - 4' "$(grep '^uid-0' <<<"$output" | xargs)"
+equal 'a VM' 'web1 uid-0 full 512M 512M 10M 1M - 2M - 1m15s' "$(grep '^web1 *uid' <<<"$output" | xargs)"
+
 start_daemon '{"estimate": [{"finished": true, "domains": [], "vms": [], "pairs_left_out": 0, "pairs": []}]}'
 run 0 estimate
 prints 'There is no VM to tell of'

@@ -26,11 +26,12 @@ static char figures[128];
 
 static void settings(const char *large_pages)
 {
-	char text[256];
+	char text[400];
 
 	snprintf(text, sizeof(text),
-		 "[memory]\nsource = %s\ninterval_msec = 100\nlarge_pages = %s\nlarge_pages_hints = %s\n", figures,
-		 large_pages, large_pages);
+		 "[memory]\nsource = %s\ninterval_msec = 100\nlarge_pages = %s\nlarge_pages_hints = %s\n"
+		 "[domain team]\nuser = %d %d\nname = team-*\n",
+		 figures, large_pages, large_pages, ALICE, BOB);
 	instance_settings(&instance, text);
 }
 
@@ -309,6 +310,64 @@ static void check_permissions(void)
 	test_check(test_wait_child(child) == 0, "the estimate of who has no VM is wrong");
 }
 
+static void be_member(uid_t uid, const char *own)
+{
+	json_t *reply;
+	char rest[64];
+
+	become(uid);
+	snprintf(rest, sizeof(rest), ",\"names\":[\"%s\"]", own);
+	reply = estimate(rest);
+	expect(find(reply, "vms", own), "looked_pages", 1024);
+	expect(find(reply, "vms", own), "would_zero_pages", 12);
+	test_check(json_is_null(json_object_get(find(reply, "vms", own), "would_share_pages")) &&
+			   json_is_null(json_object_get(find(reply, "vms", own), "would_save_pages")) &&
+			   json_is_null(json_object_get(find(reply, "domains", "team"), "would_share_pages")),
+		   "a user is told what others' VMs have: %s", json_dumps(reply, 0));
+	expect_count(reply, "pairs", 0);
+	_exit(0);
+}
+
+/* Two users in a domain: neither learns what is in the other's VM, which shares nothing. */
+static void check_others(void)
+{
+	struct fake_options options = {
+		.name = "team-a",
+		.pages = 1024,
+		.common = 500,
+		.zero = 12,
+		.large = true,
+		.uid = ALICE,
+		.domain = "team",
+	};
+	struct fake_vmm a = fake_start(instance.socket, &options), b;
+	json_t *reply;
+	int child;
+
+	options.name = "team-b";
+	options.uid = BOB;
+	options.mode = WIRE_MODE_OFF;
+	b = fake_start(instance.socket, &options);
+	instance_scan(&instance);
+	reply = estimate(",\"names\":[\"team-a\",\"team-b\"],\"look\":true");
+	expect(find(reply, "domains", "team"), "would_share_pages", 500);
+	expect(find(reply, "vms", "team-b"), "looked_pages", 1024);
+	expect_pair(reply, "team-a", "team-b", 500, 0);
+	json_decref(reply);
+	child = test_fork();
+	if (child == 0)
+		be_member(ALICE, "team-a");
+	test_check(test_wait_child(child) == 0, "what the one user of a domain is told is wrong");
+	child = test_fork();
+	if (child == 0)
+		be_member(BOB, "team-b");
+	test_check(test_wait_child(child) == 0, "what the other user of a domain is told is wrong");
+	fake_kill(&a);
+	fake_kill(&b);
+	instance_await(&instance, "team-a", "pid", -1);
+	instance_await(&instance, "team-b", "pid", -1);
+}
+
 static void nothing_is_merged(long long saved)
 {
 	test_check(instance_host(&instance, "store_bytes") == 0 && instance_host(&instance, "saved_pages") == saved &&
@@ -357,6 +416,7 @@ int main(int argc, char **argv)
 	check_named();
 	check_errors();
 	check_permissions();
+	check_others();
 	nothing_is_merged(saved);
 	check_looked_at();
 	nothing_is_merged(saved);

@@ -3,6 +3,8 @@
  * What sharing everything would save: exact numbers where all contents fit the sample, and what is right in the mean
  * where they do not; VMs that go while it is made; and nothing is ordered or changed for it.
  */
+#include "engine/pages.h"
+#include "engine/sample.h"
 #include "tests/engine/harness.h"
 
 #define BLOCK ENGINE_BLOCK_PAGES
@@ -100,6 +102,59 @@ static void check_pair(const struct engine_estimate *estimate, const struct sim_
 
 	assert_int_equal(seen.common_pages, common);
 	assert_int_equal(seen.shared_pages, shared);
+}
+
+static uint32_t records_of(const struct sample *sample, uint32_t content)
+{
+	uint32_t count = 0;
+
+	for (uint32_t next = sample->contents[content].first; next > 0; next = sample->records[next - 1].next)
+		count++;
+	return count;
+}
+
+/* Contents with the same 28 bits: known for different ones where the other 12 are, by hints or by keys. */
+static void contents_are_told_apart(void **state)
+{
+	const struct table_key one = { .tag = 0x1abcdef7, .partition = 3 };
+	const struct table_key other = { .tag = 0x2abcdef7, .partition = 3 };
+	uint32_t check = check_of(one.tag);
+	struct sample sample;
+
+	(void)state;
+	assert_int_equal(check, check_of(other.tag));
+	assert_int_equal(sample_init(&sample, 8, 0), 0);
+	assert_true(sample_add_check(&sample, 0, check, 0)); /* of which nothing more is known */
+	assert_true(sample_add_hint(&sample, other, 77));
+	assert_true(sample_add(&sample, 1, one, true)); /* that has the rest of the key, so that is known now */
+	assert_int_equal(sample.content_count, 2);
+	assert_true(sample_add_check(&sample, 2, check, 77));
+	assert_true(sample_add(&sample, 3, other, false));
+	assert_int_equal(sample.content_count, 2);
+	assert_int_equal(records_of(&sample, 0), 2); /* rows 0 and 1 */
+	assert_int_equal(records_of(&sample, 1), 2); /* rows 2 and 3 */
+	assert_true(sample_add(&sample, 3, other, true));
+	assert_int_equal(sample.record_count, 4); /* its second page with that */
+	sample_done(&sample);
+}
+
+/* One in 16, and no more than there is room for. */
+static void a_sample_is_bounded(void **state)
+{
+	struct sample sample;
+	uint32_t wanted = 0;
+
+	(void)state;
+	assert_int_equal(sample_init(&sample, 64, 4), 0);
+	for (uint32_t check = 3; check < 3 + 1024; check++)
+		wanted += sample_wants(&sample, check);
+	assert_int_equal(wanted, 64);
+	for (uint32_t i = 0; i < 64; i++)
+		assert_true(sample_add_check(&sample, 0, i << 4 | 15, 0));
+	assert_false(sample_add_check(&sample, 0, 64 << 4 | 15, 0)); /* a content */
+	assert_true(sample_add_check(&sample, 0, 15, 0));
+	assert_false(sample_add_check(&sample, 1, 15, 0)); /* a record */
+	sample_done(&sample);
 }
 
 /* In 2 MiB pages that stay whole: a has 1 to 1024, b 513 to 1536 and 100 zeros in the place of its last ones. */
@@ -408,6 +463,7 @@ static void a_vm_leaves_meanwhile(void **state)
 		sim_tick(&sim, 2000);
 	made = engine_take_estimate(sim.engine);
 	assert_int_equal(summary_of(made).rows, 3);
+	assert_int_equal(summary_of(made).left, 2);
 	check_pair(made, b, c, 10 * BLOCK - 1000, 0);
 	check_vm(made, b, 10 * BLOCK, 0, 0, (10 * BLOCK - 1000) / 2, 0);
 	assert_int_equal(summary_of(made).all.ram_pages, 20 * BLOCK);
@@ -567,6 +623,8 @@ static void it_is_made_bit_by_bit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(contents_are_told_apart),
+		cmocka_unit_test(a_sample_is_bounded),
 		ENGINE_TEST(contents_of_whole_large_pages_count),
 		ENGINE_TEST(it_comes_true),
 		ENGINE_TEST(what_was_refused_would_be_saved),
