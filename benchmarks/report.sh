@@ -98,7 +98,8 @@ runs_table() {
 	row 'pages per run, mean' of_run_pages
 	row '... median' of_figure pages_runs_median
 	row 'runs of one page' of_figure pages_runs_of_one
-	row 'stretches of pages that have a twin each: the fewest runs there could be' of_figure pages_stretches
+	row 'runs, had the store been ordered by who knew all guests beforehand' of_figure pages_runs_possible
+	row 'stretches of pages that have a twin each: no order has fewer runs' of_figure pages_stretches
 	row 'CPU time per freed page, µs' of_freed_page
 	read -r page run < <(run_worth)
 	printf '\nBy these two a freed page costs %s µs, and each run %s µs more.\n' "$page" "$run"

@@ -15,6 +15,7 @@ static const struct cli_command *const commands[] = {
 	&command_modifyvm,
 	&command_scan,
 	&command_estimate,
+	&command_modules,
 	&command_metrics,
 	&command_doctor,
 };

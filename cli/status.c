@@ -2,7 +2,6 @@
 /* pagefuse status: what is shared on this host, once or as a live table. */
 #include <errno.h>
 #include <inttypes.h>
-#include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -42,6 +42,7 @@ struct agent {
 	struct agent_decoder decoder;
 	struct agent_session session;
 	struct guest_map layout; /* where the VMM does not tell: see guest-layout.h */
+	struct labels labels;    /* of this session */
 	struct beacon beacons[AGENT_BEACONS_MAX];
 	uint64_t tickets[AGENT_SESSION_BATCHES_MAX]; /* a ring: of batches that have ended */
 	unsigned first_ticket, ticket_count;
@@ -60,6 +61,7 @@ static void free_agent(struct agent *agent)
 			vm->watch = (struct daemon_vm_watch){ 0 };
 	agent_session_done(&agent->session);
 	guest_map_done(&agent->layout);
+	labels_done(&agent->labels);
 	sd_event_source_disable_unref(agent->io);
 	sd_event_source_disable_unref(agent->timer);
 	if (agent->pidfd >= 0)
@@ -147,9 +149,12 @@ static void on_look(void *context, uint32_t beacon, uint32_t page, const uint8_t
 	};
 }
 
-static void on_hint(void *context, uint32_t page, uint32_t count)
+static void on_hint(void *context, uint32_t page, uint32_t count, uint32_t module)
 {
-	engine_looks(context, page, count);
+	struct agent *agent = context;
+
+	labels_set(&agent->labels, page, count, module);
+	engine_looks(agent, page, count);
 }
 
 static void on_end_batch(void *context)
@@ -217,6 +222,7 @@ static void set_timer(struct agent *agent)
 static void begin_anew(struct agent *agent)
 {
 	memset(agent->beacons, 0, sizeof(agent->beacons));
+	labels_done(&agent->labels);
 	agent->ticket_count = 0;
 	agent_decoder_seek(&agent->decoder);
 }
@@ -249,6 +255,8 @@ static void on_report(void *context, struct daemon_vm *vm, const struct ring_rec
 {
 	struct agent *agent = context;
 
+	if (report->op == REPORT_DIVERGED || report->op == REPORT_GONE) /* it is something else by now */
+		labels_clear(&agent->labels, report->page, report->count);
 	if (agent->failed || (report->op != REPORT_HASH && report->op != REPORT_ZERO && report->op != REPORT_SCANNED))
 		return;
 	agent->vm = vm;
@@ -483,4 +491,14 @@ void agents_end(struct agents *agents)
 		next = LIST_NEXT(agent, entries);
 		free_agent(agent);
 	}
+}
+
+const struct labels *agents_labels(const struct daemon_vm *vm, const struct agent_session **ret_session)
+{
+	const struct agent *agent = vm->watch.context;
+
+	if (agent == NULL || agent->failed)
+		return NULL;
+	*ret_session = &agent->session;
+	return &agent->labels;
 }

@@ -14,6 +14,7 @@
 struct seen_vm;
 struct metrics_request;
 struct estimate_request;
+struct modules_request;
 
 struct control_answer {
 	const struct control *control;
@@ -23,6 +24,11 @@ struct control_answer {
 	char *text;
 	size_t size;
 
+	/*
+	 * What has to be looked at before the reply can begin, some of it with each call. @return NULL: that was not
+	 * all; else what the reply begins with. NULL: nothing has to be.
+	 */
+	json_t *(*gather)(struct control_answer *answer);
 	/*
 	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
 	 * none. One that is null is left out.
@@ -41,6 +47,7 @@ struct control_answer {
 	struct kept_vm *kept;              /* or these */
 	json_t *names;                     /* or names, or tickets */
 	struct metrics_request *metrics;   /* or these */
+	struct modules_request *modules;   /* or these */
 	struct estimate_request *estimate; /* or these, and pairs of them */
 };
 
@@ -68,5 +75,8 @@ void control_metrics_free(struct metrics_request *asked);
 /** Begins to answer "estimate". @return as control.c's begin(). */
 json_t *control_estimate(struct control_answer *answer, const json_t *request);
 void control_estimate_free(struct estimate_request *asked);
+/** Begins to answer "modules". @return as control.c's begin(). */
+json_t *control_modules(struct control_answer *answer, const json_t *request);
+void control_modules_free(struct modules_request *asked);
 
 #endif

@@ -505,6 +505,8 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return on_memory_map(answer, request);
 	if (strcmp(command, "metrics") == 0 || strcmp(command, "set-metrics") == 0)
 		return control_metrics(answer, request, strcmp(command, "set-metrics") == 0);
+	if (strcmp(command, "modules") == 0)
+		return control_modules(answer, request);
 	if (strcmp(command, "modify") == 0)
 		return control_modify(control, peer, request);
 	if (strcmp(command, "kept") == 0)
@@ -550,22 +552,41 @@ struct control_answer *control_begin(const struct control *control, const struct
 	head = begin(answer, peer, request);
 	if (head == NULL) {
 		answer->item = NULL;
+		answer->gather = NULL;
 		head = control_error("no-memory", "the daemon is out of memory", "");
 	}
-	if (answer->stream)
+	if (answer->stream && answer->gather == NULL)
 		write_head(answer, head);
 	json_decref(head);
 	json_decref(request);
 	return answer;
 }
 
+/* @return whether the reply has begun. */
+static bool gather(struct control_answer *answer)
+{
+	json_t *head = answer->gather(answer);
+
+	if (head == NULL)
+		return false;
+	answer->gather = NULL;
+	write_head(answer, head);
+	json_decref(head);
+	return true;
+}
+
 bool control_go_on(struct control_answer *answer)
 {
-	size_t left = answer->count - answer->next;
-	size_t end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
+	size_t left, end;
 
-	if (answer->stream == NULL || answer->failed || answer->item == NULL)
+	if (answer->stream == NULL || answer->failed)
 		return true;
+	if (answer->gather)
+		return gather(answer) && answer->item == NULL;
+	if (answer->item == NULL)
+		return true;
+	left = answer->count - answer->next;
+	end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
 	turn_note(TURN_ITEMS, end - answer->next);
 	for (; answer->next < end; answer->next++) {
 		json_t *item = answer->item(answer, answer->next);
@@ -607,6 +628,7 @@ char *control_end(struct control_answer *answer)
 	json_decref(answer->names);
 	control_metrics_free(answer->metrics);
 	control_estimate_free(answer->estimate);
+	control_modules_free(answer->modules);
 	free(answer);
 	return text;
 }

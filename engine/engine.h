@@ -147,6 +147,11 @@ uint64_t engine_looks_over(const struct engine_vm *vm);
 /** The first page of the largest of its regions. @return how many pages that has; 0: there is none. */
 uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page);
 
+/** What engine_page_sharers() says of a page full of zeros, which needs no copy at all. */
+#define ENGINE_ZERO_SHARERS UINT32_MAX
+/** How many pages map the slot that @page of @vm maps, itself among them. 0: it is not shared, or is no page. */
+uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */

@@ -287,3 +287,13 @@ uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page)
 	*ret_page = region ? region->first : 0;
 	return region ? region->pages : 0;
 }
+
+uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page)
+{
+	const struct region *region = vm_region(vm, page);
+	uint32_t state = region ? region->state[page - region->first] : 0;
+
+	if (state == PAGE_ZERO)
+		return ENGINE_ZERO_SHARERS;
+	return state_kind(state) == KIND_SHARED ? slots_get(&vm->engine->slots, state & STATE_VALUE)->sharers : 0;
+}

@@ -37,6 +37,7 @@ offers '--pairs' pagefuse estimate --p
 offers '--look' pagefuse estimate --l
 offers '' pagefuse estimate --pairs ''
 offers '--period' pagefuse metrics setup --p
+offers '--all' pagefuse modules --a
 offers '' pagefuse metrics setup --period ''
 offers 'query' pagefuse metrics q
 offers 'metrics' pagefuse help me
@@ -51,6 +52,7 @@ offers 'web1 db2' pagefuse showvminfo ''
 offers 'db2' pagefuse scan --wait web1 d
 offers 'web1 db2' pagefuse estimate ''
 offers 'db2' pagefuse estimate --pairs 5 web1 d
+offers 'web1' pagefuse modules --all w
 offers 'host web1 db2' pagefuse metrics --period 2 setup ''
 offers '' pagefuse metrics query web1 ''
 mv "$PAGEFUSE_SOCKET" "$directory/moved"

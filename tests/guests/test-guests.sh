@@ -166,9 +166,21 @@ agents() {
 	wait_until "$DAEMON_SECONDS" twins_rest || fail "the agents never end: $("$PAGEFUSE" status)"
 	"$PAGEFUSE" status
 	check_against_frames "${guests[@]}"
+	modules
 	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
 	guests_off "${guests[@]}" || fail "power off"
 	wait_until "$DAEMON_SECONDS" nothing_left || fail "something is left: $("$PAGEFUSE" status)"
+}
+
+# They have the same kernel and the same files, and nearly all that is shared are pages of these.
+modules() {
+	local named
+	named=$("$PAGEFUSE" modules --json) || fail "modules"
+	"$PAGEFUSE" modules | sed -n "1,12p;\$p"
+	jq -e '.vms_with_agent == 2 and .named.shared_pages * 10 > .shared_pages * 8 and
+		(.named.saved_pages - ([.modules[].saved_pages] | add) | . >= 0 and . <= 2 * 8192) and
+		([.modules[] | select(.vms == 2 and .saved_pages > 0) | .kind] | contains(["kernel", "file"]))' \
+		>/dev/null <<<"$named" || fail "modules are not what is shared: $(head -c 2000 <<<"$named")"
 }
 
 twins_are() {
