@@ -29,6 +29,11 @@
 #define PAGES ((uint32_t)(8 * HUGE_BYTES / PAGE_BYTES))
 #define BYTES ((size_t)PAGES * PAGE_BYTES)
 #define ZEROS 100u /* the last pages of each VM */
+/*
+ * Small pages that nothing but a survey has seen are known by 28 bits: of these 9000 contents two are taken for one in
+ * one of six runs, and so many never.
+ */
+#define FALSE_MATCHES 8
 #define POOL 3000u /* contents that VMs choose from by chance: some have one several times, or several have it */
 
 static uint64_t (*frames)[PAGES]; /* by VM, as they tell the test */
@@ -201,7 +206,13 @@ static unsigned which_of(const json_t *names, size_t i)
 	test_fail("a pair of unknown VMs");
 }
 
-/* Each pair has in common what counting its contents says; of @shared nothing or all is shared. */
+/* What is said is right, or too much by what is taken for equal and is not, which @exact excludes. */
+static bool is_right(long long said, long long right, bool exact)
+{
+	return said >= right && said - right <= (survey && !exact ? FALSE_MATCHES : 0);
+}
+
+/* Each pair has in common what counting its contents says; nothing, or with @shared all of it, is shared. */
 static void check_pairs(const json_t *reply, bool shared)
 {
 	const json_t *pairs = json_object_get(reply, "pairs"), *pair;
@@ -215,7 +226,8 @@ static void check_pairs(const json_t *reply, bool shared)
 		long long said = (long long)json_integer_value(json_object_get(pair, "common_pages"));
 		long long now = (long long)json_integer_value(json_object_get(pair, "shared_pages"));
 
-		test_check(said == common, "VMs %u and %u have %lld pages in common, not %lld", a, b, common, said);
+		test_check(is_right(said, common, shared), "VMs %u and %u have %lld pages in common, not %lld", a, b,
+			   common, said);
 		test_check(now == (shared ? common : 0), "VMs %u and %u share %lld of them", a, b, now);
 	}
 }
@@ -270,22 +282,39 @@ static long long check_said(void)
 	return said;
 }
 
+/* Has all shared that can be. @return what is saved then, as the daemon says. */
+static long long save_all(long long said)
+{
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
+	long long saved;
+
+	allow();
+	while (!is_right(said, saved = instance_host(&instance, "saved_pages"), false)) {
+		test_check(test_patient_msec() < last, "%lld pages are saved, and %lld would be, it was said", saved,
+			   said);
+		poll(NULL, 0, 10);
+	}
+	instance_scan(&instance);
+	return instance_host(&instance, "saved_pages");
+}
+
 static void check_saved(long long said)
 {
-	uint32_t saved = VMS * PAGES - count_frames();
+	long long saved = save_all(said);
+	uint32_t frames_saved = VMS * PAGES - count_frames();
 	json_t *reply = estimate();
 
-	test_check(saved == said, "%u pages were saved, and not %lld, as was said", saved, said);
+	printf("%lld pages were saved, %lld would be, it was said\n", saved, said);
+	test_check(is_right(said, saved, false), "%lld pages are saved, and %lld would be, it was said", saved, said);
+	test_check(frames_saved == saved, "%u frames were saved, and not %lld", frames_saved, saved);
 	test_check(domain_field(reply, "would_save_pages") == 0, "all is shared, and something would be saved still");
-	test_check(domain_field(reply, "saved_pages") == said, "what is saved");
+	test_check(domain_field(reply, "saved_pages") == saved, "what is saved");
 	check_pairs(reply, true);
 	json_decref(reply);
 }
 
 int main(int argc, char **argv)
 {
-	long long said;
-
 	test_begin(argc, argv);
 	test_needs_moves();
 	survey = test_wants("--survey");
@@ -296,10 +325,7 @@ int main(int argc, char **argv)
 	settings("keep");
 	instance_start(&instance);
 	start_all();
-	said = check_said();
-	allow();
-	instance_await(&instance, NULL, "saved_pages", said);
-	check_saved(said);
+	check_saved(check_said());
 	for (unsigned v = 0; v < VMS; v++)
 		fleet_kill(&fleet, v);
 	test_check(unlink(figures) == 0, "unlink: %s", strerror(errno));
