@@ -29,6 +29,7 @@ static const enum metric_id shown[] = {
 	METRIC_VM_SHARED,
 	METRIC_VM_ZERO,
 	METRIC_VM_SAVED,
+	METRIC_VM_EXPOSED,
 	METRIC_VM_WOULD_SAVE,
 	METRIC_VM_DIVERGED,
 	METRIC_VM_MAPPINGS,
@@ -57,7 +58,9 @@ static const char *vm_state(const json_t *vm)
 		return "not connected";
 	if (field_bool(vm, "scanning"))
 		return "scanning";
-	return json_array_size(json_object_get(vm, "refused")) > 0 ? "see doctor" : "idle";
+	if (json_array_size(json_object_get(vm, "refused")) > 0 || field_metric(vm, METRIC_VM_EXPOSURE_HELD))
+		return "see doctor";
+	return "idle";
 }
 
 static int add_vm(struct libscols_table *table, const json_t *vm)
@@ -89,6 +92,7 @@ static const struct {
 	{ METRIC_HOST_COMMON, "COMMON" },
 	{ METRIC_HOST_ZERO, "ZERO" },
 	{ METRIC_HOST_SAVED, "SAVED" },
+	{ METRIC_HOST_EXPOSED, "EXPOSED" },
 	{ METRIC_HOST_STORE, "STORE" },
 };
 
@@ -165,6 +169,31 @@ static void print_memory(const json_t *memory)
 	printf("%s%s\n", *error ? "; no new figures: " : "", error);
 }
 
+/** What writing all that is shared would take. A daemon of an earlier release tells nothing of it. */
+static void print_exposure(const json_t *status)
+{
+	const json_t *host = json_object_get(status, "host"), *memory = json_object_get(status, "memory");
+	int64_t uncovered = field_metric(host, METRIC_HOST_UNCOVERED);
+
+	if (json_object_get(host, metrics[METRIC_HOST_EXPOSED].name) == NULL)
+		return;
+	printf("EXPOSE/MB: %" PRId64 " exposed", pages_to_mb(field_metric(host, METRIC_HOST_EXPOSED)));
+	if (json_object_get(memory, "swap_free_bytes") != NULL) {
+		printf(", %" PRId64 " free, %" PRId64 " swap free: ", bytes_to_mb(field_integer(memory, "free_bytes")),
+		       bytes_to_mb(field_integer(memory, "swap_free_bytes")));
+		if (uncovered > 0)
+			printf("%" PRId64 " not covered, if guests write all that is shared", bytes_to_mb(uncovered));
+		else
+			printf("covered");
+	}
+	if (json_object_get(memory, "exposure_max_bytes") != NULL)
+		printf(", %" PRId64 " max", bytes_to_mb(field_integer(memory, "exposure_max_bytes")));
+	if (field_metric(host, METRIC_HOST_EXPOSURE_HELD) > 0)
+		printf("; nothing new is shared of %" PRId64 " of the VMs",
+		       field_metric(host, METRIC_HOST_EXPOSURE_HELD));
+	putchar('\n');
+}
+
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
 static void print_no_vm(const json_t *status)
 {
@@ -183,6 +212,7 @@ static int print_status(const json_t *status, bool by_domain)
 
 	print_host(status);
 	print_memory(json_object_get(status, "memory"));
+	print_exposure(status);
 	putchar('\n');
 	if (!by_domain && json_array_size(vms) == 0) {
 		print_no_vm(status);

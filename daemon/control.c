@@ -91,9 +91,12 @@ static json_t *thresholds_object(const struct memory_watch *watch)
 	return object;
 }
 
-/* Which 2 MiB pages may be split now, @engine tells. Without figures there are none. */
-static json_t *memory_object(const struct memory_watch *watch, const struct engine_settings *engine)
+/* Without figures there are none. */
+static json_t *memory_object(const struct control *control)
 {
+	const struct memory_watch *watch = control->memory;
+	const struct engine_settings *engine = control->domains->engine;
+	uint64_t limit_pages = control->domains->exposure->limit_pages;
 	uint64_t now = clock_now_usec();
 	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
 				   "state_seconds", (double)(now - watch->since_usec) / 1e6,
@@ -102,6 +105,9 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 
 	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
 	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
+	json_object_set_new(object, "exposure_max", json_string(control->exposure_max->text));
+	if (limit_pages != UINT64_MAX)
+		json_object_set_new(object, "exposure_max_bytes", control_number(limit_pages * PAGE_BYTES));
 	if (*watch->error != 0)
 		json_object_set_new(object, "error", json_string(watch->error));
 	if (!watch->known)
@@ -109,6 +115,7 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 	json_object_set_new(object, "kind", json_string(memory_kind_name(watch->kind)));
 	json_object_set_new(object, "total_bytes", control_number(watch->figures.total_bytes));
 	json_object_set_new(object, "free_bytes", control_number(watch->figures.free_bytes));
+	json_object_set_new(object, "swap_free_bytes", control_number(watch->figures.swap_bytes));
 	json_object_set_new(object, "min_free_bytes", control_number(memory_watch_min_free(watch)));
 	json_object_set_new(object, "threshold_bytes", thresholds_object(watch));
 	return object;
@@ -232,7 +239,7 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain)
 	return false;
 }
 
-/* The host's figures, but for the overhead, which is not of any domain. */
+/* The host's figures, but for those that are not of any domain. */
 static json_t *domain_object(const struct domain *domain)
 {
 	struct metrics_snapshot snapshot = { 0 };
@@ -246,6 +253,7 @@ static json_t *domain_object(const struct domain *domain)
 	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
 			     METRIC_OF_HOST);
 	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
+	json_object_del(object, metrics[METRIC_HOST_UNCOVERED].name);
 	return object;
 }
 
@@ -279,7 +287,7 @@ static json_t *on_status(struct control_answer *answer)
 	const struct domain *domain;
 	json_t *domains = json_array();
 
-	metrics_take(&snapshot, control->started_usec);
+	metrics_take(&snapshot, control->started_usec, control->memory);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
 		if (control_may_see_domain(answer->uid, domain)) {
 			metrics_add_domain(&snapshot, domain);
@@ -294,7 +302,7 @@ static json_t *on_status(struct control_answer *answer)
 	}
 	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "memory", memory_object(control->memory, control->domains->engine),
+			 "memory", memory_object(control),
 			 "domains", domains);
 }
 

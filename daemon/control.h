@@ -21,6 +21,7 @@ struct control {
 	const struct domains *domains;
 	const struct admission *admission;
 	const struct memory_watch *memory;
+	const struct exposure_limit *exposure_max;
 	struct sampler *sampler;
 	struct kept *kept;
 	const char *socket_path;

@@ -69,13 +69,20 @@ static uint16_t *find(struct labels *labels, uint32_t number, bool make)
 
 static void fill(struct labels *labels, uint32_t page, uint32_t count, uint16_t value)
 {
+	uint64_t before, after;
+
 	while (count > 0) {
 		uint32_t first = page % LABELS_BLOCK;
 		uint32_t some = count < LABELS_BLOCK - first ? count : LABELS_BLOCK - first;
 		uint16_t *modules = find(labels, page / LABELS_BLOCK, value != 0);
 
-		for (uint32_t i = 0; modules != NULL && i < some; i++)
+		before = after = 0;
+		for (uint32_t i = 0; modules != NULL && i < some; i++) {
+			before += modules[first + i] != 0;
+			after += value != 0;
 			modules[first + i] = value;
+		}
+		labels->named += after - before;
 		page += some;
 		count -= some;
 	}
@@ -86,9 +93,12 @@ void labels_set(struct labels *labels, uint32_t page, uint32_t count, uint32_t m
 	fill(labels, page, count, (uint16_t)(module + 1));
 }
 
-void labels_clear(struct labels *labels, uint32_t page, uint32_t count)
+uint64_t labels_clear(struct labels *labels, uint32_t page, uint32_t count)
 {
+	uint64_t before = labels->named;
+
 	fill(labels, page, count, 0);
+	return before - labels->named;
 }
 
 int labels_next(const struct labels *labels, uint64_t page, uint32_t room, uint32_t *ret_pages, uint32_t *ret_modules,

@@ -18,6 +18,7 @@ struct labels_block;
 struct labels {
 	struct labels_block *blocks; /* by page */
 	uint32_t count, room;
+	uint64_t named; /* pages */
 };
 
 void labels_done(struct labels *labels);
@@ -26,8 +27,8 @@ void labels_done(struct labels *labels);
  * Those for which there is no memory stay what they were.
  */
 void labels_set(struct labels *labels, uint32_t page, uint32_t count, uint32_t module);
-/** They are part of nothing that is known. */
-void labels_clear(struct labels *labels, uint32_t page, uint32_t count);
+/** They are part of nothing that is known. @return how many were named. */
+uint64_t labels_clear(struct labels *labels, uint32_t page, uint32_t count);
 /**
  * Finds named pages, from @page on, in the order of their numbers: at most @room of them into @ret_pages and
  * @ret_modules. Looks at no more than one block. @ret_next: where to go on. @return how many; -1: there are no more.

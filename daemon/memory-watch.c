@@ -22,6 +22,11 @@ uint64_t memory_watch_min_free(const struct memory_watch *watch)
 	return watch->known ? memory_min_free(&watch->settings.min_free, watch->figures.total_bytes) : 0;
 }
 
+uint64_t memory_watch_cover(const struct memory_watch *watch)
+{
+	return watch->known ? watch->figures.free_bytes + watch->figures.swap_bytes : UINT64_MAX;
+}
+
 static void enter(struct memory_watch *watch, enum memory_state state)
 {
 	const struct memory_figures *figures = &watch->figures;
@@ -50,7 +55,7 @@ static void say_error(struct memory_watch *watch, const char *error)
 	snprintf(watch->error, sizeof(watch->error), "%s", error);
 }
 
-static void look(struct memory_watch *watch)
+static void read_figures(struct memory_watch *watch)
 {
 	char error[MEMORY_ERROR_SIZE] = "";
 	struct memory_figures figures;
@@ -74,6 +79,12 @@ static void look(struct memory_watch *watch)
 				 figures.free_bytes, stalled);
 	if (next != watch->state)
 		enter(watch, next);
+}
+
+static void look(struct memory_watch *watch)
+{
+	read_figures(watch);
+	watch->looked(watch->context);
 }
 
 /* For the next look; a stall counts no longer than it should. */

@@ -75,6 +75,7 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 		ret->broken_blocks += vm->blocks.broken;
 		ret->ready_pages += vm->blocks.ready;
 		ret->would_save_pages += would_save(vm);
+		ret->held_vms += vm->held;
 		engine_vm_counters(vm, &vm->counted);
 		vm->was_counted = true;
 	}
@@ -102,6 +103,7 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->ready_pages = vm->blocks.ready;
 	ret->would_save_pages = would_save(vm);
 	ret->unsharing_pages = engine_pages_to_unshare(vm);
+	ret->held = vm->held;
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;

@@ -54,6 +54,11 @@ struct engine_store {
 	bool (*take_numbers)(void *context, void *account, uint64_t pages);
 	/** They can be given to others again. NULL: not kept. */
 	void (*give_numbers)(void *context, void *account, uint64_t pages);
+	/**
+	 * Whether @all_pages of all VMs may be shared or zero, and of these @vm_pages of one: so many will be, if it is
+	 * given more. @held: it was not when this was asked last, so there has to be some room. NULL: always.
+	 */
+	bool (*may_expose)(void *context, uint64_t all_pages, uint64_t vm_pages, bool held);
 };
 
 /** Pages of a 2 MiB page. */
@@ -201,6 +206,15 @@ uint64_t engine_take_steps(struct engine *engine);
 /** Slots whose memory is in use, as in engine_counters(), at once. */
 uint64_t engine_stored_pages(const struct engine *engine);
 
+/** What guests take of memory if they write all that they share: as in engine_counters(), at once. */
+struct engine_exposure {
+	uint64_t pages;           /* shared + zero */
+	uint64_t under_way_pages; /* that will be, unless something comes between */
+	uint32_t held_vms;
+};
+/** A look at each VM. */
+void engine_exposure(const struct engine *engine, struct engine_exposure *ret);
+
 /** The worker's CPU time so far, from its statistics, for scan_cpu_percent. */
 void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
 
@@ -246,6 +260,8 @@ struct engine_vm_counters {
 	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t limited_pages;             /* so far: not known, or not brought into the store, at a limit */
+	uint64_t held_pages;                /* so far: not shared, nor given back, as may_expose said no */
+	bool held;                          /* it says so now */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
 	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */
@@ -255,6 +271,7 @@ struct engine_counters {
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
 	int64_t saved_pages; /* shared - common + zero */
+	uint32_t held_vms;   /* of which nothing new is shared, as may_expose says no */
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 

@@ -23,6 +23,7 @@
 #include <errno.h>
 
 #include "engine/estimate.h"
+#include "engine/exposure.h"
 #include "engine/fetches.h"
 #include "engine/later.h"
 #include "engine/leaving.h"
@@ -442,6 +443,8 @@ static void schedule_later(struct engine_vm *vm)
 {
 	struct scan scan;
 
+	if (vm->held)
+		return;
 	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
 		if (!later_take(vm, &scan) || !takes_notes(vm))
 			continue;
@@ -680,7 +683,7 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 {
 	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
-	if (later_due(vm) < at)
+	if (!vm->held && later_due(vm) < at)
 		at = later_due(vm);
 	if (vm->looks.length > 0)
 		at = 0;
@@ -747,6 +750,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
+	exposure_tick(engine);
 	match_again(engine, MATCH_PER_TICK);
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	withdraw(engine);

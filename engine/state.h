@@ -175,6 +175,7 @@ struct engine_vm {
 	bool heard;        /* something was reported since the last tick */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
 	bool lagging;      /* takes orders too slowly: others go on without it */
+	bool held;         /* nothing is ordered for it: see exposure.h */
 
 	struct regions regions;
 	struct page_counts pages;
@@ -233,6 +234,7 @@ struct engine {
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
 	uint32_t vms_end;                          /* above the highest index in use */
+	struct page_counts pages;                  /* of all of them */
 	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
 	struct waiters waiters;

@@ -23,7 +23,7 @@ static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint
 	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
 	if (vm->regions.pages > most || pages > most - vm->regions.pages)
 		return -EDQUOT;
-	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
+	region = region_new(vm, &vm->engine->pages, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
 	if (region == NULL)
 		return -ENOMEM;
 	if (!numbers_take(vm, region)) {

@@ -237,6 +237,8 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 		break;
 	case 11:
 		sim->store_fails = sim_random(sim, 4) == 0;
+		sim->exposed_max = sim_random(sim, 2) ? 0 : 1 + sim_random(sim, 2000);
+		sim->exposed_vm_max = sim_random(sim, 2) ? 0 : 1 + sim_random(sim, 200);
 		break;
 	}
 }
@@ -424,6 +426,7 @@ static void rest(struct sim *sim)
 			set_mode(sim->vms[i], WIRE_MODE_FULL);
 	}
 	sim->store_fails = false;
+	sim->exposed_max = sim->exposed_vm_max = 0;
 	reconnect_all(sim);
 	sim_settle(sim);
 	sim_tick(sim, 2000); /* sees that all answer again: one that did not would not be waited for */
