@@ -523,6 +523,8 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return on_scan(answer, request);
 	if (strcmp(command, "scan-progress") == 0)
 		return on_scan_progress(answer, request);
+	if (strcmp(command, "estimate") == 0)
+		return control_estimate(answer, request);
 	if (strcmp(command, "admit") == 0)
 		return on_admit(control, peer, request);
 	return control_error("unknown-command", "this daemon does not know the command", command);
@@ -607,6 +609,12 @@ bool control_go_on(struct control_answer *answer)
 	}
 	if (answer->next < answer->count)
 		return false;
+	if (answer->next_list) {
+		answer->next = 0;
+		answer->written = false;
+		answer->next_list(answer);
+		return false;
+	}
 	fputs("]}", answer->stream);
 	return true;
 }
@@ -627,6 +635,7 @@ char *control_end(struct control_answer *answer)
 	free(answer->kept);
 	json_decref(answer->names);
 	control_metrics_free(answer->metrics);
+	control_estimate_free(answer->estimate);
 	control_modules_free(answer->modules);
 	free(answer);
 	return text;

@@ -8,6 +8,7 @@
  * and all of them together are shared - common + zero, a whole number. They are rounded so that the rounded ones add
  * up, too: a VM's part of the cost is what the sum of the parts up to it, rounded down, is more than that before it.
  */
+#include "engine/estimate.h"
 #include "engine/state.h"
 
 static uint64_t vm_bytes(const struct engine_vm *vm)
@@ -22,7 +23,8 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 static uint64_t engine_bytes(const struct engine *engine)
 {
 	uint64_t bytes = sizeof(*engine) + table_bytes(&engine->table) + slots_bytes(&engine->slots) +
-			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter);
+			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter) +
+			 estimate_bytes(engine);
 
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)

@@ -24,6 +24,9 @@
 #define ENGINE_VMS_MAX 4096u
 #define ENGINE_STEPS_MAX 32768u
 #define ENGINE_NUMBERS (UINT64_C(1) << 31) /* pages of all VMs that can be told apart */
+/* Of an estimate, while it is made: contents, and who has which, of 40 bytes; and VMs of whose pairs it tells. */
+#define ENGINE_ESTIMATE_CONTENTS (UINT32_C(1) << 19)
+#define ENGINE_ESTIMATE_PAIR_VMS 1024u
 
 /** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
 struct engine_store {
@@ -81,6 +84,8 @@ struct engine_settings {
 	enum engine_large large_hints;   /* for what is noted */
 	uint32_t dense_pages;            /* of ENGINE_BLOCK_PAGES, that would be shared, make a 2 MiB page dense */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
+	uint32_t estimate_contents;      /* ENGINE_ESTIMATE_CONTENTS, */
+	uint32_t estimate_pair_vms;      /* and _PAIR_VMS; the same */
 	uint64_t seed;                   /* for page_hash() */
 	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */
 };
@@ -90,7 +95,7 @@ struct engine;
 struct engine_vm;
 
 /**
- * Takes over the settings that can change while it runs: all but segments_max, seed and secret. Limits are of what
+ * Takes over the settings that can change while it runs: all but seed, secret, and those for tests. Limits are of what
  * comes from now on; walks whose interval has changed go on at once. What may be split from now on is, with the next
  * ticks; what may not any more is not, but for orders that VMs have taken already.
  */
@@ -281,6 +286,66 @@ void engine_counters(struct engine *engine, struct engine_counters *ret);
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
 /** A VM's counters as they were at the last engine_counters(), so that they and the host's tell of one moment. */
 void engine_vm_last_counted(const struct engine_vm *vm, struct engine_vm_counters *ret);
+
+/** What sharing everything would save, of one VM or all: by what is known, see docs/design/estimate.md. */
+struct engine_vm_estimate {
+	uint64_t ram_pages, present_pages;
+	uint64_t looked_pages;             /* whose content is known, as it was when they were looked at last */
+	uint64_t shared_pages, zero_pages; /* of these: what is so already */
+	uint64_t would_share_pages;        /* would be saved besides: copies less */
+	uint64_t would_zero_pages;         /* would be given back besides */
+	uint64_t looked_usec;              /* when the last pass over all of it began, by the engine's clock; 0: none */
+};
+/** Of two VMs. */
+struct engine_pair_estimate {
+	uint64_t common_pages; /* contents that both have, without zeros: one copy of each would do for both */
+	uint64_t shared_pages; /* of these: that both map already */
+};
+struct engine_estimate_summary {
+	uint64_t begun_usec, ended_usec; /* by the engine's clock */
+	uint64_t one_in;                 /* one content in so many was counted, and counts for so many */
+	uint32_t rows;                   /* VMs that were there when it began */
+	uint32_t left;                   /* of these, that were there when it ended: it is of them */
+	uint32_t pair_rows;              /* of these, the first so many: pairs are known of them */
+	uint64_t common_pages;           /* slots that are mapped now */
+	struct engine_vm_estimate all;   /* looked_usec: 0 */
+};
+struct engine_estimate;
+
+/** A look at all pages of a VM, so that an estimate knows what is in them. */
+struct engine_survey {
+	bool active;
+	uint64_t done_pages, total_pages;
+	uint64_t begun_usec, ended_usec; /* of the last one that is over, by the engine's clock; 0: none */
+};
+/**
+ * Has all pages of @vm looked at, as fast as it answers, unless that is under way: what is in them is known then, and
+ * nothing is shared for it, nor given back. For modes other than _FULL, in which passes look at nothing, or little.
+ * @return false: its mode is _FULL, or it does not answer; then, too, if that comes to be so meanwhile, it ends.
+ */
+bool engine_survey(struct engine_vm *vm);
+void engine_survey_state(const struct engine_vm *vm, struct engine_survey *ret);
+
+/**
+ * Wants an estimate that begins from now on. It is made with the ticks, one after the other, with pauses in between;
+ * nothing is ordered for it, and nothing but the estimate is changed.
+ */
+void engine_want_estimate(struct engine *engine);
+/** Whether none would begin now, because of the last one. */
+bool engine_pauses_estimates(const struct engine *engine, uint64_t now_usec);
+/** Whether one is wanted or under way. Its progress: pages of *@ret_total have been gone over. */
+bool engine_is_estimating(const struct engine *engine, uint64_t *ret_done, uint64_t *ret_total);
+/** The last one that is complete, also if a later one is under way. To be given back by engine_drop_estimate(). */
+struct engine_estimate *engine_take_estimate(struct engine *engine);
+/** Also after engine_free(), and NULL. */
+void engine_drop_estimate(struct engine_estimate *estimate);
+void engine_estimate_summary(const struct engine_estimate *estimate, struct engine_estimate_summary *ret);
+/** The row of @vm, which lives, in @estimate. @return whether it has one. */
+bool engine_estimate_row(const struct engine_estimate *estimate, const struct engine_vm *vm, uint32_t *ret_row);
+void engine_estimate_vm(const struct engine_estimate *estimate, uint32_t row, struct engine_vm_estimate *ret);
+/** @a and @b: two rows below summary.pair_rows. */
+void engine_estimate_pair(const struct engine_estimate *estimate, uint32_t a, uint32_t b,
+			  struct engine_pair_estimate *ret);
 
 /**
  * Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong.

@@ -366,12 +366,10 @@ static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 
 /*
  * Remembers that @page, private, is seen by @report with the checksum @check, and its content stands under @key.
- * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
- * since the last pass. What is @noted is stable, unless it has diverged again and again. Nothing is remembered of a
- * page beyond the VM's limit.
+ * @return whether it is remembered: nothing is of a page beyond the VM's limit.
  */
-static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
-			 bool noted)
+static bool remember(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
+		     bool noted)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK, copy = private_copy(report);
@@ -387,6 +385,21 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 	else
 		blocks_set_small(&page.region->blocks, page.index);
 	stability_set_noted(page, noted);
+	return true;
+}
+
+/*
+ * Remembers that, see there. @return whether it is worth a merge, by the volatility filter: in a slow pass only what is
+ * new, or has not changed since the last pass. What is @noted is stable, unless it has diverged again and again.
+ */
+static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
+			 bool noted)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t before = *page_state(page) & PRIVATE_CHECK;
+
+	if (!remember(page, report, check, key, noted))
+		return false;
 	if (noted) {
 		uint64_t wait_usec = stability_wait_usec(page, vm->engine->now_usec);
 
@@ -396,12 +409,43 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 		later_add(page, vm->engine->now_usec + wait_usec);
 		return false;
 	}
-	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
+	return before == check || (before == CHECK_NEVER && private_copy(report) == 0) ||
+	       in_pass(vm, page_number(page));
+}
+
+/* Whether what is said of @page is only to be known, see survey.h. */
+static bool in_survey(const struct engine_vm *vm, uint32_t page)
+{
+	return vm_mode(vm) != WIRE_MODE_FULL && in_scan(vm, SCAN_SURVEY, page);
+}
+
+static void survey_page(struct page page, const struct ring_record *report, uint32_t check, struct table_key key)
+{
+	if (state_kind(*page_state(page)) == KIND_PRIVATE)
+		(void)remember(page, report, check, key, false);
 }
 
 static bool may_match(const struct engine_vm *vm, bool noted)
 {
 	return vm_mode(vm) == WIRE_MODE_FULL || (vm_mode(vm) == WIRE_MODE_HINTS && noted);
+}
+
+/* @page is said to have the content under @key, by a report of one whose mode allows to share it. */
+static void match_seen(struct page page, const struct ring_record *report, struct table_key key, bool noted)
+{
+	struct engine_vm *vm = page.region->vm;
+
+	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
+		if (noted || in_pass(vm, report->page))
+			keep_sighting(page, key, false);
+		return;
+	}
+	if (!note_content(page, report, check_of(key.tag), key, noted))
+		return;
+	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
+		return; /* whoever has the same content finds this page's hint */
+	*page_state(page) &= ~PRIVATE_HINTED;
+	match_page(page, key, vm->engine->barrier.started & 1, false);
 }
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
@@ -412,21 +456,14 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || !may_match(vm, noted))
+	if (page.region == NULL)
 		return 0;
 	page.index = report->page - page.region->first;
 	key = table_key(&vm->engine->table, report->value);
-	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
-		if (noted || in_pass(vm, report->page))
-			keep_sighting(page, key, false);
-		return 0;
-	}
-	if (!note_content(page, report, check_of(key.tag), key, noted))
-		return 0;
-	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
-		return 0; /* whoever has the same content finds this page's hint */
-	*page_state(page) &= ~PRIVATE_HINTED;
-	match_page(page, key, vm->engine->barrier.started & 1, false);
+	if (!noted && in_survey(vm, report->page))
+		survey_page(page, report, check_of(key.tag), key);
+	else if (may_match(vm, noted))
+		match_seen(page, report, key, noted);
 	return 0;
 }
 
@@ -448,15 +485,23 @@ static void match_zero_page(struct page page, const struct ring_record *report, 
 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
-	bool noted = take_noted(vm, report);
+	static const struct table_key none;
+	bool noted = take_noted(vm, report), survey;
 	struct page page;
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted))
+	if (page.region == NULL)
+		return 0;
+	survey = !noted && in_survey(vm, report->page);
+	if (!survey && (vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted)))
 		return 0;
 	page.index = report->page - page.region->first;
-	for (uint32_t i = 0; i < report->count; i++, page.index++)
-		match_zero_page(page, report, noted);
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		if (survey)
+			survey_page(page, report, CHECK_ZERO, none);
+		else
+			match_zero_page(page, report, noted);
+	}
 	return 0;
 }

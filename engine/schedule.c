@@ -22,6 +22,7 @@
 
 #include <errno.h>
 
+#include "engine/estimate.h"
 #include "engine/exposure.h"
 #include "engine/fetches.h"
 #include "engine/later.h"
@@ -31,6 +32,7 @@
 #include "engine/release.h"
 #include "engine/retire.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
@@ -58,21 +60,10 @@
 /* The next slice of a walk, inside one region, of at most @most pages. @return false at the end. */
 static bool next_slice(const struct engine_vm *vm, const struct walk *walk, uint32_t most, struct scan *ret)
 {
-	uint32_t low = 0, high = vm->regions.count;
-	const struct region *region;
+	const struct region *region = regions_from(&vm->regions, walk->page);
 
-	while (low < high) { /* the first region that ends after walk->page */
-		uint32_t middle = (low + high) / 2;
-
-		region = vm->regions.list[middle];
-		if (walk->page >= region->first && walk->page - region->first >= region->pages)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == vm->regions.count)
+	if (region == NULL)
 		return false;
-	region = vm->regions.list[low];
 	ret->page = walk->page > region->first ? walk->page : region->first;
 	ret->count = region->pages - (ret->page - region->first);
 	if (ret->count > most)
@@ -141,7 +132,7 @@ static uint32_t pages_under_way(const struct engine_vm *vm)
 	uint32_t pages = 0;
 
 	for (uint32_t i = 0; i < vm->scan_count; i++)
-		pages += vm->scans[i].kind != SCAN_AUDIT ? vm->scans[i].count : 0;
+		pages += vm->scans[i].kind != SCAN_AUDIT && vm->scans[i].kind != SCAN_SURVEY ? vm->scans[i].count : 0;
 	return pages;
 }
 
@@ -190,10 +181,30 @@ static void watch_resync(struct engine *engine)
 
 /* ---- requested passes ---- */
 
+/* A pass over all pages has ended that began at @from_usec; 0: it was not over all, or tells no hashes. */
+static void looked_at_all(struct engine_vm *vm, uint64_t from_usec)
+{
+	if (from_usec > vm->looked_usec)
+		vm->looked_usec = from_usec;
+}
+
+/* Whether @scan is the first slice of a pass over all pages. */
+static bool is_first_slice(const struct engine_vm *vm, const struct scan *scan)
+{
+	return vm->regions.list[0]->first == scan->page;
+}
+
+/* When a pass began whose first slice is ordered now, if it tells hashes; else 0. */
+static uint64_t from_now(const struct engine_vm *vm)
+{
+	return vm_mode(vm) == WIRE_MODE_FULL ? vm->engine->now_usec : 0;
+}
+
 static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
 {
 	vm->pass_ticket = ticket;
 	vm->pass.page = page;
+	vm->pass_from_usec = 0;
 	if (ticket != 0)
 		backoff_retry_now(&vm->engine->slots.backoff);
 }
@@ -208,6 +219,7 @@ static void end_pass(struct engine_vm *vm)
 	vm->ended[vm->ended_count - 1] =
 		(struct ended){ .ticket = vm->pass_ticket, .barrier = engine->barrier.started + 1 };
 	engine->barrier.wanted = true;
+	looked_at_all(vm, vm->pass_from_usec);
 	begin_pass(vm, vm->queued_ticket, 1);
 	vm->queued_ticket = 0;
 	vm->slow.next_usec = vm->audit.next_usec = engine->now_usec;
@@ -237,6 +249,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
 			return;
+		if (is_first_slice(vm, &scan))
+			vm->pass_from_usec = from_now(vm);
 		vm->pass.page = scan.page + scan.count;
 		take_room(room, &scan);
 	}
@@ -287,6 +301,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
 	schedule_looks(vm);
+	survey_go_on(vm);
 	if (vm->pass_ticket != 0) {
 		room = scan_room(vm->engine);
 		schedule_pass(vm, &room);
@@ -414,6 +429,10 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
+	if (is_first_slice(vm, &scan)) { /* so the last one is over */
+		looked_at_all(vm, vm->slow_from_usec);
+		vm->slow_from_usec = from_now(vm);
+	}
 	vm->slow_usec = vm->engine->now_usec;
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
@@ -681,11 +700,14 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0 || engine->release.active)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0)
+		return TICK_BUSY_USEC;
+	if (engine->release.active || engine->estimate.phase != ESTIMATE_NONE)
 		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
+	at = estimate_next_usec(engine) < at ? estimate_next_usec(engine) : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
@@ -750,12 +772,14 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 		unshare_tick(vm);
+		survey_go_on(vm);
 	}
 	advance_barrier(engine);
 	if (sweep_tick(engine))
 		vm_retry_regions(engine);
 	retry_regions(engine);
 	retire_tick(engine);
+	estimate_tick(engine);
 	slots_flush(&engine->slots);
 	return time_to_next(engine);
 }

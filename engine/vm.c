@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/estimate.h"
 #include "engine/fetches.h"
 #include "engine/leaving.h"
 #include "engine/numbers.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 
 /* @return 0; -EDQUOT beyond its limits; -ENOSPC, there are no numbers for it; -ENOMEM. */
 static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before, struct region **ret)
@@ -204,6 +206,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	queue_done(&vm->later);
 	queue_done(&vm->looks);
 	vm->looks_over = vm->looks_wanted;
+	survey_void(vm);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;
@@ -224,6 +227,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
+	estimate_vm_gone(engine, vm);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;

@@ -31,6 +31,11 @@ offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
 offers '--wait' pagefuse scan --w
+offers 'estimate' pagefuse es
+offers 'estimate' pagefuse help e
+offers '--pairs' pagefuse estimate --p
+offers '--look' pagefuse estimate --l
+offers '' pagefuse estimate --pairs ''
 offers '--period' pagefuse metrics setup --p
 offers '--all' pagefuse modules --a
 offers '' pagefuse metrics setup --period ''
@@ -45,6 +50,8 @@ offers '' pagefuse showvminfo w
 start_daemon "{\"status\": [$STATUS]}"
 offers 'web1 db2' pagefuse showvminfo ''
 offers 'db2' pagefuse scan --wait web1 d
+offers 'web1 db2' pagefuse estimate ''
+offers 'db2' pagefuse estimate --pairs 5 web1 d
 offers 'web1' pagefuse modules --all w
 offers 'host web1 db2' pagefuse metrics --period 2 setup ''
 offers '' pagefuse metrics query web1 ''
