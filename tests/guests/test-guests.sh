@@ -62,9 +62,12 @@ check_against_frames() {
 }
 
 check_sharing() {
-	local before after saved saved_by_vms twins
+	local before after saved saved_by_vms twins estimated
 	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
 	before=$(fleet_memory_kib "${GUEST_PID[@]}")
+	# Of guests that share nothing, and do not for that.
+	estimated=$("$PAGEFUSE" estimate --look --json | jq '[.domains[].would_save_pages] | add') || fail "estimate"
+	[ "$(status_numbers '.host.saved_pages')" = 0 ] || fail "something is shared for an estimate"
 	share_all "${guests[@]}" || fail "modifyvm"
 	scan
 	scan
@@ -73,6 +76,8 @@ check_sharing() {
 	read -r twins < <(status_numbers "$TWINS")
 	# Of each guest 240 MiB of files, 32 of equal memory and 8 of one page: two guests of three share.
 	at_least "$twins" $((500 * 256)) "pages that need no memory, as they share a slot"
+	at_least "$saved" $((estimated * 9 / 10)) "pages saved, of $estimated that were estimated"
+	at_most "$saved" $((estimated * 11 / 10)) "pages saved, of $estimated that were estimated"
 	[ "$saved_by_vms" = "$saved" ] || fail "the VMs' saved pages are $saved_by_vms in all, the host's $saved"
 	at_least $(((before - after) / 4)) $((saved * 8 / 10)) "pages really freed"
 	check_against_frames "${guests[@]}"
