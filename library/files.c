@@ -103,8 +103,10 @@ static void note(enum manner manner)
 struct file {
 	const char *folder, *name; /* /proc/…/fd and the number */
 	int fd;                    /* -1: in another table than this thread's */
+	struct statx st;           /* its type, device and inode; no type: an anonymous inode */
+	bool unknown;              /* that could not be told */
 	int flags;                 /* of open() */
-	char target[48];           /* the start of its link in /proc */
+	char target[48];           /* the start of its link in /proc, where that tells what it is; else "" */
 };
 
 struct rule {
@@ -295,25 +297,19 @@ static enum manner judge_anonymous(const struct file *file)
 
 static enum manner judge(const struct file *file)
 {
-	struct statx st;
-	char path[96];
-
 	if (file->flags & O_PATH)
 		return COPIES;
 	if (begins(file->target, "anon_inode:"))
 		return judge_anonymous(file);
-	path_of(file, path, sizeof(path));
-	/* Asks no server, which may not answer. */
-	if (statx(file->fd >= 0 ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (file->fd >= 0 ? AT_EMPTY_PATH : 0),
-		  STATX_TYPE, &st) != 0)
-		return closed_meanwhile() ? COPIES : KEEPS_PINS;
-	switch (st.stx_mode & S_IFMT) {
+	if (file->unknown)
+		return KEEPS_PINS;
+	switch (file->st.stx_mode & S_IFMT) {
 	case S_IFREG:
 		return judge_regular(file);
 	case S_IFSOCK:
 		return judge_socket(file);
 	case S_IFCHR:
-		return judge_character_device(file, st.stx_rdev_major, st.stx_rdev_minor);
+		return judge_character_device(file, file->st.stx_rdev_major, file->st.stx_rdev_minor);
 	case S_IFIFO:
 	case S_IFDIR:
 		return COPIES;
@@ -324,17 +320,46 @@ static enum manner judge(const struct file *file)
 	}
 }
 
-/** Fills in flags and target. @return whether the descriptor is there (still). */
-static bool look_closer(struct file *file)
+/** Finds out the type. @return whether the descriptor is there. */
+static bool look_at_type(struct file *file)
 {
-	char path[96], text[256];
+	bool ours = file->fd >= 0;
+	char path[96];
+
+	path_of(file, path, sizeof(path));
+	/* Asks no server, which may not answer. */
+	file->unknown = statx(ours ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (ours ? AT_EMPTY_PATH : 0),
+			      STATX_TYPE | STATX_INO, &file->st) != 0;
+	return !file->unknown || !closed_meanwhile();
+}
+
+/** Only of some files: to follow the link takes several times as long as all else together. */
+static bool is_told_by_link(const struct file *file)
+{
+	mode_t type = file->st.stx_mode & S_IFMT;
+
+	return file->unknown || type == 0 || type == S_IFCHR;
+}
+
+static bool look_at_link(struct file *file)
+{
+	char path[96];
 	long length;
 
 	snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
 	length = sys_raw(SYS_readlinkat, AT_FDCWD, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
-	if (length < 0)
+	file->target[length < 0 ? 0 : length] = 0;
+	return length >= 0;
+}
+
+/** Fills in what is known of the file. @return whether the descriptor is there (still). */
+static bool look_closer(struct file *file)
+{
+	char text[256];
+
+	file->target[0] = 0;
+	if (!look_at_type(file) || (is_told_by_link(file) && !look_at_link(file)))
 		return false;
-	file->target[length] = 0;
 	if (file->fd >= 0)
 		file->flags = (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
 	else if (read_info(file, text, sizeof(text)) > 0 && strstr(text, "flags:") != NULL)
@@ -414,6 +439,15 @@ static int for_each_entry(const char *folder, look_function *look, struct findin
 	return (int)length;
 }
 
+static bool is_same(const struct file *a, const struct file *b)
+{
+	return a->flags == b->flags && a->unknown == b->unknown &&
+	       (a->unknown || (a->st.stx_mode == b->st.stx_mode && a->st.stx_ino == b->st.stx_ino &&
+			       a->st.stx_dev_major == b->st.stx_dev_major &&
+			       a->st.stx_dev_minor == b->st.stx_dev_minor)) &&
+	       strcmp(a->target, b->target) == 0;
+}
+
 /**
  * A number can be given to another file at any time, so that one is judged by what is partly another's. Nothing that
  * comes of it ends by itself, so what a number still leads to after it was judged has to be what it led to before.
@@ -427,8 +461,7 @@ static bool judge_descriptor(struct file *file, enum manner *ret_manner)
 		if (!look_closer(file))
 			return false;
 		*ret_manner = judge(file);
-		if (*ret_manner == COPIES || !look_closer(&after) ||
-		    (strcmp(after.target, file->target) == 0 && after.flags == file->flags))
+		if (*ret_manner == COPIES || !look_closer(&after) || is_same(&after, file))
 			break;
 	}
 	return true;
