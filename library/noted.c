@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. The worker sleeps until a VMM thread wakes it with the first note after a quiet time. From then
- * on it looks every LOOK_MSEC, for as long as there are notes and QUIET_MSEC more, so that nobody wakes it twice in
- * that time; then it is quiet again. Between two looks it does what else there is to do.
+ * on it looks every LOOK_MSEC, or after LOOK_ON_MSEC where there were more than one look is at, for as long as there
+ * are notes and QUIET_MSEC more, so that nobody wakes it twice in that time; then it is quiet again. Between two looks
+ * it does what else there is to do.
  *
  *	note        when it is looked at
  *	READ        at the next look; while the read is under way, at the one after
@@ -26,7 +27,8 @@
 #include "library/session.h"
 #include "library/transfers.h"
 
-#define LOOK_MSEC 30u
+#define LOOK_MSEC 100u   /* so that many notes come together, and are shared in longer runs and with fewer wake-ups */
+#define LOOK_ON_MSEC 30u /* where a look has left some */
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
 #define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
@@ -209,8 +211,8 @@ static int look_again(struct session *session)
 	return r;
 }
 
-/** A look at all that is due. */
-static int look_now(struct session *session)
+/** A look at all that is due. *ret_left: more than that was there. */
+static int look_now(struct session *session, bool *ret_left)
 {
 	bool left = false;
 	int r = 0;
@@ -230,6 +232,7 @@ static int look_now(struct session *session)
 		if (left)
 			notes_leave();
 	}
+	*ret_left = left;
 	if (r == 0 && any_again() && due_msec - again.turn_msec >= AGAIN_MSEC)
 		r = look_again(session);
 	return r;
@@ -255,6 +258,7 @@ void noted_ended(uint32_t page, bool busy)
 int noted_look(struct session *session)
 {
 	uint64_t now = now_msec();
+	bool left;
 	int r;
 
 	if (!looks && wanted && notes_are_there())
@@ -262,8 +266,9 @@ int noted_look(struct session *session)
 	if (!looks || now < due_msec)
 		return 0;
 	due_msec = now;
-	r = look_now(session);
-	due_msec = now + (suspended ? QUIET_MSEC : LOOK_MSEC);
+	r = look_now(session, &left);
+	due_msec = now + (suspended ? QUIET_MSEC : left ? LOOK_ON_MSEC
+							: LOOK_MSEC);
 	if (!notes_are_there() && !any_again() && now - heard_msec >= QUIET_MSEC) {
 		looks = false;
 		notes_watch(false);
