@@ -96,7 +96,7 @@ PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
 
 /**
  * Tells that these pages have come to stay for a while, and that other guests may well have the same: they are looked
- * at within some 100 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
+ * at within some 200 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
  * than a microsecond; now and then it makes a system call. Memory that is not under pagefuse is no error.
  */
 PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);
