@@ -102,6 +102,7 @@ static void note(enum manner manner)
 /** A descriptor in a thread's table. */
 struct file {
 	const char *folder, *name; /* /proc/…/fd and the number */
+	int directory;             /* that folder, open; -1: it is not */
 	int fd;                    /* -1: in another table than this thread's */
 	struct statx st;           /* its type, device and inode; no type: an anonymous inode */
 	bool unknown;              /* that could not be told */
@@ -341,13 +342,24 @@ static bool is_told_by_link(const struct file *file)
 	return file->unknown || type == 0 || type == S_IFCHR;
 }
 
+static long read_link(int directory, const char *path, struct file *file)
+{
+	return sys_raw(SYS_readlinkat, directory, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
+}
+
+/**
+ * From the open folder in half the time. Its number may just have been given to the VMM, so what is not found there is
+ * looked for by the path.
+ */
 static bool look_at_link(struct file *file)
 {
+	long length = file->directory >= 0 ? read_link(file->directory, file->name, file) : -EBADF;
 	char path[96];
-	long length;
 
-	snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
-	length = sys_raw(SYS_readlinkat, AT_FDCWD, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
+	if (length < 0) {
+		snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
+		length = read_link(AT_FDCWD, path, file);
+	}
 	file->target[length < 0 ? 0 : length] = 0;
 	return length >= 0;
 }
@@ -372,7 +384,7 @@ static bool look_closer(struct file *file)
 void files_note(int fd, bool direct)
 {
 	char name[16];
-	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .fd = fd };
+	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .directory = -1, .fd = fd };
 	int saved = errno;
 
 	snprintf(name, sizeof(name), "%d", fd);
@@ -400,8 +412,9 @@ struct dirent64_raw {
 struct findings {
 	enum manner worst;
 	bool kvm;
-	bool failed;  /* not everything could be looked at: may be the worst, as long as this lasts */
-	bool foreign; /* the table looked at is not this thread's */
+	bool failed;   /* not everything could be looked at: may be the worst, as long as this lasts */
+	bool foreign;  /* the table looked at is not this thread's */
+	int directory; /* the folder whose entries are looked at, open */
 };
 
 typedef void look_function(const char *folder, const char *name, struct findings *found);
@@ -431,6 +444,7 @@ static int for_each_entry(const char *folder, look_function *look, struct findin
 			const struct dirent64_raw *entry = (const void *)(entries + at);
 
 			at += entry->d_reclen; /* NOLINT(*Assign): the system call has written it */
+			found->directory = descriptor_number(directory);
 			if (entry->d_name[0] != '.')
 				look(folder, entry->d_name, found);
 		}
@@ -469,7 +483,10 @@ static bool judge_descriptor(struct file *file, enum manner *ret_manner)
 
 static void look_at_descriptor(const char *folder, const char *name, struct findings *found)
 {
-	struct file file = { .folder = folder, .name = name, .fd = found->foreign ? -1 : atoi(name) };
+	struct file file = { .folder = folder,
+			     .name = name,
+			     .directory = found->foreign ? -1 : found->directory,
+			     .fd = found->foreign ? -1 : atoi(name) };
 	enum manner manner = COPIES;
 
 	if (!judge_descriptor(&file, &manner))

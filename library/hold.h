@@ -16,7 +16,7 @@
 #include "protocol/ring.h"
 
 #define HOLD_PAGES RING_RUN_PAGES_MAX
-#define HOLD_DIVERGED_RUNS 8u
+#define HOLD_DIVERGED_RUNS 16u
 
 /** What a page is to be merged with: a slot, or this for zeros. */
 #define HOLD_ZERO UINT32_MAX

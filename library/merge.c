@@ -64,8 +64,8 @@ struct batch {
 	const uint32_t *targets;
 	enum outcome *outcomes;
 	char (*copies)[PAGE_BYTES]; /* for contents that are read and not mapped */
-	uint8_t kinds[HOLD_PAGES];
-	struct hold_slot slots[HOLD_PAGES]; /* of the targets that are slots, unless the kind is NONE */
+	uint8_t *kinds;
+	struct hold_slot *slots; /* of the targets that are slots, unless the kind is NONE */
 };
 
 /** Those of all batches; worker thread. */
@@ -369,6 +369,8 @@ static unsigned batch_init(struct batch *batch, const struct merge *merge, unsig
 
 void merge_pages(const struct merge *merges, unsigned count)
 {
+	struct hold_slot slots[HOLD_PAGES] = { { 0 } };
+	uint8_t kinds[HOLD_PAGES];
 	struct batch batches[MERGES_MAX];
 	unsigned found = 0, pages = 0;
 
@@ -381,6 +383,8 @@ void merge_pages(const struct merge *merges, unsigned count)
 			if (batch->region == NULL)
 				continue;
 			batch->copies = copies + pages;
+			batch->kinds = kinds + pages;
+			batch->slots = slots + pages;
 			pages += batch->count;
 			if (++found < MERGES_MAX)
 				continue;

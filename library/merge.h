@@ -9,7 +9,7 @@
 
 #include "library/hold.h"
 
-#define MERGES_MAX 8u
+#define MERGES_MAX 16u
 
 /**
  * Pages [page, page + count), what each is to be merged with (slot or HOLD_ZERO), and what became of it. Unless
