@@ -46,7 +46,7 @@
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
-#define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
+#define NOTES_FIRST_USEC UINT64_C(300000) /* after the last noted page; a worker looks for these every 0.2 s */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
 #define LOOKS_UNDER_WAY 2u   /* of VM_SCANS_MAX: others have room, too */
