@@ -59,6 +59,7 @@ static const struct {
 	{ "place", PROTECT_PLACE },
 	{ "reads-noted", PROTECT_READS_NOTED },
 	{ "lasting-pins", PROTECT_LASTING_PINS },
+	{ "reopened", PROTECT_REOPENED },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
@@ -237,7 +238,7 @@ bool test_is_control(void)
 
 void test_protect(bool on)
 {
-	static unsigned off;
+	static uint64_t off;
 
 	if (on)
 		off |= protections_off;
