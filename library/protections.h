@@ -52,6 +52,7 @@ enum protection {
 	PROTECT_LASTING_PINS = 1 << 30,
 	/** Of runs that are held together none is mapped once the userfaultfd had to be closed. */
 	PROTECT_REOPENED = UINT64_C(1) << 32,
+	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

@@ -60,6 +60,7 @@ static const struct {
 	{ "reads-noted", PROTECT_READS_NOTED },
 	{ "lasting-pins", PROTECT_LASTING_PINS },
 	{ "reopened", PROTECT_REOPENED },
+	{ "torn", PROTECT_TORN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
