@@ -6,6 +6,7 @@
  * as these pages have been discarded.
  *
  * usage: same-errors [--by-number]     with libc's functions, or with syscall()
+ *        same-errors --past            past the preload: the control, which must see that it is not the same
  */
 #include <errno.h>
 #include <stdio.h>
@@ -182,7 +183,8 @@ static void test_refused(const struct call *call)
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
-	way = test_wants("--by-number") ? BY_NUMBER : BY_NAME;
+	way = test_wants("--past") ? PAST : test_wants("--by-number") ? BY_NUMBER
+								      : BY_NAME;
 	director = director_new();
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 		test_same(&calls[i]);
