@@ -7,6 +7,7 @@
 #define PAGEFUSE_LIBRARY_PROTECTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum protection {
 	PROTECT_JUDGE_BY_PAGEMAP = 1 << 0,  /* pagemap of the scratch, not UFFDIO_MOVE's result, says what was moved */
@@ -49,10 +50,13 @@ enum protection {
 	PROTECT_READS_NOTED = 1 << 29,
 	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
 	PROTECT_LASTING_PINS = 1 << 30,
+	/** Of runs that are held together none is mapped once the userfaultfd had to be closed. */
+	PROTECT_REOPENED = UINT64_C(1) << 32,
+	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS
-extern unsigned protections_off; /* set by the test, while the worker has nothing to do */
+extern uint64_t protections_off; /* set by the test, while the worker has nothing to do */
 #define PROTECTED(which) ((protections_off & (which)) == 0)
 extern bool hold_length_stays;  /* set by a test that needs to know what is held at once, on however slow a machine */
 extern bool closing_is_awaited; /* set by a test: for as long as it takes, however slow a machine */

@@ -59,6 +59,8 @@ static const struct {
 	{ "place", PROTECT_PLACE },
 	{ "reads-noted", PROTECT_READS_NOTED },
 	{ "lasting-pins", PROTECT_LASTING_PINS },
+	{ "reopened", PROTECT_REOPENED },
+	{ "torn", PROTECT_TORN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
@@ -237,7 +239,7 @@ bool test_is_control(void)
 
 void test_protect(bool on)
 {
-	static unsigned off;
+	static uint64_t off;
 
 	if (on)
 		off |= protections_off;
