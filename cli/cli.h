@@ -30,7 +30,7 @@ struct cli_command {
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 
-extern const struct cli_command command_run, command_status, command_list, command_showvminfo,
+extern const struct cli_command command_run, command_status, command_top, command_list, command_showvminfo,
 	command_modifyvm, command_scan, command_estimate, command_modules, command_metrics, command_doctor;
 
 /** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
