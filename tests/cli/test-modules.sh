@@ -25,13 +25,13 @@ kernel=$(module kernel 'Linux 6.12' 2 5120 5120 2560)
 
 start_daemon "{\"modules\": [$(modules 2 2 "$kernel" "$libc"), $(modules 2 42 "$kernel"), $(modules 0 0)]}"
 run 0 modules
-equal 'the table' '  SAVED SHARED NAMED VMS KIND    WHAT
-  10.0M  20.0M 20.0M   2 kernel  Linux 6.12
-  4.00M  5.00M 6.00M   3 program /usr/lib/libc.so.6
-2 of 3 VMs have an agent that names pages: 512M of the 1.00G that are shared' "$output"
+equal 'the table' 'SAVED SHARED NAMED VMS KIND    WHAT
+  10M    20M   20M   2 kernel  Linux 6.12
+   4M     5M    6M   3 program /usr/lib/libc.so.6
+2 of 3 VMs have an agent that names pages: 512M of the 1G that are shared' "$output"
 equal 'the request' '{"command":"modules","most":40}' "$(tail -n 1 "$directory/requests")"
 run 0 modules --all web1
-prints 'and 41 more, which save 10.0M; --all shows them'
+prints 'and 41 more, which save 10M; --all shows them'
 equal 'the request' '{"command":"modules","most":65536,"name":"web1"}' "$(tail -n 1 "$directory/requests")"
 run 0 modules
 equal 'nobody names anything' '' "$output"
@@ -44,3 +44,4 @@ json '.modules[1].label == "/usr/lib/libc.so.6" and .rest.saved_pages == 2560'
 equal 'the request' '{"command":"modules","most":65536}' "$(tail -n 1 "$directory/requests")"
 complains 1 "'web9'" modules web9
 complains 2 "'two': modules takes one" modules one two
+end
