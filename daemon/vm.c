@@ -137,6 +137,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 		close(vm->pidfd);
 	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	disk_images_done(&vm->images);
 	guest_map_done(&vm->guest_map);
 	samples_free(vm->samples);
 	free(vm);
@@ -528,6 +529,7 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	disk_images_begin(&vm->images);
 	guest_map_done(&vm->guest_map);
 	return 0;
 }
