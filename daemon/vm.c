@@ -511,7 +511,8 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	memcpy(vm->uuid, hello->uuid, sizeof(vm->uuid));
-	vm->asked_mode = hello->flags & WIRE_HELLO_MODE_UNSAID ? *domain->domains->preload_mode : hello->mode;
+	vm->mode_unsaid = (hello->flags & WIRE_HELLO_MODE_UNSAID) != 0;
+	vm->asked_mode = vm->mode_unsaid ? *domain->domains->preload_mode : hello->mode;
 	choose_mode(vm);
 	r = engine_add_vm(domain->engine, vm->mode, &vm->connection.engine_vm);
 	if (r < 0)

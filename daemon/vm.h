@@ -86,6 +86,7 @@ struct daemon_vm {
 	uint8_t uuid[UUID_BYTES];        /* all zero: it has none */
 	enum wire_mode mode, asked_mode; /* that counts; that it asked for itself, or was given as it did not */
 	bool mode_kept;                  /* it counts since somebody has said so, see kept.h */
+	bool mode_unsaid;                /* it did not ask: it was given what the settings say */
 	uint64_t refused_bytes[WIRE_REASON_END];
 	struct daemon_vm_watch watch;
 	struct disk_images images;  /* that it reads, as its VMM says; of the same connection as the next one */
