@@ -576,6 +576,7 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 	if (vm->watch.ended)
 		vm->watch.ended(vm->watch.context);
 	vm->watch = (struct daemon_vm_watch){ 0 };
+	disk_images_done(&vm->images); /* the next connection has pages of other numbers */
 	vm->connection = (struct daemon_vm_connection){ 0 };
 	vm->retry_usec = 0;
 	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */

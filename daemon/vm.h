@@ -89,7 +89,7 @@ struct daemon_vm {
 	bool mode_unsaid;                /* it did not ask: it was given what the settings say */
 	uint64_t refused_bytes[WIRE_REASON_END];
 	struct daemon_vm_watch watch;
-	struct disk_images images;  /* that it reads, as its VMM says; of the same connection as the next one */
+	struct disk_images images;  /* that it reads, as its VMM says; of the connection that is there */
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
 	struct samples *samples;    /* of its metrics; NULL: none have been set up */
