@@ -62,7 +62,7 @@ static int on_module(struct hint_sink *sink, enum agent_kind kind, const char *t
 
 	end_module(run);
 	run->kind = kind;
-	hint_label(text, run->label);
+	label_from(text, run->label);
 	if (run->is_json) {
 		fprintf(run->file, "%s\n{\"kind\":\"%s\",\"label\":", run->modules > 0 ? "," : "",
 			agent_kind_name(kind));

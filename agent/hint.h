@@ -32,7 +32,4 @@ struct hint_sink {
 	int (*turn)(struct hint_sink *sink);
 };
 
-/** The label that is as near to @text as can be: UTF-8 to be shown, and its end if it is too long. */
-void hint_label(const char *text, char ret[AGENT_LABEL_MAX + 1]);
-
 #endif

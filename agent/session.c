@@ -345,7 +345,7 @@ static int on_module(struct hint_sink *sink, enum agent_kind kind, const char *t
 	size_t bytes;
 	int r;
 
-	hint_label(text, label);
+	label_from(text, label);
 	bytes = strlen(label);
 	if (session->modules == session->welcome.modules_max ||
 	    bytes > session->welcome.label_bytes_max - session->label_bytes) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pagefuse modules: which files, programs and kernels are fused, as the agents in guests have named them. */
+/* pagefuse modules: which files, programs and kernels are fused, as agents have named them, and which disk images. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,8 +64,10 @@ static void print_sums(const json_t *reply)
 	if (left > 0)
 		printf("and %" PRId64 " more, which save %s; --all shows them\n", left,
 		       format_pages(&saved, field_integer(rest, "saved_pages")));
-	printf("%" PRId64 " of %" PRId64 " VMs have an agent that names pages: %s of the %s that are shared\n",
+	printf("%" PRId64 " of %" PRId64 " VMs have an agent that names pages, and %" PRId64
+	       " have read disk images: %s of the %s that are shared\n",
 	       field_integer(reply, "vms_with_agent"), field_integer(reply, "vms"),
+	       field_integer(reply, "vms_with_images"),
 	       format_pages(&shared, field_integer(named, "shared_pages")),
 	       format_pages(&all, field_integer(reply, "shared_pages")));
 }
@@ -75,9 +77,9 @@ static int print_modules(const json_t *reply)
 	const json_t *modules = json_object_get(reply, "modules");
 	int r = 0;
 
-	if (field_integer(reply, "vms_with_agent") == 0) {
-		complain("nobody names pages: no VM here has an agent that does; pagefuse-agent(8) tells how to "
-			 "install it in a guest");
+	if (field_integer(reply, "vms_with_agent") == 0 && field_integer(reply, "vms_with_images") == 0) {
+		complain("nobody names pages: no VM here has read a disk image into its memory, or has an agent; "
+			 "pagefuse-agent(8) tells how to install it in a guest");
 		return CLI_DONE;
 	}
 	if (json_array_size(modules) > 0)
@@ -135,7 +137,7 @@ static int run_modules(struct cli *cli, int argc, char **argv)
 const struct cli_command command_modules = {
 	.name = "modules",
 	.usage = "[--all] [--json] [NAME]",
-	.summary = "Shows which files and kernels of guests are fused.",
+	.summary = "Shows which files, kernels and disk images are fused.",
 	.options = "  --all            all of them, not only those that save most\n"
 		   "  --json           as a JSON document, with all of them\n",
 	.run = run_modules,

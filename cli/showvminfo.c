@@ -51,9 +51,14 @@ static void print_refused(const json_t *vm)
 static void print_page_fusion(const json_t *vm, bool kept)
 {
 	const char *mode = field_text(vm, "mode");
+	bool off = strcmp(mode, "off") == 0;
 
-	print_line("Page Fusion", "%s, mode %s%s", strcmp(mode, "off") == 0 ? "disabled" : "enabled", mode,
-		   kept ? " (kept by modifyvm)" : "");
+	print_line("Page Fusion", "%s, mode %s%s", off ? "disabled" : "enabled", mode,
+		   kept                                 ? " (kept by modifyvm)"
+		   : field_bool(vm, "mode_by_settings") ? " (by [vms] preload_mode)"
+							: "");
+	if (off)
+		print_line("To share it", "pagefuse modifyvm %s --page-fusion on", field_text(vm, "name"));
 }
 
 static void print_uuid(const json_t *vm)

@@ -184,23 +184,32 @@ static void check_exposure(const json_t *vm, const char *name, struct findings *
 			     field_metric(vm, METRIC_VM_EXPOSURE_HELD_PAGES));
 }
 
+/** Why it has that mode, where somebody else than who started it has said so. */
+static const char *mode_reason(const json_t *vm)
+{
+	if (field_bool(vm, "mode_kept"))
+		return ", as `pagefuse modifyvm` has kept it";
+	return field_bool(vm, "mode_by_settings") ? ", as [vms] preload_mode says of VMs that come by the preload alone"
+						  : "";
+}
+
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
 	const char *mode = field_text(vm, "mode");
 
 	if (strcmp(mode, wire_mode_name(WIRE_MODE_OFF)) == 0)
 		findings_add(findings, SEVERITY_ERROR, "mode", name,
-			     "To share its memory: `pagefuse modifyvm NAME --page-fusion on`.",
-			     "mode off%s: nothing of it is shared",
-			     field_bool(vm, "mode_kept") ? ", as `pagefuse modifyvm` has kept it" : "");
+			     "To share its memory: `pagefuse modifyvm NAME --page-fusion on`, which counts now and "
+			     "whenever it starts again.",
+			     "mode off%s: nothing of it is shared", mode_reason(vm));
 	if (strcmp(mode, wire_mode_name(WIRE_MODE_HINTS)) == 0)
 		findings_add(findings, SEVERITY_NOTE, "mode", name,
 			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
-			     "mode hints: only what it reads from its disks is shared");
+			     "mode hints%s: only what it reads from its disks is shared", mode_reason(vm));
 	if (strcmp(mode, wire_mode_name(WIRE_MODE_ZERO)) == 0)
 		findings_add(findings, SEVERITY_NOTE, "mode", name,
 			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
-			     "mode zero: only pages full of zeros are given back");
+			     "mode zero%s: only pages full of zeros are given back", mode_reason(vm));
 }
 
 /* ---- QEMU's command line ---- */

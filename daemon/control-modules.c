@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which files, programs and kernels are fused, as the agents in guests have named their pages.
+ * Which files, programs and kernels are fused, as the agents in guests have named their pages; and which disk images
+ * those were read from that no agent has named.
  *
  * Theory of Operation. The pages of one VM after the other are looked at, so many at a time, between which everybody
- * else has a turn. What a VM's modules have is added up by their numbers in its agent's session; when all of its pages
- * were looked at it is added to that of other VMs' modules of the same kind and label. A VM whose agent has begun
- * anew meanwhile is looked at once more from its beginning; one that has gone counts as if it had never been there.
+ * else has a turn. What a VM's modules have is added up by their numbers in its agent's session, behind which are those
+ * of its images; when all of its pages were looked at it is added to that of other VMs' modules of the same kind and
+ * label. A VM whose agent has begun anew meanwhile is looked at once more from its beginning; one that has gone counts
+ * as if it had never been there.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -20,10 +22,16 @@
 #define PAGES_PER_TURN 8192u
 #define PAGES_PER_ITEM (PAGES_PER_TURN / CONTROL_ITEMS_PER_TURN) /* that are as much work as an item of a reply */
 #define LOOK_PAGES 512u
+#define LOOK_COST 32u /* of looking whether they are named, in named pages */
+_Static_assert(LABELS_BLOCK % LOOK_PAGES == 0, "they are of one block");
 /* More of them are counted as one, so that guests cannot fill the daemon's memory with labels. */
 #define ROWS_MAX 65536u
 #define ROWS_TOLD 1000u /* unless the request says how many */
 #define WHOLE 65536u    /* parts of a page, in which savings are added up */
+/* Numbers of a VM's modules: its agent's, and behind them those of its disk images. */
+#define IMAGES_FIRST AGENT_SESSION_MODULES_MAX
+#define MODULES_MAX (IMAGES_FIRST + RING_IMAGES_MAX)
+#define KIND_IMAGE AGENT_KIND_END /* besides enum agent_kind */
 
 /* What a module has: in one VM, or in all of them. */
 struct modules_sum {
@@ -32,21 +40,22 @@ struct modules_sum {
 };
 
 struct modules_row {
-	enum agent_kind kind;
+	uint32_t kind; /* enum agent_kind, or KIND_IMAGE */
 	uint32_t vms;
+	uint32_t last_vm; /* that was counted: its place among all, and 1 */
 	struct modules_sum sum;
 	char label[]; /* terminated */
 };
 
 struct modules_request {
 	uint32_t *serials; /* of the connections of VMs that are to be looked at */
-	uint32_t vm_count, next_vm, vms, vms_with_agent;
+	uint32_t vm_count, next_vm, vms, vms_with_agent, vms_with_images;
 	uint64_t shared_pages; /* of these VMs, named or not */
 
 	/* Of the VM that is being looked at. */
-	uint32_t session; /* 0: none is */
-	uint64_t page;    /* next one */
-	struct modules_sum *modules;
+	struct modules_sum *modules; /* MODULES_MAX of them, see IMAGES_FIRST; NULL: none is */
+	uint32_t session;            /* of its agent; 0: it has none */
+	uint64_t page;               /* next one */
 
 	void *tree; /* of struct modules_row, by kind and label */
 	struct modules_row **rows;
@@ -100,15 +109,15 @@ static int by_saving(const void *left, const void *right)
 	return by_label(a, b);
 }
 
-static struct modules_row *row_new(struct modules_request *asked, const struct agent_session_module *module)
+static struct modules_row *row_new(struct modules_request *asked, uint32_t kind, const char *label)
 {
-	size_t bytes = strlen(module->label) + 1;
+	size_t bytes = strlen(label) + 1;
 	struct modules_row *row = calloc(1, sizeof(*row) + bytes);
 
 	if (row == NULL)
 		return NULL;
-	row->kind = module->kind;
-	memcpy(row->label, module->label, bytes);
+	row->kind = kind;
+	memcpy(row->label, label, bytes);
 	if (asked->row_count == asked->row_room) {
 		uint32_t room = asked->row_room == 0 ? 256 : 2 * asked->row_room;
 		struct modules_row **rows = reallocarray(asked->rows, room, sizeof(struct modules_row *));
@@ -125,51 +134,60 @@ static struct modules_row *row_new(struct modules_request *asked, const struct a
 }
 
 /* @return 0 or -ENOMEM. */
-static int add_module(struct modules_request *asked, const struct agent_session_module *module,
-		      const struct modules_sum *sum)
+static int add_module(struct modules_request *asked, uint32_t kind, const char *label, const struct modules_sum *sum)
 {
 	union {
 		struct modules_row row;
-		char room[sizeof(struct modules_row) + AGENT_LABEL_MAX + 1];
+		char room[sizeof(struct modules_row) + LABEL_MAX + 1];
 	} key;
 	struct modules_row *row, **place;
 
-	key.row.kind = module->kind;
-	strcpy(key.row.label, module->label); /* AGENT_LABEL_MAX at most */
+	if (sum->pages == 0)
+		return 0;
+	add(&asked->all, sum);
+	key.row.kind = kind;
+	strcpy(key.row.label, label); /* LABEL_MAX at most */
 	place = tfind(&key.row, &asked->tree, by_label);
 	if (place == NULL && asked->row_count == ROWS_MAX) {
 		add(&asked->beyond, sum);
 		return 0;
 	}
 	if (place == NULL) {
-		row = row_new(asked, module);
+		row = row_new(asked, kind, label);
 		if (row == NULL || tsearch(row, &asked->tree, by_label) == NULL)
 			return -ENOMEM;
 	} else {
 		row = *place;
 	}
-	row->vms++;
+	row->vms += row->last_vm != asked->next_vm + 1; /* a VM may say the same of two of its images */
+	row->last_vm = asked->next_vm + 1;
 	add(&row->sum, sum);
 	return 0;
 }
 
 /* ---- looking ---- */
 
-/* The VM is over with: what was counted of it counts if there is a @session that it is of. @return 0 or -ENOMEM. */
-static int end_vm(struct modules_request *asked, const struct agent_session *session)
+/* The VM is over with. */
+static void end_vm(struct modules_request *asked)
+{
+	free(asked->modules);
+	asked->modules = NULL;
+	asked->next_vm++;
+}
+
+/* All of the VM was looked at. @session: its agent's, or NULL. @return 0 or -ENOMEM. */
+static int count_vm(struct modules_request *asked, const struct daemon_vm *vm, const struct agent_session *session)
 {
 	int r = 0;
 
-	for (uint32_t i = 0; session != NULL && r == 0 && i < session->module_count; i++) {
-		if (asked->modules[i].pages == 0)
-			continue;
-		add(&asked->all, &asked->modules[i]);
-		r = add_module(asked, &session->modules[i], &asked->modules[i]);
-	}
-	free(asked->modules);
-	asked->modules = NULL;
-	asked->session = 0;
-	asked->next_vm++;
+	for (uint32_t i = 0; session != NULL && r == 0 && i < session->module_count; i++)
+		r = add_module(asked, session->modules[i].kind, session->modules[i].label, &asked->modules[i]);
+	for (uint32_t i = 0; i < RING_IMAGES_MAX && r == 0; i++)
+		if (vm->images.names[i] != NULL)
+			r = add_module(asked, KIND_IMAGE, vm->images.names[i], &asked->modules[IMAGES_FIRST + i]);
+	asked->vms_with_agent += session != NULL;
+	asked->vms_with_images += vm->images.labels.named > 0;
+	end_vm(asked);
 	return r;
 }
 
@@ -185,32 +203,64 @@ static void look_at(struct modules_request *asked, struct engine_vm *vm, uint32_
 	sum->saved += sharers == ENGINE_ZERO_SHARERS ? WHOLE : WHOLE - WHOLE / sharers;
 }
 
+/* What the agent says of a page goes before where it was read from. @return how much of a turn it took, in pages. */
+static uint32_t look_at_pages(struct modules_request *asked, struct engine_vm *vm, const struct labels *by_agent,
+			      const struct labels *by_image)
+{
+	uint16_t modules[LOOK_PAGES], images[LOOK_PAGES];
+	uint32_t cost = LOOK_COST;
+
+	labels_read(by_agent, asked->page, LOOK_PAGES, modules);
+	labels_read(by_image, asked->page, LOOK_PAGES, images);
+	for (uint32_t i = 0; i < LOOK_PAGES; i++) {
+		uint32_t page = (uint32_t)asked->page + i;
+
+		if (modules[i] != 0)
+			look_at(asked, vm, page, modules[i] - 1u);
+		else if (images[i] != 0)
+			look_at(asked, vm, page, IMAGES_FIRST + images[i] - 1u);
+		cost += (modules[i] | images[i]) != 0;
+	}
+	asked->page += LOOK_PAGES;
+	return cost;
+}
+
+/* Begins with a VM, or anew if its agent has. @return 0 or -ENOMEM. */
+static int begin_vm(struct modules_request *asked, uint32_t session)
+{
+	if (asked->modules != NULL && asked->session == session)
+		return 0;
+	free(asked->modules);
+	asked->modules = calloc(MODULES_MAX, sizeof(*asked->modules));
+	asked->session = session;
+	asked->page = 0;
+	return asked->modules != NULL ? 0 : -ENOMEM;
+}
+
 /* Looks at some pages of the VM that is next. @return how much of a turn it took, in pages; -1 without memory. */
 static int look(struct modules_request *asked, const struct domains *domains)
 {
-	uint32_t pages[LOOK_PAGES], modules[LOOK_PAGES];
+	static const struct labels none;
 	struct daemon_vm *vm = daemon_vm_of_serial(domains, asked->serials[asked->next_vm]);
 	const struct agent_session *session = NULL;
-	const struct labels *labels = vm && vm->connection.engine_vm ? agents_labels(vm, &session) : NULL;
-	int found;
+	const struct labels *labels;
+	uint64_t at, image_at;
 
-	if (labels == NULL)
-		return end_vm(asked, NULL) < 0 ? -1 : (int)PAGES_PER_ITEM;
-	if (asked->session != session->id) { /* it may have begun anew */
-		free(asked->modules);
-		asked->modules = calloc(AGENT_SESSION_MODULES_MAX, sizeof(*asked->modules));
-		if (asked->modules == NULL)
-			return -1;
-		asked->session = session->id;
-		asked->page = 0;
+	if (vm == NULL || vm->connection.engine_vm == NULL) {
+		end_vm(asked);
+		return (int)PAGES_PER_ITEM;
 	}
-	found = labels_next(labels, asked->page, LOOK_PAGES, pages, modules, &asked->page);
-	for (int i = 0; i < found; i++)
-		look_at(asked, vm->connection.engine_vm, pages[i], modules[i]);
-	if (found >= 0)
-		return (int)LOOK_PAGES;
-	asked->vms_with_agent++;
-	return end_vm(asked, session) < 0 ? -1 : (int)LOOK_PAGES;
+	labels = agents_labels(vm, &session);
+	if (labels == NULL)
+		labels = &none;
+	if (begin_vm(asked, session ? session->id : 0) < 0)
+		return -1;
+	at = labels_seek(labels, asked->page);
+	image_at = labels_seek(&vm->images.labels, asked->page);
+	asked->page = at < image_at ? at : image_at;
+	if (asked->page != UINT64_MAX)
+		return (int)look_at_pages(asked, vm->connection.engine_vm, labels, &vm->images.labels);
+	return count_vm(asked, vm, session) < 0 ? -1 : (int)LOOK_PAGES;
 }
 
 /* ---- the reply ---- */
@@ -234,8 +284,9 @@ static json_t *module_item(const struct control_answer *answer, size_t i)
 {
 	const struct modules_row *row = answer->modules->rows[i];
 
-	return with_sum(json_pack("{s:s,s:s,s:I}", "kind", agent_kind_name(row->kind), "label", row->label, "vms",
-				  (json_int_t)row->vms),
+	const char *kind = row->kind == KIND_IMAGE ? "disk-image" : agent_kind_name(row->kind);
+
+	return with_sum(json_pack("{s:s,s:s,s:I}", "kind", kind, "label", row->label, "vms", (json_int_t)row->vms),
 			&row->sum);
 }
 
@@ -269,8 +320,9 @@ static json_t *gather_modules(struct control_answer *answer)
 	answer->list = "modules";
 	answer->item = module_item;
 	answer->count = asked->row_count < asked->most ? asked->row_count : asked->most;
-	return json_pack("{s:I,s:I,s:o,s:o,s:I,s:o}", "vms", (json_int_t)asked->vms,
+	return json_pack("{s:I,s:I,s:I,s:o,s:o,s:I,s:o}", "vms", (json_int_t)asked->vms,
 			 "vms_with_agent", (json_int_t)asked->vms_with_agent,
+			 "vms_with_images", (json_int_t)asked->vms_with_images,
 			 "shared_pages", control_number(asked->shared_pages),
 			 "named", with_sum(json_object(), &asked->all),
 			 "modules_count", (json_int_t)asked->row_count,

@@ -128,7 +128,8 @@ struct seen_vm {
 	pid_t pid;
 	uid_t uid;
 	enum wire_mode mode;
-	bool mode_kept; /* somebody has said that it is to have this mode */
+	bool mode_kept;        /* somebody has said that it is to have this mode */
+	bool mode_by_settings; /* nobody has said any for it */
 	bool connected, scanning;
 	bool counted; /* the engine knows it */
 	uint64_t refused_bytes[WIRE_REASON_END];
@@ -189,6 +190,7 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 		.uid = vm->uid,
 		.mode = vm->mode,
 		.mode_kept = vm->mode_kept,
+		.mode_by_settings = vm->mode_unsaid && !vm->mode_kept,
 		.connected = daemon_vm_is_connected(vm),
 		.scanning = vm->connection.engine_vm && engine_is_scanning(vm->connection.engine_vm),
 		.counted = daemon_vm_engine_vm(vm) != NULL,
@@ -206,13 +208,14 @@ static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
 static json_t *vm_object(const struct seen_vm *vm)
 {
 	const struct metrics_snapshot snapshot = { .vm = vm->counters, .stated = vm->stated };
-	json_t *object = json_pack("{s:s,s:s,s:o,s:i,s:I,s:s,s:b,s:b,s:b}", "name", vm->name,
+	json_t *object = json_pack("{s:s,s:s,s:o,s:i,s:I,s:s,s:b,s:b,s:b,s:b}", "name", vm->name,
 				   "domain", vm->domain,
 				   "uuid", control_uuid(vm->uuid),
 				   "pid", (int)vm->pid,
 				   "uid", (json_int_t)vm->uid,
 				   "mode", wire_mode_name(vm->mode),
 				   "mode_kept", vm->mode_kept,
+				   "mode_by_settings", vm->mode_by_settings,
 				   "connected", vm->connected,
 				   "scanning", vm->scanning);
 

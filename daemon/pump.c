@@ -78,10 +78,15 @@ static int take_report(struct daemon_vm *vm, const struct ring_record *report)
 		return r;
 	if (report->op == REPORT_ADOPT && !vm->connection.may_adopt)
 		return -EPROTO;
+	if (report->op == REPORT_SOURCE && (vm->connection.features & UINT64_C(1) << WIRE_FEATURE_IMAGES) == 0)
+		return -EPROTO;
 	if (report->op == REPORT_REGION_ADD)
 		daemon_vm_look(vm);
 	if (report->op == REPORT_FETCHED)
 		staging = link_staging(vm->connection.link, (uint32_t)report->value);
+	disk_images_report(&vm->images, vm->connection.engine_vm, report);
+	if (report->op == REPORT_SOURCE)
+		return 0;
 	r = engine_report(vm->domain->engine, vm->connection.engine_vm, report, staging);
 	if (r == 0 && report->op == REPORT_READY)
 		daemon_vm_ready(vm);

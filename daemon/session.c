@@ -414,6 +414,8 @@ static void on_packet(struct session *session, size_t size)
 		on_refused(session, (const void *)packet);
 	else if (has_feature(session, WIRE_FEATURE_MEMORY_MAP) && header->type == WIRE_MEMORY_MAP)
 		on_memory_map(session, (const void *)packet);
+	else if (has_feature(session, WIRE_FEATURE_IMAGES) && header->type == WIRE_IMAGE)
+		disk_images_name(&session->vm->images, (const void *)packet);
 	else if (session->kind == SESSION_VMM && header->type == WIRE_SEGMENT_WANTED)
 		pump_want_segment(session->vm, ((const struct wire_wanted *)(const void *)packet)->segment);
 	else if (session->kind != SESSION_VMM && header->type == WIRE_REQUEST && header->flags == 0)

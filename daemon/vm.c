@@ -137,6 +137,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 		close(vm->pidfd);
 	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	disk_images_done(&vm->images);
 	guest_map_done(&vm->guest_map);
 	samples_free(vm->samples);
 	free(vm);
@@ -510,7 +511,8 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	memcpy(vm->uuid, hello->uuid, sizeof(vm->uuid));
-	vm->asked_mode = hello->flags & WIRE_HELLO_MODE_UNSAID ? *domain->domains->preload_mode : hello->mode;
+	vm->mode_unsaid = (hello->flags & WIRE_HELLO_MODE_UNSAID) != 0;
+	vm->asked_mode = vm->mode_unsaid ? *domain->domains->preload_mode : hello->mode;
 	choose_mode(vm);
 	r = engine_add_vm(domain->engine, vm->mode, &vm->connection.engine_vm);
 	if (r < 0)
@@ -528,6 +530,7 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	if (r < 0)
 		return r;
 	memset(vm->refused_bytes, 0, sizeof(vm->refused_bytes));
+	disk_images_begin(&vm->images);
 	guest_map_done(&vm->guest_map);
 	return 0;
 }
@@ -573,6 +576,7 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 	if (vm->watch.ended)
 		vm->watch.ended(vm->watch.context);
 	vm->watch = (struct daemon_vm_watch){ 0 };
+	disk_images_done(&vm->images); /* the next connection has pages of other numbers */
 	vm->connection = (struct daemon_vm_connection){ 0 };
 	vm->retry_usec = 0;
 	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/disk-images.h"
 #include "daemon/domain.h"
 #include "daemon/guest-map.h"
 #include "daemon/link.h"
@@ -85,8 +86,10 @@ struct daemon_vm {
 	uint8_t uuid[UUID_BYTES];        /* all zero: it has none */
 	enum wire_mode mode, asked_mode; /* that counts; that it asked for itself, or was given as it did not */
 	bool mode_kept;                  /* it counts since somebody has said so, see kept.h */
+	bool mode_unsaid;                /* it did not ask: it was given what the settings say */
 	uint64_t refused_bytes[WIRE_REASON_END];
 	struct daemon_vm_watch watch;
+	struct disk_images images;  /* that it reads, as its VMM says; of the connection that is there */
 	struct guest_map guest_map; /* empty until its VMM has told; of the connection that is there, or was the last */
 	struct ring_stats stats;    /* as last seen; untrusted */
 	struct samples *samples;    /* of its metrics; NULL: none have been set up */

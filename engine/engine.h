@@ -152,6 +152,9 @@ uint64_t engine_looks_over(const struct engine_vm *vm);
 /** The first page of the largest of its regions. @return how many pages that has; 0: there is none. */
 uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page);
 
+/** How many pages of @page's region there are from it on. 0: it is in none, or in one that is not taken in. */
+uint32_t engine_region_pages(struct engine_vm *vm, uint32_t page);
+
 /** What engine_page_sharers() says of a page full of zeros, which needs no copy at all. */
 #define ENGINE_ZERO_SHARERS UINT32_MAX
 /** How many pages map the slot that @page of @vm maps, itself among them. 0: it is not shared, or is no page. */

@@ -288,6 +288,13 @@ uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page)
 	return region ? region->pages : 0;
 }
 
+uint32_t engine_region_pages(struct engine_vm *vm, uint32_t page)
+{
+	const struct region *region = vm_region(vm, page);
+
+	return region ? region->pages - (page - region->first) : 0;
+}
+
 uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page)
 {
 	const struct region *region = vm_region(vm, page);

@@ -143,12 +143,12 @@ int pagefuse_discard(void *hva, size_t length)
 void pagefuse_before_read(const void *hva, size_t length)
 {
 	memory_before_read(hva, length);
-	memory_note_read(hva, length, NOTE_SUBMITTED);
+	memory_note_read(hva, length, NOTE_SUBMITTED, -1);
 }
 
 void pagefuse_hint(const void *hva, size_t length)
 {
-	memory_note_read(hva, length, NOTE_READ);
+	memory_note_read(hva, length, NOTE_READ, -1);
 }
 
 void pagefuse_note_file(int fd)

@@ -16,6 +16,7 @@
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
+#include "library/images.h"
 #include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/memory-locks.h"
@@ -637,9 +638,9 @@ void memory_before_read(const void *address, size_t length)
 	visit_end();
 }
 
-void memory_note_read(const void *address, size_t length, enum note_kind kind)
+void memory_note_read(const void *address, size_t length, enum note_kind kind, int fd)
 {
-	if (length > 0 && notes_wanted() && !children_is_one() && region_note((uint64_t)address, length, kind))
+	if (length > 0 && notes_wanted() && !children_is_one() && region_note((uint64_t)address, length, kind, fd))
 		notes_made();
 }
 
@@ -647,6 +648,7 @@ void memory_note_read(const void *address, size_t length, enum note_kind kind)
 
 void memory_note_file(int fd, bool direct)
 {
+	images_forget((unsigned)fd, (unsigned)fd);
 	if (!visit_begin())
 		return;
 	files_note(fd, direct);

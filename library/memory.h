@@ -100,9 +100,9 @@ void memory_forget(void);
 void memory_before_read(const void *address, size_t length);
 /**
  * Takes note of pages that a read fills, or is about to (notes.h): the worker looks at them soon. To be called after
- * transfers_begin(), if the read is a transfer. No lock; leaves errno as it is.
+ * transfers_begin(), if the read is a transfer. @fd: what is read; -1: nobody knows. No lock; leaves errno as it is.
  */
-void memory_note_read(const void *address, size_t length, enum note_kind kind);
+void memory_note_read(const void *address, size_t length, enum note_kind kind, int fd);
 /** Whether any page is in the store, so that a read can matter. Cheap, no lock. */
 bool memory_awaits_reads(void);
 

@@ -34,10 +34,11 @@
 #define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
 #define WORD_PAGES 2u    /* to find out about a word takes as long as to hash so many */
 
-static bool looks;     /* by itself, until all is quiet */
-static bool wanted;    /* the daemon wants to be told */
-static bool suspended; /* nothing may be hashed for now */
-static bool ripening;  /* the last look has found submitted reads */
+static bool looks;        /* by itself, until all is quiet */
+static bool wanted;       /* the daemon wants to be told */
+static bool suspended;    /* nothing may be hashed for now */
+static bool ripening;     /* the last look has found submitted reads */
+static bool names_images; /* the daemon takes what was read from which image */
 static uint64_t due_msec, heard_msec;
 /* Which kind is added to, since when, and which of the two kinds there may be. */
 static struct again {
@@ -52,6 +53,7 @@ static struct place {
 	uint64_t word;
 } next[NOTE_KINDS];
 static struct scan scan; /* too large for a small stack */
+_Static_assert(3 * NOTES_WORD <= SCAN_REPORTS_MAX, "two reports of each page of a word, and what it was read from");
 
 static uint64_t now_msec(void)
 {
@@ -134,6 +136,43 @@ static uint64_t inside(const struct region *region, uint64_t index, uint64_t not
 	return region->pages - index < NOTES_WORD ? notes & ((UINT64_C(1) << (region->pages - index)) - 1) : notes;
 }
 
+/** Which of the word's pages the reports are about that have been made of it. */
+static uint64_t reported(const struct region *region, const struct place *place)
+{
+	uint32_t first = region->first_page + (uint32_t)(place->word * NOTES_WORD);
+	uint64_t pages = 0;
+
+	for (unsigned i = 0; i < scan.report_count; i++) {
+		const struct ring_record *report = &scan.reports[i];
+
+		if (report->flags & RING_NOTED)
+			pages |= UINT64_MAX >> (NOTES_WORD - report->count) << (report->page - first);
+	}
+	return pages;
+}
+
+/** Adds what the pages that were reported have been read from. Lock held. */
+static void tell_images(const struct region *region, const struct place *place)
+{
+	uint64_t left = reported(region, place), index = place->word * NOTES_WORD;
+	struct ring_record *last = NULL;
+
+	for (; left != 0; left &= left - 1) {
+		uint64_t at = index + (unsigned)__builtin_ctzll(left);
+		uint32_t page = region->first_page + (uint32_t)at;
+		uint8_t image = notes_image(place->region, at);
+
+		if (image == 0)
+			continue;
+		if (last != NULL && last->value == image && last->page + last->count == page) {
+			last->count++;
+			continue;
+		}
+		last = &scan.reports[scan.report_count++];
+		*last = (struct ring_record){ .op = REPORT_SOURCE, .count = 1, .page = page, .value = image };
+	}
+}
+
 /** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
@@ -165,6 +204,8 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	last = 63 - (unsigned)__builtin_clzll(notes);
 	scan.notes = notes >> first;
 	scan_chunk(&scan, region->first_page + (uint32_t)index + first, last - first + 1);
+	if (names_images)
+		tell_images(region, place);
 	return (unsigned)__builtin_popcountll(notes);
 }
 
@@ -223,6 +264,7 @@ static int look_now(struct session *session, uint64_t *ret_wait_msec)
 	scan.noted = true;
 	scan.what = ORDER_SCAN;
 	scan.seed = session->seed;
+	names_images = session_has(session, WIRE_FEATURE_IMAGES);
 	if (notes_are_there()) {
 		heard_msec = due_msec;
 		notes_begin();

@@ -26,7 +26,11 @@
 #include "library/visits.h"
 #include "library/wake.h"
 
-/** Its first page; the words follow: for each kind those that say which words have notes, then the notes. */
+/**
+ * Its first page; the words follow: for each kind those that say which words have notes, then the notes. Behind all of
+ * them is a byte for each page, the image that it was read from last. It is set before the note is; where the page is
+ * noted already, who takes that note may still see the image of before.
+ */
 struct table {
 	uint64_t words; /* with notes, of each kind; a multiple of 64 */
 };
@@ -38,10 +42,10 @@ static atomic_bool wanted = true;
 
 static uint64_t table_bytes(uint64_t words)
 {
-	return PAGE_BYTES + NOTE_KINDS * (words + words / 64) * sizeof(uint64_t);
+	return PAGE_BYTES + NOTE_KINDS * (words + words / 64) * sizeof(uint64_t) + words * NOTES_WORD;
 }
 
-static _Atomic uint64_t *filled_words(struct table *table, enum note_kind kind)
+static _Atomic uint64_t *filled_words(struct table *table, unsigned kind)
 {
 	return (_Atomic uint64_t *)((char *)table + PAGE_BYTES) + kind * (table->words + table->words / 64);
 }
@@ -49,6 +53,11 @@ static _Atomic uint64_t *filled_words(struct table *table, enum note_kind kind)
 static _Atomic uint64_t *note_words(struct table *table, enum note_kind kind)
 {
 	return filled_words(table, kind) + table->words / 64;
+}
+
+static _Atomic uint8_t *image_bytes(struct table *table)
+{
+	return (_Atomic uint8_t *)filled_words(table, NOTE_KINDS);
 }
 
 /* ---- tables ---- */
@@ -110,10 +119,13 @@ static void set_word(struct table *table, enum note_kind kind, uint64_t word, ui
 		atomic_fetch_or(filled, UINT64_C(1) << word % 64);
 }
 
-void notes_set(unsigned region, enum note_kind kind, uint64_t first, uint64_t count)
+void notes_set(unsigned region, enum note_kind kind, uint64_t first, uint64_t count, uint8_t image)
 {
 	struct table *table = atomic_load(&tables[region]);
+	_Atomic uint8_t *images = image_bytes(table);
 
+	for (uint64_t at = first; at < first + count; at++)
+		atomic_store_explicit(&images[at], image, memory_order_relaxed);
 	for (uint64_t at = first, end = first + count, run; at < end; at += run) {
 		uint64_t bit = at % NOTES_WORD;
 
@@ -188,6 +200,11 @@ uint64_t notes_clear(unsigned region, enum note_kind kind, uint64_t word, uint64
 	_Atomic uint64_t *set = &note_words(atomic_load(&tables[region]), kind)[word];
 
 	return (atomic_load(set) & notes) != 0 ? atomic_fetch_and(set, ~notes) & notes : 0;
+}
+
+uint8_t notes_image(unsigned region, uint64_t page)
+{
+	return atomic_load_explicit(&image_bytes(atomic_load(&tables[region]))[page], memory_order_relaxed);
 }
 
 uint64_t notes_take(unsigned region, enum note_kind kind, uint64_t *word)

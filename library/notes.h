@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Notes of pages that the VMM has read into, or is about to: a bit for each page of a region, set by any of its
- * threads and taken by the worker some 200 milliseconds later (noted.h). A note is advice. One that is lost costs a
- * saving, one too many a vain hash.
+ * threads and taken by the worker some 200 milliseconds later (noted.h), and a byte that says what was read. A note is
+ * advice. One that is lost costs a saving, one too many a vain hash.
  */
 #ifndef PAGEFUSE_LIBRARY_NOTES_H
 #define PAGEFUSE_LIBRARY_NOTES_H
@@ -32,9 +32,10 @@ void notes_unlock_tables(void);
 
 /**
  * Sets the notes of pages [first, first + count) of a region that was made with as many pages, also if it has gone
- * meanwhile. Any thread, also in a signal handler; no lock, no system call. notes_made() has to follow.
+ * meanwhile. @image: what they are read from, see images.h; 0: that is not known. Any thread, also in a signal handler;
+ * no lock, no system call. notes_made() has to follow.
  */
-void notes_set(unsigned region, enum note_kind kind, uint64_t first, uint64_t count);
+void notes_set(unsigned region, enum note_kind kind, uint64_t first, uint64_t count, uint8_t image);
 /**
  * The worker is to know: wakes it where it does not look by itself, which it goes on doing for a second after the last
  * note. That one wake is a system call; it waits for nothing. Any thread but the worker, without the lock.
@@ -62,6 +63,8 @@ void notes_leave(void);
 uint64_t notes_take(unsigned region, enum note_kind kind, uint64_t *word);
 /** Sets notes in a word, as notes_take() has them. Lock held. */
 void notes_put(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes);
+/** What a page, whose note was taken, was read from, as notes_set() was told last. Lock held. */
+uint8_t notes_image(unsigned region, uint64_t page);
 /** Clears some of them. Lock held. @return those that were set. */
 uint64_t notes_clear(unsigned region, enum note_kind kind, uint64_t word, uint64_t notes);
 

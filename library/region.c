@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "library/images.h"
 #include "library/own.h"
 #include "library/sys.h"
 
@@ -48,7 +49,7 @@ bool region_overlaps(uint64_t start, uint64_t length)
 	return false;
 }
 
-bool region_note(uint64_t start, uint64_t length, enum note_kind kind)
+bool region_note(uint64_t start, uint64_t length, enum note_kind kind, int fd)
 {
 	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
 	unsigned count = atomic_load_explicit(&regions_end, memory_order_acquire);
@@ -63,7 +64,7 @@ bool region_note(uint64_t start, uint64_t length, enum note_kind kind)
 			continue;
 		first = start > from ? (start - from) / PAGE_BYTES : 0;
 		last = (end - 1 - from) / PAGE_BYTES;
-		notes_set(i, kind, first, (last < pages ? last + 1 : pages) - first);
+		notes_set(i, kind, first, (last < pages ? last + 1 : pages) - first, images_of(fd));
 		any = true;
 	}
 	return any;

@@ -145,10 +145,10 @@ struct region *region_of_page(uint32_t page);
 /** Cheap and without the lock: whether [start, start+length) touches a region. */
 bool region_overlaps(uint64_t start, uint64_t length);
 /**
- * Sets the notes of all pages of regions that [start, start+length) touches. Without the lock. @return whether there
- * are any: then notes_made() has to follow.
+ * Sets the notes of all pages of regions that [start, start+length) touches. @fd: what they are read from; -1: nobody
+ * knows. Without the lock. @return whether there are any: then notes_made() has to follow.
  */
-bool region_note(uint64_t start, uint64_t length, enum note_kind kind);
+bool region_note(uint64_t start, uint64_t length, enum note_kind kind, int fd);
 
 static inline uint64_t region_hva(const struct region *region, uint64_t index)
 {

@@ -25,6 +25,7 @@
 #include "library/files.h"
 #include "library/guest-memory.h"
 #include "library/hold.h"
+#include "library/images.h"
 #include "library/mappings.h"
 #include "library/memory.h"
 #include "library/nested.h"
@@ -244,6 +245,7 @@ static int open_session(struct descriptor *socket)
 		make_foreign();
 	known_store = session.store;
 	announce_forget();
+	images_tell_anew();
 	look_for_hindrances();
 	r = announce_regions(&session);
 	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
@@ -289,6 +291,8 @@ static void serve(void)
 		}
 		if (r >= 0)
 			told = announce_refusals(&session); /* also those that the orders have brought */
+		if (r >= 0 && told >= 0)
+			told = images_tell(&session);
 		r = told < 0 ? told : r;
 		if (r == 0)
 			r = session_wait(&session, noted_patience_msec(HOUSEKEEPING_MS));

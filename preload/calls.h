@@ -66,16 +66,16 @@ void fork_end(bool begun, long pid);
 /* read.c */
 /**
  * Whether a read can concern the library at all. If so, what each is about to fill is told by one of the next two, for
- * reads that go on after their call.
+ * reads that go on after their call. @fd: what it reads; -1: nobody knows.
  */
 bool read_may_matter(void);
-void read_tell(const void *address, size_t length);
-void read_tell_vector(const struct iovec *vector, size_t count);
+void read_tell(int fd, const void *address, size_t length);
+void read_tell_vector(int fd, const struct iovec *vector, size_t count);
 /**
- * Before a system call by number that may read into guest RAM; @b and @c: its second and third argument.
+ * Before a system call by number that may read into guest RAM; @a, @b and @c: its first three arguments.
  * @return for transfer_after().
  */
-uint64_t read_before_number(long number, long b, long c);
+uint64_t read_before_number(long number, long a, long b, long c);
 
 /* write.c */
 /** The same for those that may write guest RAM to a file or socket. */

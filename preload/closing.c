@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Calls that close or replace descriptors, which a VMM may make for numbers that it does not know: those of the
- * library's are left alone, with the results that there would be if they were not open.
+ * library's are left alone, with the results that there would be if they were not open. And what the VMM has read by
+ * such a number (library/images.h) is not what it reads by it next.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "library/descriptors.h"
+#include "library/images.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 
@@ -57,6 +59,7 @@ static bool next_piece(unsigned *first, unsigned last, unsigned *ret_last)
 
 INTERPOSED int close(int fd)
 {
+	images_forget((unsigned)fd, (unsigned)fd);
 	return is_vmms(fd) ? next.close(fd) : not_open();
 }
 
@@ -84,6 +87,7 @@ static int closing_range(close_range_function *real, unsigned first, unsigned la
 
 	if (!forward_ready || (flags & ~(int)CLOSE_RANGE_UNSHARE) != 0 || first > last)
 		return real(first, last, flags);
+	images_forget(first, last);
 	descriptors_closing(true);
 	if (!descriptors_concern(first, last))
 		result = real(first, last, flags);
@@ -108,6 +112,7 @@ INTERPOSED void closefrom(int first)
 {
 	unsigned from = first < 0 ? 0 : (unsigned)first, last;
 
+	images_forget(from, ~0u);
 	descriptors_closing(true);
 	while (forward_ready && next_piece(&from, ~0u, &last) && last != ~0u) {
 		if (next.close_range(from, last, 0) != 0)
@@ -135,6 +140,7 @@ static int closing_replace(replace_function *real, int from, int to, int flags)
 	}
 	if (!is_vmms(from))
 		return not_open();
+	images_forget((unsigned)to, (unsigned)to);
 	if (is_vmms(to) || !descriptors_begin(&had)) {
 		errno = saved;
 		return real(from, to, flags);

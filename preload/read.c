@@ -29,56 +29,56 @@ static bool vector_is_readable(const struct iovec *vector, size_t count)
 }
 
 /** For a read that is over when its call is: that is a transfer. */
-static uint64_t tell_transfer(void *address, size_t length)
+static uint64_t tell_transfer(int fd, void *address, size_t length)
 {
 	int saved = errno;
 	uint64_t transfer;
 
 	memory_before_read(address, length);
 	transfer = transfers_begin(address, length);
-	memory_note_read(address, length, transfer != 0 ? NOTE_READ : NOTE_SUBMITTED);
+	memory_note_read(address, length, transfer != 0 ? NOTE_READ : NOTE_SUBMITTED, fd);
 	errno = saved;
 	return transfer;
 }
 
-void read_tell(const void *address, size_t length)
+void read_tell(int fd, const void *address, size_t length)
 {
 	int saved = errno;
 
 	memory_before_read(address, length);
-	memory_note_read(address, length, NOTE_SUBMITTED);
+	memory_note_read(address, length, NOTE_SUBMITTED, fd);
 	errno = saved;
 }
 
-void read_tell_vector(const struct iovec *vector, size_t count)
+void read_tell_vector(int fd, const struct iovec *vector, size_t count)
 {
 	if (!vector_is_readable(vector, count))
 		return;
 	for (size_t i = 0; i < count; i++)
-		read_tell(vector[i].iov_base, vector[i].iov_len);
+		read_tell(fd, vector[i].iov_base, vector[i].iov_len);
 }
 
-static uint64_t before_read(void *buffer, size_t length)
+static uint64_t before_read(int fd, void *buffer, size_t length)
 {
-	return read_may_matter() ? tell_transfer(buffer, length) : 0;
+	return read_may_matter() ? tell_transfer(fd, buffer, length) : 0;
 }
 
-static uint64_t before_read_vector(const struct iovec *vector, size_t count)
+static uint64_t before_read_vector(int fd, const struct iovec *vector, size_t count)
 {
 	uint64_t transfers = 0;
 
 	if (!read_may_matter() || !vector_is_readable(vector, count))
 		return 0;
 	for (size_t i = 0; i < count; i++)
-		transfers |= tell_transfer(vector[i].iov_base, vector[i].iov_len);
+		transfers |= tell_transfer(fd, vector[i].iov_base, vector[i].iov_len);
 	return transfers;
 }
 
-static uint64_t before_read_message(const struct msghdr *message)
+static uint64_t before_read_message(int fd, const struct msghdr *message)
 {
 	if (!read_may_matter() || !readable(message, sizeof(*message)))
 		return 0;
-	return before_read_vector(message->msg_iov, message->msg_iovlen);
+	return before_read_vector(fd, message->msg_iov, message->msg_iovlen);
 }
 
 /* ---- Linux AIO ---- */
@@ -86,11 +86,12 @@ static uint64_t before_read_message(const struct msghdr *message)
 static void tell_iocb(const struct iocb *request)
 {
 	const void *buffer = (const void *)(uintptr_t)request->aio_buf;
+	int fd = (int)request->aio_fildes;
 
 	if (request->aio_lio_opcode == IOCB_CMD_PREAD)
-		read_tell(buffer, request->aio_nbytes);
+		read_tell(fd, buffer, request->aio_nbytes);
 	else if (request->aio_lio_opcode == IOCB_CMD_PREADV)
-		read_tell_vector(buffer, request->aio_nbytes);
+		read_tell_vector(fd, buffer, request->aio_nbytes);
 }
 
 static void before_submit(long count, struct iocb *const *requests)
@@ -107,14 +108,14 @@ static void before_submit(long count, struct iocb *const *requests)
 
 INTERPOSED ssize_t pread64(int fd, void *buffer, size_t length, off_t offset)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.pread(fd, buffer, length, offset));
 }
 
 INTERPOSED ssize_t pread(int fd, void *buffer, size_t length, off_t offset)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.pread(fd, buffer, length, offset));
 }
@@ -129,77 +130,77 @@ ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length
 
 INTERPOSED ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.pread_chk(fd, buffer, length, offset, buffer_length));
 }
 
 INTERPOSED ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.pread_chk(fd, buffer, length, offset, buffer_length));
 }
 
 INTERPOSED ssize_t preadv64(int fd, const struct iovec *vector, int count, off_t offset)
 {
-	uint64_t transfer = before_read_vector(vector, (size_t)count);
+	uint64_t transfer = before_read_vector(fd, vector, (size_t)count);
 
 	return transfer_after(transfer, next.preadv(fd, vector, count, offset));
 }
 
 INTERPOSED ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
 {
-	uint64_t transfer = before_read_vector(vector, (size_t)count);
+	uint64_t transfer = before_read_vector(fd, vector, (size_t)count);
 
 	return transfer_after(transfer, next.preadv(fd, vector, count, offset));
 }
 
 INTERPOSED ssize_t preadv64v2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	uint64_t transfer = before_read_vector(vector, (size_t)count);
+	uint64_t transfer = before_read_vector(fd, vector, (size_t)count);
 
 	return transfer_after(transfer, next.preadv2(fd, vector, count, offset, flags));
 }
 
 INTERPOSED ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-	uint64_t transfer = before_read_vector(vector, (size_t)count);
+	uint64_t transfer = before_read_vector(fd, vector, (size_t)count);
 
 	return transfer_after(transfer, next.preadv2(fd, vector, count, offset, flags));
 }
 
 INTERPOSED ssize_t read(int fd, void *buffer, size_t length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.read(fd, buffer, length));
 }
 
 INTERPOSED ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.read_chk(fd, buffer, length, buffer_length));
 }
 
 INTERPOSED ssize_t readv(int fd, const struct iovec *vector, int count)
 {
-	uint64_t transfer = before_read_vector(vector, (size_t)count);
+	uint64_t transfer = before_read_vector(fd, vector, (size_t)count);
 
 	return transfer_after(transfer, next.readv(fd, vector, count));
 }
 
 INTERPOSED ssize_t recv(int fd, void *buffer, size_t length, int flags)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.recv(fd, buffer, length, flags));
 }
 
 INTERPOSED ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.recv_chk(fd, buffer, length, buffer_length, flags));
 }
@@ -207,7 +208,7 @@ INTERPOSED ssize_t __recv_chk(int fd, void *buffer, size_t length, size_t buffer
 INTERPOSED ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, struct sockaddr *ret_address,
 			    socklen_t *address_length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.recvfrom(fd, buffer, length, flags, ret_address, address_length));
 }
@@ -215,7 +216,7 @@ INTERPOSED ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, stru
 INTERPOSED ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t buffer_length, int flags,
 				  struct sockaddr *ret_address, socklen_t *address_length)
 {
-	uint64_t transfer = before_read(buffer, length);
+	uint64_t transfer = before_read(fd, buffer, length);
 
 	return transfer_after(transfer, next.recvfrom_chk(fd, buffer, length, buffer_length, flags, ret_address,
 							  address_length));
@@ -223,7 +224,7 @@ INTERPOSED ssize_t __recvfrom_chk(int fd, void *buffer, size_t length, size_t bu
 
 INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	uint64_t transfer = before_read_message(message);
+	uint64_t transfer = before_read_message(fd, message);
 	ssize_t result = transfer_after(transfer, next.recvmsg(fd, message, flags));
 
 	if (result >= 0)
@@ -239,19 +240,19 @@ INTERPOSED int io_submit(aio_context_t context, long count, struct iocb **reques
 	return next.io_submit(context, count, requests);
 }
 
-uint64_t read_before_number(long number, long b, long c)
+uint64_t read_before_number(long number, long a, long b, long c)
 {
 	switch ((int)number) {
 	case SYS_pread64:
 	case SYS_read:
 	case SYS_recvfrom:
-		return before_read((void *)b, (size_t)c);
+		return before_read((int)a, (void *)b, (size_t)c);
 	case SYS_preadv:
 	case SYS_preadv2:
 	case SYS_readv:
-		return before_read_vector((const struct iovec *)b, (size_t)c);
+		return before_read_vector((int)a, (const struct iovec *)b, (size_t)c);
 	case SYS_recvmsg:
-		return before_read_message((const struct msghdr *)b);
+		return before_read_message((int)a, (const struct msghdr *)b);
 	case SYS_io_submit:
 		before_submit(b, (struct iocb *const *)c);
 		return 0;

@@ -187,7 +187,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return fork_by_number(number, a, b, c, d, e, f);
 	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
 		return 0;
-	transfer = read_before_number(number, b, c) | write_before_number(number, b, c);
+	transfer = read_before_number(number, a, b, c) | write_before_number(number, b, c);
 	open_before_number(number, a, b, c);
 	uring_before_number(number, b);
 	if ((int)number == SYS_ioctl)

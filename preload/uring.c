@@ -48,13 +48,14 @@ _Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburin
 static void tell_request(const struct io_uring_sqe *request)
 {
 	const void *buffer = (const void *)(uintptr_t)request->addr;
+	int fd = request->flags & IOSQE_FIXED_FILE ? -1 : request->fd;
 
 	if (request->flags & IOSQE_BUFFER_SELECT)
 		return; /* the kernel chooses the buffer */
 	if (request->opcode == IORING_OP_READ || request->opcode == IORING_OP_RECV)
-		read_tell(buffer, request->len);
+		read_tell(fd, buffer, request->len);
 	else if (request->opcode == IORING_OP_READV)
-		read_tell_vector(buffer, request->len);
+		read_tell_vector(fd, buffer, request->len);
 }
 
 static void before_uring_submit(const struct uring *uring)

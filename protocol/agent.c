@@ -37,46 +37,6 @@ void agent_greeting_init(struct agent_greeting *greeting, enum agent_type type, 
 	greeting->features = 0;
 }
 
-/* ---- labels ---- */
-
-/* Bytes of the character that begins @text, or 0 if none does that is UTF-8 and may be shown. */
-static size_t character_bytes(const uint8_t *text, size_t bytes)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	uint32_t character = text[0];
-	size_t length = character < 0x80 ? 1 : character < 0xc0 ? 0
-				       : character < 0xe0       ? 2
-				       : character < 0xf0       ? 3
-								: 4;
-
-	if (length == 0 || character > 0xf4 || length > bytes)
-		return 0;
-	if (length > 1)
-		character &= 0x7fU >> length;
-	for (size_t i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		character = character << 6 | (text[i] & 0x3f);
-	}
-	if (character < least[length] || character > 0x10ffff || (character >= 0xd800 && character < 0xe000))
-		return 0;
-	return character < 0x20 || (character >= 0x7f && character < 0xa0) ? 0 : length;
-}
-
-bool agent_label_is_valid(const char *label, size_t bytes)
-{
-	size_t length;
-
-	if (bytes == 0 || bytes > AGENT_LABEL_MAX)
-		return false;
-	for (size_t at = 0; at < bytes; at += length) {
-		length = character_bytes((const uint8_t *)label + at, bytes - at);
-		if (length == 0)
-			return false;
-	}
-	return true;
-}
-
 size_t agent_module_bytes(size_t label_bytes)
 {
 	return (sizeof(struct agent_module) + label_bytes + 7) & ~(size_t)7;
@@ -115,7 +75,7 @@ static bool check_module(const struct agent_module *module)
 
 	if (module->module >= AGENT_MODULES_MAX || module->kind == 0 || module->kind >= AGENT_KIND_END ||
 	    module->header.length != agent_module_bytes(module->label_bytes) ||
-	    !agent_label_is_valid(module->label, module->label_bytes))
+	    !label_is_valid(module->label, module->label_bytes))
 		return false;
 	for (const char *c = (const char *)module + used; c < (const char *)module + module->header.length; c++)
 		if (*c != 0)

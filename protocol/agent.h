@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/label.h"
+
 #define AGENT_PORT "org.pagefuse.agent.0"
 #define AGENT_SOCKET_SUFFIX ".agent"     /* after the name of the daemon's socket: where QEMU connects a port to */
 #define AGENT_MAGIC UINT32_C(0x47414650) /* "PFAG" */
@@ -33,7 +35,7 @@
 #define AGENT_FRAME_MAX 8192                  /* bytes, header included */
 #define AGENT_RAM_RANGES_MAX 128              /* in a RAM frame */
 #define AGENT_BEACONS_MAX 4                   /* of a session */
-#define AGENT_LABEL_MAX 255                   /* bytes of a label */
+#define AGENT_LABEL_MAX LABEL_MAX             /* bytes of a label */
 #define AGENT_MODULES_MAX 16384               /* numbers of modules are below */
 #define AGENT_RANGES_MAX 338                  /* in a RANGES frame, which is then nearly of the greatest length */
 #define AGENT_BATCH_PAGES_MAX 4096            /* pages of a batch, and of a frame of it */
@@ -216,9 +218,6 @@ int agent_check(const void *frame, size_t size, enum agent_side sender);
 
 /** Bytes of a MODULE frame with a label of @label_bytes. */
 size_t agent_module_bytes(size_t label_bytes);
-
-/** Whether @label can be one: 1 to AGENT_LABEL_MAX bytes of UTF-8 without control characters. */
-bool agent_label_is_valid(const char *label, size_t bytes);
 
 /** "the program has ended" and the like; never NULL. */
 const char *agent_bye_text(uint32_t reason);

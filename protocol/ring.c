@@ -121,6 +121,10 @@ int ring_check_report(const struct ring_record *record)
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE | RING_NOTED);
 	case REPORT_BUSY:
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE);
+	case REPORT_SOURCE:
+		if (record->value == 0 || record->value > RING_IMAGES_MAX)
+			return -EPROTO;
+		return check_run(record, RING_RUN_PAGES_MAX, 0);
 	case REPORT_DIFFERS:
 	case REPORT_GONE:
 	case REPORT_FULL:

@@ -41,6 +41,9 @@
 /** Longest SCAN or AUDIT order, pages; it makes at most two records for each, and one more. */
 #define RING_SCAN_PAGES_MAX 2048u
 
+/** Disk images of a VM have numbers from 1 to this one. */
+#define RING_IMAGES_MAX 63u
+
 /** Pages of a 2 MiB page. */
 #define RING_BLOCK_PAGES 512u
 
@@ -111,6 +114,11 @@ enum ring_report {
 	REPORT_DIVERGED,
 	/** An UNSHARE order is done. */
 	REPORT_UNSHARED,
+	/**
+	 * value: number of the disk image, see IMAGE in wire.h, that the run was read from. Behind a HASH or ZERO of
+	 * the pages with RING_NOTED, which says that they are of no image that is known.
+	 */
+	REPORT_SOURCE,
 	REPORT_END
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/page.h"
+#include "protocol/ring.h"
 
 /* Fields of whatever release, which are of 4 or 8 bytes. */
 static bool is_greeting(size_t size, size_t least)
@@ -22,6 +23,7 @@ static int check_length(enum wire_type type, size_t size)
 		[WIRE_REFUSED] = sizeof(struct wire_refused),
 		[WIRE_DOORBELL] = sizeof(struct wire_header),
 		[WIRE_SEGMENT_WANTED] = sizeof(struct wire_wanted),
+		[WIRE_IMAGE] = sizeof(struct wire_image),
 	};
 
 	switch (type) {
@@ -87,6 +89,15 @@ static int check_map(const struct wire_memory_map *map)
 	return 0;
 }
 
+static int check_image(const struct wire_image *image)
+{
+	const char *end = memchr(image->label, 0, sizeof(image->label));
+
+	if (image->image == 0 || image->image > RING_IMAGES_MAX || end == NULL)
+		return -EPROTO;
+	return label_is_valid(image->label, (size_t)(end - image->label)) ? 0 : -EPROTO;
+}
+
 static int check_body(enum wire_type type, const void *message)
 {
 	const struct wire_segment *segment = message;
@@ -102,6 +113,8 @@ static int check_body(enum wire_type type, const void *message)
 		return refused->reason != 0 ? 0 : -EPROTO;
 	case WIRE_MEMORY_MAP:
 		return check_map(message);
+	case WIRE_IMAGE:
+		return check_image(message);
 	default:
 		return 0;
 	}
@@ -152,6 +165,7 @@ static const char *const feature_names[WIRE_FEATURE_END] = {
 	[WIRE_FEATURE_DOMAINS] = "domains",
 	[WIRE_FEATURE_NOTES] = "notes",
 	[WIRE_FEATURE_BLOCKS] = "blocks",
+	[WIRE_FEATURE_IMAGES] = "images",
 };
 
 void wire_feature_name(uint64_t features, char *ret, size_t size)

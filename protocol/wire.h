@@ -14,6 +14,7 @@
  *   REFUSED          ------------------>            memory the library leaves alone, and why
  *   MEMORY_MAP       ------------------>            which page the guest sees at which physical address, whenever that
  *                                                   has changed (in chunks; all but the last have WIRE_MORE set)
+ *   IMAGE            ------------------>            a number for a disk image that it reads from
  *   DOORBELL         <----------------->            look at your ring
  *                    <------------------   ERROR    text, then the connection is closed
  *
@@ -37,6 +38,7 @@
 #include <stdint.h>
 
 #include "common/vm-identity.h"
+#include "protocol/label.h"
 
 #define WIRE_MAGIC UINT32_C(0x45534650) /* "PFSE" */
 #define WIRE_VERSION 1
@@ -62,6 +64,7 @@ enum wire_type {
 	WIRE_REPLY,
 	WIRE_SEGMENT_WANTED,
 	WIRE_MEMORY_MAP,
+	WIRE_IMAGE,
 	WIRE_TYPE_END
 };
 
@@ -71,6 +74,7 @@ enum wire_feature {
 	WIRE_FEATURE_DOMAINS,    /* the daemon does as hello.domain asks; required by who asks for one */
 	WIRE_FEATURE_NOTES,      /* the daemon may order NOTES, and the VMM then sends RING_NOTED */
 	WIRE_FEATURE_BLOCKS,     /* REGION_ADD may say where 2 MiB pages begin */
+	WIRE_FEATURE_IMAGES,     /* IMAGE and SOURCE may be sent to the daemon */
 	WIRE_FEATURE_END
 };
 /** What this release has. */
@@ -179,6 +183,14 @@ struct wire_memory_map {
 	struct wire_range ranges[];
 };
 #define WIRE_RANGES_PER_MESSAGE ((WIRE_MESSAGE_MAX - sizeof(struct wire_header)) / sizeof(struct wire_range))
+
+/** IMAGE: from now on @image, 1 to RING_IMAGES_MAX, means the file of this path, as the VMM sees it. */
+struct wire_image {
+	struct wire_header header;
+	uint32_t image;
+	uint32_t reserved;
+	char label[LABEL_MAX + 1]; /* see label.h; zero terminated */
+};
 
 /** DOORBELL has no body; ERROR, REQUEST and REPLY have text without terminating zero. */
 struct wire_text {

@@ -181,25 +181,25 @@ static void test_labels(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		hint_label(cases[i].text, label);
+		label_from(cases[i].text, label);
 		assert_string_equal(label, cases[i].label);
-		assert_true(agent_label_is_valid(label, strlen(label)));
+		assert_true(label_is_valid(label, strlen(label)));
 	}
 	memset(text, 'x', sizeof(text));
 	text[AGENT_LABEL_MAX] = 0;
-	hint_label(text, label);
+	label_from(text, label);
 	assert_string_equal(label, text);
 	text[AGENT_LABEL_MAX] = 'y';
 	text[AGENT_LABEL_MAX + 1] = 0;
-	hint_label(text, label);
+	label_from(text, label);
 	assert_int_equal(strlen(label), AGENT_LABEL_MAX);
 	assert_memory_equal(label, "...x", 4);
 	assert_int_equal(label[AGENT_LABEL_MAX - 1], 'y');
 	for (int i = 0; i < 300; i += 2) /* cut in the middle of a character */
 		memcpy(text + i, "\xc3\xa9", 2);
 	text[301] = 0;
-	hint_label(text, label);
-	assert_true(agent_label_is_valid(label, strlen(label)));
+	label_from(text, label);
+	assert_true(label_is_valid(label, strlen(label)));
 }
 
 int main(void)

@@ -98,7 +98,7 @@ for part in daemon host domain vm; do
 	fields=$(jq -r "$object"' | to_entries[] | select(.value | type | IN("number", "boolean")) | .key' <<<"$STATUS")
 	for field in $fields; do
 		case $part/$field in
-		daemon/pid | vm/pid | vm/uid | vm/mode_kept | domain/vms) continue ;; # labels, and counted by them
+		daemon/pid | vm/pid | vm/uid | vm/mode_kept | vm/mode_by_settings | domain/vms) continue ;; # labels, or about them
 		esac
 		grep -qE "^pagefuse_${part}_${field/%_usec/_seconds}(_total)?[{ ]" <<<"$output" ||
 			fail "nothing of $part's $field"

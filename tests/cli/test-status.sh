@@ -70,6 +70,11 @@ prints 'Page Fusion:             enabled, mode full'
 run 0 showvminfo --json web1
 json '.name == "web1" and .saved_pages == 20480 and .refused == []'
 
+start_daemon "{\"status\": [$(jq -c '.vms[0].mode = "off" | .vms |= map(.mode_by_settings = true)' <<<"$STATUS")]}"
+run 0 showvminfo web1
+prints 'Page Fusion:             disabled, mode off (by [vms] preload_mode)
+To share it:             pagefuse modifyvm web1 --page-fusion on'
+
 # The answer in many pieces.
 start_daemon "{\"status\": [$STATUS], \"chunk\": 7}"
 run 0 status --json
@@ -108,7 +113,8 @@ start_daemon "{\"status\": [$STATUS], \"kept\": [{\"file\": \"/x\", \"problem\":
 run 0 showvminfo gone
 equal 'one that is gone' $'Name:                    gone
 Process:                 none; it was of uid 7
-Page Fusion:             disabled, mode off (kept by modifyvm)' "$output"
+Page Fusion:             disabled, mode off (kept by modifyvm)
+To share it:             pagefuse modifyvm gone --page-fusion on' "$output"
 run 0 showvminfo any
 prints 'Page Fusion:             enabled, mode hints (kept by modifyvm)'
 run 0 showvminfo --json gone

@@ -131,6 +131,35 @@ static void test_fields(void **state)
 	expect(judge(vm, NULL), SEVERITY_WARNING, "no-ram");
 }
 
+/** Of a VM that shares nothing it is said who wants it so, and how to have it share. */
+static void test_off(void **state)
+{
+	static const struct {
+		bool kept, by_settings;
+		const char *text;
+	} cases[] = {
+		{ false, false, "mode off: nothing of it is shared" },
+		{ true, false, "mode off, as `pagefuse modifyvm` has kept it: nothing of it is shared" },
+		{ false, true,
+		  "mode off, as [vms] preload_mode says of VMs that come by the preload alone: nothing of it is "
+		  "shared" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *vm = good_vm();
+		struct findings findings;
+
+		json_object_set_new(vm, "mode", json_string("off"));
+		json_object_set_new(vm, "mode_kept", json_boolean(cases[i].kept));
+		json_object_set_new(vm, "mode_by_settings", json_boolean(cases[i].by_settings));
+		findings = judge(vm, NULL);
+		assert_string_equal(findings.list[0].text, cases[i].text);
+		assert_non_null(strstr(findings.list[0].remedy, "pagefuse modifyvm NAME --page-fusion on"));
+		expect(findings, SEVERITY_ERROR, "mode");
+	}
+}
+
 /** A daemon that leaves everything out, or gets every type wrong, must not confuse anybody. */
 static void test_hostile(void **state)
 {
@@ -238,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_command_line),
 		cmocka_unit_test(test_no_repetition),

@@ -445,6 +445,18 @@ static int connect_agent(void)
 	return agent.port;
 }
 
+static void tell_image(uint32_t number)
+{
+	struct wire_image message = { .image = number };
+
+	snprintf(message.label, sizeof(message.label), "/image-%u", number);
+	wire_header_init(&message.header, WIRE_IMAGE, sizeof(message));
+	test_check(wire_send(vmm.link.socket, &message, sizeof(message), NULL, 0) == 0, "name an image: %s",
+		   strerror(errno));
+	for (uint32_t p = 1; p <= vmm.options.pages; p++)
+		report(REPORT_SOURCE, p, 1, number);
+}
+
 static void answer(const struct question *question)
 {
 	struct fake_answer answer = { .fd_of_segment = -1, .fd_of_agent = -1 };
@@ -480,6 +492,9 @@ static void answer(const struct question *question)
 		break;
 	case FAKE_FORK:
 		answer.pid = fork_keeper();
+		break;
+	case FAKE_READ:
+		tell_image(question->detail);
 		break;
 	case FAKE_AGENT:
 		answer.fd_of_agent = connect_agent();

@@ -49,6 +49,7 @@ enum fake_request {
 	FAKE_OPEN_SEGMENT, /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
 	FAKE_NEXT_CONTENT, /* writes all common pages: the same again in every VM, another for each detail */
 	FAKE_TOUCH_SLOT,   /* reads slot `detail` through a mapping of its own, whatever it holds */
+	FAKE_READ,         /* says that all of its pages were read from image `detail`, /image-DETAIL */
 	FAKE_AGENT,        /* fd_of_agent: a descriptor number in the child, of a new connection as its guest's agent */
 };
 

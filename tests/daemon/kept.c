@@ -68,7 +68,8 @@ static void expect_error(const char *name, const char *member, const char *code)
 	json_decref(reply);
 }
 
-static void expect_mode(const char *name, const char *mode, bool kept)
+/* @unsaid: as of a VM for which nobody has said any: what is not kept is of the settings. */
+static void expect_mode(const char *name, const char *mode, bool kept, bool unsaid)
 {
 	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}"), *vm;
 	bool found = false;
@@ -80,6 +81,8 @@ static void expect_mode(const char *name, const char *mode, bool kept)
 		found = true;
 		test_check(strcmp(text(vm, "mode"), mode) == 0, "%s has mode %s, not %s", name, text(vm, "mode"), mode);
 		test_check(flag(vm, "mode_kept") == kept, "that of %s is%s kept", name, kept ? " not" : "");
+		test_check(flag(vm, "mode_by_settings") == (unsaid && !kept), "that of %s is%s of the settings", name,
+			   unsaid && !kept ? " not" : "");
 	}
 	test_check(found, "there is no VM %s", name);
 	json_decref(status);
@@ -99,7 +102,7 @@ static void expect_starts(const char *name, const char *uuid, bool unsaid, const
 {
 	struct fake_vmm vmm = start(name, uuid, unsaid);
 
-	expect_mode(name, mode, kept);
+	expect_mode(name, mode, kept, unsaid);
 	fake_kill(&vmm);
 	while (instance_vm(&instance, name, "ram_bytes") >= 0) /* or the next one is called name-2 */
 		poll(NULL, 0, 1);
@@ -125,8 +128,8 @@ static void check_running(void)
 	restart(true);
 	test_check(fake_ask(&a, FAKE_CONNECT, 0).error == 0, "cannot connect again");
 	test_check(fake_ask(&b, FAKE_CONNECT, 0).error == 0, "cannot connect again");
-	expect_mode("run", "off", true);
-	expect_mode("other", "full", false);
+	expect_mode("run", "off", true, false);
+	expect_mode("other", "full", false, false);
 	instance_scan(&instance);
 	test_check(instance_vm(&instance, "run", "shared_pages") == 0, "off is forgotten: it shares");
 	fake_kill(&a);
@@ -284,7 +287,7 @@ static void check_edited(void)
 	json_decref(reply);
 	test_check(file_has("\"hints\""), "what somebody wrote was written over");
 	hang_up("VM mine (pid");
-	expect_mode("mine", "hints", true);
+	expect_mode("mine", "hints", true, false);
 	keep("new", "\"mode\":\"off\"", false);
 	fake_kill(&vmm);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * "modules": what agents in two guests have named, added up by label; of other users' VMs nothing, of pages that are
- * something else by now nothing, and of VMs that have gone nothing.
+ * "modules": what agents in two guests have named, added up by label; of what they have not, the disk images that it
+ * was read from; of other users' VMs nothing, of pages that are something else by now nothing, and of VMs that have
+ * gone nothing.
  *
  * modules anew   with a daemon that does not wait for long: whose pages are nearly all something else is asked anew
  */
@@ -195,6 +196,47 @@ static void test_anew(struct vm *vm)
 	json_decref(reply);
 }
 
+/* Waits until the pages of so many VMs are known to have been read. */
+static void await_images(long long vms)
+{
+	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+	long long is, pages;
+
+	do {
+		json_t *reply = ask("");
+
+		is = (long long)json_integer_value(json_object_get(reply, "vms_with_images"));
+		pages = (long long)json_integer_value(json_object_get(json_object_get(reply, "named"), "pages"));
+		json_decref(reply);
+		test_check(test_now_msec() < last, "images of %lld VMs are known, %lld pages are named", is, pages);
+	} while (is != vms || pages != 2 * PAGES);
+}
+
+/* Of a nobody names anything but its VMM, of b everything is named by its agent. */
+static void test_images(struct vm *a, struct vm *b)
+{
+	json_t *reply;
+
+	fake_ask(&a->vmm, FAKE_READ, 7);
+	fake_ask(&b->vmm, FAKE_READ, 7);
+	await_images(2);
+	reply = ask("");
+	expect_number(reply, "vms_with_agent", 2);
+	expect_number(reply, "modules_count", 3);
+	expect_module(reply, 0, "/image-7", "disk-image", 1);
+	expect_sum(module(reply, 0), PAGES, COMMON - 1 + ZERO, (COMMON - 1) / 2 + ZERO);
+	expect_module(reply, 1, "/lib", "file", 1);
+	expect_sum(module(reply, 1), COMMON + ZERO, COMMON + ZERO, (COMMON - 1) / 2 + ZERO);
+	expect_sum(json_object_get(reply, "named"), 2 * PAGES, 2 * COMMON - 1 + 2 * ZERO, COMMON - 1 + 2 * ZERO);
+	json_decref(reply);
+	fake_ask(&a->vmm, FAKE_WRITE, 5);
+	instance_await(&instance, "a", "shared_pages", COMMON - 2);
+	reply = ask(",\"name\":\"a\"");
+	expect_module(reply, 0, "/image-7", "disk-image", 1);
+	expect_sum(module(reply, 0), PAGES - 1, COMMON - 2 + ZERO, (COMMON - 2) / 2 + ZERO);
+	json_decref(reply);
+}
+
 static void test_gone(struct vm *vm)
 {
 	json_t *reply;
@@ -247,6 +289,7 @@ int main(int argc, char **argv)
 		test_other_user();
 		test_written(&a);
 		test_anew(&a);
+		test_images(&a, &b);
 		test_gone(&a);
 	}
 	close(b.agent.port);

@@ -12,25 +12,30 @@
 #include "daemon/labels.h"
 #include "tests/support/test.h"
 
-#define ROOM 7u
+#define ROOM 512u
 
 /* Walks over all of it, and compares with @modules, by page; -1: it is not named. */
 static void expect(const struct labels *labels, uint32_t first, uint32_t count, const int32_t *modules)
 {
-	uint32_t pages[ROOM], found[ROOM], seen = 0, named = 0;
+	uint32_t seen = 0, named = 0;
 	uint64_t at = 0;
-	int n;
 
-	while ((n = labels_next(labels, at, ROOM, pages, found, &at)) >= 0)
-		for (int i = 0; i < n; i++, seen++) {
-			assert_in_range(pages[i], first, first + count - 1);
-			assert_int_equal(modules[pages[i] - first], found[i]);
-			if (i > 0)
-				assert_true(pages[i] > pages[i - 1]);
+	for (; (at = labels_seek(labels, at)) != UINT64_MAX; at += ROOM) {
+		uint16_t found[ROOM];
+
+		labels_read(labels, at, ROOM, found);
+		for (uint32_t i = 0; i < ROOM; i++) {
+			if (found[i] == 0)
+				continue;
+			assert_in_range(at + i, first, first + count - 1);
+			assert_int_equal(modules[at + i - first] + 1, found[i]);
+			seen++;
 		}
+	}
 	for (uint32_t i = 0; i < count; i++)
 		named += modules[i] >= 0;
 	assert_int_equal(seen, named);
+	assert_int_equal(labels->named, named);
 }
 
 static void nothing_is_named(void **state)
@@ -45,25 +50,28 @@ static void nothing_is_named(void **state)
 	labels_done(&labels);
 }
 
-static void the_last_name_counts(void **state)
+static void try_at_random(bool narrow)
 {
 	static int32_t modules[3 * LABELS_BLOCK];
 	const uint32_t first = 5 * LABELS_BLOCK - 10;
-	struct labels labels = { 0 };
+	struct labels labels = { .narrow = narrow };
 	uint64_t random = 1;
 
-	(void)state;
 	for (uint32_t i = 0; i < 3 * LABELS_BLOCK; i++)
 		modules[i] = -1;
 	for (unsigned round = 0; round < 200; round++) {
 		uint32_t from = (uint32_t)(test_random(&random) % (3 * LABELS_BLOCK));
 		uint32_t count = (uint32_t)(test_random(&random) % 5000) + 1;
 		uint32_t module = (uint32_t)(test_random(&random) % 100);
-		bool clears = test_random(&random) % 3 == 0;
+		bool clears = test_random(&random) % 3 == 0, drops = test_random(&random) % 30 == 0;
 
-		module = module == 0 ? LABELS_MODULES_MAX - 1 : module;
+		count *= drops ? 4 : 1;
+		clears |= drops;
+		module = module == 0 ? (narrow ? LABELS_NARROW_MODULES_MAX : LABELS_MODULES_MAX) - 1 : module;
 		count = count < 3 * LABELS_BLOCK - from ? count : 3 * LABELS_BLOCK - from;
-		if (clears)
+		if (drops)
+			labels_drop(&labels, first + from, count);
+		else if (clears)
 			labels_clear(&labels, first + from, count);
 		else
 			labels_set(&labels, first + from, count, module);
@@ -71,7 +79,17 @@ static void the_last_name_counts(void **state)
 			modules[i] = clears ? -1 : (int32_t)module;
 	}
 	expect(&labels, first, 3 * LABELS_BLOCK, modules);
+	labels_drop(&labels, 1, UINT32_MAX);
+	assert_int_equal(labels.count, 0);
 	labels_done(&labels);
+	assert_true(labels.narrow == narrow && labels.count == 0);
+}
+
+static void the_last_name_counts(void **state)
+{
+	(void)state;
+	try_at_random(false);
+	try_at_random(true);
 }
 
 /* Blocks come in any order; and the last page that there can be ends the walk. */
@@ -82,20 +100,22 @@ static void pages_are_far_apart(void **state)
 	static const uint32_t pages[] = { UINT32_MAX, 1, 900 * LABELS_BLOCK, 3 * LABELS_BLOCK,
 					  UINT32_MAX - LABELS_BLOCK };
 	struct labels labels = { 0 };
-	uint32_t found, module, seen = 0;
-	uint64_t at = 0;
-	int n;
+	uint32_t seen = 0;
 
 	(void)state;
 	for (uint32_t i = 0; i < 5; i++)
 		labels_set(&labels, pages[i], 1, i);
 	assert_int_equal(labels.count, 5);
-	while ((n = labels_next(&labels, at, 1, &found, &module, &at)) >= 0)
-		if (n > 0) {
-			assert_true(seen < 5);
-			assert_int_equal(found, sorted[seen++]);
-			assert_int_equal(pages[module], found);
-		}
+	for (uint64_t at = 0; (at = labels_seek(&labels, at)) != UINT64_MAX; at++) {
+		uint16_t module;
+
+		labels_read(&labels, at, 1, &module);
+		if (module == 0)
+			continue;
+		assert_true(seen < 5);
+		assert_int_equal(at, sorted[seen++]);
+		assert_int_equal(pages[module - 1], at);
+	}
 	assert_int_equal(seen, 5);
 	labels_done(&labels);
 }

@@ -33,7 +33,8 @@ all_is_back() {
 	local twins
 	read -r twins < <(status_numbers "$TWINS")
 	[ "$twins" -ge "$ENOUGH" ] && "$PAGEFUSE" modules --json 2>/dev/null |
-		jq -e '.vms == 2 and .vms_with_agent == 2 and .named.shared_pages * 10 >= .shared_pages * 8' >/dev/null
+		jq -e '([.modules[] | select(.kind != "disk-image") | .shared_pages] | add) as $named |
+			.vms == 2 and .vms_with_agent == 2 and $named * 10 >= .shared_pages * 8' >/dev/null
 }
 
 # What was written meanwhile is told of with the next audit, a second later at most.

@@ -34,6 +34,7 @@ int io_submit(aio_context_t context, long count, struct iocb **requests);
 
 static int file; /* BYTES of 'f' */
 static int sockets[2];
+static int from; /* which of them is read */
 
 static int set_up(void **state)
 {
@@ -46,6 +47,7 @@ static int set_up(void **state)
 	assert_int_equal(pwrite(file, content, BYTES, 0), BYTES);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
 	assert_int_equal(write(sockets[1], content, BYTES), BYTES);
+	from = file;
 	return calls_set_up(state);
 }
 
@@ -77,6 +79,7 @@ static void expect_read(long result, const char *memory, size_t length)
 	assert_int_equal(recorder_notes.count, 1);
 	assert_ptr_equal(recorder_notes.address, memory);
 	assert_int_equal(recorder_notes.length, length);
+	assert_int_equal(recorder_notes.fd, from);
 	recorder_notes.count = 0;
 }
 
@@ -130,6 +133,7 @@ static void of_vectors(void **state)
 		expect_transfer(syscall(SYS_preadv, (long)file, vector, 3L, 0L, 0L) - 40, AT, LENGTH);
 		expect_transfer(syscall(SYS_preadv2, (long)file, vector, 3L, 0L, 0L, 0L) - 40, AT, LENGTH);
 		expect_transfer(syscall(SYS_readv, (long)file, vector, 3L) - 40, AT, LENGTH);
+		from = sockets[0];
 		expect_transfer(syscall(SYS_recvmsg, (long)sockets[0], &message, 0L) - 40, AT, LENGTH);
 		return;
 	}
@@ -138,6 +142,7 @@ static void of_vectors(void **state)
 	expect_transfer(preadv2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
 	expect_transfer(preadv64v2(file, vector, 3, 1, 0) - 40, AT, LENGTH);
 	expect_transfer(readv(file, vector, 3) - 40, AT, LENGTH);
+	from = sockets[0];
 	expect_transfer(recvmsg(sockets[0], &message, 0) - 40, AT, LENGTH);
 	assert_int_equal(other[0], 'f');
 }
@@ -145,6 +150,7 @@ static void of_vectors(void **state)
 static void of_sockets(void **state)
 {
 	(void)state;
+	from = sockets[0];
 	if (by_number) {
 		expect_transfer(syscall(SYS_recvfrom, (long)sockets[0], AT, LENGTH, 0L, NULL, NULL), AT, LENGTH);
 		return;
@@ -214,9 +220,11 @@ static void of_uring_with(unsigned flags)
 	io_uring_prep_readv(io_uring_get_sqe(&ring), file, vector, 2, 0);
 	assert_int_equal(io_uring_submit_and_wait(&ring, 1), 1);
 	expect_submitted(finish(&ring) - (long)PAGE_BYTES, AT, LENGTH);
+	from = sockets[0];
 	io_uring_prep_recv(io_uring_get_sqe(&ring), sockets[0], AT, LENGTH, 0);
 	assert_int_equal(io_uring_submit_and_wait_timeout(&ring, &done, 1, NULL, NULL), 1);
 	expect_submitted(finish(&ring), AT, LENGTH);
+	from = file;
 	io_uring_prep_write(io_uring_get_sqe(&ring), file, AT, LENGTH, BYTES);
 	io_uring_prep_nop(io_uring_get_sqe(&ring));
 	assert_int_equal(io_uring_submit(&ring), 2);
@@ -235,6 +243,33 @@ static void of_uring(void **state)
 #endif
 }
 #endif
+
+static void expect_forgotten(unsigned first, unsigned last)
+{
+	assert_int_equal(recorder_forgotten.first, first);
+	assert_int_equal(recorder_forgotten.last, last);
+	recorder_forgotten = (struct recorded_forgotten){ 0 };
+}
+
+/** What is read by a number is another file from then on. */
+static void closing(void **state)
+{
+	int copy = dup(file);
+
+	(void)state;
+	assert_true(copy >= 0);
+	assert_int_equal(dup2(file, copy), copy);
+	expect_forgotten((unsigned)copy, (unsigned)copy);
+	assert_int_equal(dup3(file, copy, O_CLOEXEC), copy);
+	expect_forgotten((unsigned)copy, (unsigned)copy);
+	assert_int_equal(dup2(file, file), file);
+	expect_forgotten(0, 0);
+	assert_int_equal(close(copy), 0);
+	expect_forgotten((unsigned)copy, (unsigned)copy);
+	copy = dup(file);
+	assert_int_equal(close_range((unsigned)copy, (unsigned)copy, 0), 0);
+	expect_forgotten((unsigned)copy, (unsigned)copy);
+}
 
 /** Nothing of ours, nothing to say; and arguments that the kernel refuses are refused as ever. */
 static void others(void **state)
@@ -268,6 +303,7 @@ int main(void)
 #ifdef HAVE_LIBURING
 		READ_TEST(of_uring),
 #endif
+		READ_TEST(closing),
 		READ_TEST(others),
 	};
 

@@ -7,6 +7,7 @@
 #include "library/descriptors.h"
 #include "library/fork.h"
 #include "library/guest-memory.h"
+#include "library/images.h"
 #include "library/made-calls.h"
 #include "library/mappings.h"
 #include "library/options.h"
@@ -22,6 +23,7 @@ int recorder_begin_result;
 void (*recorder_in_begin)(void);
 struct recorded_transfers recorder_transfers;
 struct recorded_notes recorder_notes;
+struct recorded_forgotten recorder_forgotten;
 
 static uintptr_t ours;
 static size_t ours_length;
@@ -120,7 +122,7 @@ void memory_before_read(const void *address, size_t length)
 		record(what);
 }
 
-void memory_note_read(const void *address, size_t length, enum note_kind kind)
+void memory_note_read(const void *address, size_t length, enum note_kind kind, int fd)
 {
 	errno = EXDEV;
 	if (!memory_is_ours(address, length))
@@ -129,7 +131,14 @@ void memory_note_read(const void *address, size_t length, enum note_kind kind)
 	recorder_notes.address = address;
 	recorder_notes.length = length;
 	recorder_notes.kind = kind;
+	recorder_notes.fd = fd;
 	recorder_notes.in_transfer = recorder_transfers.open != 0;
+}
+
+void images_forget(unsigned first, unsigned last)
+{
+	recorder_forgotten.first = first;
+	recorder_forgotten.last = last;
 }
 
 uint64_t transfers_begin(const void *address, size_t length)

@@ -63,8 +63,14 @@ extern struct recorded_notes {
 	size_t length;
 	unsigned count;
 	enum note_kind kind;
+	int fd;           /* that it is read from */
 	bool in_transfer; /* a transfer was under way */
 } recorder_notes;
+
+/** Descriptors that were forgotten last; also those that cmocka closes. */
+extern struct recorded_forgotten {
+	unsigned first, last;
+} recorder_forgotten;
 
 /** Forgets all records and answers, and makes [@address, @address + @length) ours; length 0: no region at all. */
 void recorder_reset(void *address, size_t length);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/page.h"
+#include "protocol/ring.h"
 #include "protocol/wire.h"
 #include "tests/support/fuzz.h"
 
@@ -18,6 +19,13 @@ static void check_map(const struct wire_memory_map *map, size_t count)
 		must(range->gfn + range->pages <= WIRE_GFN_END);
 		must(i == 0 || range->gfn >= range[-1].gfn + range[-1].pages);
 	}
+}
+
+static void check_image(const struct wire_image *image)
+{
+	must(image->image > 0 && image->image <= RING_IMAGES_MAX);
+	must(memchr(image->label, 0, sizeof(image->label)) != NULL && image->label[0] != 0);
+	must(strpbrk(image->label, "\n\r\t\033\177") == NULL);
 }
 
 static void check_promises(const void *message, size_t size)
@@ -51,6 +59,10 @@ static void check_promises(const void *message, size_t size)
 		break;
 	case WIRE_SEGMENT_WANTED:
 		must(size == sizeof(struct wire_wanted));
+		break;
+	case WIRE_IMAGE:
+		must(size == sizeof(struct wire_image));
+		check_image(message);
 		break;
 	case WIRE_REFUSED:
 		must(size == sizeof(struct wire_refused));

@@ -214,6 +214,11 @@ static void records_are_checked(void **state)
 		{ { .op = REPORT_REGION_ADD, .count = RING_BLOCK_PAGES + 1, .page = 1, .value = 1 }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_REGION_ADD, .count = 0, .page = 1, .value = 1 }, -EPROTO, -EPROTO },
 		{ { .op = REPORT_SCANNED, .count = 1, .page = 1, .value = UINT64_C(1) << 32 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_SOURCE, .count = 64, .page = 1, .value = RING_IMAGES_MAX }, 0, -EPROTO },
+		{ { .op = REPORT_SOURCE, .count = 1, .page = 1, .value = RING_IMAGES_MAX + 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_SOURCE, .count = 1, .page = 1, .value = 0 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_SOURCE, .count = 65, .page = 1, .value = 1 }, -EPROTO, -EPROTO },
+		{ { .op = REPORT_SOURCE, .count = 1, .page = 1, .value = 1, .flags = RING_NOTED }, -EPROTO, -EPROTO },
 	};
 
 	(void)state;

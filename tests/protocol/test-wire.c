@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/page.h"
+#include "protocol/ring.h"
 #include "protocol/wire.h"
 #include "tests/protocol/raw-send.h"
 
@@ -35,6 +36,7 @@ static const struct {
 	{ WIRE_REFUSED, sizeof(struct wire_refused) },
 	{ WIRE_DOORBELL, sizeof(struct wire_header) },
 	{ WIRE_SEGMENT_WANTED, sizeof(struct wire_wanted) },
+	{ WIRE_IMAGE, sizeof(struct wire_image) },
 };
 
 /* A message of each fixed type with all fields in range. */
@@ -47,6 +49,8 @@ static void good_message(enum wire_type type, void *message, size_t size)
 		((struct wire_segment *)message)->slots = 1;
 	if (type == WIRE_REFUSED)
 		((struct wire_refused *)message)->reason = WIRE_REASON_LOCKED;
+	if (type == WIRE_IMAGE)
+		*(struct wire_image *)message = (struct wire_image){ .image = 1, .label = "/a" };
 	wire_header_init(message, type, size);
 }
 
@@ -256,6 +260,33 @@ static void maps_are_in_order(void **state)
 	assert_int_equal(check_ranges(back, 2, 0), -EPROTO);
 }
 
+static int check_image(uint32_t number, const char *label, size_t bytes)
+{
+	struct wire_image image = { .image = number };
+
+	memcpy(image.label, label, bytes);
+	wire_header_init(&image.header, WIRE_IMAGE, sizeof(image));
+	return wire_check(&image, sizeof(image));
+}
+
+static void images_are_checked(void **state)
+{
+	char longest[LABEL_MAX + 1];
+
+	(void)state;
+	memset(longest, 'x', sizeof(longest));
+	assert_int_equal(check_image(1, "/images/b\xc3\xa4se image.qcow2", 25), 0);
+	assert_int_equal(check_image(RING_IMAGES_MAX, longest, LABEL_MAX), 0);
+	assert_int_equal(check_image(1, longest, LABEL_MAX + 1), -EPROTO); /* no end */
+	assert_int_equal(check_image(0, "/a", 2), -EPROTO);
+	assert_int_equal(check_image(RING_IMAGES_MAX + 1, "/a", 2), -EPROTO);
+	assert_int_equal(check_image(1, "", 0), -EPROTO);
+	assert_int_equal(check_image(1, "/a\nb", 4), -EPROTO);
+	assert_int_equal(check_image(1, "/a\033[31m", 7), -EPROTO);
+	assert_int_equal(check_image(1, "/a\xc2\x9b", 4), -EPROTO);
+	assert_int_equal(check_image(1, "/a\xff", 3), -EPROTO);
+}
+
 static void modes_have_names(void **state)
 {
 	(void)state;
@@ -373,6 +404,7 @@ int main(void)
 		cmocka_unit_test(what_a_greeting_lacks_is_zero),
 		cmocka_unit_test(features_have_names),
 		cmocka_unit_test(maps_are_in_order),
+		cmocka_unit_test(images_are_checked),
 		cmocka_unit_test(modes_have_names),
 		cmocka_unit_test(a_message_arrives_with_its_descriptors),
 		cmocka_unit_test(too_much_is_not_sent),

@@ -50,17 +50,22 @@ static void test_bits(void)
 	test_check(notes_make(REGION, PAGES) == 0, "no memory");
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
 		memset(taken, 0, sizeof(taken));
-		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count);
-		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count); /* again: the same notes */
+		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count, 0);
+		notes_set(REGION, NOTE_READ, ranges[i].first, ranges[i].count, (uint8_t)(i + 1)); /* the same notes */
 		test_check(take_all(REGION, NOTE_SUBMITTED, taken) == 0, "notes of another kind");
 		test_check(take_all(REGION, NOTE_READ, taken) == ranges[i].count, "range %zu: wrong number", i);
 		for (uint64_t p = 0; p < PAGES; p++)
 			test_check(taken[p] == (p - ranges[i].first < ranges[i].count), "range %zu: page %llu", i,
 				   (unsigned long long)p);
 		test_check(take_all(REGION, NOTE_READ, taken) == 0, "range %zu is not gone", i);
+		test_check(notes_image(REGION, ranges[i].first) == i + 1 &&
+				   notes_image(REGION, ranges[i].first + ranges[i].count - 1) == i + 1,
+			   "range %zu is of another image", i);
 	}
-	notes_set(REGION, NOTE_READ, 5, 5);
+	notes_set(REGION, NOTE_READ, 5, 5, 1);
+	test_check(notes_image(REGION, 4) == 6 && notes_image(REGION, 10) == 6, "others are of another image");
 	test_check(notes_make(REGION, 10 * PAGES) == 0, "no memory");
+	test_check(notes_image(REGION, 5) == 0, "a new region has been read from something");
 	test_check(take_all(REGION, NOTE_READ, taken) == 0, "a new region has notes");
 }
 
@@ -80,7 +85,7 @@ static void *set_notes(void *state)
 		count = count < PAGES - first ? count : PAGES - first;
 		for (uint64_t p = first; p < first + count; p++)
 			atomic_fetch_add(&version[p], 1);
-		notes_set(REGION, NOTE_READ, first, count);
+		notes_set(REGION, NOTE_READ, first, count, 0);
 	}
 	return NULL;
 }
@@ -132,7 +137,7 @@ static bool no_longer_there(const struct director_vm *vm, void *region)
 static void *note_reads(void *memory)
 {
 	while (!stop)
-		memory_note_read(memory, PAGES * PAGE_BYTES, NOTE_READ);
+		memory_note_read(memory, PAGES * PAGE_BYTES, NOTE_READ, -1);
 	return NULL;
 }
 
@@ -230,27 +235,27 @@ static void test_worker(void)
 		pages_fill(memory + i * PAGE_BYTES, i % 10 == 9 ? 0 : i + 1);
 	guest_begin(&g, memory, PAGES);
 	number = number_of(memory);
-	memory_note_read(memory, 10 * PAGE_BYTES, NOTE_READ); /* before it is asked for */
+	memory_note_read(memory, 10 * PAGE_BYTES, NOTE_READ, -1); /* before it is asked for */
 	be_quiet(&g, 100);
 	want_notes(&g, true);
 	expect_told(&g, 10);
-	memory_note_read(memory + 100, 1, NOTE_READ);
-	memory_note_read(memory + 200 * PAGE_BYTES - 1, 2, NOTE_READ);
-	memory_note_read(memory - PAGE_BYTES, PAGE_BYTES, NOTE_READ);
-	memory_note_read(memory + PAGES * PAGE_BYTES, PAGE_BYTES, NOTE_READ);
-	memory_note_read(memory + (PAGES - 3) * PAGE_BYTES, SIZE_MAX, NOTE_READ);
-	memory_note_read(memory, 0, NOTE_READ);
+	memory_note_read(memory + 100, 1, NOTE_READ, -1);
+	memory_note_read(memory + 200 * PAGE_BYTES - 1, 2, NOTE_READ, -1);
+	memory_note_read(memory - PAGE_BYTES, PAGE_BYTES, NOTE_READ, -1);
+	memory_note_read(memory + PAGES * PAGE_BYTES, PAGE_BYTES, NOTE_READ, -1);
+	memory_note_read(memory + (PAGES - 3) * PAGE_BYTES, SIZE_MAX, NOTE_READ, -1);
+	memory_note_read(memory, 0, NOTE_READ, -1);
 	expect_told(&g, 1 + 2 + 3);
 	be_quiet(&g, 2000);
 	pagefuse_hint(memory, PAGES * PAGE_BYTES); /* more than is looked at in one go; wakes it */
 	expect_told(&g, PAGES);
-	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_SUBMITTED);
+	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_SUBMITTED, -1);
 	expect_told(&g, 2 * 20); /* twice, as the read may not have been over */
 	be_quiet(&g, 1200);
 
 	began = test_now_msec(); /* a transfer counts for a second */
 	transfer = transfers_begin(memory, 3 * PAGE_BYTES);
-	memory_note_read(memory, 4 * PAGE_BYTES, NOTE_READ);
+	memory_note_read(memory, 4 * PAGE_BYTES, NOTE_READ, -1);
 	while (!has_told(g.vm, &one) || test_now_msec() - began < 200)
 		director_audit(g.vm, g.page, 1);
 	test_check(g.vm->noted == 1 || test_now_msec() - began >= 1000, "what is being read into is told");
@@ -258,7 +263,7 @@ static void test_worker(void)
 	expect_told(&g, 4);
 
 	/* One that cannot be held is told again, if that is why it was ordered. */
-	memory_note_read(memory, PAGE_BYTES, NOTE_READ);
+	memory_note_read(memory, PAGE_BYTES, NOTE_READ, -1);
 	expect_told(&g, 1);
 	for (unsigned i = 0; i < 2; i++) { /* the second time it was not */
 		began = test_now_msec();
@@ -279,7 +284,7 @@ static void test_worker(void)
 	}
 
 	want_notes(&g, false);
-	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ);
+	memory_note_read(memory, 20 * PAGE_BYTES, NOTE_READ, -1);
 	memory_lock();
 	word = 0;
 	test_check(notes_take(number, NOTE_READ, &word) == 0, "a note is taken that nobody wants");
@@ -306,8 +311,8 @@ static void test_unknown(void)
 	guest_begin(&g, memory, PAGES);
 	want_notes(&g, true);
 	number = number_of(memory);
-	notes_set(number, NOTE_READ, PAGES, 1); /* by a thread that knew a larger one in its place */
-	notes_set(number, NOTE_READ, PAGES - 2, 1);
+	notes_set(number, NOTE_READ, PAGES, 1, 0); /* by a thread that knew a larger one in its place */
+	notes_set(number, NOTE_READ, PAGES - 2, 1, 0);
 	notes_made();
 	expect_told(&g, 1);
 	be_quiet(&g, 100);
@@ -315,7 +320,7 @@ static void test_unknown(void)
 	r = region_add((uint64_t)more, PAGES, &region); /* without a word to the worker */
 	memory_unlock();
 	test_check(r == 0, "adding: %s", strerror(-r));
-	memory_note_read(more, PAGES * PAGE_BYTES, NOTE_READ);
+	memory_note_read(more, PAGES * PAGE_BYTES, NOTE_READ, -1);
 	until = test_now_msec() + 200;
 	test_check(director_wait_until(g.vm, is_quiet, &until) == 0, "the worker has hung up");
 	expect_told(&g, pages); /* which waits until it is announced */
@@ -333,7 +338,7 @@ static double cost(const char *memory, unsigned pages)
 
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	for (unsigned i = 0; i + pages <= PAGES; i += pages)
-		memory_note_read(memory + i * PAGE_BYTES, pages * PAGE_BYTES, NOTE_READ);
+		memory_note_read(memory + i * PAGE_BYTES, pages * PAGE_BYTES, NOTE_READ, -1);
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	return (double)((ended.tv_sec - began.tv_sec) * 1000000000 + ended.tv_nsec - began.tv_nsec) / PAGES;
 }

@@ -2,7 +2,8 @@
 /*
  * What VMs read from their disks is shared, with no scan at all: two VMMs with the preload's calls, in mode `hints`,
  * read a file in all the ways that are seen, each into other pages. The pages come to be in the same frames, every byte
- * is the file's, and what was not read stays where it was, though it is equal, too. How long it took is printed.
+ * is the file's, and what was not read stays where it was, though it is equal, too. It is known what came from the
+ * file; what came through a socket is not. How long it took is printed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -336,6 +337,38 @@ static void expect_counted(const char *name)
 		   instance_vm(&instance, name, "hinted_pages"));
 }
 
+static long long number(const json_t *object, const char *field)
+{
+	return (long long)json_integer_value(json_object_get(object, field));
+}
+
+/** @return whether by now the daemon knows what was read from the file, which is the only one. */
+static bool knows_file(void)
+{
+	const long long pages = VMS * (6 * FILE_PAGES + SHORT_PAGES);
+	json_t *reply = instance_ask(&instance, "{\"command\":\"modules\"}");
+	const json_t *module = json_array_get(json_object_get(reply, "modules"), 0);
+	const char *label = json_string_value(json_object_get(module, "label"));
+	bool all = number(module, "pages") == pages && number(module, "shared_pages") == pages;
+
+	test_check(number(reply, "modules_count") <= 1, "there are %lld files", number(reply, "modules_count"));
+	test_check(!all || (strstr(label, "/pagefuse-hints-") != NULL && strstr(label, " (deleted)") != NULL &&
+			    number(module, "vms") == VMS),
+		   "%lld pages are told to have been read from %s in %lld VMs", pages, label, number(module, "vms"));
+	json_decref(reply);
+	return all;
+}
+
+static void expect_file_known(void)
+{
+	uint64_t last = test_now_msec() + TEST_DEADLINE_SECONDS * 1000;
+
+	while (!knows_file()) {
+		test_check(test_now_msec() < last, "it is not known what was read from the file");
+		poll(NULL, 0, 10);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -352,8 +385,10 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < VMS; i++)
 		instance_await(&instance, fleet.vms[i].name, "ram_bytes", RAM_PAGES * PAGE_BYTES);
 	read_and_check('r', 'c');
+	expect_file_known();
 	test_restart_clock();
 	read_and_check('R', 'C'); /* into pages that are shared */
+	expect_file_known();
 	for (unsigned i = 0; i < VMS; i++)
 		expect_counted(fleet.vms[i].name);
 	for (unsigned i = 0; i < VMS; i++)

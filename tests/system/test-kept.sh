@@ -60,6 +60,13 @@ bare two -name two
 expect_mode one 'off false'
 [ "$(pages_shared)" = 0 ] || fail "what nobody has said is shared"
 doctor_says 0 one mode
+said=$("$PAGEFUSE" doctor one) # it is an error to doctor
+grep -q 'mode off, as \[vms\] preload_mode says' <<<"$said" ||
+	fail "doctor does not say who wants it so: $said"
+said=$("$PAGEFUSE" showvminfo one)
+grep -A1 'disabled, mode off (by \[vms\] preload_mode)$' <<<"$said" |
+	grep -q 'To share it: *pagefuse modifyvm one --page-fusion on$' ||
+	fail "showvminfo does not say how to share it: $said"
 
 "$PAGEFUSE" modifyvm one --page-fusion on >/dev/null || fail "modifyvm"
 "$PAGEFUSE" modifyvm two --page-fusion on >/dev/null || fail "modifyvm"
