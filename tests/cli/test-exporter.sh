@@ -98,7 +98,8 @@ for part in daemon host domain vm; do
 	fields=$(jq -r "$object"' | to_entries[] | select(.value | type | IN("number", "boolean")) | .key' <<<"$STATUS")
 	for field in $fields; do
 		case $part/$field in
-		daemon/pid | vm/pid | vm/uid | vm/mode_kept | vm/mode_by_settings | domain/vms) continue ;; # labels, or about them
+		# Labels, or about these.
+		daemon/pid | vm/pid | vm/uid | vm/mode_kept | vm/mode_by_settings | domain/vms) continue ;;
 		esac
 		grep -qE "^pagefuse_${part}_${field/%_usec/_seconds}(_total)?[{ ]" <<<"$output" ||
 			fail "nothing of $part's $field"
