@@ -127,6 +127,10 @@ static const struct setting settings[] = {
 	{ "memory", "dense_pages", SETTING_NUMBER, PLACE(engine.dense_pages), .least = 1, .most = ENGINE_BLOCK_PAGES,
 	  .running = true,
 	  .preset = "128", .help = "A 2 MiB page is dense if so many of its 512 pages would be shared." },
+	{ "memory", "large_pages_back_seconds", SETTING_NUMBER, PLACE(memory.back_seconds), .most = 7 * 86400,
+	  .running = true,
+	  .preset = "600", .help = "After memory has been high for so long, 2 MiB pages that were split are given back "
+				   "where nothing is shared any more. 0: never." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
 	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,

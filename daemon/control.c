@@ -102,6 +102,7 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 
 	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
 	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
+	json_object_set_new(object, "large_pages_back", json_boolean(engine->large_back));
 	if (*watch->error != 0)
 		json_object_set_new(object, "error", json_string(watch->error));
 	if (!watch->known)

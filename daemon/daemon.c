@@ -64,9 +64,10 @@ static enum engine_large at_least(unsigned set, enum engine_large least)
 }
 
 /* While it is short 2 MiB pages are split where that pays, or wherever anything can be shared, whatever is set. */
-static void set_large_pages(struct daemon *daemon, enum memory_state state)
+static void set_large_pages(struct daemon *daemon)
 {
 	struct engine_settings *engine = &daemon->config.engine;
+	enum memory_state state = daemon->memory.state;
 	enum engine_large least = ENGINE_LARGE_KEEP;
 
 	if (state >= MEMORY_HARD)
@@ -75,6 +76,7 @@ static void set_large_pages(struct daemon *daemon, enum memory_state state)
 		least = ENGINE_LARGE_DENSE;
 	engine->large_scans = at_least(daemon->config.large_scans, least);
 	engine->large_hints = at_least(daemon->config.large_hints, least);
+	engine->large_back = daemon->memory.plentiful;
 }
 
 static void tell_engines(struct daemon *daemon)
@@ -87,11 +89,11 @@ static void tell_engines(struct daemon *daemon)
 	}
 }
 
-static void on_memory_state(void *user, enum memory_state state)
+static void on_memory_state(void *user)
 {
 	struct daemon *daemon = user;
 
-	set_large_pages(daemon, state);
+	set_large_pages(daemon);
 	tell_engines(daemon);
 }
 
@@ -228,7 +230,7 @@ static void reload_config(struct daemon *daemon)
 	if (config_change(&daemon->config, &wanted, say_change) == 0)
 		log_notice("the settings were read anew: they are what they were");
 	memory_watch_change(&daemon->memory, &daemon->config.memory);
-	set_large_pages(daemon, daemon->memory.state);
+	set_large_pages(daemon);
 	tell_engines(daemon);
 }
 

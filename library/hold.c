@@ -273,7 +273,7 @@ static void break_blocks(const struct hold *hold)
 		uint8_t *block = region_block(region, hold->index + i);
 		uint64_t from, to;
 
-		if (*block != BLOCK_WAS_HUGE)
+		if (!block_may_be_huge(*block))
 			continue;
 		from = region_hva(region, hold->index + i) / HUGE_BYTES * HUGE_BYTES;
 		to = from + HUGE_BYTES;

@@ -105,7 +105,7 @@ void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_u
 extern _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves;
 /** Mappings that merges have added at most since the last count; see mappings.h. */
 extern _Atomic uint64_t hold_new_mappings;
-/** Times that anonymous memory was put in place of other, which may have added mappings against expectation. */
+/** Times that memory was made anonymous, or like what is beside it: mappings may have come or gone. */
 extern _Atomic uint64_t hold_discards;
 
 #endif

@@ -174,6 +174,13 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	}
 }
 
+/** Not known, page by page: what the VMM wants there as to 2 MiB pages. */
+static void mark_advised(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint8_t *block = region_block(region, index); block <= region_block(region, index + count - 1); block++)
+		*block |= BLOCK_ADVISED;
+}
+
 static int register_new(uint64_t start, uint64_t length)
 {
 	struct mapping_kind kind;
@@ -195,6 +202,8 @@ static int register_new(uint64_t start, uint64_t length)
 		region->dont_dump = kind.dont_dump;
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
+		if (kind.huge_differs)
+			mark_advised(region, 0, region->pages);
 		if (kind.protected) /* until mprotect() says otherwise of it */
 			refusals_exclude(region, 0, region->pages, EXCLUDED_PROTECTED, true);
 		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
@@ -341,11 +350,15 @@ static void advised(const struct part *part, int advice)
 	struct region *region = part->region;
 
 	if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
+		bool differs = !part->whole && advice != region->huge_advice;
+
 		if (part->whole)
 			region->huge_advice = advice;
 		for (uint8_t *block = region_block(region, part->index);
-		     block <= region_block(region, part->index + part->count - 1); block++)
-			*block &= (uint8_t)~BLOCK_BROKEN;
+		     block <= region_block(region, part->index + part->count - 1); block++) {
+			*block &= (uint8_t) ~(BLOCK_BROKEN | (part->whole ? BLOCK_ADVISED : 0));
+			*block |= differs ? BLOCK_ADVISED : 0;
+		}
 		return;
 	}
 	if (!part->whole) {

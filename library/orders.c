@@ -20,6 +20,7 @@
 #include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
+#include "library/whole.h"
 #include "library/withdrawal.h"
 
 static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
@@ -349,6 +350,17 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
 }
 
+static int do_whole(struct session *session, const struct ring_record *order)
+{
+	enum ring_whole result = WHOLE_KEPT;
+
+	orders_lock();
+	if (!orders_are_suspended())
+		result = whole_give_back(order->page, order->count, order->value != 0);
+	memory_unlock();
+	return session_post_value(session, REPORT_WHOLE, order->page, order->count, result);
+}
+
 int orders_do(struct session *session, const struct ring_record *order)
 {
 	switch (order->op) {
@@ -369,6 +381,9 @@ int orders_do(struct session *session, const struct ring_record *order)
 		session_done_order(session);
 		noted_want(order->value != 0);
 		return 0;
+	case ORDER_WHOLE:
+		session_done_order(session);
+		return do_whole(session, order);
 	default:
 		return -EPROTO;
 	}

@@ -68,6 +68,11 @@ enum ring_order {
 	 * with RING_NOTED. Until the first one comes they are not told of. Without an answer.
 	 */
 	ORDER_NOTES,
+	/**
+	 * The run is what a region has of one block, which may be a 2 MiB page again if nothing in it is shared or
+	 * zero: WHOLE. value: whether to make it one now, and not just to let the kernel do so.
+	 */
+	ORDER_WHOLE,
 	ORDER_END
 };
 
@@ -111,7 +116,19 @@ enum ring_report {
 	REPORT_DIVERGED,
 	/** An UNSHARE order is done. */
 	REPORT_UNSHARED,
+	/** After reconnecting: the block that begins at page (or with its region) is kept from collapsing. */
+	REPORT_BROKEN,
+	/** A WHOLE order is done. value: enum ring_whole. */
+	REPORT_WHOLE,
 	REPORT_END
+};
+
+/** What has become of a block that was to be whole. */
+enum ring_whole {
+	WHOLE_KEPT,     /* nothing: something in it is shared or zero, or cannot be known */
+	WHOLE_RELEASED, /* it is what the VMM wants it to be; the kernel may make it a 2 MiB page */
+	WHOLE_IS,       /* it is a 2 MiB page */
+	WHOLE_END
 };
 
 /** What a report says of its pages besides, and what an order allows. */

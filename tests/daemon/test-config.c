@@ -54,6 +54,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config.memory.min_free.bytes + config.memory.min_free.percent, 0);
 	assert_int_equal(config.memory.thresholds.high, 400);
 	assert_int_equal(config.memory.thresholds.low, 16);
+	assert_int_equal(config.memory.back_seconds, 600);
+	assert_false(config.engine.large_back);
 }
 
 static void test_memory(void **state)
@@ -65,7 +67,8 @@ static void test_memory(void **state)
 	assert_int_equal(config_load(&config,
 				     file_of("[memory]\nsource = /sys/fs/cgroup/a b.slice\nmin_free = 2G\n"
 					     "high_percent = 300\nlow_percent = 0\nlarge_pages = keep\n"
-					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"),
+					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"
+					     "large_pages_back_seconds = 5\n"),
 				     error, sizeof(error)),
 			 0);
 	assert_string_equal(config.memory.source, "/sys/fs/cgroup/a b.slice");
@@ -73,6 +76,7 @@ static void test_memory(void **state)
 	assert_int_equal(config.memory.thresholds.high, 300);
 	assert_int_equal(config.memory.thresholds.low, 0);
 	assert_int_equal(config.memory.stall_msec, 0);
+	assert_int_equal(config.memory.back_seconds, 5);
 	assert_int_equal(config.large_scans, ENGINE_LARGE_KEEP);
 	assert_int_equal(config.large_hints, ENGINE_LARGE_DENSE);
 	assert_int_equal(config.engine.dense_pages, 512);

@@ -324,17 +324,24 @@ static void announce_page(struct sim_vm *vm, uint32_t number)
 		page->state = SIM_ABSENT;
 }
 
+static bool has_page(const struct sim_vm *vm, uint32_t page);
+
 void sim_vm_connect(struct sim_vm *vm)
 {
 	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
 		abort();
 	if (vm->lacks_notes)
 		engine_vm_lacks_notes(vm->vm);
+	if (vm->lacks_whole)
+		engine_vm_lacks_whole(vm->vm);
 	renumber(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		announce_region(vm, &vm->regions[i]);
 	for (uint32_t i = 1; i < vm->next_page; i++)
 		announce_page(vm, i);
+	for (uint32_t i = 1; i < vm->next_page; i++)
+		if (has_page(vm, i) && vm->pages[i].broken && !vm->lacks_whole)
+			post(vm, REPORT_BROKEN, i, 1, 0);
 	post(vm, REPORT_READY, 1, 1, 0);
 	sim_take_reports(vm, UINT32_MAX);
 	engine_remove_vm(vm->sim->engine, vm->kept);
@@ -439,6 +446,8 @@ static void split(struct sim_vm *vm, uint32_t number)
 
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = false;
+	if (first != 0)
+		vm->pages[first].broken = true;
 }
 
 bool sim_collapse(struct sim_vm *vm, uint32_t page)
@@ -448,9 +457,12 @@ bool sim_collapse(struct sim_vm *vm, uint32_t page)
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		if (vm->pages[first + i].state != SIM_PLAIN || vm->pages[first + i].copy)
 			return false;
-	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
+	if (first == 0)
+		return false;
+	vm->pages[first].broken = false;
+	for (uint32_t i = 0; i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = true;
-	return first != 0;
+	return true;
 }
 
 void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
@@ -612,6 +624,32 @@ static void unshare_page(struct sim_vm *vm, uint32_t number)
 	post_page(vm, REPORT_DIVERGED, number, 0);
 }
 
+/* Whether pages have memory of their own, or none, and nothing is to be told of them. */
+static bool is_at_rest(const struct sim_vm *vm, const struct ring_record *order)
+{
+	for (uint32_t i = order->page; i < order->page + order->count; i++)
+		if (!has_page(vm, i) || is_mapped(&vm->pages[i]) || is_left(&vm->pages[i]) || vm->pages[i].copy)
+			return false;
+	return true;
+}
+
+static void make_whole(struct sim_vm *vm, const struct ring_record *order)
+{
+	enum ring_whole whole = WHOLE_KEPT;
+
+	if (vm->lacks_whole)
+		wrong(vm->sim, "worker: an order that it does not know");
+	if (order->count > ENGINE_BLOCK_PAGES || (has_page(vm, order->page) && block_of(vm, order->page) != 0 &&
+						  block_of(vm, order->page) != order->page))
+		wrong(vm->sim, "worker: a block that is none");
+	if (is_at_rest(vm, order) && !refuses(vm)) {
+		vm->pages[order->page].broken = false;
+		whole = sim_collapse(vm, order->page) ? WHOLE_IS : WHOLE_RELEASED;
+		vm->sim->blocks_given_back++;
+	}
+	post(vm, REPORT_WHOLE, order->page, order->count, whole);
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
@@ -635,6 +673,9 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 			unshare_page(vm, i);
 		post(vm, REPORT_UNSHARED, order->page, order->count, 0);
 		vm->sim->unshare_orders++;
+		break;
+	case ORDER_WHOLE:
+		make_whole(vm, order);
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)
