@@ -131,6 +131,10 @@ static const struct setting settings[] = {
 	  .running = true,
 	  .preset = "600", .help = "After memory has been high for so long, 2 MiB pages that were split are given back "
 				   "where nothing is shared any more. 0: never." },
+	{ "memory", "large_pages_back_shared", SETTING_NUMBER, PLACE(engine.large_back_pages),
+	  .most = ENGINE_BLOCK_PAGES - 1, .running = true,
+	  .preset = "0", .help = "And where no more of the 512 pages are shared than this: they get memory of their "
+				 "own again." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
 	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,

@@ -51,7 +51,7 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
 	release_settings_changed(engine, &before);
-	if (settings->large_back != before.large_back)
+	if (settings->large_back != before.large_back || settings->large_back_pages != before.large_back_pages)
 		whole_settings_changed(engine);
 }
 

@@ -75,7 +75,8 @@ struct engine_settings {
 	enum engine_large large_scans;   /* for what passes find */
 	enum engine_large large_hints;   /* for what is noted */
 	uint32_t dense_pages;            /* of ENGINE_BLOCK_PAGES, that would be shared, make a 2 MiB page dense */
-	bool large_back;                 /* memory is plentiful: 2 MiB pages in which nothing is shared come back */
+	bool large_back;                 /* memory is plentiful: 2 MiB pages come back, of which no more than */
+	uint32_t large_back_pages;       /* so many pages are shared or zero */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint64_t seed;                   /* for page_hash() */
 	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */

@@ -2,8 +2,8 @@
 /*
  * Theory of Operation. A block of which something was merged is BROKEN: its worker keeps it from collapsing, as a
  * collapse fills the holes of zeros that were given back. Once memory has been plentiful for long enough, walks go over
- * the broken blocks of each VM. One in which all pages are private memory of its own becomes a WHOLE order. Whether it
- * can be done only the worker knows, and it looks at everything anew.
+ * the broken blocks of each VM. One in which nothing is shared or zero, or little where the settings say so, becomes a
+ * WHOLE order. Whether it can be done only the worker knows, and it looks at everything anew.
  *
  * To make a 2 MiB page takes the kernel a copy of it, with all who touch that memory waiting. So there is one order
  * under way for a VM, and a pause after each: ten blocks in a second. Blocks that stayed as they were have their turn
@@ -13,6 +13,7 @@
 
 #include <errno.h>
 
+#include "engine/large.h"
 #include "engine/orders.h"
 #include "engine/state.h"
 
@@ -52,13 +53,31 @@ static struct region *region_at(struct engine_vm *vm, uint32_t *looks)
 	return NULL;
 }
 
-/* Whether all pages are the VM's own: not shared, zero or about to be, nor copies in a mapping of the store. */
-static bool is_all_private(const struct region *region, uint32_t first, uint32_t end)
+/* How many pages of a block may be given memory of their own, so that the rest can be a 2 MiB page. */
+static uint32_t most_shared(const struct engine *engine)
 {
-	for (uint32_t i = first; i < end; i++)
-		if (state_kind(region->state[i]) != KIND_PRIVATE || state_is_copy(region->state[i]))
+	const struct engine_settings *settings = &engine->settings;
+
+	if (large_most(engine) == ENGINE_LARGE_ALWAYS) /* it would be split for them at once */
+		return 0;
+	return settings->large_back_pages < settings->dense_pages ? settings->large_back_pages
+								  : settings->dense_pages - 1;
+}
+
+/* Whether no more than @most pages are shared or zero, and none is about to be. */
+static bool may_be_whole(const struct region *region, uint32_t first, uint32_t end, uint32_t most)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = first; i < end && found <= most; i++) {
+		uint32_t state = region->state[i];
+
+		if (state_kind(state) == KIND_SHARED || state == PAGE_ZERO)
+			found++;
+		else if (state_kind(state) != KIND_PRIVATE)
 			return false;
-	return true;
+	}
+	return found <= most;
 }
 
 /* Orders the block at hand to be whole if that is its turn, and moves on. @return whether it was ordered. */
@@ -70,11 +89,12 @@ static bool take_block(struct engine_vm *vm, const struct region *region, uint32
 	uint32_t first = start > blocks->before ? start - blocks->before : 0;
 	uint32_t end = start + ENGINE_BLOCK_PAGES - blocks->before;
 	bool broken = (blocks->list[whole->block++].flags & BLOCK_BROKEN) != 0;
-	uint32_t steps = broken ? WHOLE_LOOKS_INSIDE : 1;
+	uint32_t steps = broken ? WHOLE_LOOKS_INSIDE : 1, most = most_shared(vm->engine);
 
 	*looks -= steps < *looks ? steps : *looks;
 	end = end < region->pages ? end : region->pages;
-	if (!broken || !is_all_private(region, first, end) || !orders_whole(vm, region->first + first, end - first))
+	if (!broken || !may_be_whole(region, first, end, most) ||
+	    !orders_whole(vm, region->first + first, end - first, most))
 		return false;
 	whole->page = region->first + first;
 	whole->count = end - first;

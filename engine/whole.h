@@ -11,7 +11,7 @@ struct ring_record;
 
 #define WHOLE_LOOKS_PER_TICK 65536u /* at blocks of all VMs */
 
-/** Whether they are to be given back has changed. */
+/** Whether they are to be given back, and which, has changed. */
 void whole_settings_changed(struct engine *engine);
 /** Time goes by: gives WHOLE orders. @looks: how many there may be yet; those made are taken off. */
 void whole_tick(struct engine_vm *vm, uint32_t *looks);

@@ -51,6 +51,12 @@ static uint64_t pins_excluded(const struct hold *hold)
 	return unpinned;
 }
 
+bool hold_may_copy(void)
+{
+	return !PROTECTED(PROTECT_PIN_TEST) || !files_pins_noted() ||
+	       atomic_load_explicit(&paging_out, memory_order_relaxed);
+}
+
 unsigned hold_diverged_length(void)
 {
 	unsigned longest = hold_length();
@@ -61,7 +67,7 @@ unsigned hold_diverged_length(void)
 void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		   const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes, 0 };
 	struct uffdio_writeprotect protect = {
 		.range = { .start = hold.start, .len = count * PAGE_BYTES },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
@@ -72,8 +78,7 @@ void hold_diverged(struct region *region, uint64_t index, unsigned count, const 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
 	if (hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
-	if (PROTECTED(PROTECT_PIN_TEST) && files_pins_noted() &&
-	    !atomic_load_explicit(&paging_out, memory_order_relaxed)) {
+	if (!hold_may_copy()) {
 		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
 		return;
 	}
@@ -188,7 +193,7 @@ static void begin_when_transferred(const struct hold *hold)
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
 		    uint64_t place)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL, 0 };
 	int r;
 
 	begin_when_transferred(&hold);

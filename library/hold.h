@@ -82,6 +82,12 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
 		    uint64_t place);
 
 /**
+ * Anonymous pages become part of another mapping, without a copy: @place, as above. @return 0, -EBUSY (one of them is
+ * not there, or is pinned), -errno; then nothing has changed, and @place is still the caller's.
+ */
+int hold_renew(struct region *region, uint64_t index, unsigned count, uint64_t place);
+
+/**
  * Whether the worker has found no way by which memory could be written past page tables and pins, when it looked last.
  * Worker.
  */
@@ -93,6 +99,8 @@ bool hold_may_move(void);
 unsigned hold_length(void);
 /** The same for diverged pages: less where they are swapped out to see whether they are pinned. */
 unsigned hold_diverged_length(void);
+/** Whether a private copy in a mapping of the store may be had out of there at all: a pin can be excluded. Worker. */
+bool hold_may_copy(void);
 /** Whether there is swap, by which pages show that they are not pinned. Any thread. */
 void hold_allow_paging_out(bool allow);
 

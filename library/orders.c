@@ -356,7 +356,8 @@ static int do_whole(struct session *session, const struct ring_record *order)
 
 	orders_lock();
 	if (!orders_are_suspended())
-		result = whole_give_back(order->page, order->count, order->value != 0);
+		result = whole_give_back(order->page, order->count, (unsigned)order->value,
+					 (order->flags & RING_COLLAPSE) != 0);
 	memory_unlock();
 	return session_post_value(session, REPORT_WHOLE, order->page, order->count, result);
 }

@@ -150,7 +150,7 @@ int ring_check_order(const struct ring_record *record)
 	case ORDER_UNSHARE:
 		return check_run(record, RING_RUN_PAGES_MAX, 0);
 	case ORDER_WHOLE:
-		return record->value <= 1 ? check_run(record, RING_BLOCK_PAGES, 0) : -EPROTO;
+		return record->value <= RING_BLOCK_PAGES ? check_run(record, RING_BLOCK_PAGES, RING_COLLAPSE) : -EPROTO;
 	case ORDER_NOTES:
 		return record->value <= 1 ? check_run(record, 1, 0) : -EPROTO;
 	default:

@@ -69,8 +69,8 @@ enum ring_order {
 	 */
 	ORDER_NOTES,
 	/**
-	 * The run is what a region has of one block, which may be a 2 MiB page again if nothing in it is shared or
-	 * zero: WHOLE. value: whether to make it one now, and not just to let the kernel do so.
+	 * The run is what a region has of one block, which may be a 2 MiB page again: WHOLE. value: of its pages, that
+	 * are shared or zero still, how many may get memory of their own for that. RING_COLLAPSE: it is to be one now.
 	 */
 	ORDER_WHOLE,
 	ORDER_END
@@ -125,7 +125,7 @@ enum ring_report {
 
 /** What has become of a block that was to be whole. */
 enum ring_whole {
-	WHOLE_KEPT,     /* nothing: something in it is shared or zero, or cannot be known */
+	WHOLE_KEPT,     /* nothing: too much of it is shared or zero, or it could not be had */
 	WHOLE_RELEASED, /* it is what the VMM wants it to be; the kernel may make it a 2 MiB page */
 	WHOLE_IS,       /* it is a 2 MiB page */
 	WHOLE_END
@@ -144,6 +144,8 @@ enum ring_flag {
 	RING_MAY_SPLIT = 1 << 2,
 	/** In HASH and ZERO: not a SCAN's, but of pages that the VMM has read into, as ORDER_NOTES wants it. */
 	RING_NOTED = 1 << 3,
+	/** In WHOLE: the kernel is asked to make a 2 MiB page, and not just allowed to. */
+	RING_COLLAPSE = 1 << 4,
 };
 
 struct ring_record {

@@ -68,7 +68,7 @@ static void test_memory(void **state)
 				     file_of("[memory]\nsource = /sys/fs/cgroup/a b.slice\nmin_free = 2G\n"
 					     "high_percent = 300\nlow_percent = 0\nlarge_pages = keep\n"
 					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"
-					     "large_pages_back_seconds = 5\n"),
+					     "large_pages_back_seconds = 5\nlarge_pages_back_shared = 7\n"),
 				     error, sizeof(error)),
 			 0);
 	assert_string_equal(config.memory.source, "/sys/fs/cgroup/a b.slice");
@@ -77,6 +77,7 @@ static void test_memory(void **state)
 	assert_int_equal(config.memory.thresholds.low, 0);
 	assert_int_equal(config.memory.stall_msec, 0);
 	assert_int_equal(config.memory.back_seconds, 5);
+	assert_int_equal(config.engine.large_back_pages, 7);
 	assert_int_equal(config.large_scans, ENGINE_LARGE_KEEP);
 	assert_int_equal(config.large_hints, ENGINE_LARGE_DENSE);
 	assert_int_equal(config.engine.dense_pages, 512);

@@ -538,6 +538,55 @@ static void what_shares_nothing_is_given_back(void **state)
 	assert_int_equal(host().broken_blocks, 4); /* b's, before it ended */
 }
 
+/* What was written since it was shared is no hindrance. */
+static void what_was_written_is_given_back(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(2, &a, &b);
+	for (uint32_t i = 1; i <= BLOCK; i++)
+		sim_write(a, i, 2000000 + i);
+	run_for(60);
+	assert_true(counters_of(a).diverged_pages > 0);
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_int_equal(counters_of(a).broken_blocks, 1);
+	assert_int_equal(counters_of(a).diverged_pages, 0);
+}
+
+/* Where little is shared it depends on the settings; and what is given back so is not shared again in high. */
+static void little_that_is_shared_can_be_given_up(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(2, &a, &b);
+	for (uint32_t i = 11; i <= BLOCK; i++)
+		sim_write(a, i, 2000000 + i);
+	run_for(60);
+	sim.settings.large_back_pages = 9;
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0);
+	sim.settings.large_back_pages = 10;
+	set_large(ENGINE_LARGE_ALWAYS, ENGINE_LARGE_KEEP);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0); /* it would be split at once */
+	sim.settings.dense_pages = 10;
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0); /* it would be dense */
+	sim.settings.dense_pages = 11;
+	set_large(ENGINE_LARGE_DENSE, ENGINE_LARGE_DENSE);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_int_equal(shared_of(a), BLOCK);
+	assert_int_equal(whole_blocks(a), 1);
+	assert_int_equal(sim.splits, 4);
+}
+
 /* Ten in a second, as each makes the VM wait. */
 static void they_are_given_back_one_by_one(void **state)
 {
@@ -609,6 +658,8 @@ int main(void)
 		ENGINE_TEST(orders_under_way_are_called_back),
 		ENGINE_TEST(blocks_begin_where_the_vmm_says),
 		ENGINE_TEST(what_shares_nothing_is_given_back),
+		ENGINE_TEST(what_was_written_is_given_back),
+		ENGINE_TEST(little_that_is_shared_can_be_given_up),
 		ENGINE_TEST(they_are_given_back_one_by_one),
 		ENGINE_TEST(those_that_know_nothing_of_it_are_not_asked),
 		ENGINE_TEST(who_comes_back_tells_what_was_split),

@@ -151,6 +151,7 @@ static void change_large(struct sim *sim)
 {
 	sim->settings.dense_pages = 1 + sim_random(sim, ENGINE_BLOCK_PAGES);
 	sim->settings.large_back = sim_random(sim, 2) != 0;
+	sim->settings.large_back_pages = sim_random(sim, 3) * 100;
 	sim_set_large(sim, sim_random(sim, 3), sim_random(sim, 3));
 }
 

@@ -324,8 +324,6 @@ static void announce_page(struct sim_vm *vm, uint32_t number)
 		page->state = SIM_ABSENT;
 }
 
-static bool has_page(const struct sim_vm *vm, uint32_t page);
-
 void sim_vm_connect(struct sim_vm *vm)
 {
 	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
@@ -337,11 +335,11 @@ void sim_vm_connect(struct sim_vm *vm)
 	renumber(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		announce_region(vm, &vm->regions[i]);
-	for (uint32_t i = 1; i < vm->next_page; i++)
+	for (uint32_t i = 1; i < vm->next_page; i++) {
 		announce_page(vm, i);
-	for (uint32_t i = 1; i < vm->next_page; i++)
-		if (has_page(vm, i) && vm->pages[i].broken && !vm->lacks_whole)
+		if (vm->pages[i].broken && !vm->lacks_whole)
 			post(vm, REPORT_BROKEN, i, 1, 0);
+	}
 	post(vm, REPORT_READY, 1, 1, 0);
 	sim_take_reports(vm, UINT32_MAX);
 	engine_remove_vm(vm->sim->engine, vm->kept);
@@ -446,8 +444,7 @@ static void split(struct sim_vm *vm, uint32_t number)
 
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = false;
-	if (first != 0)
-		vm->pages[first].broken = true;
+	vm->pages[first].broken = first != 0;
 }
 
 bool sim_collapse(struct sim_vm *vm, uint32_t page)
@@ -457,12 +454,10 @@ bool sim_collapse(struct sim_vm *vm, uint32_t page)
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		if (vm->pages[first + i].state != SIM_PLAIN || vm->pages[first + i].copy)
 			return false;
-	if (first == 0)
-		return false;
-	vm->pages[first].broken = false;
-	for (uint32_t i = 0; i < ENGINE_BLOCK_PAGES; i++)
+	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = true;
-	return true;
+	vm->pages[first].broken = false;
+	return first != 0;
 }
 
 void sim_write(struct sim_vm *vm, uint32_t number, uint32_t content)
@@ -624,29 +619,34 @@ static void unshare_page(struct sim_vm *vm, uint32_t number)
 	post_page(vm, REPORT_DIVERGED, number, 0);
 }
 
-/* Whether pages have memory of their own, or none, and nothing is to be told of them. */
-static bool is_at_rest(const struct sim_vm *vm, const struct ring_record *order)
+/* Whether that many pages of the run are not plain, or any is not there, or is to be told of. */
+static bool is_kept(const struct sim_vm *vm, const struct ring_record *order)
 {
-	for (uint32_t i = order->page; i < order->page + order->count; i++)
-		if (!has_page(vm, i) || is_mapped(&vm->pages[i]) || is_left(&vm->pages[i]) || vm->pages[i].copy)
-			return false;
-	return true;
+	for (uint32_t i = order->page, mapped = 0; i < order->page + order->count; i++) {
+		mapped += is_mapped(&vm->pages[i]);
+		if (!has_page(vm, i) || is_left(&vm->pages[i]) || mapped > order->value)
+			return true;
+	}
+	return false;
 }
 
 static void make_whole(struct sim_vm *vm, const struct ring_record *order)
 {
-	enum ring_whole whole = WHOLE_KEPT;
+	enum ring_whole whole = is_kept(vm, order) || refuses(vm) ? WHOLE_KEPT : WHOLE_RELEASED;
 
 	if (vm->lacks_whole)
 		wrong(vm->sim, "worker: an order that it does not know");
-	if (order->count > ENGINE_BLOCK_PAGES || (has_page(vm, order->page) && block_of(vm, order->page) != 0 &&
-						  block_of(vm, order->page) != order->page))
-		wrong(vm->sim, "worker: a block that is none");
-	if (is_at_rest(vm, order) && !refuses(vm)) {
-		vm->pages[order->page].broken = false;
-		whole = sim_collapse(vm, order->page) ? WHOLE_IS : WHOLE_RELEASED;
-		vm->sim->blocks_given_back++;
+	for (uint32_t i = order->page; whole != WHOLE_KEPT && i < order->page + order->count; i++) {
+		if (!is_mapped(&vm->pages[i]) && !vm->pages[i].copy)
+			continue;
+		vm->pages[i].copy = false;
+		vm->pages[i].state = SIM_PLAIN;
+		post_page(vm, REPORT_DIVERGED, i, 0);
 	}
+	vm->pages[order->page].broken &= whole == WHOLE_KEPT;
+	if (whole != WHOLE_KEPT && sim_collapse(vm, order->page))
+		whole = WHOLE_IS;
+	vm->sim->blocks_given_back += whole != WHOLE_KEPT;
 	post(vm, REPORT_WHOLE, order->page, order->count, whole);
 }
 

@@ -60,20 +60,9 @@ static bool is_huge(const struct guest *g, uint32_t block)
 	return g->vm->pages[g->page + first].inside_huge && g->vm->pages[g->page + first + BLOCK - 1].inside_huge;
 }
 
-static enum ring_whole order_whole(struct director_vm *vm, uint32_t page, uint32_t count, bool collapse)
-{
-	struct ring_record record = { .op = ORDER_WHOLE, .count = (uint16_t)count, .page = page, .value = collapse };
-
-	vm->whole = WHOLE_KEPT;
-	vm->pending++;
-	director_post(vm, &record);
-	director_wait(vm);
-	return vm->whole;
-}
-
 static enum ring_whole give_back(const struct guest *g, uint32_t block, bool collapse)
 {
-	return order_whole(g->vm, g->page + block * (uint32_t)BLOCK, BLOCK, collapse);
+	return guest_whole(g, block * (uint32_t)BLOCK, BLOCK, 0, collapse);
 }
 
 /** Zeros are given back in a block, which breaks it. */
@@ -198,10 +187,10 @@ static void test_left_alone(const struct guest *g)
 	r = memory_change_begin(CHANGE_PROTECT, address, PAGE_BYTES, PROT_READ | PROT_WRITE);
 	test_check(r == 0 && mprotect(address, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0, "mprotect");
 	memory_change_end(CHANGE_PROTECT, address, PAGE_BYTES, PROT_READ | PROT_WRITE, true);
-	test_check(order_whole(g->vm, g->page + 3 * (uint32_t)BLOCK - 1, 2, true) == WHOLE_KEPT,
+	test_check(guest_whole(g, 3 * (uint32_t)BLOCK - 1, 2, 0, true) == WHOLE_KEPT,
 		   "two blocks are taken for one");
-	test_check(order_whole(g->vm, g->page + PAGES - 1, 2, true) == WHOLE_KEPT, "there is something behind RAM");
-	test_check(order_whole(g->vm, g->page + PAGES, 1, true) == WHOLE_KEPT, "what is no RAM is whole");
+	test_check(guest_whole(g, PAGES - 1, 2, 0, true) == WHOLE_KEPT, "there is something behind RAM");
+	test_check(guest_whole(g, PAGES, 1, 0, true) == WHOLE_KEPT, "what is no RAM is whole");
 	test_check(give_back(g, 3, false) == WHOLE_RELEASED, "a block is kept that nobody protects any more");
 	check_contents(g, "at the end");
 }

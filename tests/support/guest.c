@@ -55,6 +55,19 @@ uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count)
 	return director_share(guest->vm, guest->page + index, count);
 }
 
+enum ring_whole guest_whole(const struct guest *guest, uint32_t index, uint32_t count, uint32_t most, bool collapse)
+{
+	struct ring_record record = { .op = ORDER_WHOLE, .count = (uint16_t)count, .page = guest->page + index };
+
+	record.flags = collapse ? RING_COLLAPSE : 0;
+	record.value = most;
+	guest->vm->whole = WHOLE_KEPT;
+	guest->vm->pending++;
+	director_post(guest->vm, &record);
+	director_wait(guest->vm);
+	return guest->vm->whole;
+}
+
 void guest_churn(const struct guest *guest, uint64_t *random)
 {
 	director_churn(guest->vm, guest->page, guest->pages, random);
