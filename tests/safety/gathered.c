@@ -5,8 +5,10 @@
  *
  * --unadvised   the VMM has said nothing about 2 MiB pages
  * --writers     threads write all the time, while blocks are shared and given back at random
+ * --failing     they do, and each system call of the library fails in turn, once or for ever
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +18,7 @@
 
 #include "common/madvise.h"
 #include "include/pagefuse.h"
+#include "library/sys.h"
 #include "tests/support/guest.h"
 
 #define BLOCK ((uint32_t)(HUGE_BYTES / PAGE_BYTES))
@@ -196,6 +199,56 @@ static void test_writers(void *memory)
 	guest_finish(&g, writers, writes);
 }
 
+/**
+ * A block is shared in part, and to be given back while calls fail: the @call-th, once if @number is -1, for any kind;
+ * else of that kind, and all after it. @return whether there were so many.
+ */
+static bool fail_call(const struct guest *g, uint64_t *random, int number, int call)
+{
+	static const int errors[] = { ENOMEM, EAGAIN, EINVAL, EBUSY };
+	enum ring_whole whole;
+	bool reached;
+
+	test_progress();
+	director_scan(g->vm, g->page, BLOCK);
+	guest_churn(g, random);
+	for (uint32_t i = 0; i < 4; i++)
+		guest_share(g, (uint32_t)(test_random(random) % (BLOCK - 20)), 20);
+	director_scan(g->vm, g->page, BLOCK);
+	sys_fail.number = number;
+	sys_fail.error = number == -1 ? errors[test_random(random) % 4] : ENOMEM;
+	sys_fail.for_ever = number != -1;
+	atomic_store(&sys_fail.countdown, call);
+	whole = guest_whole(g, 0, BLOCK, BLOCK, true);
+	reached = atomic_load(&sys_fail.countdown) <= (sys_fail.for_ever ? 1 : 0);
+	atomic_store(&sys_fail.countdown, 0);
+	return reached || whole == WHOLE_KEPT;
+}
+
+static void test_failing(void *memory)
+{
+	static const int numbers[] = { -1, SYS_ioctl, SYS_mmap, SYS_mremap, SYS_madvise, SYS_mprotect, SYS_munmap };
+	struct writers_plan plan = { .memory = memory, .pages = BLOCK, .threads = 2 };
+	struct writers *writers = writers_new(&plan);
+	uint64_t random = test_seed(1);
+	struct guest g = { .memory = memory };
+
+	if (!collapses(&g, 0))
+		test_skip("no 2 MiB pages to be had: %s", strerror(errno));
+	guest_begin(&g, memory, BLOCK);
+	writers_start(writers);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		int call = 1, misses = 0;
+
+		for (; misses < 8; call += test_running() ? 1 : 1 + (int)(test_random(&random) % 64)) {
+			writers_check_awake(writers);
+			misses += !fail_call(&g, &random, numbers[i], call);
+		}
+		fprintf(stderr, "system call %d: %d calls\n", numbers[i], call);
+	}
+	guest_finish(&g, writers, writers_stop(writers));
+}
+
 int main(int argc, char **argv)
 {
 	void *memory;
@@ -211,6 +264,8 @@ int main(int argc, char **argv)
 	}
 	if (test_wants("--writers"))
 		test_writers(memory);
+	else if (test_wants("--failing"))
+		test_failing(memory);
 	else
 		test_steps(memory);
 	return 0;
