@@ -5,6 +5,7 @@
  *
  * --unadvised   the VMM has said nothing about 2 MiB pages
  * --writers     threads write all the time, while blocks are shared and given back at random
+ * --reads       and say now and then that pages are about to be read into
  * --failing     they do, and each system call of the library fails in turn, once or for ever
  */
 #include <errno.h>
@@ -175,7 +176,7 @@ static void test_steps(void *memory)
 
 static void test_writers(void *memory)
 {
-	struct writers_plan plan = { .memory = memory, .pages = PAGES, .threads = 3 };
+	struct writers_plan plan = { .memory = memory, .pages = PAGES, .threads = 3, .reads = test_wants("--reads") };
 	struct writers *writers = writers_new(&plan);
 	uint64_t random = test_seed(1), back[WHOLE_END] = { 0 }, writes;
 	struct guest g = { .memory = memory };
