@@ -129,9 +129,10 @@ struct release {
 
 /** Where the walk over a VM's broken blocks stands, and the WHOLE order under way; see whole.c. */
 struct whole {
-	uint32_t region, block; /* next one, by index */
-	uint32_t page, count;   /* of the order; count 0: there is none */
-	uint64_t next_usec;
+	uint32_t region, block;        /* next one, by index */
+	uint32_t page, count;          /* of the order; count 0: there is none */
+	bool gave;                     /* a block was given back in this walk */
+	uint64_t next_usec, wait_usec; /* for as long after the last walk */
 };
 
 struct engine_vm {

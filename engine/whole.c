@@ -7,7 +7,7 @@
  *
  * To make a 2 MiB page takes the kernel a copy of it, with all who touch that memory waiting. So there is one order
  * under way for a VM, and a pause after each: ten blocks in a second. Blocks that stayed as they were have their turn
- * again with the next walk.
+ * again with the next walk; the pause between walks doubles while none is given back.
  */
 #include "engine/whole.h"
 
@@ -19,7 +19,8 @@
 
 #define WHOLE_LOOKS_INSIDE 64u /* what a look at the states of all pages in a block counts as */
 #define WHOLE_PAUSE_USEC UINT64_C(100000)
-#define WHOLE_AGAIN_USEC UINT64_C(60000000)
+#define WHOLE_WAIT_USEC UINT64_C(5000000)
+#define WHOLE_WAIT_MAX_USEC UINT64_C(60000000)
 
 static bool is_wanted(const struct engine_vm *vm)
 {
@@ -33,7 +34,7 @@ void whole_settings_changed(struct engine *engine)
 		struct engine_vm *vm = engine->vms[i];
 
 		if (vm != NULL)
-			vm->whole.region = vm->whole.block = vm->whole.next_usec = 0;
+			vm->whole.region = vm->whole.block = vm->whole.next_usec = vm->whole.wait_usec = 0;
 	}
 }
 
@@ -101,6 +102,18 @@ static bool take_block(struct engine_vm *vm, const struct region *region, uint32
 	return true;
 }
 
+static void end_walk(struct engine_vm *vm)
+{
+	struct whole *whole = &vm->whole;
+
+	whole->wait_usec = whole->gave || whole->wait_usec == 0 ? WHOLE_WAIT_USEC : 2 * whole->wait_usec;
+	if (whole->wait_usec > WHOLE_WAIT_MAX_USEC)
+		whole->wait_usec = WHOLE_WAIT_MAX_USEC;
+	whole->next_usec = vm->engine->now_usec + whole->wait_usec;
+	whole->region = whole->block = 0;
+	whole->gave = false;
+}
+
 void whole_tick(struct engine_vm *vm, uint32_t *looks)
 {
 	struct whole *whole = &vm->whole;
@@ -113,8 +126,7 @@ void whole_tick(struct engine_vm *vm, uint32_t *looks)
 		if (region != NULL && take_block(vm, region, looks))
 			return;
 		if (region == NULL && whole->region >= vm->regions.count) {
-			whole->region = whole->block = 0;
-			whole->next_usec = vm->engine->now_usec + WHOLE_AGAIN_USEC;
+			end_walk(vm);
 			return;
 		}
 	}
@@ -139,6 +151,7 @@ int whole_answered(struct engine_vm *vm, const struct ring_record *report)
 		return -EPROTO;
 	whole->count = 0;
 	whole->next_usec = vm->engine->now_usec + WHOLE_PAUSE_USEC;
+	whole->gave |= report->value != WHOLE_KEPT;
 	if (region != NULL && report->value != WHOLE_KEPT)
 		blocks_mended(&region->blocks, report->page - region->first);
 	return 0;
