@@ -26,8 +26,10 @@
  *   meanwhile            pages that were private in the first look and share a frame in the second, unchanged
  *   runs                 mappings of the store in guest RAM: pages that follow each other in guest and store
  *   runs_of_one, runs_median   runs of a single page; the length, in pages, of the middle one
- *   stretches            of pages that follow each other and have a twin each: no order of slots has fewer runs than
- *                        these and one more for each page where all twins go different ways
+ *   stretches            of pages that follow each other and have a twin each: no order of slots has fewer runs
+ *   runs_possible        that an order of slots made by who knows all of it would have: what follows each other most
+ *                        often comes first to be neighbours, and each content has one neighbour on each side at most.
+ *                        Contents that repeat themselves count as one run wherever they do, as of a stripe
  *
  * Needs root, for the frames. Guest RAM is taken to be the largest stretch of adjoining private mappings, writable,
  * with no file or the store behind them. Exits 0, 1 if something could not be read, 2 if called wrongly, 77 if not
@@ -81,6 +83,7 @@ static const char *const cause_names[CAUSES] = { "volatile", "diverged", "huge",
 
 struct page {
 	uint64_t hash, frame;
+	uint32_t content; /* a number of its own, from 1 on; 0: of a page that has no twin, or is full of zeros */
 	uint8_t state;
 	bool zero, huge, changed, has_twin;
 	bool left; /* counts as left over */
@@ -104,6 +107,7 @@ struct vm {
 static struct vm vms[VMS_MAX];
 static unsigned vm_count;
 static uint64_t meanwhile, mapping_limit;
+static uint32_t twin_contents; /* contents with a number */
 
 static int out_of_memory(void)
 {
@@ -416,11 +420,15 @@ static void judge_content(struct page **pages, size_t count, struct sums *sums)
 {
 	uint64_t common = 0, privates = 0;
 	struct page *innocent = NULL; /* where none is shared, one keeps what it has */
+	bool is_one = count > 1 && !pages[0]->zero;
+
+	twin_contents += is_one;
 
 	for (size_t i = 0; i < count; i++) {
 		bool first_of_frame = i == 0 || pages[i]->frame != pages[i - 1]->frame;
 
 		pages[i]->has_twin = count > 1;
+		pages[i]->content = is_one ? twin_contents : 0;
 		sums->shared += pages[i]->state == STATE_SHARED;
 		if (pages[i]->state == STATE_SHARED)
 			common += first_of_frame;
@@ -539,6 +547,101 @@ static int print_runs(void)
 	return 0;
 }
 
+/* Contents that lie beside each other somewhere, so many times. */
+struct pair {
+	uint32_t left, right;
+	uint64_t times;
+};
+
+static int compare_pairs(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+
+	if (x->left != y->left)
+		return x->left < y->left ? -1 : 1;
+	return x->right < y->right ? -1 : x->right > y->right;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+
+	return x->times != y->times ? (x->times < y->times ? 1 : -1) : compare_pairs(a, b);
+}
+
+/* All that there are, sorted, each once. @return how many. */
+static size_t find_pairs(struct pair *pairs)
+{
+	size_t count = 0, kept = 0;
+
+	for (unsigned i = 0; i < vm_count; i++)
+		for (uint64_t n = 1; n < vms[i].page_count; n++) {
+			const struct page *page = &vms[i].pages[n];
+
+			if (page[-1].content != 0 && page->content != 0)
+				pairs[count++] = (struct pair){ page[-1].content, page->content, 1 };
+		}
+	qsort(pairs, count, sizeof(*pairs), compare_pairs);
+	for (size_t i = 0; i < count; i++)
+		if (kept > 0 && compare_pairs(&pairs[kept - 1], &pairs[i]) == 0)
+			pairs[kept - 1].times++;
+		else
+			pairs[kept++] = pairs[i];
+	qsort(pairs, kept, sizeof(*pairs), compare_times);
+	return kept;
+}
+
+/* The chain that a content is part of by now, by any of its members. */
+static uint32_t chain_of(uint32_t *chains, uint32_t content)
+{
+	while (chains[content] != content)
+		content = chains[content] = chains[chains[content]];
+	return content;
+}
+
+/* Makes neighbours of what may be. @return how many pages so lie beside the one that their left neighbour's slot is. */
+static uint64_t join_pairs(const struct pair *pairs, size_t count, uint32_t *chains, bool *has_right, bool *has_left)
+{
+	uint64_t joined = 0;
+
+	for (uint32_t i = 0; i <= twin_contents; i++)
+		chains[i] = i;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t left = chain_of(chains, pairs[i].left), right = chain_of(chains, pairs[i].right);
+
+		if (pairs[i].left == pairs[i].right) {
+			joined += pairs[i].times;
+			continue;
+		}
+		if (left == right || has_right[pairs[i].left] || has_left[pairs[i].right])
+			continue;
+		has_right[pairs[i].left] = has_left[pairs[i].right] = true;
+		chains[left] = right;
+		joined += pairs[i].times;
+	}
+	return joined;
+}
+
+static int print_possible_runs(void)
+{
+	uint64_t pages = 0;
+	struct pair *pairs;
+	uint32_t *chains = calloc(twin_contents + 1, sizeof(*chains));
+	bool *has = calloc(2 * ((size_t)twin_contents + 1), sizeof(*has));
+
+	for (unsigned i = 0; i < vm_count; i++)
+		for (uint64_t n = 0; n < vms[i].page_count; n++)
+			pages += vms[i].pages[n].content != 0;
+	pairs = calloc(pages + 1, sizeof(*pairs));
+	if (pairs && chains && has)
+		printf("runs_possible %" PRIu64 "\n", pages - join_pairs(pairs, find_pairs(pairs), chains, has,
+									 has + twin_contents + 1));
+	free(pairs);
+	free(chains);
+	free(has);
+	return pairs && chains && has ? 0 : out_of_memory();
+}
+
 static int report(void)
 {
 	struct sums sums = { 0 };
@@ -553,7 +656,8 @@ static int report(void)
 	for (unsigned cause = 0; cause < CAUSES; cause++)
 		printf("left_%s %" PRIu64 "\n", cause_names[cause], sums.left[cause]);
 	printf("meanwhile %" PRIu64 "\n", meanwhile);
-	return print_runs();
+	r = print_runs();
+	return r < 0 ? r : print_possible_runs();
 }
 
 static int read_mapping_limit(void)

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/findings.h"
+#include "cli/format.h"
 #include "cli/host-checks.h"
 #include "cli/host-facts.h"
 #include "cli/vm-checks.h"
@@ -62,6 +63,19 @@ static void check_daemon(struct examination *examination)
 			     field_text(daemon, "version"), PAGEFUSE_VERSION);
 }
 
+static void check_exposure(struct examination *examination)
+{
+	const json_t *host = json_object_get(examination->status, "host");
+	struct format_buffer exposed, uncovered;
+
+	if (field_metric(host, METRIC_HOST_UNCOVERED) > 0)
+		findings_add(&examination->findings, SEVERITY_NOTE, "uncovered", NULL,
+			     "Leave more memory or swap free; [memory] exposure_max in pagefused.conf(5) sets a limit.",
+			     "if guests write all that they share they take %s, of which %s are not free",
+			     field_metric_text(&exposed, host, METRIC_HOST_EXPOSED),
+			     field_metric_text(&uncovered, host, METRIC_HOST_UNCOVERED));
+}
+
 static void check_host(struct examination *examination)
 {
 	const json_t *daemon = json_object_get(examination->status, "daemon");
@@ -72,6 +86,7 @@ static void check_host(struct examination *examination)
 	host_facts_daemon(&facts, examination->status != NULL ? &examination->peer : NULL);
 	host_checks(&facts, &examination->findings);
 	check_daemon(examination);
+	check_exposure(examination);
 }
 
 /* @return whether it was asked about; notes that there is such a VM. */

@@ -14,6 +14,8 @@ static const struct cli_command *const commands[] = {
 	&command_showvminfo,
 	&command_modifyvm,
 	&command_scan,
+	&command_estimate,
+	&command_modules,
 	&command_metrics,
 	&command_doctor,
 };

@@ -8,10 +8,10 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/document.h"
+#include "cli/progress.h"
 #include "protocol/wire.h"
 
 #define POLL_MSEC 100
-#define BAR_WIDTH 40
 #define TICKETS_PER_REQUEST 1000 /* so that they fit a message */
 
 struct progress {
@@ -34,20 +34,6 @@ static struct progress sum_progress(const json_t *vms)
 		sum.finished = sum.finished && over;
 	}
 	return sum;
-}
-
-/** Draws over the previous one. The last part, merging what was found, has no measure: the bar waits at 99 %. */
-static void draw_bar(const struct progress *progress)
-{
-	int64_t total = progress->total_pages > 0 ? progress->total_pages : 1;
-	int64_t done = progress->done_pages < total ? progress->done_pages : total;
-	int percent = progress->finished ? 100 : (int)(99 * done / total), filled = percent * BAR_WIDTH / 100;
-
-	fprintf(stderr, "\r[%.*s%*s] %3d%%", filled, "########################################", BAR_WIDTH - filled, "",
-		percent);
-	if (progress->finished)
-		fputc('\n', stderr);
-	fflush(stderr);
 }
 
 static json_t *progress_request(const json_t *tickets, size_t first)
@@ -108,7 +94,7 @@ static int wait_for_passes(const struct cli *cli, struct client *client, const j
 			return r;
 		progress = sum_progress(vms);
 		if (bar)
-			draw_bar(&progress);
+			progress_draw(progress.done_pages, progress.total_pages, progress.finished);
 		if (progress.finished)
 			break;
 		json_decref(vms);

@@ -82,6 +82,7 @@ static int print_vm(const json_t *vm)
 		METRIC_VM_SHARED,
 		METRIC_VM_ZERO,
 		METRIC_VM_SAVED,
+		METRIC_VM_EXPOSED,
 		METRIC_VM_DIVERGED,
 		METRIC_VM_KEPT_PRIVATE,
 		METRIC_VM_WHOLE,
@@ -100,6 +101,8 @@ static int print_vm(const json_t *vm)
 	print_line("Scan", "%s", field_bool(vm, "scanning") ? "under way" : "at rest");
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
 		print_metric(vm, lines[i]);
+	if (field_metric(vm, METRIC_VM_EXPOSURE_HELD))
+		print_line("Held", "nothing new is shared of it, as it has its share of exposure_max");
 	print_line("Busy", "%" PRId64 " holds refused so far", field_metric(vm, METRIC_VM_BUSY));
 	print_line("Mappings", "%" PRId64 " of %" PRId64 ", %" PRId64 " pages refused so far to spare some",
 		   field_metric(vm, METRIC_VM_MAPPINGS), field_metric(vm, METRIC_VM_MAPPINGS_LIMIT),

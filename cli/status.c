@@ -2,7 +2,6 @@
 /* pagefuse status: what is shared on this host, once or as a live table. */
 #include <errno.h>
 #include <inttypes.h>
-#include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/format.h"
+#include "cli/table.h"
 
 #define WATCH_SECONDS_MAX 86400
 
@@ -29,6 +29,7 @@ static const enum metric_id shown[] = {
 	METRIC_VM_SHARED,
 	METRIC_VM_ZERO,
 	METRIC_VM_SAVED,
+	METRIC_VM_EXPOSED,
 	METRIC_VM_WOULD_SAVE,
 	METRIC_VM_DIVERGED,
 	METRIC_VM_MAPPINGS,
@@ -57,14 +58,9 @@ static const char *vm_state(const json_t *vm)
 		return "not connected";
 	if (field_bool(vm, "scanning"))
 		return "scanning";
-	return json_array_size(json_object_get(vm, "refused")) > 0 ? "see doctor" : "idle";
-}
-
-/** Out of memory is remembered in @error and reported once the row is full. */
-static void set_cell(struct libscols_line *line, size_t column, const char *text, int *error)
-{
-	if (scols_line_set_data(line, column, text) < 0)
-		*error = -ENOMEM;
+	if (json_array_size(json_object_get(vm, "refused")) > 0 || field_metric(vm, METRIC_VM_EXPOSURE_HELD))
+		return "see doctor";
+	return "idle";
 }
 
 static int add_vm(struct libscols_table *table, const json_t *vm)
@@ -75,14 +71,14 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 
 	if (line == NULL)
 		return -ENOMEM;
-	set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
+	table_set_cell(line, COLUMN_NAME, field_text(vm, "name"), &error);
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(vm, "pid"));
-	set_cell(line, COLUMN_PID, buffer.text, &error);
-	set_cell(line, COLUMN_DOMAIN, field_text(vm, "domain"), &error);
-	set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
+	table_set_cell(line, COLUMN_PID, buffer.text, &error);
+	table_set_cell(line, COLUMN_DOMAIN, field_text(vm, "domain"), &error);
+	table_set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
 	for (size_t i = 0; i < SHOWN; i++)
-		set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
-	set_cell(line, COLUMN_STATE, vm_state(vm), &error);
+		table_set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
+	table_set_cell(line, COLUMN_STATE, vm_state(vm), &error);
 	return error;
 }
 
@@ -96,6 +92,7 @@ static const struct {
 	{ METRIC_HOST_COMMON, "COMMON" },
 	{ METRIC_HOST_ZERO, "ZERO" },
 	{ METRIC_HOST_SAVED, "SAVED" },
+	{ METRIC_HOST_EXPOSED, "EXPOSED" },
 	{ METRIC_HOST_STORE, "STORE" },
 };
 
@@ -119,35 +116,15 @@ static int add_domain(struct libscols_table *table, const json_t *domain)
 
 	if (line == NULL)
 		return -ENOMEM;
-	set_cell(line, 0, field_text(domain, "name"), &error);
+	table_set_cell(line, 0, field_text(domain, "name"), &error);
 	snprintf(buffer.text, sizeof(buffer.text), "%" PRId64, field_integer(domain, "vms"));
-	set_cell(line, 1, buffer.text, &error);
+	table_set_cell(line, 1, buffer.text, &error);
 	for (size_t i = 0; i < OF_DOMAIN; i++)
-		set_cell(line, 2 + i, field_metric_text(&buffer, domain, of_domain[i].id), &error);
+		table_set_cell(line, 2 + i, field_metric_text(&buffer, domain, of_domain[i].id), &error);
 	return error;
 }
 
 /* ---- printing ---- */
-
-static int print_table(const json_t *rows, int (*columns)(struct libscols_table *table),
-		       int (*add)(struct libscols_table *table, const json_t *row))
-{
-	struct libscols_table *table = scols_new_table();
-	json_t *row;
-	size_t i;
-	int r = table ? columns(table) : -ENOMEM;
-
-	if (r == 0)
-		json_array_foreach(rows, i, row) {
-			r = add(table, row);
-			if (r < 0)
-				break;
-		}
-	if (r == 0)
-		r = scols_print_table(table);
-	scols_unref_table(table);
-	return r;
-}
 
 /** esxtop's line, with zero pages told apart: saving = shared - common + zero. */
 static void print_host(const json_t *status)
@@ -192,6 +169,31 @@ static void print_memory(const json_t *memory)
 	printf("%s%s\n", *error ? "; no new figures: " : "", error);
 }
 
+/** What writing all that is shared would take. A daemon of an earlier release tells nothing of it. */
+static void print_exposure(const json_t *status)
+{
+	const json_t *host = json_object_get(status, "host"), *memory = json_object_get(status, "memory");
+	int64_t uncovered = field_metric(host, METRIC_HOST_UNCOVERED);
+
+	if (json_object_get(host, metrics[METRIC_HOST_EXPOSED].name) == NULL)
+		return;
+	printf("EXPOSE/MB: %" PRId64 " exposed", pages_to_mb(field_metric(host, METRIC_HOST_EXPOSED)));
+	if (json_object_get(memory, "swap_free_bytes") != NULL) {
+		printf(", %" PRId64 " free, %" PRId64 " swap free: ", bytes_to_mb(field_integer(memory, "free_bytes")),
+		       bytes_to_mb(field_integer(memory, "swap_free_bytes")));
+		if (uncovered > 0)
+			printf("%" PRId64 " not covered, if guests write all that is shared", bytes_to_mb(uncovered));
+		else
+			printf("covered");
+	}
+	if (json_object_get(memory, "exposure_max_bytes") != NULL)
+		printf(", %" PRId64 " max", bytes_to_mb(field_integer(memory, "exposure_max_bytes")));
+	if (field_metric(host, METRIC_HOST_EXPOSURE_HELD) > 0)
+		printf("; nothing new is shared of %" PRId64 " of the VMs",
+		       field_metric(host, METRIC_HOST_EXPOSURE_HELD));
+	putchar('\n');
+}
+
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
 static void print_no_vm(const json_t *status)
 {
@@ -210,14 +212,15 @@ static int print_status(const json_t *status, bool by_domain)
 
 	print_host(status);
 	print_memory(json_object_get(status, "memory"));
+	print_exposure(status);
 	putchar('\n');
 	if (!by_domain && json_array_size(vms) == 0) {
 		print_no_vm(status);
 		return cli_finish_output();
 	}
 	fflush(stdout);
-	r = by_domain ? print_table(json_object_get(status, "domains"), add_domain_columns, add_domain)
-		      : print_table(vms, add_columns, add_vm);
+	r = by_domain ? table_print(json_object_get(status, "domains"), add_domain_columns, add_domain)
+		      : table_print(vms, add_columns, add_vm);
 	if (r < 0) {
 		complain("status: out of memory while making the table; try `pagefuse status --json`");
 		return CLI_FAILED;

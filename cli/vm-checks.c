@@ -172,6 +172,18 @@ static void check_large_pages(const json_t *vm, const char *name, struct finding
 		     field_metric_text(&buffer, vm, METRIC_VM_WOULD_SAVE));
 }
 
+static void check_exposure(const json_t *vm, const char *name, struct findings *findings)
+{
+	if (field_metric(vm, METRIC_VM_EXPOSURE_HELD))
+		findings_add(findings, SEVERITY_WARNING, "exposure", name,
+			     "Raise [memory] exposure_max in pagefused.conf(5), which SIGHUP applies, or leave more "
+			     "memory free where it is a share of that; what was put off is shared by the next pass "
+			     "then.",
+			     "nothing new is shared of it, as it has its share of exposure_max: %" PRId64
+			     " times a page was left to later passes",
+			     field_metric(vm, METRIC_VM_EXPOSURE_HELD_PAGES));
+}
+
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
 	const char *mode = field_text(vm, "mode");
@@ -319,6 +331,7 @@ void vm_checks(const json_t *vm, const struct vmm_process *process, struct findi
 		check_mappings,
 		check_kept_private,
 		check_large_pages,
+		check_exposure,
 		check_mode,
 	};
 	const char *name = field_text(vm, "name");

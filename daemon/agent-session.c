@@ -235,7 +235,7 @@ static uint32_t hint_range(const struct agent_session *session, const struct age
 		uint32_t page = i < range->pages ? page_at(session, range->pfn + i) : 0;
 
 		if (count > 0 && page != first + count) {
-			session->owner->hint(session->context, first, count);
+			session->owner->hint(session->context, first, count, range->module);
 			count = 0;
 		}
 		if (page == 0)
@@ -263,12 +263,8 @@ static int on_ranges(struct agent_session *session, const struct agent_ranges *r
 	session->credit -= (uint32_t)pages;
 	session->batch.pages += (uint32_t)pages;
 	session->has_named = true;
-	for (uint32_t i = 0; i < ranges->count; i++) {
-		uint32_t taken = hint_range(session, &ranges->ranges[i]);
-
-		session->modules[ranges->ranges[i].module].pages += taken;
-		session->batch.taken += taken;
-	}
+	for (uint32_t i = 0; i < ranges->count; i++)
+		session->batch.taken += hint_range(session, &ranges->ranges[i]);
 	return 0;
 }
 

@@ -30,8 +30,8 @@ struct agent_session_owner {
 	/** Has @page looked at, whether it is the PAGE_BYTES at @bytes: agent_session_looked() tells, from in here or
 	 * later. */
 	void (*look)(void *context, uint32_t beacon, uint32_t page, const uint8_t *bytes);
-	/** [page, page + count) are worth a look. */
-	void (*hint)(void *context, uint32_t page, uint32_t count);
+	/** [page, page + count) are worth a look; they are part of @module. */
+	void (*hint)(void *context, uint32_t page, uint32_t count, uint32_t module);
 	/** That was all of a batch: agent_session_dealt_with() tells when that is done, from in here or later. */
 	void (*end_batch)(void *context);
 };
@@ -39,7 +39,6 @@ struct agent_session_owner {
 struct agent_session_module {
 	char *label; /* terminated */
 	enum agent_kind kind;
-	uint64_t pages; /* taken */
 };
 
 struct agent_session_batch {

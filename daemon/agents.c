@@ -23,6 +23,14 @@
 #define OUT_BYTES 8192              /* all acknowledgements and proofs that there can be at once fit twice */
 #define LOOK_USEC UINT64_C(1000000) /* between looks whether a VM that owes an answer is still served */
 
+/* A guest is asked anew when so many pages are something else by now, and more than are not: it went back to a snapshot
+ * and does not know, or has other files in memory. Not before nothing more is told for a while, nor again soon. */
+#define LOST_FEW 64u
+#define LOST_QUIET_USEC UINT64_C(2000000)
+#ifndef AGENTS_ANEW_USEC
+#define AGENTS_ANEW_USEC UINT64_C(30000000)
+#endif
+
 struct beacon {
 	bool waits;
 	uint32_t page;
@@ -42,6 +50,10 @@ struct agent {
 	struct agent_decoder decoder;
 	struct agent_session session;
 	struct guest_map layout; /* where the VMM does not tell: see guest-layout.h */
+	struct labels labels;    /* of this session */
+	uint64_t lost;           /* pages that had a name in this session */
+	uint64_t begun_usec;     /* this session */
+	uint64_t lost_usec;      /* the last of them */
 	struct beacon beacons[AGENT_BEACONS_MAX];
 	uint64_t tickets[AGENT_SESSION_BATCHES_MAX]; /* a ring: of batches that have ended */
 	unsigned first_ticket, ticket_count;
@@ -60,6 +72,7 @@ static void free_agent(struct agent *agent)
 			vm->watch = (struct daemon_vm_watch){ 0 };
 	agent_session_done(&agent->session);
 	guest_map_done(&agent->layout);
+	labels_done(&agent->labels);
 	sd_event_source_disable_unref(agent->io);
 	sd_event_source_disable_unref(agent->timer);
 	if (agent->pidfd >= 0)
@@ -147,9 +160,12 @@ static void on_look(void *context, uint32_t beacon, uint32_t page, const uint8_t
 	};
 }
 
-static void on_hint(void *context, uint32_t page, uint32_t count)
+static void on_hint(void *context, uint32_t page, uint32_t count, uint32_t module)
 {
-	engine_looks(context, page, count);
+	struct agent *agent = context;
+
+	labels_set(&agent->labels, page, count, module);
+	engine_looks(agent, page, count);
 }
 
 static void on_end_batch(void *context)
@@ -198,11 +214,28 @@ static void see_beacons(struct agent *agent, const struct ring_record *report)
 	}
 }
 
+static bool has_lost_most(const struct agent *agent)
+{
+	return agent->lost >= LOST_FEW && agent->lost > agent->labels.named;
+}
+
+/* Until a guest that has lost most is to be asked anew. */
+static uint64_t until_anew_usec(const struct agent *agent, uint64_t now)
+{
+	uint64_t quiet = agent->lost_usec + LOST_QUIET_USEC, old = agent->begun_usec + AGENTS_ANEW_USEC;
+	uint64_t due = quiet > old ? quiet : old;
+
+	return due > now ? due - now : 0;
+}
+
 /* When to wake up by itself. */
 static void set_timer(struct agent *agent)
 {
 	uint64_t now = clock_now_usec(), wait = agent_session_tick(&agent->session, now);
 	bool owed = agent->ticket_count > 0;
+
+	if (has_lost_most(agent) && wait > until_anew_usec(agent, now))
+		wait = until_anew_usec(agent, now);
 
 	for (uint32_t i = 0; i < AGENT_BEACONS_MAX; i++)
 		owed |= agent->beacons[i].waits;
@@ -217,6 +250,9 @@ static void set_timer(struct agent *agent)
 static void begin_anew(struct agent *agent)
 {
 	memset(agent->beacons, 0, sizeof(agent->beacons));
+	labels_done(&agent->labels);
+	agent->lost = 0;
+	agent->begun_usec = clock_now_usec();
 	agent->ticket_count = 0;
 	agent_decoder_seek(&agent->decoder);
 }
@@ -231,6 +267,14 @@ static void send_out(struct agent *agent)
 		sd_event_source_set_io_events(agent->io, EPOLLIN | EPOLLOUT);
 }
 
+/* Everything is to be said once more. */
+static void ask_anew(struct agent *agent)
+{
+	if (agent_session_restart(&agent->session) < 0)
+		fail(agent, "no session can begin");
+	begin_anew(agent);
+}
+
 /* What was named while nothing of it was wanted is to be named once more. */
 static void on_mode_changed(void *context, struct daemon_vm *vm)
 {
@@ -239,16 +283,29 @@ static void on_mode_changed(void *context, struct daemon_vm *vm)
 	if (agent->failed || (vm->mode != WIRE_MODE_HINTS && vm->mode != WIRE_MODE_FULL))
 		return;
 	agent->vm = vm;
-	if (agent_session_restart(&agent->session) < 0)
-		fail(agent, "no session can begin");
-	begin_anew(agent);
+	ask_anew(agent);
 	send_out(agent);
+}
+
+/* @report: its pages are something else by now, or nothing. */
+static void lose(struct agent *agent, const struct ring_record *report)
+{
+	uint64_t lost = labels_clear(&agent->labels, report->page, report->count);
+
+	if (lost == 0 || agent->failed)
+		return;
+	agent->lost += lost;
+	agent->lost_usec = clock_now_usec();
+	if (has_lost_most(agent))
+		set_timer(agent);
 }
 
 static void on_report(void *context, struct daemon_vm *vm, const struct ring_record *report)
 {
 	struct agent *agent = context;
 
+	if (report->op == REPORT_DIVERGED || report->op == REPORT_GONE)
+		lose(agent, report);
 	if (agent->failed || (report->op != REPORT_HASH && report->op != REPORT_ZERO && report->op != REPORT_SCANNED))
 		return;
 	agent->vm = vm;
@@ -340,6 +397,8 @@ static int work(struct agent *agent, bool can_read)
 		if (can_read)
 			receive(agent);
 		settle(agent);
+		if (has_lost_most(agent) && until_anew_usec(agent, clock_now_usec()) == 0)
+			ask_anew(agent);
 		set_timer(agent);
 	}
 	flush(agent);
@@ -400,6 +459,7 @@ static void begin(struct agents *agents, int socket)
 				      agent);
 	if (r >= 0)
 		r = agent_session_init(&agent->session, &owner, agent, clock_now_usec());
+	agent->begun_usec = clock_now_usec();
 	if (r < 0) {
 		if (r != -ESRCH)
 			log_peer(agent->peer.uid, LOG_ERR, "cannot serve an agent: %s", strerror(-r));
@@ -483,4 +543,14 @@ void agents_end(struct agents *agents)
 		next = LIST_NEXT(agent, entries);
 		free_agent(agent);
 	}
+}
+
+const struct labels *agents_labels(const struct daemon_vm *vm, const struct agent_session **ret_session)
+{
+	const struct agent *agent = vm->watch.context;
+
+	if (agent == NULL || agent->failed)
+		return NULL;
+	*ret_session = &agent->session;
+	return &agent->labels;
 }

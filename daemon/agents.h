@@ -12,7 +12,9 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/access.h"
+#include "daemon/agent-session.h"
 #include "daemon/domain.h"
+#include "daemon/labels.h"
 
 struct agent;
 
@@ -29,6 +31,12 @@ struct agents {
  * others. If that cannot be the log says so, and there are no agents.
  */
 void agents_listen(struct agents *agents, const char *socket_path, const struct access *access);
+
+/**
+ * What the agent in @vm has said of its pages, in the session *ret_session. Both until control returns to the event
+ * loop. @return NULL: it has none.
+ */
+const struct labels *agents_labels(const struct daemon_vm *vm, const struct agent_session **ret_session);
 
 /** Ends all connections, and the listening. */
 void agents_end(struct agents *agents);

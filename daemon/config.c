@@ -15,13 +15,14 @@
 #include "common/number.h"
 
 enum setting_type {
-	SETTING_NUMBER, /* uint32_t */
-	SETTING_SIZE,   /* uint64_t */
-	SETTING_ROOM,   /* text: a size or a share of RAM */
-	SETTING_WORD,   /* unsigned: place in words */
-	SETTING_GROUP,  /* text: a group's name or number, or "*" */
-	SETTING_LEAST,  /* struct memory_settings: min_free and min_free_text */
-	SETTING_SOURCE, /* text: MEMORY_SOURCE_HOST, or an absolute path */
+	SETTING_NUMBER,   /* uint32_t */
+	SETTING_SIZE,     /* uint64_t */
+	SETTING_ROOM,     /* text: a size or a share of RAM */
+	SETTING_WORD,     /* unsigned: place in words */
+	SETTING_GROUP,    /* text: a group's name or number, or "*" */
+	SETTING_LEAST,    /* struct memory_settings: min_free and min_free_text */
+	SETTING_EXPOSURE, /* struct exposure_limit */
+	SETTING_SOURCE,   /* text: MEMORY_SOURCE_HOST, or an absolute path */
 };
 
 struct setting {
@@ -98,6 +99,10 @@ static const struct setting settings[] = {
 	{ "memory", "min_free", SETTING_LEAST, PLACE(memory), .least = PAGE_BYTES, .running = true,
 	  .preset = "auto", .help = "minFree. auto: 6% of the first 4 GiB, 4% of the next 8, 2% of 16, 1% of "
 				    "the rest." },
+	{ "memory", "exposure_max", SETTING_EXPOSURE, PLACE(exposure), .least = PAGE_BYTES,
+	  .most = EXPOSURE_PERCENT_MAX, .running = true,
+	  .preset = "none", .help = "Nothing new is shared if guests could take more memory by writing all that they "
+				    "share." },
 	{ "memory", "high_percent", SETTING_NUMBER, PLACE(memory.thresholds.high), .least = 2, .most = 10000,
 	  .running = true,
 	  .preset = "400", .help = "Above this share of minFree memory is high again." },
@@ -180,6 +185,12 @@ static void describe_range(const struct setting *setting, char ret[RANGE_SIZE])
 		snprintf(ret, RANGE_SIZE, "auto, a size of at least %" PRIu64 "K, such as 2G, or a share from 1%% to "
 					  "%u%%",
 			 setting->least >> 10, LEAST_PERCENT_MAX);
+		break;
+	case SETTING_EXPOSURE:
+		snprintf(ret, RANGE_SIZE,
+			 "none, a size of at least %" PRIu64 "K, such as 16G, or a share of what is free, from 1%% to "
+			 "%" PRIu64 "%%",
+			 setting->least >> 10, setting->most);
 		break;
 	case SETTING_SOURCE:
 		snprintf(ret, RANGE_SIZE, "%s, or the path of a cgroup or file from / on, shorter than %d bytes",
@@ -313,6 +324,27 @@ static int set_least(const struct setting *setting, struct memory_settings *ret,
 	return 0;
 }
 
+static int set_exposure(const struct setting *setting, struct exposure_limit *ret, const char *text)
+{
+	struct exposure_limit limit = { 0 };
+	const char *rest;
+	uint64_t number;
+
+	if (strlen(text) >= sizeof(limit.text))
+		return -EINVAL;
+	if (number_parse(text, &number, &rest) == 0 && strcmp(rest, "%") == 0) {
+		if (number < 1 || number > setting->most)
+			return -EINVAL;
+		limit.percent = (uint32_t)number;
+	} else if (strcmp(text, "none") != 0) {
+		if (parse_size(text, &limit.bytes) < 0 || limit.bytes < setting->least)
+			return -EINVAL;
+	}
+	strcpy(limit.text, text);
+	*ret = limit;
+	return 0;
+}
+
 static int set_source(char *ret, const char *text)
 {
 	if (strlen(text) >= MEMORY_SOURCE_SIZE || (strcmp(text, MEMORY_SOURCE_HOST) != 0 && *text != '/'))
@@ -341,6 +373,8 @@ static int set(const struct setting *setting, struct config *config, const char 
 		return set_group(place, text);
 	case SETTING_LEAST:
 		return set_least(setting, place, text);
+	case SETTING_EXPOSURE:
+		return set_exposure(setting, place, text);
 	case SETTING_SOURCE:
 		return set_source(place, text);
 	}
@@ -501,6 +535,9 @@ static void value_text(const struct setting *setting, const struct config *confi
 		break;
 	case SETTING_LEAST:
 		snprintf(ret, CONFIG_TEXT_SIZE, "%s", ((const struct memory_settings *)place)->min_free_text);
+		break;
+	case SETTING_EXPOSURE:
+		snprintf(ret, CONFIG_TEXT_SIZE, "%s", ((const struct exposure_limit *)place)->text);
 		break;
 	case SETTING_WORD:
 		snprintf(ret, CONFIG_TEXT_SIZE, "%s", setting->words[*(const unsigned *)place]);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "daemon/access.h"
+#include "daemon/exposure.h"
 #include "daemon/memory-watch.h"
 #include "daemon/quota.h"
 #include "daemon/rules.h"
@@ -32,6 +33,7 @@ struct config {
 	uint32_t connections_per_user;
 	unsigned preload_mode; /* enum wire_mode */
 	struct memory_settings memory;
+	struct exposure_limit exposure;
 	unsigned large_scans, large_hints; /* enum engine_large, while memory is high */
 	struct rules rules;                /* of domains; not in the table */
 };

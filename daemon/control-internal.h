@@ -13,6 +13,8 @@
 
 struct seen_vm;
 struct metrics_request;
+struct estimate_request;
+struct modules_request;
 
 struct control_answer {
 	const struct control *control;
@@ -23,18 +25,30 @@ struct control_answer {
 	size_t size;
 
 	/*
+	 * What has to be looked at before the reply can begin, some of it with each call. @return NULL: that was not
+	 * all; else what the reply begins with. NULL: nothing has to be.
+	 */
+	json_t *(*gather)(struct control_answer *answer);
+	/*
 	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
 	 * none. One that is null is left out.
 	 */
 	const char *list;
 	json_t *(*item)(const struct control_answer *answer, size_t i);
 	size_t next, count;
-	bool written;                    /* there is an item already */
-	struct seen_vm *vms;             /* that it is of */
-	struct wire_range *ranges;       /* or these */
-	struct kept_vm *kept;            /* or these */
-	json_t *names;                   /* or names, or tickets */
-	struct metrics_request *metrics; /* or these */
+	/*
+	 * After that list: writes what stands between it and the next one, up to its bracket, and sets item and count.
+	 * NULL: there is none, or no other.
+	 */
+	void (*next_list)(struct control_answer *answer);
+	bool written;                      /* there is an item already */
+	struct seen_vm *vms;               /* that it is of */
+	struct wire_range *ranges;         /* or these */
+	struct kept_vm *kept;              /* or these */
+	json_t *names;                     /* or names, or tickets */
+	struct metrics_request *metrics;   /* or these */
+	struct modules_request *modules;   /* or these */
+	struct estimate_request *estimate; /* or these, and pairs of them */
 };
 
 /** A number, or the greatest that JSON's readers take exactly. */
@@ -57,5 +71,12 @@ json_t *control_kept(struct control_answer *answer);
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
 json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);
 void control_metrics_free(struct metrics_request *asked);
+
+/** Begins to answer "estimate". @return as control.c's begin(). */
+json_t *control_estimate(struct control_answer *answer, const json_t *request);
+void control_estimate_free(struct estimate_request *asked);
+/** Begins to answer "modules". @return as control.c's begin(). */
+json_t *control_modules(struct control_answer *answer, const json_t *request);
+void control_modules_free(struct modules_request *asked);
 
 #endif

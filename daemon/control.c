@@ -91,9 +91,12 @@ static json_t *thresholds_object(const struct memory_watch *watch)
 	return object;
 }
 
-/* Which 2 MiB pages may be split now, @engine tells. Without figures there are none. */
-static json_t *memory_object(const struct memory_watch *watch, const struct engine_settings *engine)
+/* Without figures there are none. */
+static json_t *memory_object(const struct control *control)
 {
+	const struct memory_watch *watch = control->memory;
+	const struct engine_settings *engine = control->domains->engine;
+	uint64_t limit_pages = control->domains->exposure->limit_pages;
 	uint64_t now = clock_now_usec();
 	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
 				   "state_seconds", (double)(now - watch->since_usec) / 1e6,
@@ -103,6 +106,9 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
 	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
 	json_object_set_new(object, "large_pages_back", json_boolean(engine->large_back));
+	json_object_set_new(object, "exposure_max", json_string(control->exposure_max->text));
+	if (limit_pages != UINT64_MAX)
+		json_object_set_new(object, "exposure_max_bytes", control_number(limit_pages * PAGE_BYTES));
 	if (*watch->error != 0)
 		json_object_set_new(object, "error", json_string(watch->error));
 	if (!watch->known)
@@ -110,6 +116,7 @@ static json_t *memory_object(const struct memory_watch *watch, const struct engi
 	json_object_set_new(object, "kind", json_string(memory_kind_name(watch->kind)));
 	json_object_set_new(object, "total_bytes", control_number(watch->figures.total_bytes));
 	json_object_set_new(object, "free_bytes", control_number(watch->figures.free_bytes));
+	json_object_set_new(object, "swap_free_bytes", control_number(watch->figures.swap_bytes));
 	json_object_set_new(object, "min_free_bytes", control_number(memory_watch_min_free(watch)));
 	json_object_set_new(object, "threshold_bytes", thresholds_object(watch));
 	return object;
@@ -233,7 +240,7 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain)
 	return false;
 }
 
-/* The host's figures, but for the overhead, which is not of any domain. */
+/* The host's figures, but for those that are not of any domain. */
 static json_t *domain_object(const struct domain *domain)
 {
 	struct metrics_snapshot snapshot = { 0 };
@@ -247,6 +254,7 @@ static json_t *domain_object(const struct domain *domain)
 	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
 			     METRIC_OF_HOST);
 	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
+	json_object_del(object, metrics[METRIC_HOST_UNCOVERED].name);
 	return object;
 }
 
@@ -280,7 +288,7 @@ static json_t *on_status(struct control_answer *answer)
 	const struct domain *domain;
 	json_t *domains = json_array();
 
-	metrics_take(&snapshot, control->started_usec);
+	metrics_take(&snapshot, control->started_usec, control->memory);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
 		if (control_may_see_domain(answer->uid, domain)) {
 			metrics_add_domain(&snapshot, domain);
@@ -295,7 +303,7 @@ static json_t *on_status(struct control_answer *answer)
 	}
 	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
 			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "memory", memory_object(control->memory, control->domains->engine),
+			 "memory", memory_object(control),
 			 "domains", domains);
 }
 
@@ -506,6 +514,8 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return on_memory_map(answer, request);
 	if (strcmp(command, "metrics") == 0 || strcmp(command, "set-metrics") == 0)
 		return control_metrics(answer, request, strcmp(command, "set-metrics") == 0);
+	if (strcmp(command, "modules") == 0)
+		return control_modules(answer, request);
 	if (strcmp(command, "modify") == 0)
 		return control_modify(control, peer, request);
 	if (strcmp(command, "kept") == 0)
@@ -514,6 +524,8 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return on_scan(answer, request);
 	if (strcmp(command, "scan-progress") == 0)
 		return on_scan_progress(answer, request);
+	if (strcmp(command, "estimate") == 0)
+		return control_estimate(answer, request);
 	if (strcmp(command, "admit") == 0)
 		return on_admit(control, peer, request);
 	return control_error("unknown-command", "this daemon does not know the command", command);
@@ -549,22 +561,41 @@ struct control_answer *control_begin(const struct control *control, const struct
 	head = begin(answer, peer, request);
 	if (head == NULL) {
 		answer->item = NULL;
+		answer->gather = NULL;
 		head = control_error("no-memory", "the daemon is out of memory", "");
 	}
-	if (answer->stream)
+	if (answer->stream && answer->gather == NULL)
 		write_head(answer, head);
 	json_decref(head);
 	json_decref(request);
 	return answer;
 }
 
+/* @return whether the reply has begun. */
+static bool gather(struct control_answer *answer)
+{
+	json_t *head = answer->gather(answer);
+
+	if (head == NULL)
+		return false;
+	answer->gather = NULL;
+	write_head(answer, head);
+	json_decref(head);
+	return true;
+}
+
 bool control_go_on(struct control_answer *answer)
 {
-	size_t left = answer->count - answer->next;
-	size_t end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
+	size_t left, end;
 
-	if (answer->stream == NULL || answer->failed || answer->item == NULL)
+	if (answer->stream == NULL || answer->failed)
 		return true;
+	if (answer->gather)
+		return gather(answer) && answer->item == NULL;
+	if (answer->item == NULL)
+		return true;
+	left = answer->count - answer->next;
+	end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
 	turn_note(TURN_ITEMS, end - answer->next);
 	for (; answer->next < end; answer->next++) {
 		json_t *item = answer->item(answer, answer->next);
@@ -579,6 +610,12 @@ bool control_go_on(struct control_answer *answer)
 	}
 	if (answer->next < answer->count)
 		return false;
+	if (answer->next_list) {
+		answer->next = 0;
+		answer->written = false;
+		answer->next_list(answer);
+		return false;
+	}
 	fputs("]}", answer->stream);
 	return true;
 }
@@ -599,6 +636,8 @@ char *control_end(struct control_answer *answer)
 	free(answer->kept);
 	json_decref(answer->names);
 	control_metrics_free(answer->metrics);
+	control_estimate_free(answer->estimate);
+	control_modules_free(answer->modules);
 	free(answer);
 	return text;
 }

@@ -21,6 +21,7 @@ struct control {
 	const struct domains *domains;
 	const struct admission *admission;
 	const struct memory_watch *memory;
+	const struct exposure_limit *exposure_max;
 	struct sampler *sampler;
 	struct kept *kept;
 	const char *socket_path;
@@ -29,6 +30,11 @@ struct control {
 
 /** VMs, tickets, names or metrics that are put into a reply in one turn of the loop. */
 #define CONTROL_ITEMS_PER_TURN 64
+
+/** What an estimate may be asked for: VMs by name, and pairs. */
+#define CONTROL_ESTIMATE_NAMES 64u
+#define CONTROL_ESTIMATE_PAIRS 1000u
+#define CONTROL_ESTIMATE_PAIRS_DEFAULT 10u
 
 /** A reply that is being made, in pieces, so that everybody else has a turn in between. */
 struct control_answer;

@@ -97,6 +97,62 @@ static void on_memory_state(void *user)
 	tell_engines(daemon);
 }
 
+/* ---- what guests may take of it ---- */
+
+static void say_uncovered(struct daemon *daemon, uint64_t exposed_bytes)
+{
+	uint64_t cover = memory_watch_cover(&daemon->memory);
+	const struct memory_figures *figures = &daemon->memory.figures;
+	enum exposure_news news;
+
+	if (!daemon->memory.known) /* which is said by itself */
+		return;
+	news = exposure_look(&daemon->uncovered, exposed_bytes > cover, exposure_is_covered_well(exposed_bytes, cover),
+			     clock_now_usec());
+	if (news == EXPOSURE_BEGINS)
+		log_warning("if guests write all that they share they take %" PRIu64 " MiB, and there are %" PRIu64
+			    " MiB of memory free, and %" PRIu64 " of swap: the host may kill or swap then; leave more "
+			    "free, or see [memory] exposure_max",
+			    exposed_bytes >> 20, figures->free_bytes >> 20, figures->swap_bytes >> 20);
+	if (news == EXPOSURE_ENDS)
+		log_notice("what guests take if they write all that they share, %" PRIu64 " MiB, is free again",
+			   exposed_bytes >> 20);
+}
+
+static void say_held(struct daemon *daemon, uint64_t exposed_bytes, unsigned vms)
+{
+	enum exposure_news news = exposure_look(&daemon->held, vms > 0, vms == 0, clock_now_usec());
+
+	if (news == EXPOSURE_BEGINS)
+		log_warning("nothing new is shared of %u of the VMs: if guests write all that they share they take "
+			    "%" PRIu64 " MiB, and [memory] exposure_max is %s, that is %" PRIu64 " MiB, of which each "
+			    "has a share",
+			    vms, exposed_bytes >> 20, daemon->config.exposure.text,
+			    daemon->exposure.limit_pages * PAGE_BYTES >> 20);
+	if (news == EXPOSURE_ENDS)
+		log_notice("[memory] exposure_max leaves room for all VMs again: they share what is new");
+}
+
+static void on_memory_look(void *user)
+{
+	struct daemon *daemon = user;
+	uint64_t exposed_bytes = 0;
+	struct domain *domain;
+	unsigned held = 0;
+
+	daemon->exposure.limit_pages = exposure_limit_pages(&daemon->config.exposure,
+							    memory_watch_cover(&daemon->memory));
+	SLIST_FOREACH(domain, &daemon->domains.list, entries) {
+		struct engine_exposure exposure;
+
+		domain_count_exposed(domain, &exposure);
+		exposed_bytes += exposure.pages * PAGE_BYTES;
+		held += exposure.held_vms;
+	}
+	say_uncovered(daemon, exposed_bytes);
+	say_held(daemon, exposed_bytes, held);
+}
+
 /* ---- start and stop ---- */
 
 static void on_left(struct domains *domains, const char *name)
@@ -156,6 +212,7 @@ int daemon_start(struct daemon *daemon)
 		.store = daemon->config.store,
 		.engine = &daemon->config.engine,
 		.quota = &daemon->quota,
+		.exposure = &daemon->exposure,
 		.kept = &daemon->kept,
 		.preload_mode = &daemon->config.preload_mode,
 		.lock = -1,
@@ -174,6 +231,7 @@ int daemon_start(struct daemon *daemon)
 		.domains = &daemon->domains,
 		.admission = &daemon->admission,
 		.memory = &daemon->memory,
+		.exposure_max = &daemon->config.exposure,
 		.sampler = &daemon->sampler,
 		.kept = &daemon->kept,
 		.socket_path = daemon->socket_path,
@@ -188,6 +246,7 @@ int daemon_start(struct daemon *daemon)
 	daemon->memory = (struct memory_watch){
 		.settings = daemon->config.memory,
 		.changed = on_memory_state,
+		.looked = on_memory_look,
 		.context = daemon,
 	};
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };

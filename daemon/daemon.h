@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/domain.h"
+#include "daemon/exposure.h"
 #include "daemon/kept.h"
 #include "daemon/memory-watch.h"
 #include "daemon/session.h"
@@ -32,6 +33,8 @@ struct daemon {
 	struct config config;
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct quota quota;
+	struct exposure exposure;
+	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;
 	char kept_path[sizeof(((struct kept *)NULL)->path)]; /* of what is kept of VMs; empty: only while it runs */
 	struct domains domains;

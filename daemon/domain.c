@@ -112,6 +112,26 @@ static void give_numbers(void *context, void *account, uint64_t pages)
 	quota_numbers_give(&domain->numbers, account, pages);
 }
 
+static void set_exposed(struct domain *domain, uint64_t pages)
+{
+	domain->domains->exposure->pages += pages - domain->exposed_pages;
+	domain->exposed_pages = pages;
+}
+
+static bool may_expose(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
+{
+	struct domain *domain = context;
+
+	set_exposed(domain, all_pages);
+	return exposure_may(domain->domains->exposure, all_pages, vm_pages, held);
+}
+
+void domain_count_exposed(struct domain *domain, struct engine_exposure *ret)
+{
+	engine_exposure(domain->engine, ret);
+	set_exposed(domain, ret->pages + ret->under_way_pages);
+}
+
 void domain_look_for_room(struct domain *domain, bool recheck)
 {
 	enum engine_room room = engine_store_room(domain->engine);
@@ -243,6 +263,7 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.charge = charge,
 		.take_numbers = take_numbers,
 		.give_numbers = give_numbers,
+		.may_expose = may_expose,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;
@@ -333,6 +354,7 @@ bool domain_close(struct domain *domain)
 	engine_free(domain->engine);
 	quota_numbers_done(&domain->numbers);
 	domain->domains->quota->stored_pages -= domain->stored_pages;
+	set_exposed(domain, 0);
 	stays = domain->store && store_close(domain->store);
 	if (domain->userfaultfd >= 0)
 		close(domain->userfaultfd);

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/exposure.h"
 #include "daemon/index.h"
 #include "daemon/link.h"
 #include "daemon/quota.h"
@@ -41,6 +42,7 @@ struct domains {
 	struct store_settings store;                               /* of each domain */
 	const struct engine_settings *engine;                      /* the same; the daemon's */
 	struct quota *quota;                                       /* of all domains together; the daemon's */
+	struct exposure *exposure;                                 /* the same */
 	const struct kept *kept;                                   /* what is to be shared of which VM; the daemon's */
 	const unsigned *preload_mode;                              /* enum wire_mode where none is said; the same */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
@@ -81,6 +83,7 @@ struct domain {
 	struct quota_numbers numbers; /* of pages: what its users have of them */
 	uint32_t segments_max;        /* that its store may have */
 	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
+	uint64_t exposed_pages;       /* the same, in the exposure of all domains */
 	enum engine_room said_room;   /* what was logged last of the room in the store */
 };
 
@@ -124,6 +127,9 @@ void domain_vm_gone(struct domain *domain);
 
 /** Logs that the store has no room for new pages; that it has again only if @recheck, since room may come and go. */
 void domain_look_for_room(struct domain *domain, bool recheck);
+
+/** Brings the exposure of all domains up to date with this one's. @ret: its own. A look at each VM. */
+void domain_count_exposed(struct domain *domain, struct engine_exposure *ret);
 
 /** Memory that the rings of its VMs occupy. */
 uint64_t domain_rings_bytes(const struct domain *domain);

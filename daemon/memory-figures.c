@@ -77,7 +77,7 @@ int memory_figures_number(const char *text, uint64_t *ret)
 }
 
 void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit, uint64_t usage, uint64_t cache,
-			      struct memory_figures *ret)
+			      uint64_t swap, struct memory_figures *ret)
 {
 	if (limit >= host->total_bytes) {
 		*ret = *host;
@@ -90,6 +90,7 @@ void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit,
 	ret->free_bytes = usage < limit ? limit - usage : 0;
 	if (ret->free_bytes > host->free_bytes)
 		ret->free_bytes = host->free_bytes;
+	ret->swap_bytes = swap < host->swap_bytes ? swap : host->swap_bytes;
 }
 
 /* ---- files ---- */
@@ -143,10 +144,15 @@ static int read_meminfo(const struct reading *reading, const char *path, struct 
 	r = memory_figures_meminfo(text, "MemTotal", &ret->total_bytes);
 	if (r == 0)
 		r = memory_figures_meminfo(text, "MemAvailable", &ret->free_bytes);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(reading->error, reading->error_size,
 			 "%s: MemTotal or MemAvailable is missing, or no number of kB", path);
-	return r;
+		return r;
+	}
+	r = memory_figures_meminfo(text, "SwapFree", &ret->swap_bytes);
+	if (r == -EINVAL)
+		snprintf(reading->error, reading->error_size, "%s: SwapFree is no number of kB", path);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* The number in the file @name of a cgroup; UINT64_MAX if there is no such file, and that is @fine. */
@@ -182,7 +188,7 @@ static int read_cache(const struct reading *reading, int cgroup, const char *act
 }
 
 struct usage {
-	uint64_t limit, usage, cache; /* bytes */
+	uint64_t limit, usage, cache, swap; /* bytes; swap: that it may still have */
 };
 
 static int read_cgroup1(const struct reading *reading, int cgroup, struct usage *ret)
@@ -192,6 +198,19 @@ static int read_cgroup1(const struct reading *reading, int cgroup, struct usage 
 	if (r == 0)
 		r = read_number(reading, cgroup, "memory.usage_in_bytes", false, &ret->usage);
 	return r == 0 ? read_cache(reading, cgroup, "total_active_file", "total_inactive_file", &ret->cache) : r;
+}
+
+/* Where swap is not accounted for there are no such files, and no limit. */
+static int read_swap(const struct reading *reading, int cgroup, uint64_t *ret)
+{
+	uint64_t limit = UINT64_MAX, usage = 0;
+	int r = read_number(reading, cgroup, "memory.swap.max", true, &limit);
+
+	if (r == 0 && limit != UINT64_MAX)
+		r = read_number(reading, cgroup, "memory.swap.current", false, &usage);
+	if (r == 0)
+		*ret = usage < limit ? limit - usage : 0;
+	return r;
 }
 
 /* The root has neither limit nor usage. memory.high is a limit, too: who is above it is slowed down. */
@@ -207,6 +226,8 @@ static int read_cgroup2(const struct reading *reading, int cgroup, struct usage 
 	if (r < 0 || ret->limit == UINT64_MAX)
 		return r;
 	r = read_number(reading, cgroup, "memory.current", false, &ret->usage);
+	if (r == 0)
+		r = read_swap(reading, cgroup, &ret->swap);
 	return r == 0 ? read_cache(reading, cgroup, "active_file", "inactive_file", &ret->cache) : r;
 }
 
@@ -235,7 +256,7 @@ static int read_cgroup(const struct reading *reading, int cgroup, struct memory_
 		return r;
 	if (!memory_figures_are_sane(&host))
 		return complain(&of_host, "", -EINVAL);
-	memory_figures_of_cgroup(&host, usage.limit, usage.usage, usage.cache, ret);
+	memory_figures_of_cgroup(&host, usage.limit, usage.usage, usage.cache, usage.swap, ret);
 	if (usage.limit >= host.total_bytes)
 		*ret_kind = MEMORY_OF_HOST;
 	return 0;
@@ -263,6 +284,7 @@ int memory_figures_read(const char *source, struct memory_figures *ret, enum mem
 	int cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
+	*ret = (struct memory_figures){ 0 };
 	*ret_kind = of_host ? MEMORY_OF_HOST : MEMORY_OF_FILE;
 	if (cgroup < 0)
 		r = errno == ENOTDIR ? read_meminfo(&reading, path, ret) : complain(&reading, "", -errno);

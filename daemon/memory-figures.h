@@ -3,10 +3,11 @@
  * Where figures of free memory are read: of the host, of a cgroup with a limit, or from a file. What is read is judged
  * by others; what cannot be read, or is no number, is an error.
  *
- *   host    MemTotal and MemAvailable of /proc/meminfo
- *   cgroup  its limit, and that less its usage, where the cache of files counts as free; but never more than what the
- *           host has. Without a limit, or with one beyond the host's memory: the host
- *   file    in the form of /proc/meminfo
+ *   host    MemTotal, MemAvailable and SwapFree of /proc/meminfo
+ *   cgroup  its limit, and that less its usage, where the cache of files counts as free; and what it may still have of
+ *           swap, of version 2 only; but never more than what the host has. Without a limit of memory, or with one
+ *           beyond the host's: the host
+ *   file    in the form of /proc/meminfo; without SwapFree there is no swap
  */
 #ifndef PAGEFUSE_DAEMON_MEMORY_FIGURES_H
 #define PAGEFUSE_DAEMON_MEMORY_FIGURES_H
@@ -45,8 +46,8 @@ int memory_figures_meminfo(const char *text, const char *key, uint64_t *ret);
 int memory_figures_stat(const char *text, const char *key, uint64_t *ret);
 /** A number alone, as cgroup files have it; "max" is UINT64_MAX. @return 0, -EINVAL. */
 int memory_figures_number(const char *text, uint64_t *ret);
-/** From what a cgroup and the host say: @limit, @usage, and @cache of files, bytes. */
+/** From what a cgroup and the host say: @limit, @usage, @cache of files, and @swap that it may still have, bytes. */
 void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit, uint64_t usage, uint64_t cache,
-			      struct memory_figures *ret);
+			      uint64_t swap, struct memory_figures *ret);
 
 #endif

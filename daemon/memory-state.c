@@ -36,7 +36,7 @@ uint64_t memory_threshold_bytes(uint64_t min_free, uint32_t percent)
 bool memory_figures_are_sane(const struct memory_figures *figures)
 {
 	return figures->total_bytes > 0 && figures->total_bytes <= TOTAL_MAX &&
-	       figures->free_bytes <= figures->total_bytes;
+	       figures->free_bytes <= figures->total_bytes && figures->swap_bytes <= TOTAL_MAX;
 }
 
 enum memory_state memory_state_next(enum memory_state state, const struct memory_thresholds *thresholds,

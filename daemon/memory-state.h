@@ -28,9 +28,9 @@ enum memory_state {
 	MEMORY_STATES
 };
 
-/** How much there is, and how much could be had without swapping. */
+/** How much there is, how much could be had without swapping, and how much of swap is free besides. */
 struct memory_figures {
-	uint64_t total_bytes, free_bytes;
+	uint64_t total_bytes, free_bytes, swap_bytes;
 };
 
 /** What minFree is: so many bytes, or so much of all memory; or, both 0, the sliding scale. */

@@ -22,6 +22,11 @@ uint64_t memory_watch_min_free(const struct memory_watch *watch)
 	return watch->known ? memory_min_free(&watch->settings.min_free, watch->figures.total_bytes) : 0;
 }
 
+uint64_t memory_watch_cover(const struct memory_watch *watch)
+{
+	return watch->known ? watch->figures.free_bytes + watch->figures.swap_bytes : UINT64_MAX;
+}
+
 static void enter(struct memory_watch *watch, enum memory_state state)
 {
 	const struct memory_figures *figures = &watch->figures;
@@ -93,6 +98,7 @@ static void look(struct memory_watch *watch)
 	watch->plentiful = is_plentiful(watch);
 	if (watch->state != state || watch->plentiful != plentiful)
 		watch->changed(watch->context);
+	watch->looked(watch->context);
 }
 
 /* For the next look; a stall counts no longer than it should. */

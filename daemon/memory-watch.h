@@ -33,6 +33,7 @@ struct memory_settings {
 struct memory_watch {
 	struct memory_settings settings;
 	void (*changed)(void *context); /* state, or plentiful; also called by memory_watch_start() */
+	void (*looked)(void *context);  /* whether or not there were new figures */
 	void *context;
 
 	enum memory_state state;
@@ -50,8 +51,8 @@ struct memory_watch {
 };
 
 /**
- * Begins to watch, in @event, with @watch->settings, changed and context set and all else zero. What does not work is
- * logged, and done without. @return 0, -errno: no timer.
+ * Begins to watch, in @event, with @watch->settings, changed, looked and context set and all else zero. What does not
+ * work is logged, and done without. @return 0, -errno: no timer.
  */
 int memory_watch_start(struct memory_watch *watch, sd_event *event);
 /** Goes on with @settings. */
@@ -60,5 +61,7 @@ void memory_watch_stop(struct memory_watch *watch);
 
 /** minFree now; 0 if there were no figures. */
 uint64_t memory_watch_min_free(const struct memory_watch *watch);
+/** Memory and swap that were free at the last look, bytes; UINT64_MAX if there were no figures. */
+uint64_t memory_watch_cover(const struct memory_watch *watch);
 
 #endif

@@ -46,17 +46,19 @@ void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *
 	snapshot->host.broken_blocks += counters.broken_blocks;
 	snapshot->host.ready_pages += counters.ready_pages;
 	snapshot->host.would_save_pages += counters.would_save_pages;
+	snapshot->host.held_vms += counters.held_vms;
 	snapshot->store_bytes += store_used_bytes(domain->store);
 	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
 	snapshot->rings_bytes += domain_rings_bytes(domain);
 }
 
-void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec)
+void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const struct memory_watch *memory)
 {
 	*ret = (struct metrics_snapshot){
 		.uptime_nsec = (clock_now_usec() - started_usec) * 1000,
 		.cpu_nsec = own_cpu_nsec(),
 		.memory_bytes = own_memory_bytes(),
+		.cover_bytes = memory_watch_cover(memory),
 	};
 }
 
@@ -74,6 +76,18 @@ void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm)
 static int64_t bounded(uint64_t value)
 {
 	return value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (int64_t)value;
+}
+
+static uint64_t exposed_pages(const struct engine_counters *host)
+{
+	return host->shared_pages + host->zero_pages;
+}
+
+static uint64_t uncovered_bytes(const struct metrics_snapshot *snapshot)
+{
+	uint64_t bytes = exposed_pages(&snapshot->host) * PAGE_BYTES;
+
+	return bytes > snapshot->cover_bytes ? bytes - snapshot->cover_bytes : 0;
 }
 
 int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id)
@@ -113,6 +127,12 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return host->saved_pages;
 	case METRIC_HOST_SAVED_BYTES:
 		return host->saved_pages * (int64_t)PAGE_BYTES;
+	case METRIC_HOST_EXPOSED:
+		return bounded(exposed_pages(host));
+	case METRIC_HOST_UNCOVERED:
+		return bounded(uncovered_bytes(snapshot));
+	case METRIC_HOST_EXPOSURE_HELD:
+		return host->held_vms;
 	case METRIC_HOST_WHOLE:
 		return bounded(host->large_blocks);
 	case METRIC_HOST_BROKEN:
@@ -139,6 +159,8 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->present_pages);
 	case METRIC_VM_SAVED:
 		return vm->saved_pages;
+	case METRIC_VM_EXPOSED:
+		return bounded(vm->shared_pages + vm->zero_pages);
 	case METRIC_VM_WHOLE:
 		return bounded(vm->large_blocks);
 	case METRIC_VM_BROKEN:
@@ -147,6 +169,10 @@ int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id
 		return bounded(vm->ready_pages);
 	case METRIC_VM_WOULD_SAVE:
 		return bounded(vm->would_save_pages);
+	case METRIC_VM_EXPOSURE_HELD:
+		return vm->held;
+	case METRIC_VM_EXPOSURE_HELD_PAGES:
+		return bounded(vm->held_pages);
 	case METRIC_VM_HINTED:
 		return bounded(stated->noted_pages);
 	case METRIC_VM_HINTED_HASHED:

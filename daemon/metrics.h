@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "daemon/domain.h"
+#include "daemon/memory-watch.h"
 #include "daemon/vm.h"
 #include "engine/engine.h"
 #include "protocol/metrics.h"
@@ -20,12 +21,16 @@ struct metrics_snapshot {
 	struct engine_counters host; /* of the domains that were added: the four counts of pages */
 	uint64_t store_bytes, rings_bytes;
 	bool store_full;              /* of any domain */
+	uint64_t cover_bytes;         /* memory and swap that are free; UINT64_MAX: nobody can tell */
 	struct engine_vm_counters vm; /* confirmed */
 	struct ring_stats stated;     /* what the VMM says of itself; untrusted */
 };
 
-/** Takes the daemon's figures; no domain is in it yet. @started_usec: when it was started, by clock_now_usec(). */
-void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec);
+/**
+ * Takes the daemon's figures, and those of @memory; no domain is in it yet. @started_usec: when it was started, by
+ * clock_now_usec().
+ */
+void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const struct memory_watch *memory);
 /** Adds the figures of @domain to the host's part. */
 void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *domain);
 /** Takes those of @vm, as they were when its domain was added. */

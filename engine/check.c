@@ -10,6 +10,7 @@
  *   waiters           = those in the lists of taken slots, again and parked
  *   issued - answered = pages ORDERED or PAGE_ZERO_ORDERED
  *   a VM's page_counts, from which all that is told of it is computed, = what a walk over its pages finds
+ *   engine.pages      = the sum of all VMs' page_counts
  *   a block's counts, and a VM's block_counts = what a walk over its pages' words finds; who is READY is private
  *   an entry's slot   is taken, live, or a stripe's first, and has the entry's key
  *   taken              => the table names it or its stripe
@@ -35,6 +36,7 @@ struct checker {
 	uint32_t reserved[ENGINE_SEGMENTS_MAX];
 	uint32_t charged[SLOT_OWNERS];
 	uint64_t common, stored;
+	struct page_counts pages;
 	uint32_t waiting; /* in the lists of slots */
 };
 
@@ -170,6 +172,16 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 	return count;
 }
 
+static void add_counts(struct page_counts *sum, const struct page_counts *more)
+{
+	sum->shared += more->shared;
+	sum->zero += more->zero;
+	sum->ordered += more->ordered;
+	sum->fetching += more->fetching;
+	sum->diverged += more->diverged;
+	sum->known += more->known;
+}
+
 static const char *check_vm(struct checker *checker, const struct engine_vm *vm, uint64_t *fetches)
 {
 	struct page_counts counts = { 0 };
@@ -195,6 +207,7 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 		return "vm: wrong ram_pages";
 	if (memcmp(&counts, &vm->pages, sizeof(counts)) != 0)
 		return "vm: its counts of pages are not what a walk finds";
+	add_counts(&checker->pages, &counts);
 	if (memcmp(&blocks, &vm->blocks, sizeof(blocks)) != 0)
 		return "vm: its counts of 2 MiB pages are not what a walk finds";
 	if (counts.ordered != vm->issued - vm->answered)
@@ -351,6 +364,8 @@ static const char *check_all(struct checker *checker)
 		if (wrong != NULL)
 			return wrong;
 	}
+	if (memcmp(&checker->pages, &engine->pages, sizeof(engine->pages)) != 0)
+		return "engine: its counts of pages are not the sum of the VMs'";
 	if (fetches != engine->fetches_open)
 		return "engine: wrong number of FETCHes";
 	wrong = check_leaving(checker);

@@ -8,6 +8,7 @@
  * and all of them together are shared - common + zero, a whole number. They are rounded so that the rounded ones add
  * up, too: a VM's part of the cost is what the sum of the parts up to it, rounded down, is more than that before it.
  */
+#include "engine/estimate.h"
 #include "engine/state.h"
 
 static uint64_t vm_bytes(const struct engine_vm *vm)
@@ -22,7 +23,8 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 static uint64_t engine_bytes(const struct engine *engine)
 {
 	uint64_t bytes = sizeof(*engine) + table_bytes(&engine->table) + slots_bytes(&engine->slots) +
-			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter);
+			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter) +
+			 estimate_bytes(engine);
 
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
@@ -73,6 +75,7 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 		ret->broken_blocks += vm->blocks.broken;
 		ret->ready_pages += vm->blocks.ready;
 		ret->would_save_pages += would_save(vm);
+		ret->held_vms += vm->held;
 		engine_vm_counters(vm, &vm->counted);
 		vm->was_counted = true;
 	}
@@ -100,6 +103,7 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->ready_pages = vm->blocks.ready;
 	ret->would_save_pages = would_save(vm);
 	ret->unsharing_pages = engine_pages_to_unshare(vm);
+	ret->held = vm->held;
 	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/answers.h"
+#include "engine/estimate.h"
 #include "engine/hints.h"
 #include "engine/leaving.h"
 #include "engine/match.h"
@@ -35,6 +36,8 @@ void engine_settings_default(struct engine_settings *settings)
 		.large_hints = ENGINE_LARGE_ALWAYS,
 		.dense_pages = 128,
 		.segments_max = ENGINE_SEGMENTS_MAX,
+		.estimate_contents = ENGINE_ESTIMATE_CONTENTS,
+		.estimate_pair_vms = ENGINE_ESTIMATE_PAIR_VMS,
 	};
 }
 
@@ -44,6 +47,8 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 
 	engine->settings = *settings;
 	engine->settings.segments_max = before.segments_max;
+	engine->settings.estimate_contents = before.estimate_contents;
+	engine->settings.estimate_pair_vms = before.estimate_pair_vms;
 	engine->settings.seed = before.seed;
 	memcpy(engine->settings.secret, before.secret, sizeof(before.secret));
 	engine->slots.owner_slots_max = settings->vm_slots_max;
@@ -106,6 +111,7 @@ void engine_free(struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++) /* the store stays as it is, for the next daemon */
 		vm_free(engine->vms[i]);
 	leaving_done(engine);
+	estimate_done(engine);
 	slots_done(&engine->slots);
 	space_done(&engine->space);
 	table_done(&engine->table);

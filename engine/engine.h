@@ -24,6 +24,9 @@
 #define ENGINE_VMS_MAX 4096u
 #define ENGINE_STEPS_MAX 32768u
 #define ENGINE_NUMBERS (UINT64_C(1) << 31) /* pages of all VMs that can be told apart */
+/* Of an estimate, while it is made: contents, and who has which, of 40 bytes; and VMs of whose pairs it tells. */
+#define ENGINE_ESTIMATE_CONTENTS (UINT32_C(1) << 19)
+#define ENGINE_ESTIMATE_PAIR_VMS 1024u
 
 /** The store as the engine needs it. Calls come from inside engine functions, on their thread. */
 struct engine_store {
@@ -51,6 +54,11 @@ struct engine_store {
 	bool (*take_numbers)(void *context, void *account, uint64_t pages);
 	/** They can be given to others again. NULL: not kept. */
 	void (*give_numbers)(void *context, void *account, uint64_t pages);
+	/**
+	 * Whether @all_pages of all VMs may be shared or zero, and of these @vm_pages of one: so many will be, if it is
+	 * given more. @held: it was not when this was asked last, so there has to be some room. NULL: always.
+	 */
+	bool (*may_expose)(void *context, uint64_t all_pages, uint64_t vm_pages, bool held);
 };
 
 /** Pages of a 2 MiB page. */
@@ -78,6 +86,8 @@ struct engine_settings {
 	bool large_back;                 /* memory is plentiful: 2 MiB pages come back, of which no more than */
 	uint32_t large_back_pages;       /* so many pages are shared or zero */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
+	uint32_t estimate_contents;      /* ENGINE_ESTIMATE_CONTENTS, */
+	uint32_t estimate_pair_vms;      /* and _PAIR_VMS; the same */
 	uint64_t seed;                   /* for page_hash() */
 	uint64_t secret[2];              /* random, told to nobody: where hashes stand in the table */
 };
@@ -87,7 +97,7 @@ struct engine;
 struct engine_vm;
 
 /**
- * Takes over the settings that can change while it runs: all but segments_max, seed and secret. Limits are of what
+ * Takes over the settings that can change while it runs: all but seed, secret, and those for tests. Limits are of what
  * comes from now on; walks whose interval has changed go on at once. What may be split from now on is, with the next
  * ticks; what may not any more is not, but for orders that VMs have taken already.
  */
@@ -146,6 +156,11 @@ uint64_t engine_looks_over(const struct engine_vm *vm);
 /** The first page of the largest of its regions. @return how many pages that has; 0: there is none. */
 uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page);
 
+/** What engine_page_sharers() says of a page full of zeros, which needs no copy at all. */
+#define ENGINE_ZERO_SHARERS UINT32_MAX
+/** How many pages map the slot that @page of @vm maps, itself among them. 0: it is not shared, or is no page. */
+uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
@@ -195,6 +210,15 @@ uint64_t engine_take_steps(struct engine *engine);
 /** Slots whose memory is in use, as in engine_counters(), at once. */
 uint64_t engine_stored_pages(const struct engine *engine);
 
+/** What guests take of memory if they write all that they share: as in engine_counters(), at once. */
+struct engine_exposure {
+	uint64_t pages;           /* shared + zero */
+	uint64_t under_way_pages; /* that will be, unless something comes between */
+	uint32_t held_vms;
+};
+/** A look at each VM. */
+void engine_exposure(const struct engine *engine, struct engine_exposure *ret);
+
 /** The worker's CPU time so far, from its statistics, for scan_cpu_percent. */
 void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
 
@@ -240,6 +264,8 @@ struct engine_vm_counters {
 	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t limited_pages;             /* so far: not known, or not brought into the store, at a limit */
+	uint64_t held_pages;                /* so far: not shared, nor given back, as may_expose said no */
+	bool held;                          /* it says so now */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
 	uint64_t noted_unstable;            /* noted, and left alone as they diverge again and again, so far */
@@ -249,6 +275,7 @@ struct engine_counters {
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
 	int64_t saved_pages; /* shared - common + zero */
+	uint32_t held_vms;   /* of which nothing new is shared, as may_expose says no */
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 
@@ -263,6 +290,66 @@ void engine_counters(struct engine *engine, struct engine_counters *ret);
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
 /** A VM's counters as they were at the last engine_counters(), so that they and the host's tell of one moment. */
 void engine_vm_last_counted(const struct engine_vm *vm, struct engine_vm_counters *ret);
+
+/** What sharing everything would save, of one VM or all: by what is known, see docs/design/estimate.md. */
+struct engine_vm_estimate {
+	uint64_t ram_pages, present_pages;
+	uint64_t looked_pages;             /* whose content is known, as it was when they were looked at last */
+	uint64_t shared_pages, zero_pages; /* of these: what is so already */
+	uint64_t would_share_pages;        /* would be saved besides: copies less */
+	uint64_t would_zero_pages;         /* would be given back besides */
+	uint64_t looked_usec;              /* when the last pass over all of it began, by the engine's clock; 0: none */
+};
+/** Of two VMs. */
+struct engine_pair_estimate {
+	uint64_t common_pages; /* contents that both have, without zeros: one copy of each would do for both */
+	uint64_t shared_pages; /* of these: that both map already */
+};
+struct engine_estimate_summary {
+	uint64_t begun_usec, ended_usec; /* by the engine's clock */
+	uint64_t one_in;                 /* one content in so many was counted, and counts for so many */
+	uint32_t rows;                   /* VMs that were there when it began */
+	uint32_t left;                   /* of these, that were there when it ended: it is of them */
+	uint32_t pair_rows;              /* of these, the first so many: pairs are known of them */
+	uint64_t common_pages;           /* slots that are mapped now */
+	struct engine_vm_estimate all;   /* looked_usec: 0 */
+};
+struct engine_estimate;
+
+/** A look at all pages of a VM, so that an estimate knows what is in them. */
+struct engine_survey {
+	bool active;
+	uint64_t done_pages, total_pages;
+	uint64_t begun_usec, ended_usec; /* of the last one that is over, by the engine's clock; 0: none */
+};
+/**
+ * Has all pages of @vm looked at, as fast as it answers, unless that is under way: what is in them is known then, and
+ * nothing is shared for it, nor given back. For modes other than _FULL, in which passes look at nothing, or little.
+ * @return false: its mode is _FULL, or it does not answer; then, too, if that comes to be so meanwhile, it ends.
+ */
+bool engine_survey(struct engine_vm *vm);
+void engine_survey_state(const struct engine_vm *vm, struct engine_survey *ret);
+
+/**
+ * Wants an estimate that begins from now on. It is made with the ticks, one after the other, with pauses in between;
+ * nothing is ordered for it, and nothing but the estimate is changed.
+ */
+void engine_want_estimate(struct engine *engine);
+/** Whether none would begin now, because of the last one. */
+bool engine_pauses_estimates(const struct engine *engine, uint64_t now_usec);
+/** Whether one is wanted or under way. Its progress: pages of *@ret_total have been gone over. */
+bool engine_is_estimating(const struct engine *engine, uint64_t *ret_done, uint64_t *ret_total);
+/** The last one that is complete, also if a later one is under way. To be given back by engine_drop_estimate(). */
+struct engine_estimate *engine_take_estimate(struct engine *engine);
+/** Also after engine_free(), and NULL. */
+void engine_drop_estimate(struct engine_estimate *estimate);
+void engine_estimate_summary(const struct engine_estimate *estimate, struct engine_estimate_summary *ret);
+/** The row of @vm, which lives, in @estimate. @return whether it has one. */
+bool engine_estimate_row(const struct engine_estimate *estimate, const struct engine_vm *vm, uint32_t *ret_row);
+void engine_estimate_vm(const struct engine_estimate *estimate, uint32_t row, struct engine_vm_estimate *ret);
+/** @a and @b: two rows below summary.pair_rows. */
+void engine_estimate_pair(const struct engine_estimate *estimate, uint32_t a, uint32_t b,
+			  struct engine_pair_estimate *ret);
 
 /**
  * Verifies every equation between table, slots and pages; for tests and debug builds. @return NULL, or what is wrong.

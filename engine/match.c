@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/hash.h"
+#include "engine/exposure.h"
 #include "engine/fetches.h"
 #include "engine/hints.h"
 #include "engine/large.h"
@@ -14,7 +15,14 @@
 #include "engine/state.h"
 #include "engine/stripes.h"
 
-static void match_page(struct page page, struct table_key key, uint32_t parity);
+static void match_page(struct page page, struct table_key key, uint32_t parity, bool committed);
+
+/* @page, private, is full of zeros, and is not to stay inside a 2 MiB page. */
+static void give_back(struct page page)
+{
+	if (!exposure_holds(page, 1))
+		page.region->vm->counters.dropped_orders += !orders_zero(page);
+}
 
 /* ---- looks that come too early ---- */
 
@@ -95,11 +103,13 @@ static void match_late(struct page page, struct table_key key, bool zero)
 		return;
 	put_off(vm);
 	if (zero) {
-		vm->counters.dropped_orders += !orders_zero(page);
+		give_back(page);
 		return;
 	}
 	page_set(page, STATE(KIND_PRIVATE, (state & PRIVATE_COPY) | check_of(key.tag)));
-	match_page(page, key, engine->barrier.started & 1);
+	if (blocks_word(&page.region->blocks, page.index) & READY_VALID) /* with the key of what was ordered */
+		blocks_set_ready(&page.region->blocks, page.index, key, false);
+	match_page(page, key, engine->barrier.started & 1, false);
 }
 
 void match_sighting(struct page page)
@@ -139,7 +149,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	}
 	slots_order(&engine->slots, fetch->slot); /* held by this until the first have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
-	match_page(page, key, engine->barrier.started & 1);
+	match_page(page, key, engine->barrier.started & 1, true);
 	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
 	match_again(engine, MATCH_PER_REPORT / 2);
 	slots_unorder(&engine->slots, fetch->slot);
@@ -214,7 +224,8 @@ static void join(struct page page, uint32_t known, struct table_key key, uint32_
  * fetched. One that may not, as it is inside a 2 MiB page that stays whole, only remembers that there is another; and
  * is not what the table names if there is one that may: then the next one finds that.
  */
-static void match_hint(struct page page, struct page other, uint32_t ref, struct table_key key, uint32_t parity)
+static void match_hint(struct page page, struct page other, uint32_t ref, struct table_key key, uint32_t parity,
+		       bool committed)
 {
 	struct engine_vm *vm = page.region->vm;
 
@@ -226,6 +237,12 @@ static void match_hint(struct page page, struct page other, uint32_t ref, struct
 		hints_enter(page, key);
 		large_mark(other, READY_TWIN);
 		large_mark(page, READY_NAMED);
+	} else if (!committed && exposure_holds(page, 2)) {
+		return;
+	} else if (other.region->vm->held) { /* others share with this one, and that one does later */
+		exposure_put_off(other);
+		hints_forget(vm->engine, ref);
+		hints_enter(page, key);
 	} else if (!slots_may_charge(&vm->engine->slots, vm->owner)) {
 		vm->counters.limited_pages++;
 	} else if (!fetch_start(other, page, key, parity)) {
@@ -240,8 +257,11 @@ static void enter(struct page page, struct table_key key)
 	hints_enter(page, key);
 }
 
-/* @page: private, its checksum is that of @key, and no hint of it is known to be in the table. */
-static void match_page(struct page page, struct table_key key, uint32_t parity)
+/*
+ * @page: private, its checksum is that of @key, and no hint of it is known to be in the table. @committed: it has
+ * waited, or been fetched, see exposure.h.
+ */
+static void match_page(struct page page, struct table_key key, uint32_t parity, bool committed)
 {
 	struct engine_vm *vm = page.region->vm;
 	struct engine *engine = vm->engine;
@@ -254,7 +274,7 @@ static void match_page(struct page page, struct table_key key, uint32_t parity)
 	if (ref & REF_SHARED) {
 		if (large_keeps(page))
 			large_mark(page, READY_TWIN);
-		else
+		else if (committed || !exposure_holds(page, 1))
 			join(page, ref & ~REF_SHARED, key, parity);
 		return;
 	}
@@ -269,7 +289,7 @@ static void match_page(struct page page, struct table_key key, uint32_t parity)
 		enter(page, key);
 		return;
 	}
-	match_hint(page, other, ref, key, parity);
+	match_hint(page, other, ref, key, parity, committed);
 }
 
 void match_ready(struct page page)
@@ -284,9 +304,10 @@ void match_ready(struct page page)
 		return;
 	if (check == CHECK_ZERO) {
 		if (!large_keeps(page))
-			vm->counters.dropped_orders += !orders_zero(page);
+			give_back(page);
 	} else if (mode != WIRE_MODE_ZERO) {
-		match_page(page, blocks_key(&page.region->blocks, page.index, check), vm->engine->barrier.started & 1);
+		match_page(page, blocks_key(&page.region->blocks, page.index, check), vm->engine->barrier.started & 1,
+			   false);
 	}
 }
 
@@ -316,7 +337,7 @@ void match_again(struct engine *engine, uint32_t most)
 			engine->vms[waiter.vm]->waiting--;
 		/* In the name of the barrier before which it began to wait: who comes later does not hold that up. */
 		if (hints_find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
-			match_page(page, waiter.key, waiter.parity);
+			match_page(page, waiter.key, waiter.parity, true);
 	}
 }
 
@@ -333,23 +354,22 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 	return in_scan(vm, SCAN_PASS, page);
 }
 
-/* Whether a HASH or ZERO is of a noted page. */
+/* Whether a HASH or ZERO is of a noted page. A pass that was asked for matches at once, whatever else looks at it. */
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
-		return in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page);
+		return (in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page)) &&
+		       (vm_mode(vm) != WIRE_MODE_FULL || !in_pass(vm, report->page));
 	vm->noted_usec = vm->engine->now_usec;
 	return true;
 }
 
 /*
  * Remembers that @page, private, is seen by @report with the checksum @check, and its content stands under @key.
- * @return whether that is worth a merge, by the volatility filter: in a slow pass only what is new, or has not changed
- * since the last pass. What is @noted is stable, unless it has diverged again and again. Nothing is remembered of a
- * page beyond the VM's limit.
+ * @return whether it is remembered: nothing is of a page beyond the VM's limit.
  */
-static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
-			 bool noted)
+static bool remember(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
+		     bool noted)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t state = *page_state(page), before = state & PRIVATE_CHECK, copy = private_copy(report);
@@ -365,6 +385,21 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 	else
 		blocks_set_small(&page.region->blocks, page.index);
 	stability_set_noted(page, noted);
+	return true;
+}
+
+/*
+ * Remembers that, see there. @return whether it is worth a merge, by the volatility filter: in a slow pass only what is
+ * new, or has not changed since the last pass. What is @noted is stable, unless it has diverged again and again.
+ */
+static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
+			 bool noted)
+{
+	struct engine_vm *vm = page.region->vm;
+	uint32_t before = *page_state(page) & PRIVATE_CHECK;
+
+	if (!remember(page, report, check, key, noted))
+		return false;
 	if (noted) {
 		uint64_t wait_usec = stability_wait_usec(page, vm->engine->now_usec);
 
@@ -374,12 +409,43 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 		later_add(page, vm->engine->now_usec + wait_usec);
 		return false;
 	}
-	return before == check || (before == CHECK_NEVER && copy == 0) || in_pass(vm, page_number(page));
+	return before == check || (before == CHECK_NEVER && private_copy(report) == 0) ||
+	       in_pass(vm, page_number(page));
+}
+
+/* Whether what is said of @page is only to be known, see survey.h. */
+static bool in_survey(const struct engine_vm *vm, uint32_t page)
+{
+	return vm_mode(vm) != WIRE_MODE_FULL && in_scan(vm, SCAN_SURVEY, page);
+}
+
+static void survey_page(struct page page, const struct ring_record *report, uint32_t check, struct table_key key)
+{
+	if (state_kind(*page_state(page)) == KIND_PRIVATE)
+		(void)remember(page, report, check, key, false);
 }
 
 static bool may_match(const struct engine_vm *vm, bool noted)
 {
 	return vm_mode(vm) == WIRE_MODE_FULL || (vm_mode(vm) == WIRE_MODE_HINTS && noted);
+}
+
+/* @page is said to have the content under @key, by a report of one whose mode allows to share it. */
+static void match_seen(struct page page, const struct ring_record *report, struct table_key key, bool noted)
+{
+	struct engine_vm *vm = page.region->vm;
+
+	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
+		if (noted || in_pass(vm, report->page))
+			keep_sighting(page, key, false);
+		return;
+	}
+	if (!note_content(page, report, check_of(key.tag), key, noted))
+		return;
+	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
+		return; /* whoever has the same content finds this page's hint */
+	*page_state(page) &= ~PRIVATE_HINTED;
+	match_page(page, key, vm->engine->barrier.started & 1, false);
 }
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
@@ -390,21 +456,14 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 
 	if (regions_find_run(&vm->regions, report->page, 1, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || !may_match(vm, noted))
+	if (page.region == NULL)
 		return 0;
 	page.index = report->page - page.region->first;
 	key = table_key(&vm->engine->table, report->value);
-	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
-		if (noted || in_pass(vm, report->page))
-			keep_sighting(page, key, false);
-		return 0;
-	}
-	if (!note_content(page, report, check_of(key.tag), key, noted))
-		return 0;
-	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
-		return 0; /* whoever has the same content finds this page's hint */
-	*page_state(page) &= ~PRIVATE_HINTED;
-	match_page(page, key, vm->engine->barrier.started & 1);
+	if (!noted && in_survey(vm, report->page))
+		survey_page(page, report, check_of(key.tag), key);
+	else if (may_match(vm, noted))
+		match_seen(page, report, key, noted);
 	return 0;
 }
 
@@ -421,20 +480,28 @@ static void match_zero_page(struct page page, const struct ring_record *report, 
 	if (large_keeps(page))
 		large_mark(page, READY_TWIN);
 	else
-		vm->counters.dropped_orders += !orders_zero(page);
+		give_back(page);
 }
 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
-	bool noted = take_noted(vm, report);
+	static const struct table_key none;
+	bool noted = take_noted(vm, report), survey;
 	struct page page;
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
-	if (page.region == NULL || vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted))
+	if (page.region == NULL)
+		return 0;
+	survey = !noted && in_survey(vm, report->page);
+	if (!survey && (vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted)))
 		return 0;
 	page.index = report->page - page.region->first;
-	for (uint32_t i = 0; i < report->count; i++, page.index++)
-		match_zero_page(page, report, noted);
+	for (uint32_t i = 0; i < report->count; i++, page.index++) {
+		if (survey)
+			survey_page(page, report, CHECK_ZERO, none);
+		else
+			match_zero_page(page, report, noted);
+	}
 	return 0;
 }

@@ -10,14 +10,14 @@ static uint32_t parts_of(const struct region *region)
 	return (region->pages - 1) / REGION_BLOCK + 1;
 }
 
-struct region *region_new(struct engine_vm *vm, struct page_counts *counts, struct block_counts *blocks, uint32_t first,
-			  uint32_t pages, uint32_t before)
+struct region *region_new(struct engine_vm *vm, struct page_counts *all, struct page_counts *counts,
+			  struct block_counts *blocks, uint32_t first, uint32_t pages, uint32_t before)
 {
 	struct region *region = calloc(1, sizeof(*region));
 
 	if (region == NULL)
 		return NULL;
-	*region = (struct region){ .vm = vm, .counts = counts, .first = first, .pages = pages };
+	*region = (struct region){ .vm = vm, .all = all, .counts = counts, .first = first, .pages = pages };
 	region->state = array_new(pages, sizeof(*region->state));
 	region->stability = array_new(pages, sizeof(*region->stability));
 	region->touched = array_new(parts_of(region), sizeof(*region->touched));
@@ -74,19 +74,26 @@ static void count(struct page_counts *counts, uint32_t before, uint32_t after)
 
 void page_count(struct page page, uint32_t before, uint32_t after)
 {
+	count(page.region->all, before, after);
 	count(page.region->counts, before, after);
 	count(&page.region->own, before, after);
 	if (state_kind(after) != KIND_PRIVATE)
 		blocks_unready(&page.region->blocks, page.index);
 }
 
+static void uncount(struct page_counts *counts, const struct page_counts *less)
+{
+	counts->shared -= less->shared;
+	counts->zero -= less->zero;
+	counts->ordered -= less->ordered;
+	counts->fetching -= less->fetching;
+	counts->diverged -= less->diverged;
+	counts->known -= less->known;
+}
+
 void region_uncount(const struct region *region)
 {
-	region->counts->shared -= region->own.shared;
-	region->counts->zero -= region->own.zero;
-	region->counts->ordered -= region->own.ordered;
-	region->counts->fetching -= region->own.fetching;
-	region->counts->diverged -= region->own.diverged;
-	region->counts->known -= region->own.known;
+	uncount(region->all, &region->own);
+	uncount(region->counts, &region->own);
 	blocks_uncount(&region->blocks);
 }

@@ -44,7 +44,7 @@ enum page_kind {
 /* What was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than what somebody reported. */
 #define REGION_BLOCK 1024u
 
-/** How many pages of a VM are what; `known` counts some of the private ones, diverged or not. */
+/** How many pages of a VM, or of all, are what; `known` counts some of the private ones, diverged or not. */
 struct page_counts {
 	uint64_t shared, zero;
 	uint64_t ordered;  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
@@ -57,6 +57,7 @@ struct engine_vm;
 
 struct region {
 	struct engine_vm *vm;       /* whose it is */
+	struct page_counts *all;    /* of the regions of all VMs */
 	struct page_counts *counts; /* of all of the VM's regions */
 	struct page_counts own;     /* of this one */
 	uint32_t first;             /* page number */
@@ -78,16 +79,16 @@ struct page {
 
 /**
  * A region of @pages pages, all of them private and not seen yet; it has no global numbers. @before: pages of its first
- * block that are before it. @counts, @blocks: the VM's. @return NULL: no memory.
+ * block that are before it. @all: of all VMs; @counts, @blocks: the VM's. @return NULL: no memory.
  */
-struct region *region_new(struct engine_vm *vm, struct page_counts *counts, struct block_counts *blocks, uint32_t first,
-			  uint32_t pages, uint32_t before);
+struct region *region_new(struct engine_vm *vm, struct page_counts *all, struct page_counts *counts,
+			  struct block_counts *blocks, uint32_t first, uint32_t pages, uint32_t before);
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
 /** @page is in state @after that was in @before. What is not private is not READY. */
 void page_count(struct page page, uint32_t before, uint32_t after);
-/** None of @region counts any more among the VM's. */
+/** None of @region counts any more among the VM's, and among all. */
 void region_uncount(const struct region *region);
 
 static inline enum page_kind state_kind(uint32_t state)

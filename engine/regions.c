@@ -29,6 +29,22 @@ struct region *regions_find(struct regions *regions, uint32_t page)
 	return regions->list[low - 1];
 }
 
+struct region *regions_from(const struct regions *regions, uint32_t page)
+{
+	uint32_t low = 0, high = regions->count;
+
+	while (low < high) { /* the first region that ends after page */
+		uint32_t middle = (low + high) / 2;
+		const struct region *region = regions->list[middle];
+
+		if (page >= region->first && page - region->first >= region->pages)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < regions->count ? regions->list[low] : NULL;
+}
+
 int regions_find_run(struct regions *regions, uint32_t page, uint32_t count, struct region **ret_region)
 {
 	struct region *region;

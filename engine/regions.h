@@ -24,8 +24,10 @@ struct regions {
 
 /** The region of page number @page, NULL if no region has it (any more). */
 struct region *regions_find(struct regions *regions, uint32_t page);
+/** The first region that has pages from number @page on, NULL if none has. */
+struct region *regions_from(const struct regions *regions, uint32_t page);
 /**
- * The same for the run of @count pages from @page on; *@ret_region is NULL for pages of regions that are gone.
+ * Of regions_find() for the run of @count pages from @page on; *@ret_region is NULL for pages of regions that are gone.
  * @return 0, -EPROTO if no region ever had them, or not all are of the same.
  */
 int regions_find_run(struct regions *regions, uint32_t page, uint32_t count, struct region **ret_region);

@@ -86,7 +86,7 @@ static struct region *region_at(struct engine *engine, uint32_t *looks)
 
 	for (; release->vm < engine->vms_end && *looks < RELEASE_LOOKS_PER_TICK; ++*looks) {
 		const struct engine_vm *vm = engine->vms[release->vm];
-		bool has = vm != NULL && vm->ready && !vm->detached && vm->blocks.ready > 0 &&
+		bool has = vm != NULL && vm->ready && !vm->detached && !vm->held && vm->blocks.ready > 0 &&
 			   release->region < vm->regions.count;
 		struct region *region = has ? vm->regions.list[release->region] : NULL;
 

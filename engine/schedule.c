@@ -22,6 +22,8 @@
 
 #include <errno.h>
 
+#include "engine/estimate.h"
+#include "engine/exposure.h"
 #include "engine/fetches.h"
 #include "engine/later.h"
 #include "engine/leaving.h"
@@ -30,6 +32,7 @@
 #include "engine/release.h"
 #include "engine/retire.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 #include "engine/sweep.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
@@ -44,7 +47,7 @@
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
 #define ORDERS_SHORT 512u
-#define NOTES_FIRST_USEC UINT64_C(100000) /* after the last noted page */
+#define NOTES_FIRST_USEC UINT64_C(300000) /* after the last noted page; a worker looks for these every 0.2 s */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
 #define AUDITS_PER_TICK 16u
 #define LOOKS_UNDER_WAY 2u   /* of VM_SCANS_MAX: others have room, too */
@@ -58,21 +61,10 @@
 /* The next slice of a walk, inside one region, of at most @most pages. @return false at the end. */
 static bool next_slice(const struct engine_vm *vm, const struct walk *walk, uint32_t most, struct scan *ret)
 {
-	uint32_t low = 0, high = vm->regions.count;
-	const struct region *region;
+	const struct region *region = regions_from(&vm->regions, walk->page);
 
-	while (low < high) { /* the first region that ends after walk->page */
-		uint32_t middle = (low + high) / 2;
-
-		region = vm->regions.list[middle];
-		if (walk->page >= region->first && walk->page - region->first >= region->pages)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == vm->regions.count)
+	if (region == NULL)
 		return false;
-	region = vm->regions.list[low];
 	ret->page = walk->page > region->first ? walk->page : region->first;
 	ret->count = region->pages - (ret->page - region->first);
 	if (ret->count > most)
@@ -146,7 +138,7 @@ static uint32_t pages_under_way(const struct engine_vm *vm)
 	uint32_t pages = 0;
 
 	for (uint32_t i = 0; i < vm->scan_count; i++)
-		pages += vm->scans[i].kind != SCAN_AUDIT ? vm->scans[i].count : 0;
+		pages += vm->scans[i].kind != SCAN_AUDIT && vm->scans[i].kind != SCAN_SURVEY ? vm->scans[i].count : 0;
 	return pages;
 }
 
@@ -195,10 +187,30 @@ static void watch_resync(struct engine *engine)
 
 /* ---- requested passes ---- */
 
+/* A pass over all pages has ended that began at @from_usec; 0: it was not over all, or tells no hashes. */
+static void looked_at_all(struct engine_vm *vm, uint64_t from_usec)
+{
+	if (from_usec > vm->looked_usec)
+		vm->looked_usec = from_usec;
+}
+
+/* Whether @scan is the first slice of a pass over all pages. */
+static bool is_first_slice(const struct engine_vm *vm, const struct scan *scan)
+{
+	return vm->regions.list[0]->first == scan->page;
+}
+
+/* When a pass began whose first slice is ordered now, if it tells hashes; else 0. */
+static uint64_t from_now(const struct engine_vm *vm)
+{
+	return vm_mode(vm) == WIRE_MODE_FULL ? vm->engine->now_usec : 0;
+}
+
 static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
 {
 	vm->pass_ticket = ticket;
 	vm->pass.page = page;
+	vm->pass_from_usec = 0;
 	if (ticket != 0)
 		backoff_retry_now(&vm->engine->slots.backoff);
 }
@@ -213,6 +225,7 @@ static void end_pass(struct engine_vm *vm)
 	vm->ended[vm->ended_count - 1] =
 		(struct ended){ .ticket = vm->pass_ticket, .barrier = engine->barrier.started + 1 };
 	engine->barrier.wanted = true;
+	looked_at_all(vm, vm->pass_from_usec);
 	begin_pass(vm, vm->queued_ticket, 1);
 	vm->queued_ticket = 0;
 	vm->slow.next_usec = vm->audit.next_usec = engine->now_usec;
@@ -242,6 +255,8 @@ static void schedule_pass(struct engine_vm *vm, struct room *room)
 	       next_pass_slice(vm, room, &scan)) {
 		if (!orders_scan(vm, scan_op(vm), &scan))
 			return;
+		if (is_first_slice(vm, &scan))
+			vm->pass_from_usec = from_now(vm);
 		vm->pass.page = scan.page + scan.count;
 		take_room(room, &scan);
 	}
@@ -292,6 +307,7 @@ int schedule_scanned(struct engine_vm *vm, const struct ring_record *report)
 	for (; i < vm->scan_count; i++)
 		vm->scans[i] = vm->scans[i + 1];
 	schedule_looks(vm);
+	survey_go_on(vm);
 	if (vm->pass_ticket != 0) {
 		room = scan_room(vm->engine);
 		schedule_pass(vm, &room);
@@ -419,6 +435,10 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
+	if (is_first_slice(vm, &scan)) { /* so the last one is over */
+		looked_at_all(vm, vm->slow_from_usec);
+		vm->slow_from_usec = from_now(vm);
+	}
 	vm->slow_usec = vm->engine->now_usec;
 	walk_on(vm, &vm->slow, &scan, seconds);
 }
@@ -429,6 +449,8 @@ static void schedule_later(struct engine_vm *vm)
 {
 	struct scan scan;
 
+	if (vm->held)
+		return;
 	while (later_due(vm) <= vm->engine->now_usec && slices_go_on(vm) && vm->scan_count < VM_SCANS_MAX) {
 		if (!later_take(vm, &scan) || !takes_notes(vm))
 			continue;
@@ -667,7 +689,7 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 {
 	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
-	if (later_due(vm) < at)
+	if (!vm->held && later_due(vm) < at)
 		at = later_due(vm);
 	if (vm->looks.length > 0)
 		at = 0;
@@ -686,11 +708,14 @@ static uint64_t time_to_next(const struct engine *engine)
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
-	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0 || engine->release.active)
+	if (engine->waiters.again != 0 || leaving_goes_on(engine) || engine->withdrawing > 0)
+		return TICK_BUSY_USEC;
+	if (engine->release.active || engine->estimate.phase != ESTIMATE_NONE)
 		return TICK_BUSY_USEC;
 	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
+	at = estimate_next_usec(engine) < at ? estimate_next_usec(engine) : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		const struct engine_vm *vm = engine->vms[i];
 
@@ -733,6 +758,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			watch(engine->vms[i]);
+	exposure_tick(engine);
 	match_again(engine, MATCH_PER_TICK);
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	withdraw(engine);
@@ -755,12 +781,14 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_audit(vm);
 		unshare_tick(vm);
 		whole_tick(vm, &looks);
+		survey_go_on(vm);
 	}
 	advance_barrier(engine);
 	if (sweep_tick(engine))
 		vm_retry_regions(engine);
 	retry_regions(engine);
 	retire_tick(engine);
+	estimate_tick(engine);
 	slots_flush(&engine->slots);
 	return time_to_next(engine);
 }

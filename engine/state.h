@@ -6,6 +6,7 @@
 #include "engine/links.h"
 #include "engine/queue.h"
 #include "engine/regions.h"
+#include "engine/sample.h"
 #include "engine/space.h"
 #include "engine/waiters.h"
 
@@ -73,8 +74,9 @@ enum scan_kind {
 	SCAN_PASS,
 	SCAN_SLOW,
 	SCAN_AUDIT,
-	SCAN_LATER, /* of pages that were noted, see later.h */
-	SCAN_LOOK,  /* of pages that somebody has named, see engine_look() */
+	SCAN_LATER,  /* of pages that were noted, see later.h */
+	SCAN_LOOK,   /* of pages that somebody has named, see engine_look() */
+	SCAN_SURVEY, /* of all, only to know what is in them, see survey.h */
 };
 
 /** A SCAN or AUDIT order that is not answered yet. */
@@ -99,6 +101,14 @@ struct unsharing {
 	uint64_t answered;
 	uint64_t left;                 /* when the last round ended */
 	uint64_t wait_usec, next_usec; /* for as long before this round, and until when */
+};
+
+/** A look at all pages that nothing comes of, see survey.h. */
+struct survey {
+	bool active;
+	uint32_t page;                   /* next one */
+	uint64_t from_usec;              /* when it began; 0: it is over, or void */
+	uint64_t begun_usec, ended_usec; /* the last one that is over; 0: none */
 };
 
 /** Where a walk over all pages of a VM stands. */
@@ -135,6 +145,33 @@ struct whole {
 	uint64_t next_usec, wait_usec; /* for as long after the last walk */
 };
 
+/** Where the estimate that is being made stands, see estimate.c. */
+enum estimate_phase {
+	ESTIMATE_NONE,
+	ESTIMATE_HINTS, /* which the table has */
+	ESTIMATE_PAGES, /* of all VMs */
+	ESTIMATE_COUNT, /* who has the same */
+};
+struct estimate {
+	enum estimate_phase phase;
+	bool wanted;                    /* one that begins from now on */
+	struct sample sample;           /* of all rows, also those whose VM has gone */
+	struct engine_estimate *making; /* this one */
+	struct engine_estimate *last;   /* that is complete, or NULL */
+	struct table_key hint;          /* the next one */
+	uint32_t row, page;             /* the next page: of the VM that has that row */
+	uint32_t content, record;       /* the next ones; record: index + 1, 0: none of the content was looked at */
+	uint64_t done_pages;            /* that were gone over */
+	uint64_t serial;                /* of the last one that was begun */
+	uint64_t next_usec;             /* none begins before */
+};
+
+/** That a VM has a row in the estimate with that serial, and which. */
+struct estimate_row {
+	uint64_t serial;
+	uint32_t row;
+};
+
 struct engine_vm {
 	struct engine *engine;
 	void *context;
@@ -146,6 +183,7 @@ struct engine_vm {
 	bool heard;        /* something was reported since the last tick */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
 	bool lagging;      /* takes orders too slowly: others go on without it */
+	bool held;         /* nothing is ordered for it: see exposure.h */
 
 	struct regions regions;
 	struct page_counts pages;
@@ -168,6 +206,7 @@ struct engine_vm {
 	struct slot_window window;
 	struct unsharing unsharing;
 	struct whole whole;
+	struct survey survey;
 
 	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
 	struct ended ended[2];                               /* not settled: the first one, and the last one after it */
@@ -175,6 +214,11 @@ struct engine_vm {
 	uint64_t barrier_target;
 	uint64_t overdue_answers, overdue_fetches; /* numbers of answers that a barrier has waited for too long */
 	struct walk pass, slow, audit;
+	/*
+	 * When the requested and the slow pass under way began, if they look at all pages and tell their hashes; and
+	 * the last such pass that is over. Or 0.
+	 */
+	uint64_t pass_from_usec, slow_from_usec, looked_usec;
 	uint64_t slow_usec;  /* when the last slice of a slow pass was ordered */
 	uint64_t noted_usec; /* when a noted page was reported last */
 	bool lacks_notes;    /* its worker knows nothing of them */
@@ -189,6 +233,7 @@ struct engine_vm {
 	struct engine_vm_counters counters;
 	struct engine_vm_counters counted; /* at the last engine_counters(), if there was one since the VM came */
 	bool was_counted;
+	struct estimate_row estimate_rows[2]; /* in the last one, and the one under way: by serials, even or odd */
 };
 
 struct engine {
@@ -199,6 +244,7 @@ struct engine {
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
 	uint32_t vms_end;                          /* above the highest index in use */
+	struct page_counts pages;                  /* of all of them */
 	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
 	struct waiters waiters;
@@ -207,6 +253,7 @@ struct engine {
 	struct resync resync;
 	struct release release;
 	struct retire retire;
+	struct estimate estimate;
 	struct region *leaving; /* see leaving.h */
 	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
 	struct waiting waiting;

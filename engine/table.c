@@ -221,6 +221,43 @@ void table_remove(struct table *table, struct table_key key, uint32_t ref)
 	part->count--;
 }
 
+/* The first tag whose home is @place or to the right of it; there is one. */
+static uint32_t first_tag(uint32_t place, uint32_t capacity)
+{
+	return (uint32_t)((((uint64_t)place << 32) + capacity - 1) / capacity);
+}
+
+/* table_visit() inside one partition. @return whether nothing is left of it. */
+static bool visit_partition(const struct table *table, struct table_key *at, uint32_t *most, table_visitor *visit,
+			    void *context)
+{
+	const struct table_partition *part = &table->partitions[at->partition];
+	uint32_t place = part->count > 0 ? seek(part, at->tag) : part->places;
+
+	for (; place < part->places; place++, --*most) {
+		const struct table_entry *entry = &part->entries[place];
+
+		if (entry->ref != 0)
+			at->tag = entry->tag;
+		else if (place >= part->capacity)
+			break; /* what comes behind has its home before: there is none */
+		else if (first_tag(place, part->capacity) > at->tag)
+			at->tag = first_tag(place, part->capacity); /* all that have theirs before were visited */
+		if (*most == 0 || (entry->ref != 0 && !visit(context, *at, entry->ref)))
+			return false;
+	}
+	return true;
+}
+
+bool table_visit(const struct table *table, struct table_key *at, uint32_t *most, table_visitor *visit, void *context)
+{
+	while (at->partition < TABLE_PARTITIONS) {
+		if (!visit_partition(table, at, most, visit, context))
+			return false;
+		*at = (struct table_key){ .partition = at->partition + 1 };
+	}
+	return true;
+}
 uint64_t table_count(const struct table *table)
 {
 	uint64_t count = 0;

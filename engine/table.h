@@ -88,6 +88,14 @@ void table_remove(struct table *table, struct table_key key, uint32_t ref);
 /** Drops stale entries of one partition. */
 void table_sweep(struct table *table, uint32_t partition);
 
+/** Looks at an entry. @return false: it is to be the next one, not now. */
+typedef bool table_visitor(void *context, struct table_key key, uint32_t ref);
+/**
+ * Visits the entries from *@at on, in the order of partitions and tags: of *@most places, which are taken off, or until
+ * @visit says false. Then *@at is where to go on, whatever changes until then. @return whether that was all.
+ */
+bool table_visit(const struct table *table, struct table_key *at, uint32_t *most, table_visitor *visit, void *context);
+
 uint64_t table_count(const struct table *table);
 /** Memory in use. */
 uint64_t table_bytes(const struct table *table);

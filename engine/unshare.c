@@ -18,6 +18,7 @@
 #include "engine/fetches.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 
 #define LOOK_PAGES 65536u /* in one go, for pages that share */
 #define WAIT_FIRST_USEC UINT64_C(100000)
@@ -43,23 +44,6 @@ static bool take_page(const struct unsharing *unsharing, struct region *region, 
 		blocks_unready(&region->blocks, index);
 	}
 	return (unsharing->shared && state_kind(state) == KIND_SHARED) || (unsharing->zero && state == PAGE_ZERO);
-}
-
-/* The next region that has pages from number @page on, or NULL. */
-static struct region *region_from(const struct engine_vm *vm, uint32_t page)
-{
-	uint32_t low = 0, high = vm->regions.count;
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-		const struct region *region = vm->regions.list[middle];
-
-		if (page >= region->first && page - region->first >= region->pages)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < vm->regions.count ? vm->regions.list[low] : NULL;
 }
 
 /* The first page from @at on that is to be unshared, or where @look is used up, or the end of @region. */
@@ -92,7 +76,7 @@ static bool next_run(struct engine_vm *vm, uint32_t *look, uint32_t *ret_page, u
 	struct unsharing *unsharing = &vm->unsharing;
 	struct region *region;
 
-	while (*look > 0 && (region = region_from(vm, unsharing->page)) != NULL) {
+	while (*look > 0 && (region = regions_from(&vm->regions, unsharing->page)) != NULL) {
 		uint32_t at = unsharing->page > region->first ? unsharing->page - region->first : 0, end;
 
 		at = next_meant(unsharing, region, at, look);
@@ -224,6 +208,8 @@ void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode
 	if (mode == WIRE_MODE_HINTS)
 		shared = before == WIRE_MODE_FULL || (vm->unsharing.active && vm->unsharing.shared);
 	vm->mode = mode;
+	survey_void(vm);
+	vm->pass_from_usec = vm->slow_from_usec = vm->looked_usec = 0; /* passes tell something else from now on */
 	begin(vm, shared);
 	if (!vm->unsharing.active)
 		return;

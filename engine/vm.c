@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/estimate.h"
 #include "engine/fetches.h"
 #include "engine/leaving.h"
 #include "engine/numbers.h"
 #include "engine/orders.h"
 #include "engine/state.h"
+#include "engine/survey.h"
 
 /* @return 0; -EDQUOT beyond its limits; -ENOSPC, there are no numbers for it; -ENOMEM. */
 static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint32_t before, struct region **ret)
@@ -21,7 +23,7 @@ static int make_region(struct engine_vm *vm, uint32_t page, uint64_t pages, uint
 	most = vm->limits.ram_pages < most ? vm->limits.ram_pages : most;
 	if (vm->regions.pages > most || pages > most - vm->regions.pages)
 		return -EDQUOT;
-	region = region_new(vm, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
+	region = region_new(vm, &vm->engine->pages, &vm->pages, &vm->blocks, page, (uint32_t)pages, before);
 	if (region == NULL)
 		return -ENOMEM;
 	if (!numbers_take(vm, region)) {
@@ -204,6 +206,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	queue_done(&vm->later);
 	queue_done(&vm->looks);
 	vm->looks_over = vm->looks_wanted;
+	survey_void(vm);
 	queue_done(&vm->sightings);
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;
@@ -225,6 +228,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	leaving_go_on(engine, LEAVING_PER_TICK);
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
+	estimate_vm_gone(engine, vm);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;
@@ -283,4 +287,14 @@ uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page)
 
 	*ret_page = region ? region->first : 0;
 	return region ? region->pages : 0;
+}
+
+uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page)
+{
+	const struct region *region = vm_region(vm, page);
+	uint32_t state = region ? region->state[page - region->first] : 0;
+
+	if (state == PAGE_ZERO)
+		return ENGINE_ZERO_SHARERS;
+	return state_kind(state) == KIND_SHARED ? slots_get(&vm->engine->slots, state & STATE_VALUE)->sharers : 0;
 }

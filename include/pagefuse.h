@@ -90,13 +90,13 @@ PAGEFUSE_PUBLIC int pagefuse_discard(void *hva, size_t length);
  * good. No byte changes. Memory that is not under pagefuse is no error.
  *
  * What a disk was read into is likely to be equal to what other guests have read, and is looked at soon, see
- * pagefuse_hint(): some 30 ms and 1 s after this call, by when the read should be over.
+ * pagefuse_hint(): some 100 ms and 1 s after this call, by when the read should be over.
  */
 PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
 
 /**
  * Tells that these pages have come to stay for a while, and that other guests may well have the same: they are looked
- * at within some 30 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
+ * at within some 200 ms, and shared at once if so. That is advice, and no byte changes. Does not wait, and takes less
  * than a microsecond; now and then it makes a system call. Memory that is not under pagefuse is no error.
  */
 PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);

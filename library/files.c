@@ -102,9 +102,12 @@ static void note(enum manner manner)
 /** A descriptor in a thread's table. */
 struct file {
 	const char *folder, *name; /* /proc/…/fd and the number */
+	int directory;             /* that folder, open; -1: it is not */
 	int fd;                    /* -1: in another table than this thread's */
+	struct statx st;           /* its type, device and inode; no type: an anonymous inode */
+	bool unknown;              /* that could not be told */
 	int flags;                 /* of open() */
-	char target[48];           /* the start of its link in /proc */
+	char target[48];           /* the start of its link in /proc, where that tells what it is; else "" */
 };
 
 struct rule {
@@ -295,25 +298,19 @@ static enum manner judge_anonymous(const struct file *file)
 
 static enum manner judge(const struct file *file)
 {
-	struct statx st;
-	char path[96];
-
 	if (file->flags & O_PATH)
 		return COPIES;
 	if (begins(file->target, "anon_inode:"))
 		return judge_anonymous(file);
-	path_of(file, path, sizeof(path));
-	/* Asks no server, which may not answer. */
-	if (statx(file->fd >= 0 ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (file->fd >= 0 ? AT_EMPTY_PATH : 0),
-		  STATX_TYPE, &st) != 0)
-		return closed_meanwhile() ? COPIES : KEEPS_PINS;
-	switch (st.stx_mode & S_IFMT) {
+	if (file->unknown)
+		return KEEPS_PINS;
+	switch (file->st.stx_mode & S_IFMT) {
 	case S_IFREG:
 		return judge_regular(file);
 	case S_IFSOCK:
 		return judge_socket(file);
 	case S_IFCHR:
-		return judge_character_device(file, st.stx_rdev_major, st.stx_rdev_minor);
+		return judge_character_device(file, file->st.stx_rdev_major, file->st.stx_rdev_minor);
 	case S_IFIFO:
 	case S_IFDIR:
 		return COPIES;
@@ -324,17 +321,57 @@ static enum manner judge(const struct file *file)
 	}
 }
 
-/** Fills in flags and target. @return whether the descriptor is there (still). */
+/** Finds out the type. @return whether the descriptor is there. */
+static bool look_at_type(struct file *file)
+{
+	bool ours = file->fd >= 0;
+	char path[96];
+
+	path_of(file, path, sizeof(path));
+	/* Asks no server, which may not answer. */
+	file->unknown = statx(ours ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (ours ? AT_EMPTY_PATH : 0),
+			      STATX_TYPE | STATX_INO, &file->st) != 0;
+	return !file->unknown || !closed_meanwhile();
+}
+
+/** Only of some files: to follow the link takes several times as long as all else together. */
+static bool is_told_by_link(const struct file *file)
+{
+	mode_t type = file->st.stx_mode & S_IFMT;
+
+	return file->unknown || type == 0 || type == S_IFCHR;
+}
+
+static long read_link(int directory, const char *path, struct file *file)
+{
+	return sys_raw(SYS_readlinkat, directory, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
+}
+
+/**
+ * From the open folder in half the time. Its number may just have been given to the VMM, so what is not found there is
+ * looked for by the path.
+ */
+static bool look_at_link(struct file *file)
+{
+	long length = file->directory >= 0 ? read_link(file->directory, file->name, file) : -EBADF;
+	char path[96];
+
+	if (length < 0) {
+		snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
+		length = read_link(AT_FDCWD, path, file);
+	}
+	file->target[length < 0 ? 0 : length] = 0;
+	return length >= 0;
+}
+
+/** Fills in what is known of the file. @return whether the descriptor is there (still). */
 static bool look_closer(struct file *file)
 {
-	char path[96], text[256];
-	long length;
+	char text[256];
 
-	snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
-	length = sys_raw(SYS_readlinkat, AT_FDCWD, (long)path, (long)file->target, sizeof(file->target) - 1, 0, 0);
-	if (length < 0)
+	file->target[0] = 0;
+	if (!look_at_type(file) || (is_told_by_link(file) && !look_at_link(file)))
 		return false;
-	file->target[length] = 0;
 	if (file->fd >= 0)
 		file->flags = (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
 	else if (read_info(file, text, sizeof(text)) > 0 && strstr(text, "flags:") != NULL)
@@ -347,7 +384,7 @@ static bool look_closer(struct file *file)
 void files_note(int fd, bool direct)
 {
 	char name[16];
-	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .fd = fd };
+	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .directory = -1, .fd = fd };
 	int saved = errno;
 
 	snprintf(name, sizeof(name), "%d", fd);
@@ -375,8 +412,9 @@ struct dirent64_raw {
 struct findings {
 	enum manner worst;
 	bool kvm;
-	bool failed;  /* not everything could be looked at: may be the worst, as long as this lasts */
-	bool foreign; /* the table looked at is not this thread's */
+	bool failed;   /* not everything could be looked at: may be the worst, as long as this lasts */
+	bool foreign;  /* the table looked at is not this thread's */
+	int directory; /* the folder whose entries are looked at, open */
 };
 
 typedef void look_function(const char *folder, const char *name, struct findings *found);
@@ -406,12 +444,22 @@ static int for_each_entry(const char *folder, look_function *look, struct findin
 			const struct dirent64_raw *entry = (const void *)(entries + at);
 
 			at += entry->d_reclen; /* NOLINT(*Assign): the system call has written it */
+			found->directory = descriptor_number(directory);
 			if (entry->d_name[0] != '.')
 				look(folder, entry->d_name, found);
 		}
 	}
 	descriptor_close(&directory);
 	return (int)length;
+}
+
+static bool is_same(const struct file *a, const struct file *b)
+{
+	return a->flags == b->flags && a->unknown == b->unknown &&
+	       (a->unknown || (a->st.stx_mode == b->st.stx_mode && a->st.stx_ino == b->st.stx_ino &&
+			       a->st.stx_dev_major == b->st.stx_dev_major &&
+			       a->st.stx_dev_minor == b->st.stx_dev_minor)) &&
+	       strcmp(a->target, b->target) == 0;
 }
 
 /**
@@ -427,8 +475,7 @@ static bool judge_descriptor(struct file *file, enum manner *ret_manner)
 		if (!look_closer(file))
 			return false;
 		*ret_manner = judge(file);
-		if (*ret_manner == COPIES || !look_closer(&after) ||
-		    (strcmp(after.target, file->target) == 0 && after.flags == file->flags))
+		if (*ret_manner == COPIES || !look_closer(&after) || is_same(&after, file))
 			break;
 	}
 	return true;
@@ -436,7 +483,10 @@ static bool judge_descriptor(struct file *file, enum manner *ret_manner)
 
 static void look_at_descriptor(const char *folder, const char *name, struct findings *found)
 {
-	struct file file = { .folder = folder, .name = name, .fd = found->foreign ? -1 : atoi(name) };
+	struct file file = { .folder = folder,
+			     .name = name,
+			     .directory = found->foreign ? -1 : found->directory,
+			     .fd = found->foreign ? -1 : atoi(name) };
 	enum manner manner = COPIES;
 
 	if (!judge_descriptor(&file, &manner))

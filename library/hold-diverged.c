@@ -35,13 +35,13 @@ void hold_allow_paging_out(bool allow)
 /**
  * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if nothing in the
  * process can pin; else those that the kernel swaps out, which it does not do to pinned pages, though it does to pages
- * with plain references; else none.
+ * with plain references; else none. @may_pin: files_may_pin(), asked after the protection.
  */
-static uint64_t pins_excluded(const struct hold *hold)
+static uint64_t pins_excluded(const struct hold *hold, bool may_pin)
 {
 	uint64_t entries[HOLD_PAGES], unpinned = 0;
 
-	if (!PROTECTED(PROTECT_PIN_TEST) || !files_may_pin())
+	if (!may_pin)
 		return mask_of(0, hold->count);
 	if (files_may_reference() || sys_madvise(hold->start, hold->count * PAGE_BYTES, MADV_PAGEOUT) < 0 ||
 	    pagemap_read(hold->start, hold->count, entries) < 0)
@@ -57,6 +57,12 @@ bool hold_may_copy(void)
 	       atomic_load_explicit(&paging_out, memory_order_relaxed);
 }
 
+/** Looks at all files of the process, so after as many pages have been protected as are to be. */
+static bool may_pin(void)
+{
+	return PROTECTED(PROTECT_PIN_TEST) && files_may_pin();
+}
+
 unsigned hold_diverged_length(void)
 {
 	unsigned longest = hold_length();
@@ -64,34 +70,64 @@ unsigned hold_diverged_length(void)
 	return files_pins_noted() && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
 }
 
-void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   const struct hold_slot *slots, enum outcome *outcomes)
+/** @return whether the pages are registered; *ret_protected: and are write-protected. */
+static bool arm_and_protect(const struct hold *hold, bool *ret_protected)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes, 0 };
 	struct uffdio_writeprotect protect = {
-		.range = { .start = hold.start, .len = count * PAGE_BYTES },
+		.range = { .start = hold->start, .len = hold->count * PAGE_BYTES },
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
-	uint64_t all = mask_of(0, count), safe, mapped = 0;
-	uint64_t begin = hold_now_usec();
+	bool armed = hold_arm(hold, UFFDIO_REGISTER_MODE_WP) == 0;
 
-	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (hold_open(NULL) < 0) /* it may have had to be closed */
-		return;
-	if (!hold_may_copy()) {
-		atomic_fetch_add_explicit(&hold_kept_private_pages, count, memory_order_relaxed);
-		return;
+	*ret_protected = armed && hold_uffd(UFFDIO_WRITEPROTECT, &protect) == 0;
+	return armed;
+}
+
+/** @return the pages that have been mapped. */
+static uint64_t compare_and_map(const struct hold *hold, bool may_pin)
+{
+	uint64_t safe = pins_excluded(hold, may_pin);
+
+	atomic_fetch_add_explicit(&hold_kept_private_pages,
+				  (uint64_t)__builtin_popcountll(mask_of(0, hold->count) & ~safe),
+				  memory_order_relaxed);
+	return hold_map(hold, hold_compare(hold, safe, hold->start), false);
+}
+
+/**
+ * Nothing is let go before all is mapped: where that fails the userfaultfd is closed, and with it goes the protection
+ * of all of them. So whoever was protected before that counts as if he had not been.
+ */
+void hold_diverged(const struct hold_run *runs, unsigned count)
+{
+	bool armed[HOLD_DIVERGED_RUNS], protected[HOLD_DIVERGED_RUNS], pins;
+	struct hold holds[HOLD_DIVERGED_RUNS];
+	uint64_t begin = hold_now_usec(), mapped[HOLD_DIVERGED_RUNS] = { 0 };
+	bool kept = !hold_may_copy();
+	unsigned reopened;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct hold_run *run = &runs[i];
+
+		holds[i] = (struct hold){ run->region, run->index, region_hva(run->region, run->index),
+					  run->count, run->targets, run->slots, run->outcomes, 0 };
+		hold_set_outcomes(&holds[i], mask_of(0, run->count), OUTCOME_BUSY);
+		if (kept)
+			atomic_fetch_add_explicit(&hold_kept_private_pages, run->count, memory_order_relaxed);
 	}
-	if (hold_arm(&hold, UFFDIO_REGISTER_MODE_WP) < 0)
+	if (kept || hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
-	if (hold_uffd(UFFDIO_WRITEPROTECT, &protect) == 0) {
-		hold_barrier();
-		safe = pins_excluded(&hold);
-		atomic_fetch_add_explicit(&hold_kept_private_pages, (uint64_t)__builtin_popcountll(all & ~safe),
-					  memory_order_relaxed);
-		mapped = hold_map(&hold, hold_compare(&hold, safe, hold.start), false);
-	}
-	hold_release(&hold, mapped);
+	reopened = hold_reopened;
+	for (unsigned i = 0; i < count; i++)
+		armed[i] = arm_and_protect(&holds[i], &protected[i]);
+	hold_barrier();
+	pins = may_pin();
+	for (unsigned i = 0; i < count && hold_reopened == reopened; i++)
+		if (protected[i])
+			mapped[i] = compare_and_map(&holds[i], pins);
+	for (unsigned i = 0; i < count; i++)
+		if (armed[i])
+			hold_release(&holds[i], mapped[i]);
 	hold_times_note(hold_now_usec() - begin);
 }
 
@@ -141,7 +177,7 @@ static bool may_be_replaced(const struct hold *hold, uint64_t kept, uint64_t ove
 	hold_barrier();
 	if ((own & overwritten) != 0 && !files_pins_may_last())
 		own &= ~overwritten;
-	return own == 0 || (own & ~pins_excluded(hold)) == 0;
+	return own == 0 || (own & ~pins_excluded(hold, may_pin())) == 0;
 }
 
 static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t overwritten, uint64_t place)

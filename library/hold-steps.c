@@ -24,6 +24,7 @@ _Atomic uint64_t hold_discards;
 #define SCRATCH_BYTES ((HOLD_PAGES + 1) * PAGE_BYTES)
 
 uint64_t hold_scratch; /* and one more page, for the barrier */
+unsigned hold_reopened;
 
 static struct descriptor *uffd;
 static struct descriptor *uffd_device; /* to open another one with */
@@ -162,6 +163,7 @@ void hold_close(void)
 /** Closing the userfaultfd releases all ranges and all sleepers. */
 void hold_reopen(void)
 {
+	hold_reopened++;
 	descriptor_close(&uffd);
 	hold_open(NULL);
 }

@@ -57,6 +57,7 @@ int hold_register_scratch(uint64_t start, uint64_t length);
 
 /** Closes the userfaultfd, with which everything is let go, and opens another one. */
 void hold_reopen(void);
+extern unsigned hold_reopened; /* how often that was done */
 
 /** Registers all pages of the hold, or none. @mode: UFFDIO_REGISTER_MODE_*. @return 0 or -errno. */
 int hold_arm(const struct hold *hold, uint64_t mode);

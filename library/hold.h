@@ -16,6 +16,7 @@
 #include "protocol/ring.h"
 
 #define HOLD_PAGES RING_RUN_PAGES_MAX
+#define HOLD_DIVERGED_RUNS 16u
 
 /** What a page is to be merged with: a slot, or this for zeros. */
 #define HOLD_ZERO UINT32_MAX
@@ -56,9 +57,22 @@ struct hold_slot {
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		    const struct hold_slot *slots, enum outcome *outcomes);
 
-/** Private copies inside store mappings, by write-protection. As above; BUSY where a pin cannot be excluded. */
-void hold_diverged(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
-		   const struct hold_slot *slots, enum outcome *outcomes);
+/** Pages that follow each other in a region, and what hold_anonymous() wants to know of such. */
+struct hold_run {
+	struct region *region;
+	uint64_t index;
+	unsigned count;
+	const uint32_t *targets;
+	const struct hold_slot *slots;
+	enum outcome *outcomes;
+};
+
+/**
+ * Private copies inside store mappings, by write-protection. As above, but @count runs, at most HOLD_DIVERGED_RUNS and
+ * hold_diverged_length() pages in all, are held together, as it takes a look at all files of the process to exclude
+ * that somebody pins them. BUSY where that cannot be excluded.
+ */
+void hold_diverged(const struct hold_run *runs, unsigned count);
 
 /** Whether the page at @index and the one before it can be in one mapping of the store. */
 bool hold_continues(const struct region *region, uint64_t index);

@@ -55,6 +55,7 @@ static bool looks_equal(uint64_t hva, uint32_t target, const void *content)
 	return content != NULL && memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
 }
 
+/** What of one merge is in one region. */
 struct batch {
 	struct region *region;
 	uint64_t index;
@@ -62,11 +63,12 @@ struct batch {
 	bool may_split;
 	const uint32_t *targets;
 	enum outcome *outcomes;
-	uint8_t kinds[HOLD_PAGES];
-	struct hold_slot slots[HOLD_PAGES]; /* of the targets that are slots, unless the kind is NONE */
+	char (*copies)[PAGE_BYTES]; /* for contents that are read and not mapped */
+	uint8_t *kinds;
+	struct hold_slot *slots; /* of the targets that are slots, unless the kind is NONE */
 };
 
-/** For contents that are read and not mapped; worker thread. */
+/** Those of all batches; worker thread. */
 static _Alignas(PAGE_BYTES) char copies[HOLD_PAGES][PAGE_BYTES];
 
 /**
@@ -130,14 +132,13 @@ static void leave(struct batch *batch, unsigned i, enum outcome outcome)
 /** Finds what the slots hold, before any hold. A page of which it cannot be had is busy. */
 static void find_contents(struct batch *batch)
 {
-	view_begin();
 	for (unsigned first = 0, run; first<batch->count; first += run> 0 ? run : 1) {
 		const void *content;
 
 		run = slot_run(batch, first);
 		if (run == 0)
 			continue;
-		run = view_content(batch->targets[first], run, copies[first], &content);
+		run = view_content(batch->targets[first], run, batch->copies[first], &content);
 		if (run == 0)
 			leave(batch, first, OUTCOME_BUSY);
 		for (unsigned i = 0; i < run; i++)
@@ -232,7 +233,6 @@ static void drop_short_runs(struct batch *batch)
 /** Maps what the holds are to move into place. */
 static void stage(struct batch *batch)
 {
-	template_begin();
 	for (unsigned first = 0, run; first < batch->count; first += run) {
 		long start;
 
@@ -270,25 +270,48 @@ static void unstage(const struct batch *batch)
 	}
 }
 
-static void hold_all(struct batch *batch)
+/** Diverged pages that are to be held together. */
+struct collected {
+	struct hold_run runs[HOLD_DIVERGED_RUNS];
+	unsigned count, pages;
+};
+
+static void hold_collected(struct collected *collected)
+{
+	if (collected->count > 0)
+		hold_diverged(collected->runs, collected->count);
+	collected->count = collected->pages = 0;
+}
+
+static void collect(struct collected *collected, const struct hold_run *run)
+{
+	if (collected->count == HOLD_DIVERGED_RUNS || collected->pages + run->count > hold_diverged_length())
+		hold_collected(collected);
+	collected->runs[collected->count++] = *run;
+	collected->pages += run->count;
+}
+
+/** Holds anonymous pages, and collects those that have diverged. */
+static void hold_or_collect(struct batch *batch, struct collected *collected)
 {
 	for (unsigned first = 0, end; first < batch->count; first = end) {
 		unsigned longest = batch->kinds[first] == KIND_DIVERGED ? hold_diverged_length() : hold_length();
+		struct hold_run run = { batch->region, batch->index + first, 0,
+					batch->targets + first, batch->slots + first, batch->outcomes + first };
 
 		for (end = first + 1;
 		     end < batch->count && end - first < longest && batch->kinds[end] == batch->kinds[first]; end++)
 			;
+		run.count = end - first;
 		if (batch->kinds[first] == KIND_ANONYMOUS)
-			hold_anonymous(batch->region, batch->index + first, end - first, batch->targets + first,
-				       batch->slots + first, batch->outcomes + first);
+			hold_anonymous(run.region, run.index, run.count, run.targets, run.slots, run.outcomes);
 		else if (batch->kinds[first] == KIND_DIVERGED)
-			hold_diverged(batch->region, batch->index + first, end - first, batch->targets + first,
-				      batch->slots + first, batch->outcomes + first);
+			collect(collected, &run);
 	}
 }
 
-/** Holds those that no system call of the VMM is at. */
-static void hold_untouched(struct batch *batch)
+/** Leaves those out that a system call of the VMM is at; one that comes later waits for transfers_hold_end(). */
+static void leave_touched(struct batch *batch)
 {
 	uint64_t touched = transfers_hold_begin(region_hva(batch->region, batch->index), batch->count);
 
@@ -299,40 +322,78 @@ static void hold_untouched(struct batch *batch)
 			batch->outcomes[i] = OUTCOME_BUSY;
 		batch->kinds[i] = KIND_NONE;
 	}
-	hold_all(batch);
-	transfers_hold_end();
 }
 
-/** Merges those that are in the region of the first one. @return how many these are; at least that one. */
-static unsigned merge_in_region(uint32_t page, unsigned count, bool may_split, const uint32_t *targets,
-				enum outcome *outcomes)
+static void merge_batches(struct batch *batches, unsigned count)
 {
-	struct region *region = region_of_page(page);
-	struct batch batch = {
-		.region = region, .count = count, .may_split = may_split, .targets = targets, .outcomes = outcomes
-	};
+	struct collected collected = { .count = 0 };
 
-	outcomes[0] = OUTCOME_GONE;
-	if (region == NULL)
-		return 1;
-	batch.index = page - region->first_page;
-	if (batch.count > region->pages - batch.index)
-		batch.count = (unsigned)(region->pages - batch.index);
 	own_look_at_limits();
-	sort_out(&batch);
-	keep_blocks(&batch);
-	drop_short_runs(&batch);
-	stage(&batch);
-	hold_untouched(&batch);
-	unstage(&batch);
-	return batch.count;
+	view_begin();
+	template_begin();
+	for (struct batch *batch = batches; batch < batches + count; batch++) {
+		sort_out(batch);
+		keep_blocks(batch);
+		drop_short_runs(batch);
+		stage(batch);
+	}
+	for (struct batch *batch = batches; batch < batches + count; batch++)
+		leave_touched(batch);
+	for (struct batch *batch = batches; batch < batches + count; batch++)
+		hold_or_collect(batch, &collected);
+	hold_collected(&collected);
+	transfers_hold_end();
+	for (struct batch *batch = batches; batch < batches + count; batch++)
+		unstage(batch);
 }
 
-void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *targets, enum outcome *outcomes)
+/** What of a merge, from @done on, is in the region of the first page. @return how many pages that is, at least one. */
+static unsigned batch_init(struct batch *batch, const struct merge *merge, unsigned done)
 {
-	/* Numbers go on from one region to the next, and orders that follow each other are done together. */
-	for (unsigned done = 0; done < count;)
-		done += merge_in_region(page + done, count - done, may_split, targets + done, outcomes + done);
+	struct region *region = region_of_page(merge->page + done);
+
+	*batch = (struct batch){ .region = region,
+				 .count = merge->count - done,
+				 .may_split = merge->may_split,
+				 .targets = merge->targets + done,
+				 .outcomes = merge->outcomes + done };
+	if (region == NULL) {
+		batch->outcomes[0] = OUTCOME_GONE;
+		return 1;
+	}
+	batch->index = merge->page + done - region->first_page;
+	if (batch->count > region->pages - batch->index)
+		batch->count = (unsigned)(region->pages - batch->index);
+	return batch->count;
+}
+
+void merge_pages(const struct merge *merges, unsigned count)
+{
+	struct hold_slot slots[HOLD_PAGES] = { { 0 } };
+	uint8_t kinds[HOLD_PAGES];
+	struct batch batches[MERGES_MAX];
+	unsigned found = 0, pages = 0;
+
+	for (const struct merge *merge = merges; merge < merges + count; merge++) {
+		/* Numbers go on from one region to the next, and orders that follow each other are done together. */
+		for (unsigned done = 0; done < merge->count;) {
+			struct batch *batch = &batches[found];
+
+			done += batch_init(batch, merge, done);
+			if (batch->region == NULL)
+				continue;
+			batch->copies = copies + pages;
+			batch->kinds = kinds + pages;
+			batch->slots = slots + pages;
+			pages += batch->count;
+			if (++found < MERGES_MAX)
+				continue;
+			merge_batches(batches, found);
+			found = 0;
+		}
+	}
+	if (found > 0)
+		merge_batches(batches, found);
 }
 
 /** What is protected nobody writes, so it needs no copy of its own either. */

@@ -9,11 +9,22 @@
 
 #include "library/hold.h"
 
+#define MERGES_MAX 16u
+
 /**
- * Merges pages [@page, @page + @count), at most HOLD_PAGES, with their @targets (slot or HOLD_ZERO). All @outcomes are
- * set. Unless @may_split pages inside a 2 MiB page are left alone: OUTCOME_HUGE.
+ * Pages [page, page + count), what each is to be merged with (slot or HOLD_ZERO), and what became of it. Unless
+ * @may_split pages inside a 2 MiB page are left alone: OUTCOME_HUGE.
  */
-void merge_pages(uint32_t page, unsigned count, bool may_split, const uint32_t *targets, enum outcome *outcomes);
+struct merge {
+	uint32_t page;
+	unsigned count;
+	bool may_split;
+	const uint32_t *targets;
+	enum outcome *outcomes;
+};
+
+/** At most MERGES_MAX, of HOLD_PAGES pages in all, and no page twice. All outcomes are set. */
+void merge_pages(const struct merge *merges, unsigned count);
 
 /** Gives each page of the run its own copy. Cheap where there is one. @return 0 or -ENOMEM. */
 int merge_unshare(struct region *region, uint64_t index, uint64_t count);

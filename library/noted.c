@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. The worker sleeps until a VMM thread wakes it with the first note after a quiet time. From then
- * on it looks every LOOK_MSEC, for as long as there are notes and QUIET_MSEC more, so that nobody wakes it twice in
- * that time; then it is quiet again. Between two looks it does what else there is to do.
+ * on it looks every LOOK_MSEC, or sooner where that is worth it, for as long as there are notes and QUIET_MSEC more, so
+ * that nobody wakes it twice in that time; then it is quiet again. Between two looks it does what else there is to do.
  *
  *	note        when it is looked at
  *	READ        at the next look; while the read is under way, at the one after
@@ -26,7 +26,9 @@
 #include "library/session.h"
 #include "library/transfers.h"
 
-#define LOOK_MSEC 30u
+#define LOOK_MSEC 200u   /* so that many notes come together, and are shared in longer runs and with fewer wake-ups */
+#define RIPEN_MSEC 100u  /* where submitted reads wait, and after a quiet time */
+#define LOOK_ON_MSEC 30u /* where a look has left some */
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
 #define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
@@ -35,6 +37,7 @@
 static bool looks;     /* by itself, until all is quiet */
 static bool wanted;    /* the daemon wants to be told */
 static bool suspended; /* nothing may be hashed for now */
+static bool ripening;  /* the last look has found submitted reads */
 static uint64_t due_msec, heard_msec;
 /* Which kind is added to, since when, and which of the two kinds there may be. */
 static struct again {
@@ -63,7 +66,7 @@ static void start_looking(void)
 	looks = true;
 	notes_watch(true);
 	heard_msec = now_msec();
-	due_msec = heard_msec + LOOK_MSEC;
+	due_msec = heard_msec + RIPEN_MSEC;
 }
 
 void noted_begin(enum wire_mode mode)
@@ -152,6 +155,7 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	if (kind == NOTE_SUBMITTED) {
 		notes_put(place->region, NOTE_RIPE, place->word, notes);
 		notes_leave();
+		ripening = true;
 		return 0;
 	}
 	if (kind == NOTE_RIPE)
@@ -209,13 +213,13 @@ static int look_again(struct session *session)
 	return r;
 }
 
-/** A look at all that is due. */
-static int look_now(struct session *session)
+/** A look at all that is due. *ret_wait_msec: when to look again. */
+static int look_now(struct session *session, uint64_t *ret_wait_msec)
 {
 	bool left = false;
 	int r = 0;
 
-	suspended = false;
+	suspended = ripening = false;
 	scan.noted = true;
 	scan.what = ORDER_SCAN;
 	scan.seed = session->seed;
@@ -232,6 +236,9 @@ static int look_now(struct session *session)
 	}
 	if (r == 0 && any_again() && due_msec - again.turn_msec >= AGAIN_MSEC)
 		r = look_again(session);
+	*ret_wait_msec = suspended ? QUIET_MSEC : left ? LOOK_ON_MSEC
+					  : ripening   ? RIPEN_MSEC
+						       : LOOK_MSEC;
 	return r;
 }
 
@@ -254,7 +261,7 @@ void noted_ended(uint32_t page, bool busy)
 
 int noted_look(struct session *session)
 {
-	uint64_t now = now_msec();
+	uint64_t now = now_msec(), wait_msec;
 	int r;
 
 	if (!looks && wanted && notes_are_there())
@@ -262,8 +269,8 @@ int noted_look(struct session *session)
 	if (!looks || now < due_msec)
 		return 0;
 	due_msec = now;
-	r = look_now(session);
-	due_msec = now + (suspended ? QUIET_MSEC : LOOK_MSEC);
+	r = look_now(session, &wait_msec);
+	due_msec = now + wait_msec;
 	if (!notes_are_there() && !any_again() && now - heard_msec >= QUIET_MSEC) {
 		looks = false;
 		notes_watch(false);

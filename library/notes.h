@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Notes of pages that the VMM has read into, or is about to: a bit for each page of a region, set by any of its
- * threads and taken by the worker some tens of milliseconds later (noted.h). A note is advice. One that is lost costs a
+ * threads and taken by the worker some 200 milliseconds later (noted.h). A note is advice. One that is lost costs a
  * saving, one too many a vain hash.
  */
 #ifndef PAGEFUSE_LIBRARY_NOTES_H

@@ -251,37 +251,76 @@ static int answer(struct session *session, uint32_t page, unsigned count, const 
 	return r;
 }
 
-/** Whether an order goes on at @page, and needs nothing that is not there: what others need might be closed for it. */
-static bool continues(const struct ring_record *order, uint32_t page)
+/** Orders that are carried out together. */
+struct gathered {
+	struct merge merges[MERGES_MAX];
+	unsigned count, pages;
+	uint32_t targets[HOLD_PAGES];
+	enum outcome outcomes[HOLD_PAGES];
+};
+
+static bool has_any_of(const struct gathered *all, uint32_t page, unsigned count)
 {
-	if (order->page != page)
-		return false;
-	return order->op == ORDER_ZERO || (order->op == ORDER_MERGE && view_has(order->slot, order->count));
+	for (unsigned i = 0; i < all->count; i++)
+		if (page < all->merges[i].page + all->merges[i].count && all->merges[i].page < page + count)
+			return true;
+	return false;
 }
 
-/** Takes this order and all that continue it in the guest, so that they can be held together. */
-static unsigned gather(struct session *session, struct ring_record order, uint32_t targets[HOLD_PAGES])
+/** The merge that the order continues in the guest, or NULL. */
+static struct merge *continued(struct gathered *all, const struct ring_record *order)
 {
-	uint32_t first = order.page;
-	uint8_t flags = order.flags;
-	unsigned count = 0;
+	struct merge *last = &all->merges[all->count - 1];
 
+	if (all->count == 0 || last->page + last->count != order->page ||
+	    last->may_split != ((order->flags & RING_MAY_SPLIT) != 0))
+		return NULL;
+	return last;
+}
+
+static void add(struct gathered *all, const struct ring_record *order)
+{
+	struct merge *merge = continued(all, order);
+
+	if (merge == NULL) {
+		merge = &all->merges[all->count++];
+		*merge = (struct merge){ .page = order->page,
+					 .may_split = (order->flags & RING_MAY_SPLIT) != 0,
+					 .targets = all->targets + all->pages,
+					 .outcomes = all->outcomes + all->pages };
+	}
+	for (unsigned i = 0; i < order->count; i++)
+		all->targets[all->pages + i] = order->op == ORDER_ZERO ? HOLD_ZERO : order->slot + i;
+	merge->count += order->count;
+	all->pages += order->count;
+}
+
+/**
+ * Whether an order can be carried out with those that were gathered: it needs nothing that is not there, for which what
+ * others need might be closed.
+ */
+static bool fits(struct gathered *all, const struct ring_record *order)
+{
+	if (order->op != ORDER_ZERO && (order->op != ORDER_MERGE || !view_has(order->slot, order->count)))
+		return false;
+	return order->count <= HOLD_PAGES - all->pages && !has_any_of(all, order->page, order->count) &&
+	       (all->count < MERGES_MAX || continued(all, order) != NULL);
+}
+
+/** Takes this order and, if there may be @more, those that follow and fit. */
+static void gather(struct session *session, struct ring_record order, bool more, struct gathered *ret)
+{
+	ret->count = ret->pages = 0;
 	do {
-		for (unsigned i = 0; i < order.count; i++)
-			targets[count + i] = order.op == ORDER_ZERO ? HOLD_ZERO : order.slot + i;
-		count += order.count;
+		add(ret, &order);
 		session_done_order(session);
-	} while (session_next_order(session, &order) > 0 && order.count <= HOLD_PAGES - count && order.flags == flags &&
-		 continues(&order, first + count));
-	return count;
+	} while (more && session_next_order(session, &order) > 0 && fits(ret, &order));
 }
 
 static int do_merge(struct session *session, const struct ring_record *order)
 {
-	uint32_t targets[HOLD_PAGES], page = order->page;
-	enum outcome outcomes[HOLD_PAGES];
+	struct gathered all;
 	uint8_t flags[HOLD_PAGES] = { 0 };
-	unsigned count;
 	bool stopped;
 	int r = 0;
 
@@ -289,21 +328,33 @@ static int do_merge(struct session *session, const struct ring_record *order)
 		r = session_need_slots(session, order->slot, order->count);
 	if (r < 0 && r != -EAGAIN)
 		return r;
-	count = gather(session, *order, targets);
+	gather(session, *order, r == 0, &all);
 	orders_lock();
 	stopped = r < 0 || orders_are_suspended();
-	if (stopped)
-		for (unsigned i = 0; i < count; i++)
-			outcomes[i] = OUTCOME_BUSY;
-	else
-		merge_pages(page, count, (order->flags & RING_MAY_SPLIT) != 0, targets, outcomes);
-	for (unsigned i = 0; i < count; i++)
-		noted_ended(page + i, outcomes[i] == OUTCOME_BUSY && !stopped);
-	for (unsigned i = 0; i < count; i++)
-		if (outcomes[i] != OUTCOME_MERGED)
-			flags[i] = flags_of(page + i) | (outcomes[i] == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
+	if (!stopped)
+		merge_pages(all.merges, all.count);
+	for (unsigned i = 0; stopped && i < all.pages; i++)
+		all.outcomes[i] = OUTCOME_BUSY;
+	for (const struct merge *merge = all.merges; merge < all.merges + all.count; merge++) {
+		uint8_t *ret_flags = flags + (merge->outcomes - all.outcomes);
+
+		for (unsigned i = 0; i < merge->count; i++) {
+			enum outcome outcome = merge->outcomes[i];
+
+			noted_ended(merge->page + i, outcome == OUTCOME_BUSY && !stopped);
+			if (outcome != OUTCOME_MERGED)
+				ret_flags[i] = flags_of(merge->page + i) |
+					       (outcome == OUTCOME_HUGE ? RING_INSIDE_HUGE : 0);
+		}
+	}
 	memory_unlock();
-	return answer(session, page, count, targets, outcomes, flags);
+	for (const struct merge *merge = all.merges; merge < all.merges + all.count; merge++) {
+		r = answer(session, merge->page, merge->count, merge->targets, merge->outcomes,
+			   flags + (merge->outcomes - all.outcomes));
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 /**

@@ -103,10 +103,10 @@ _pagefuse() {
 		_pagefuse_complete -W 'on off'
 		return
 		;;
-	--name | --domain | --watch | --period | --samples) return ;;
+	--name | --domain | --watch | --pairs | --period | --samples) return ;;
 	esac
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan metrics doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan estimate modules metrics doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -115,12 +115,14 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan metrics doctor'
+		_pagefuse_complete -W 'run status list showvminfo modifyvm scan estimate modules metrics doctor'
 		return
 		;;
 	status) options='--by --watch --json' ;;
 	modifyvm) options='--page-fusion --mode --forget --wait --json' ;;
 	scan) options='--wait --json' ;;
+	estimate) options='--look --pairs --json' ;;
+	modules) options='--all --json' ;;
 	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;
 	esac
@@ -128,7 +130,7 @@ _pagefuse() {
 		_pagefuse_complete -W "$options --socket --help"
 	elif [[ ${COMP_WORDS[position]} == metrics ]]; then
 		_pagefuse_metrics
-	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|doctor)$ ]]; then
+	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|estimate|modules|doctor)$ ]]; then
 		_pagefuse_complete -W "$(_pagefuse_vms)"
 	fi
 }

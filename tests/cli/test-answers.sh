@@ -4,7 +4,7 @@
 # shellcheck source=tests/cli/support.sh
 . "${0%/*}/support.sh"
 
-for command in status list 'showvminfo web1' 'scan web1' 'scan --wait' 'doctor web1'; do
+for command in status list 'showvminfo web1' 'scan web1' 'scan --wait' modules 'doctor web1'; do
 	# shellcheck disable=SC2086 # words are wanted
 	complains 3 "$PAGEFUSE_SOCKET: no pagefused answers there" $command
 done

@@ -31,7 +31,13 @@ offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
 offers '--wait' pagefuse scan --w
+offers 'estimate' pagefuse es
+offers 'estimate' pagefuse help e
+offers '--pairs' pagefuse estimate --p
+offers '--look' pagefuse estimate --l
+offers '' pagefuse estimate --pairs ''
 offers '--period' pagefuse metrics setup --p
+offers '--all' pagefuse modules --a
 offers '' pagefuse metrics setup --period ''
 offers 'query' pagefuse metrics q
 offers 'metrics' pagefuse help me
@@ -44,6 +50,9 @@ offers '' pagefuse showvminfo w
 start_daemon "{\"status\": [$STATUS]}"
 offers 'web1 db2' pagefuse showvminfo ''
 offers 'db2' pagefuse scan --wait web1 d
+offers 'web1 db2' pagefuse estimate ''
+offers 'db2' pagefuse estimate --pairs 5 web1 d
+offers 'web1' pagefuse modules --all w
 offers 'host web1 db2' pagefuse metrics --period 2 setup ''
 offers '' pagefuse metrics query web1 ''
 mv "$PAGEFUSE_SOCKET" "$directory/moved"

@@ -43,6 +43,12 @@ start_daemon "$(jq -c '{status: [.daemon.store = "memfd" | .daemon.version = "0.
 run "$host" doctor --json
 json '.findings | any(.subject == "store") and any(.subject == "version" and (.text | test("0.0.1")))'
 
+start_daemon "$(jq -c '{status: [.host.uncovered_bytes = 9437184 | .vms[0].exposure_held = true |
+	.vms[0].exposure_held_pages = 7]}' <<<"$STATUS")"
+run "$host" doctor --json
+json '.findings | any(.subject == "uncovered" and .vm == null and (.text | test("210M, of which 9M are not free")))'
+json '.findings | any(.subject == "exposure" and .vm == "'$web'" and (.text | test("exposure_max: 7 times")))'
+
 # A QEMU without the preload is found by name.
 cat >"$directory/qemu-system-fake" <<'END'
 #!/bin/sh

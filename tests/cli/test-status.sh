@@ -11,12 +11,13 @@ prints 'PSHARE/MB: 200 shared, 50 common, 10 zero: 160 saving'
 prints 'STORE/MB:  50 store, 4 overhead'
 prints 'MEM/MB:    24064 total, 900 free, 943 minfree: clear state (high above 3772, clear below 943, '\
 'soft 604, hard 302, low 151)'
-equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 4M 48K 9000 180us 0.2s idle' \
+prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: covered'
+equal 'the table' 'web1 999999991 uid-0 full 512M 250M 100M 5M 80M 105M 4M 48K 9000 180us 0.2s idle' \
 	"$(grep '^web1' <<<"$output" | xargs)"
 grep -q '^db2 .* scanning$' <<<"$output" || fail 'db2 is not scanning'
 
 run 0 status --by domain
-equal 'the table by domain' 'uid-0 1 100M 25M 5M 80M 25M' "$(grep '^uid-0' <<<"$output" | xargs)"
+equal 'the table by domain' 'uid-0 1 100M 25M 5M 80M 105M 25M' "$(grep '^uid-0' <<<"$output" | xargs)"
 equal 'lines by domain' 3 "$(sed '1,/^$/d' <<<"$output" | wc -l)"
 run 2 status --by colour
 
@@ -30,9 +31,20 @@ prints 'STORE/MB:  50 store, 4 overhead; full: nothing new is shared until there
 start_daemon "{\"status\": [$(jq -c '.memory = {"state": "soft", "error": "/x: No such file"}' <<<"$STATUS")]}"
 run 0 status
 prints 'MEM/MB:    soft state; no new figures: /x: No such file'
-start_daemon "{\"status\": [$(jq -c 'del(.memory)' <<<"$STATUS")]}" # of an earlier release
+equal 'exposure without figures' 'EXPOSE/MB: 210 exposed' "$(grep EXPOSE/ <<<"$output")"
+start_daemon "{\"status\": [$(jq -c '.host.uncovered_bytes = 9437184' <<<"$STATUS")]}"
 run 0 status
-equal 'no line of memory' 0 "$(grep -c MEM/MB <<<"$output")"
+prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: 9 not covered, if guests write all that is shared'
+start_daemon "{\"status\": [$(jq -c '.host.exposure_held_vms = 1 | .vms[0].exposure_held = true |
+	.memory.exposure_max = "256M" | .memory.exposure_max_bytes = 268435456' <<<"$STATUS")]}"
+run 0 status
+prints 'EXPOSE/MB: 210 exposed, 900 free, 100 swap free: covered, 256 max; nothing new is shared of 1 of the VMs'
+grep -q '^web1 .* see doctor$' <<<"$output" || fail 'nothing tells to ask doctor'
+run 0 showvminfo web1
+prints 'Held:                    nothing new is shared of it, as it has its share of exposure_max'
+start_daemon "{\"status\": [$(jq -c 'del(.memory, .host.exposed_pages)' <<<"$STATUS")]}" # of an earlier release
+run 0 status
+equal 'no line of memory' 0 "$(grep -c 'MEM/MB\|EXPOSE/MB' <<<"$output")"
 start_daemon "{\"status\": [$STATUS]}"
 
 run 0 list
@@ -47,6 +59,7 @@ prints 'Domain:                  team'
 prints 'Page Fusion:             enabled, mode zero (kept by modifyvm)'
 prints 'Process:                 999999992 of uid 1000'
 prints 'Shared:                  25600 pages (100M)'
+prints 'Exposed:                 26880 pages (105M)'
 prints 'Split 2 MiB pages:       10'
 prints 'Would save:              1024 pages (4M)'
 prints 'Mappings:                64000 of 65530'

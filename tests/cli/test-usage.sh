@@ -12,7 +12,7 @@ complains 2 "'nosuch'" help nosuch
 complains 2 "path is empty" --socket '' status
 complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
 
-for command in status list showvminfo modifyvm scan metrics doctor run; do
+for command in status list showvminfo modifyvm scan estimate modules metrics doctor run; do
 	complains 2 "'--frobnicate'" "$command" --frobnicate
 	complains 2 "'--socket' needs a value" "$command" --socket
 	run 0 help "$command"
@@ -36,6 +36,13 @@ complains 2 "'off'" modifyvm --mode off one
 complains 2 'that nothing is' modifyvm --page-fusion off --mode full one
 complains 2 "'a b'" modifyvm --mode full 'a b'
 complains 2 "'a b'" scan 'a b'
+complains 2 "'a b'" estimate 'a b'
+complains 2 "'1001'" estimate --pairs 1001
+complains 2 "'-1'" estimate --pairs -1
+complains 2 "''" estimate --pairs ''
+complains 2 "'1x'" estimate --pairs 1x
+complains 2 "'99999999999999999999'" estimate -p 99999999999999999999
+complains 2 "'vm65'" estimate vm{1..66}
 complains 2 'needs a word' metrics
 complains 2 "'draw'" metrics draw
 complains 2 "'CPU/*' is no metric of '*'" metrics list '*' 'RAM/*,CPU/*'
@@ -65,7 +72,7 @@ complains 2 "'$(printf '%064d' 0)'" run --name "$(printf '%064d' 0)" -- true
 complains 2 "a???b" run --name $'a\e\n\tb' -- true
 
 run 0 help
-for command in status list showvminfo modifyvm scan metrics doctor run; do
+for command in status list showvminfo modifyvm scan estimate metrics doctor run; do
 	prints "  $command"
 done
 run 0 --help

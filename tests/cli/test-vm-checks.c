@@ -117,6 +117,11 @@ static void test_fields(void **state)
 	json_object_set_new(vm, "kept_private_pages", json_integer(9));
 	expect(judge(vm, NULL), SEVERITY_NOTE, "no-swap");
 	vm = good_vm();
+	json_object_set_new(vm, "exposure_held_pages", json_integer(9)); /* it goes on since */
+	expect_none(judge(json_incref(vm), NULL));
+	json_object_set_new(vm, "exposure_held", json_true());
+	expect(judge(vm, NULL), SEVERITY_WARNING, "exposure");
+	vm = good_vm();
 	json_object_set_new(vm, "mode", json_string("hints"));
 	expect(judge(json_incref(vm), NULL), SEVERITY_NOTE, "mode");
 	json_object_set_new(vm, "mode", json_string("zero"));

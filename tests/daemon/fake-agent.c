@@ -79,11 +79,32 @@ void fake_agent_say_beacon(const struct fake_agent *agent, uint32_t beacon, uint
 
 void fake_agent_say_range(const struct fake_agent *agent, uint32_t batch, uint64_t pfn, uint32_t pages)
 {
+	fake_agent_say_range_of(agent, batch, 0, pfn, pages);
+}
+
+void fake_agent_say_module(const struct fake_agent *agent, uint32_t module, enum agent_kind kind, const char *label)
+{
+	size_t length = strlen(label);
+	struct agent_module head = { .module = module, .kind = kind, .label_bytes = (uint16_t)length };
+	union {
+		struct agent_module module;
+		uint8_t bytes[sizeof(struct agent_module) + AGENT_LABEL_MAX + 8];
+	} frame = { .bytes = { 0 } };
+
+	agent_header_init(&head.header, AGENT_MODULE, agent->session, agent_module_bytes(length));
+	frame.module = head;
+	memcpy(frame.bytes + sizeof(head), label, length);
+	fake_agent_say(agent, &frame.module.header);
+}
+
+void fake_agent_say_range_of(const struct fake_agent *agent, uint32_t batch, uint32_t module, uint64_t pfn,
+			     uint32_t pages)
+{
 	union {
 		struct agent_ranges ranges;
 		uint8_t bytes[sizeof(struct agent_ranges) + sizeof(struct agent_range)];
 	} frame = { .ranges = { .batch = batch, .count = 1 } };
-	const struct agent_range range = { .pfn = pfn, .pages = pages };
+	const struct agent_range range = { .pfn = pfn, .pages = pages, .module = module };
 	struct agent_batch_end end = { .batch = batch, .pages = pages, .is_last = 1 };
 
 	memcpy(frame.bytes + sizeof(frame.ranges), &range, sizeof(range));
@@ -100,11 +121,6 @@ bool fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
 		uint8_t bytes[sizeof(struct agent_ram) + sizeof(struct agent_pages)];
 	} ram = { .ram = { .count = 1 } };
 	const struct agent_pages range = { gfn, pages };
-	struct agent_module module = { .kind = AGENT_KIND_FILE, .label_bytes = 4 };
-	union {
-		struct agent_module module;
-		uint8_t bytes[64];
-	} named = { .bytes = { 0 } };
 	struct agent_hello hello = { .instance = 1 };
 	const struct agent_header *welcome = fake_agent_next(agent);
 
@@ -118,9 +134,6 @@ bool fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages)
 	memcpy(ram.bytes + sizeof(ram.ram), &range, sizeof(range));
 	agent_header_init(&ram.ram.header, AGENT_RAM, agent->session, sizeof(ram));
 	fake_agent_say(agent, &ram.ram.header);
-	agent_header_init(&module.header, AGENT_MODULE, agent->session, agent_module_bytes(4));
-	named.module = module;
-	memcpy(named.bytes + sizeof(module), "/lib", 4);
-	fake_agent_say(agent, &named.module.header);
+	fake_agent_say_module(agent, 0, AGENT_KIND_FILE, "/lib");
 	return true;
 }

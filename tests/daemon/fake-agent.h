@@ -25,10 +25,16 @@ void fake_agent_say(const struct fake_agent *agent, const struct agent_header *f
 void fake_agent_say_knock(const struct fake_agent *agent);
 /** @bytes: PAGE_BYTES. */
 void fake_agent_say_beacon(const struct fake_agent *agent, uint32_t beacon, uint64_t pfn, const uint8_t *bytes);
-/** A batch of one range, the last one of its pass. */
+/** A batch of one range of module 0, the last one of its pass. */
 void fake_agent_say_range(const struct fake_agent *agent, uint32_t batch, uint64_t pfn, uint32_t pages);
+/** The same of another module. */
+void fake_agent_say_range_of(const struct fake_agent *agent, uint32_t batch, uint32_t module, uint64_t pfn,
+			     uint32_t pages);
+/** A module that is new: number @module. */
+void fake_agent_say_module(const struct fake_agent *agent, uint32_t module, enum agent_kind kind, const char *label);
 /**
- * Takes the WELCOME and says all up to where beacons may be told. The RAM is @pages pages from frame @gfn on.
+ * Takes the WELCOME and says all up to where beacons may be told. The RAM is @pages pages from frame @gfn on; there is
+ * a module 0, the file "/lib".
  * @return false if it is not welcomed, but hung up on.
  */
 bool fake_agent_greet(struct fake_agent *agent, uint64_t gfn, uint64_t pages);

@@ -440,9 +440,17 @@ static int touch_slot(uint32_t slot)
 	return 0;
 }
 
+static int connect_agent(void)
+{
+	struct fake_agent agent = { .port = -1 };
+
+	fake_agent_connect(&agent, vmm.socket);
+	return agent.port;
+}
+
 static void answer(const struct question *question)
 {
-	struct fake_answer answer = { .fd_of_segment = -1 };
+	struct fake_answer answer = { .fd_of_segment = -1, .fd_of_agent = -1 };
 
 	test_progress();
 	switch (question->request) {
@@ -475,6 +483,9 @@ static void answer(const struct question *question)
 		break;
 	case FAKE_FORK:
 		answer.pid = fork_keeper();
+		break;
+	case FAKE_AGENT:
+		answer.fd_of_agent = connect_agent();
 		break;
 	case FAKE_OPEN_SEGMENT:
 		answer.fd_of_segment = any_segment();
@@ -606,16 +617,30 @@ uint64_t fake_frame(const struct fake_vmm *asked, uint32_t page)
 	return pages_frame_in(asked->pid, (const void *)fake_ask(asked, FAKE_TOUCH, page).address);
 }
 
-int fake_take_segment(const struct fake_vmm *asked)
+static int take_fd(const struct fake_vmm *asked, int number)
 {
-	int number = fake_ask(asked, FAKE_OPEN_SEGMENT, 0).fd_of_segment;
 	int pidfd = pidfd_open(asked->pid, 0), fd;
 
-	test_check(number >= 0, "the VM was not given a segment");
 	fd = pidfd_getfd(pidfd, number, 0);
 	test_check(fd >= 0, "pidfd_getfd: %s", strerror(errno));
 	close(pidfd);
 	return fd;
+}
+
+int fake_take_segment(const struct fake_vmm *asked)
+{
+	int number = fake_ask(asked, FAKE_OPEN_SEGMENT, 0).fd_of_segment;
+
+	test_check(number >= 0, "the VM was not given a segment");
+	return take_fd(asked, number);
+}
+
+struct fake_agent fake_take_agent(const struct fake_vmm *asked)
+{
+	struct fake_agent agent = { .port = take_fd(asked, fake_ask(asked, FAKE_AGENT, 0).fd_of_agent) };
+
+	agent_decoder_init(&agent.decoder, AGENT_HOST);
+	return agent;
 }
 
 void fake_kill(struct fake_vmm *killed)

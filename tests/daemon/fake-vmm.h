@@ -12,6 +12,7 @@
 
 #include "protocol/ring.h"
 #include "protocol/wire.h"
+#include "tests/daemon/fake-agent.h"
 
 struct fake_vmm {
 	pid_t pid;
@@ -48,6 +49,7 @@ enum fake_request {
 	FAKE_OPEN_SEGMENT, /* fd_of_segment: a descriptor number in the child, of the first segment it was given */
 	FAKE_NEXT_CONTENT, /* writes all common pages: the same again in every VM, another for each detail */
 	FAKE_TOUCH_SLOT,   /* reads slot `detail` through a mapping of its own, whatever it holds */
+	FAKE_AGENT,        /* fd_of_agent: a descriptor number in the child, of a new connection as its guest's agent */
 };
 
 struct fake_answer {
@@ -61,7 +63,7 @@ struct fake_answer {
 	uint32_t reused; /* segments announced under the number of one that was closed */
 	uint32_t slot;   /* that page `detail` of FAKE_FRAME maps */
 	pid_t pid;
-	int fd_of_segment;
+	int fd_of_segment, fd_of_agent;
 };
 
 /** Has this process, root's, be user @uid in group @gid alone; the death of its parent ends it. */
@@ -74,6 +76,8 @@ struct fake_answer fake_ask(const struct fake_vmm *vmm, enum fake_request reques
 uint64_t fake_frame(const struct fake_vmm *vmm, uint32_t page);
 /** The first segment that it was given: the same open file, in this process. */
 int fake_take_segment(const struct fake_vmm *vmm);
+/** A new connection as the agent of its guest, which this process speaks for. */
+struct fake_agent fake_take_agent(const struct fake_vmm *vmm);
 /** SIGKILL, and waits. */
 void fake_kill(struct fake_vmm *vmm);
 

@@ -32,9 +32,10 @@ static void on_look(void *context, uint32_t beacon, uint32_t page, const uint8_t
 	agent_session_looked(&session, beacon, bytes[0] % 2 ? AGENT_PROVED : AGENT_NOT_THERE);
 }
 
-static void on_hint(void *context, uint32_t page, uint32_t count)
+static void on_hint(void *context, uint32_t page, uint32_t count, uint32_t module)
 {
 	(void)context;
+	must(module < session.module_count);
 	must(page != 0 && count > 0 && count <= AGENT_SESSION_BATCH_PAGES_MAX);
 	named += count;
 }

@@ -34,6 +34,9 @@ static void check_memory(const struct config *config)
 	must(memory->min_free.percent <= 50 && (memory->min_free.percent == 0 || memory->min_free.bytes == 0));
 	must(percent->high > percent->clear && percent->clear > percent->soft && percent->soft > percent->hard &&
 	     percent->hard > percent->low && percent->high <= 10000);
+	must(config->exposure.percent <= EXPOSURE_PERCENT_MAX &&
+	     (config->exposure.percent == 0 || config->exposure.bytes == 0));
+	must(memchr(config->exposure.text, 0, sizeof(config->exposure.text)) != NULL);
 	must(memory->interval_msec >= 100 && memory->stall_msec <= MEMORY_STALL_WINDOW_MSEC);
 	must(config->large_scans <= ENGINE_LARGE_ALWAYS && config->large_hints <= ENGINE_LARGE_ALWAYS);
 	must(config->engine.dense_pages >= 1 && config->engine.dense_pages <= ENGINE_BLOCK_PAGES);

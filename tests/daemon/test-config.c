@@ -52,6 +52,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config.large_hints, engine.large_hints);
 	assert_string_equal(config.memory.source, "host");
 	assert_int_equal(config.memory.min_free.bytes + config.memory.min_free.percent, 0);
+	assert_int_equal(config.exposure.bytes + config.exposure.percent, 0);
 	assert_int_equal(config.memory.thresholds.high, 400);
 	assert_int_equal(config.memory.thresholds.low, 16);
 	assert_int_equal(config.memory.back_seconds, 600);
@@ -84,6 +85,11 @@ static void test_memory(void **state)
 	assert_int_equal(config_load(&config, file_of("[memory]\nmin_free = 5%\n"), error, sizeof(error)), 0);
 	assert_int_equal(config.memory.min_free.percent, 5);
 	assert_int_equal(config.memory.min_free.bytes, 0);
+	assert_int_equal(config_load(&config, file_of("[memory]\nexposure_max = 16G\n"), error, sizeof(error)), 0);
+	assert_int_equal(config.exposure.bytes, UINT64_C(16) << 30);
+	assert_int_equal(config_load(&config, file_of("[memory]\nexposure_max = 80%\n"), error, sizeof(error)), 0);
+	assert_int_equal(config.exposure.percent, 80);
+	assert_int_equal(config.exposure.bytes, 0);
 }
 
 static void test_good(void **state)
@@ -131,6 +137,10 @@ static void test_bad(void **state)
 		{ "[memory]\nmin_free = 51%\n", "should be auto, a size of at least 4K, such as 2G, or a share from" },
 		{ "[memory]\nmin_free = 0\n", "should be auto, a size" },
 		{ "[memory]\nmin_free = automatic\n", "should be auto, a size" },
+		{ "[memory]\nexposure_max = 0\n", "should be none, a size of at least 4K, such as 16G, or a share of" },
+		{ "[memory]\nexposure_max = 0%\n", "or a share of what is free, from 1% to 1000%" },
+		{ "[memory]\nexposure_max = 1001%\n", "should be none, a size" },
+		{ "[memory]\nexposure_max = some\n", "should be none, a size" },
 		{ "[memory]\nhigh_percent = 1\n", "should be a number from 2 to 10000" },
 		{ "[memory]\ninterval_msec = 99\n", "should be a number from 100 to 600000" },
 		{ "[memory]\nstall_msec = 2001\n", "should be a number from 0 to 2000" },

@@ -199,36 +199,43 @@ static void test_numbers(void **state)
 
 static void test_cgroup(void **state)
 {
-	static const struct memory_figures host = { .total_bytes = 100 * GIB, .free_bytes = 50 * GIB };
+	static const struct memory_figures host = { 100 * GIB, 50 * GIB, 4 * GIB };
 	struct memory_figures figures;
 
 	(void)state;
-	memory_figures_of_cgroup(&host, 10 * GIB, 8 * GIB, 3 * GIB, &figures);
+	memory_figures_of_cgroup(&host, 10 * GIB, 8 * GIB, 3 * GIB, 0, &figures);
 	assert_int_equal(figures.total_bytes, 10 * GIB);
 	assert_int_equal(figures.free_bytes, 5 * GIB);
-	memory_figures_of_cgroup(&host, UINT64_MAX, 8 * GIB, 3 * GIB, &figures); /* no limit */
+	memory_figures_of_cgroup(&host, UINT64_MAX, 8 * GIB, 3 * GIB, 0, &figures); /* no limit */
 	assert_int_equal(figures.total_bytes, host.total_bytes);
 	assert_int_equal(figures.free_bytes, host.free_bytes);
-	memory_figures_of_cgroup(&host, 200 * GIB, 8 * GIB, 3 * GIB, &figures); /* none that counts */
+	memory_figures_of_cgroup(&host, 200 * GIB, 8 * GIB, 3 * GIB, 0, &figures); /* none that counts */
 	assert_int_equal(figures.total_bytes, host.total_bytes);
-	memory_figures_of_cgroup(&host, 10 * GIB, 12 * GIB, GIB, &figures); /* the limit was lowered */
+	memory_figures_of_cgroup(&host, 10 * GIB, 12 * GIB, GIB, 0, &figures); /* the limit was lowered */
 	assert_int_equal(figures.free_bytes, 0);
-	memory_figures_of_cgroup(&host, 10 * GIB, GIB, 3 * GIB, &figures); /* of another moment */
+	memory_figures_of_cgroup(&host, 10 * GIB, GIB, 3 * GIB, 0, &figures); /* of another moment */
 	assert_int_equal(figures.free_bytes, 10 * GIB);
-	memory_figures_of_cgroup(&host, 90 * GIB, GIB, 0, &figures); /* no more than the host has */
+	memory_figures_of_cgroup(&host, 90 * GIB, GIB, 0, 0, &figures); /* no more than the host has */
 	assert_int_equal(figures.free_bytes, 50 * GIB);
-	memory_figures_of_cgroup(&host, 0, 0, UINT64_MAX, &figures);
+	memory_figures_of_cgroup(&host, 10 * GIB, GIB, 0, 3 * GIB, &figures);
+	assert_int_equal(figures.swap_bytes, 3 * GIB);
+	memory_figures_of_cgroup(&host, 10 * GIB, GIB, 0, UINT64_MAX, &figures);
+	assert_int_equal(figures.swap_bytes, 4 * GIB);
+	memory_figures_of_cgroup(&host, UINT64_MAX, GIB, 0, 0, &figures);
+	assert_int_equal(figures.swap_bytes, 4 * GIB);
+	memory_figures_of_cgroup(&host, 0, 0, UINT64_MAX, 0, &figures);
 	assert_false(memory_figures_are_sane(&figures));
 }
 
 static void test_sane(void **state)
 {
 	(void)state;
-	assert_true(memory_figures_are_sane(&(struct memory_figures){ GIB, 0 }));
-	assert_true(memory_figures_are_sane(&(struct memory_figures){ GIB, GIB }));
-	assert_false(memory_figures_are_sane(&(struct memory_figures){ 0, 0 }));
-	assert_false(memory_figures_are_sane(&(struct memory_figures){ GIB, GIB + 1 }));
-	assert_false(memory_figures_are_sane(&(struct memory_figures){ UINT64_MAX, GIB }));
+	assert_true(memory_figures_are_sane(&(struct memory_figures){ GIB, 0, 0 }));
+	assert_true(memory_figures_are_sane(&(struct memory_figures){ GIB, GIB, GIB }));
+	assert_false(memory_figures_are_sane(&(struct memory_figures){ 0, 0, 0 }));
+	assert_false(memory_figures_are_sane(&(struct memory_figures){ GIB, GIB + 1, 0 }));
+	assert_false(memory_figures_are_sane(&(struct memory_figures){ UINT64_MAX, GIB, 0 }));
+	assert_false(memory_figures_are_sane(&(struct memory_figures){ GIB, GIB, UINT64_MAX }));
 }
 
 /* ---- files ---- */
@@ -267,6 +274,13 @@ static void test_file(void **state)
 	assert_int_equal(kind, MEMORY_OF_FILE);
 	assert_int_equal(figures.total_bytes, MIB);
 	assert_int_equal(figures.free_bytes, MIB / 2);
+	assert_int_equal(figures.swap_bytes, 0);
+	put("meminfo", "MemTotal: 1024 kB\nMemAvailable: 512 kB\nSwapFree: 2048 kB\n");
+	assert_int_equal(read_it("meminfo", &figures, &kind, error), 0);
+	assert_int_equal(figures.swap_bytes, 2 * MIB);
+	put("meminfo", "MemTotal: 1024 kB\nMemAvailable: 512 kB\nSwapFree: -1 kB\n");
+	assert_int_equal(read_it("meminfo", &figures, &kind, error), -EINVAL);
+	assert_non_null(strstr(error, "SwapFree"));
 	put("meminfo", "MemTotal: 1024 kB\nMemAvailable: 1025 kB\n");
 	assert_int_equal(read_it("meminfo", &figures, &kind, error), -ERANGE);
 	assert_non_null(strstr(error, "that cannot be"));
@@ -308,6 +322,15 @@ static void test_cgroup_files(void **state)
 	assert_int_equal(kind, MEMORY_OF_CGROUP2);
 	assert_int_equal(figures.total_bytes, 4 * MIB);
 	assert_int_equal(figures.free_bytes, MIB + 131072);
+	put("memory.swap.max", "8192\n");
+	assert_int_equal(read_it("", &figures, &kind, error), -ENOENT);
+	assert_non_null(strstr(error, "memory.swap.current"));
+	put("memory.swap.current", "4096\n");
+	assert_int_equal(read_it("", &figures, &kind, error), 0);
+	assert_true(figures.swap_bytes == 4096 || host.swap_bytes < 4096);
+	put("memory.swap.current", "12288\n"); /* the limit was lowered */
+	assert_int_equal(read_it("", &figures, &kind, error), 0);
+	assert_int_equal(figures.swap_bytes, 0);
 	put("memory.high", "2097152\n");
 	assert_int_equal(read_it("", &figures, &kind, error), 0);
 	assert_int_equal(figures.total_bytes, 2 * MIB);
@@ -327,6 +350,7 @@ static void test_cgroup_files(void **state)
 	assert_int_equal(read_it("", &figures, &kind, error), 0);
 	assert_int_equal(kind, MEMORY_OF_CGROUP1);
 	assert_int_equal(figures.free_bytes, MIB + 65536);
+	assert_int_equal(figures.swap_bytes, 0);
 }
 
 static int make_directory(void **state)
@@ -342,7 +366,8 @@ static int remove_directory(void **state)
 {
 	static const char *const names[] = { "meminfo", "fifo", "cgroup.controllers", "memory.max", "memory.high",
 					     "memory.current", "memory.stat", "memory.limit_in_bytes",
-					     "memory.usage_in_bytes" };
+					     "memory.swap.max",
+					     "memory.usage_in_bytes", "memory.swap.current" };
 	char path[128];
 
 	(void)state;

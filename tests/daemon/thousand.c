@@ -157,6 +157,31 @@ static void check_metrics(void)
 	}
 }
 
+/* Half a million pairs, of which a thousand are told. */
+static void check_estimate(void)
+{
+	const long long pairs = VMS * (VMS - 1) / 2;
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
+	json_t *reply = instance_ask(&instance, "{\"command\":\"estimate\",\"pairs\":1000}"), *pair;
+	char request[128];
+	size_t i;
+
+	while (!json_is_true(json_object_get(reply, "finished"))) {
+		test_check(test_patient_msec() < last, "the estimate does not end");
+		snprintf(request, sizeof(request), "{\"command\":\"estimate\",\"pairs\":1000,\"since\":%lld}",
+			 (long long)json_integer_value(json_object_get(reply, "since")));
+		json_decref(reply);
+		poll(NULL, 0, 10);
+		reply = instance_ask(&instance, request);
+	}
+	test_check(json_array_size(json_object_get(reply, "vms")) == VMS, "not all VMs are estimated");
+	test_check(json_array_size(json_object_get(reply, "pairs")) == 1000, "not a thousand pairs");
+	test_check(json_integer_value(json_object_get(reply, "pairs_left_out")) == pairs - 1000, "pairs are lost");
+	json_array_foreach(json_object_get(reply, "pairs"), i, pair)
+		test_check(json_integer_value(json_object_get(pair, "shared_pages")) == COMMON, "two do not share");
+	json_decref(reply);
+}
+
 static void expect_bounded(const json_t *status, const char *name, long long most)
 {
 	long long done = field(status, "daemon", name);
@@ -194,6 +219,7 @@ int main(int argc, char **argv)
 	check_names();
 	have_orders_withdrawn();
 	check_metrics();
+	check_estimate();
 	check_turns();
 	for (uint32_t i = 0; i < VMS; i++)
 		fake_kill(&vms[i]);

@@ -192,6 +192,9 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 	switch (sim_random(sim, 16)) {
 	case 13:
 		change_large(sim);
+		engine_want_estimate(sim->engine);
+		if (vm->vm != NULL)
+			(void)engine_survey(vm->vm);
 		break;
 	case 14:
 	case 15:
@@ -236,6 +239,8 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 		break;
 	case 11:
 		sim->store_fails = sim_random(sim, 4) == 0;
+		sim->exposed_max = sim_random(sim, 2) ? 0 : 1 + sim_random(sim, 2000);
+		sim->exposed_vm_max = sim_random(sim, 2) ? 0 : 1 + sim_random(sim, 200);
 		break;
 	}
 }
@@ -304,6 +309,29 @@ static struct counted count_vm(const struct sim_vm *vm)
 	return counted;
 }
 
+/* What an estimate says of now is what the counters say; one that was begun before is let end. */
+static void check_estimate(struct sim *sim, const struct engine_counters *host)
+{
+	struct engine_estimate_summary summary;
+	struct engine_estimate *estimate;
+	uint64_t done, total;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		while (engine_is_estimating(sim->engine, &done, &total))
+			sim_tick(sim, 2000);
+		engine_want_estimate(sim->engine);
+	}
+	while (engine_is_estimating(sim->engine, &done, &total))
+		sim_tick(sim, 2000);
+	estimate = engine_take_estimate(sim->engine);
+	engine_estimate_summary(estimate, &summary);
+	expect(summary.all.shared_pages == host->shared_pages, "at rest: the estimate's shared_pages");
+	expect(summary.all.zero_pages == host->zero_pages, "at rest: the estimate's zero_pages");
+	expect(summary.all.looked_pages <= summary.all.ram_pages, "the estimate knows more pages than there are");
+	expect(summary.all.would_share_pages <= summary.all.looked_pages, "the estimate saves more than there is");
+	engine_drop_estimate(estimate);
+}
+
 /* Everything said has been heard, and everything ordered done: the engine knows what counting finds. */
 static void check_at_rest(struct sim *sim)
 {
@@ -332,6 +360,7 @@ static void check_at_rest(struct sim *sim)
 	expect(saved == host.saved_pages, "at rest: the VMs' saved add up");
 	expect(host.store_pages == sim_stored(sim), "at rest: store_pages");
 	expect(host.common_pages <= host.store_pages, "at rest: common_pages");
+	check_estimate(sim, &host);
 }
 
 /* Guests write on while nothing is waited for, so that the pass that follows meets orders that are under way. */
@@ -399,6 +428,7 @@ static void rest(struct sim *sim)
 			set_mode(sim->vms[i], WIRE_MODE_FULL);
 	}
 	sim->store_fails = false;
+	sim->exposed_max = sim->exposed_vm_max = 0;
 	reconnect_all(sim);
 	sim_settle(sim);
 	sim_tick(sim, 2000); /* sees that all answer again: one that did not would not be waited for */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the engine makes of pages that VMMs have read into: order, modes, stability, limits. */
+#include "engine/later.h"
+#include "engine/stability.h"
+#include "engine/state.h"
 #include "tests/engine/harness.h"
 
 /** A VM of contents @first, @first + 1, ... in @mode; nothing is under way for it. */
@@ -393,6 +396,28 @@ static void what_is_unstable_is_bounded(void **state)
 	assert_true(shared_of(a) >= 3000);
 }
 
+/* A page that has diverged again and again, and is looked at once more just when somebody asks for a pass. */
+static void a_pass_shares_what_is_looked_at_besides(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1), *b = new_vm(10, 50000, 1);
+	struct ring_record order;
+	struct page page;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	sim.settings.scan_interval_seconds = 0;
+	engine_change_settings(sim.engine, &sim.settings);
+	page = (struct page){ vm_region(b->vm, 1), 0 };
+	for (uint32_t i = 0; i < STABILITY_LEVELS; i++)
+		stability_disturbed(page, sim.now_usec);
+	later_add(page, sim.now_usec);
+	engine_scan(sim.engine, b->vm);
+	sim_tick(&sim, 2000);
+	assert_true(next_order(b, ORDER_SCAN, &order) && next_order(b, ORDER_SCAN, &order));
+	assert_int_equal(report(b, REPORT_HASH, 1, 1, hash_of(1)), 0);
+	assert_true(next_order(a, ORDER_FETCH, &order));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +436,7 @@ int main(void)
 		ENGINE_TEST(a_page_that_is_busy_again_and_again_waits),
 		ENGINE_TEST(one_that_notes_without_end_starves_nobody),
 		ENGINE_TEST(what_is_unstable_is_bounded),
+		ENGINE_TEST(a_pass_shares_what_is_looked_at_besides),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

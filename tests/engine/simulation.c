@@ -141,6 +141,18 @@ static void store_punch(void *context, uint32_t slot, uint32_t count)
 	madvise(at->memory + index * PAGE_BYTES, count * PAGE_BYTES, MADV_DONTNEED);
 }
 
+/* A sixteenth has to be left before somebody goes on. */
+static bool store_may_expose(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
+{
+	const struct sim *sim = context;
+
+	if (vm_pages > all_pages)
+		wrong(context, "exposure: a VM has more than all");
+	if (sim->exposed_vm_max != 0 && vm_pages > sim->exposed_vm_max)
+		return false;
+	return sim->exposed_max == 0 || all_pages + (held ? sim->exposed_max / 16 : 0) <= sim->exposed_max;
+}
+
 /* Whether a slot is there and holds @content. */
 static bool slot_holds(struct sim *sim, uint32_t slot, uint32_t content)
 {
@@ -185,6 +197,7 @@ void sim_start(struct sim *sim)
 		.write = store_write,
 		.read = store_read,
 		.punch = store_punch,
+		.may_expose = store_may_expose,
 	};
 
 	sim->engine = engine_new(&sim->settings, &store);

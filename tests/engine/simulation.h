@@ -82,6 +82,8 @@ struct sim {
 	uint64_t now_usec;
 	bool store_fails;         /* add_segment and slot fail now and then */
 	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
+	uint64_t exposed_max;     /* pages that all VMs together may share, or have given back; 0: any */
+	uint64_t exposed_vm_max;  /* the same, of one */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
 	uint64_t splits;          /* of 2 MiB pages, by merges */
 	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders, blocks_given_back;

@@ -141,6 +141,53 @@ static void crowded_tags_are_found(void **state)
 	table_done(&table);
 }
 
+struct visits {
+	uint8_t seen[2 * KEYS];
+	uint32_t stop; /* the next so many are not taken */
+};
+
+static bool visit(void *context, struct table_key key, uint32_t ref)
+{
+	struct visits *visits = context;
+
+	(void)key;
+	if (visits->stop > 0) {
+		visits->stop--;
+		return false;
+	}
+	visits->seen[ref - 1]++;
+	return true;
+}
+
+/* In pieces, and the table grows and shrinks in between: what is there all the time is visited once. */
+static void all_entries_are_visited_once(void **state)
+{
+	static struct visits visits;
+	struct table_key at = { 0 };
+	struct table table;
+	uint32_t more = KEYS, most = 1, pieces = 0;
+
+	(void)state;
+	table_init(&table, keep, NULL);
+	assert_true(table_visit(&table, &at, &most, visit, &visits));
+	assert_int_equal(most, 1);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(table_put(&table, table_key(&table, hash_of(i)), i + 1), 0);
+	at = (struct table_key){ 0 };
+	while (!table_visit(&table, &at, &most, visit, &visits)) {
+		for (uint32_t i = 0; i < 50 && more < 2 * KEYS; i++, more++)
+			table_put(&table, table_key(&table, hash_of(more)), more + 1);
+		visits.stop = pieces++ % 7 == 0;
+		most = 1 + pieces % 200;
+	}
+	assert_true(pieces > 500);
+	for (uint32_t i = 0; i < KEYS; i++)
+		assert_int_equal(visits.seen[i], 1);
+	for (uint32_t i = KEYS; i < 2 * KEYS; i++)
+		assert_in_range(visits.seen[i], 0, 1);
+	table_done(&table);
+}
+
 /* ---- the queue ---- */
 
 static void a_queue_keeps_order_and_its_bound(void **state)
@@ -336,6 +383,7 @@ int main(void)
 		cmocka_unit_test(an_entry_costs_less_than_twelve_bytes),
 		cmocka_unit_test(stale_entries_make_room),
 		cmocka_unit_test(crowded_tags_are_found),
+		cmocka_unit_test(all_entries_are_visited_once),
 		cmocka_unit_test(nobody_can_choose_places),
 		cmocka_unit_test(a_queue_keeps_order_and_its_bound),
 		cmocka_unit_test(an_empty_queue_gives_its_memory_back),

@@ -6,6 +6,7 @@
 #
 #   daemon_open BUILD LINE…     starts it; the lines are its configuration. Sets $PAGEFUSE (the command) and exports
 #                               $PAGEFUSE_SOCKET
+#   daemon_restart SIGNAL       ends it by that, and starts another one in its place
 #   daemon_close                ends it and looks whether it left anything: fails if so, and cleans up
 #   launch_shared NAME          for guests_boot: under `pagefuse run`
 #   launch_unshared NAME        the same, in the mode off, to be measured first
@@ -37,17 +38,11 @@ daemon_answers() {
 	"$PAGEFUSE" status --json >/dev/null 2>&1
 }
 
-daemon_open() {
-	local build=$1
-	shift
-	own_folder DAEMON_DIR pagefuse-daemon || return 1
-	PAGEFUSE=$build/cli/pagefuse DAEMON_BUILD=$build
-	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
-	printf '%s\n' "$@" >"$DAEMON_DIR/config"
+daemon_start() {
 	# In a session of its own Ctrl-C does not reach it.
-	setsid "${DAEMON_LAUNCHER[@]}" "$build/daemon/pagefused" \
+	setsid "${DAEMON_LAUNCHER[@]}" "$DAEMON_BUILD/daemon/pagefused" \
 		--socket "$PAGEFUSE_SOCKET" --config "$DAEMON_DIR/config" \
-		</dev/null >"$DAEMON_DIR/log" 2>&1 &
+		</dev/null >>"$DAEMON_DIR/log" 2>&1 &
 	DAEMON_PID=$!
 	guard process "$DAEMON_PID"
 	if ! wait_until "$DAEMON_SECONDS" daemon_answers || ! kill -0 "$DAEMON_PID" 2>/dev/null; then
@@ -55,6 +50,23 @@ daemon_open() {
 		cat "$DAEMON_DIR/log" >&2
 		return 1
 	fi
+}
+
+daemon_open() {
+	local build=$1
+	shift
+	own_folder DAEMON_DIR pagefuse-daemon || return 1
+	PAGEFUSE=$build/cli/pagefuse DAEMON_BUILD=$build
+	export PAGEFUSE_SOCKET=$DAEMON_DIR/pagefused.sock
+	printf '%s\n' "$@" >"$DAEMON_DIR/config"
+	daemon_start
+}
+
+daemon_restart() {
+	kill "-$1" "$DAEMON_PID"
+	{ wait "$DAEMON_PID"; } 2>/dev/null # of its death the shell would tell
+	guard forget process "$DAEMON_PID"
+	daemon_start
 }
 
 # What the daemon must not leave: mounts below its folder, its socket.

@@ -62,9 +62,12 @@ check_against_frames() {
 }
 
 check_sharing() {
-	local before after saved saved_by_vms twins
+	local before after saved saved_by_vms twins estimated
 	guests_do sum 120 "${guests[@]}" && guests_do idle 20 "${guests[@]}" || fail "sums"
 	before=$(fleet_memory_kib "${GUEST_PID[@]}")
+	# Of guests that share nothing, and do not for that.
+	estimated=$("$PAGEFUSE" estimate --look --json | jq '[.domains[].would_save_pages] | add') || fail "estimate"
+	[ "$(status_numbers '.host.saved_pages')" = 0 ] || fail "something is shared for an estimate"
 	share_all "${guests[@]}" || fail "modifyvm"
 	scan
 	scan
@@ -73,6 +76,8 @@ check_sharing() {
 	read -r twins < <(status_numbers "$TWINS")
 	# Of each guest 240 MiB of files, 32 of equal memory and 8 of one page: two guests of three share.
 	at_least "$twins" $((500 * 256)) "pages that need no memory, as they share a slot"
+	at_least "$saved" $((estimated * 9 / 10)) "pages saved, of $estimated that were estimated"
+	at_most "$saved" $((estimated * 11 / 10)) "pages saved, of $estimated that were estimated"
 	[ "$saved_by_vms" = "$saved" ] || fail "the VMs' saved pages are $saved_by_vms in all, the host's $saved"
 	at_least $(((before - after) / 4)) $((saved * 8 / 10)) "pages really freed"
 	check_against_frames "${guests[@]}"
@@ -166,9 +171,21 @@ agents() {
 	wait_until "$DAEMON_SECONDS" twins_rest || fail "the agents never end: $("$PAGEFUSE" status)"
 	"$PAGEFUSE" status
 	check_against_frames "${guests[@]}"
+	modules
 	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
 	guests_off "${guests[@]}" || fail "power off"
 	wait_until "$DAEMON_SECONDS" nothing_left || fail "something is left: $("$PAGEFUSE" status)"
+}
+
+# They have the same kernel and the same files, and nearly all that is shared are pages of these.
+modules() {
+	local named
+	named=$("$PAGEFUSE" modules --json) || fail "modules"
+	"$PAGEFUSE" modules | sed -n "1,12p;\$p"
+	jq -e '.vms_with_agent == 2 and .named.shared_pages * 10 > .shared_pages * 8 and
+		(.named.saved_pages - ([.modules[].saved_pages] | add) | . >= 0 and . <= 2 * 8192) and
+		([.modules[] | select(.vms == 2 and .saved_pages > 0) | .kind] | contains(["kernel", "file"]))' \
+		>/dev/null <<<"$named" || fail "modules are not what is shared: $(head -c 2000 <<<"$named")"
 }
 
 twins_are() {

@@ -162,11 +162,27 @@ static uint64_t cpu_msec(void)
 	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
+/** What the kernel says of a thread of the child, on standard error. */
+static void tell(const char *thread, const char *name)
+{
+	char path[64], text[2048];
+	ssize_t size = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/%.16s", child, thread, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		size = read(fd, text, sizeof(text));
+		close(fd);
+	}
+	fprintf(stderr, "%s: %.*s", path, size > 0 ? (int)size : 1, size > 0 ? text : "\n");
+}
+
 /** Says of each thread that is not stopped where it is. */
 static void tell_running(void)
 {
-	char path[64], command[128];
 	const struct dirent *entry;
+	char path[64];
 	DIR *tasks;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", child);
@@ -174,10 +190,9 @@ static void tell_running(void)
 	while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
 		if (entry->d_name[0] == '.' || thread_has_state(child, entry->d_name, "TtZX"))
 			continue;
-		snprintf(command, sizeof(command), "cd %s/%.16s && head -n 20 stat syscall stack >&2", path,
-			 entry->d_name);
-		if (system(command) != 0)
-			fprintf(stderr, "thread %s has ended\n", entry->d_name);
+		tell(entry->d_name, "stat");
+		tell(entry->d_name, "syscall");
+		tell(entry->d_name, "stack");
 	}
 	if (tasks != NULL)
 		closedir(tasks);

@@ -99,6 +99,7 @@ def check_not_shared(folder, children):
     expect(said, 'shared', 0)
     expect(said, 'runs', 0)
     expect(said, 'stretches', 4)
+    expect(said, 'runs_possible', 4)
 
 
 def check_shared(folder, children):

@@ -18,7 +18,7 @@
  *   rewrite         fill memory anew; what is the same in all guests stays so, if all are told so
  *   scatter         fill much memory in a way that sharing it all would take very many mappings
  *   thin-out        give half of that back, in blocks of 2 MiB
- *   agent           start the agent of pagefuse, where one was put into the initramfs
+ *   agent           start the agent of pagefuse, where one was put into the initramfs; kill one that runs
  *   resources       take CPUs into use that were plugged in; tells how many CPUs and how much memory there are now
  *   idle, busy      the writer rests, or writes
  *   poweroff
