@@ -26,14 +26,6 @@
 #define FORKS 200
 #define MANY 100u
 
-static void end_child(int pid)
-{
-	int status = test_wait_child(pid);
-
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		test_fail("a child ended with status %d; it has said why", status);
-}
-
 /** Without the descriptor that waiting for it with a deadline takes. */
 static void end_child_at_once(void)
 {
@@ -78,7 +70,7 @@ static void test_store_is_closed(void)
 			test_fail("a child has files of the store open");
 		_exit(0);
 	}
-	end_child(pid);
+	test_end_child(pid);
 	test_check(count_store_files() == before, "the parent has lost files of the store");
 }
 
@@ -88,14 +80,14 @@ static void test_descriptors(void)
 	int pid = test_fork(), files[FILES];
 
 	if (pid != 0) {
-		end_child(pid);
+		test_end_child(pid);
 		return;
 	}
 	for (int i = 0; i < FILES; i++)
 		test_check((files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0, "open /dev/null");
 	pid = test_fork();
 	if (pid != 0) {
-		end_child(pid);
+		test_end_child(pid);
 		_exit(0);
 	}
 	for (int i = 0; i < FILES; i++)
@@ -118,7 +110,7 @@ static void test_not_inherited(const struct guest *g)
 			test_damage("a child takes for RAM what it has not inherited");
 		_exit(0);
 	}
-	end_child(pid);
+	test_end_child(pid);
 }
 
 /* ---- readers ---- */
@@ -211,7 +203,7 @@ static void reader_end(const struct reader *reader)
 	while (read(reader->out, &byte, 1) > 0)
 		;
 	close(reader->out);
-	end_child(reader->pid);
+	test_end_child(reader->pid);
 }
 
 static void read_without_descriptors(const struct guest *g)
@@ -332,7 +324,7 @@ static void test_locks(void)
 			pagefuse_resume();
 			_exit(0);
 		}
-		end_child(pid);
+		test_end_child(pid);
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);

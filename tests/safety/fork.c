@@ -33,14 +33,6 @@ static void check(const struct guest *g, const char *who)
 			test_damage("page %u reads wrong bytes in %s", i, who);
 }
 
-static void end_child(int pid)
-{
-	int status = test_wait_child(pid);
-
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		test_fail("a child ended with status %d; it has said why", status);
-}
-
 /** Forks all the time; every child looks at all memory. */
 static void *fork_in_a_loop(void *argument)
 {
@@ -53,7 +45,7 @@ static void *fork_in_a_loop(void *argument)
 			check(g, "a child");
 			_exit(0);
 		}
-		end_child(pid);
+		test_end_child(pid);
 		atomic_fetch_add(&forks, 1);
 	}
 	return NULL;
@@ -124,7 +116,7 @@ static void test_slots_stay(const struct guest *g)
 		pages_fill(guest_at(g, i), i + 100000);
 	director_audit(g->vm, g->page, PAGES);
 	say(go[1]);
-	end_child(pid);
+	test_end_child(pid);
 	for (uint32_t i = 0; i < PAGES; i++)
 		test_check(pages_differ(guest_at(g, i), i + 100000) < 0, "page %u reads wrong bytes in the parent", i);
 	close(go[0]);
@@ -173,7 +165,7 @@ static void test_reconnection(struct guest *g)
 	atomic_store(&sys_watch, NULL);
 	test_check(!atomic_load(&between.armed), "there was no fork while the worker connected");
 	say(between.go[1]);
-	end_child(between.pid);
+	test_end_child(between.pid);
 	if (after == NULL) {
 		after = director_accept(g->director);
 		director_forget(before);

@@ -38,14 +38,6 @@ static void end(enum memory_change change, void *address, int detail)
 	memory_change_end(change, address, SOME * PAGE_BYTES, detail, true);
 }
 
-static void end_child(int pid)
-{
-	int status = test_wait_child(pid);
-
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		test_damage("a child ended with status %d; it has said why", status);
-}
-
 static void share(const struct guest *g)
 {
 	guest_share(g, 0, PAGES);
@@ -160,11 +152,11 @@ static void test_cut_calls(const struct guest *g)
 	pid = fork_during_unmap(first, true);
 	if (pid == 0)
 		discard_and_check(first);
-	end_child(pid);
+	test_end_child(pid);
 	pid = fork_during_unmap(second, false);
 	if (pid == 0)
 		map_file_and_check(second);
-	end_child(pid);
+	test_end_child(pid);
 }
 
 /* ---- locked by the parent ---- */
@@ -185,7 +177,7 @@ static void test_locked(const struct guest *g)
 	pid = test_fork();
 	if (pid == 0)
 		discard_and_check(g->memory);
-	end_child(pid);
+	test_end_child(pid);
 	begin(CHANGE_UNLOCK, g->memory, 0);
 	munlock(g->memory, SOME * PAGE_BYTES);
 	end(CHANGE_UNLOCK, g->memory, 0);
@@ -230,7 +222,7 @@ static void test_ordinary_user(const struct guest *g)
 	pid = test_fork();
 	if (pid == 0)
 		change_as_nobody(g);
-	end_child(pid);
+	test_end_child(pid);
 }
 
 int main(int argc, char **argv)

@@ -317,8 +317,10 @@ static bool look_after(unsigned which, bool again)
 	if (seat->pid == 0)
 		return false;
 	if (waitpid(seat->pid, &status, WNOHANG) == seat->pid) {
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-			test_fail("a VMM ended with status %x", status); /* it has said why */
+		if (WIFSIGNALED(status))
+			test_damage("a VMM was ended by signal %d", WTERMSIG(status));
+		if (WEXITSTATUS(status) != 0)
+			test_fail("a VMM ended with status %d", WEXITSTATUS(status)); /* it has said why */
 		if (seat->vm != NULL)
 			forget(seat->vm);
 		*seat = (struct seat){ 0 };

@@ -407,6 +407,16 @@ int test_wait_child(int pid)
 	return status;
 }
 
+void test_end_child(int pid)
+{
+	int status = test_wait_child(pid);
+
+	if (WIFSIGNALED(status))
+		test_damage("a child was ended by signal %d", WTERMSIG(status));
+	if (WEXITSTATUS(status) != 0)
+		test_fail("a child ended with status %d; it has said why", WEXITSTATUS(status));
+}
+
 int test_fork(void)
 {
 	pid_t parent = getpid();

@@ -131,6 +131,8 @@ bool test_thread_sleeps(int tid);
 
 /** waitpid() with a deadline. @return the wait status; a child that does not end is killed, and that is damage. */
 int test_wait_child(int pid);
+/** The same of one that has to exit with 0. A signal's end is damage; who ended otherwise has said why himself. */
+void test_end_child(int pid);
 
 /** fork() for a child that is killed when this thread ends, with a watchdog of its own. */
 int test_fork(void);
