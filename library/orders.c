@@ -270,10 +270,12 @@ static bool has_any_of(const struct gathered *all, uint32_t page, unsigned count
 /** The merge that the order continues in the guest, or NULL. */
 static struct merge *continued(struct gathered *all, const struct ring_record *order)
 {
-	struct merge *last = &all->merges[all->count - 1];
+	struct merge *last;
 
-	if (all->count == 0 || last->page + last->count != order->page ||
-	    last->may_split != ((order->flags & RING_MAY_SPLIT) != 0))
+	if (all->count == 0)
+		return NULL;
+	last = &all->merges[all->count - 1];
+	if (last->page + last->count != order->page || last->may_split != ((order->flags & RING_MAY_SPLIT) != 0))
 		return NULL;
 	return last;
 }
