@@ -29,6 +29,7 @@
 #include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
+#include "library/whole.h"
 #include "library/withdrawal.h"
 #include "library/worker.h"
 #include "protocol/wire.h"
@@ -134,7 +135,8 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 {
 	struct region *region = part->region;
 	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
-		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
+		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice &&
+		     !kind->huge_differs;
 
 	part_exclude(part, EXCLUDED_UNMAPPED, false);
 	part_exclude(part, EXCLUDED_ADVICE, !alike);
@@ -538,6 +540,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	if (!visit_begin())
 		return withdrawal_change_begin(change, (uint64_t)address, length, detail);
 	memory_lock();
+	whole_wait((uint64_t)address, length);
 	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
 		struct part part;
 

@@ -49,7 +49,8 @@ enum protection {
 	PROTECT_READS_NOTED = 1 << 29,
 	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
 	PROTECT_LASTING_PINS = 1 << 30,
-	PROTECT_WHOLE = 1u << 31, /* only what has no page shared or zero may be a 2 MiB page again */
+	/** Only what has no page shared or zero may be a 2 MiB page again, and nobody changes it as it becomes one. */
+	PROTECT_WHOLE = 1u << 31,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

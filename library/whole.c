@@ -21,6 +21,10 @@
  *
  * The kernel collapses no page that is pinned, or that anybody has a plain reference to, and none that is registered
  * for missing pages with a userfaultfd.
+ *
+ * It may take long for that, as it waits for all CPUs. So the lock is let go meanwhile, and only who is to change the
+ * mapping of that very block waits: a page that he discards would be filled again, and be found there by who looks
+ * later which are missing.
  */
 #include "library/whole.h"
 
@@ -31,6 +35,7 @@
 #include "common/madvise.h"
 #include "library/children.h"
 #include "library/hold.h"
+#include "library/lock.h"
 #include "library/mappings.h"
 #include "library/pagemap.h"
 #include "library/plain.h"
@@ -39,6 +44,9 @@
 #include "library/sys.h"
 
 #define COLLAPSE_ATTEMPTS 3 /* a page may be on its way to or from the kernel's lists */
+#define NAP_NSEC 100000
+
+static _Atomic uint64_t collapsing; /* the block that the kernel is at, 0 for none; set with the lock */
 
 /** Of the pages of a block, which are what. */
 struct census {
@@ -156,6 +164,7 @@ static int gather(struct region *region, uint64_t index, uint64_t end)
 	if (r < 0)
 		return r;
 	atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
+	r = fill_zeros(region, index, end);
 	for (to = fresh.place; r == 0 && at < end;) {
 		unsigned count = piece_length(region, at, end);
 
@@ -181,7 +190,7 @@ static bool gather_block(struct region *region, uint64_t index, uint64_t end, co
 	    pages_there(start) + census->shared + census->zero != HUGE_BYTES / PAGE_BYTES)
 		return false;
 	*block &= (uint8_t)~BLOCK_BROKEN; /* what takes its place is not kept from collapsing */
-	if (fill_zeros(region, index, end) == 0 && gather(region, index, end) == 0)
+	if (gather(region, index, end) == 0)
 		return true;
 	*block |= BLOCK_BROKEN;
 	sys_madvise(start, (end - index) * PAGE_BYTES, MADV_NOHUGEPAGE);
@@ -190,56 +199,96 @@ static bool gather_block(struct region *region, uint64_t index, uint64_t end, co
 
 /* ---- */
 
-/** Has the kernel make it a 2 MiB page. @return 0, -EINVAL (it is not one mapping), -errno. */
-static int collapse(uint64_t start)
-{
-	int r = -EAGAIN;
-
-	for (int attempts = 0; attempts < COLLAPSE_ATTEMPTS && r == -EAGAIN; attempts++)
-		r = sys_madvise(start, HUGE_BYTES, MADV_COLLAPSE);
-	return r;
-}
-
 /** Gives a block that is as it should be the VMM's setting. @return 0 or -errno. */
 static int give_setting(const struct region *region, uint64_t start, uint64_t length)
 {
 	return region->huge_advice == 0 ? 0 : sys_madvise(start, length, region->huge_advice);
 }
 
-enum ring_whole whole_give_back(uint32_t page, unsigned count, unsigned most, bool may_collapse)
+/** The block of an order's pages, or NULL if they are not what a region has of one. */
+static uint8_t *find_block(const struct ring_record *order, struct region **ret_region, uint64_t *ret_index)
 {
-	struct region *region = region_of_page(page);
-	uint64_t index = region != NULL ? page - region->first_page : 0, end = index + count, start;
-	bool all = count == HUGE_BYTES / PAGE_BYTES, gathers;
-	struct census census;
+	struct region *region = region_of_page(order->page);
+	uint64_t index = region != NULL ? order->page - region->first_page : 0;
 	uint8_t *block;
-	int r;
 
-	if (region == NULL || count > region->pages - index)
-		return WHOLE_KEPT;
-	start = region_hva(region, index);
+	if (region == NULL || order->count > region->pages - index)
+		return NULL;
 	block = region_block(region, index);
-	if (block != region_block(region, end - 1))
+	*ret_region = region;
+	*ret_index = index;
+	return block == region_block(region, index + order->count - 1) ? block : NULL;
+}
+
+/** Gives a block the VMM's setting. @gather: and brings it into one mapping. @return whether it has it. */
+static bool release_block(struct region *region, uint64_t index, uint64_t end, const struct census *census, bool gather)
+{
+	uint64_t start = region_hva(region, index), bytes = (end - index) * PAGE_BYTES;
+
+	if (region->huge_advice == MADV_NOHUGEPAGE) /* it has that */
+		return true;
+	if (gather && (bytes != HUGE_BYTES || !gather_block(region, index, end, census)))
+		return false;
+	return give_setting(region, start, bytes) == 0;
+}
+
+enum ring_whole whole_release(const struct ring_record *order, bool gather, struct whole_block *ret_block)
+{
+	struct region *region;
+	uint64_t index, end;
+	struct census census;
+	uint8_t *block = find_block(order, &region, &index);
+
+	ret_block->start = 0;
+	if (block == NULL)
 		return WHOLE_KEPT;
-	if (!(*block & BLOCK_BROKEN))
+	if (!(*block & BLOCK_BROKEN) && !gather)
 		return WHOLE_RELEASED;
+	end = index + order->count;
 	census = census_of(region, index, end);
-	if ((*block & BLOCK_ADVISED) || children_alive() || census.barred || census.shared + census.zero > most)
-		return WHOLE_KEPT;
-	gathers = census.shared + census.zero + census.copies > 0 || region->huge_advice == 0;
-	if (gathers && (!all || !gather_block(region, index, end, &census)))
-		return WHOLE_KEPT;
-	if (give_setting(region, start, count * PAGE_BYTES) < 0)
-		return WHOLE_KEPT;
+	gather |= census.shared + census.zero + census.copies > 0 || region->huge_advice == 0;
+	if ((*block & BLOCK_ADVISED) || children_alive() || census.barred ||
+	    census.shared + census.zero > order->value ||
+	    !release_block(region, index, end, &census, gather))
+		return *block & BLOCK_BROKEN ? WHOLE_KEPT : WHOLE_RELEASED;
 	*block = BLOCK_WAS_HUGE;                                            /* the next merge keeps it again */
 	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed); /* it may be one mapping with others now */
-	if (!may_collapse || !all || region->huge_advice == MADV_NOHUGEPAGE || pages_there(start) != count)
+	if (!(order->flags & RING_COLLAPSE) || region->huge_advice == MADV_NOHUGEPAGE ||
+	    order->count != HUGE_BYTES / PAGE_BYTES || pages_there(region_hva(region, index)) != order->count)
 		return WHOLE_RELEASED;
-	r = collapse(start);
-	if (r == -EINVAL && !gathers) {
-		if (!gather_block(region, index, end, &census))
-			return *block & BLOCK_BROKEN ? WHOLE_KEPT : WHOLE_RELEASED;
-		r = give_setting(region, start, HUGE_BYTES) == 0 ? collapse(start) : -EINVAL;
+	*ret_block = (struct whole_block){ region_hva(region, index), gather };
+	atomic_store(&collapsing, ret_block->start);
+	return WHOLE_RELEASED;
+}
+
+int whole_collapse(const struct whole_block *block)
+{
+	int r = -EAGAIN;
+
+	for (int attempts = 0; attempts < COLLAPSE_ATTEMPTS && r == -EAGAIN; attempts++)
+		r = sys_madvise(block->start, HUGE_BYTES, MADV_COLLAPSE);
+	atomic_store(&collapsing, 0);
+	return r;
+}
+
+/** Whether the kernel is at a block that [start, start+length) touches. */
+static bool is_collapsing(uint64_t start, uint64_t length)
+{
+	uint64_t block = atomic_load(&collapsing);
+
+	return block != 0 && (block < start ? start - block < HUGE_BYTES : block - start < length);
+}
+
+void whole_wait(uint64_t start, uint64_t length)
+{
+	while (PROTECTED(PROTECT_WHOLE) && is_collapsing(start, length)) {
+		memory_unlock();
+		sys_nap(NAP_NSEC);
+		memory_lock();
 	}
-	return r == 0 ? WHOLE_IS : WHOLE_RELEASED;
+}
+
+void whole_forget(void)
+{
+	atomic_store(&collapsing, 0);
 }

@@ -4,12 +4,19 @@
  * what the VMM has said of its memory, and without a byte being lost.
  */
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "common/madvise.h"
 #include "include/pagefuse.h"
+#include "library/lock.h"
 #include "library/memory.h"
+#include "library/orders.h"
+#include "library/sys.h"
 #include "tests/support/guest.h"
 
 #define BLOCK (HUGE_BYTES / PAGE_BYTES)
@@ -195,6 +202,89 @@ static void test_left_alone(const struct guest *g)
 	check_contents(g, "at the end");
 }
 
+/* ---- meanwhile ---- */
+
+static struct {
+	const struct guest *guest;
+	void *(*change)(void *);
+	pthread_t thread;
+	atomic_bool begun, done;
+} meanwhile;
+
+static void *discard_in(void *block)
+{
+	uint32_t page = (uint32_t)(uintptr_t)block * (uint32_t)BLOCK + 10;
+
+	test_check(guest_discard(meanwhile.guest, page, 1, MADV_DONTNEED) == 0, "madvise");
+	contents[page] = 0;
+	return NULL;
+}
+
+static void *discard_here(void *unused)
+{
+	(void)unused;
+	discard_in((void *)1);
+	atomic_store(&meanwhile.done, true);
+	return NULL;
+}
+
+static void *pause_all(void *unused)
+{
+	(void)unused;
+	orders_pause();
+	atomic_store(&meanwhile.done, true);
+	orders_resume();
+	return NULL;
+}
+
+/** In the worker, as the kernel is about to be asked for a 2 MiB page: one block is being changed, and another one. */
+static void change_meanwhile(long number, long second)
+{
+	pthread_t thread;
+
+	if (number != SYS_madvise || second != (long)HUGE_BYTES || memory_lock_is_mine() ||
+	    atomic_exchange(&meanwhile.begun, true))
+		return;
+	test_check(pthread_create(&meanwhile.thread, NULL, meanwhile.change, NULL) == 0 &&
+			   pthread_create(&thread, NULL, discard_in, (void *)2) == 0,
+		   "no threads");
+	pthread_join(thread, NULL);
+	for (unsigned waits = 0; !meanwhile.done && (waits < 20 || test_is_control()); waits++)
+		poll(NULL, 0, 1);
+	if (meanwhile.done)
+		test_damage("a block changes as it becomes a 2 MiB page");
+}
+
+/**
+ * The kernel may take long to make a 2 MiB page. Who changes that block waits for it, as what he discards would be
+ * there again, and so does who has holds paused; who changes another one does not.
+ */
+static void test_meanwhile(const struct guest *g, void *(*change)(void *))
+{
+	meanwhile.guest = g;
+	meanwhile.change = change;
+	meanwhile.begun = meanwhile.done = false;
+	break_block(g, 1);
+	write_zeros(g, 1);
+	atomic_store(&sys_watch, change_meanwhile);
+	test_check(give_back(g, 1, true) != WHOLE_KEPT, "a block is kept in which nothing is shared");
+	atomic_store(&sys_watch, NULL);
+	test_check(meanwhile.begun, "nobody has asked for a 2 MiB page");
+	pthread_join(meanwhile.thread, NULL);
+	if (change == discard_here)
+		test_check(pages_frame(guest_at(g, (uint32_t)BLOCK + 10)) == 0, "a page that was discarded is there");
+	check_contents(g, "that was changed as it became a 2 MiB page");
+}
+
+static void test_steps(const struct guest *g)
+{
+	test_kept(g);
+	test_given_back(g);
+	test_collapsed(g);
+	test_advice(g);
+	test_left_alone(g);
+}
+
 int main(int argc, char **argv)
 {
 	struct guest g;
@@ -210,11 +300,12 @@ int main(int argc, char **argv)
 	}
 	guest_begin(&g, memory, PAGES);
 	director_scan(g.vm, g.page, PAGES);
-	test_kept(&g);
-	test_given_back(&g);
-	test_collapsed(&g);
-	test_advice(&g);
-	test_left_alone(&g);
+	if (test_wants("--meanwhile")) {
+		test_meanwhile(&g, pause_all);
+		test_meanwhile(&g, discard_here);
+	} else {
+		test_steps(&g);
+	}
 	guest_report(&g);
 	guest_end(&g);
 	return 0;
