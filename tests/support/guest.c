@@ -135,6 +135,15 @@ static void choose_run(const struct guest *guest, const struct writers *writers,
 	*ret_count = count < guest->pages - first ? count : guest->pages - first;
 }
 
+/** Some 2 MiB page that was split comes back, whatever is shared in it. */
+static void give_back(const struct guest *guest, uint64_t *random)
+{
+	const uint32_t block = HUGE_BYTES / PAGE_BYTES;
+	uint32_t first = (uint32_t)(test_random(random) % (guest->pages / block)) * block;
+
+	guest_whole(guest, first, block, block, true);
+}
+
 void guest_work(const struct guest *guest, struct writers *writers)
 {
 	const uint64_t *reports = guest->vm->reports;
@@ -145,6 +154,8 @@ void guest_work(const struct guest *guest, struct writers *writers)
 		uint32_t first, count;
 
 		writers_check_awake(writers);
+		if (guest->works_on_blocks && test_random(&random) % 8 == 0)
+			give_back(guest, &random);
 		choose_run(guest, writers, &random, &first, &count);
 		switch (test_random(&random) % 4) {
 		case 0:

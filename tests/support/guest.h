@@ -13,7 +13,8 @@ struct guest {
 	struct director_vm *vm;
 	char *memory;
 	uint32_t pages;
-	uint32_t page; /* number of the first */
+	uint32_t page;        /* number of the first */
+	bool works_on_blocks; /* guest_work() also gives 2 MiB pages back; they are what memory consists of */
 };
 
 /** Offers @pages pages at @memory to the library and waits until its worker has told the director of them. */
