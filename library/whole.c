@@ -157,7 +157,7 @@ static unsigned piece_length(const struct region *region, uint64_t index, uint64
 /** Brings all pages of a block into one mapping. @return 0 or -errno; then some are, and the rest is as it was. */
 static int gather(struct region *region, uint64_t index, uint64_t end)
 {
-	struct fresh fresh;
+	struct fresh fresh = { 0 };
 	uint64_t at = index, to;
 	int r = fresh_new(region, &fresh);
 
