@@ -81,15 +81,27 @@ static int choose_for(const struct admission *admission, const struct rules_proc
 
 /* ---- who may come ---- */
 
+static bool is_allowed(const struct admission *admission, const struct admission_peer *peer,
+		       bool (*judge)(const struct access *access, const struct access_who *who))
+{
+	struct access_who who = { .uid = peer->credentials->uid, .gid = peer->credentials->gid };
+	gid_t *groups = read_groups(peer->socket, &who.count);
+	bool is;
+
+	who.groups = groups;
+	is = judge(admission->access, &who);
+	free(groups);
+	return is;
+}
+
 bool admission_is_member(const struct admission *admission, const struct admission_peer *peer)
 {
-	const struct ucred *who = peer->credentials;
-	unsigned count;
-	gid_t *groups = read_groups(peer->socket, &count);
-	bool is_member = access_may_take_part(admission->access, who->uid, who->gid, groups, count);
+	return is_allowed(admission, peer, access_may_take_part);
+}
 
-	free(groups);
-	return is_member;
+bool admission_sees_all(const struct admission *admission, const struct admission_peer *peer)
+{
+	return is_allowed(admission, peer, access_sees_all);
 }
 
 static int may_take_part(const struct admission *admission, const struct admission_peer *peer, const char *what,

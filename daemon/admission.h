@@ -38,6 +38,9 @@ int admission_open_domain(struct domains *domains, const char *name, struct doma
 /** Whether it may take part, or at most ask. */
 bool admission_is_member(const struct admission *admission, const struct admission_peer *peer);
 
+/** Whether it is shown the VMs and domains of all users. */
+bool admission_sees_all(const struct admission *admission, const struct admission_peer *peer);
+
 /** Whether it may ask for the status. @ret_reason: one line for it if not. @return 0 or -EACCES. */
 int admission_may_ask(const struct admission *admission, const struct admission_peer *peer,
 		      char ret_reason[ADMISSION_REASON_SIZE]);

@@ -142,6 +142,9 @@ static const struct setting settings[] = {
 				 "own again." },
 	{ "access", "group", SETTING_GROUP, PLACE(access.group),
 	  .preset = "pagefuse", .help = "Besides root, members of this group may take part." },
+	{ "access", "observers", SETTING_GROUP, PLACE(access.observers),
+	  .preset = "pagefuse-observers", .help = "Members of this group who may ask are shown the VMs and domains of "
+						  "all users, as root is, but steer none of them." },
 	{ "access", "status", SETTING_WORD, PLACE(access.status), .words = askers,
 	  .preset = "group", .help = "Who may ask for the status. all: also who may not take part." },
 };

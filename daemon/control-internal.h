@@ -18,7 +18,7 @@ struct modules_request;
 
 struct control_answer {
 	const struct control *control;
-	uid_t uid; /* who asks */
+	uid_t uid; /* who asks; for an observer who is only told something the daemon's own user, who sees all */
 	bool failed;
 	FILE *stream; /* into: */
 	char *text;

@@ -122,8 +122,8 @@ void hold_diverged(const struct hold_run *runs, unsigned count)
 		armed[i] = arm_and_protect(&holds[i], &protected[i]);
 	hold_barrier();
 	pins = may_pin();
-	for (unsigned i = 0; i < count && hold_reopened == reopened; i++)
-		if (protected[i])
+	for (unsigned i = 0; i < count; i++)
+		if (protected[i] && (hold_reopened == reopened || !PROTECTED(PROTECT_REOPENED)))
 			mapped[i] = compare_and_map(&holds[i], pins);
 	for (unsigned i = 0; i < count; i++)
 		if (armed[i])

@@ -396,12 +396,16 @@ void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64
 	}
 }
 
+/** Like hold_replace(): kernels before 6.12 unmap, and then see whether there is memory to be promised. */
 int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count, int prot)
 {
 	uint64_t start = region_hva(region, index);
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
-	long r = sys_mmap(start, count * PAGE_BYTES, prot, flags, -1, 0);
+	long r;
 
+	do
+		r = sys_mmap(start, count * PAGE_BYTES, prot, flags, -1, 0);
+	while (sys_is_error(r) && !hold_is_mapped(start, PAGE_BYTES));
 	if (sys_is_error(r))
 		return (int)r;
 	atomic_fetch_add_explicit(&hold_new_mappings, mappings_added(region, index, count), memory_order_relaxed);

@@ -7,7 +7,7 @@
 #ifdef PAGEFUSE_TEST_CONTROLS
 #include <stdatomic.h>
 
-unsigned protections_off;
+uint64_t protections_off;
 bool hold_length_stays;
 bool closing_is_awaited;
 struct sys_fail sys_fail;

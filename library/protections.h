@@ -7,6 +7,7 @@
 #define PAGEFUSE_LIBRARY_PROTECTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum protection {
 	PROTECT_JUDGE_BY_PAGEMAP = 1 << 0,  /* pagemap of the scratch, not UFFDIO_MOVE's result, says what was moved */
@@ -50,11 +51,14 @@ enum protection {
 	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
 	PROTECT_LASTING_PINS = 1 << 30,
 	/** Only what has no page shared or zero may be a 2 MiB page again, and nobody changes it as it becomes one. */
-	PROTECT_WHOLE = 1u << 31,
+	PROTECT_WHOLE = UINT64_C(1) << 31,
+	/** Of runs that are held together none is mapped once the userfaultfd had to be closed. */
+	PROTECT_REOPENED = UINT64_C(1) << 32,
+	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS
-extern unsigned protections_off; /* set by the test, while the worker has nothing to do */
+extern uint64_t protections_off; /* set by the test, while the worker has nothing to do */
 #define PROTECTED(which) ((protections_off & (which)) == 0)
 extern bool hold_length_stays;  /* set by a test that needs to know what is held at once, on however slow a machine */
 extern bool closing_is_awaited; /* set by a test: for as long as it takes, however slow a machine */

@@ -252,7 +252,7 @@ int template_put(const struct region *region, uint64_t staged, uint64_t length, 
 
 	if (template == NULL)
 		r = hold_replace(staged, length, to);
-	else if (template->torn != 0)
+	else if (template->torn != 0 && PROTECTED(PROTECT_TORN))
 		r = -ENOMEM; /* it may be this that was given away */
 	else
 		r = sys_mremap(staged, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);

@@ -4,14 +4,16 @@
 #include <stddef.h>
 
 /* clang-format off */
-#define DAEMON(name, unit, help) { name, METRIC_OF_DAEMON, unit, NULL, NULL, help }
-#define HOST(name, unit, help) { name, METRIC_OF_HOST, unit, NULL, NULL, help }
-#define VM(name, unit, column, label, help) { name, METRIC_OF_VM, unit, column, label, help }
+#define DAEMON(name, unit, help) { name, METRIC_OF_DAEMON, unit, NULL, NULL, help, false }
+#define DAEMON_SO_FAR(name, unit, help) { name, METRIC_OF_DAEMON, unit, NULL, NULL, help, true }
+#define HOST(name, unit, help) { name, METRIC_OF_HOST, unit, NULL, NULL, help, false }
+#define VM(name, unit, column, label, help) { name, METRIC_OF_VM, unit, column, label, help, false }
+#define VM_SO_FAR(name, unit, column, label, help) { name, METRIC_OF_VM, unit, column, label, help, true }
 
 const struct metric metrics[METRIC_END] = {
 	[METRIC_DAEMON_UPTIME] = DAEMON("uptime_seconds", METRIC_NSEC,
 		"Time since it was started."),
-	[METRIC_DAEMON_CPU] = DAEMON("cpu_seconds", METRIC_NSEC,
+	[METRIC_DAEMON_CPU] = DAEMON_SO_FAR("cpu_seconds", METRIC_NSEC,
 		"CPU time that it has taken."),
 	[METRIC_DAEMON_MEMORY] = DAEMON("memory_bytes", METRIC_BYTES,
 		"Its own memory: tables and buffers, without the store."),
@@ -90,30 +92,30 @@ const struct metric metrics[METRIC_END] = {
 		"Its part of what sharing would save now. Of two equal pages it is the one that was found later."),
 	[METRIC_VM_EXPOSURE_HELD] = VM("exposure_held", METRIC_FLAG, NULL, NULL,
 		"Whether nothing new is shared of it, as it has its share of exposure_max."),
-	[METRIC_VM_EXPOSURE_HELD_PAGES] = VM("exposure_held_pages", METRIC_PAGES, NULL, NULL,
+	[METRIC_VM_EXPOSURE_HELD_PAGES] = VM_SO_FAR("exposure_held_pages", METRIC_PAGES, NULL, NULL,
 		"Times that a page was left to later passes for that reason, so far."),
-	[METRIC_VM_HINTED] = VM("hinted_pages", METRIC_PAGES, "HINTED", NULL,
+	[METRIC_VM_HINTED] = VM_SO_FAR("hinted_pages", METRIC_PAGES, "HINTED", NULL,
 		"Pages that the VMM has read from its disks, so far. One that is read again counts again."),
-	[METRIC_VM_HINTED_HASHED] = VM("hinted_hashed_pages", METRIC_PAGES, NULL, NULL,
+	[METRIC_VM_HINTED_HASHED] = VM_SO_FAR("hinted_hashed_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that were hashed for that, or found full of zeros, so far."),
-	[METRIC_VM_HINTED_SHARED] = VM("hinted_shared_pages", METRIC_PAGES, NULL, "Shared by hints",
+	[METRIC_VM_HINTED_SHARED] = VM_SO_FAR("hinted_shared_pages", METRIC_PAGES, NULL, "Shared by hints",
 		"Pages that came to be shared, or were given back as zeros, because of that, so far."),
-	[METRIC_VM_HINTED_UNSTABLE] = VM("hinted_unstable_pages", METRIC_PAGES, NULL, NULL,
+	[METRIC_VM_HINTED_UNSTABLE] = VM_SO_FAR("hinted_unstable_pages", METRIC_PAGES, NULL, NULL,
 		"Of the hinted pages those that were left alone, so far, as they had diverged again and again."),
 	[METRIC_VM_UNSHARING] = VM("unsharing_pages", METRIC_PAGES, NULL, "Unsharing",
 		"Pages that are still to be given memory of their own, as the VM's mode allows them no more."),
-	[METRIC_VM_NO_MAPPING] = VM("no_mapping_pages", METRIC_PAGES, NULL, NULL,
+	[METRIC_VM_NO_MAPPING] = VM_SO_FAR("no_mapping_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that were not merged, so far, to spare mappings."),
-	[METRIC_VM_BUSY] = VM("busy_pages", METRIC_PAGES, NULL, NULL,
+	[METRIC_VM_BUSY] = VM_SO_FAR("busy_pages", METRIC_PAGES, NULL, NULL,
 		"Pages that the kernel refused to have held, so far: pinned for a device, or shared with a "
 		"forked child."),
-	[METRIC_VM_KEPT_PRIVATE] = VM("kept_private_pages", METRIC_PAGES, NULL, "Kept private",
+	[METRIC_VM_KEPT_PRIVATE] = VM_SO_FAR("kept_private_pages", METRIC_PAGES, NULL, "Kept private",
 		"Diverged pages that could not be held safely, so far."),
 	[METRIC_VM_MAPPINGS] = VM("mappings", METRIC_COUNT, "MAPPINGS", NULL,
 		"Kernel mappings of the VMM."),
 	[METRIC_VM_MAPPINGS_LIMIT] = VM("mappings_limit", METRIC_COUNT, NULL, NULL,
 		"How many it can have: vm.max_map_count."),
-	[METRIC_VM_WORKER_CPU] = VM("worker_cpu_seconds", METRIC_NSEC, "CPU", NULL,
+	[METRIC_VM_WORKER_CPU] = VM_SO_FAR("worker_cpu_seconds", METRIC_NSEC, "CPU", NULL,
 		"CPU time of the worker thread inside the VMM."),
 	[METRIC_VM_HOLD_P50] = VM("hold_p50_usec", METRIC_USEC, NULL, NULL,
 		"For how long pages were held while they were compared, the median."),

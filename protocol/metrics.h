@@ -10,6 +10,8 @@
 #ifndef PAGEFUSE_PROTOCOL_METRICS_H
 #define PAGEFUSE_PROTOCOL_METRICS_H
 
+#include <stdbool.h>
+
 #define METRIC_VALUE_MAX ((INT64_C(1) << 53) - 1) /* what every JSON reader can take */
 
 /** The object of the status document that a metric is in. */
@@ -95,6 +97,7 @@ struct metric {
 	const char *column; /* title in the table of `pagefuse status`; NULL: is not in it */
 	const char *label;  /* in `pagefuse showvminfo`; NULL: has no line of its own there */
 	const char *help;   /* what it is, for a person */
+	bool so_far;        /* counted since daemon or VMM began: it only grows meanwhile. Else of this moment */
 };
 
 extern const struct metric metrics[METRIC_END];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Who may come to a daemon of root's: members of a group take part and are lent a userfaultfd; others are given
- * nothing, and may ask for the status only where the settings say so.
+ * nothing, and may ask for the status only where the settings say so. Observers are told of all VMs, and steer none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +21,7 @@
 #define GROUP 20100u
 #define MEMBER 20001u
 #define OUTSIDER 20002u
+#define OBSERVERS 20200u
 #define OUTSIDERS 256u /* as daemon/session.h has it */
 
 static struct instance instance;
@@ -139,6 +140,88 @@ static void start(const char *settings)
 	instance_start(&instance);
 }
 
+/* ---- observers, while root has a VM "watched" ---- */
+
+static size_t vms_shown(const char *request)
+{
+	json_t *reply = instance_ask(&instance, request);
+	size_t count = json_array_size(json_object_get(reply, "vms"));
+
+	json_decref(reply);
+	return count;
+}
+
+/* A request about root's VM "watched"; @more: what it has besides. */
+static bool is_refused(const char *command, const char *more)
+{
+	const char *code;
+	char request[256];
+	json_t *reply;
+	bool is;
+
+	snprintf(request, sizeof(request), "{\"command\":\"%s\",%s}", command, more);
+	reply = instance_ask(&instance, request);
+	code = json_string_value(json_object_get(json_object_get(reply, "error"), "code"));
+	is = code && strcmp(code, "not-permitted") == 0;
+	test_check(is || code == NULL, "%s: the error %s", command, code);
+	json_decref(reply);
+	return is;
+}
+
+#define NAME "\"name\":\"watched\""
+#define NAMES "\"names\":[\"watched\"]"
+#define METRICS "\"object\":\"watched\",\"metrics\":[\"Guest/RAM/Usage/Shared\"]"
+
+static void observes(void)
+{
+	test_check(vms_shown("{\"command\":\"status\"}") == 1, "an observer is not shown root's VM");
+	test_check(!is_refused("metrics", METRICS), "an observer is not told its metrics");
+	test_check(!is_refused("modules", NAME), "an observer is not told its modules");
+	test_check(!is_refused("memory-map", NAME), "an observer is not told its map");
+	/* Everything that changes or costs something. */
+	test_check(is_refused("modify", NAME ",\"mode\":\"off\""), "an observer switches it off");
+	test_check(is_refused("modify", NAME ",\"forget\":true"), "an observer has it forgotten");
+	test_check(is_refused("scan", NAMES), "an observer has it scanned");
+	test_check(is_refused("estimate", NAMES), "an observer has it estimated");
+	test_check(is_refused("set-metrics", METRICS ",\"period\":1,\"samples\":1"), "an observer sets up samples");
+}
+
+static void observes_nothing(void)
+{
+	test_check(vms_shown("{\"command\":\"status\"}") == 0, "who is no observer is shown root's VM");
+	test_check(is_refused("metrics", METRICS), "who is no observer is told its metrics");
+	test_check(is_refused("modules", NAME), "who is no observer is told its modules");
+	test_check(is_refused("memory-map", NAME), "who is no observer is told its map");
+}
+
+static void start_watched(struct fake_link *ret, const char *settings)
+{
+	int r;
+
+	start(settings);
+	r = fake_link_open(ret, instance.socket, "watched", WIRE_MODE_FULL, 0);
+	test_check(r == 0, "root's VM is not let in: %s", strerror(-r));
+}
+
+static void check_observers(void)
+{
+	struct fake_link watched;
+
+	start_watched(&watched, "[access]\ngroup = 20100\nobservers = 20200\nstatus = all\n");
+	as(OUTSIDER, OBSERVERS, observes);
+	as(OBSERVERS, 0, observes); /* by its primary group */
+	as(MEMBER, GROUP, observes_nothing);
+	as(OUTSIDER, 0, observes_nothing);
+	fake_link_close(&watched);
+	instance_stop(&instance);
+
+	start_watched(&watched, "[access]\ngroup = 20100\nobservers = no-such-group-here\nstatus = all\n");
+	as(OUTSIDER, OBSERVERS, observes_nothing);
+	as(MEMBER, GROUP, observes_nothing);
+	fake_link_close(&watched);
+	instance_stop(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -161,6 +244,8 @@ int main(int argc, char **argv)
 	check_many_outsiders();
 	instance_stop(&instance); /* which logs after it has answered */
 	test_check(instance_logged(&instance, "user 20002 may not share memory"), "it is not said who was refused");
+
+	check_observers();
 
 	start("[access]\ngroup = no-such-group-here\n");
 	check_socket(0600, 0);

@@ -5,7 +5,7 @@ The documents agree with each other and with what they describe: links lead some
 in its help is in its man page and the other way round, every function of the library has a manual entry, and every
 metric and setting is explained in the words of its table.
 
-usage: docs.py ROOT [PAGEFUSE PAGEFUSED AGENT]     the programs, to ask for their help
+usage: docs.py ROOT [PAGEFUSE PAGEFUSED AGENT EXPORTER]     the programs, to ask for their help
 """
 import os
 import re
@@ -55,7 +55,7 @@ def check_functions(root):
             yield f'{function}() is in no man page of section 3'
 
 
-METRIC = re.compile(r'= (DAEMON|HOST|VM)\(("[^;]*?")\),$', re.MULTILINE)
+METRIC = re.compile(r'= (DAEMON|HOST|VM)(?:_SO_FAR)?\(("[^;]*?")\),$', re.MULTILINE)
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -137,8 +137,10 @@ def check_settings(root, helps, name_of_page, first_section=''):
         yield f'no help shows the settings of {name_of_page}(5): this test is broken'
 
 
-def check_programs(root, pagefuse, pagefused, agent):
+def check_programs(root, pagefuse, pagefused, agent, exporter):
     helps, daemon_help, agent_help = help_of(pagefuse), help_of(pagefused), help_of(agent)
+    exporter_help = help_of(exporter)
+    yield from check_options(root, 'pagefuse-exporter', exporter_help, exporter_help, r'pagefuse-exporter\.8\.scd')
     yield from check_settings(root, daemon_help, 'pagefused.conf')
     yield from check_settings(root, agent_help, 'agent.conf', 'SETTINGS')
     yield from check_options(root, 'pagefuse-agent', agent_help, agent_help, r'pagefuse-agent\.8\.scd')

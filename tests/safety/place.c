@@ -2,7 +2,8 @@
 /*
  * The kernel unmaps what is in a place before it puts a mapping there, and may have no memory for that mapping just
  * then. And just then the VMM closes the descriptor of the store, past everybody. The guest's bytes are there all the
- * same, of pages that were anonymous and of private copies in the store, and the pages are shared.
+ * same, of pages that were anonymous and of private copies in the store, and the pages are shared, or given back, or
+ * discarded.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +23,8 @@
 #define FILES_MAX 8u
 
 static char *place;
-static atomic_uint failures; /* of the calls that are to come */
+static int call;             /* the system call that puts something there */
+static atomic_uint failures; /* of those that are to come */
 
 static struct {
 	int number, copy;
@@ -72,10 +74,10 @@ static void bring_files_back(void)
 	}
 }
 
-/** Does to the place what mremap() does to its target first; then the call fails, and some more of them. */
+/** Does to the place what the kernel does to it first; then the call fails, and some more of them. */
 static void unmap_first(long number, long second)
 {
-	if (number != SYS_mremap || second != (long)(PAGES * PAGE_BYTES) || atomic_load(&failures) == 0)
+	if (number != call || second != (long)(PAGES * PAGE_BYTES) || atomic_load(&failures) == 0)
 		return;
 	sys_raw(SYS_munmap, (long)place, second, 0, 0, 0, 0);
 	close_files();
@@ -83,17 +85,30 @@ static void unmap_first(long number, long second)
 	atomic_store(&sys_fail.countdown, 1);
 }
 
-static void check(const struct guest *g)
+static void check(const struct guest *g, bool zeros)
 {
 	unsigned char resident[PAGES];
 
 	if (mincore(g->memory, PAGES * PAGE_BYTES, resident) < 0)
 		test_damage("pages are gone: %s", strerror(errno));
-	for (uint32_t i = 0; i < PAGES; i++) {
-		if (pages_differ(guest_at(g, i), i + 1) >= 0)
+	for (uint32_t i = 0; i < PAGES; i++)
+		if (pages_differ(guest_at(g, i), zeros ? 0 : i + 1) >= 0)
 			test_damage("page %u reads wrong bytes", i);
-		test_check(pages_is_file(guest_at(g, i)), "page %u is not of the store", i);
-	}
+}
+
+static void fail(int number, unsigned count)
+{
+	call = sys_fail.number = number;
+	find_files();
+	atomic_store(&failures, count);
+	atomic_store(&sys_watch, unmap_first);
+}
+
+static void end_failing(void)
+{
+	atomic_store(&sys_watch, NULL);
+	test_check(atomic_load(&failures) == 0, "system call %d has not failed", call);
+	bring_files_back();
 }
 
 static void share_badly(const struct guest *g, unsigned count)
@@ -102,14 +117,12 @@ static void share_badly(const struct guest *g, unsigned count)
 
 	director_scan(g->vm, g->page, PAGES);
 	test_check(director_fetch(g->vm, g->page, PAGES, slot) == PAGES, "not all pages were fetched");
-	find_files();
-	atomic_store(&failures, count);
-	atomic_store(&sys_watch, unmap_first);
+	fail(SYS_mremap, count);
 	director_merge(g->vm, g->page, PAGES, slot);
-	atomic_store(&sys_watch, NULL);
-	test_check(atomic_load(&failures) == 0, "no mremap() has failed");
-	bring_files_back();
-	check(g);
+	end_failing();
+	check(g, false);
+	for (uint32_t i = 0; i < PAGES; i++)
+		test_check(pages_is_file(guest_at(g, i)), "page %u is not of the store", i);
 	test_check(director_count(g->vm, g->page, PAGES, DIRECTOR_SHARED) == PAGES, "not all pages are shared");
 }
 
@@ -128,6 +141,25 @@ static void share_badly_all(const struct guest *g)
 	}
 }
 
+/** What is shared becomes zeros: given back by the library, or discarded by the VMM. */
+static void empty_badly(const struct guest *g, bool by_vmm, unsigned count)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill(guest_at(g, i), i + 1);
+	test_check(guest_share(g, 0, PAGES) == PAGES, "not all pages are shared");
+	for (uint32_t i = 0; i < PAGES && !by_vmm; i++)
+		pages_fill(guest_at(g, i), 0);
+	director_scan(g->vm, g->page, PAGES);
+	fail(SYS_mmap, count);
+	if (by_vmm)
+		guest_discard(g, 0, PAGES, MADV_DONTNEED);
+	else
+		director_zero(g->vm, g->page, PAGES);
+	end_failing();
+	check(g, true);
+	test_check(pages_anonymous(g->memory, PAGES * PAGE_BYTES) == 0, "they still have memory");
+}
+
 int main(int argc, char **argv)
 {
 	struct rlimit limit;
@@ -140,7 +172,6 @@ int main(int argc, char **argv)
 	place = memory;
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(guest_at(&(struct guest){ .memory = memory }, i), i + 1);
-	sys_fail.number = SYS_mremap; /* before there is a worker, which reads it */
 	sys_fail.error = ENOMEM;
 	sys_fail.for_ever = false;
 	guest_begin(&g, memory, PAGES);
@@ -150,6 +181,10 @@ int main(int argc, char **argv)
 		limit.rlim_cur = UINT64_C(1) << 46; /* then each run is mapped for itself */
 		test_check(setrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS: %s", strerror(errno));
 		share_badly_all(&g);
+	}
+	for (unsigned count = 1; count < 4; count++) {
+		empty_badly(&g, false, count);
+		empty_badly(&g, true, count);
 	}
 	guest_report(&g);
 	guest_end(&g);

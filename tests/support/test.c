@@ -60,6 +60,8 @@ static const struct {
 	{ "reads-noted", PROTECT_READS_NOTED },
 	{ "lasting-pins", PROTECT_LASTING_PINS },
 	{ "whole", PROTECT_WHOLE },
+	{ "reopened", PROTECT_REOPENED },
+	{ "torn", PROTECT_TORN },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
@@ -238,7 +240,7 @@ bool test_is_control(void)
 
 void test_protect(bool on)
 {
-	static unsigned off;
+	static uint64_t off;
 
 	if (on)
 		off |= protections_off;
