@@ -50,16 +50,32 @@ _Static_assert(WIRE_MODE_ZERO == 1 && WIRE_MODE_FULL == 2 && WIRE_MODE_HINTS == 
 
 static const char *const claims[] = { [QUOTA_CLAIMS_CHECKED] = "checked", [QUOTA_CLAIMS_BELIEVED] = "believed", NULL };
 
+#define BUDGET(word, state, seconds, percent) \
+	{ \
+		"scan", word "_interval_seconds", SETTING_NUMBER, PLACE(budgets[state].interval_seconds), .least = 1, \
+		.most = 7 * 86400, .running = true, .preset = (seconds), \
+		.help = "The same while memory is " word ", if that is less." \
+	}, \
+	{ \
+		"scan", word "_cpu_percent", SETTING_NUMBER, PLACE(budgets[state].cpu_percent), .least = 1, \
+												.most = 100, .running = true, .preset = (percent), \
+												.help = "The same while memory is " word ", if that is more." \
+	}
+
 static const struct setting settings[] = {
-	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(engine.scan_interval_seconds), .most = 7 * 86400,
+	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_HIGH].interval_seconds), .most = 7 * 86400,
 	  .running = true,
 	  .preset = "30", .help = "Time for one slow pass over a VM. 0: none but those that pagefuse scan asks for." },
 	{ "scan", "audit_interval_seconds", SETTING_NUMBER, PLACE(engine.audit_interval_seconds), .most = 7 * 86400,
 	  .running = true,
 	  .preset = "5", .help = "How often to look which shared pages have been written since. 0: only with passes." },
-	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(engine.scan_cpu_percent), .least = 1, .most = 100,
+	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_HIGH].cpu_percent), .least = 1, .most = 100,
 	  .running = true,
 	  .preset = "10", .help = "At most this share of one core for the slow pass over one VM." },
+	BUDGET("clear", MEMORY_CLEAR, "30", "10"),
+	BUDGET("soft", MEMORY_SOFT, "15", "20"),
+	BUDGET("hard", MEMORY_HARD, "10", "30"),
+	BUDGET("low", MEMORY_LOW, "10", "30"),
 	{ "store", "kind", SETTING_WORD, PLACE(store.kind), .words = kinds,
 	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
 	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,

@@ -79,6 +79,18 @@ static void set_large_pages(struct daemon *daemon)
 	engine->large_back = daemon->memory.plentiful;
 }
 
+/* The shorter it is the more may be done to share, and never less than is set for all. */
+static void set_budget(struct daemon *daemon)
+{
+	const struct scan_budget *least = &daemon->config.budgets[MEMORY_HIGH];
+	const struct scan_budget *here = &daemon->config.budgets[daemon->memory.state];
+	struct engine_settings *engine = &daemon->config.engine;
+
+	engine->scan_interval_seconds =
+		here->interval_seconds < least->interval_seconds ? here->interval_seconds : least->interval_seconds;
+	engine->scan_cpu_percent = here->cpu_percent > least->cpu_percent ? here->cpu_percent : least->cpu_percent;
+}
+
 static void tell_engines(struct daemon *daemon)
 {
 	struct domain *domain;
@@ -94,6 +106,7 @@ static void on_memory_state(void *user)
 	struct daemon *daemon = user;
 
 	set_large_pages(daemon);
+	set_budget(daemon);
 	tell_engines(daemon);
 }
 
@@ -290,6 +303,7 @@ static void reload_config(struct daemon *daemon)
 		log_notice("the settings were read anew: they are what they were");
 	memory_watch_change(&daemon->memory, &daemon->config.memory);
 	set_large_pages(daemon);
+	set_budget(daemon);
 	tell_engines(daemon);
 }
 
