@@ -50,18 +50,6 @@ _Static_assert(WIRE_MODE_ZERO == 1 && WIRE_MODE_FULL == 2 && WIRE_MODE_HINTS == 
 
 static const char *const claims[] = { [QUOTA_CLAIMS_CHECKED] = "checked", [QUOTA_CLAIMS_BELIEVED] = "believed", NULL };
 
-#define BUDGET(word, state, seconds, percent) \
-	{ \
-		"scan", word "_interval_seconds", SETTING_NUMBER, PLACE(budgets[state].interval_seconds), .least = 1, \
-		.most = 7 * 86400, .running = true, .preset = (seconds), \
-		.help = "The same while memory is " word ", if that is less." \
-	}, \
-	{ \
-		"scan", word "_cpu_percent", SETTING_NUMBER, PLACE(budgets[state].cpu_percent), .least = 1, \
-												.most = 100, .running = true, .preset = (percent), \
-												.help = "The same while memory is " word ", if that is more." \
-	}
-
 static const struct setting settings[] = {
 	{ "scan", "interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_HIGH].interval_seconds), .most = 7 * 86400,
 	  .running = true,
@@ -72,10 +60,30 @@ static const struct setting settings[] = {
 	{ "scan", "cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_HIGH].cpu_percent), .least = 1, .most = 100,
 	  .running = true,
 	  .preset = "10", .help = "At most this share of one core for the slow pass over one VM." },
-	BUDGET("clear", MEMORY_CLEAR, "30", "10"),
-	BUDGET("soft", MEMORY_SOFT, "15", "20"),
-	BUDGET("hard", MEMORY_HARD, "10", "30"),
-	BUDGET("low", MEMORY_LOW, "10", "30"),
+	{ "scan", "clear_interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_CLEAR].interval_seconds), .least = 1,
+	  .most = 7 * 86400, .running = true,
+	  .preset = "30", .help = "interval_seconds while memory is clear, if that is less." },
+	{ "scan", "clear_cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_CLEAR].cpu_percent), .least = 1,
+	  .most = 100, .running = true,
+	  .preset = "10", .help = "cpu_percent while memory is clear, if that is more." },
+	{ "scan", "soft_interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_SOFT].interval_seconds), .least = 1,
+	  .most = 7 * 86400, .running = true,
+	  .preset = "15", .help = "interval_seconds while memory is soft, if that is less." },
+	{ "scan", "soft_cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_SOFT].cpu_percent), .least = 1,
+	  .most = 100, .running = true,
+	  .preset = "20", .help = "cpu_percent while memory is soft, if that is more." },
+	{ "scan", "hard_interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_HARD].interval_seconds), .least = 1,
+	  .most = 7 * 86400, .running = true,
+	  .preset = "10", .help = "interval_seconds while memory is hard, if that is less." },
+	{ "scan", "hard_cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_HARD].cpu_percent), .least = 1,
+	  .most = 100, .running = true,
+	  .preset = "30", .help = "cpu_percent while memory is hard, if that is more." },
+	{ "scan", "low_interval_seconds", SETTING_NUMBER, PLACE(budgets[MEMORY_LOW].interval_seconds), .least = 1,
+	  .most = 7 * 86400, .running = true,
+	  .preset = "10", .help = "interval_seconds while memory is low, if that is less." },
+	{ "scan", "low_cpu_percent", SETTING_NUMBER, PLACE(budgets[MEMORY_LOW].cpu_percent), .least = 1,
+	  .most = 100, .running = true,
+	  .preset = "30", .help = "cpu_percent while memory is low, if that is more." },
 	{ "store", "kind", SETTING_WORD, PLACE(store.kind), .words = kinds,
 	  .preset = "auto", .help = "Where pages are kept. auto: in a tmpfs if it may be mounted, else in memfds." },
 	{ "store", "size", SETTING_ROOM, PLACE(store.size), .least = STORE_SIZE_MIN,

@@ -251,8 +251,10 @@ int main(int argc, char **argv)
 	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
 	while (test_running() || g.vm->reports[REPORT_MERGED] == 0) {
 		guest_churn(&g, &random);
-		if (pages == BLOCK)
-			give_back(&g);
+		check_progress();
+		if (pages != BLOCK)
+			continue;
+		give_back(&g);
 		check_progress();
 	}
 	atomic_store(&stop, true);
