@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static void (*complaint_sink)(const char *line);
+
 static void complain_va(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 static void complain_va(const char *format, va_list arguments)
@@ -20,8 +22,17 @@ static void complain_va(const char *format, va_list arguments)
 	for (char *c = line; *c != '\0'; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
+	if (complaint_sink != NULL) {
+		complaint_sink(line);
+		return;
+	}
 	fflush(stdout);
 	fprintf(stderr, "pagefuse: %s\n", line);
+}
+
+void complain_to(void (*sink)(const char *line))
+{
+	complaint_sink = sink;
 }
 
 void complain(const char *format, ...)
@@ -64,6 +75,17 @@ bool cli_set_socket(struct cli *cli, const char *path)
 			       path, sizeof(cli->socket_path) - 1);
 		return false;
 	}
+	return true;
+}
+
+bool cli_parse_seconds(const char *text, unsigned *ret_msec)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= CLI_SECONDS_MAX))
+		return false;
+	*ret_msec = (unsigned)(seconds * 1000);
 	return true;
 }
 

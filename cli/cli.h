@@ -30,7 +30,7 @@ struct cli_command {
 	int (*run)(struct cli *cli, int argc, char **argv);
 };
 
-extern const struct cli_command command_run, command_status, command_list, command_showvminfo,
+extern const struct cli_command command_run, command_status, command_top, command_list, command_showvminfo,
 	command_modifyvm, command_scan, command_estimate, command_modules, command_metrics, command_doctor;
 
 /** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
@@ -48,6 +48,13 @@ int cli_next_option(struct cli *cli, int argc, char **argv, const char *letters,
 /** Takes a socket path from the command line or the environment. @return false after complaining. */
 bool cli_set_socket(struct cli *cli, const char *path);
 
+/** The longest time that an option can say. */
+#define CLI_SECONDS_MAX 86400
+/** Seconds with a fraction, from 0.1 to CLI_SECONDS_MAX. @return false if @text is none, without a complaint. */
+bool cli_parse_seconds(const char *text, unsigned *ret_msec);
+
+/** Has complaints told to @sink, a line without its end each, and not to stderr; NULL: to stderr again. */
+void complain_to(void (*sink)(const char *line));
 /** Prints "pagefuse: " and one line to stderr, with control characters made harmless. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** The same for a mistake on the command line. @return CLI_USAGE. */

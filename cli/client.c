@@ -114,16 +114,11 @@ static int send_request(struct client *client, const json_t *request, int64_t de
 	return r;
 }
 
-static int receive_message(struct client *client, int64_t deadline_msec, size_t *ret_size)
+static int receive_message(struct client *client, size_t *ret_size)
 {
-	int fds[WIRE_FDS_MAX], r;
+	int fds[WIRE_FDS_MAX];
+	int r = wire_receive(client->socket, client->message.bytes, sizeof(client->message), ret_size, fds);
 
-	while ((r = wire_receive(client->socket, client->message.bytes, sizeof(client->message), ret_size, fds)) ==
-	       -EAGAIN) {
-		r = wait_for(client, POLLIN, deadline_msec);
-		if (r < 0)
-			return r;
-	}
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < WIRE_FDS_MAX; i++) /* none belong into a reply */
@@ -153,15 +148,15 @@ static int take_refusal(struct client *client, const char *text, size_t length)
 	return -ECONNABORTED;
 }
 
-static int receive_reply(struct client *client, int64_t deadline_msec)
+/** @return 0 once all of it is there; -EAGAIN. */
+static int receive_reply(struct client *client)
 {
 	const struct wire_text *text = (const struct wire_text *)client->message.bytes;
 	size_t size;
 	int r;
 
-	client->reply_bytes = 0;
 	do {
-		r = receive_message(client, deadline_msec, &size);
+		r = receive_message(client, &size);
 		if (r < 0)
 			return r;
 		if (text->header.type == WIRE_ERROR)
@@ -175,16 +170,22 @@ static int receive_reply(struct client *client, int64_t deadline_msec)
 	return 0;
 }
 
-int client_request(struct client *client, const json_t *request, json_t **ret_reply)
+static int begin(struct client *client, const json_t *request, int64_t deadline_msec)
 {
-	int64_t deadline_msec = now_msec() + CLIENT_DEADLINE_SECONDS * INT64_C(1000);
-	json_t *reply;
-	int r;
+	client->reply_bytes = 0;
+	return send_request(client, request, deadline_msec);
+}
 
-	r = send_request(client, request, deadline_msec);
-	if (r < 0)
-		return r;
-	r = receive_reply(client, deadline_msec);
+int client_begin(struct client *client, const json_t *request)
+{
+	return begin(client, request, now_msec() + CLIENT_DEADLINE_SECONDS * INT64_C(1000));
+}
+
+int client_end(struct client *client, json_t **ret_reply)
+{
+	int r = receive_reply(client);
+	json_t *reply;
+
 	if (r < 0)
 		return r;
 	reply = json_loadb(client->reply, client->reply_bytes, JSON_REJECT_DUPLICATES, NULL);
@@ -194,6 +195,26 @@ int client_request(struct client *client, const json_t *request, json_t **ret_re
 	}
 	*ret_reply = reply;
 	return 0;
+}
+
+int client_fd(const struct client *client)
+{
+	return client->socket;
+}
+
+int client_request(struct client *client, const json_t *request, json_t **ret_reply)
+{
+	int64_t deadline_msec = now_msec() + CLIENT_DEADLINE_SECONDS * INT64_C(1000);
+	int r = begin(client, request, deadline_msec);
+
+	if (r < 0)
+		return r;
+	while ((r = client_end(client, ret_reply)) == -EAGAIN) {
+		r = wait_for(client, POLLIN, deadline_msec);
+		if (r < 0)
+			return r;
+	}
+	return r;
 }
 
 const char *client_refusal(const struct client *client)
@@ -289,14 +310,11 @@ static int complain_refused(const json_t *error)
 	return CLI_FAILED;
 }
 
-int client_call(const struct cli *cli, struct client *client, json_t *request, json_t **ret_reply)
+/** @r: what became of the request. */
+static int take_reply(const struct cli *cli, int r, json_t *reply, json_t **ret_reply)
 {
 	const json_t *error;
-	json_t *reply;
-	int r;
 
-	r = request ? client_request(client, request, &reply) : -ENOMEM;
-	json_decref(request);
 	if (r < 0)
 		return client_failed(cli, r);
 	error = json_object_get(reply, "error");
@@ -309,14 +327,18 @@ int client_call(const struct cli *cli, struct client *client, json_t *request, j
 	return CLI_DONE;
 }
 
-int client_status(const struct cli *cli, struct client *client, json_t **ret_status)
+int client_call(const struct cli *cli, struct client *client, json_t *request, json_t **ret_reply)
 {
-	json_t *status;
-	int r;
+	json_t *reply = NULL;
+	int r = request ? client_request(client, request, &reply) : -ENOMEM;
 
-	r = client_call(cli, client, json_pack("{s:s}", "command", "status"), &status);
-	if (r != CLI_DONE)
-		return r;
+	json_decref(request);
+	return take_reply(cli, r, reply, ret_reply);
+}
+
+/** Takes @status over. */
+static int take_status(const struct cli *cli, json_t *status, json_t **ret_status)
+{
 	if (!json_is_object(json_object_get(status, "daemon")) || !json_is_object(json_object_get(status, "host")) ||
 	    !json_is_array(json_object_get(status, "vms"))) {
 		json_decref(status);
@@ -324,4 +346,37 @@ int client_status(const struct cli *cli, struct client *client, json_t **ret_sta
 	}
 	*ret_status = status;
 	return CLI_DONE;
+}
+
+static json_t *status_request(void)
+{
+	return json_pack("{s:s}", "command", "status");
+}
+
+int client_status(const struct cli *cli, struct client *client, json_t **ret_status)
+{
+	json_t *status = NULL;
+	int r = client_call(cli, client, status_request(), &status);
+
+	return r == CLI_DONE ? take_status(cli, status, ret_status) : r;
+}
+
+int client_status_begin(const struct cli *cli, struct client *client)
+{
+	json_t *request = status_request();
+	int r = request ? client_begin(client, request) : -ENOMEM;
+
+	json_decref(request);
+	return r < 0 ? client_failed(cli, r) : CLI_DONE;
+}
+
+int client_status_end(const struct cli *cli, struct client *client, json_t **ret_status)
+{
+	json_t *status = NULL;
+	int r = client_end(client, &status);
+
+	if (r == -EAGAIN)
+		return r;
+	r = take_reply(cli, r, status, &status);
+	return r == CLI_DONE ? take_status(cli, status, ret_status) : r;
 }

@@ -28,6 +28,13 @@ void client_peer(const struct client *client, struct ucred *ret_peer);
  * (daemon of another version), -ECONNABORTED (it refuses to serve us, see client_refusal()), -ENOMEM, -errno.
  */
 int client_request(struct client *client, const json_t *request, json_t **ret_reply);
+/**
+ * The two halves of it, for who has more to wait for. client_begin() may wait for room in the socket only, client_end()
+ * for nothing: -EAGAIN says that client_fd() has to be readable before it can go on.
+ */
+int client_begin(struct client *client, const json_t *request);
+int client_end(struct client *client, json_t **ret_reply);
+int client_fd(const struct client *client);
 /** The daemon's words, as they came. */
 const char *client_refusal(const struct client *client);
 
@@ -41,6 +48,9 @@ int client_open(const struct cli *cli, struct client **ret_client);
 int client_call(const struct cli *cli, struct client *client, json_t *request, json_t **ret_reply);
 /** Asks for the status document and checks that daemon, host and vms are there. */
 int client_status(const struct cli *cli, struct client *client, json_t **ret_status);
+/** Its two halves; the second returns -EAGAIN as well. */
+int client_status_begin(const struct cli *cli, struct client *client);
+int client_status_end(const struct cli *cli, struct client *client, json_t **ret_status);
 /** Complains about a lost connection and the like. */
 int client_failed(const struct cli *cli, int error);
 

@@ -2,6 +2,7 @@
 #include "cli/format.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "common/page.h"
@@ -61,6 +62,24 @@ const char *format_usec(struct format_buffer *buffer, uint64_t usec)
 	if (usec < 1000000)
 		return three_digits(buffer, (double)usec / 1e3, "ms");
 	return three_digits(buffer, (double)usec / 1e6, "s");
+}
+
+const char *format_plain(char *buffer, size_t size, const char *text)
+{
+	size_t length = 0;
+
+	for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+		bool escape = *c < 0x20 || *c > 0x7e || (c[0] == '\\' && c[1] == 'x');
+
+		if (size - length <= (escape ? 4 : 1))
+			break;
+		if (escape)
+			length += (size_t)snprintf(buffer + length, size - length, "\\x%02x", *c);
+		else
+			buffer[length++] = (char)*c;
+	}
+	buffer[length] = '\0';
+	return buffer;
 }
 
 static int64_t divide_rounded(int64_t value, int64_t divisor)

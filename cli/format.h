@@ -3,6 +3,7 @@
 #ifndef PAGEFUSE_CLI_FORMAT_H
 #define PAGEFUSE_CLI_FORMAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct format_buffer {
@@ -16,6 +17,12 @@ const char *format_pages(struct format_buffer *buffer, int64_t pages);
 const char *format_seconds(struct format_buffer *buffer, uint64_t seconds);
 /** "0us", "850us", "12.3ms", "1.40s". */
 const char *format_usec(struct format_buffer *buffer, uint64_t usec);
+
+/**
+ * @text for a terminal: bytes that are no printable ASCII as \xNN, as the tables have it, and a backslash before an x
+ * so that it cannot be taken for that. What has no room is left out. @return @buffer.
+ */
+const char *format_plain(char *buffer, size_t size, const char *text);
 
 /** Whole mebibytes, rounded; what esxtop calls MB. */
 int64_t pages_to_mb(int64_t pages);

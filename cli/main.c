@@ -10,6 +10,7 @@
 static const struct cli_command *const commands[] = {
 	&command_run,
 	&command_status,
+	&command_top,
 	&command_list,
 	&command_showvminfo,
 	&command_modifyvm,

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,9 +10,8 @@
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/format.h"
+#include "cli/summary.h"
 #include "cli/table.h"
-
-#define WATCH_SECONDS_MAX 86400
 
 enum column {
 	COLUMN_NAME,
@@ -52,17 +50,6 @@ static int add_columns(struct libscols_table *table)
 	return done && scols_table_new_column(table, "STATE", 0, 0) ? 0 : -ENOMEM;
 }
 
-static const char *vm_state(const json_t *vm)
-{
-	if (!field_bool(vm, "connected"))
-		return "not connected";
-	if (field_bool(vm, "scanning"))
-		return "scanning";
-	if (json_array_size(json_object_get(vm, "refused")) > 0 || field_metric(vm, METRIC_VM_EXPOSURE_HELD))
-		return "see doctor";
-	return "idle";
-}
-
 static int add_vm(struct libscols_table *table, const json_t *vm)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
@@ -78,7 +65,7 @@ static int add_vm(struct libscols_table *table, const json_t *vm)
 	table_set_cell(line, COLUMN_MODE, field_text(vm, "mode"), &error);
 	for (size_t i = 0; i < SHOWN; i++)
 		table_set_cell(line, COLUMN_METRICS + i, field_metric_text(&buffer, vm, shown[i]), &error);
-	table_set_cell(line, COLUMN_STATE, vm_state(vm), &error);
+	table_set_cell(line, COLUMN_STATE, summary_vm_state(vm), &error);
 	return error;
 }
 
@@ -126,74 +113,6 @@ static int add_domain(struct libscols_table *table, const json_t *domain)
 
 /* ---- printing ---- */
 
-/** esxtop's line, with zero pages told apart: saving = shared - common + zero. */
-static void print_host(const json_t *status)
-{
-	const json_t *daemon = json_object_get(status, "daemon"), *host = json_object_get(status, "host");
-	struct format_buffer uptime, memory;
-
-	printf("pagefused %" PRId64 ": up %s, %.1fs CPU, %s memory, store on %s\n", field_integer(daemon, "pid"),
-	       format_seconds(&uptime, (uint64_t)field_real(daemon, metrics[METRIC_DAEMON_UPTIME].name)),
-	       field_real(daemon, metrics[METRIC_DAEMON_CPU].name),
-	       field_metric_text(&memory, daemon, METRIC_DAEMON_MEMORY), field_text(daemon, "store"));
-	printf("PSHARE/MB: %" PRId64 " shared, %" PRId64 " common, %" PRId64 " zero: %" PRId64 " saving\n",
-	       pages_to_mb(field_metric(host, METRIC_HOST_SHARED)), pages_to_mb(field_metric(host, METRIC_HOST_COMMON)),
-	       pages_to_mb(field_metric(host, METRIC_HOST_ZERO)), pages_to_mb(field_metric(host, METRIC_HOST_SAVED)));
-	printf("STORE/MB:  %" PRId64 " store, %" PRId64 " overhead%s\n",
-	       bytes_to_mb(field_metric(host, METRIC_HOST_STORE)),
-	       bytes_to_mb(field_metric(host, METRIC_HOST_OVERHEAD)),
-	       field_metric(host, METRIC_HOST_STORE_FULL) ? "; full: nothing new is shared until there is room" : "");
-}
-
-/** esxtop's figures and state. A daemon of an earlier release has none. */
-static void print_memory(const json_t *memory)
-{
-	const json_t *thresholds = json_object_get(memory, "threshold_bytes");
-	const char *error = field_text(memory, "error");
-
-	if (memory == NULL)
-		return;
-	printf("MEM/MB:    ");
-	if (thresholds)
-		printf("%" PRId64 " total, %" PRId64 " free, %" PRId64 " minfree: ",
-		       bytes_to_mb(field_integer(memory, "total_bytes")),
-		       bytes_to_mb(field_integer(memory, "free_bytes")),
-		       bytes_to_mb(field_integer(memory, "min_free_bytes")));
-	printf("%s state", field_text(memory, "state"));
-	if (thresholds)
-		printf(" (high above %" PRId64 ", clear below %" PRId64 ", soft %" PRId64 ", hard %" PRId64
-		       ", low %" PRId64 ")",
-		       bytes_to_mb(field_integer(thresholds, "high")), bytes_to_mb(field_integer(thresholds, "clear")),
-		       bytes_to_mb(field_integer(thresholds, "soft")), bytes_to_mb(field_integer(thresholds, "hard")),
-		       bytes_to_mb(field_integer(thresholds, "low")));
-	printf("%s%s\n", *error ? "; no new figures: " : "", error);
-}
-
-/** What writing all that is shared would take. A daemon of an earlier release tells nothing of it. */
-static void print_exposure(const json_t *status)
-{
-	const json_t *host = json_object_get(status, "host"), *memory = json_object_get(status, "memory");
-	int64_t uncovered = field_metric(host, METRIC_HOST_UNCOVERED);
-
-	if (json_object_get(host, metrics[METRIC_HOST_EXPOSED].name) == NULL)
-		return;
-	printf("EXPOSE/MB: %" PRId64 " exposed", pages_to_mb(field_metric(host, METRIC_HOST_EXPOSED)));
-	if (json_object_get(memory, "swap_free_bytes") != NULL) {
-		printf(", %" PRId64 " free, %" PRId64 " swap free: ", bytes_to_mb(field_integer(memory, "free_bytes")),
-		       bytes_to_mb(field_integer(memory, "swap_free_bytes")));
-		if (uncovered > 0)
-			printf("%" PRId64 " not covered, if guests write all that is shared", bytes_to_mb(uncovered));
-		else
-			printf("covered");
-	}
-	if (json_object_get(memory, "exposure_max_bytes") != NULL)
-		printf(", %" PRId64 " max", bytes_to_mb(field_integer(memory, "exposure_max_bytes")));
-	if (field_metric(host, METRIC_HOST_EXPOSURE_HELD) > 0)
-		printf("; nothing new is shared of %" PRId64 " of the VMs",
-		       field_metric(host, METRIC_HOST_EXPOSURE_HELD));
-	putchar('\n');
-}
-
 /** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
 static void print_no_vm(const json_t *status)
 {
@@ -210,9 +129,11 @@ static int print_status(const json_t *status, bool by_domain)
 	const json_t *vms = json_object_get(status, "vms");
 	int r;
 
-	print_host(status);
-	print_memory(json_object_get(status, "memory"));
-	print_exposure(status);
+	summary_daemon(stdout, status);
+	summary_shared(stdout, status);
+	summary_store(stdout, status);
+	summary_memory(stdout, status);
+	summary_exposure(stdout, status);
 	putchar('\n');
 	if (!by_domain && json_array_size(vms) == 0) {
 		print_no_vm(status);
@@ -242,17 +163,6 @@ static int show(const struct cli *cli, struct client *client, bool by_domain, bo
 	return r;
 }
 
-static bool parse_seconds(const char *text, unsigned *ret_msec)
-{
-	char *end;
-	double seconds = strtod(text, &end);
-
-	if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= WATCH_SECONDS_MAX))
-		return false;
-	*ret_msec = (unsigned)(seconds * 1000);
-	return true;
-}
-
 static int run_status(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -274,9 +184,9 @@ static int run_status(struct cli *cli, int argc, char **argv)
 			return complain_usage("--by '%s': no such table; give vm or domain", optarg);
 		if (option == 'b')
 			by_domain = strcmp(optarg, "domain") == 0;
-		else if (!parse_seconds(optarg, &watch_msec))
+		else if (!cli_parse_seconds(optarg, &watch_msec))
 			return complain_usage("--watch '%s': not a time; give seconds from 0.1 to %d", optarg,
-					      WATCH_SECONDS_MAX);
+					      CLI_SECONDS_MAX);
 	}
 	if (optind < argc)
 		return complain_usage("'%s': status takes no argument; `pagefuse showvminfo NAME` shows one VM",

@@ -81,8 +81,16 @@ _pagefuse_metrics() {
 	esac
 }
 
+# The last of a list with commas, behind those that are there already.
+_pagefuse_columns() {
+	local word=${COMP_WORDS[COMP_CWORD]}
+	local before=${word%"${word##*,}"}
+	mapfile -t COMPREPLY < <(compgen -P "$before" -W "$columns" -- "${word##*,}")
+}
+
 _pagefuse() {
-	local position options modes='zero hints full'
+	local position options modes='zero hints full' columns='name pid domain mode ram present shared zero saved exposed cowh
+		diverged div/s hinted mappings hold-p99 cpu %cpu state why'
 	COMPREPLY=()
 	_pagefuse_find_command
 	[[ ${COMP_WORDS[position]} == run ]] && modes="off $modes"
@@ -103,10 +111,18 @@ _pagefuse() {
 		_pagefuse_complete -W 'on off'
 		return
 		;;
-	--name | --domain | --watch | --pairs | --period | --samples) return ;;
+	--sort)
+		_pagefuse_complete -W "$columns"
+		return
+		;;
+	--columns)
+		_pagefuse_columns
+		return
+		;;
+	--name | --domain | --watch | --pairs | --period | --samples | --delay | --count | --filter) return ;;
 	esac
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan estimate modules metrics doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules metrics doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -115,9 +131,10 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status list showvminfo modifyvm scan estimate modules metrics doctor'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules metrics doctor'
 		return
 		;;
+	top) options='--batch --json --delay --count --sort --filter --columns' ;;
 	status) options='--by --watch --json' ;;
 	modifyvm) options='--page-fusion --mode --forget --wait --json' ;;
 	scan) options='--wait --json' ;;

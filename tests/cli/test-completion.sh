@@ -30,6 +30,12 @@ offers 'on off' pagefuse modifyvm --page-fusion ''
 offers '--mode' pagefuse run --m
 offers '--domain' pagefuse run --d
 offers '--watch' pagefuse status --w
+offers 'top' pagefuse to
+offers 'top' pagefuse help to
+offers '--count --columns' pagefuse top --co
+offers 'saved' pagefuse top --sort sa
+offers 'name,mode,saved' pagefuse top --columns name,mode,sa
+offers '' pagefuse top --delay ''
 offers '--wait' pagefuse scan --w
 offers 'estimate' pagefuse es
 offers 'estimate' pagefuse help e

@@ -71,6 +71,18 @@ static void test_mb(void **state)
 	assert_int_equal(bytes_to_mb((3 << 20) - 1), 3);
 }
 
+static void test_plain(void **state)
+{
+	char plain[12];
+
+	(void)state;
+	assert_string_equal(format_plain(plain, sizeof(plain), "a b\\y~"), "a b\\y~");
+	assert_string_equal(format_plain(plain, sizeof(plain), "\x1b\xc3\x7f"), "\\x1b\\xc3"); /* a third has no room */
+	assert_string_equal(format_plain(plain, sizeof(plain), "\\x1b"), "\\x5cx1b");
+	assert_string_equal(format_plain(plain, sizeof(plain), "0123456789abc"), "0123456789a");
+	assert_string_equal(format_plain(plain, 1, "\n"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -78,6 +90,7 @@ int main(void)
 		cmocka_unit_test(test_seconds),
 		cmocka_unit_test(test_usec),
 		cmocka_unit_test(test_mb),
+		cmocka_unit_test(test_plain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

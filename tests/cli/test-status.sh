@@ -97,6 +97,9 @@ jq -es 'length == 3 and (.[2].vms == [])' <<<"$output" >/dev/null || fail "--wat
 start_daemon "$(jq -c '{status: [.vms[0].name = "x\u001b[2Jx"]}' <<<"$STATUS")"
 run 0 status
 case $output in *$'\e'*) fail 'an escape character got through' ;; esac
+start_daemon "$(jq -c '{status: [.memory.error = "/\u001b[2J"]}' <<<"$STATUS")"
+run 0 status
+prints 'no new figures: /\x1b[2J'
 
 # Of a VM that does not run there is what was kept.
 start_daemon "{\"status\": [$STATUS], \"kept\": [{\"file\": \"/x\", \"problem\": \"\", \"vms\": [
