@@ -25,8 +25,14 @@
 #define CONFIG_VALUE_SIZE 32   /* of a value as text */
 #define CONFIG_TEXT_SIZE 256   /* the same of any setting, paths included */
 
+/** What slow passes over one VM may take. */
+struct scan_budget {
+	uint32_t interval_seconds, cpu_percent; /* as in struct engine_settings */
+};
+
 struct config {
 	struct engine_settings engine;
+	struct scan_budget budgets[MEMORY_STATES]; /* that of high for any state; of the others, what these have more */
 	struct store_settings store;
 	struct access_settings access;
 	struct quota_settings quota;

@@ -105,6 +105,9 @@ static json_t *memory_object(const struct control *control)
 
 	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
 	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
+	json_object_set_new(object, "large_pages_back", json_boolean(engine->large_back));
+	json_object_set_new(object, "scan_interval_seconds", json_integer(engine->scan_interval_seconds));
+	json_object_set_new(object, "scan_cpu_percent", json_integer(engine->scan_cpu_percent));
 	json_object_set_new(object, "exposure_max", json_string(control->exposure_max->text));
 	if (limit_pages != UINT64_MAX)
 		json_object_set_new(object, "exposure_max_bytes", control_number(limit_pages * PAGE_BYTES));

@@ -64,9 +64,10 @@ static enum engine_large at_least(unsigned set, enum engine_large least)
 }
 
 /* While it is short 2 MiB pages are split where that pays, or wherever anything can be shared, whatever is set. */
-static void set_large_pages(struct daemon *daemon, enum memory_state state)
+static void set_large_pages(struct daemon *daemon)
 {
 	struct engine_settings *engine = &daemon->config.engine;
+	enum memory_state state = daemon->memory.state;
 	enum engine_large least = ENGINE_LARGE_KEEP;
 
 	if (state >= MEMORY_HARD)
@@ -75,6 +76,19 @@ static void set_large_pages(struct daemon *daemon, enum memory_state state)
 		least = ENGINE_LARGE_DENSE;
 	engine->large_scans = at_least(daemon->config.large_scans, least);
 	engine->large_hints = at_least(daemon->config.large_hints, least);
+	engine->large_back = daemon->memory.plentiful;
+}
+
+/* The shorter it is the more may be done to share, and never less than is set for all. */
+static void set_budget(struct daemon *daemon)
+{
+	const struct scan_budget *least = &daemon->config.budgets[MEMORY_HIGH];
+	const struct scan_budget *here = &daemon->config.budgets[daemon->memory.state];
+	struct engine_settings *engine = &daemon->config.engine;
+
+	engine->scan_interval_seconds =
+		here->interval_seconds < least->interval_seconds ? here->interval_seconds : least->interval_seconds;
+	engine->scan_cpu_percent = here->cpu_percent > least->cpu_percent ? here->cpu_percent : least->cpu_percent;
 }
 
 static void tell_engines(struct daemon *daemon)
@@ -87,11 +101,12 @@ static void tell_engines(struct daemon *daemon)
 	}
 }
 
-static void on_memory_state(void *user, enum memory_state state)
+static void on_memory_state(void *user)
 {
 	struct daemon *daemon = user;
 
-	set_large_pages(daemon, state);
+	set_large_pages(daemon);
+	set_budget(daemon);
 	tell_engines(daemon);
 }
 
@@ -287,7 +302,8 @@ static void reload_config(struct daemon *daemon)
 	if (config_change(&daemon->config, &wanted, say_change) == 0)
 		log_notice("the settings were read anew: they are what they were");
 	memory_watch_change(&daemon->memory, &daemon->config.memory);
-	set_large_pages(daemon, daemon->memory.state);
+	set_large_pages(daemon);
+	set_budget(daemon);
 	tell_engines(daemon);
 }
 

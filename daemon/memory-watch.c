@@ -39,7 +39,6 @@ static void enter(struct memory_watch *watch, enum memory_state state)
 		    clock_now_usec() < watch->stalled_until_usec ? ", and tasks wait for memory" : "");
 	watch->state = state;
 	watch->since_usec = clock_now_usec();
-	watch->changed(watch->context, state);
 }
 
 /* Once for each thing that is wrong, and once when it is right again. */
@@ -81,9 +80,24 @@ static void read_figures(struct memory_watch *watch)
 		enter(watch, next);
 }
 
+/* Whether it has been high for long enough; not while that cannot be told. */
+static bool is_plentiful(const struct memory_watch *watch)
+{
+	uint64_t usec = watch->settings.back_seconds * UINT64_C(1000000);
+
+	return usec != 0 && watch->state == MEMORY_HIGH && watch->known && *watch->error == 0 &&
+	       clock_now_usec() - watch->since_usec >= usec;
+}
+
 static void look(struct memory_watch *watch)
 {
+	enum memory_state state = watch->state;
+	bool plentiful = watch->plentiful;
+
 	read_figures(watch);
+	watch->plentiful = is_plentiful(watch);
+	if (watch->state != state || watch->plentiful != plentiful)
+		watch->changed(watch->context);
 	watch->looked(watch->context);
 }
 
@@ -200,7 +214,7 @@ int memory_watch_start(struct memory_watch *watch, sd_event *event)
 		return r;
 	}
 	start_stalls(watch);
-	watch->changed(watch->context, watch->state);
+	watch->changed(watch->context);
 	look(watch);
 	set_timer(watch);
 	return 0;

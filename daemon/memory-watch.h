@@ -26,17 +26,19 @@ struct memory_settings {
 	char min_free_text[32]; /* as it was written */
 	struct memory_thresholds thresholds;
 	uint32_t interval_msec;
-	uint32_t stall_msec; /* in MEMORY_STALL_WINDOW_MSEC; 0: stalls do not count */
+	uint32_t stall_msec;   /* in MEMORY_STALL_WINDOW_MSEC; 0: stalls do not count */
+	uint32_t back_seconds; /* memory is plentiful when it was high for so long; 0: never */
 };
 
 struct memory_watch {
 	struct memory_settings settings;
-	void (*changed)(void *context, enum memory_state state); /* also called by memory_watch_start() */
-	void (*looked)(void *context);                           /* whether or not there were new figures */
+	void (*changed)(void *context); /* state, or plentiful; also called by memory_watch_start() */
+	void (*looked)(void *context);  /* whether or not there were new figures */
 	void *context;
 
 	enum memory_state state;
 	uint64_t since_usec; /* when that began, by clock_now_usec() */
+	bool plentiful;      /* it has been high for a while, as far as is known */
 	bool known;          /* there were figures, with this source */
 	struct memory_figures figures;
 	enum memory_kind kind;

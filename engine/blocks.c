@@ -133,6 +133,21 @@ bool blocks_broke(struct blocks *blocks, uint32_t page)
 	return was_large;
 }
 
+void blocks_set_broken(struct blocks *blocks, uint32_t page)
+{
+	struct block *block = blocks_of(blocks, page);
+
+	if ((block->flags & BLOCK_LARGE) == 0)
+		set_flags(blocks, block, BLOCK_BROKEN);
+}
+
+void blocks_mended(struct blocks *blocks, uint32_t page)
+{
+	struct block *block = blocks_of(blocks, page);
+
+	set_flags(blocks, block, block->flags & ~(uint32_t)BLOCK_BROKEN);
+}
+
 /* ---- passes ---- */
 
 /* What a twin does not find again until the next pass but one has none any more. */

@@ -99,6 +99,10 @@ struct table_key blocks_key(const struct blocks *blocks, uint32_t page, uint32_t
 void blocks_open(struct blocks *blocks, uint32_t page, bool dense);
 /** @page was merged. @return whether its block was LARGE until then. */
 bool blocks_broke(struct blocks *blocks, uint32_t page);
+/** Its worker keeps the block of @page from collapsing. */
+void blocks_set_broken(struct blocks *blocks, uint32_t page);
+/** It does so no more. */
+void blocks_mended(struct blocks *blocks, uint32_t page);
 /** A pass has looked at all of [@first, @first + @count): what it has not seen there is gone. */
 void blocks_passed(struct blocks *blocks, uint32_t first, uint32_t count);
 /** Memory that is in use for what @counts counts, of regions with @pages pages; bytes. */

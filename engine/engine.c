@@ -18,6 +18,7 @@
 #include "engine/stripes.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
+#include "engine/whole.h"
 
 const char *const engine_large_names[] = {
 	[ENGINE_LARGE_KEEP] = "keep", [ENGINE_LARGE_DENSE] = "dense", [ENGINE_LARGE_ALWAYS] = "always", NULL
@@ -55,6 +56,8 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
 	release_settings_changed(engine, &before);
+	if (settings->large_back != before.large_back || settings->large_back_pages != before.large_back_pages)
+		whole_settings_changed(engine);
 }
 
 static void revoke_windows(void *context, uint32_t segment)
@@ -163,6 +166,8 @@ static int report_early(struct engine_vm *vm, const struct ring_record *report)
 	case REPORT_ADOPT:
 	case REPORT_ADOPT_ZERO:
 		return answer_adopt(vm, report);
+	case REPORT_BROKEN:
+		return whole_broken(vm, report);
 	case REPORT_READY:
 		schedule_ready(vm);
 		return 0;
@@ -220,6 +225,10 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return by_region(vm, report, answer_diverged);
 	case REPORT_UNSHARED:
 		return unshare_answered(vm, report);
+	case REPORT_BROKEN:
+		return whole_broken(vm, report);
+	case REPORT_WHOLE:
+		return whole_answered(vm, report);
 	default:
 		return -EPROTO;
 	}

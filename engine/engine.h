@@ -83,6 +83,8 @@ struct engine_settings {
 	enum engine_large large_scans;   /* for what passes find */
 	enum engine_large large_hints;   /* for what is noted */
 	uint32_t dense_pages;            /* of ENGINE_BLOCK_PAGES, that would be shared, make a 2 MiB page dense */
+	bool large_back;                 /* memory is plentiful: 2 MiB pages come back, of which no more than */
+	uint32_t large_back_pages;       /* so many pages are shared or zero */
 	uint32_t segments_max;           /* ENGINE_SEGMENTS_MAX; fewer in tests only */
 	uint32_t estimate_contents;      /* ENGINE_ESTIMATE_CONTENTS, */
 	uint32_t estimate_pair_vms;      /* and _PAIR_VMS; the same */
@@ -139,6 +141,8 @@ uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 
 /** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
 void engine_vm_lacks_notes(struct engine_vm *vm);
+/** Nor of WHOLE orders: it is given none. The same. */
+void engine_vm_lacks_whole(struct engine_vm *vm);
 
 /**
  * Pages [page, page + count) of @vm are worth a look, says somebody who need not be right: they are looked at soon, and

@@ -132,6 +132,11 @@ bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count)
 	return push(vm, ORDER_UNSHARE, 0, page, count, 0);
 }
 
+bool orders_whole(struct engine_vm *vm, uint32_t page, uint32_t count, uint32_t most)
+{
+	return push(vm, ORDER_WHOLE, RING_COLLAPSE, page, count, most);
+}
+
 static void withdraw_run(struct engine_vm *vm, const struct ring_record *order)
 {
 	struct region *region = vm_region(vm, order->page);

@@ -26,6 +26,7 @@ bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan);
 bool orders_notes(struct engine_vm *vm, bool wanted);
 /** Orders pages [@page, @page + @count) of one region of @vm to be given memory of their own. */
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
+bool orders_whole(struct engine_vm *vm, uint32_t page, uint32_t count, uint32_t most);
 /**
  * Withdraws the MERGE and ZERO orders of @vm that nobody has taken: their pages are private again, some of them at
  * once, the others by orders_withdraw_on(). Until then none of its orders can be taken.

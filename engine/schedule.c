@@ -36,6 +36,7 @@
 #include "engine/sweep.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
+#include "engine/whole.h"
 
 #define SECOND_USEC UINT64_C(1000000)
 #define SILENCE_USEC (10 * SECOND_USEC)
@@ -101,6 +102,11 @@ static bool takes_notes(const struct engine_vm *vm)
 void engine_vm_lacks_notes(struct engine_vm *vm)
 {
 	vm->lacks_notes = true;
+}
+
+void engine_vm_lacks_whole(struct engine_vm *vm)
+{
+	vm->lacks_whole = true;
 }
 
 /* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
@@ -689,6 +695,8 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 		at = 0;
 	if (unshare_next_usec(vm) < at)
 		at = unshare_next_usec(vm);
+	if (whole_next_usec(vm) < at)
+		at = whole_next_usec(vm);
 	if (engine->settings.audit_interval_seconds != 0 && vm->audit.next_usec < at)
 		at = vm->audit.next_usec;
 	return at;
@@ -742,7 +750,7 @@ static void retry_regions(struct engine *engine)
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 {
 	struct room room;
-	uint32_t released;
+	uint32_t released, looks = WHOLE_LOOKS_PER_TICK;
 
 	engine->now_usec = now_usec;
 	slots_tick(&engine->slots, now_usec);
@@ -772,6 +780,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		schedule_slow(vm, &room);
 		schedule_audit(vm);
 		unshare_tick(vm);
+		whole_tick(vm, &looks);
 		survey_go_on(vm);
 	}
 	advance_barrier(engine);

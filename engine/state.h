@@ -137,6 +137,14 @@ struct release {
 	uint64_t next_usec;               /* no other one before */
 };
 
+/** Where the walk over a VM's broken blocks stands, and the WHOLE order under way; see whole.c. */
+struct whole {
+	uint32_t region, block;        /* next one, by index */
+	uint32_t page, count;          /* of the order; count 0: there is none */
+	bool gave;                     /* a block was given back in this walk */
+	uint64_t next_usec, wait_usec; /* for as long after the last walk */
+};
+
 /** Where the estimate that is being made stands, see estimate.c. */
 enum estimate_phase {
 	ESTIMATE_NONE,
@@ -197,6 +205,7 @@ struct engine_vm {
 	struct progress progress[4];
 	struct slot_window window;
 	struct unsharing unsharing;
+	struct whole whole;
 	struct survey survey;
 
 	uint64_t pass_ticket, queued_ticket, settled_ticket; /* see schedule.h */
@@ -213,6 +222,7 @@ struct engine_vm {
 	uint64_t slow_usec;  /* when the last slice of a slow pass was ordered */
 	uint64_t noted_usec; /* when a noted page was reported last */
 	bool lacks_notes;    /* its worker knows nothing of them */
+	bool lacks_whole;    /* nor of WHOLE orders */
 	bool told_notes;     /* whether it has been ordered to tell of notes, or not to */
 	bool wants_notes;    /* the last such order */
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;

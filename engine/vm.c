@@ -211,6 +211,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm)
 	vm->scan_count = 0;
 	vm->unsharing.count = 0;
 	vm->unsharing.active = false;
+	vm->whole.count = 0;
 	slots_owner_free(&engine->slots, vm->owner); /* it takes no more slots; who adopts those it has is charged */
 	vm->owner = 0;
 	slots_flush(&engine->slots);

@@ -109,8 +109,9 @@ PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);
 PAGEFUSE_PUBLIC void pagefuse_note_file(int fd);
 
 /**
- * No page is held, mapped or given back between these two; they nest, and pause waits for a hold that is under way
- * (usually less than 0.1 ms). Pages stay shared.
+ * No page is held, mapped or given back between these two, and no 2 MiB page made; they nest. Pause waits for a hold
+ * that is under way (usually less than 0.1 ms), or a 2 MiB page (0.5 ms, longer where all CPUs are busy). Pages stay
+ * shared.
  */
 PAGEFUSE_PUBLIC int pagefuse_pause(void);
 PAGEFUSE_PUBLIC int pagefuse_resume(void);

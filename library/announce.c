@@ -76,6 +76,41 @@ static int announce_pages(struct session *session, const struct region *region)
 	return r;
 }
 
+/**
+ * Finds the next block from *index on that is kept from collapsing, and moves *index past what was looked at.
+ * *ret_page: its first page, 0 for none. @return whether the region goes on.
+ */
+static bool next_broken(const struct region *region, uint64_t *index, uint32_t *ret_page)
+{
+	bool more;
+
+	*ret_page = 0;
+	memory_lock_worker();
+	for (unsigned looked = 0; *index < region->pages && *ret_page == 0 && looked < REGION_PIECE_PAGES; looked++) {
+		if (*region_block(region, *index) & BLOCK_BROKEN)
+			*ret_page = region->first_page + (uint32_t)*index;
+		*index = ((region_hva(region, *index) / HUGE_BYTES + 1) * HUGE_BYTES - region->start) / PAGE_BYTES;
+	}
+	more = *index < region->pages; /* 0 if it has left */
+	memory_unlock();
+	return more;
+}
+
+static int announce_broken(struct session *session, const struct region *region)
+{
+	uint64_t index = 0;
+	uint32_t page;
+	bool more = session_has(session, WIRE_FEATURE_WHOLE);
+	int r = 0;
+
+	while (more && r == 0) {
+		more = next_broken(region, &index, &page);
+		if (page != 0)
+			r = session_post_run(session, REPORT_BROKEN, page, 1, 0);
+	}
+	return r;
+}
+
 /** Of the regions that the daemon does not know yet, the one with the lowest page numbers. Memory lock held. */
 static struct region *next_unknown(void)
 {
@@ -117,6 +152,8 @@ static int announce_new(struct session *session)
 			r = session_post_value(session, REPORT_REGION_ADD, first, 1 + before, pages);
 		if (region != NULL && r == 0)
 			r = announce_pages(session, region);
+		if (region != NULL && r == 0)
+			r = announce_broken(session, region);
 	} while (region != NULL && r == 0);
 	return r;
 }

@@ -17,6 +17,7 @@
 #include "library/template.h"
 #include "library/view.h"
 #include "library/visits.h"
+#include "library/whole.h"
 #include "library/withdrawal.h"
 #include "library/worker.h"
 
@@ -115,6 +116,7 @@ static void become_child(void)
 	view_forget();
 	worker_forget();
 	orders_forget();
+	whole_forget();
 	descriptors_in_child();
 }
 

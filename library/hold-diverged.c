@@ -51,6 +51,12 @@ static uint64_t pins_excluded(const struct hold *hold, bool may_pin)
 	return unpinned;
 }
 
+bool hold_may_copy(void)
+{
+	return !PROTECTED(PROTECT_PIN_TEST) || !files_pins_noted() ||
+	       atomic_load_explicit(&paging_out, memory_order_relaxed);
+}
+
 /** Looks at all files of the process, so after as many pages have been protected as are to be. */
 static bool may_pin(void)
 {
@@ -88,13 +94,6 @@ static uint64_t compare_and_map(const struct hold *hold, bool may_pin)
 	return hold_map(hold, hold_compare(hold, safe, hold->start), false);
 }
 
-/** Whether it cannot be told of any diverged page that nobody pins it: then it stays as it is. */
-static bool are_kept_private(void)
-{
-	return PROTECTED(PROTECT_PIN_TEST) && files_pins_noted() &&
-	       !atomic_load_explicit(&paging_out, memory_order_relaxed);
-}
-
 /**
  * Nothing is let go before all is mapped: where that fails the userfaultfd is closed, and with it goes the protection
  * of all of them. So whoever was protected before that counts as if he had not been.
@@ -104,14 +103,14 @@ void hold_diverged(const struct hold_run *runs, unsigned count)
 	bool armed[HOLD_DIVERGED_RUNS], protected[HOLD_DIVERGED_RUNS], pins;
 	struct hold holds[HOLD_DIVERGED_RUNS];
 	uint64_t begin = hold_now_usec(), mapped[HOLD_DIVERGED_RUNS] = { 0 };
-	bool kept = are_kept_private();
+	bool kept = !hold_may_copy();
 	unsigned reopened;
 
 	for (unsigned i = 0; i < count; i++) {
 		const struct hold_run *run = &runs[i];
 
 		holds[i] = (struct hold){ run->region, run->index, region_hva(run->region, run->index),
-					  run->count, run->targets, run->slots, run->outcomes };
+					  run->count, run->targets, run->slots, run->outcomes, 0 };
 		hold_set_outcomes(&holds[i], mask_of(0, run->count), OUTCOME_BUSY);
 		if (kept)
 			atomic_fetch_add_explicit(&hold_kept_private_pages, run->count, memory_order_relaxed);
@@ -230,7 +229,7 @@ static void begin_when_transferred(const struct hold *hold)
 int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint64_t dropped, uint64_t overwritten,
 		    uint64_t place)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL };
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL, 0 };
 	int r;
 
 	begin_when_transferred(&hold);

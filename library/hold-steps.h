@@ -21,6 +21,7 @@ struct hold {
 	const uint32_t *targets;
 	const struct hold_slot *slots;
 	enum outcome *outcomes;
+	uint64_t away; /* where pages are moved to, if they are moved */
 };
 
 static inline uint64_t mask_of(unsigned first, unsigned count)

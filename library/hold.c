@@ -34,6 +34,7 @@
 #include "library/pagemap.h"
 #include "library/protections.h"
 #include "library/sys.h"
+#include "library/transfers.h"
 
 #define MOVE_ATTEMPTS (4 * HOLD_PAGES)
 #define COPY_ATTEMPTS 64
@@ -58,20 +59,20 @@ static bool unreadable; /* pagemap, in this hold: what is in the scratch cannot 
  * Pages that are in the scratch; without any doubt, or the doubt is resolved by keeping them. *ret_swapped: those that
  * must not be read there: they are in swap, or it is not known that they are there.
  */
-static uint64_t scratch_has(unsigned count, uint64_t *ret_swapped)
+static uint64_t scratch_has(const struct hold *hold, uint64_t *ret_swapped)
 {
 	uint64_t entries[HOLD_PAGES], present = 0, swapped = 0;
 	int r;
 
-	for (int attempts = 0; (r = pagemap_read(hold_scratch, count, entries)) < 0 && attempts < 100; attempts++)
+	for (int attempts = 0; (r = pagemap_read(hold->away, hold->count, entries)) < 0 && attempts < 100; attempts++)
 		pagemap_open(); /* the VMM may have closed it */
-	for (unsigned i = 0; r == 0 && i < count; i++) {
+	for (unsigned i = 0; r == 0 && i < hold->count; i++) {
 		present |= (uint64_t)((entries[i] & PAGEMAP_PRESENT) != 0) << i;
 		swapped |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
 	}
 	if (r < 0) {
 		unreadable = true;
-		swapped = mask_of(0, count); /* try to move everything back */
+		swapped = mask_of(0, hold->count); /* try to move everything back */
 	}
 	*ret_swapped = swapped;
 	return present | swapped;
@@ -112,7 +113,7 @@ static unsigned move_length(unsigned longest, unsigned run, int result)
  */
 static uint64_t moved_away(const struct hold *hold, uint64_t *ret_swapped)
 {
-	uint64_t entries[HOLD_PAGES], there = scratch_has(hold->count, ret_swapped);
+	uint64_t entries[HOLD_PAGES], there = scratch_has(hold, ret_swapped);
 
 	if (unreadable || !PROTECTED(PROTECT_BOTH_ENDS))
 		return there;
@@ -146,7 +147,7 @@ static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused, uint64_
 		if (run == 0)
 			break;
 		run = run < longest ? run : longest;
-		r = move(hold_scratch + first * PAGE_BYTES, hold->start + first * PAGE_BYTES, run, &bytes);
+		r = move(hold->away + first * PAGE_BYTES, hold->start + first * PAGE_BYTES, run, &bytes);
 		longest = move_length(longest, run, r);
 		if (r == 0)
 			moved |= mask_of(first, run);
@@ -223,7 +224,7 @@ static bool move_one_back(uint64_t to, uint64_t from, bool *ret_there)
  */
 static void bring_back(const struct hold *hold, unsigned i)
 {
-	uint64_t to = hold->start + i * PAGE_BYTES, from = hold_scratch + i * PAGE_BYTES;
+	uint64_t to = hold->start + i * PAGE_BYTES, from = hold->away + i * PAGE_BYTES;
 	bool there = !unreadable;
 
 	while (!move_one_back(to, from, &there) && !copy_back(to, from) &&
@@ -242,14 +243,14 @@ static void move_back(const struct hold *hold, uint64_t back)
 
 		run = next_run(back, &first);
 		run = run < longest ? run : longest;
-		r = move(hold->start + first * PAGE_BYTES, hold_scratch + first * PAGE_BYTES, run, &bytes);
+		r = move(hold->start + first * PAGE_BYTES, hold->away + first * PAGE_BYTES, run, &bytes);
 		longest = move_length(longest, run, r);
 		if (r == 0)
 			back &= ~mask_of(first, run);
 		else if (r == -EINVAL && run > 1)
 			continue;
 		else if (PROTECTED(PROTECT_JUDGE_BY_PAGEMAP))
-			back &= scratch_has(hold->count, &swapped);
+			back &= scratch_has(hold, &swapped);
 		else
 			back &= ~(bytes > 0 ? mask_of(first, (unsigned)((uint64_t)bytes / PAGE_BYTES)) : 0);
 	}
@@ -273,7 +274,7 @@ static void break_blocks(const struct hold *hold)
 		uint8_t *block = region_block(region, hold->index + i);
 		uint64_t from, to;
 
-		if (*block != BLOCK_WAS_HUGE)
+		if (!block_may_be_huge(*block))
 			continue;
 		from = region_hva(region, hold->index + i) / HUGE_BYTES * HUGE_BYTES;
 		to = from + HUGE_BYTES;
@@ -298,13 +299,14 @@ static uint64_t zero_targets(const struct hold *hold)
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		    const struct hold_slot *slots, enum outcome *outcomes)
 {
-	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes };
+	struct hold hold = { region, index, region_hva(region, index), count, targets, slots, outcomes, 0 };
 	uint64_t all = mask_of(0, count), moved, refused, swapped, mapped = 0;
 	uint64_t begin;
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
 	if (hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
+	hold.away = hold_scratch;
 	break_blocks(&hold);
 	begin = hold_now_usec();
 	unreadable = false;
@@ -313,7 +315,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	moved = move_out(&hold, &refused, &swapped);
 	hold_barrier();
 	if (refused != 0)
-		scratch_has(count, &swapped); /* a swap entry moves like a page; reading it would take long */
+		scratch_has(&hold, &swapped); /* a swap entry moves like a page; reading it would take long */
 	mapped = hold_map(&hold, hold_compare(&hold, moved & ~swapped, hold_scratch), true);
 	if (!PROTECTED(PROTECT_EBUSY))
 		mapped |= hold_map(&hold, hold_compare(&hold, refused, hold.start), false);
@@ -323,4 +325,47 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	hold_times_note(hold_now_usec() - begin);
 	sys_madvise(hold_scratch, count * PAGE_BYTES, MADV_DONTNEED);
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);
+}
+
+/**
+ * Pages can be moved only to what is registered; and then that would not be one mapping with others again. Where it
+ * stays registered nothing worse comes of it, as it ends when it is moved.
+ */
+static int move_to_place(const struct hold *hold, uint64_t *ret_moved, uint64_t *ret_refused)
+{
+	struct uffdio_range range = { .start = hold->away, .len = hold->count * PAGE_BYTES };
+	int r = hold_register_scratch(range.start, range.len);
+	uint64_t swapped;
+
+	if (r < 0)
+		return r;
+	*ret_moved = move_out(hold, ret_refused, &swapped);
+	(void)hold_uffd(UFFDIO_UNREGISTER, &range);
+	return 0;
+}
+
+int hold_renew(struct region *region, uint64_t index, unsigned count, uint64_t place)
+{
+	struct hold hold = { region, index, region_hva(region, index), count, NULL, NULL, NULL, place };
+	uint64_t moved = 0, refused = 0, begin = hold_now_usec();
+	long r = -EBUSY;
+
+	if (hold_open(NULL) < 0 || !hold_may_move())
+		return -EBUSY;
+	if (transfers_hold_begin(hold.start, count) == 0 && hold_arm(&hold, UFFDIO_REGISTER_MODE_MISSING) == 0) {
+		unreadable = false;
+		r = move_to_place(&hold, &moved, &refused);
+		if (r == 0 && !unreadable && (refused == 0 || !PROTECTED(PROTECT_EBUSY))) {
+			hold_repeat_advice(region, place, count * PAGE_BYTES);
+			r = hold_replace(place, count * PAGE_BYTES, hold.start);
+		} else if (r == 0) {
+			r = -EBUSY;
+		}
+		if (sys_is_error(r))
+			move_back(&hold, moved);
+		hold_release(&hold, sys_is_error(r) ? 0 : mask_of(0, count));
+		hold_times_note(hold_now_usec() - begin);
+	}
+	transfers_hold_end();
+	return sys_is_error(r) ? (int)r : 0;
 }

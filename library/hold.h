@@ -96,6 +96,12 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
 		    uint64_t place);
 
 /**
+ * Anonymous pages become part of another mapping, without a copy: @place, as above. @return 0, -EBUSY (one of them is
+ * not there, or is pinned), -errno; then nothing has changed, and @place is still the caller's.
+ */
+int hold_renew(struct region *region, uint64_t index, unsigned count, uint64_t place);
+
+/**
  * Whether the worker has found no way by which memory could be written past page tables and pins, when it looked last.
  * Worker.
  */
@@ -107,6 +113,8 @@ bool hold_may_move(void);
 unsigned hold_length(void);
 /** The same for diverged pages: less where they are swapped out to see whether they are pinned. */
 unsigned hold_diverged_length(void);
+/** Whether a private copy in a mapping of the store may be had out of there at all: a pin can be excluded. Worker. */
+bool hold_may_copy(void);
 /** Whether there is swap, by which pages show that they are not pinned. Any thread. */
 void hold_allow_paging_out(bool allow);
 
@@ -119,7 +127,7 @@ void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_u
 extern _Atomic uint64_t hold_busy_pages, hold_kept_private_pages, hold_repaired_moves;
 /** Mappings that merges have added at most since the last count; see mappings.h. */
 extern _Atomic uint64_t hold_new_mappings;
-/** Times that anonymous memory was put in place of other, which may have added mappings against expectation. */
+/** Times that memory was made anonymous, or like what is beside it: mappings may have come or gone. */
 extern _Atomic uint64_t hold_discards;
 
 #endif

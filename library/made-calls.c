@@ -164,6 +164,7 @@ const struct made_call made_calls[] = {
 	WITH_TO_END(madvise, 2, MADV_NOHUGEPAGE),
 	WITH(madvise, 2, MADV_UNMERGEABLE),
 	WITH(madvise, 2, MADV_COLD),
+	WITH(madvise, 2, MADV_COLLAPSE),
 	WITH(madvise, 2, MADV_PAGEOUT),
 	WITH(madvise, 2, MADV_POPULATE_READ),
 	WITH(madvise, 2, MADV_POPULATE_WRITE),

@@ -123,16 +123,23 @@ static int judge_header(const struct mapping *mapping)
 	return mapping->inode != 0 ? WIRE_REASON_FILE_BACKED : 0;
 }
 
+static void judge_huge_advice(const char *flags, struct mapping_kind *kind)
+{
+	int advice = strstr(flags, " hg") != NULL ? MADV_HUGEPAGE : strstr(flags, " nh") != NULL ? MADV_NOHUGEPAGE
+												 : 0;
+
+	kind->huge_differs |= kind->inspected && advice != kind->huge_advice;
+	kind->huge_advice = advice != 0 ? advice : kind->huge_advice;
+	kind->inspected = true;
+}
+
 static int judge_flags(const char *flags, struct mapping_kind *kind)
 {
 	kind->dont_fork |= strstr(flags, " dc") != NULL;
 	kind->dont_dump |= strstr(flags, " dd") != NULL;
 	kind->no_reserve |= strstr(flags, " nr") != NULL;
 	kind->mergeable &= strstr(flags, " mg") != NULL;
-	if (strstr(flags, " hg") != NULL)
-		kind->huge_advice = MADV_HUGEPAGE;
-	if (strstr(flags, " nh") != NULL)
-		kind->huge_advice = MADV_NOHUGEPAGE;
+	judge_huge_advice(flags, kind);
 	if (strstr(flags, " lo") != NULL)
 		return WIRE_REASON_LOCKED;
 	if (strstr(flags, " um") != NULL || strstr(flags, " uw") != NULL || strstr(flags, " ui") != NULL)

@@ -15,9 +15,10 @@
 /** What all of a range has in common. */
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
-	bool protected;  /* some of it cannot be read and written, or can be executed */
-	bool mergeable;  /* all of it is marked so with the kernel, too */
-	int huge_advice; /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+	bool protected;               /* some of it cannot be read and written, or can be executed */
+	bool mergeable;               /* all of it is marked so with the kernel, too */
+	int huge_advice;              /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
+	bool inspected, huge_differs; /* not the same for all of it */
 };
 
 /**

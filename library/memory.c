@@ -30,6 +30,7 @@
 #include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
+#include "library/whole.h"
 #include "library/withdrawal.h"
 #include "library/worker.h"
 #include "protocol/wire.h"
@@ -135,7 +136,8 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 {
 	struct region *region = part->region;
 	bool alike = kind->dont_fork == region->dont_fork && kind->dont_dump == region->dont_dump &&
-		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice;
+		     kind->no_reserve == region->no_reserve && kind->huge_advice == region->huge_advice &&
+		     !kind->huge_differs;
 
 	part_exclude(part, EXCLUDED_UNMAPPED, false);
 	part_exclude(part, EXCLUDED_ADVICE, !alike);
@@ -175,6 +177,13 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	}
 }
 
+/** Not known, page by page: what the VMM wants there as to 2 MiB pages. */
+static void mark_advised(struct region *region, uint64_t index, uint64_t count)
+{
+	for (uint8_t *block = region_block(region, index); block <= region_block(region, index + count - 1); block++)
+		*block |= BLOCK_ADVISED;
+}
+
 static int register_new(uint64_t start, uint64_t length)
 {
 	struct mapping_kind kind;
@@ -196,6 +205,8 @@ static int register_new(uint64_t start, uint64_t length)
 		region->dont_dump = kind.dont_dump;
 		region->no_reserve = kind.no_reserve;
 		region->huge_advice = kind.huge_advice;
+		if (kind.huge_differs)
+			mark_advised(region, 0, region->pages);
 		if (kind.protected) /* until mprotect() says otherwise of it */
 			refusals_exclude(region, 0, region->pages, EXCLUDED_PROTECTED, true);
 		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
@@ -342,11 +353,15 @@ static void advised(const struct part *part, int advice)
 	struct region *region = part->region;
 
 	if (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE) {
+		bool differs = !part->whole && advice != region->huge_advice;
+
 		if (part->whole)
 			region->huge_advice = advice;
 		for (uint8_t *block = region_block(region, part->index);
-		     block <= region_block(region, part->index + part->count - 1); block++)
-			*block &= (uint8_t)~BLOCK_BROKEN;
+		     block <= region_block(region, part->index + part->count - 1); block++) {
+			*block &= (uint8_t) ~(BLOCK_BROKEN | (part->whole ? BLOCK_ADVISED : 0));
+			*block |= differs ? BLOCK_ADVISED : 0;
+		}
 		return;
 	}
 	if (!part->whole) {
@@ -526,6 +541,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	if (!visit_begin())
 		return withdrawal_change_begin(change, (uint64_t)address, length, detail);
 	memory_lock();
+	whole_wait((uint64_t)address, length);
 	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
 		struct part part;
 

@@ -210,8 +210,8 @@ static bool continues_run(const struct batch *batch, unsigned i)
 /** Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours are not. */
 static bool breaks_block(const struct batch *batch, unsigned first, unsigned end)
 {
-	return *region_block(batch->region, batch->index + first) == BLOCK_WAS_HUGE ||
-	       *region_block(batch->region, batch->index + end - 1) == BLOCK_WAS_HUGE;
+	return block_may_be_huge(*region_block(batch->region, batch->index + first)) ||
+	       block_may_be_huge(*region_block(batch->region, batch->index + end - 1));
 }
 
 /** Drops runs that are not worth their mappings as these get scarce. */

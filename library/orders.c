@@ -20,6 +20,7 @@
 #include "library/sys.h"
 #include "library/view.h"
 #include "library/visits.h"
+#include "library/whole.h"
 #include "library/withdrawal.h"
 
 static pthread_mutex_t pause_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while waiting for the memory lock */
@@ -71,6 +72,7 @@ void orders_pause(void)
 	pauses++;
 	pthread_mutex_unlock(&pause_lock);
 	memory_lock(); /* a hold that is under way ends first */
+	whole_wait(0, UINT64_MAX);
 	memory_unlock();
 	visit_end();
 }
@@ -402,6 +404,33 @@ static int do_unshare(struct session *session, const struct ring_record *order)
 	return r < 0 ? r : session_post_run(session, REPORT_UNSHARED, order->page, order->count, 0);
 }
 
+static enum ring_whole release_whole(const struct ring_record *order, bool gather, struct whole_block *ret_block)
+{
+	enum ring_whole result = WHOLE_KEPT;
+
+	ret_block->start = 0;
+	orders_lock();
+	if (!orders_are_suspended())
+		result = whole_release(order, gather, ret_block);
+	memory_unlock();
+	return result;
+}
+
+static int do_whole(struct session *session, const struct ring_record *order)
+{
+	struct whole_block block;
+	enum ring_whole result = release_whole(order, false, &block);
+	int r = block.start != 0 ? whole_collapse(&block) : -ENOENT;
+
+	if (r == -EINVAL && !block.gathered) {
+		result = release_whole(order, true, &block);
+		r = block.start != 0 ? whole_collapse(&block) : -ENOENT;
+	}
+	if (r == 0)
+		result = WHOLE_IS;
+	return session_post_value(session, REPORT_WHOLE, order->page, order->count, result);
+}
+
 int orders_do(struct session *session, const struct ring_record *order)
 {
 	switch (order->op) {
@@ -422,6 +451,9 @@ int orders_do(struct session *session, const struct ring_record *order)
 		session_done_order(session);
 		noted_want(order->value != 0);
 		return 0;
+	case ORDER_WHOLE:
+		session_done_order(session);
+		return do_whole(session, order);
 	default:
 		return -EPROTO;
 	}

@@ -226,6 +226,15 @@ void plain_before_read(struct region *region, uint64_t index, unsigned count, ui
 			region_mark(region, index + i, 1, MARK_READ_INTO, true);
 }
 
+int plain_make_in(struct region *region, uint64_t index, unsigned count, uint64_t place)
+{
+	int r = hold_make_plain(region, index, count, 0, 0, place);
+
+	if (r == 0)
+		leave_slots(region, index, count);
+	return r;
+}
+
 int plain_make(struct region *region, uint64_t index, uint64_t count)
 {
 	uint64_t end = index + count;

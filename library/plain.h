@@ -58,6 +58,12 @@ void plain_fill(struct region *region, uint64_t index, uint64_t count);
 void plain_empty_filled(struct region *region, uint64_t index, uint64_t count);
 
 /**
+ * Pages of the store become plain in @place, as hold_make_plain() has it; @count: at most HOLD_PAGES. What the daemon
+ * counts there is told to it soon. @return 0, -errno: nothing has changed.
+ */
+int plain_make_in(struct region *region, uint64_t index, unsigned count, uint64_t place);
+
+/**
  * Pages of zeros that were given back are holes, where the VMM had pages: it gets the kernel's zero page there. A VMM
  * that fetches what is missing would wait for ever for a page that it knows to have.
  */

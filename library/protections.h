@@ -50,6 +50,8 @@ enum protection {
 	PROTECT_READS_NOTED = 1 << 29,
 	/** Nor, before a read that covers it, of one that may be pinned for longer than that. */
 	PROTECT_LASTING_PINS = 1 << 30,
+	/** Only what has no page shared or zero may be a 2 MiB page again, and nobody changes it as it becomes one. */
+	PROTECT_WHOLE = UINT64_C(1) << 31,
 	/** Of runs that are held together none is mapped once the userfaultfd had to be closed. */
 	PROTECT_REOPENED = UINT64_C(1) << 32,
 	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */

@@ -80,6 +80,7 @@ enum mark {
 enum block {
 	BLOCK_WAS_HUGE = 1, /* seen mapped as 2 MiB page */
 	BLOCK_BROKEN = 2,   /* we broke it and keep it from collapsing again */
+	BLOCK_ADVISED = 4,  /* what the VMM wants of it is not what it wants of its region, or not known */
 };
 
 /* All below: with the lock of lock.h held, unless said otherwise. */
@@ -163,6 +164,12 @@ static inline uint64_t region_end(const struct region *region)
 static inline uint8_t *region_block(const struct region *region, uint64_t index)
 {
 	return &region->blocks[(region_hva(region, index) / HUGE_BYTES) - (region->start / HUGE_BYTES)];
+}
+
+/** Whether a block was seen as a 2 MiB page, and nobody keeps it from being one. */
+static inline bool block_may_be_huge(uint8_t block)
+{
+	return (block & (BLOCK_WAS_HUGE | BLOCK_BROKEN)) == BLOCK_WAS_HUGE;
 }
 
 static inline bool page_reads_slot(uint32_t state)

@@ -17,10 +17,8 @@
 #ifdef PAGEFUSE_TEST_CONTROLS
 /** Makes call number `countdown` (counted from 1) of system call `number` (-1: any) fail with `error`; 0: off. */
 struct sys_fail {
-	_Atomic int countdown;
-	int number;
-	int error;
-	bool for_ever; /* and so do all that follow, until countdown is set to 0 */
+	_Atomic int countdown, number, error;
+	_Atomic bool for_ever; /* and so do all that follow, until countdown is set to 0 */
 };
 extern struct sys_fail sys_fail;
 /** Called before each system call with its number and second argument (an ioctl's request), to wait at some of them. */

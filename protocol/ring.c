@@ -117,6 +117,10 @@ int ring_check_report(const struct ring_record *record)
 	case REPORT_ZEROED:
 	case REPORT_UNSHARED:
 		return check_run(record, RING_RUN_PAGES_MAX, 0);
+	case REPORT_BROKEN:
+		return check_run(record, 1, 0);
+	case REPORT_WHOLE:
+		return record->value < WHOLE_END ? check_run(record, RING_BLOCK_PAGES, 0) : -EPROTO;
 	case REPORT_ZERO:
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE | RING_NOTED);
 	case REPORT_BUSY:
@@ -149,6 +153,8 @@ int ring_check_order(const struct ring_record *record)
 		return check_run(record, RING_RUN_PAGES_MAX, RING_MAY_SPLIT);
 	case ORDER_UNSHARE:
 		return check_run(record, RING_RUN_PAGES_MAX, 0);
+	case ORDER_WHOLE:
+		return record->value <= RING_BLOCK_PAGES ? check_run(record, RING_BLOCK_PAGES, RING_COLLAPSE) : -EPROTO;
 	case ORDER_NOTES:
 		return record->value <= 1 ? check_run(record, 1, 0) : -EPROTO;
 	default:

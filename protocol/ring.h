@@ -71,6 +71,11 @@ enum ring_order {
 	 * with RING_NOTED. Until the first one comes they are not told of. Without an answer.
 	 */
 	ORDER_NOTES,
+	/**
+	 * The run is what a region has of one block, which may be a 2 MiB page again: WHOLE. value: of its pages, that
+	 * are shared or zero still, how many may get memory of their own for that. RING_COLLAPSE: it is to be one now.
+	 */
+	ORDER_WHOLE,
 	ORDER_END
 };
 
@@ -119,7 +124,19 @@ enum ring_report {
 	 * the pages with RING_NOTED, which says that they are of no image that is known.
 	 */
 	REPORT_SOURCE,
+	/** After reconnecting: the block that begins at page (or with its region) is kept from collapsing. */
+	REPORT_BROKEN,
+	/** A WHOLE order is done. value: enum ring_whole. */
+	REPORT_WHOLE,
 	REPORT_END
+};
+
+/** What has become of a block that was to be whole. */
+enum ring_whole {
+	WHOLE_KEPT,     /* nothing: too much of it is shared or zero, or it could not be had */
+	WHOLE_RELEASED, /* it is what the VMM wants it to be; the kernel may make it a 2 MiB page */
+	WHOLE_IS,       /* it is a 2 MiB page */
+	WHOLE_END
 };
 
 /** What a report says of its pages besides, and what an order allows. */
@@ -135,6 +152,8 @@ enum ring_flag {
 	RING_MAY_SPLIT = 1 << 2,
 	/** In HASH and ZERO: not a SCAN's, but of pages that the VMM has read into, as ORDER_NOTES wants it. */
 	RING_NOTED = 1 << 3,
+	/** In WHOLE: the kernel is asked to make a 2 MiB page, and not just allowed to. */
+	RING_COLLAPSE = 1 << 4,
 };
 
 struct ring_record {

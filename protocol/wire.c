@@ -166,6 +166,7 @@ static const char *const feature_names[WIRE_FEATURE_END] = {
 	[WIRE_FEATURE_NOTES] = "notes",
 	[WIRE_FEATURE_BLOCKS] = "blocks",
 	[WIRE_FEATURE_IMAGES] = "images",
+	[WIRE_FEATURE_WHOLE] = "whole",
 };
 
 void wire_feature_name(uint64_t features, char *ret, size_t size)

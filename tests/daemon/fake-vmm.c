@@ -286,6 +286,9 @@ static void obey(const struct ring_record *order)
 		break;
 	case ORDER_NOTES:
 		break;
+	case ORDER_WHOLE:
+		report(REPORT_WHOLE, order->page, order->count, WHOLE_RELEASED);
+		break;
 	default:
 		unshare(order);
 	}

@@ -14,8 +14,13 @@
 
 static void check_limits(const struct config *config)
 {
-	must(config->engine.scan_interval_seconds <= 604800 && config->engine.audit_interval_seconds <= 604800);
-	must(config->engine.scan_cpu_percent >= 1 && config->engine.scan_cpu_percent <= 100);
+	must(config->engine.audit_interval_seconds <= 604800);
+	for (unsigned i = 0; i < MEMORY_STATES; i++) {
+		const struct scan_budget *budget = &config->budgets[i];
+
+		must(budget->interval_seconds >= (i == MEMORY_HIGH ? 0 : 1) && budget->interval_seconds <= 604800);
+		must(budget->cpu_percent >= 1 && budget->cpu_percent <= 100);
+	}
 	must(config->engine.vm_slots_max > 0 && config->engine.vm_ram_bytes_max >= PAGE_BYTES);
 	must(config->connections_per_user >= 1 && config->connections_per_user <= 65536);
 	must(config->store.kind <= STORE_MEMFD && config->access.status <= ACCESS_STATUS_ALL);

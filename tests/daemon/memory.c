@@ -121,6 +121,57 @@ static void reload(const char *settings)
 	test_check(kill(instance.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
 }
 
+static void reload_scan(const char *scan)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "source = %s\n[scan]\n%s", figures, scan);
+	reload(text);
+}
+
+/* What slow passes may take in this state. */
+static void check_budget(int interval_seconds, int cpu_percent)
+{
+	json_t *object = memory();
+
+	test_check(json_integer_value(json_object_get(object, "scan_interval_seconds")) == interval_seconds &&
+			   json_integer_value(json_object_get(object, "scan_cpu_percent")) == cpu_percent,
+		   "a pass may not take %d s and %d %%", interval_seconds, cpu_percent);
+	json_decref(object);
+}
+
+/* The shorter memory is the more they may take, but never less than is set for all states. */
+static void check_budgets(void)
+{
+	check_step(1000, "high");
+	check_budget(30, 10);
+	check_step(90, "clear");
+	check_budget(30, 10);
+	check_step(50, "soft");
+	check_budget(15, 20);
+	check_step(20, "hard");
+	check_budget(10, 30);
+	check_step(10, "low");
+	check_budget(10, 30);
+	reload_scan("low_interval_seconds = 3\nlow_cpu_percent = 60\n");
+	while (!instance_logged(&instance, "[scan] low_cpu_percent is 60 from now on"))
+		poll(NULL, 0, 10);
+	check_budget(3, 60);
+	reload_scan("interval_seconds = 2\ncpu_percent = 80\n");
+	while (!instance_logged(&instance, "[scan] cpu_percent is 80 from now on"))
+		poll(NULL, 0, 10);
+	check_budget(2, 80);
+	reload_scan("interval_seconds = 0\n");
+	while (!instance_logged(&instance, "[scan] interval_seconds is 0 from now on"))
+		poll(NULL, 0, 10);
+	check_budget(0, 30);
+	reload_scan("");
+	while (!instance_logged(&instance, "[scan] interval_seconds is 30 from now on, it was 0"))
+		poll(NULL, 0, 10);
+	check_step(1000, "high");
+	check_budget(30, 10);
+}
+
 static void check_states(void)
 {
 	check_step(150, "high");
@@ -259,6 +310,7 @@ int main(int argc, char **argv)
 	instance_settings(&instance, settings);
 	instance_start(&instance);
 	check_states();
+	check_budgets();
 	check_hostile();
 	snprintf(settings, sizeof(settings), "source = %s\nlarge_pages = keep\nlarge_pages_hints = keep\n", figures);
 	reload(settings);

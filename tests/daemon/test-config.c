@@ -36,9 +36,11 @@ static void test_defaults(void **state)
 	(void)state;
 	config_default(&config);
 	engine_settings_default(&engine);
-	assert_int_equal(config.engine.scan_interval_seconds, engine.scan_interval_seconds);
+	assert_int_equal(config.budgets[MEMORY_HIGH].interval_seconds, engine.scan_interval_seconds);
+	assert_int_equal(config.budgets[MEMORY_LOW].interval_seconds, 10);
 	assert_int_equal(config.engine.audit_interval_seconds, engine.audit_interval_seconds);
-	assert_int_equal(config.engine.scan_cpu_percent, engine.scan_cpu_percent);
+	assert_int_equal(config.budgets[MEMORY_HIGH].cpu_percent, engine.scan_cpu_percent);
+	assert_int_equal(config.budgets[MEMORY_CLEAR].cpu_percent, engine.scan_cpu_percent);
 	assert_int_equal(config.engine.vm_slots_max, engine.vm_slots_max);
 	assert_int_equal(config.engine.vm_ram_bytes_max, engine.vm_ram_bytes_max);
 	assert_int_equal(config.engine.segments_max, engine.segments_max);
@@ -55,6 +57,8 @@ static void test_defaults(void **state)
 	assert_int_equal(config.exposure.bytes + config.exposure.percent, 0);
 	assert_int_equal(config.memory.thresholds.high, 400);
 	assert_int_equal(config.memory.thresholds.low, 16);
+	assert_int_equal(config.memory.back_seconds, 600);
+	assert_false(config.engine.large_back);
 }
 
 static void test_memory(void **state)
@@ -66,7 +70,8 @@ static void test_memory(void **state)
 	assert_int_equal(config_load(&config,
 				     file_of("[memory]\nsource = /sys/fs/cgroup/a b.slice\nmin_free = 2G\n"
 					     "high_percent = 300\nlow_percent = 0\nlarge_pages = keep\n"
-					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"),
+					     "large_pages_hints = dense\ndense_pages = 512\nstall_msec = 0\n"
+					     "large_pages_back_seconds = 5\nlarge_pages_back_shared = 7\n"),
 				     error, sizeof(error)),
 			 0);
 	assert_string_equal(config.memory.source, "/sys/fs/cgroup/a b.slice");
@@ -74,6 +79,8 @@ static void test_memory(void **state)
 	assert_int_equal(config.memory.thresholds.high, 300);
 	assert_int_equal(config.memory.thresholds.low, 0);
 	assert_int_equal(config.memory.stall_msec, 0);
+	assert_int_equal(config.memory.back_seconds, 5);
+	assert_int_equal(config.engine.large_back_pages, 7);
 	assert_int_equal(config.large_scans, ENGINE_LARGE_KEEP);
 	assert_int_equal(config.large_hints, ENGINE_LARGE_DENSE);
 	assert_int_equal(config.engine.dense_pages, 512);
@@ -95,13 +102,16 @@ static void test_good(void **state)
 	(void)state;
 	assert_int_equal(config_load(&config,
 				     file_of("[scan]\ninterval_seconds = 0\naudit_interval_seconds=604800\n"
-					     "; one\ncpu_percent = 100\n[store]\nkind = memfd\nsize = 1m\n"
+					     "; one\ncpu_percent = 100\nsoft_interval_seconds = 7\n"
+					     "hard_cpu_percent = 45\n[store]\nkind = memfd\nsize = 1m\n"
 					     "[limits]\nvm_store_size = 8K\nvm_ram_size = 3T\n"),
 				     error, sizeof(error)),
 			 0);
-	assert_int_equal(config.engine.scan_interval_seconds, 0);
+	assert_int_equal(config.budgets[MEMORY_HIGH].interval_seconds, 0);
+	assert_int_equal(config.budgets[MEMORY_SOFT].interval_seconds, 7);
+	assert_int_equal(config.budgets[MEMORY_HARD].cpu_percent, 45);
 	assert_int_equal(config.engine.audit_interval_seconds, 604800);
-	assert_int_equal(config.engine.scan_cpu_percent, 100);
+	assert_int_equal(config.budgets[MEMORY_HIGH].cpu_percent, 100);
 	assert_int_equal(config.store.kind, STORE_MEMFD);
 	assert_string_equal(config.store.size, "1m");
 	assert_int_equal(config.engine.vm_slots_max, 2);
@@ -116,6 +126,8 @@ static void test_bad(void **state)
 	} cases[] = {
 		{ "[scan]\ncpu_percent = 0\n", ":2: cpu_percent = \"0\": should be a number from 1 to 100" },
 		{ "[scan]\ncpu_percent = 5 %\n", "should be a number from 1 to 100" },
+		{ "[scan]\nlow_interval_seconds = 0\n", "should be a number from 1 to 604800" },
+		{ "[scan]\nclear_cpu_percent = 101\n", "should be a number from 1 to 100" },
 		{ "[scan]\ninterval_seconds = 604801\n", "should be a number from 0 to 604800" },
 		{ "[store]\nsize = 1023K\n", "should be a size of at least 1M" },
 		{ "[store]\nsize = 0%\n", "or a share of RAM from 1% to 100%" },

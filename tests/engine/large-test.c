@@ -3,6 +3,8 @@
  * 2 MiB pages stay whole while the settings say so; what is inside them is known, and counted; and when they may be
  * split it is shared by that, the densest first, without another look.
  */
+#include <errno.h>
+
 #include "tests/engine/harness.h"
 
 #define BLOCK ENGINE_BLOCK_PAGES
@@ -479,6 +481,165 @@ static void blocks_begin_where_the_vmm_says(void **state)
 	engine_remove_vm(sim.engine, vm);
 }
 
+static void give_back(bool back)
+{
+	sim.settings.large_back = back;
+	engine_change_settings(sim.engine, &sim.settings);
+}
+
+/* The VM drops all of its block @block, and uses it anew for what nobody else has. */
+static void use_anew(struct sim_vm *vm, uint32_t block)
+{
+	static uint32_t next = 1000000;
+
+	for (uint32_t i = 1 + block * BLOCK; i <= (block + 1) * BLOCK; i++)
+		sim_discard(vm, i);
+	run_for(60);
+	for (uint32_t i = 1 + block * BLOCK; i <= (block + 1) * BLOCK; i++)
+		sim_write(vm, i, next++);
+	run_for(60);
+}
+
+/* Two VMs that have shared all of their @blocks 2 MiB pages while memory was short, and there is plenty again. */
+static void share_blocks(uint32_t blocks, struct sim_vm **ret_a, struct sim_vm **ret_b)
+{
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	*ret_a = new_large(blocks, 1);
+	*ret_b = new_large(blocks, 1);
+	assert_true(sim_scan_all(&sim));
+	set_large(ENGINE_LARGE_ALWAYS, ENGINE_LARGE_ALWAYS);
+	run_for(2);
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	assert_int_equal(host().broken_blocks, 2 * blocks);
+	assert_int_equal(whole_blocks(*ret_a) + whole_blocks(*ret_b), 0);
+}
+
+static void what_shares_nothing_is_given_back(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(3, &a, &b);
+	use_anew(a, 1);
+	assert_int_equal(sim.blocks_given_back, 0); /* memory has not been plentiful for long enough */
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_true(a->pages[1 + BLOCK].large);
+	assert_int_equal(host().broken_blocks, 5);
+	assert_int_equal(host().large_blocks, 1);
+	assert_int_equal(shared_of(a), 2 * BLOCK);
+	assert_int_equal(shared_of(b), 3 * BLOCK);
+	assert_int_equal(sim.splits, 6);
+	use_anew(b, 2);
+	give_back(false);
+	use_anew(a, 0);
+	run_for(120);
+	assert_int_equal(host().broken_blocks, 4); /* b's, before it ended */
+}
+
+/* What was written since it was shared is no hindrance. */
+static void what_was_written_is_given_back(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(2, &a, &b);
+	for (uint32_t i = 1; i <= BLOCK; i++)
+		sim_write(a, i, 2000000 + i);
+	run_for(60);
+	assert_true(counters_of(a).diverged_pages > 0);
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_int_equal(counters_of(a).broken_blocks, 1);
+	assert_int_equal(counters_of(a).diverged_pages, 0);
+}
+
+/* Where little is shared it depends on the settings; and what is given back so is not shared again in high. */
+static void little_that_is_shared_can_be_given_up(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(2, &a, &b);
+	for (uint32_t i = 11; i <= BLOCK; i++)
+		sim_write(a, i, 2000000 + i);
+	run_for(60);
+	sim.settings.large_back_pages = 9;
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0);
+	sim.settings.large_back_pages = 10;
+	set_large(ENGINE_LARGE_ALWAYS, ENGINE_LARGE_KEEP);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0); /* it would be split at once */
+	sim.settings.dense_pages = 10;
+	set_large(ENGINE_LARGE_KEEP, ENGINE_LARGE_KEEP);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0); /* it would be dense */
+	sim.settings.dense_pages = 11;
+	set_large(ENGINE_LARGE_DENSE, ENGINE_LARGE_DENSE);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_int_equal(shared_of(a), BLOCK);
+	assert_int_equal(whole_blocks(a), 1);
+	assert_int_equal(sim.splits, 4);
+}
+
+/* Ten in a second, as each makes the VM wait. */
+static void they_are_given_back_one_by_one(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(30, &a, &b);
+	for (uint32_t i = 0; i < 30; i++)
+		use_anew(a, i);
+	give_back(true);
+	run_for(1);
+	assert_in_range(sim.blocks_given_back, 5, 11);
+	run_for(10);
+	assert_int_equal(sim.blocks_given_back, 30);
+}
+
+static void those_that_know_nothing_of_it_are_not_asked(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(2, &a, &b);
+	a->lacks_whole = true;
+	sim_vm_disconnect(a);
+	sim_vm_connect(a);
+	run_for(60);
+	use_anew(a, 0);
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 0);
+}
+
+/* What was split is known after VMs have come back, to whatever daemon, and by whatever they say. */
+static void who_comes_back_tells_what_was_split(void **state)
+{
+	struct sim_vm *a, *b;
+
+	(void)state;
+	share_blocks(3, &a, &b);
+	use_anew(a, 1);
+	sim_vm_disconnect(a);
+	sim_vm_connect(a);
+	assert_int_equal(counters_of(a).broken_blocks, 3);
+	assert_int_equal(report(a, REPORT_BROKEN, 1, 1, 0), 0); /* twice */
+	assert_int_equal(counters_of(a).broken_blocks, 3);
+	assert_int_equal(report(a, REPORT_BROKEN, 1 + 3 * BLOCK, 1, 0), -EPROTO);
+	assert_int_equal(report(a, REPORT_WHOLE, 1, BLOCK, WHOLE_IS), -EPROTO);
+	give_back(true);
+	run_for(120);
+	assert_int_equal(sim.blocks_given_back, 1);
+	assert_int_equal(counters_of(a).broken_blocks, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +657,12 @@ int main(void)
 		ENGINE_TEST(work_of_a_tick_is_bounded),
 		ENGINE_TEST(orders_under_way_are_called_back),
 		ENGINE_TEST(blocks_begin_where_the_vmm_says),
+		ENGINE_TEST(what_shares_nothing_is_given_back),
+		ENGINE_TEST(what_was_written_is_given_back),
+		ENGINE_TEST(little_that_is_shared_can_be_given_up),
+		ENGINE_TEST(they_are_given_back_one_by_one),
+		ENGINE_TEST(those_that_know_nothing_of_it_are_not_asked),
+		ENGINE_TEST(who_comes_back_tells_what_was_split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

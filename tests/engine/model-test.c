@@ -150,6 +150,8 @@ static void change_mode(struct sim_vm *vm)
 static void change_large(struct sim *sim)
 {
 	sim->settings.dense_pages = 1 + sim_random(sim, ENGINE_BLOCK_PAGES);
+	sim->settings.large_back = sim_random(sim, 2) != 0;
+	sim->settings.large_back_pages = sim_random(sim, 3) * 100;
 	sim_set_large(sim, sim_random(sim, 3), sim_random(sim, 3));
 }
 
@@ -566,8 +568,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "damage: %s (seed %" PRIu64 ")\n", failed, seed);
 	else
 		printf("%" PRIu64 " merges, %" PRIu64 " pages diverged, %" PRIu64 " UNSHARE orders, %" PRIu64
-		       " segments removed\n",
-		       sim.merged, sim.diverged, sim.unshare_orders, sim.removed_segments);
+		       " segments removed, %" PRIu64 " blocks given back\n",
+		       sim.merged, sim.diverged, sim.unshare_orders, sim.removed_segments, sim.blocks_given_back);
 	sim_done(&sim);
 	return failed != NULL;
 }

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/engine/simulation.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "common/hash.h"
+#include "tests/engine/simulation-store.h"
 
-#define SEGMENT_BYTES (ENGINE_SEGMENT_SLOTS * PAGE_BYTES)
-enum slot_use {
-	UNTOUCHED,
-	WRITTEN,
-	PUNCHED,
-};
-
-static void wrong(struct sim *sim, const char *what)
+void sim_wrong(struct sim *sim, const char *what)
 {
 	if (sim->wrong == NULL)
 		sim->wrong = what;
@@ -38,143 +30,6 @@ void content_fill(void *page, uint32_t content)
 	memcpy(page, &content, sizeof(content));
 }
 
-/* ---- the store ---- */
-
-static struct sim_segment *segment_at(struct sim *sim, uint32_t segment)
-{
-	return segment < SIM_SEGMENTS && sim->segments[segment].memory ? &sim->segments[segment] : NULL;
-}
-
-static int store_add_segment(void *context, uint32_t segment)
-{
-	struct sim *sim = context;
-	struct sim_segment *at = &sim->segments[segment];
-
-	if (segment >= SIM_SEGMENTS || (sim->store_fails && sim_random(sim, 2)))
-		return -1;
-	if (at->memory != NULL)
-		wrong(sim, "store: a segment was added twice");
-	at->memory = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
-	at->use = calloc(ENGINE_SEGMENT_SLOTS, 1);
-	if (at->memory == MAP_FAILED || at->use == NULL)
-		abort();
-	return 0;
-}
-
-static void segment_drop(struct sim_segment *at)
-{
-	if (at->memory != NULL)
-		munmap(at->memory, SEGMENT_BYTES);
-	free(at->use);
-	*at = (struct sim_segment){ 0 };
-}
-
-static void store_remove_segment(void *context, uint32_t segment)
-{
-	struct sim *sim = context;
-	struct sim_segment *at = segment_at(sim, segment);
-
-	if (at == NULL) {
-		wrong(sim, "store: a segment that is not there was removed");
-		return;
-	}
-	for (uint32_t i = 0; i < ENGINE_SEGMENT_SLOTS; i++)
-		if (at->use[i] == WRITTEN)
-			wrong(sim, "store: a segment was removed with memory in use");
-	segment_drop(at);
-	sim->removed_segments++;
-	sim_check_memory(sim);
-}
-
-/* @return the slot's memory, or NULL if it is gone. */
-static unsigned char *slot_memory(struct sim *sim, uint32_t slot)
-{
-	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
-	uint32_t index = slot % ENGINE_SEGMENT_SLOTS;
-
-	if (at != NULL && at->use[index] != PUNCHED)
-		return at->memory + index * PAGE_BYTES;
-	wrong(sim, "store: a slot was used that is gone");
-	return NULL;
-}
-
-static int store_write(void *context, uint32_t slot, const void *content)
-{
-	struct sim *sim = context;
-	unsigned char *memory = slot_memory(sim, slot);
-
-	if (memory == NULL || (sim->store_fails && sim_random(sim, 4) == 0))
-		return -ENOSPC;
-	if (sim->store_slots_max != 0 && sim_stored(sim) >= sim->store_slots_max)
-		return -ENOSPC;
-	memcpy(memory, content, PAGE_BYTES);
-	segment_at(sim, slot / ENGINE_SEGMENT_SLOTS)->use[slot % ENGINE_SEGMENT_SLOTS] = WRITTEN;
-	return 0;
-}
-
-static int store_read(void *context, uint32_t slot, void *ret_content)
-{
-	const unsigned char *memory = slot_memory(context, slot);
-
-	if (memory == NULL)
-		return -EIO;
-	memcpy(ret_content, memory, PAGE_BYTES);
-	return 0;
-}
-
-static void store_punch(void *context, uint32_t slot, uint32_t count)
-{
-	struct sim *sim = context;
-	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
-	uint32_t index = slot % ENGINE_SEGMENT_SLOTS;
-
-	if (at == NULL || count == 0 || count > ENGINE_SEGMENT_SLOTS - index) {
-		wrong(sim, "store: a punch outside a segment");
-		return;
-	}
-	for (uint32_t i = index; i < index + count; i++) {
-		if (at->use[i] == PUNCHED && !at->old)
-			wrong(sim, "store: a slot was punched twice");
-		at->use[i] = PUNCHED;
-	}
-	madvise(at->memory + index * PAGE_BYTES, count * PAGE_BYTES, MADV_DONTNEED);
-}
-
-/* A sixteenth has to be left before somebody goes on. */
-static bool store_may_expose(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
-{
-	const struct sim *sim = context;
-
-	if (vm_pages > all_pages)
-		wrong(context, "exposure: a VM has more than all");
-	if (sim->exposed_vm_max != 0 && vm_pages > sim->exposed_vm_max)
-		return false;
-	return sim->exposed_max == 0 || all_pages + (held ? sim->exposed_max / 16 : 0) <= sim->exposed_max;
-}
-
-/* Whether a slot is there and holds @content. */
-static bool slot_holds(struct sim *sim, uint32_t slot, uint32_t content)
-{
-	struct sim_segment *at = segment_at(sim, slot / ENGINE_SEGMENT_SLOTS);
-	unsigned char page[PAGE_BYTES];
-
-	if (at == NULL || at->use[slot % ENGINE_SEGMENT_SLOTS] != WRITTEN)
-		return false;
-	content_fill(page, content);
-	return memcmp(at->memory + slot % ENGINE_SEGMENT_SLOTS * PAGE_BYTES, page, PAGE_BYTES) == 0;
-}
-
-uint64_t sim_stored(const struct sim *sim)
-{
-	uint64_t count = 0;
-
-	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
-		for (uint32_t j = 0; sim->segments[i].use && j < ENGINE_SEGMENT_SLOTS; j++)
-			count += sim->segments[i].use[j] == WRITTEN;
-	return count;
-}
-
 /* ---- the whole ---- */
 
 int sim_init(struct sim *sim, uint64_t seed)
@@ -190,15 +45,7 @@ int sim_init(struct sim *sim, uint64_t seed)
 
 void sim_start(struct sim *sim)
 {
-	const struct engine_store store = {
-		.context = sim,
-		.add_segment = store_add_segment,
-		.remove_segment = store_remove_segment,
-		.write = store_write,
-		.read = store_read,
-		.punch = store_punch,
-		.may_expose = store_may_expose,
-	};
+	const struct engine_store store = sim_store(sim);
 
 	sim->engine = engine_new(&sim->settings, &store);
 	if (sim->engine == NULL)
@@ -206,7 +53,7 @@ void sim_start(struct sim *sim)
 	for (uint32_t i = 0; i < SIM_SEGMENTS; i++) {
 		sim->segments[i].old = sim->segments[i].memory != NULL;
 		if (sim->segments[i].old && engine_old_segment(sim->engine, i) < 0)
-			wrong(sim, "engine: an old segment was refused");
+			sim_wrong(sim, "engine: an old segment was refused");
 	}
 }
 
@@ -243,7 +90,7 @@ void sim_done(struct sim *sim)
 			sim_vm_end(sim->vms[i]);
 	engine_free(sim->engine);
 	for (uint32_t i = 0; i < SIM_SEGMENTS; i++)
-		segment_drop(&sim->segments[i]);
+		sim_segment_drop(&sim->segments[i]);
 }
 
 /* ---- queues ---- */
@@ -343,11 +190,16 @@ void sim_vm_connect(struct sim_vm *vm)
 		abort();
 	if (vm->lacks_notes)
 		engine_vm_lacks_notes(vm->vm);
+	if (vm->lacks_whole)
+		engine_vm_lacks_whole(vm->vm);
 	renumber(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		announce_region(vm, &vm->regions[i]);
-	for (uint32_t i = 1; i < vm->next_page; i++)
+	for (uint32_t i = 1; i < vm->next_page; i++) {
 		announce_page(vm, i);
+		if (vm->pages[i].broken && !vm->lacks_whole)
+			post(vm, REPORT_BROKEN, i, 1, 0);
+	}
 	post(vm, REPORT_READY, 1, 1, 0);
 	sim_take_reports(vm, UINT32_MAX);
 	engine_remove_vm(vm->sim->engine, vm->kept);
@@ -452,6 +304,7 @@ static void split(struct sim_vm *vm, uint32_t number)
 
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = false;
+	vm->pages[first].broken = first != 0;
 }
 
 bool sim_collapse(struct sim_vm *vm, uint32_t page)
@@ -463,6 +316,7 @@ bool sim_collapse(struct sim_vm *vm, uint32_t page)
 			return false;
 	for (uint32_t i = 0; first != 0 && i < ENGINE_BLOCK_PAGES; i++)
 		vm->pages[first + i].large = true;
+	vm->pages[first].broken = false;
 	return first != 0;
 }
 
@@ -553,15 +407,14 @@ static enum ring_report merge_page(struct sim_vm *vm, const struct ring_record *
 	if (!has_page(vm, order->page + at) || page->state == SIM_ABSENT || is_left(page))
 		return REPORT_GONE; /* a copy may have been dropped that the engine rightly took for private */
 	if (is_mapped(page))
-		wrong(vm->sim, "worker: told to merge a page that shares");
-	if (!zero && (segment_at(vm->sim, slot / ENGINE_SEGMENT_SLOTS) == NULL ||
-		      vm->sim->segments[slot / ENGINE_SEGMENT_SLOTS].use[slot % ENGINE_SEGMENT_SLOTS] != WRITTEN))
-		wrong(vm->sim, "worker: told to merge with a slot that is not there");
+		sim_wrong(vm->sim, "worker: told to merge a page that shares");
+	if (!zero && !sim_has_slot(vm->sim, slot))
+		sim_wrong(vm->sim, "worker: told to merge with a slot that is not there");
 	if (refuses(vm))
 		return sim_random(vm->sim, 2) ? REPORT_BUSY : REPORT_FULL;
 	if (page->large && (order->flags & RING_MAY_SPLIT) == 0)
 		return REPORT_BUSY;
-	if (zero ? page->content != 0 : !slot_holds(vm->sim, slot, page->content))
+	if (zero ? page->content != 0 : !sim_slot_holds(vm->sim, slot, page->content))
 		return REPORT_DIFFERS;
 	if (page->large) {
 		split(vm, order->page + at);
@@ -581,10 +434,10 @@ static void check_run(struct sim_vm *vm, const struct ring_record *order)
 
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		if (vm->regions[i].first > order->page && vm->regions[i].first <= last)
-			wrong(vm->sim, "worker: an order spans regions");
+			sim_wrong(vm->sim, "worker: an order spans regions");
 	if (order->op == ORDER_MERGE &&
 	    order->slot / ENGINE_SEGMENT_SLOTS != (order->slot + order->count - 1) / ENGINE_SEGMENT_SLOTS)
-		wrong(vm->sim, "worker: an order spans segments");
+		sim_wrong(vm->sim, "worker: an order spans segments");
 }
 
 static void work_merge(struct sim_vm *vm, const struct ring_record *order)
@@ -625,10 +478,41 @@ static void unshare_page(struct sim_vm *vm, uint32_t number)
 	post_page(vm, REPORT_DIVERGED, number, 0);
 }
 
+/* Whether that many pages of the run are not plain, or any is not there, or is to be told of. */
+static bool is_kept(const struct sim_vm *vm, const struct ring_record *order)
+{
+	for (uint32_t i = order->page, mapped = 0; i < order->page + order->count; i++) {
+		mapped += is_mapped(&vm->pages[i]);
+		if (!has_page(vm, i) || is_left(&vm->pages[i]) || mapped > order->value)
+			return true;
+	}
+	return false;
+}
+
+static void make_whole(struct sim_vm *vm, const struct ring_record *order)
+{
+	enum ring_whole whole = is_kept(vm, order) || refuses(vm) ? WHOLE_KEPT : WHOLE_RELEASED;
+
+	if (vm->lacks_whole)
+		sim_wrong(vm->sim, "worker: an order that it does not know");
+	for (uint32_t i = order->page; whole != WHOLE_KEPT && i < order->page + order->count; i++) {
+		if (!is_mapped(&vm->pages[i]) && !vm->pages[i].copy)
+			continue;
+		vm->pages[i].copy = false;
+		vm->pages[i].state = SIM_PLAIN;
+		post_page(vm, REPORT_DIVERGED, i, 0);
+	}
+	vm->pages[order->page].broken &= whole == WHOLE_KEPT;
+	if (whole != WHOLE_KEPT && sim_collapse(vm, order->page))
+		whole = WHOLE_IS;
+	vm->sim->blocks_given_back += whole != WHOLE_KEPT;
+	post(vm, REPORT_WHOLE, order->page, order->count, whole);
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
 	if (ring_check_order(order) < 0)
-		wrong(vm->sim, "worker: a malformed order");
+		sim_wrong(vm->sim, "worker: a malformed order");
 	switch (order->op) {
 	case ORDER_FETCH:
 		work_fetch(vm, order->page);
@@ -640,7 +524,7 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 		break;
 	case ORDER_NOTES:
 		if (vm->lacks_notes)
-			wrong(vm->sim, "worker: an order that it does not know");
+			sim_wrong(vm->sim, "worker: an order that it does not know");
 		vm->tells_notes = order->value != 0;
 		break;
 	case ORDER_UNSHARE:
@@ -648,6 +532,9 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 			unshare_page(vm, i);
 		post(vm, REPORT_UNSHARED, order->page, order->count, 0);
 		vm->sim->unshare_orders++;
+		break;
+	case ORDER_WHOLE:
+		make_whole(vm, order);
 		break;
 	default:
 		for (uint32_t i = order->page; i < order->page + order->count; i++)
@@ -682,7 +569,7 @@ bool sim_take_orders(struct sim_vm *vm, uint32_t most)
 		*queue_push(&vm->down) = (struct sim_record){ .record = order };
 		if ((order.flags & RING_MAY_SPLIT) != 0 && vm->sim->settings.large_scans == ENGINE_LARGE_KEEP &&
 		    vm->sim->settings.large_hints == ENGINE_LARGE_KEEP)
-			wrong(vm->sim, "engine: an order may split what has to stay whole");
+			sim_wrong(vm->sim, "engine: an order may split what has to stay whole");
 		taken = true;
 	}
 	return taken;
@@ -698,10 +585,10 @@ bool sim_take_reports(struct sim_vm *vm, uint32_t most)
 
 		content_fill(staging, item.content);
 		if (ring_check_report(&item.record) < 0)
-			wrong(vm->sim, "simulation: a malformed report");
+			sim_wrong(vm->sim, "simulation: a malformed report");
 		if (engine_report(vm->sim->engine, vm->vm, &item.record,
 				  item.record.op == REPORT_FETCHED ? staging : NULL) < 0)
-			wrong(vm->sim, "engine: refuses an honest report");
+			sim_wrong(vm->sim, "engine: refuses an honest report");
 		taken = true;
 	}
 	return taken;
@@ -714,7 +601,7 @@ void sim_tick(struct sim *sim, uint64_t usec)
 		if (sim->vms[i] && sim->vms[i]->vm)
 			engine_vm_set_cpu(sim->vms[i]->vm, sim->vms[i]->cpu_nsec);
 	if (engine_tick(sim->engine, sim->now_usec) == 0)
-		wrong(sim, "engine: wants to be called at once, for ever");
+		sim_wrong(sim, "engine: wants to be called at once, for ever");
 }
 
 void sim_settle(struct sim *sim)
@@ -765,7 +652,7 @@ void sim_check_memory(struct sim *sim)
 		for (uint32_t j = 1; sim->vms[i] && j < sim->vms[i]->next_page; j++) {
 			const struct sim_page *page = &sim->vms[i]->pages[j];
 
-			if (page->state == SIM_SHARED && !slot_holds(sim, page->slot, page->content))
-				wrong(sim, "memory: a guest reads what it did not write");
+			if (page->state == SIM_SHARED && !sim_slot_holds(sim, page->slot, page->content))
+				sim_wrong(sim, "memory: a guest reads what it did not write");
 		}
 }

@@ -29,8 +29,9 @@ enum sim_state {
 struct sim_page {
 	uint32_t content, slot;
 	enum sim_state state;
-	bool copy;  /* a private copy inside a mapping of the store */
-	bool large; /* part of a 2 MiB page */
+	bool copy;   /* a private copy inside a mapping of the store */
+	bool large;  /* part of a 2 MiB page */
+	bool broken; /* the first of a block that was one, and is kept from collapsing */
 };
 
 struct sim_record {
@@ -56,6 +57,7 @@ struct sim_vm {
 	uint32_t refuse_percent; /* how many pages of orders it refuses */
 	bool silent;             /* carries out nothing */
 	bool lacks_notes;        /* its worker is of an earlier release; set before it connects */
+	bool lacks_whole;        /* the same, of another earlier one */
 	bool tells_notes;        /* as it was ordered */
 	struct sim_region regions[SIM_REGIONS];
 	uint32_t region_count, next_page;
@@ -84,7 +86,7 @@ struct sim {
 	uint64_t exposed_vm_max;  /* the same, of one */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
 	uint64_t splits;          /* of 2 MiB pages, by merges */
-	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders;
+	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders, blocks_given_back;
 	const char *wrong;
 };
 

@@ -3,6 +3,7 @@
  * A KVM vCPU writes guest memory while it is shared and unshared. The guest is a few instructions in real mode: it goes
  * from page to page, counts up in each for a while and compares every count with what it must be. That is in the end
  * the same as other threads do, but the writes come through the second level of page tables, that KVM keeps in step.
+ * With --whole they are in a 2 MiB page, which is split and given back all the time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +18,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/madvise.h"
 #include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 16u /* one segment of 64 KiB */
+#define BLOCK ((uint32_t)(HUGE_BYTES / PAGE_BYTES))
 #define CODE_GPA 0x1000u
 #define DATA_GPA 0x10000u
 #define PORT_WRONG 0x10
@@ -207,8 +210,32 @@ static void check_progress(void)
 		test_damage("the vCPU sleeps after %u passes", seen);
 }
 
+/** The pages that it writes, and what is with them in one 2 MiB page. */
+static void *map_data(uint32_t pages)
+{
+	char *memory = pages_map(pages, pages == BLOCK);
+
+	for (uint32_t i = 0; i < pages; i++)
+		pages_fill(memory + i * PAGE_BYTES, i < PAGES ? 0 : i);
+	if (pages == BLOCK && madvise(memory, HUGE_BYTES, MADV_COLLAPSE) < 0)
+		test_skip("no 2 MiB page to be had: %s", strerror(errno));
+	return memory;
+}
+
+/** All at once, whatever is shared in it. */
+static void give_back(const struct guest *g)
+{
+	static unsigned given_back;
+
+	director_scan(g->vm, g->page, BLOCK);
+	given_back += guest_whole(g, 0, BLOCK, BLOCK, true) == WHOLE_IS;
+	if (!test_running())
+		test_check(given_back > 0, "no 2 MiB page was given back");
+}
+
 int main(int argc, char **argv)
 {
+	uint32_t pages;
 	uint64_t random;
 	pthread_t thread;
 	struct guest g;
@@ -217,13 +244,17 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	setenv("PAGEFUSE_NESTED", "never", 1); /* kernels before 6.13 want to know */
 	random = test_seed(1);
-	memory = pages_map(PAGES, false);
-	memset(memory, 0, PAGES * PAGE_BYTES);
+	pages = test_wants("--whole") ? BLOCK : PAGES;
+	memory = map_data(pages);
 	make_machine(memory);
-	guest_begin(&g, memory, PAGES);
+	guest_begin(&g, memory, pages);
 	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
 	while (test_running() || g.vm->reports[REPORT_MERGED] == 0) {
 		guest_churn(&g, &random);
+		check_progress();
+		if (pages != BLOCK)
+			continue;
+		give_back(&g);
 		check_progress();
 	}
 	atomic_store(&stop, true);

@@ -98,7 +98,8 @@ static void check(const struct guest *g, bool zeros)
 
 static void fail(int number, unsigned count)
 {
-	call = sys_fail.number = number;
+	call = number;
+	sys_fail.number = number;
 	find_files();
 	atomic_store(&failures, count);
 	atomic_store(&sys_watch, unmap_first);

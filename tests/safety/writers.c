@@ -2,7 +2,7 @@
 /*
  * Threads write all the time while everything is shared and unshared at random. $PAGEFUSE_TEST_SECONDS says how long.
  *
- * --huge         2 MiB pages, that are collapsed again now and then
+ * --huge         2 MiB pages, that are given back, or collapsed from outside, now and then
  * --age          a thread ages pages, as the kernel's reclaim does
  * --discard, --protect, --reads, --flicker: see struct writers_plan
  * --direct       files have been opened that pin what they are read into
@@ -111,6 +111,7 @@ int main(int argc, char **argv)
 	if (test_wants("--huge") && pages_rollup("AnonHugePages:") == 0)
 		test_skip("no 2 MiB pages to be had");
 	guest_begin(&g, plan.memory, PAGES);
+	g.works_on_blocks = test_wants("--huge");
 	writers_start(writers);
 	if (test_wants("--age"))
 		ageing = start(age, &g);

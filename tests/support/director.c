@@ -519,6 +519,12 @@ static void take_report(struct director_vm *vm, const struct ring_record *record
 		vm->present = record->value;
 		vm->pending--;
 		break;
+	case REPORT_WHOLE:
+		vm->whole = (enum ring_whole)record->value;
+		vm->pending--;
+		break;
+	case REPORT_BROKEN:
+		break;
 	default:
 		take_run(vm, record);
 	}

@@ -69,6 +69,7 @@ struct director_vm {
 	uint64_t reports[REPORT_END];           /* pages, by kind */
 	uint64_t noted;                         /* pages that were told of as noted */
 	uint64_t refused[WIRE_REASON_END];      /* bytes */
+	enum ring_whole whole;                  /* answer to the last WHOLE */
 	uint64_t segments_wanted;               /* times that it has asked for a segment once more */
 	struct wire_range map[WIRE_RANGES_MAX]; /* of its guest's physical memory, as it told last */
 	uint32_t map_count, map_next, maps_told;

@@ -55,6 +55,19 @@ uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count)
 	return director_share(guest->vm, guest->page + index, count);
 }
 
+enum ring_whole guest_whole(const struct guest *guest, uint32_t index, uint32_t count, uint32_t most, bool collapse)
+{
+	struct ring_record record = { .op = ORDER_WHOLE, .count = (uint16_t)count, .page = guest->page + index };
+
+	record.flags = collapse ? RING_COLLAPSE : 0;
+	record.value = most;
+	guest->vm->whole = WHOLE_KEPT;
+	guest->vm->pending++;
+	director_post(guest->vm, &record);
+	director_wait(guest->vm);
+	return guest->vm->whole;
+}
+
 void guest_churn(const struct guest *guest, uint64_t *random)
 {
 	director_churn(guest->vm, guest->page, guest->pages, random);
@@ -122,6 +135,15 @@ static void choose_run(const struct guest *guest, const struct writers *writers,
 	*ret_count = count < guest->pages - first ? count : guest->pages - first;
 }
 
+/** Some 2 MiB page that was split comes back, whatever is shared in it. */
+static void give_back(const struct guest *guest, uint64_t *random)
+{
+	const uint32_t block = HUGE_BYTES / PAGE_BYTES;
+	uint32_t first = (uint32_t)(test_random(random) % (guest->pages / block)) * block;
+
+	guest_whole(guest, first, block, block, true);
+}
+
 void guest_work(const struct guest *guest, struct writers *writers)
 {
 	const uint64_t *reports = guest->vm->reports;
@@ -132,6 +154,8 @@ void guest_work(const struct guest *guest, struct writers *writers)
 		uint32_t first, count;
 
 		writers_check_awake(writers);
+		if (guest->works_on_blocks && test_random(&random) % 8 == 0)
+			give_back(guest, &random);
 		choose_run(guest, writers, &random, &first, &count);
 		switch (test_random(&random) % 4) {
 		case 0:

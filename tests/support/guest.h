@@ -13,7 +13,8 @@ struct guest {
 	struct director_vm *vm;
 	char *memory;
 	uint32_t pages;
-	uint32_t page; /* number of the first */
+	uint32_t page;        /* number of the first */
+	bool works_on_blocks; /* guest_work() also gives 2 MiB pages back; they are what memory consists of */
 };
 
 /** Offers @pages pages at @memory to the library and waits until its worker has told the director of them. */
@@ -29,6 +30,11 @@ static inline void *guest_at(const struct guest *guest, uint32_t index)
 
 /** Scans, so that the worker knows what diverged, and then shares [index, index+count). @return pages merged. */
 uint32_t guest_share(const struct guest *guest, uint32_t index, uint32_t count);
+/**
+ * Has [index, index+count), all of one block, be a 2 MiB page again: see ORDER_WHOLE. @collapse: with RING_COLLAPSE.
+ * @return what has become of it.
+ */
+enum ring_whole guest_whole(const struct guest *guest, uint32_t index, uint32_t count, uint32_t most, bool collapse);
 /** One random step anywhere. */
 void guest_churn(const struct guest *guest, uint64_t *random);
 

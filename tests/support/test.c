@@ -59,6 +59,7 @@ static const struct {
 	{ "place", PROTECT_PLACE },
 	{ "reads-noted", PROTECT_READS_NOTED },
 	{ "lasting-pins", PROTECT_LASTING_PINS },
+	{ "whole", PROTECT_WHOLE },
 	{ "reopened", PROTECT_REOPENED },
 	{ "torn", PROTECT_TORN },
 };

@@ -149,6 +149,19 @@ static void set_free(const char *kib)
 	test_check(rename(new, figures) == 0, "rename: %s", strerror(errno));
 }
 
+static void set_settings(unsigned back_seconds, unsigned back_shared)
+{
+	char settings[320];
+
+	snprintf(settings, sizeof(settings),
+		 "[memory]\nsource = %s\ninterval_msec = 100\nlarge_pages = %s\nlarge_pages_back_seconds = %u\n"
+		 "large_pages_back_shared = %u\nlarge_pages_hints = keep\n",
+		 figures, test_wants("--always") ? "always" : "keep", back_seconds, back_shared);
+	instance_settings(&instance, settings);
+	if (instance.pid > 0)
+		test_check(kill(instance.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
+}
+
 static bool has_state(const char *state)
 {
 	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
@@ -198,11 +211,47 @@ static void need_large(void)
 			test_skip("the kernel gives no 2 MiB pages, or not enough of them now");
 }
 
+/** So many blocks of each VM are 2 MiB pages again, as daemon and kernel say, and every byte is right. */
+static void await_whole(uint32_t whole)
+{
+	instance_await(&instance, NULL, "broken_2m", VMS * (BLOCKS - whole));
+	for (unsigned scans = 0; instance_host(&instance, "whole_2m") != VMS * whole; scans++) {
+		test_check(scans < 1000, "what was given back is no 2 MiB page");
+		instance_scan(&instance);
+	}
+	fleet_tell_all(&fleet, 't');
+	for (unsigned v = 0; v < VMS; v++)
+		test_check(seen[v].huge_bytes == whole * HUGE_BYTES, "VM %u got other 2 MiB pages back", v);
+}
+
+/**
+ * Memory has been high for long enough: blocks in which nothing is shared any more are 2 MiB pages again, the others
+ * stay as they are, but where little is shared if the settings say so. All can be shared when memory gets short again.
+ */
+static void give_back(long long dense, long long sparse)
+{
+	const uint32_t whole = BLOCKS - DENSE_BLOCKS - SPARSE_BLOCKS;
+
+	dense -= (VMS - 1) * (long long)BLOCK; /* was written since */
+	instance_await(&instance, NULL, "saved_pages", dense + sparse);
+	set_settings(1, SPARSE_PAGES - 1);
+	await_whole(whole + 1);
+	set_settings(1, SPARSE_PAGES);
+	await_whole(whole + 1 + SPARSE_BLOCKS);
+	instance_await(&instance, NULL, "saved_pages", dense);
+	await_state("1000", "low");
+	instance_await(&instance, NULL, "saved_pages", dense + sparse);
+	fleet_tell_all(&fleet, 't');
+	for (unsigned v = 0; v < VMS; v++)
+		test_check(seen[v].huge_bytes == (whole + 1) * HUGE_BYTES, "VM %u has others in low than before", v);
+	await_state("1000000", "high");
+	await_whole(whole + 1 + SPARSE_BLOCKS);
+}
+
 int main(int argc, char **argv)
 {
 	const long long dense = (VMS - 1) * DENSE_BLOCKS * (long long)BLOCK;
 	const long long sparse = (VMS - 1) * SPARSE_BLOCKS * (long long)SPARSE_PAGES;
-	char settings[256];
 
 	test_begin(argc, argv);
 	test_needs_moves();
@@ -210,9 +259,7 @@ int main(int argc, char **argv)
 	test_check(seen != MAP_FAILED, "no memory");
 	instance_init(&instance);
 	snprintf(figures, sizeof(figures), "%s/figures", instance.directory);
-	snprintf(settings, sizeof(settings), "[memory]\nsource = %s\ninterval_msec = 100\nlarge_pages = %s\n", figures,
-		 test_wants("--always") ? "always" : "keep");
-	instance_settings(&instance, settings);
+	set_settings(0, 0);
 	set_free("1000000");
 	instance_start(&instance);
 	fleet = (struct fleet){ .count = VMS, .run = run_vmm };
@@ -249,6 +296,7 @@ int main(int argc, char **argv)
 	for (unsigned v = 0; v < VMS; v++)
 		test_check(seen[v].huge_bytes == (BLOCKS - DENSE_BLOCKS - SPARSE_BLOCKS) * HUGE_BYTES,
 			   "VM %u has other 2 MiB pages than in low", v);
+	give_back(dense, sparse);
 	for (unsigned v = 0; v < VMS; v++)
 		fleet_kill(&fleet, v);
 	test_check(unlink(figures) == 0, "unlink: %s", strerror(errno));
