@@ -516,7 +516,7 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 	if (strcmp(command, "modules") == 0)
 		return control_modules(answer, request);
 	if (strcmp(command, "modify") == 0)
-		return control_modify(control, peer, request);
+		return control_modify(answer, peer, request);
 	if (strcmp(command, "kept") == 0)
 		return control_kept(answer);
 	if (strcmp(command, "scan") == 0)
@@ -634,6 +634,7 @@ char *control_end(struct control_answer *answer)
 	free(answer->ranges);
 	free(answer->kept);
 	json_decref(answer->names);
+	json_decref(answer->granted);
 	control_metrics_free(answer->metrics);
 	control_estimate_free(answer->estimate);
 	control_modules_free(answer->modules);

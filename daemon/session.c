@@ -364,7 +364,10 @@ static void go_on_answering(struct session *session)
 	int r;
 
 	if (session->answer && !control_go_on(session->answer)) {
-		schedule(session);
+		if (control_waits(session->answer)) /* nothing is read from it meanwhile, so it need not wake us */
+			sd_event_source_set_enabled(session->io, SD_EVENT_OFF);
+		else
+			schedule(session);
 		return;
 	}
 	session->reply = control_end(session->answer);
@@ -376,6 +379,17 @@ static void go_on_answering(struct session *session)
 		want_room(session, true);
 	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		fail(session, "cannot answer: %s", strerror(-r));
+}
+
+void sessions_settled(struct sessions *sessions)
+{
+	struct session *session;
+
+	LIST_FOREACH(session, &sessions->list, entries)
+		if (session->answer && !control_waits(session->answer)) {
+			sd_event_source_set_enabled(session->io, SD_EVENT_ON);
+			schedule(session);
+		}
 }
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
