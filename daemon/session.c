@@ -409,7 +409,7 @@ static void on_request(struct session *session, const struct wire_text *request,
 	session->kind = SESSION_CONTROL;
 	session->answer = control_begin(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
-	go_on_answering(session);
+	schedule(session); /* what it begins with may have been a turn's work */
 }
 
 /* ---- receiving ---- */
