@@ -235,6 +235,7 @@ int daemon_start(struct daemon *daemon)
 		.engine = &daemon->config.engine,
 		.quota = &daemon->quota,
 		.exposure = &daemon->exposure,
+		.fair = &daemon->fair,
 		.kept = &daemon->kept,
 		.preload_mode = &daemon->config.preload_mode,
 		.lock = -1,

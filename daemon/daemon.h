@@ -35,6 +35,8 @@ struct daemon {
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct quota quota;
 	struct exposure exposure;
+	struct fair fair;
+	struct fair_share accepting; /* of its time: whoever it is that connects */
 	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;
 	bool rereads_kept;                                   /* once what is being written of it is */
