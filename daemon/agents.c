@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include "protocol/agent-decoder.h"
 
 #define ACCEPTS_PER_TURN 16
-#define ACCEPT_TURNS_PER_SECOND 100
+#define ACCEPT_TURNS_PER_SECOND 1000
 #define OUT_BYTES 8192              /* all acknowledgements and proofs that there can be at once fit twice */
 #define LOOK_USEC UINT64_C(1000000) /* between looks whether a VM that owes an answer is still served */
 
@@ -442,12 +443,20 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 
 /* ---- beginning ---- */
 
+/* Its turn to be freed is to come. */
+static bool has_hung_up(const struct agent *agent)
+{
+	struct pollfd poll_fd = { .fd = agent->socket, .events = POLLRDHUP };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
 static bool has_agent(const struct agents *agents, const struct agent *new)
 {
 	const struct agent *agent;
 
 	LIST_FOREACH(agent, &agents->list, entries)
-		if (agent != new && agent->peer.pid == new->peer.pid && !agent->failed)
+		if (agent != new && agent->peer.pid == new->peer.pid && !agent->failed && !has_hung_up(agent))
 			return true;
 	return false;
 }

@@ -14,7 +14,7 @@
 #include "daemon/session.h"
 
 #define ACCEPTS_PER_TURN 16
-#define ACCEPT_TURNS_PER_SECOND 100
+#define ACCEPT_TURNS_PER_SECOND 1000
 
 static void accept_some(struct daemon *daemon, int fd)
 {
