@@ -102,7 +102,7 @@ static void report(const char *name, double msec)
 
 static void measure(unsigned rounds)
 {
-	double quiet[ROUNDS_MAX], besieged[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	double quiet[ROUNDS_MAX] = { 0 }, besieged[ROUNDS_MAX] = { 0 }, ratio[ROUNDS_MAX] = { 0 };
 	unsigned attackers = 0;
 
 	for (unsigned i = 0; i < rounds; i++) {
