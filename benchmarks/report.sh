@@ -191,6 +191,10 @@ other_table() {
 		"$(figure_of pagefuse-no-pass.idle_percent)"
 	printf '| scan: pages found, hashed, posted | %s GB/s of the worker, %s ns per page in the daemon |\n' \
 		"$(figure_of rate.bytes_per_nsec)" "$(figure_of rate.daemon_nsec_per_page)"
+	printf '| three VMs share, nobody else there | %s pages/s |\n' "$(figure_of besieged.quiet_pages_per_sec)"
+	printf '| the same, besieged by %s peers of other users | %s pages/s; it takes %s times as long |\n' \
+		"$(figure_of besieged.attackers)" "$(figure_of besieged.besieged_pages_per_sec)" \
+		"$(figure_of besieged.ratio)"
 	printf '| bookkeeping: daemon and rings | %s MiB |\n' \
 		"$(calculate a/1048576 %.1f pagefuse.overhead_daemon_bytes)"
 	printf '| bookkeeping: kernel, for %s mappings | %s MiB |\n' \

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include "protocol/agent-decoder.h"
 
 #define ACCEPTS_PER_TURN 16
-#define ACCEPT_TURNS_PER_SECOND 100
+#define ACCEPT_TURNS_PER_SECOND 1000
 #define OUT_BYTES 8192              /* all acknowledgements and proofs that there can be at once fit twice */
 #define LOOK_USEC UINT64_C(1000000) /* between looks whether a VM that owes an answer is still served */
 
@@ -47,6 +48,7 @@ struct agent {
 	struct daemon_vm *vm; /* while something is done for it; else NULL, as VMs come and go */
 	bool failed;          /* to be freed */
 	sd_event_source *io, *timer;
+	struct fair_user *payer; /* for its turns */
 	struct agent_decoder decoder;
 	struct agent_session session;
 	struct guest_map layout; /* where the VMM does not tell: see guest-layout.h */
@@ -75,6 +77,7 @@ static void free_agent(struct agent *agent)
 	labels_done(&agent->labels);
 	sd_event_source_disable_unref(agent->io);
 	sd_event_source_disable_unref(agent->timer);
+	fair_user_put(agent->payer);
 	if (agent->pidfd >= 0)
 		close(agent->pidfd);
 	close(agent->socket);
@@ -387,9 +390,23 @@ static void receive(struct agent *agent)
 	take_frames(agent);
 }
 
-/* @return 0 always: errors are the agent's. */
-static int work(struct agent *agent, bool can_read)
+/* The user's own is behind what his other connections have had. */
+static void place(const struct agent *agent)
 {
+	const struct fair *fair = agent->agents->domains->fair;
+
+	fair_place(fair, &agent->payer->share, agent->io);
+	fair_place(fair, &agent->payer->share, agent->timer);
+}
+
+/* @return 0 always: errors are the agent's. */
+static int work(struct agent *agent, sd_event_source *source, bool can_read)
+{
+	struct fair *fair = agent->agents->domains->fair;
+	struct fair_user *payer = agent->payer;
+
+	fair_begin(fair, source);
+	payer->holders++;
 	if (!agent->failed && !find_vm(agent))
 		agent->failed = true;
 	if (!agent->failed) {
@@ -403,33 +420,43 @@ static int work(struct agent *agent, bool can_read)
 	}
 	flush(agent);
 	agent->vm = NULL;
+	fair_end(fair, &payer->share);
 	if (agent->failed)
 		free_agent(agent);
+	else
+		place(agent);
+	fair_user_put(payer);
 	return 0;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 {
-	(void)source;
 	(void)fd;
-	return work(user, (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0);
+	return work(user, source, (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 {
-	(void)source;
 	(void)usec;
-	return work(user, false);
+	return work(user, source, false);
 }
 
 /* ---- beginning ---- */
+
+/* Its turn to be freed is to come. */
+static bool has_hung_up(const struct agent *agent)
+{
+	struct pollfd poll_fd = { .fd = agent->socket, .events = POLLRDHUP };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
 
 static bool has_agent(const struct agents *agents, const struct agent *new)
 {
 	const struct agent *agent;
 
 	LIST_FOREACH(agent, &agents->list, entries)
-		if (agent != new && agent->peer.pid == new->peer.pid && !agent->failed)
+		if (agent != new && agent->peer.pid == new->peer.pid && !agent->failed && !has_hung_up(agent))
 			return true;
 	return false;
 }
@@ -457,6 +484,9 @@ static void begin(struct agents *agents, int socket)
 	if (r >= 0)
 		r = sd_event_add_time(agents->event, &agent->timer, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_timer,
 				      agent);
+	agent->payer = r >= 0 ? fair_user_get(agents->domains->fair, agent->peer.uid) : NULL;
+	if (r >= 0 && agent->payer == NULL)
+		r = -ENOMEM;
 	if (r >= 0)
 		r = agent_session_init(&agent->session, &owner, agent, clock_now_usec());
 	agent->begun_usec = clock_now_usec();
@@ -471,20 +501,25 @@ static void begin(struct agents *agents, int socket)
 	};
 	set_timer(agent);
 	flush(agent);
+	place(agent);
 	agent->vm = NULL;
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *user)
 {
-	(void)source;
-	(void)events;
-	for (unsigned n = 0; n < ACCEPTS_PER_TURN; n++) {
-		int socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct agents *agents = user;
+	struct fair *fair = agents->domains->fair;
+	int socket = 0;
 
-		if (socket < 0)
-			return 0;
-		begin(user, socket);
+	(void)events;
+	fair_begin(fair, source);
+	for (unsigned n = 0; n < ACCEPTS_PER_TURN && socket >= 0; n++) {
+		socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (socket >= 0)
+			begin(agents, socket);
 	}
+	fair_end(fair, &agents->accepting);
+	fair_place(fair, &agents->accepting, source);
 	return 0;
 }
 

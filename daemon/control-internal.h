@@ -41,11 +41,14 @@ struct control_answer {
 	 * NULL: there is none, or no other.
 	 */
 	void (*next_list)(struct control_answer *answer);
-	bool written;                      /* there is an item already */
-	struct seen_vm *vms;               /* that it is of */
-	struct wire_range *ranges;         /* or these */
-	struct kept_vm *kept;              /* or these */
-	json_t *names;                     /* or names, or tickets */
+	bool written;              /* there is an item already */
+	struct seen_vm *vms;       /* that it is of */
+	struct wire_range *ranges; /* or these */
+	struct kept_vm *kept;      /* or these */
+	json_t *names;             /* or names, or tickets */
+	json_t *granted;           /* what "modify" replies, once so many changes are settled, see kept.h */
+	uint64_t changes;
+	bool forgets;                      /* the same */
 	struct metrics_request *metrics;   /* or these */
 	struct modules_request *modules;   /* or these */
 	struct estimate_request *estimate; /* or these, and pairs of them */
@@ -65,7 +68,7 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain);
 struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error);
 
 /** Answers "modify"; begins to answer "kept". @return as control.c's begin(). */
-json_t *control_modify(const struct control *control, const struct admission_peer *peer, const json_t *request);
+json_t *control_modify(struct control_answer *answer, const struct admission_peer *peer, const json_t *request);
 json_t *control_kept(struct control_answer *answer);
 
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */

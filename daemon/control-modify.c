@@ -78,25 +78,49 @@ static uint64_t pages_to_unshare(const struct daemon_vm *vm)
 	return vm && vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0;
 }
 
-static json_t *grant(const struct wish *wish, struct daemon_vm *vm)
+bool control_waits(const struct control_answer *answer)
 {
-	const struct kept *kept = wish->kept;
+	return answer->granted && !kept_is_settled(answer->control->kept, answer->changes);
+}
+
+/* It is told when it is known whether what was said is written. */
+static json_t *gather_granted(struct control_answer *answer)
+{
+	const struct kept *kept = answer->control->kept;
+	json_t *reply = answer->granted;
+
+	if (control_waits(answer))
+		return NULL;
+	answer->granted = NULL;
+	json_object_set_new(reply, "kept",
+			    json_boolean(!answer->forgets && kept->path[0] != 0 && kept->problem[0] == 0));
+	json_object_set_new(reply, "problem", json_string(kept->problem));
+	return reply;
+}
+
+static json_t *grant(struct control_answer *answer, const struct wish *wish, struct daemon_vm *vm)
+{
 	int r = vm ? keep_for_running(wish, vm) : keep_for_later(wish);
 
 	if (r < 0)
 		return error_of(r, wish->name);
 	if (vm)
 		update(vm);
-	return json_pack("{s:s,s:s,s:b,s:b,s:s,s:o}", "name", vm ? vm->name : wish->name,
-			 "mode", mode_text(wish, vm),
-			 "running", vm != NULL,
-			 "kept", !wish->forget && kept->path[0] != 0 && kept->problem[0] == 0,
-			 "problem", kept->problem,
-			 "unsharing_pages", control_number(pages_to_unshare(vm)));
+	answer->granted = json_pack("{s:s,s:s,s:b,s:o}", "name", vm ? vm->name : wish->name,
+				    "mode", mode_text(wish, vm),
+				    "running", vm != NULL,
+				    "unsharing_pages", control_number(pages_to_unshare(vm)));
+	if (answer->granted == NULL)
+		return NULL;
+	answer->forgets = wish->forget;
+	answer->changes = wish->kept->said;
+	answer->gather = gather_granted;
+	return json_object();
 }
 
-json_t *control_modify(const struct control *control, const struct admission_peer *peer, const json_t *request)
+json_t *control_modify(struct control_answer *answer, const struct admission_peer *peer, const json_t *request)
 {
+	const struct control *control = answer->control;
 	const char *text = json_string_value(json_object_get(request, "mode"));
 	const json_t *name = json_object_get(request, "name");
 	struct wish wish = {
@@ -118,12 +142,12 @@ json_t *control_modify(const struct control *control, const struct admission_pee
 	wish.mode = wish.forget ? 0 : (enum wire_mode)mode;
 	if (daemon_vm_named(control->domains, wish.name)) {
 		vm = control_find_own_vm(control, peer->credentials->uid, name, &problem);
-		return vm ? grant(&wish, vm) : problem;
+		return vm ? grant(answer, &wish, vm) : problem;
 	}
 	if (!admission_is_member(control->admission, peer))
 		return control_error("not-permitted", "only who may share memory may say what is to be shared",
 				     wish.name);
-	return grant(&wish, NULL);
+	return grant(answer, &wish, NULL);
 }
 
 /* ---- kept ---- */

@@ -246,17 +246,15 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain)
 }
 
 /* The host's figures, but for those that are not of any domain. */
-static json_t *domain_object(const struct domain *domain)
+static json_t *domain_object(const struct domain *domain, const struct metrics_snapshot *snapshot)
 {
-	struct metrics_snapshot snapshot = { 0 };
 	const struct daemon_vm *vm;
 	unsigned count = 0;
 	json_t *object;
 
 	TAILQ_FOREACH(vm, &domain->vms, entries)
 		count += vm->name[0] != 0;
-	metrics_add_domain(&snapshot, domain);
-	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), &snapshot,
+	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), snapshot,
 			     METRIC_OF_HOST);
 	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
 	json_object_del(object, metrics[METRIC_HOST_UNCOVERED].name);
@@ -289,15 +287,16 @@ static size_t see_vms(struct control_answer *answer)
 static json_t *on_status(struct control_answer *answer)
 {
 	const struct control *control = answer->control;
-	struct metrics_snapshot snapshot;
+	struct metrics_snapshot snapshot, part;
 	const struct domain *domain;
 	json_t *domains = json_array();
 
 	metrics_take(&snapshot, control->started_usec, control->memory);
 	SLIST_FOREACH(domain, &control->domains->list, entries)
 		if (control_may_see_domain(answer->uid, domain)) {
-			metrics_add_domain(&snapshot, domain);
-			json_array_append_new(domains, domain_object(domain));
+			metrics_take_domain(&part, domain);
+			metrics_add_domain(&snapshot, &part);
+			json_array_append_new(domains, domain_object(domain, &part));
 		}
 	answer->list = "vms";
 	answer->item = status_item;
@@ -522,7 +521,7 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 	if (strcmp(command, "modules") == 0)
 		return control_modules(answer, request);
 	if (strcmp(command, "modify") == 0)
-		return control_modify(control, peer, request);
+		return control_modify(answer, peer, request);
 	if (strcmp(command, "kept") == 0)
 		return control_kept(answer);
 	if (strcmp(command, "scan") == 0)
@@ -654,6 +653,7 @@ char *control_end(struct control_answer *answer)
 	free(answer->ranges);
 	free(answer->kept);
 	json_decref(answer->names);
+	json_decref(answer->granted);
 	control_metrics_free(answer->metrics);
 	control_estimate_free(answer->estimate);
 	control_modules_free(answer->modules);

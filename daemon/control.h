@@ -47,6 +47,8 @@ struct control_answer *control_begin(const struct control *control, const struct
 				     size_t size);
 /** Makes some more of it. @return whether that is all. */
 bool control_go_on(struct control_answer *answer);
+/** Whether more of it can be made only when more of what is kept is settled (struct kept: on_settled). */
+bool control_waits(const struct control_answer *answer);
 /** Frees @answer, complete or not, or NULL. @return the reply, a JSON document to be freed; NULL without memory. */
 char *control_end(struct control_answer *answer);
 

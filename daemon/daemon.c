@@ -214,6 +214,30 @@ static void set_quota(struct daemon *daemon)
 	snprintf(store->size, sizeof(store->size), "%" PRIu64, bytes > STORE_SIZE_MIN ? bytes : STORE_SIZE_MIN);
 }
 
+/* What people edited in there counts at once. */
+static void reload_kept(struct daemon *daemon)
+{
+	struct daemon_vm *vm = NULL;
+
+	int r = kept_reload(&daemon->kept);
+
+	daemon->rereads_kept = r == -EINPROGRESS;
+	if (r < 0)
+		return;
+	while ((vm = daemon_vm_next(&daemon->domains, vm)) != NULL)
+		if (vm->name[0] && daemon_vm_update_mode(vm))
+			log_notice("VM %s: mode %s from now on", daemon_vm_describe(vm), wire_mode_name(vm->mode));
+}
+
+static void on_kept_settled(void *user)
+{
+	struct daemon *daemon = user;
+
+	sessions_settled(&daemon->sessions);
+	if (daemon->rereads_kept)
+		reload_kept(daemon);
+}
+
 int daemon_start(struct daemon *daemon)
 {
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
@@ -226,6 +250,7 @@ int daemon_start(struct daemon *daemon)
 		.engine = &daemon->config.engine,
 		.quota = &daemon->quota,
 		.exposure = &daemon->exposure,
+		.fair = &daemon->fair,
 		.kept = &daemon->kept,
 		.preload_mode = &daemon->config.preload_mode,
 		.lock = -1,
@@ -266,6 +291,8 @@ int daemon_start(struct daemon *daemon)
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
 	if (r >= 0)
 		r = kept_open(&daemon->kept, daemon->event, daemon->kept_path);
+	daemon->kept.on_settled = on_kept_settled;
+	daemon->kept.owner = daemon;
 	if (r >= 0)
 		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
@@ -305,18 +332,6 @@ static void reload_config(struct daemon *daemon)
 	set_large_pages(daemon);
 	set_budget(daemon);
 	tell_engines(daemon);
-}
-
-/* What people edited in there counts at once. */
-static void reload_kept(struct daemon *daemon)
-{
-	struct daemon_vm *vm = NULL;
-
-	if (kept_reload(&daemon->kept) < 0)
-		return;
-	while ((vm = daemon_vm_next(&daemon->domains, vm)) != NULL)
-		if (vm->name[0] && daemon_vm_update_mode(vm))
-			log_notice("VM %s: mode %s from now on", daemon_vm_describe(vm), wire_mode_name(vm->mode));
 }
 
 void daemon_reload(struct daemon *daemon)

@@ -6,8 +6,9 @@
  *                                 |                                                                       |
  *                                 +-> control (a CLI's requests)                    link (rings), store, engine
  *
- * One thread, one event loop. A session ends with its connection; a VM ends when its process has died and nobody can
- * read the store through its view any more. No function here waits for a peer.
+ * One thread, one event loop; and kept-writer.h has one that writes a file. A session ends with its connection; a VM
+ * ends when its process has died and nobody can read the store through its view any more. No function here waits for
+ * a peer.
  */
 #ifndef PAGEFUSE_DAEMON_DAEMON_H
 #define PAGEFUSE_DAEMON_DAEMON_H
@@ -34,8 +35,11 @@ struct daemon {
 	const char *config_path; /* of the settings; NULL: the usual one, if it is there */
 	struct quota quota;
 	struct exposure exposure;
+	struct fair fair;
+	struct fair_share accepting; /* of its time: whoever it is that connects */
 	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;
+	bool rereads_kept;                                   /* once what is being written of it is */
 	char kept_path[sizeof(((struct kept *)NULL)->path)]; /* of what is kept of VMs; empty: only while it runs */
 	struct domains domains;
 	struct access access;

@@ -17,6 +17,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/exposure.h"
+#include "daemon/fair.h"
 #include "daemon/index.h"
 #include "daemon/link.h"
 #include "daemon/quota.h"
@@ -43,6 +44,7 @@ struct domains {
 	const struct engine_settings *engine;                      /* the same; the daemon's */
 	struct quota *quota;                                       /* of all domains together; the daemon's */
 	struct exposure *exposure;                                 /* the same */
+	struct fair *fair;                                         /* among its users and domains; the same */
 	const struct kept *kept;                                   /* what is to be shared of which VM; the daemon's */
 	const unsigned *preload_mode;                              /* enum wire_mode where none is said; the same */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
@@ -69,6 +71,8 @@ struct domain {
 	struct engine *engine;
 	int userfaultfd; /* of /dev/userfaultfd, passed to every VMM; -1 if there is none */
 	sd_event_source *recheck, *pump, *tick;
+
+	struct fair_share share; /* of the loop's time: what its engine has had */
 
 	unsigned orders_left;  /* that may be passed on in this turn of the pump */
 	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */

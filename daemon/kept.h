@@ -7,46 +7,37 @@
 #define PAGEFUSE_DAEMON_KEPT_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 #include <systemd/sd-event.h>
 
-#include "common/vm-identity.h"
-#include "protocol/wire.h"
+#include "daemon/kept-file.h"
+#include "daemon/kept-writer.h"
 
-#define KEPT_FORMAT 1                     /* of the file */
-#define KEPT_PER_USER 1024                /* VMs that one user's wishes are kept of; root has no limit */
-#define KEPT_MAX 8192                     /* of all users, before they are kept of root's only */
-#define KEPT_BYTES_MAX (16u << 20)        /* of the file */
-#define KEPT_WRITE_USEC UINT64_C(1000000) /* a write waits for the disk, so there is one in so long, on average */
-#define KEPT_WRITES_AT_ONCE 16            /* as many before that counts */
-#define KEPT_ANY_USER ((uid_t)-1)
-#define KEPT_PROBLEM_SIZE 512
-
-/** A VM that something is kept of. One without a user is root's wish: it was there before the VM. */
-struct kept_vm {
-	STAILQ_ENTRY(kept_vm) entries;
-	char name[WIRE_NAME_MAX];
-	uint8_t uuid[UUID_BYTES]; /* all zero: it is known by its name */
-	uid_t user;               /* whose VM it is; KEPT_ANY_USER: whoever's, root has said so before it ran */
-	enum wire_mode mode;
-};
-
-STAILQ_HEAD(kept_vms, kept_vm);
+#define KEPT_PER_USER 1024 /* VMs that one user's wishes are kept of; root has no limit */
+#define KEPT_MAX 8192      /* of all users, before they are kept of root's only */
+/* The disk is not for this alone: a write is paid for by so many times the time that it took, a second at most. */
+#define KEPT_WRITE_TIMES 10
+#define KEPT_WRITE_USEC UINT64_C(1000000)
+#define KEPT_AHEAD_USEC UINT64_C(4000000) /* that may be owed before the next one waits */
 
 struct kept {
 	struct kept_vms vms;
 	char path[4096]; /* empty: nothing is kept beyond the daemon's life */
 	/* Why the file is not written: one line that names it and the way out. Empty: it is. */
 	char problem[KEPT_PROBLEM_SIZE];
-	bool unread;        /* what is in the file could not be read: it is left as it is */
-	struct stat file;   /* as it was read or written last; st_ino 0: there was none */
-	bool dirty;         /* to be written once */
-	uint64_t paid_usec; /* until then the writes so far have used up their time */
+	bool unread;         /* what is in the file could not be read: it is left as it is */
+	struct stat file;    /* as it was read or written last; st_ino 0: there was none */
+	uint64_t said;       /* changes so far */
+	uint64_t begun;      /* of these the writer has been given so many */
+	uint64_t settled;    /* and of so many it is known whether they are in the file, see kept_is_settled() */
+	uint64_t begun_usec; /* when the writer was */
+	uint64_t paid_usec;  /* until then the writes so far have used up their time */
 	sd_event_source *timer;
+	struct kept_writer writer;
+	/** More changes are settled. The owner sets it after kept_open(), or leaves it NULL. */
+	void (*on_settled)(void *owner);
+	void *owner;
 };
 
 /**
@@ -54,17 +45,26 @@ struct kept {
  * of it, and nothing written to it. @return 0, -ENAMETOOLONG, -errno (without memory, or no timer).
  */
 int kept_open(struct kept *kept, sd_event *event, const char *path);
-/** Writes what is still to be written, and forgets all. Also for one that was not opened. */
+/** Writes what is still to be written, waits for the disk, and forgets all. Also for one that was not opened. */
 void kept_close(struct kept *kept);
-/** Reads the file anew. @return 0; else what is known stays, and kept->problem says why. */
+/**
+ * Reads the file anew. @return 0; -EINPROGRESS: something has to be written before, and it is to be called again when
+ * that is settled; else what is known stays, and kept->problem says why.
+ */
 int kept_reload(struct kept *kept);
+
+/**
+ * Whether the first @changes changes, a value that kept->said had, are on the disk, or cannot be brought there for now,
+ * as kept->problem says. That takes as long as the disk does, and no function here waits for it but kept_close().
+ */
+bool kept_is_settled(const struct kept *kept, uint64_t changes);
 
 /** What is kept of user @user's VM with that UUID, else with that name and none. @return it, or NULL. */
 const struct kept_vm *kept_find(const struct kept *kept, uid_t user, const uint8_t uuid[UUID_BYTES], const char *name);
 
 /**
  * Keeps @mode for the VM that @vm describes by user, UUID and name; its mode is not looked at.
- * @return 0, -EDQUOT (KEPT_PER_USER, KEPT_MAX), -ENOMEM. That it could not be written is said by kept->problem.
+ * @return 0, -EDQUOT (KEPT_PER_USER, KEPT_MAX), -ENOMEM. It counts at once; whether it is written is known later.
  */
 int kept_set(struct kept *kept, const struct kept_vm *vm, enum wire_mode mode);
 

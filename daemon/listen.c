@@ -14,26 +14,35 @@
 #include "daemon/session.h"
 
 #define ACCEPTS_PER_TURN 16
-#define ACCEPT_TURNS_PER_SECOND 100
+#define ACCEPT_TURNS_PER_SECOND 1000
 
-static int on_connection(sd_event_source *source, int fd, uint32_t events, void *user)
+static void accept_some(struct daemon *daemon, int fd)
 {
-	struct daemon *daemon = user;
 	int socket, r;
 
-	(void)source;
-	(void)events;
 	for (unsigned n = 0; n < ACCEPTS_PER_TURN; n++) {
 		socket = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (socket < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 				log_peer(LOG_NOBODY, LOG_ERR, "cannot accept a connection: %s", strerror(errno));
-			return 0;
+			return;
 		}
 		r = session_new(&daemon->sessions, socket);
 		if (r < 0 && r != -ESRCH)
 			log_peer(LOG_NOBODY, LOG_ERR, "cannot serve a connection: %s", strerror(-r));
 	}
+}
+
+/* Those that have come have a turn before more do. */
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *user)
+{
+	struct daemon *daemon = user;
+
+	(void)events;
+	fair_begin(&daemon->fair, source);
+	accept_some(daemon, fd);
+	fair_end(&daemon->fair, &daemon->accepting);
+	fair_place(&daemon->fair, &daemon->accepting, source);
 	return 0;
 }
 

@@ -33,23 +33,32 @@ static uint64_t own_cpu_nsec(void)
 	       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
 }
 
-void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *domain)
+void metrics_take_domain(struct metrics_snapshot *ret, const struct domain *domain)
 {
-	struct engine_counters counters;
+	*ret = (struct metrics_snapshot){
+		.store_bytes = store_used_bytes(domain->store),
+		.store_full = engine_store_room(domain->engine) != ENGINE_ROOM,
+		.rings_bytes = domain_rings_bytes(domain),
+	};
+	engine_counters(domain->engine, &ret->host);
+}
 
-	engine_counters(domain->engine, &counters);
-	snapshot->host.shared_pages += counters.shared_pages;
-	snapshot->host.common_pages += counters.common_pages;
-	snapshot->host.zero_pages += counters.zero_pages;
-	snapshot->host.saved_pages += counters.saved_pages;
-	snapshot->host.large_blocks += counters.large_blocks;
-	snapshot->host.broken_blocks += counters.broken_blocks;
-	snapshot->host.ready_pages += counters.ready_pages;
-	snapshot->host.would_save_pages += counters.would_save_pages;
-	snapshot->host.held_vms += counters.held_vms;
-	snapshot->store_bytes += store_used_bytes(domain->store);
-	snapshot->store_full |= engine_store_room(domain->engine) != ENGINE_ROOM;
-	snapshot->rings_bytes += domain_rings_bytes(domain);
+void metrics_add_domain(struct metrics_snapshot *snapshot, const struct metrics_snapshot *domain)
+{
+	const struct engine_counters *counters = &domain->host;
+
+	snapshot->host.shared_pages += counters->shared_pages;
+	snapshot->host.common_pages += counters->common_pages;
+	snapshot->host.zero_pages += counters->zero_pages;
+	snapshot->host.saved_pages += counters->saved_pages;
+	snapshot->host.large_blocks += counters->large_blocks;
+	snapshot->host.broken_blocks += counters->broken_blocks;
+	snapshot->host.ready_pages += counters->ready_pages;
+	snapshot->host.would_save_pages += counters->would_save_pages;
+	snapshot->host.held_vms += counters->held_vms;
+	snapshot->store_bytes += domain->store_bytes;
+	snapshot->store_full |= domain->store_full;
+	snapshot->rings_bytes += domain->rings_bytes;
 }
 
 void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const struct memory_watch *memory)

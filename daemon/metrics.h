@@ -31,8 +31,10 @@ struct metrics_snapshot {
  * clock_now_usec().
  */
 void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const struct memory_watch *memory);
-/** Adds the figures of @domain to the host's part. */
-void metrics_add_domain(struct metrics_snapshot *snapshot, const struct domain *domain);
+/** Takes the figures of @domain alone, as the host's part: a look at each of its VMs. */
+void metrics_take_domain(struct metrics_snapshot *ret, const struct domain *domain);
+/** Adds them to the host's part. */
+void metrics_add_domain(struct metrics_snapshot *snapshot, const struct metrics_snapshot *domain);
 /** Takes those of @vm, as they were when its domain was added. */
 void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm);
 

@@ -250,8 +250,9 @@ static int on_pump(sd_event_source *source, void *user)
 {
 	struct domain *domain = user;
 	uint64_t now = clock_now_usec(), wait;
+	struct fair *fair = domain->domains->fair;
 
-	(void)source;
+	fair_begin(fair, source);
 	wait = engine_tick(domain->engine, now);
 	domain_note_steps(domain);
 	if (give_all_orders(domain))
@@ -261,6 +262,8 @@ static int on_pump(sd_event_source *source, void *user)
 		wait = UINT64_MAX - 1 - now;
 	sd_event_source_set_time(domain->tick, now + wait);
 	sd_event_source_set_enabled(domain->tick, SD_EVENT_ONESHOT);
+	fair_end(fair, &domain->share);
+	fair_place(fair, &domain->share, source);
 	return 0;
 }
 
@@ -287,5 +290,6 @@ int pump_start(struct domain *domain)
 	if (r >= 0)
 		r = sd_event_add_time(domain->event, &domain->tick, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_tick,
 				      domain);
+	fair_place(domain->domains->fair, &domain->share, domain->pump);
 	return r < 0 ? r : 0;
 }

@@ -74,7 +74,7 @@ static void take_vm(struct series_vm *ret, const struct daemon_vm *vm)
 int series_take(struct series_view *ret, const struct domains *domains, const struct series_wish *wish)
 {
 	struct series_view view = { 0 };
-	struct metrics_snapshot snapshot = { 0 };
+	struct metrics_snapshot snapshot = { 0 }, part;
 	const struct domain *domain;
 	struct daemon_vm *vm = NULL;
 	size_t count = 0;
@@ -85,8 +85,10 @@ int series_take(struct series_view *ret, const struct domains *domains, const st
 	if (view.vms == NULL)
 		return -ENOMEM;
 	SLIST_FOREACH(domain, &domains->list, entries)
-		if (wish->has_domain(wish, domain))
-			metrics_add_domain(&snapshot, domain);
+		if (wish->has_domain(wish, domain)) {
+			metrics_take_domain(&part, domain);
+			metrics_add_domain(&snapshot, &part);
+		}
 	take_host(view.host_kb, &snapshot);
 	while ((vm = daemon_vm_next(domains, vm)) != NULL)
 		if (vm->name[0] && wish->has_vm(wish, vm))

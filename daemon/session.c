@@ -32,6 +32,7 @@ struct session {
 	int socket, pidfd;
 	struct ucred peer;
 	sd_event_source *io, *turn, *rest;
+	struct fair_user *payer; /* for its turns */
 
 	/* VMM */
 	struct daemon_vm *vm; /* NULL before HELLO */
@@ -68,6 +69,7 @@ static void free_session(struct session *session)
 	sd_event_source_disable_unref(session->io);
 	sd_event_source_disable_unref(session->turn);
 	sd_event_source_disable_unref(session->rest);
+	fair_user_put(session->payer);
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
@@ -90,6 +92,26 @@ static void on_end(void *session)
 	free_session(session);
 }
 
+static struct fair *fair_of(const struct sessions *sessions)
+{
+	return sessions->admission->domains->fair;
+}
+
+/*
+ * What has not said anything, or is only to be freed, is short work, and waits for none of its user's: else connections
+ * that are nothing any more would keep those from coming that are. How many come is bounded where they are accepted.
+ */
+static void place(const struct session *session)
+{
+	static const struct fair_share nothing;
+	const struct fair *fair = fair_of(session->sessions);
+	bool is_short = session->kind == SESSION_NEW || (session->failed && session->vm == NULL);
+	const struct fair_share *share = is_short ? &nothing : &session->payer->share;
+
+	fair_place(fair, share, session->io);
+	fair_place(fair, share, session->turn);
+}
+
 /* Has on_turn() called again after the others had theirs. */
 static void schedule(struct session *session)
 {
@@ -101,6 +123,7 @@ static void end_later(struct session *session)
 {
 	session->failed = true;
 	link_stop(&session->link);
+	place(session);
 	schedule(session);
 }
 
@@ -364,7 +387,10 @@ static void go_on_answering(struct session *session)
 	int r;
 
 	if (session->answer && !control_go_on(session->answer)) {
-		schedule(session);
+		if (control_waits(session->answer)) /* nothing is read from it meanwhile, so it need not wake us */
+			sd_event_source_set_enabled(session->io, SD_EVENT_OFF);
+		else
+			schedule(session);
 		return;
 	}
 	session->reply = control_end(session->answer);
@@ -376,6 +402,17 @@ static void go_on_answering(struct session *session)
 		want_room(session, true);
 	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		fail(session, "cannot answer: %s", strerror(-r));
+}
+
+void sessions_settled(struct sessions *sessions)
+{
+	struct session *session;
+
+	LIST_FOREACH(session, &sessions->list, entries)
+		if (session->answer && !control_waits(session->answer)) {
+			sd_event_source_set_enabled(session->io, SD_EVENT_ON);
+			schedule(session);
+		}
 }
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
@@ -395,7 +432,7 @@ static void on_request(struct session *session, const struct wire_text *request,
 	session->kind = SESSION_CONTROL;
 	session->answer = control_begin(session->sessions->control, &peer, request->text,
 					size - sizeof(request->header));
-	go_on_answering(session);
+	schedule(session); /* what it begins with may have been a turn's work */
 }
 
 /* ---- receiving ---- */
@@ -509,12 +546,34 @@ static void receive(struct session *session)
 	}
 }
 
+/* What follows is charged to who had it done, also if @session does not outlive it. */
+static struct fair_user *begin_turn(const struct session *session, sd_event_source *source)
+{
+	fair_begin(fair_of(session->sessions), source);
+	session->payer->holders++;
+	return session->payer;
+}
+
+/* Frees @session if it has failed. */
+static void end_turn(struct session *session, struct fair_user *payer)
+{
+	struct fair *fair = fair_of(session->sessions);
+	bool failed = session->failed;
+
+	if (failed)
+		free_session(session);
+	fair_end(fair, &payer->share);
+	if (!failed)
+		place(session);
+	fair_user_put(payer);
+}
+
 static int on_turn(sd_event_source *source, void *user)
 {
 	struct session *session = user;
+	struct fair_user *payer = begin_turn(session, source);
 	uint64_t rest_usec;
 
-	(void)source;
 	if (!session->failed && session->vm) {
 		if (pump_take_reports(session->vm, &rest_usec) && rest_usec == 0)
 			schedule(session);
@@ -526,20 +585,20 @@ static int on_turn(sd_event_source *source, void *user)
 	}
 	if (!session->failed && session->answer)
 		go_on_answering(session);
-	if (session->failed)
-		free_session(session);
+	end_turn(session, payer);
 	return 0;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 {
 	struct session *session = user;
+	struct fair_user *payer;
 	int r = 0;
 
-	(void)source;
 	(void)fd;
 	if (session->failed) /* its turn to be freed comes */
 		return 0;
+	payer = begin_turn(session, source);
 	if (session->kind == SESSION_CONTROL && session->reply) {
 		r = send_reply(session);
 		if (r == 0)
@@ -552,8 +611,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		receive(session);
-	if (session->failed)
-		free_session(session);
+	end_turn(session, payer);
 	return 0;
 }
 
@@ -595,6 +653,7 @@ static bool too_many_outsiders(struct session *new)
 int session_new(struct sessions *sessions, int socket)
 {
 	struct session *session = calloc(1, sizeof(*session));
+	bool too_many_others;
 	int r;
 
 	if (session == NULL) {
@@ -621,7 +680,14 @@ int session_new(struct sessions *sessions, int socket)
 		free_session(session);
 		return r;
 	}
-	if (too_many_outsiders(session))
+	too_many_others = too_many_outsiders(session);
+	session->payer = fair_user_get(fair_of(sessions), session->is_outsider ? FAIR_OUTSIDERS : session->peer.uid);
+	if (session->payer == NULL) {
+		free_session(session);
+		return -ENOMEM;
+	}
+	place(session);
+	if (too_many_others)
 		refuse(session, "there are %u connections already of users who may only ask", SESSION_OUTSIDERS_MAX);
 	else if (too_many(sessions, session->peer.uid))
 		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",

@@ -31,6 +31,8 @@ struct sessions {
 
 /** Takes over a connected @socket. On error it is closed. @return 0 or -errno. */
 int session_new(struct sessions *sessions, int socket);
+/** More of what is kept is settled (struct kept): those whose answers waited for that have their turns. */
+void sessions_settled(struct sessions *sessions);
 /** Ends all connections. References stay with the VMs. */
 void sessions_end(struct sessions *sessions);
 

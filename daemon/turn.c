@@ -5,7 +5,7 @@
 
 #include "daemon/clock.h"
 
-static uint64_t done[TURN_WORK_END], most[TURN_WORK_END], longest_usec, longest_cpu_usec;
+static uint64_t done[TURN_WORK_END], most[TURN_WORK_END], longest_usec, longest_cpu_usec, cpu_began;
 
 void turn_note(enum turn_work work, uint64_t count)
 {
@@ -29,6 +29,11 @@ uint64_t turn_longest_cpu_usec(void)
 	return longest_cpu_usec;
 }
 
+uint64_t turn_cpu_usec(void)
+{
+	return clock_cpu_usec() - cpu_began;
+}
+
 static uint64_t higher(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -36,13 +41,14 @@ static uint64_t higher(uint64_t a, uint64_t b)
 
 static int dispatch(sd_event *event)
 {
-	uint64_t began = clock_now_usec(), cpu_began = clock_cpu_usec();
+	uint64_t began = clock_now_usec();
 	int r;
 
+	cpu_began = clock_cpu_usec();
 	memset(done, 0, sizeof(done));
 	r = sd_event_dispatch(event);
 	longest_usec = higher(longest_usec, clock_now_usec() - began);
-	longest_cpu_usec = higher(longest_cpu_usec, clock_cpu_usec() - cpu_began);
+	longest_cpu_usec = higher(longest_cpu_usec, turn_cpu_usec());
 	return r;
 }
 

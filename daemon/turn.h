@@ -25,6 +25,9 @@ int turn_loop(sd_event *event);
 /** So much was done, in this turn. */
 void turn_note(enum turn_work work, uint64_t count);
 
+/** CPU time of this turn so far. */
+uint64_t turn_cpu_usec(void);
+
 /** The most that was done in one turn, so far; and the longest that one took, by the clock and of CPU time. */
 uint64_t turn_most(enum turn_work work);
 uint64_t turn_longest_usec(void);

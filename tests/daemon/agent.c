@@ -133,7 +133,7 @@ static void test_beacons(void)
 	uint64_t hash = page_hash(beacon_bytes, vmm.welcome.seed), wrong = hash + 1;
 	struct ring_record scan;
 
-	connect_agent();
+	connect_served();
 	greet();
 	say_beacon(0, GFN + PAGES); /* behind all memory */
 	expect_proof(AGENT_NOT_KNOWN);
@@ -272,7 +272,7 @@ static void test_hostile(void)
 	frame = expect(AGENT_BYE);
 	test_check(((const struct agent_bye_frame *)(const void *)frame)->reason == AGENT_BYE_LIMIT, "no limit");
 	fake_agent_await_end(&agent);
-	connect_agent();
+	connect_served();
 	greet();
 	(void)send(agent.port, garbage, sizeof(garbage), MSG_NOSIGNAL);
 	fake_agent_await_end(&agent);
@@ -285,7 +285,7 @@ static void test_hostile(void)
 			break;
 	}
 	fake_agent_await_end(&agent);
-	connect_agent();
+	connect_served();
 	greet();
 	test_check(instance_alive(&instance), "the daemon has died");
 }

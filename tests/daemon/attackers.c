@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -167,10 +168,10 @@ static void make_up(void *content, uint64_t number)
 	memcpy(content, &(uint64_t){ number | UINT64_C(1) << 60 }, sizeof(number));
 }
 
-/* Of two pages each. */
+/* Of two pages each; or two for all pages. */
 static uint64_t content_of(uint32_t page)
 {
-	return page / 2 + (content_round << 32);
+	return (options.attack == ATTACK_STRIPES ? page % 2 : page / 2) + (content_round << 32);
 }
 
 static uint64_t hash_of(uint64_t number)
@@ -258,6 +259,12 @@ static uint32_t add_regions(uint64_t pages)
 	return page;
 }
 
+static void await_taken_in(void)
+{
+	while (ring_room(&to_daemon.up) != (int)RING_UP_RECORDS && !has_ended(to_daemon.socket))
+		wait_a_moment();
+}
+
 static bool join_with(uint64_t pages)
 {
 	if (!join())
@@ -322,6 +329,7 @@ static void claim(void)
 {
 	if (!join_with(options.pages))
 		return;
+	await_taken_in();
 	count_deed();
 	if (options.once)
 		obey_only();
@@ -364,8 +372,7 @@ static void have_orders_made(void)
 		return;
 	for (uint32_t i = 0; i < runs; i++)
 		fake_link_post(&to_daemon, REPORT_ZERO, 2 + i * RING_RUN_PAGES_MAX, RING_RUN_PAGES_MAX, 0);
-	while (ring_room(&to_daemon.up) != (int)RING_UP_RECORDS && !has_ended(to_daemon.socket))
-		wait_a_moment();
+	await_taken_in();
 	fake_link_close(&to_daemon);
 	count_deed();
 }
@@ -480,8 +487,7 @@ static void be_an_agent(void)
 	if (!join_with(WIRE_RANGES_MAX + 16))
 		return;
 	if (tell_map()) {
-		while (ring_room(&to_daemon.up) != (int)RING_UP_RECORDS && !has_ended(to_daemon.socket))
-			wait_a_moment();
+		await_taken_in();
 		fake_agent_connect(&agent, daemon_socket);
 		if (fake_agent_greet(&agent, GFN, WIRE_RANGES_MAX))
 			say_anything(&agent);
@@ -516,6 +522,7 @@ static const struct {
 	[ATTACK_HASHES] = { "hashes", make_hashes_up },
 	[ATTACK_CONTENTS] = { "contents", take_slots },
 	[ATTACK_SEGMENTS] = { "segments", take_segments },
+	[ATTACK_STRIPES] = { "stripes", take_segments },
 	[ATTACK_CLAIMS] = { "claims", claim },
 	[ATTACK_NUMBERS] = { "numbers", take_numbers },
 	[ATTACK_WITHDRAW] = { "withdraw", have_orders_made },
@@ -552,6 +559,8 @@ struct attacker attacker_start(const char *socket, const struct attacker_options
 		options.pages = MANY_PAGES;
 	daemon_socket = socket;
 	deeds = attacker.deeds;
+	test_check(options.nice == 0 || setpriority(PRIO_PROCESS, 0, options.nice) == 0, "setpriority: %s",
+		   strerror(errno));
 	if (options.uid != 0)
 		fake_become(options.uid, options.gid ? options.gid : options.uid);
 	if (options.has_mapped)

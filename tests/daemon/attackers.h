@@ -26,6 +26,7 @@ enum attack {
 	ATTACK_HASHES,      /* contents made up, each once: a report without memory behind it, without end */
 	ATTACK_CONTENTS,    /* each twice, so that it is brought into the store: takes all slots */
 	ATTACK_SEGMENTS,    /* the same, and each anew once it is shared: takes all offsets, and keeps some segments */
+	ATTACK_STRIPES,     /* two contents by turns, so that neighbours never follow each other; anew once shared */
 	ATTACK_CLAIMS,      /* RAM that its process has not mapped */
 	ATTACK_NUMBERS,     /* regions of terabytes that come and go, mapped and without memory: takes page numbers */
 	ATTACK_WITHDRAW,    /* has as many orders made as there can be, and leaves with all of them */
@@ -41,6 +42,7 @@ struct attacker_options {
 	const char *name; /* of its VM; NULL: that of the attack */
 	uint64_t pages;   /* that it registers, for ATTACK_HASHES, _CONTENTS and _CLAIMS; 0: many */
 	bool has_mapped;  /* so many, without touching them */
+	int nice;         /* as nice(2): so much it leaves the CPUs to others */
 	bool once;        /* registers these, and does nothing more than to obey */
 };
 

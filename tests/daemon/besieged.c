@@ -16,17 +16,11 @@
 #include "daemon/pump.h"
 #include "daemon/quota.h"
 #include "daemon/session.h"
-#include "tests/daemon/attackers.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
+#include "tests/daemon/siege.h"
 #include "tests/support/test.h"
 
-#define GROUP 20100u
-#define HONEST 20001u
-#define ATTACKERS 20010u /* the first of their users */
-#define OUTSIDERS 20020u
-#define USERS 2u    /* with each kind of attackers */
-#define HOARDERS 2u /* further users, who hold connections: the others of the same user would get none */
 #define CONNECTIONS 48u
 #define HONEST_VMS 3u
 #define COMMON 192u
@@ -35,15 +29,16 @@
 #define DEEDS 1u /* of each attacker between two rounds */
 
 #define SETTINGS \
-	"[access]\ngroup = 20100\nstatus = all\n" \
+	SIEGE_ACCESS \
 	"[scan]\ninterval_seconds = 1\n" \
 	"[store]\nsize = 128M\n" \
 	"[limits]\n"
 
 static struct instance instance;
+static struct siege siege;
 
 static const struct fake_options honest = {
-	.name = "honest", .pages = 512, .common = COMMON, .zero = ZERO, .uid = HONEST, .gid = GROUP
+	.name = "honest", .pages = 512, .common = COMMON, .zero = ZERO, .uid = SIEGE_HONEST, .gid = SIEGE_GROUP
 };
 
 /* ---- what the daemon uses, as the kernel says ---- */
@@ -86,74 +81,23 @@ static long long descriptors(void)
 	return count;
 }
 
-/* ---- the attackers ---- */
-
-#define ATTACKERS_MAX (ATTACK_END * 4)
-
-static struct attacker attackers[ATTACKERS_MAX];
-static unsigned attacker_count;
-
-static bool holds_connections(enum attack attack)
-{
-	return attack == ATTACK_DEAF || attack == ATTACK_HALF;
-}
-
-static void start_attacker(enum attack attack, uid_t uid, gid_t gid)
-{
-	const struct attacker_options options = { .attack = attack, .uid = uid, .gid = gid, .has_mapped = true };
-
-	test_check(attacker_count < ATTACKERS_MAX, "there are too many attackers");
-	attackers[attacker_count++] = attacker_start(instance.socket, &options);
-}
-
-static void start_attackers(void)
-{
-	for (unsigned i = 0; i < USERS; i++)
-		for (enum attack attack = 0; attack < ATTACK_END; attack++)
-			if (!holds_connections(attack))
-				start_attacker(attack, ATTACKERS + i, GROUP);
-	for (unsigned i = 0; i < HOARDERS; i++) {
-		start_attacker(i % 2 == 0 ? ATTACK_DEAF : ATTACK_HALF, ATTACKERS + USERS + i, GROUP);
-		start_attacker(i % 2 == 0 ? ATTACK_HALF : ATTACK_DEAF, OUTSIDERS + i, 0);
-		start_attacker(ATTACK_ASK, OUTSIDERS + i + HOARDERS, 0);
-		start_attacker(ATTACK_KNOCK, OUTSIDERS + i + HOARDERS, 0);
-	}
-}
-
-static void stop_attackers(void)
-{
-	while (attacker_count > 0)
-		attacker_stop(&attackers[--attacker_count]);
-}
-
-/* Each has gone on by so much. */
-static void await_deeds(uint64_t more)
-{
-	uint64_t before[ATTACKERS_MAX] = { 0 }, last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
-
-	for (unsigned i = 0; i < attacker_count; i++)
-		before[i] = attacker_deeds(&attackers[i]);
-	for (unsigned i = 0; i < attacker_count; i++)
-		while (attacker_deeds(&attackers[i]) < before[i] + more) {
-			test_check(test_patient_msec() < last, "attack %s, number %u, has done no more than %llu",
-				   attack_name(attackers[i].attack), i,
-				   (unsigned long long)(attacker_deeds(&attackers[i]) - before[i]));
-			poll(NULL, 0, 10);
-		}
-	test_progress();
-}
-
-static void print_deeds(void)
-{
-	uint64_t sums[ATTACK_END] = { 0 };
-
-	for (unsigned i = 0; i < attacker_count; i++)
-		sums[attackers[i].attack] += attacker_deeds(&attackers[i]);
-	for (enum attack attack = 0; attack < ATTACK_END; attack++)
-		printf("%s: %llu\n", attack_name(attack), (unsigned long long)sums[attack]);
-}
-
 /* ---- the honest ones ---- */
+
+/* Nothing of theirs is left alone for whatever reason. */
+static void check_refused(void)
+{
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}"), *vm;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "vms"), i, vm) {
+		const json_t *refused = json_array_get(json_object_get(vm, "refused"), 0);
+
+		test_check(json_integer_value(json_object_get(vm, "uid")) != SIEGE_HONEST || refused == NULL,
+			   "memory of %s is left alone: %s", json_string_value(json_object_get(vm, "name")),
+			   json_string_value(json_object_get(refused, "text")));
+	}
+	json_decref(status);
+}
 
 /* Physically: one frame for all. */
 static void check_shared(const struct fake_vmm vms[HONEST_VMS])
@@ -175,6 +119,7 @@ static void check_shared(const struct fake_vmm vms[HONEST_VMS])
 	}
 	for (unsigned i = 0; i < HONEST_VMS; i++)
 		test_check(fake_ask(&vms[i], FAKE_CHECK, 0).damaged == 0, "memory of honest VM %u was changed", i);
+	check_refused();
 }
 
 static void start_honest(struct fake_vmm vms[HONEST_VMS])
@@ -200,7 +145,7 @@ static void stop_honest(struct fake_vmm vms[HONEST_VMS])
 /* What [limits] connections_per_user, and SESSION_OUTSIDERS_MAX for those who may only ask, come to. */
 static long long most_descriptors(long long before)
 {
-	const long long users = USERS + HOARDERS + 1;
+	const long long users = SIEGE_USERS + SIEGE_HOARDERS + 1;
 
 	return before + users * (CONNECTIONS * DESCRIPTORS_EACH + DESCRIPTORS_PER_DOMAIN) +
 	       SESSION_OUTSIDERS_MAX * DESCRIPTORS_TO_ASK;
@@ -220,9 +165,9 @@ static long long most_descriptors(long long before)
 
 static long long most_memory(long long before)
 {
-	const long long askers = USERS + HOARDERS, reply = REPLY_BYTES_PER_VM * (long long)attacker_count;
+	const long long askers = SIEGE_USERS + SIEGE_HOARDERS, reply = REPLY_BYTES_PER_VM * (long long)siege.count;
 
-	return before + attacker_count * (long long)BYTES_PER_VM + askers * SESSION_CONTROL_PER_USER * reply;
+	return before + siege.count * (long long)BYTES_PER_VM + askers * SESSION_CONTROL_PER_USER * reply;
 }
 
 static long long turn(const json_t *status, const char *name)
@@ -290,9 +235,9 @@ static void besiege(void)
 	struct used before = start("connections_per_user = 48\n");
 
 	start_honest(vms);
-	start_attackers();
+	siege_start(&siege, instance.socket);
 	for (uint32_t round = 1; round <= ROUNDS; round++) {
-		await_deeds(DEEDS);
+		siege_await(&siege, DEEDS);
 		for (unsigned i = 0; i < HONEST_VMS; i++)
 			fake_ask(&vms[i], FAKE_NEXT_CONTENT, round);
 		check_shared(vms);
@@ -300,13 +245,13 @@ static void besiege(void)
 	}
 	start_honest(late); /* and who comes now is served as well */
 	check_shared(late);
-	await_deeds(DEEDS);
+	siege_await(&siege, DEEDS);
 	check_used(&before);
 	check_turns();
-	print_deeds();
+	siege_print(&siege);
 	test_check(instance_alive(&instance), "the daemon has died");
 	stop_honest(late);
-	stop_attackers();
+	siege_end(&siege);
 	check_shared(vms);
 	instance_await(&instance, NULL, "shared_pages", HONEST_VMS * COMMON); /* nothing is left of the others */
 	stop_honest(vms);
@@ -332,11 +277,11 @@ static void without_checked_claims(void)
 {
 	struct used before = start("claims = believed\nuser_reports_per_second = 0\n");
 
-	for (unsigned i = 0; i < USERS; i++)
-		start_attacker(ATTACK_HASHES, ATTACKERS + i, GROUP);
+	for (unsigned i = 0; i < SIEGE_USERS; i++)
+		siege_add(&siege, instance.socket, ATTACK_HASHES, SIEGE_ATTACKERS + i, SIEGE_GROUP);
 	test_check(has_grown(memory_bytes, most_memory(before.memory)), "believing claims costs %lld KiB only",
 		   (memory_bytes() - before.memory) >> 10);
-	stop_attackers();
+	siege_end(&siege);
 	instance_stop(&instance);
 }
 
@@ -345,10 +290,10 @@ static void without_limit_of_connections(void)
 	struct used before = start("connections_per_user = 65536\n");
 
 	for (unsigned i = 0; i < 16; i++)
-		start_attacker(ATTACK_HALF, ATTACKERS + i % USERS, GROUP);
+		siege_add(&siege, instance.socket, ATTACK_HALF, SIEGE_ATTACKERS + i % SIEGE_USERS, SIEGE_GROUP);
 	test_check(has_grown(descriptors, most_descriptors(before.descriptors)),
 		   "without a limit there are %lld descriptors only", descriptors());
-	stop_attackers();
+	siege_end(&siege);
 	instance_stop(&instance);
 }
 
@@ -359,17 +304,17 @@ static void without_share_of_the_store(void)
 	uint64_t last;
 
 	start("claims = believed\nuser_store_factor = 0\n");
-	for (unsigned i = 0; i < USERS; i++)
-		start_attacker(ATTACK_CONTENTS, ATTACKERS + i, GROUP);
+	for (unsigned i = 0; i < SIEGE_USERS; i++)
+		siege_add(&siege, instance.socket, ATTACK_CONTENTS, SIEGE_ATTACKERS + i, SIEGE_GROUP);
 	last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	while (!instance_logged(&instance, "the store is full"))
 		test_check(test_patient_msec() < last, "the store does not get full");
 	start_honest(vms);
-	await_deeds(1000);
+	siege_await(&siege, 1000);
 	for (unsigned i = 0; i < HONEST_VMS; i++)
 		test_check(fake_ask(&vms[i], FAKE_STATE, 0).shared < COMMON, "honest VM %u shares all the same", i);
 	stop_honest(vms);
-	stop_attackers();
+	siege_end(&siege);
 	instance_stop(&instance);
 }
 

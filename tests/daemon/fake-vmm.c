@@ -652,8 +652,16 @@ int fake_take_segment(const struct fake_vmm *asked)
 
 struct fake_agent fake_take_agent(const struct fake_vmm *asked)
 {
-	struct fake_agent agent = { .port = take_fd(asked, fake_ask(asked, FAKE_AGENT, 0).fd_of_agent) };
+	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
+	struct fake_agent agent = { .port = -1 };
+	char byte;
 
+	do {
+		test_check(test_patient_msec() < last, "the agent is not welcomed");
+		if (agent.port >= 0)
+			close(agent.port);
+		agent.port = take_fd(asked, fake_ask(asked, FAKE_AGENT, 0).fd_of_agent);
+	} while (!test_readable(agent.port) || recv(agent.port, &byte, 1, MSG_PEEK) != 1);
 	agent_decoder_init(&agent.decoder, AGENT_HOST);
 	return agent;
 }

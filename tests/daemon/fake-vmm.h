@@ -77,7 +77,7 @@ struct fake_answer fake_ask(const struct fake_vmm *vmm, enum fake_request reques
 uint64_t fake_frame(const struct fake_vmm *vmm, uint32_t page);
 /** The first segment that it was given: the same open file, in this process. */
 int fake_take_segment(const struct fake_vmm *vmm);
-/** A new connection as the agent of its guest, which this process speaks for. */
+/** A new connection as the agent of its guest, which this process speaks for: tried until the VM is served. */
 struct fake_agent fake_take_agent(const struct fake_vmm *vmm);
 /** SIGKILL, and waits. */
 void fake_kill(struct fake_vmm *vmm);

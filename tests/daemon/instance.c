@@ -260,7 +260,7 @@ int instance_connect(const struct instance *instance)
 
 /* ---- requests ---- */
 
-static void send_request(int socket, const char *request, size_t size)
+void instance_send(int socket, const char *request, size_t size)
 {
 	static char message[WIRE_MESSAGE_MAX];
 	struct wire_header header;
@@ -272,7 +272,7 @@ static void send_request(int socket, const char *request, size_t size)
 	test_check(send(socket, message, sizeof(header) + size, MSG_NOSIGNAL) > 0, "send: %s", strerror(errno));
 }
 
-json_t *instance_ask_on(int socket, const char *request, size_t size)
+json_t *instance_receive(int socket)
 {
 	static char message[WIRE_MESSAGE_MAX];
 	struct wire_header header = { .flags = WIRE_MORE };
@@ -280,7 +280,6 @@ json_t *instance_ask_on(int socket, const char *request, size_t size)
 	size_t length = 0;
 	json_t *reply;
 
-	send_request(socket, request, size);
 	while (header.flags & WIRE_MORE) {
 		ssize_t received = recv(socket, message, sizeof(message), 0);
 
@@ -299,6 +298,12 @@ json_t *instance_ask_on(int socket, const char *request, size_t size)
 	test_check(reply != NULL, "the reply is no JSON: %.*s", (int)length, text);
 	free(text);
 	return reply;
+}
+
+json_t *instance_ask_on(int socket, const char *request, size_t size)
+{
+	instance_send(socket, request, size);
+	return instance_receive(socket);
 }
 
 json_t *instance_ask(const struct instance *instance, const char *request)

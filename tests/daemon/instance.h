@@ -46,6 +46,9 @@ int instance_connect(const struct instance *instance);
 json_t *instance_ask(const struct instance *instance, const char *request);
 /** The same as text over a connection that exists already. */
 json_t *instance_ask_on(int socket, const char *request, size_t size);
+/** The halves of it. */
+void instance_send(int socket, const char *request, size_t size);
+json_t *instance_receive(int socket);
 
 /** host.@field of the status. */
 long long instance_host(const struct instance *instance, const char *field);

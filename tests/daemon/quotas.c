@@ -210,7 +210,7 @@ static void start_takers(struct attacker takers[3])
 
 	for (unsigned i = 0; i < 3; i++) {
 		takers[i] = start_liar((struct attacker_options){ .attack = ATTACK_CLAIMS, .pages = pages[i] });
-		while (attacker_deeds(&takers[i]) == 0) /* it has told of all */
+		while (attacker_deeds(&takers[i]) == 0) /* all that it has told is taken in */
 			poll(NULL, 0, 1);
 	}
 }

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of Operation. This is start-time fair queueing (Goyal, Vin and Cheng, 1996), with the event loop's priorities
+ * as queue. A share's clock goes on by the CPU time of its turns, and a source that waits has the time of that clock
+ * as its priority, so the lowest is served first. The clock of all, fair->now_usec, is the priority of who is served.
+ * Who comes back after a while begins at it, and not at what it was when he left: time that was not used is not saved.
+ *
+ * All else, such as timers and the listening sockets, has priority 0 and goes first: each has a bound of its own.
+ *
+ * A user's sources are placed when they have had their turn, not whenever the user's clock goes on. So one that was
+ * idle has an older time, and is served sooner than it should be, once.
+ */
+#include "daemon/fair.h"
+
+#include <stdlib.h>
+
+#include "daemon/turn.h"
+
+struct fair_user *fair_user_get(struct fair *fair, uid_t uid)
+{
+	struct fair_user *user;
+
+	LIST_FOREACH(user, &fair->users, entries)
+		if (user->uid == uid)
+			break;
+	if (user == NULL) {
+		user = calloc(1, sizeof(*user));
+		if (user == NULL)
+			return NULL;
+		user->uid = uid;
+		LIST_INSERT_HEAD(&fair->users, user, entries);
+	}
+	user->holders++;
+	return user;
+}
+
+void fair_user_put(struct fair_user *user)
+{
+	if (user == NULL || --user->holders > 0)
+		return;
+	LIST_REMOVE(user, entries);
+	free(user);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+void fair_place(const struct fair *fair, const struct fair_share *share, sd_event_source *source)
+{
+	if (source)
+		(void)sd_event_source_set_priority(source, later(share->had_usec, fair->now_usec));
+}
+
+void fair_begin(struct fair *fair, sd_event_source *source)
+{
+	int64_t usec = 0;
+
+	(void)sd_event_source_get_priority(source, &usec);
+	fair->now_usec = later(fair->now_usec, usec);
+}
+
+void fair_end(struct fair *fair, struct fair_share *share)
+{
+	/* What the loop itself costs is a microsecond at least. */
+	share->had_usec = later(share->had_usec, fair->now_usec) + (int64_t)turn_cpu_usec() + 1;
+}
