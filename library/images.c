@@ -21,6 +21,7 @@
 
 #include "library/session.h"
 #include "library/sys.h"
+#include "library/visits.h"
 
 #define DESCRIPTORS 4096u /* from this number on they are not looked at */
 #define NOT_LOOKED_AT 0u  /* else it is 1 more than the number of its image */
@@ -104,11 +105,12 @@ uint8_t images_of(int fd)
 	if (fd < 0 || (unsigned)fd >= DESCRIPTORS)
 		return 0;
 	value = atomic_load_explicit(place, memory_order_relaxed);
-	if (value == NOT_LOOKED_AT) {
+	if (value == NOT_LOOKED_AT && visit_begin()) {
 		value = look_at((unsigned)fd) + 1;
 		atomic_store_explicit(place, value, memory_order_relaxed);
+		visit_end();
 	}
-	return value - 1;
+	return value == NOT_LOOKED_AT ? 0 : value - 1;
 }
 
 void images_forget(unsigned first, unsigned last)
