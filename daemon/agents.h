@@ -24,7 +24,7 @@ struct agents {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)]; /* empty: does not listen */
 	sd_event_source *listener;
 	struct fair_share accepting; /* of the loop's time */
-	LIST_HEAD(, agent) list; /* one of a VM at most */
+	LIST_HEAD(, agent) list;     /* one of a VM at most */
 };
 
 /**

@@ -36,7 +36,7 @@ struct daemon {
 	struct quota quota;
 	struct exposure exposure;
 	struct fair fair;
-	struct fair_share accepting; /* of its time: whoever it is that connects */
+	struct fair_share accepting;            /* of its time: whoever it is that connects */
 	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;
 	bool rereads_kept;                                   /* once what is being written of it is */

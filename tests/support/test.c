@@ -93,6 +93,7 @@ __attribute__((format(printf, 3, 0))) static _Noreturn void end(int status, cons
 	int length = snprintf(text, sizeof(text), "%s: ", kind);
 	ssize_t written;
 
+	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is initialized
 	length += vsnprintf(text + length, sizeof(text) - 1 - (size_t)length, format, arguments);
 	if (length > (int)sizeof(text) - 2)
 		length = (int)sizeof(text) - 2;
