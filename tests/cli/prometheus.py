@@ -29,29 +29,42 @@ def skip(reason):
     sys.exit(77)
 
 
+def download(folder, package):
+    """@return what apt-get said if that fails, else None and the package is in @folder."""
+    done = subprocess.run(['apt-get', '-q', '-o', 'APT::Sandbox::User=root', 'download', package], cwd=folder,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    return (done.stdout.strip().splitlines() or ['it does not say why'])[-1]
+
+
 def find(folder):
-    """The programs of Debian's package, which is unpacked and not installed: that would start a service."""
+    """The programs of Debian's packages, which are unpacked and not installed: that would start a service."""
     found = [shutil.which(name) for name in ('prometheus', 'promtool')]
     if all(found):
         return found
     cache = os.path.join(source, '.cache', 'prometheus')
     if not os.path.exists(os.path.join(cache, 'usr/bin/promtool')):
-        done = subprocess.run(['apt-get', '-q', '-o', 'APT::Sandbox::User=root', 'download', 'prometheus'], cwd=folder,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        packages = [name for name in os.listdir(folder) if name.endswith('.deb')]
-        if done.returncode != 0 or not packages:
-            said = done.stdout.strip().splitlines() or ['it does not say why']
-            skip(f'no Prometheus, and apt-get cannot download the package: {said[-1]}')
+        said = download(folder, 'prometheus')
+        if said is not None:
+            skip(f'no Prometheus, and apt-get cannot download the package: {said}')
+        download(folder, 'promtool') # a package of its own in some releases
         try:
             os.makedirs(os.path.dirname(cache), exist_ok=True)
             place = tempfile.mkdtemp(dir=os.path.dirname(cache))
         except OSError:
             place = cache = os.path.join(folder, 'unpacked')
-        subprocess.run(['dpkg-deb', '-x', os.path.join(folder, packages[0]), place], check=True)
+        for name in os.listdir(folder):
+            if name.endswith('.deb'):
+                subprocess.run(['dpkg-deb', '-x', os.path.join(folder, name), place], check=True)
         if place != cache:
             shutil.rmtree(cache, ignore_errors=True)
             os.rename(place, cache)
-    return [os.path.join(cache, 'usr/bin', name) for name in ('prometheus', 'promtool')]
+    programs_found = [os.path.join(cache, 'usr/bin', name) for name in ('prometheus', 'promtool')]
+    for program in programs_found:
+        if not os.access(program, os.X_OK):
+            skip(f'the package prometheus of this release has no {os.path.basename(program)}')
+    return programs_found
 
 
 def start(*command, **more):

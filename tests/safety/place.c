@@ -23,7 +23,7 @@
 #define FILES_MAX 8u
 
 static char *place;
-static int call;             /* the system call that puts something there */
+static atomic_int call;      /* the system call that puts something there */
 static atomic_uint failures; /* of those that are to come */
 
 static struct {
@@ -108,7 +108,7 @@ static void fail(int number, unsigned count)
 static void end_failing(void)
 {
 	atomic_store(&sys_watch, NULL);
-	test_check(atomic_load(&failures) == 0, "system call %d has not failed", call);
+	test_check(atomic_load(&failures) == 0, "system call %d has not failed", atomic_load(&call));
 	bring_files_back();
 }
 
