@@ -10,6 +10,7 @@
 #include <linux/kvm.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,8 @@ static const uint8_t code[] = {
 
 static struct kvm_run *run;
 static int vcpu = -1;
+static pthread_t vcpu_thread;
+static atomic_int vcpu_tid;
 static atomic_bool stop;
 static atomic_uint passes;
 
@@ -140,8 +143,11 @@ static void make_machine(void *data)
 static bool run_guest(void)
 {
 	while (!atomic_load(&stop)) {
-		if (ioctl(vcpu, KVM_RUN, 0) < 0 && errno != EINTR)
-			return false;
+		if (ioctl(vcpu, KVM_RUN, 0) < 0) {
+			if (errno != EINTR)
+				return false;
+			continue;
+		}
 		if (run->exit_reason != KVM_EXIT_IO)
 			return false;
 		if (run->io.port == PORT_WRONG)
@@ -177,11 +183,25 @@ static void judge_internal_error(void)
 		test_skip("KVM has given up on an emulated CPU: internal error %u", run->internal.suberror);
 }
 
+static void on_kick(int number)
+{
+	(void)number;
+	run->immediate_exit = 1; /* it may not have been in KVM_RUN yet */
+}
+
+/** Out of KVM_RUN, whatever its guest does; for when it is to stop. */
+static void kick_vcpu(void)
+{
+	pthread_kill(vcpu_thread, SIGUSR1);
+}
+
 static void *vcpu_main(void *argument)
 {
-	bool ran = run_guest();
+	bool ran;
 
 	(void)argument;
+	atomic_store(&vcpu_tid, gettid());
+	ran = run_guest();
 	if (!ran && run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 		judge_internal_error();
 	if (!ran && atomic_load(&passes) == 0)
@@ -190,6 +210,37 @@ static void *vcpu_main(void *argument)
 	else if (!atomic_load(&stop))
 		test_fail("KVM_RUN: exit reason %u, %s", run->exit_reason, strerror(errno));
 	return NULL;
+}
+
+/** What the vCPU was about, when it has left KVM_RUN. */
+static void print_vcpu(void)
+{
+	struct kvm_regs regs;
+
+	if (ioctl(vcpu, KVM_GET_REGS, &regs) == 0)
+		fprintf(stderr, "exit reason %u, rip %llx, rcx %llx, rdi %llx, rflags %llx\n", run->exit_reason,
+			(unsigned long long)regs.rip, (unsigned long long)regs.rcx, (unsigned long long)regs.rdi,
+			(unsigned long long)regs.rflags);
+}
+
+/**
+ * The vCPU makes no more passes: it sleeps, or it runs and comes to nothing, which only an emulated CPU does that has
+ * lost its way.
+ */
+static void judge_standstill(unsigned seen)
+{
+	bool sleeps = test_thread_sleeps(vcpu_tid);
+
+	fprintf(stderr, "the vCPU stands still after %u passes, it %s\n", seen, sleeps ? "sleeps" : "runs");
+	if (!sleeps) {
+		atomic_store(&stop, true);
+		kick_vcpu();
+		if (test_join(vcpu_thread))
+			print_vcpu();
+		if (cpu_is_emulated())
+			test_skip("KVM runs an emulated CPU that comes to nothing, after %u passes", seen);
+	}
+	test_damage("the vCPU stands still after %u passes", seen);
 }
 
 /** A vCPU that nobody wakes makes no more passes. */
@@ -207,7 +258,21 @@ static void check_progress(void)
 	       test_patient_msec() - since_msec <= (uint64_t)TEST_DEADLINE_SECONDS * 1000)
 		poll(NULL, 0, 1);
 	if (test_patient_msec() - since_msec > (uint64_t)TEST_DEADLINE_SECONDS * 1000)
-		test_damage("the vCPU sleeps after %u passes", seen);
+		judge_standstill(seen);
+}
+
+/** Only after one more pass, as a vCPU that sleeps would otherwise not be noticed. */
+static void end_vcpu(void)
+{
+	unsigned seen = atomic_load(&passes);
+
+	while (atomic_load(&passes) == seen) {
+		check_progress();
+		poll(NULL, 0, 1);
+	}
+	atomic_store(&stop, true);
+	kick_vcpu();
+	test_check(test_join(vcpu_thread), "the vCPU does not leave KVM_RUN");
 }
 
 /** The pages that it writes, and what is with them in one 2 MiB page. */
@@ -237,7 +302,6 @@ int main(int argc, char **argv)
 {
 	uint32_t pages;
 	uint64_t random;
-	pthread_t thread;
 	struct guest g;
 	void *memory;
 
@@ -248,7 +312,8 @@ int main(int argc, char **argv)
 	memory = map_data(pages);
 	make_machine(memory);
 	guest_begin(&g, memory, pages);
-	test_check(pthread_create(&thread, NULL, vcpu_main, NULL) == 0, "no thread");
+	signal(SIGUSR1, on_kick);
+	test_check(pthread_create(&vcpu_thread, NULL, vcpu_main, NULL) == 0, "no thread");
 	while (test_running() || g.vm->reports[REPORT_MERGED] == 0) {
 		guest_churn(&g, &random);
 		check_progress();
@@ -257,8 +322,7 @@ int main(int argc, char **argv)
 		give_back(&g);
 		check_progress();
 	}
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
+	end_vcpu();
 	guest_report(&g);
 	fprintf(stderr, "%u passes of the guest over its memory\n", atomic_load(&passes));
 	test_check(atomic_load(&passes) > 0 && g.vm->reports[REPORT_MERGED] > 0,
