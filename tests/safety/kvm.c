@@ -212,15 +212,16 @@ static void *vcpu_main(void *argument)
 	return NULL;
 }
 
-/** What the vCPU was about, when it has left KVM_RUN. */
-static void print_vcpu(void)
+/** Where the vCPU was when it left KVM_RUN; 0: it does not say. */
+static uint64_t vcpu_rip(void)
 {
-	struct kvm_regs regs;
+	struct kvm_regs regs = { 0 };
 
-	if (ioctl(vcpu, KVM_GET_REGS, &regs) == 0)
-		fprintf(stderr, "exit reason %u, rip %llx, rcx %llx, rdi %llx, rflags %llx\n", run->exit_reason,
-			(unsigned long long)regs.rip, (unsigned long long)regs.rcx, (unsigned long long)regs.rdi,
-			(unsigned long long)regs.rflags);
+	ioctl(vcpu, KVM_GET_REGS, &regs);
+	fprintf(stderr, "exit reason %u, rip %llx, rcx %llx, rdi %llx, rflags %llx\n", run->exit_reason,
+		(unsigned long long)regs.rip, (unsigned long long)regs.rcx, (unsigned long long)regs.rdi,
+		(unsigned long long)regs.rflags);
+	return regs.rip;
 }
 
 /**
@@ -230,15 +231,16 @@ static void print_vcpu(void)
 static void judge_standstill(unsigned seen)
 {
 	bool sleeps = test_thread_sleeps(vcpu_tid);
+	uint64_t rip = 0;
 
 	fprintf(stderr, "the vCPU stands still after %u passes, it %s\n", seen, sleeps ? "sleeps" : "runs");
 	if (!sleeps) {
 		atomic_store(&stop, true);
 		kick_vcpu();
-		if (test_join(vcpu_thread))
-			print_vcpu();
+		rip = test_join(vcpu_thread) ? vcpu_rip() : 0;
 		if (cpu_is_emulated())
-			test_skip("KVM runs an emulated CPU that comes to nothing, after %u passes", seen);
+			test_skip("KVM runs an emulated CPU that comes to nothing, at %llx, after %u passes",
+				  (unsigned long long)rip, seen);
 	}
 	test_damage("the vCPU stands still after %u passes", seen);
 }
