@@ -115,7 +115,7 @@ static const struct setting settings[] = {
 	  .running = true,
 	  .preset = "8", .help = "So many times what is free of a domain's 8 TiB one user may have. 0: any." },
 	{ "vms", "preload_mode", SETTING_WORD, PLACE(preload_mode), .least = 1, .words = modes, .running = true,
-	  .preset = "full",
+	  .preset = "off",
 	  .help = "What is shared of a VM that comes by the preload alone, for which nobody has said it." },
 	{ "memory", "source", SETTING_SOURCE, PLACE(memory.source), .running = true,
 	  .preset = MEMORY_SOURCE_HOST, .help = "Whose memory decides the state: the host's, or a cgroup's with a "

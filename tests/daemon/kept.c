@@ -313,7 +313,6 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	instance_init(&instance);
 	snprintf(file, sizeof(file), "%s.vms.json", instance.socket);
-	instance_settings(&instance, "[vms]\npreload_mode = off\n");
 	instance_start(&instance);
 	check_running();
 	check_uuid();

@@ -43,7 +43,7 @@ pages_shared() {
 	frames_shared one two
 }
 
-daemon_open "$build" '[scan]' 'interval_seconds = 0' 'audit_interval_seconds = 1' '[vms]' 'preload_mode = off' || exit 1
+daemon_open "$build" '[scan]' 'interval_seconds = 0' 'audit_interval_seconds = 1' || exit 1
 kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 
 # By the preload alone, with the name and the arguments of a QEMU.
