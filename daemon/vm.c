@@ -165,9 +165,8 @@ static const char *name_of(const struct daemon_vm *vm)
 	return vm->name[0] ? vm->name : "a VM of an earlier daemon";
 }
 
-static void retry_later(struct daemon_vm *vm)
+static void try_again_in(struct daemon_vm *vm, uint64_t usec)
 {
-	uint64_t usec = vm->retry_usec ? vm->retry_usec : DAEMON_VM_RETRY_FIRST_USEC;
 	int r;
 
 	vm->retry = sd_event_source_disable_unref(vm->retry);
@@ -176,6 +175,13 @@ static void retry_later(struct daemon_vm *vm)
 	if (r < 0)
 		log_error("cannot set a timer, what process %d shared stays in the store: %s", (int)vm->pid,
 			  strerror(-r));
+}
+
+static void retry_later(struct daemon_vm *vm)
+{
+	uint64_t usec = vm->retry_usec ? vm->retry_usec : DAEMON_VM_RETRY_FIRST_USEC;
+
+	try_again_in(vm, usec);
 	if (vm->dead && usec < DAEMON_VM_RETRY_MOST_USEC && 2 * usec >= DAEMON_VM_RETRY_MOST_USEC)
 		log_event(LOG_INFO, "%s (pid %d) is gone, but what it was given is in use: its references stay",
 			  name_of(vm), (int)vm->pid);
@@ -191,20 +197,39 @@ static void drop_references(struct daemon_vm *vm)
 	account(vm);
 }
 
+/* If its last reader is gone. @return whether. */
+static bool release(struct daemon_vm *vm)
+{
+	struct domain *domain = vm->domain;
+
+	if (store_view_remove(domain->store, vm->pid, vm->start_time, !vm->dead) < 0)
+		return false;
+	if (vm->name[0] || vm->unaccounted) /* else that has been said when it left */
+		log_event(LOG_INFO, "%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
+			  vm->dead ? "is gone" : "has left, and reads nothing of the store");
+	drop_references(vm);
+	vm->released = true;
+	vm->gives_back = engine_leaving_ticket(domain->engine);
+	domain_schedule_pump(domain);
+	return true;
+}
+
+/* It is listed until all that it held has been given back: then what is shared and stored is that of the VMs shown. */
 static void try_release(struct daemon_vm *vm)
 {
 	struct domain *domain = vm->domain;
 
 	if (!vm->dead && daemon_vm_is_connected(vm))
 		return; /* it has connected again */
-	if (store_view_remove(domain->store, vm->pid, vm->start_time, !vm->dead) < 0) {
+	if (!vm->released && !release(vm)) {
 		retry_later(vm);
 		return;
 	}
-	if (vm->name[0] || vm->unaccounted) /* else that has been said when it left */
-		log_event(LOG_INFO, "%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
-			  vm->dead ? "is gone" : "has left, and reads nothing of the store");
-	drop_references(vm);
+	if (!engine_has_given_back(domain->engine, vm->gives_back)) {
+		try_again_in(vm, DAEMON_VM_GIVES_BACK_USEC);
+		return;
+	}
+	vm->released = false;
 	if (vm->refused_bytes[WIRE_REASON_SECCOMP] == 0) /* of that one it is to be said why nothing is shared */
 		drop_name(vm);                           /* no VM any more */
 	if (vm->dead)
@@ -465,12 +490,13 @@ static bool name_is_free(const struct daemon_vm *vm, const char *name)
 {
 	const struct daemon_vm *other = daemon_vm_named(vm->domain->domains, name);
 
-	return other == NULL || other == vm;
+	return other == NULL || other == vm || other->released;
 }
 
 /* @wanted: with a suffix if another has it. */
 static int set_name(struct daemon_vm *vm, const char *wanted)
 {
+	struct daemon_vm *former;
 	char name[WIRE_NAME_MAX], suffix[16];
 
 	snprintf(name, sizeof(name), "%s", wanted);
@@ -480,6 +506,9 @@ static int set_name(struct daemon_vm *vm, const char *wanted)
 		snprintf(name, sizeof(name), "%.*s%s", WIRE_NAME_MAX - 1 - length, wanted, suffix);
 	}
 	drop_name(vm);
+	former = daemon_vm_named(vm->domain->domains, name);
+	if (former != NULL)
+		drop_name(former); /* it only gives back what it held */
 	memcpy(vm->name, name, sizeof(name));
 	vm->by_name.name = vm->name;
 	return index_add(&vm->domain->domains->vm_names, &vm->by_name, vm);
@@ -503,7 +532,7 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 	int r;
 
 	vm->connection = *connection;
-	vm->hung_up = false;
+	vm->hung_up = vm->released = false;
 	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
 	r = store_view_create(domain->store, vm->pid, vm->start_time);
 	if (r == 0)

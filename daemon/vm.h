@@ -26,6 +26,7 @@
 /* Between attempts to remove the view of a dead process: twice as long each time. */
 #define DAEMON_VM_RETRY_FIRST_USEC UINT64_C(10000)
 #define DAEMON_VM_RETRY_MOST_USEC UINT64_C(2000000)
+#define DAEMON_VM_GIVES_BACK_USEC UINT64_C(4000) /* between looks at whether what it held has been given back */
 /* Between looks at a process that has no more than it had; what it was not let have so long ago is told no more. */
 #define DAEMON_VM_LOOK_USEC UINT64_C(100000)
 #define DAEMON_VM_LIMITED_USEC UINT64_C(60000000)
@@ -65,8 +66,10 @@ struct daemon_vm {
 	sd_event_source *death, *retry;
 	uint64_t retry_usec; /* until the next attempt */
 	bool dead;
-	bool hung_up;     /* it has ended its connection itself: nothing that was sent to it is under way */
-	bool unaccounted; /* may map the old store in ways that the engine has not been told */
+	bool released;       /* nobody reads the store for it any more, and what it held is being given back: */
+	uint64_t gives_back; /* by the engine's ticket */
+	bool hung_up;        /* it has ended its connection itself: nothing that was sent to it is under way */
+	bool unaccounted;    /* may map the old store in ways that the engine has not been told */
 
 	struct quota_user *user; /* whose quota its slots count against */
 	struct proc_memory had;  /* what its process was seen to have: mapped last, of its own at most */

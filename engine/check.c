@@ -336,7 +336,7 @@ static const char *check_table(const struct engine *engine)
 /* Regions that have left, from where their pages hold something still. */
 static const char *check_leaving(struct checker *checker)
 {
-	for (const struct region *region = checker->engine->leaving; region; region = region->next)
+	for (const struct region *region = checker->engine->leaving.first; region; region = region->next)
 		for (uint32_t i = region->left; (i = region_next(region, i)) < region->pages; i++) {
 			enum page_kind kind = state_kind(region->state[i]);
 			struct seen *seen;

@@ -250,7 +250,7 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
 	if (engine->waiters.used > 0)
 		match_again(engine, MATCH_PER_REPORT / 2);
-	if (engine->leaving != NULL)
+	if (leaving_goes_on(engine))
 		leaving_go_on(engine, LEAVING_PER_REPORT +
 					      (report->op == REPORT_ADOPT ? report->count * LEAVING_HELD : 0));
 	slots_flush(&engine->slots);

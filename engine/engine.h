@@ -111,6 +111,9 @@ void engine_free(struct engine *engine);
 int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm **ret_vm);
 /** The VM's process, and every child that could read its memory, is gone: drops all its references and hints. */
 void engine_remove_vm(struct engine *engine, struct engine_vm *vm);
+/** What has left until now gives back what it holds bit by bit, with ticks: whether all of that is done. */
+uint64_t engine_leaving_ticket(const struct engine *engine);
+bool engine_has_given_back(const struct engine *engine, uint64_t ticket);
 /**
  * The connection is gone but the process lives (or a child of it): references stay, orders under way count as
  * answered "maybe merged": their references stay until the VM is removed. No orders come for it any more. A process

@@ -5,11 +5,28 @@
 
 void leaving_add(struct engine *engine, struct region *region)
 {
+	struct region **last = &engine->leaving.first;
+
 	region->vm = NULL;
 	region->counts = NULL;
-	region->next = engine->leaving;
+	region->next = NULL;
 	region->left = 0;
-	engine->leaving = region;
+	if (engine->leaving.last != NULL)
+		last = &engine->leaving.last->next;
+	*last = engine->leaving.last = region;
+	engine->leaving.added++;
+}
+
+/* The first one has given all back. */
+static void gone(struct engine *engine)
+{
+	struct region *region = engine->leaving.first;
+
+	engine->leaving.first = region->next;
+	if (region->next == NULL)
+		engine->leaving.last = NULL;
+	engine->leaving.gone++;
+	region_free(region);
 }
 
 /* @return whether it held anything. */
@@ -36,8 +53,8 @@ static int64_t go_on_in_block(struct engine *engine, struct region *region, int6
 
 static int64_t go_on(struct engine *engine, int64_t left)
 {
-	while (engine->leaving != NULL && left > 0) {
-		struct region *region = engine->leaving;
+	while (leaving_goes_on(engine) && left > 0) {
+		struct region *region = engine->leaving.first;
 
 		while (left > 0 && (region->left = region_next(region, region->left)) < region->pages)
 			left = go_on_in_block(engine, region, left);
@@ -45,8 +62,7 @@ static int64_t go_on(struct engine *engine, int64_t left)
 		if (region->left < region->pages)
 			return left;
 		left -= LEAVING_REGION;
-		engine->leaving = region->next;
-		region_free(region);
+		gone(engine);
 	}
 	return left;
 }
@@ -58,15 +74,21 @@ void leaving_go_on(struct engine *engine, uint32_t most)
 
 bool leaving_goes_on(const struct engine *engine)
 {
-	return engine->leaving != NULL;
+	return engine->leaving.first != NULL;
 }
 
 void leaving_done(struct engine *engine)
 {
-	while (engine->leaving != NULL) {
-		struct region *region = engine->leaving;
+	while (leaving_goes_on(engine))
+		gone(engine);
+}
 
-		engine->leaving = region->next;
-		region_free(region);
-	}
+uint64_t engine_leaving_ticket(const struct engine *engine)
+{
+	return engine->leaving.added;
+}
+
+bool engine_has_given_back(const struct engine *engine, uint64_t ticket)
+{
+	return engine->leaving.gone >= ticket;
 }

@@ -236,6 +236,12 @@ struct engine_vm {
 	struct estimate_row estimate_rows[2]; /* in the last one, and the one under way: by serials, even or odd */
 };
 
+/** Regions that have left, see leaving.h. */
+struct leaving {
+	struct region *first, *last; /* in the order in which they have left; NULL: there are none */
+	uint64_t added, gone;        /* so far */
+};
+
 struct engine {
 	struct engine_settings settings;
 	struct table table;
@@ -254,8 +260,8 @@ struct engine {
 	struct release release;
 	struct retire retire;
 	struct estimate estimate;
-	struct region *leaving; /* see leaving.h */
-	uint32_t sweep_next;    /* partition; TABLE_PARTITIONS when no sweep is under way */
+	struct leaving leaving;
+	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */
 	struct waiting waiting;
 	uint32_t withdrawing; /* VMs of which orders are withdrawn, see orders.h */
 	uint64_t steps;       /* since engine_take_steps() */

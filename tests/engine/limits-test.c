@@ -75,7 +75,7 @@ static uint32_t blocks_leaving(void)
 {
 	uint32_t blocks = 0;
 
-	for (const struct region *region = sim.engine->leaving; region != NULL; region = region->next)
+	for (const struct region *region = sim.engine->leaving.first; region != NULL; region = region->next)
 		for (uint32_t i = 0; i < region->pages; i += REGION_BLOCK)
 			blocks += region->touched[i / REGION_BLOCK];
 	return blocks;
