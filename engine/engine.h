@@ -167,6 +167,27 @@ uint32_t engine_region_pages(struct engine_vm *vm, uint32_t page);
 /** How many pages map the slot that @page of @vm maps, itself among them. 0: it is not shared, or is no page. */
 uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page);
 
+/** What a page is, for who looks at all of them: the first of these that is so. */
+enum engine_page_state {
+	ENGINE_PAGE_ABSENT, /* in no region, or in one that is not taken in */
+	ENGINE_PAGE_SHARED,
+	ENGINE_PAGE_ZERO,
+	ENGINE_PAGE_HUGE,     /* part of a 2 MiB page, as its worker last saw it */
+	ENGINE_PAGE_BUSY,     /* an order for it is under way, or it is left alone for now: stability.h */
+	ENGINE_PAGE_DIVERGED, /* a private copy inside a mapping of the store */
+	ENGINE_PAGE_PRIVATE,
+	ENGINE_PAGE_STATES
+};
+/**
+ * How many pages from @page on, @most at most, are all _ABSENT, or all _PRIVATE as nothing was ever told of them: known
+ * without a look at each. 0: they have to be looked at. It takes a moment also for a TiB.
+ */
+uint32_t engine_pages_alike(const struct engine_vm *vm, uint32_t page, uint32_t most,
+			    enum engine_page_state *ret_state);
+/** What pages [page, page + count) are. @ret_slots: the slots of those that are _SHARED; of others nothing. */
+void engine_page_states(struct engine_vm *vm, uint32_t page, uint32_t count, enum engine_page_state *ret_states,
+			uint32_t *ret_slots);
+
 /** Takes the next order for @vm. Call while there is room in its ring. @return whether there was one. */
 bool engine_next_order(struct engine *engine, struct engine_vm *vm, struct ring_record *ret_order);
 /** VMs that have orders waiting: iterate with *cursor = 0 at first. @return NULL at the end. */
