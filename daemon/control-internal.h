@@ -15,6 +15,7 @@ struct seen_vm;
 struct metrics_request;
 struct estimate_request;
 struct modules_request;
+struct map_request;
 
 struct control_answer {
 	const struct control *control;
@@ -51,6 +52,7 @@ struct control_answer {
 	bool forgets;                      /* the same */
 	struct metrics_request *metrics;   /* or these */
 	struct modules_request *modules;   /* or these */
+	struct map_request *map;           /* or these, and labels */
 	struct estimate_request *estimate; /* or these, and pairs of them */
 };
 
@@ -81,5 +83,8 @@ void control_estimate_free(struct estimate_request *asked);
 /** Begins to answer "modules". @return as control.c's begin(). */
 json_t *control_modules(struct control_answer *answer, const json_t *request);
 void control_modules_free(struct modules_request *asked);
+/** Begins to answer "map". @return as control.c's begin(). */
+json_t *control_map(struct control_answer *answer, const json_t *request);
+void control_map_free(struct map_request *asked);
 
 #endif

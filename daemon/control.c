@@ -520,6 +520,8 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 		return control_metrics(answer, request, strcmp(command, "set-metrics") == 0);
 	if (strcmp(command, "modules") == 0)
 		return control_modules(answer, request);
+	if (strcmp(command, "map") == 0)
+		return control_map(answer, request);
 	if (strcmp(command, "modify") == 0)
 		return control_modify(answer, peer, request);
 	if (strcmp(command, "kept") == 0)
@@ -549,12 +551,17 @@ static void write_head(struct control_answer *answer, const json_t *head)
 	free(text);
 }
 
-/* What changes nothing for anybody, and takes of the daemon no more than its answer. */
+/*
+ * What changes nothing for anybody, and takes of the daemon no more than its answer; but for what would tell which
+ * pages of two VMs are equal.
+ */
 static bool only_tells(const json_t *request)
 {
-	static const char *const commands[] = { "status", "metrics", "memory-map", "modules" };
+	static const char *const commands[] = { "status", "metrics", "memory-map", "modules", "map" };
 	const char *command = json_string_value(json_object_get(request, "command"));
 
+	if (json_object_get(request, "with"))
+		return false;
 	for (size_t i = 0; command && i < sizeof(commands) / sizeof(*commands); i++)
 		if (strcmp(command, commands[i]) == 0)
 			return true;
@@ -657,6 +664,7 @@ char *control_end(struct control_answer *answer)
 	control_metrics_free(answer->metrics);
 	control_estimate_free(answer->estimate);
 	control_modules_free(answer->modules);
+	control_map_free(answer->map);
 	free(answer);
 	return text;
 }

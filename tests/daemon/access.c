@@ -178,6 +178,8 @@ static void observes(void)
 	test_check(!is_refused("metrics", METRICS), "an observer is not told its metrics");
 	test_check(!is_refused("modules", NAME), "an observer is not told its modules");
 	test_check(!is_refused("memory-map", NAME), "an observer is not told its map");
+	test_check(!is_refused("map", NAME), "an observer is not told what its pages are");
+	test_check(is_refused("map", NAME ",\"with\":\"watched\""), "an observer is told which pages are whose");
 	/* Everything that changes or costs something. */
 	test_check(is_refused("modify", NAME ",\"mode\":\"off\""), "an observer switches it off");
 	test_check(is_refused("modify", NAME ",\"forget\":true"), "an observer has it forgotten");
@@ -192,6 +194,7 @@ static void observes_nothing(void)
 	test_check(is_refused("metrics", METRICS), "who is no observer is told its metrics");
 	test_check(is_refused("modules", NAME), "who is no observer is told its modules");
 	test_check(is_refused("memory-map", NAME), "who is no observer is told its map");
+	test_check(is_refused("map", NAME), "who is no observer is told what its pages are");
 }
 
 static void start_watched(struct fake_link *ret, const char *settings)
