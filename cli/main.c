@@ -17,6 +17,7 @@ static const struct cli_command *const commands[] = {
 	&command_scan,
 	&command_estimate,
 	&command_modules,
+	&command_map,
 	&command_metrics,
 	&command_doctor,
 };

@@ -95,7 +95,7 @@ _pagefuse() {
 	_pagefuse_find_command
 	[[ ${COMP_WORDS[position]} == run ]] && modes="off $modes"
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
-	--socket)
+	--socket | --png)
 		_pagefuse_complete -f
 		return
 		;;
@@ -119,10 +119,18 @@ _pagefuse() {
 		_pagefuse_columns
 		return
 		;;
-	--name | --domain | --watch | --pairs | --period | --samples | --delay | --count | --filter) return ;;
+	--with)
+		_pagefuse_complete -W "$(_pagefuse_vms)"
+		return
+		;;
+	--color)
+		_pagefuse_complete -W 'auto always never'
+		return
+		;;
+	--name | --domain | --watch | --pairs | --cell | --width | --period | --samples | --delay | --count | --filter) return ;;
 	esac
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules metrics doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -131,7 +139,7 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules metrics doctor'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics doctor'
 		return
 		;;
 	top) options='--batch --json --delay --count --sort --filter --columns' ;;
@@ -140,6 +148,7 @@ _pagefuse() {
 	scan) options='--wait --json' ;;
 	estimate) options='--look --pairs --json' ;;
 	modules) options='--all --json' ;;
+	map) options='--with --labels --cell --width --color --png --json' ;;
 	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;
 	esac
@@ -147,7 +156,7 @@ _pagefuse() {
 		_pagefuse_complete -W "$options --socket --help"
 	elif [[ ${COMP_WORDS[position]} == metrics ]]; then
 		_pagefuse_metrics
-	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|estimate|modules|doctor)$ ]]; then
+	elif [[ ${COMP_WORDS[position]} =~ ^(showvminfo|modifyvm|scan|estimate|modules|map|doctor)$ ]]; then
 		_pagefuse_complete -W "$(_pagefuse_vms)"
 	fi
 }

@@ -44,6 +44,9 @@ offers '--look' pagefuse estimate --l
 offers '' pagefuse estimate --pairs ''
 offers '--period' pagefuse metrics setup --p
 offers '--all' pagefuse modules --a
+offers '--labels' pagefuse map --l
+offers 'always' pagefuse map --color al
+offers '' pagefuse map --cell ''
 offers '' pagefuse metrics setup --period ''
 offers 'query' pagefuse metrics q
 offers 'metrics' pagefuse help me
@@ -59,6 +62,8 @@ offers 'db2' pagefuse scan --wait web1 d
 offers 'web1 db2' pagefuse estimate ''
 offers 'db2' pagefuse estimate --pairs 5 web1 d
 offers 'web1' pagefuse modules --all w
+offers 'web1' pagefuse map --labels w
+offers 'web1 db2' pagefuse map --with ''
 offers 'host web1 db2' pagefuse metrics --period 2 setup ''
 offers '' pagefuse metrics query web1 ''
 mv "$PAGEFUSE_SOCKET" "$directory/moved"

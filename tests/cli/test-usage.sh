@@ -12,7 +12,7 @@ complains 2 "'nosuch'" help nosuch
 complains 2 "path is empty" --socket '' status
 complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
 
-for command in status top list showvminfo modifyvm scan estimate modules metrics doctor run; do
+for command in status top list showvminfo modifyvm scan estimate modules map metrics doctor run; do
 	complains 2 "'--frobnicate'" "$command" --frobnicate
 	complains 2 "'--socket' needs a value" "$command" --socket
 	run 0 help "$command"

@@ -448,16 +448,38 @@ static int connect_agent(void)
 	return agent.port;
 }
 
+/* The socket may be full of doorbells. */
+static void tell(const void *message, size_t size, const char *what)
+{
+	struct pollfd room = { .fd = vmm.link.socket, .events = POLLOUT };
+	int r;
+
+	while ((r = wire_send(vmm.link.socket, message, size, NULL, 0)) == -EAGAIN)
+		poll(&room, 1, -1);
+	test_check(r == 0, "%s: %s", what, strerror(-r));
+}
+
 static void tell_image(uint32_t number)
 {
 	struct wire_image message = { .image = number };
 
 	snprintf(message.label, sizeof(message.label), "/image-%u", number);
 	wire_header_init(&message.header, WIRE_IMAGE, sizeof(message));
-	test_check(wire_send(vmm.link.socket, &message, sizeof(message), NULL, 0) == 0, "name an image: %s",
-		   strerror(errno));
+	tell(&message, sizeof(message), "name an image");
 	for (uint32_t p = 1; p <= vmm.options.pages; p++)
 		report(REPORT_SOURCE, p, 1, number);
+}
+
+static void tell_map(uint32_t gfn)
+{
+	struct {
+		struct wire_header header;
+		struct wire_range ranges[2];
+	} message = { .ranges = { { 0, 1, 64 }, { gfn, 65, vmm.options.pages - 64 } } };
+
+	wire_header_init(&message.header, WIRE_MEMORY_MAP, sizeof(message));
+	message.header.flags = WIRE_FIRST;
+	tell(&message, sizeof(message), "tell a map");
 }
 
 static void answer(const struct question *question)
@@ -498,6 +520,9 @@ static void answer(const struct question *question)
 		break;
 	case FAKE_READ:
 		tell_image(question->detail);
+		break;
+	case FAKE_MAP:
+		tell_map(question->detail);
 		break;
 	case FAKE_AGENT:
 		answer.fd_of_agent = connect_agent();

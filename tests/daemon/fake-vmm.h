@@ -50,6 +50,7 @@ enum fake_request {
 	FAKE_NEXT_CONTENT, /* writes all common pages: the same again in every VM, another for each detail */
 	FAKE_TOUCH_SLOT,   /* reads slot `detail` through a mapping of its own, whatever it holds */
 	FAKE_READ,         /* says that all of its pages were read from image `detail`, /image-DETAIL */
+	FAKE_MAP,          /* says that its guest sees pages 1 to 64 at 0, and the others at frame `detail` */
 	FAKE_AGENT,        /* fd_of_agent: a descriptor number in the child, of a new connection as its guest's agent */
 };
 
