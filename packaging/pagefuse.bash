@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Completion of pagefuse(1) for bash. Behind `run --` it is left to the command.
+# Completion of pagefuse(1), pagefused(8) and pagefuse-exporter(8) for bash. Behind `pagefuse run --` it is left to the command.
 
 # The position of the command's name among the words, into $position; 0 if it is not there yet.
 _pagefuse_find_command() {
@@ -161,4 +161,21 @@ _pagefuse() {
 	fi
 }
 
+_pagefused() {
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	--socket | --config | --vms) _pagefuse_complete -f ;;
+	*) _pagefuse_complete -W '--socket --config --vms --private --help --version' ;;
+	esac
+}
+
+_pagefuse_exporter() {
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	--socket | --textfile) _pagefuse_complete -f ;;
+	--listen) COMPREPLY=() ;;
+	*) _pagefuse_complete -W '--listen --textfile --socket --help --version' ;;
+	esac
+}
+
 complete -F _pagefuse pagefuse
+complete -o filenames -F _pagefused pagefused
+complete -o filenames -F _pagefuse_exporter pagefuse-exporter

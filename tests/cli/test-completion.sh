@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What bash offers to complete. Needs $COMPLETION, the file that is installed for it.
+# What bash offers to complete. Needs $COMPLETION, the file that is installed for it; that of the agent is beside it.
 # shellcheck source=tests/cli/support.sh
 . "${0%/*}/support.sh"
 
 # shellcheck source=packaging/pagefuse.bash
 . "${COMPLETION:?names the completion}"
+# shellcheck source=packaging/pagefuse-agent.bash
+. "${COMPLETION%/*}/pagefuse-agent.bash"
 compopt() { :; } # only there while bash completes
 ln -s "$(realpath "$PAGEFUSE")" "$directory/pagefuse"
 PATH=$directory:$PATH
@@ -16,7 +18,8 @@ offers() {
 	shift
 	COMP_WORDS=("$@")
 	COMP_CWORD=$(($# - 1))
-	_pagefuse
+	read -r _ _ complete <<<"$(complete -p "$1" | sed 's/.* -F/complete -F/')"
+	"${complete%% *}"
 	equal "completion of '$*'" "$expected" "${COMPREPLY[*]}"
 }
 
@@ -55,6 +58,14 @@ offers 'doctor' pagefuse help d
 offers '' pagefuse run -- qemu-system-x86_64 --m
 offers '' pagefuse run --name x qemu-system-x86_64 --m
 offers '' pagefuse showvminfo w
+offers '--vms --version' pagefused --v
+offers "$directory/pagefuse" pagefused --config "$directory/page"
+offers '--textfile' pagefuse-exporter --t
+offers '' pagefuse-exporter --listen ''
+offers "$directory/pagefuse" pagefuse-exporter --socket "$directory/page"
+offers '--dry-run' pagefuse-agent --d
+offers "$directory" pagefuse-agent --root "$directory"
+offers "$directory/pagefuse" pagefuse-agent --config "$directory/page"
 
 start_daemon "{\"status\": [$STATUS]}"
 offers 'web1 db2' pagefuse showvminfo ''

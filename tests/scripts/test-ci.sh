@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# .ci/run over stand-ins for ./check, tests/fresh and tests/kernels: one closing line for all, and what fails is never
-# lost.
+# .ci/run over stand-ins for ./check, tests/fresh, tests/packages and tests/kernels: one closing line for all, and what
+# fails is never lost.
 #
 # usage: test-ci.sh ROOT
 set -u
@@ -12,13 +12,14 @@ mkdir -p "$tree/.ci" "$tree/tests"
 cp "$1/.ci/run" "$tree/.ci/run"
 faults=0
 
-# expect STATUS CLOSING-LINE CHECK FRESH [KERNELS], the latter being shell commands
+# expect STATUS CLOSING-LINE CHECK FRESH [KERNELS [PACKAGES]], the latter being shell commands
 expect() {
 	local status said
 	printf '#!/bin/sh\n%s\n' "$3" >"$tree/check"
 	printf '#!/bin/sh\n%s\n' "$4" >"$tree/tests/fresh"
 	printf '#!/bin/sh\n%s\n' "${5:-echo 0 passed, 0 failed, 0 skipped}" >"$tree/tests/kernels"
-	chmod +x "$tree/check" "$tree/tests/fresh" "$tree/tests/kernels"
+	printf '#!/bin/sh\n%s\n' "${6:-echo 0 passed, 0 failed, 0 skipped}" >"$tree/tests/packages"
+	chmod +x "$tree/check" "$tree/tests/fresh" "$tree/tests/kernels" "$tree/tests/packages"
 	said=$("$tree/.ci/run" 2>&1)
 	status=$?
 	if [ $status = "$1" ] && [ "$(tail -n 1 <<<"$said")" = "$2" ] &&
@@ -44,6 +45,11 @@ expect 1 '16 passed, 1 failed, 1 skipped' \
 	'echo 12 passed, 0 failed, 0 skipped' \
 	'echo 2 passed, 0 failed, 0 skipped' \
 	'echo 2 passed, 1 failed, 1 skipped; exit 1'
+expect 1 '15 passed, 3 failed, 1 skipped' \
+	'echo 12 passed, 0 failed, 0 skipped' \
+	'echo 2 passed, 0 failed, 0 skipped' \
+	'echo 0 passed, 2 failed, 1 skipped; exit 1' \
+	'echo 1 passed, 1 failed, 0 skipped; exit 1'
 # Whose words and whose exit status do not agree has failed.
 expect 1 '14 passed, 1 failed, 0 skipped' \
 	'echo 12 passed, 0 failed, 0 skipped; exit 3' \
