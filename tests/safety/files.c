@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "library/files.h"
+#include "tests/support/pages.h"
 #include "tests/support/test.h"
 
 #define CHANGING 5u  /* files that have a number by turns */
@@ -273,19 +274,6 @@ static int plain_ring(void)
 	return io_uring_queue_init(4, &ring, 0) == 0 ? NOTHING : ABSENT;
 }
 
-static unsigned long pinned_kib(void)
-{
-	FILE *status = fopen("/proc/self/status", "re");
-	unsigned long kib = 0;
-	char line[256];
-
-	while (status != NULL && fgets(line, sizeof(line), status) != NULL)
-		sscanf(line, "VmPin: %lu", &kib);
-	if (status != NULL)
-		fclose(status);
-	return kib;
-}
-
 static int fixed_buffers(void)
 {
 	static _Alignas(4096) char buffer[4096];
@@ -294,14 +282,14 @@ static int fixed_buffers(void)
 	if (plain_ring() == ABSENT)
 		return ABSENT;
 	test_check(io_uring_register_buffers(&ring, &vector, 1) == 0, "io_uring_register_buffers");
-	test_check(pinned_kib() == 0 || files_pins_may_last(), "pins that the kernel counts are not seen");
+	test_check(pages_pinned() == 0 || files_pins_may_last(), "pins that the kernel counts are not seen");
 	return LASTING_PINS;
 }
 
-/** No descriptor leads to the ring any more; what it has pinned is counted, but for 7.3, which counts it nowhere. */
+/** No descriptor leads to the ring any more; what it has pinned is counted, but by 7.2 and newer. */
 static int hidden_ring(void)
 {
-	if (fixed_buffers() == ABSENT || io_uring_register_ring_fd(&ring) != 1 || pinned_kib() == 0)
+	if (fixed_buffers() == ABSENT || io_uring_register_ring_fd(&ring) != 1 || pages_pinned() == 0)
 		return ABSENT;
 	close(ring.ring_fd);
 	return LASTING_PINS;

@@ -129,6 +129,11 @@ uint64_t pages_meminfo(const char *field)
 	return field_of("/proc/meminfo", field);
 }
 
+uint64_t pages_pinned(void)
+{
+	return field_of("/proc/self/status", "VmPin:");
+}
+
 uint64_t pages_rollup(const char *field)
 {
 	return field_of("/proc/self/smaps_rollup", field);

@@ -40,6 +40,9 @@ bool pages_is_file(const void *address);
 uint64_t pages_meminfo(const char *field);
 uint64_t pages_rollup(const char *field);
 
+/** Bytes that the kernel counts as pinned by this process. From 7.2 on it does not count what io_uring pins. */
+uint64_t pages_pinned(void);
+
 /** Bytes of anonymous memory that this process has between @address and @address + @length. */
 uint64_t pages_anonymous(const void *address, size_t length);
 
