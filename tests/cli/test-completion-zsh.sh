@@ -31,7 +31,7 @@ ask() {
 }
 
 offers 'run' 'pagefuse r'
-offers 'doctor estimate help list metrics modifyvm modules run scan showvminfo status top' 'pagefuse '
+offers 'doctor estimate help list map metrics modifyvm modules run scan showvminfo status top' 'pagefuse '
 offers 'status' 'pagefuse --socket /x st'
 offers '--socket' 'pagefuse --s'
 offers 'full hints off zero' 'pagefuse run --mode '
