@@ -72,6 +72,7 @@ root_build() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	echo 'root:x:0:0::/:/bin/sh' >"$root/etc/passwd"
 	root_tests "$build" "$selection" "$names" | root_list >"$root/list"
+	[ ! -e "$build/tests/safety/safety-kvm" ] || echo "$build/tests/safety/safety-kvm" >"$root/kvm"
 	[ -s "$root/list" ] || { echo "kernels: $build has no such tests" >&2; return 1; }
 	rm -f "$folder/disk"
 	mke2fs -q -t ext4 -m 0 -d "$root" "$folder/disk" "${ROOT_DISK_MIB}M" >/dev/null || return 1

@@ -4,6 +4,8 @@
  * from page to page, counts up in each for a while and compares every count with what it must be. That is in the end
  * the same as other threads do, but the writes come through the second level of page tables, that KVM keeps in step.
  * With --whole they are in a 2 MiB page, which is split and given back all the time.
+ *
+ * --hold is no test: it has a machine, and does nothing until it is killed, see tests/kernels.d/inside.sh.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -296,6 +298,14 @@ static bool give_back(const struct guest *g)
 	return guest_whole(g, 0, BLOCK, BLOCK, true) == WHOLE_IS;
 }
 
+static void hold_machine(void)
+{
+	make_machine(pages_map(PAGES, false));
+	alarm(0);
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t pages;
@@ -306,6 +316,8 @@ int main(int argc, char **argv)
 
 	test_begin(argc, argv);
 	setenv("PAGEFUSE_NESTED", "never", 1); /* kernels before 6.13 want to know */
+	if (test_wants("--hold"))
+		hold_machine();
 	random = test_seed(1);
 	pages = test_wants("--whole") ? BLOCK : PAGES;
 	memory = map_data(pages);
