@@ -490,7 +490,7 @@ static bool name_is_free(const struct daemon_vm *vm, const char *name)
 {
 	const struct daemon_vm *other = daemon_vm_named(vm->domain->domains, name);
 
-	return other == NULL || other == vm || other->released;
+	return other == NULL || other == vm || (other->dead && other->released);
 }
 
 /* @wanted: with a suffix if another has it. */
