@@ -5,7 +5,7 @@
 #
 # usage: test-guests.sh BUILD share      sharing, proved by page frames and by what the host uses; counters that follow
 #        test-guests.sh BUILD native     guests that read their disks with direct I/O, by libaio, while all is merged
-#        test-guests.sh BUILD io_uring   the same by io_uring
+#        test-guests.sh BUILD io_uring   the same by io_uring; both do it $PAGEFUSE_TEST_ROUNDS times, once by default
 #        test-guests.sh BUILD agent      with agents that name what is cached; one guest has memory above 4 GiB
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -16,6 +16,7 @@ share) guests=(one two three) ;;
 agent) guests=(one two) ;;
 native | io_uring)
 	guests=(one two)
+	rounds=${PAGEFUSE_TEST_ROUNDS:-1}
 	GUEST_DISK_OPTIONS=,cache=none,aio=$topic
 	;;
 *)
@@ -147,8 +148,8 @@ direct_io() {
 	local round twins
 	guests_do sum 120 "${guests[@]}" || fail "sums"
 	scan
-	for round in 1 2 3; do
-		echo "round $round"
+	for ((round = 1; round <= rounds; round++)); do
+		echo "round $round of $rounds"
 		scan_while_guests_do check-disk 120
 		scan_while_guests_do churn 120
 		scan_while_guests_do check 120

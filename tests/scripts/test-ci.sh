@@ -64,6 +64,13 @@ expect 1 '0 passed, 0 failed, 5 skipped' \
 	'echo 0 passed, 0 failed, 3 skipped' \
 	'echo 0 passed, 0 failed, 2 skipped'
 
+# Nothing goes on for longer than CI does: what runs is ended, what has not begun is skipped.
+PAGEFUSE_CI_SECONDS=1 expect 1 '0 passed, 1 failed, 3 skipped' \
+	'exec sleep 600' \
+	'echo 2 passed, 0 failed, 0 skipped' \
+	'echo 2 passed, 0 failed, 0 skipped' \
+	'echo 2 passed, 0 failed, 0 skipped'
+
 # What a part that failed said last is said once more at the end, past all that the others say.
 printf '#!/bin/sh\n%s\n' 'echo failed:; echo a pump is on fire; echo 1 passed, 1 failed, 0 skipped; exit 1' \
 	>"$tree/check"
