@@ -128,6 +128,19 @@ static void test_write(const struct guest *g)
 	*(volatile char *)guest_at(g, 7) = 0;
 }
 
+static bool store_is_mapped_for_comparing(void)
+{
+	FILE *file = fopen("/proc/self/maps", "re");
+	bool found = false;
+	char line[256];
+
+	test_check(file != NULL, "no /proc/self/maps");
+	while (!found && fgets(line, sizeof(line), file) != NULL)
+		found = strstr(line, " r--s ") != NULL && strstr(line, "pagefuse-store") != NULL;
+	fclose(file);
+	return found;
+}
+
 /** What diverged is merged again, with the slot that its twin still reads. */
 static void test_merge_again(const struct guest *g)
 {
@@ -135,6 +148,7 @@ static void test_merge_again(const struct guest *g)
 
 	test_check(director_merge(g->vm, g->page + 3, 1, slot) == 1, "a page that diverged is answered %u",
 		   g->vm->pages[g->page + 3].answer);
+	test_check(store_is_mapped_for_comparing(), "the store was not mapped in order to compare");
 	test_check(pages_differ(guest_at(g, 3), content_of(3)) < 0 &&
 			   pages_frame(guest_at(g, 3)) == pages_frame(guest_at(g, 3 + HALF)),
 		   "a page that diverged is not shared again");
@@ -160,25 +174,11 @@ static void test_unshare(const struct guest *g)
 		   (unsigned long long)director_store_bytes(g->director));
 }
 
-static bool store_is_mapped_for_comparing(void)
-{
-	FILE *file = fopen("/proc/self/maps", "re");
-	bool found = false;
-	char line[256];
-
-	test_check(file != NULL, "no /proc/self/maps");
-	while (!found && fgets(line, sizeof(line), file) != NULL)
-		found = strstr(line, " r--s ") != NULL && strstr(line, "pagefuse-store") != NULL;
-	fclose(file);
-	return found;
-}
-
 /** With nothing to compare the store is not mapped as a whole any more; its page tables would cost 0.2 % of it. */
 static void test_rest(void)
 {
 	uint64_t deadline = test_patient_msec() + (uint64_t)TEST_DEADLINE_SECONDS * 1000;
 
-	test_check(store_is_mapped_for_comparing(), "the store was not mapped in order to compare");
 	while (store_is_mapped_for_comparing()) {
 		test_check(test_patient_msec() < deadline, "the store stays mapped with nothing to compare");
 		poll(NULL, 0, 50);
