@@ -169,12 +169,12 @@ json_t *control_kept(struct control_answer *answer)
 	const struct kept_vm *vm;
 	size_t count = 0;
 
-	STAILQ_FOREACH(vm, &kept->vms, entries)
+	STAILQ_FOREACH(vm, &kept->vms.list, entries)
 		count++;
 	answer->kept = calloc(count + 1, sizeof(*answer->kept));
 	if (answer->kept == NULL)
 		return NULL;
-	STAILQ_FOREACH(vm, &kept->vms, entries)
+	STAILQ_FOREACH(vm, &kept->vms.list, entries)
 		if (user == KEPT_ANY_USER || vm->user == user)
 			answer->kept[answer->count++] = *vm;
 	answer->list = "vms";

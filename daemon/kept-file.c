@@ -11,44 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-void kept_vms_drop(struct kept_vms *vms)
-{
-	struct kept_vm *vm;
-
-	while ((vm = STAILQ_FIRST(vms)) != NULL) {
-		STAILQ_REMOVE_HEAD(vms, entries);
-		free(vm);
-	}
-}
-
-static bool is_same(const struct kept_vm *a, const struct kept_vm *b)
-{
-	if (a->user != b->user || memcmp(a->uuid, b->uuid, UUID_BYTES) != 0)
-		return false;
-	return uuid_is_set(a->uuid) || strcmp(a->name, b->name) == 0;
-}
-
-struct kept_vm *kept_vms_find(struct kept_vms *vms, const struct kept_vm *vm)
-{
-	struct kept_vm *other;
-
-	STAILQ_FOREACH(other, vms, entries)
-		if (is_same(other, vm))
-			break;
-	return other;
-}
-
-struct kept_vm *kept_vms_add(struct kept_vms *vms, const struct kept_vm *vm)
-{
-	struct kept_vm *added = malloc(sizeof(*added));
-
-	if (added == NULL)
-		return NULL;
-	*added = *vm;
-	STAILQ_INSERT_TAIL(vms, added, entries);
-	return added;
-}
-
 /* ---- reading ---- */
 
 /* What is wrong with what is being read; the first of it counts. @return -EINVAL */
@@ -220,24 +182,36 @@ static int sync_directory(const char *path)
 	return r;
 }
 
+/* All of it, on the disk. @return 0, -errno. */
+static int write_to(FILE *file, const json_t *document, struct stat *ret_written)
+{
+	errno = 0;
+	if (json_dumpf(document, file, JSON_INDENT(2)) < 0 || fputc('\n', file) == EOF || fflush(file) != 0)
+		return errno ? -errno : -EIO;
+	return fsync(fileno(file)) < 0 || fstat(fileno(file), ret_written) < 0 ? -errno : 0;
+}
+
 /* A new file beside the old one, on the disk before it takes its place. */
 static int write_document(const char *path, const json_t *document, struct stat *ret_file)
 {
 	char new[KEPT_PATH_SIZE + sizeof(".new")];
 	struct stat written;
-	int fd, r = 0;
+	FILE *file;
+	int fd, r;
 
 	snprintf(new, sizeof(new), "%s.new", path);
 	(void)unlink(new); /* of a daemon that was killed over it */
 	fd = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	errno = 0;
-	if (json_dumpfd(document, fd, JSON_INDENT(2)) < 0 || write(fd, "\n", 1) != 1)
-		r = errno ? -errno : -EIO;
-	if (r == 0 && (fsync(fd) < 0 || fstat(fd, &written) < 0 || rename(new, path) < 0))
+	file = fdopen(fd, "w");
+	r = file ? write_to(file, document, &written) : -errno;
+	if (r == 0 && rename(new, path) < 0)
 		r = -errno;
-	close(fd);
+	if (file)
+		fclose(file); /* with nothing left to write */
+	else
+		close(fd);
 	if (r < 0)
 		(void)unlink(new);
 	else

@@ -66,7 +66,7 @@ static struct kept_writing *copy(const char *path, const struct stat *file, cons
 	struct kept_writing *writing;
 	size_t count = 0;
 
-	STAILQ_FOREACH(vm, vms, entries)
+	STAILQ_FOREACH(vm, &vms->list, entries)
 		count++;
 	writing = malloc(sizeof(*writing) + count * sizeof(*writing->vms));
 	if (writing == NULL)
@@ -74,7 +74,7 @@ static struct kept_writing *copy(const char *path, const struct stat *file, cons
 	writing->file = *file;
 	snprintf(writing->path, sizeof(writing->path), "%s", path);
 	writing->count = 0;
-	STAILQ_FOREACH(vm, vms, entries)
+	STAILQ_FOREACH(vm, &vms->list, entries)
 		writing->vms[writing->count++] = *vm;
 	return writing;
 }

@@ -16,20 +16,22 @@ static bool may_speak_for(uid_t user, const struct kept_vm *vm)
 
 const struct kept_vm *kept_find(const struct kept *kept, uid_t user, const uint8_t uuid[UUID_BYTES], const char *name)
 {
-	const struct kept_vm *best = NULL, *vm;
-	unsigned best_rank = 0;
+	const uid_t users[] = { user, KEPT_ANY_USER };
+	const struct kept_vm *found = NULL;
 
-	STAILQ_FOREACH(vm, &kept->vms, entries) {
-		bool by_uuid = uuid_is_set(vm->uuid) && memcmp(vm->uuid, uuid, UUID_BYTES) == 0;
-		bool by_name = !uuid_is_set(vm->uuid) && strcmp(vm->name, name) == 0;
-		unsigned rank = (vm->user == user ? 2u : 0) + (by_uuid ? 1 : 0) + 1;
+	for (size_t i = 0; found == NULL && i < sizeof(users) / sizeof(*users); i++) {
+		struct kept_vm vm = { .user = users[i] };
 
-		if ((vm->user == user || vm->user == KEPT_ANY_USER) && (by_uuid || by_name) && rank > best_rank) {
-			best = vm;
-			best_rank = rank;
-		}
+		memcpy(vm.uuid, uuid, UUID_BYTES);
+		if (uuid_is_set(uuid))
+			found = kept_vms_find(&kept->vms, &vm);
+		if (found)
+			break;
+		memset(vm.uuid, 0, UUID_BYTES);
+		snprintf(vm.name, sizeof(vm.name), "%s", name);
+		found = kept_vms_find(&kept->vms, &vm);
 	}
-	return best;
+	return found;
 }
 
 /* ---- to the file ---- */
@@ -141,7 +143,7 @@ static bool may_have_more(const struct kept *kept, uid_t user)
 
 	if (user == 0 || user == KEPT_ANY_USER)
 		return true;
-	STAILQ_FOREACH(vm, &kept->vms, entries) {
+	STAILQ_FOREACH(vm, &kept->vms.list, entries) {
 		count += vm->user == user;
 		all++;
 	}
@@ -169,7 +171,7 @@ int kept_set_named(struct kept *kept, uid_t user, const char *name, enum wire_mo
 	struct kept_vm vm = { .user = user }, *known;
 	bool found = false;
 
-	STAILQ_FOREACH(known, &kept->vms, entries)
+	STAILQ_FOREACH(known, &kept->vms.list, entries)
 		if (may_speak_for(user, known) && strcmp(known->name, name) == 0) {
 			known->mode = mode;
 			found = true;
@@ -188,15 +190,14 @@ static bool is_of(const struct kept_vm *vm, const char *name, const uint8_t uuid
 
 unsigned kept_forget(struct kept *kept, uid_t user, const char *name, const uint8_t uuid[UUID_BYTES])
 {
-	struct kept_vm *vm = STAILQ_FIRST(&kept->vms), *next;
+	struct kept_vm *vm = STAILQ_FIRST(&kept->vms.list), *next;
 	unsigned count = 0;
 
 	for (; vm; vm = next) {
 		next = STAILQ_NEXT(vm, entries);
 		if (!may_speak_for(user, vm) || !is_of(vm, name, uuid))
 			continue;
-		STAILQ_REMOVE(&kept->vms, vm, kept_vm, entries);
-		free(vm);
+		kept_vms_remove(&kept->vms, vm);
 		count++;
 	}
 	if (count > 0)
@@ -206,23 +207,27 @@ unsigned kept_forget(struct kept *kept, uid_t user, const char *name, const uint
 
 /* ---- life ---- */
 
-/* Adds what was read, but for VMs of which something else was said since. */
-static void take_over(struct kept *kept, struct kept_vms *vms)
+/* What was said while the file could not be read goes before what is in there. @return 0, -ENOMEM. */
+static int add_what_was_said(const struct kept *kept, struct kept_vms *vms)
 {
-	struct kept_vm *vm;
+	const struct kept_vm *said;
 
-	while ((vm = STAILQ_FIRST(vms)) != NULL) {
-		STAILQ_REMOVE_HEAD(vms, entries);
-		if (kept_vms_find(&kept->vms, vm))
-			free(vm);
-		else
-			STAILQ_INSERT_TAIL(&kept->vms, vm, entries);
+	STAILQ_FOREACH(said, &kept->vms.list, entries) {
+		struct kept_vm *known = kept_vms_find(vms, said);
+
+		if (known == NULL)
+			known = kept_vms_add(vms, said);
+		if (known == NULL)
+			return -ENOMEM;
+		known->mode = said->mode;
+		memcpy(known->name, said->name, sizeof(known->name));
 	}
+	return 0;
 }
 
 int kept_reload(struct kept *kept)
 {
-	struct kept_vms vms = STAILQ_HEAD_INITIALIZER(vms);
+	struct kept_vms vms;
 	char error[KEPT_PROBLEM_SIZE];
 	bool was_unread = kept->unread;
 	struct stat file;
@@ -234,19 +239,22 @@ int kept_reload(struct kept *kept)
 		write_now(kept);
 	if (kept_writer_is_busy(&kept->writer))
 		return -EINPROGRESS;
+	kept_vms_init(&vms);
 	r = kept_file_read(kept->path, &vms, &file, error);
+	if (r == 0 && was_unread) {
+		r = add_what_was_said(kept, &vms);
+		snprintf(error, sizeof(error), "%s", strerror(-r));
+	}
 	kept->unread = r < 0;
 	if (r < 0) {
 		kept_vms_drop(&vms);
 		set_problem(kept, error, "mend or remove it, and have pagefused read it by SIGHUP");
 		return r;
 	}
-	if (!was_unread)
-		kept_vms_drop(&kept->vms);
-	take_over(kept, &vms);
+	kept_vms_replace(&kept->vms, &vms);
 	kept->file = file;
 	kept->problem[0] = 0;
-	if (was_unread && !STAILQ_EMPTY(&kept->vms))
+	if (was_unread && !STAILQ_EMPTY(&kept->vms.list))
 		note_change(kept);
 	return 0;
 }
@@ -256,7 +264,7 @@ int kept_open(struct kept *kept, sd_event *event, const char *path)
 	int r;
 
 	*kept = (struct kept){ 0 };
-	STAILQ_INIT(&kept->vms);
+	kept_vms_init(&kept->vms);
 	if (strlen(path) >= sizeof(kept->path))
 		return -ENAMETOOLONG;
 	strcpy(kept->path, path);

@@ -118,10 +118,10 @@ static void test_owner(void **state)
 	assert_int_equal(chown(path, 65534, 65534), 0);
 	assert_int_equal(kept_open(&kept, event, path), 0);
 	assert_non_null(strstr(kept.problem, "it has to belong to this user or to root"));
-	assert_true(STAILQ_EMPTY(&kept.vms));
+	assert_true(STAILQ_EMPTY(&kept.vms.list));
 	assert_int_equal(chown(path, 0, 0), 0);
 	assert_int_equal(kept_reload(&kept), 0);
-	assert_false(STAILQ_EMPTY(&kept.vms));
+	assert_false(STAILQ_EMPTY(&kept.vms.list));
 	kept_close(&kept);
 }
 
@@ -196,6 +196,84 @@ static void test_limits(void **state)
 	kept_close(&kept);
 }
 
+/* What is said while the file cannot be read goes before what is in it once it can. */
+static void test_said_meanwhile(void **state)
+{
+	struct kept kept;
+
+	(void)state;
+	write_text("{");
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_set_named(&kept, 7, "a", WIRE_MODE_ZERO), 0);
+	assert_int_equal(kept_set_named(&kept, 7, "b", WIRE_MODE_OFF), 0);
+	write_text(LIST("{\"name\": \"a\", \"user\": 7, \"mode\": \"full\"}, {\"name\": \"c\", \"mode\": \"hints\"}"));
+	assert_int_equal(kept_reload(&kept), 0);
+	for (unsigned times = 0; times < 2; times++) {
+		expect_mode(&kept, 7, NULL, "a", WIRE_MODE_ZERO);
+		expect_mode(&kept, 7, NULL, "b", WIRE_MODE_OFF);
+		expect_mode(&kept, 7, NULL, "c", WIRE_MODE_HINTS);
+		kept_close(&kept);
+		assert_int_equal(kept_open(&kept, event, path), 0);
+	}
+	kept_close(&kept);
+}
+
+#define MANY 60000u
+
+static enum wire_mode mode_of(unsigned i)
+{
+	return i % 2 ? WIRE_MODE_ZERO : WIRE_MODE_OFF;
+}
+
+static void expect_many(const struct kept *kept, unsigned of, unsigned forgotten)
+{
+	char uuid[UUID_TEXT], name[32];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "vm-%u", i);
+		snprintf(uuid, sizeof(uuid), "6ba7b810-9dad-11d1-80b4-%012x", i + 1);
+		expect_mode(kept, i, i % 2 ? uuid : NULL, i % 2 ? "" : name,
+			    i % of == forgotten ? 0 : mode_of(i));
+	}
+}
+
+/* Of root's there may be as many as the file can hold: each is found, none twice, and what is forgotten is no more. */
+static void test_many(void **state)
+{
+	const uint8_t none[UUID_BYTES] = { 0 };
+	struct kept kept;
+	char name[32];
+	FILE *file;
+
+	(void)state;
+	write_text("");
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs("{\"format\": 1, \"vms\": [", file);
+	for (unsigned i = 0; i < MANY; i++) {
+		fprintf(file, "%s{\"name\": \"vm-%u\", \"user\": %u, \"mode\": \"%s\"", i ? "," : "", i, i,
+			wire_mode_name(mode_of(i)));
+		if (i % 2)
+			fprintf(file, ", \"uuid\": \"6ba7b810-9dad-11d1-80b4-%012x\"", i + 1);
+		fputc('}', file);
+	}
+	fputs("]}", file);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_string_equal(kept.problem, "");
+	expect_many(&kept, MANY, MANY);
+	for (unsigned i = 3; i < MANY; i += 1000) {
+		snprintf(name, sizeof(name), "vm-%u", i);
+		assert_int_equal(kept_forget(&kept, i, name, none), 1);
+		assert_int_equal(kept_forget(&kept, i, name, none), 0);
+	}
+	expect_many(&kept, 1000, 3);
+	kept_close(&kept);
+	assert_int_equal(kept_open(&kept, event, path), 0);
+	expect_many(&kept, 1000, 3);
+	kept_close(&kept);
+}
+
 static void test_uuid(void **state)
 {
 	static const char *const bad[] = {
@@ -238,6 +316,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_said_meanwhile, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
 		cmocka_unit_test(test_uuid),
 	};
 
