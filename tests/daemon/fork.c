@@ -82,8 +82,7 @@ static void *write_same_bytes(void *unused)
 		uint32_t page = (uint32_t)(test_random(&random) % PAGES);
 		uint32_t word = (uint32_t)(test_random(&random) % PAGE_WORDS);
 
-		__atomic_store_n((uint64_t *)(memory + page * PAGE_BYTES) + word, pages_word(content_of(page), word),
-				 __ATOMIC_RELAXED);
+		pages_store((uint64_t *)(memory + page * PAGE_BYTES) + word, pages_word(content_of(page), word));
 	}
 	return unused;
 }

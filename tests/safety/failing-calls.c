@@ -37,8 +37,7 @@ static void *sweep(void *argument)
 		for (uint32_t i = 0; i < PAGES; i++) {
 			size_t word = test_random(&random) % PAGE_WORDS;
 
-			__atomic_store_n((uint64_t *)guest_at(g, i) + word, pages_word(content_of(i), word),
-					 __ATOMIC_RELAXED);
+			pages_store((uint64_t *)guest_at(g, i) + word, pages_word(content_of(i), word));
 		}
 		atomic_fetch_add(&sweeps, 1);
 	}

@@ -61,8 +61,7 @@ static void *write_same_bytes(void *argument)
 		uint32_t page = (uint32_t)(test_random(&random) % PAGES),
 			 word = (uint32_t)(test_random(&random) % PAGE_WORDS);
 
-		__atomic_store_n((uint64_t *)guest_at(g, page) + word, pages_word(content_of(page), word),
-				 __ATOMIC_RELAXED);
+		pages_store((uint64_t *)guest_at(g, page) + word, pages_word(content_of(page), word));
 	}
 	return NULL;
 }

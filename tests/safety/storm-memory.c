@@ -136,7 +136,7 @@ uint32_t storm_other_group(struct storm_thread *t)
 
 static void store_word(struct storm_thread *t, enum storm_kind kind, size_t at, uint64_t value)
 {
-	__atomic_store_n((uint64_t *)(storm_ram + at), value, __ATOMIC_RELAXED);
+	pages_store((uint64_t *)(storm_ram + at), value);
 	storm_wrote(t, kind, at, &value, sizeof(value));
 }
 

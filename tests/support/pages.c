@@ -33,21 +33,20 @@ void *pages_map(size_t count, bool huge)
 	return start;
 }
 
-/** The worker reads what a guest writes. To ThreadSanitizer each word is a race, and telling takes it long. */
-__attribute__((no_sanitize("thread"))) void pages_fill(void *page, uint64_t content)
+PAGES_AS_A_GUEST void pages_fill(void *page, uint64_t content)
 {
-	uint64_t *words = page;
+	volatile uint64_t *words = page;
 
 	for (size_t i = 0; i < PAGE_WORDS; i++)
-		__atomic_store_n(&words[i], pages_word(content, i), __ATOMIC_RELAXED);
+		words[i] = pages_word(content, i);
 }
 
-long pages_differ(const void *page, uint64_t content)
+PAGES_AS_A_GUEST long pages_differ(const void *page, uint64_t content)
 {
-	const uint64_t *words = page;
+	const volatile uint64_t *words = page;
 
 	for (size_t i = 0; i < PAGE_WORDS; i++)
-		if (__atomic_load_n(&words[i], __ATOMIC_RELAXED) != pages_word(content, i))
+		if (words[i] != pages_word(content, i))
 			return (long)i;
 	return -1;
 }

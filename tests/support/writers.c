@@ -40,14 +40,14 @@ static void store(void *context, void *to, const void *from, size_t length)
 {
 	(void)context;
 	for (size_t i = 0; i < length / sizeof(uint64_t); i++)
-		__atomic_store_n((uint64_t *)to + i, ((const uint64_t *)from)[i], __ATOMIC_RELAXED);
+		pages_store((uint64_t *)to + i, ((const uint64_t *)from)[i]);
 }
 
 const struct writer_method writer_stores = { .name = "stores", .bytes = sizeof(uint64_t), .write = store };
 
 static void check_word(const struct writers *w, size_t word, const char *when)
 {
-	uint64_t is = __atomic_load_n(&w->memory[word], __ATOMIC_RELAXED);
+	uint64_t is = pages_load(&w->memory[word]);
 
 	if (is != w->shadow[word])
 		test_damage("page %zu word %zu reads %016llx, was written as %016llx (%s, %s)", word / PAGE_WORDS,
@@ -152,7 +152,7 @@ static void step(struct writer *writer, size_t window)
 		check_page(w, page, "in passing");
 		break;
 	case 1:
-		(void)__atomic_load_n(&w->memory[near * PAGE_WORDS], __ATOMIC_RELAXED);
+		(void)pages_load(&w->memory[near * PAGE_WORDS]);
 		break;
 	case 2:
 		disturb(writer, page);
