@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/utf8.h"
+
 static const char *const severity_names[] = {
 	[SEVERITY_NOTE] = "note",
 	[SEVERITY_WARNING] = "warning",
@@ -22,13 +24,18 @@ static void finding_done(struct finding *finding)
 static bool finding_init(struct finding *finding, const char *vm, const char *remedy, const char *format,
 			 va_list arguments) __attribute__((format(printf, 4, 0)));
 
+/* Words of a process's command line or environment may be any bytes, of which JSON takes UTF-8 only. */
 static bool finding_init(struct finding *finding, const char *vm, const char *remedy, const char *format,
 			 va_list arguments)
 {
-	if (vasprintf(&finding->text, format, arguments) < 0)
-		finding->text = NULL;
+	char *text;
+
+	if (vasprintf(&text, format, arguments) < 0)
+		text = NULL;
+	finding->text = text ? utf8_clean(text) : NULL;
+	free(text);
 	finding->remedy = strdup(remedy);
-	finding->vm = vm ? strdup(vm) : NULL;
+	finding->vm = vm ? utf8_clean(vm) : NULL;
 	return finding->text != NULL && finding->remedy != NULL && (vm == NULL || finding->vm != NULL);
 }
 
