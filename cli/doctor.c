@@ -1,31 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* pagefuse doctor: what keeps this host or a VM from sharing, and what to do about it. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/document.h"
+#include "cli/examination.h"
 #include "cli/findings.h"
-#include "cli/format.h"
-#include "cli/host-checks.h"
-#include "cli/host-facts.h"
-#include "cli/vm-checks.h"
-#include "cli/vmm-process.h"
-
-struct examination {
-	const struct cli *cli;
-	const char *name;  /* of the only VM to look at; NULL: the host and all VMs */
-	json_t *status;    /* NULL: no daemon */
-	struct ucred peer; /* who the daemon is */
-	struct findings findings;
-	bool name_seen;
-};
 
 /** The daemon's view, as far as there is one. @return CLI_DONE also without a daemon, unless a VM was named. */
-static int ask_daemon(struct examination *examination)
+static int ask_daemon(struct examination *examination, json_t **ret_status)
 {
 	struct client *client;
 	int r = client_connect(examination->cli->socket_path, &client);
@@ -41,117 +27,21 @@ static int ask_daemon(struct examination *examination)
 	if (r < 0)
 		return client_failed(examination->cli, r);
 	client_peer(client, &examination->peer);
-	r = client_status(examination->cli, client, &examination->status);
+	r = client_status(examination->cli, client, ret_status);
+	examination->status = *ret_status;
 	client_free(client);
 	return r;
 }
 
-static void check_daemon(struct examination *examination)
+static int examine(struct examination *examination, json_t **ret_status)
 {
-	const json_t *daemon = json_object_get(examination->status, "daemon");
-
-	if (daemon == NULL)
-		return;
-	if (strcmp(field_text(daemon, "store"), "memfd") == 0)
-		findings_add(&examination->findings, SEVERITY_NOTE, "store", NULL,
-			     "Run pagefused as root for a store that no VMM can write.",
-			     "pagefused keeps shared pages in memfds: a VMM of the same user that was broken into "
-			     "could write them");
-	if (strcmp(field_text(daemon, "version"), PAGEFUSE_VERSION) != 0)
-		findings_add(&examination->findings, SEVERITY_NOTE, "version", NULL,
-			     "Install both from the same release.", "pagefused is of version %s, this program of %s",
-			     field_text(daemon, "version"), PAGEFUSE_VERSION);
-}
-
-static void check_exposure(struct examination *examination)
-{
-	const json_t *host = json_object_get(examination->status, "host");
-	struct format_buffer exposed, uncovered;
-
-	if (field_metric(host, METRIC_HOST_UNCOVERED) > 0)
-		findings_add(&examination->findings, SEVERITY_NOTE, "uncovered", NULL,
-			     "Leave more memory or swap free; [memory] exposure_max in pagefused.conf(5) sets a limit.",
-			     "if guests write all that they share they take %s, of which %s are not free",
-			     field_metric_text(&exposed, host, METRIC_HOST_EXPOSED),
-			     field_metric_text(&uncovered, host, METRIC_HOST_UNCOVERED));
-}
-
-static void check_host(struct examination *examination)
-{
-	const json_t *daemon = json_object_get(examination->status, "daemon");
-	struct host_facts facts;
-
-	host_facts_read("", (pid_t)field_integer(daemon, "pid"), &facts);
-	host_facts_probe(&facts);
-	host_facts_daemon(&facts, examination->status != NULL ? &examination->peer : NULL);
-	host_checks(&facts, &examination->findings);
-	check_daemon(examination);
-	check_exposure(examination);
-}
-
-/* @return whether it was asked about; notes that there is such a VM. */
-static bool take_wanted(struct examination *examination, const char *name)
-{
-	if (examination->name == NULL)
-		return true;
-	if (strcmp(examination->name, name) != 0)
-		return false;
-	examination->name_seen = true;
-	return true;
-}
-
-static void check_known_vms(struct examination *examination)
-{
-	const json_t *vm;
-	size_t i;
-
-	json_array_foreach(json_object_get(examination->status, "vms"), i, vm) {
-		struct vmm_process process;
-		bool readable;
-
-		if (!take_wanted(examination, field_text(vm, "name")))
-			continue;
-		readable = vmm_process_read("", (pid_t)field_integer(vm, "pid"), &process) == 0;
-		vm_checks(vm, readable ? &process : NULL, &examination->findings);
-		if (readable)
-			vmm_process_done(&process);
-	}
-}
-
-static bool is_known(const json_t *status, pid_t pid)
-{
-	const json_t *vm;
-	size_t i;
-
-	json_array_foreach(json_object_get(status, "vms"), i, vm)
-		if (field_integer(vm, "pid") == pid)
-			return true;
-	return false;
-}
-
-static void visit_vmm(const struct vmm_process *process, void *context)
-{
-	struct examination *examination = context;
-
-	if (is_known(examination->status, process->pid) || !take_wanted(examination, process->name))
-		return;
-	stray_vmm_checks(process, examination->cli->socket_path,
-			 examination->name != NULL ? SEVERITY_ERROR : SEVERITY_WARNING, &examination->findings);
-}
-
-static int examine(struct examination *examination)
-{
-	int r = ask_daemon(examination);
+	int r = ask_daemon(examination, ret_status);
 
 	if (r != CLI_DONE)
 		return r;
-	check_host(examination);
-	check_known_vms(examination);
-	r = vmm_process_each("", visit_vmm, examination);
-	if (r < 0) {
-		complain("/proc: %s; mount it to have processes looked at", strerror(-r));
-		return CLI_FAILED;
-	}
+	r = examination_look(examination);
+	if (r != CLI_DONE)
+		return r;
 	if (examination->name != NULL && !examination->name_seen) {
 		complain("'%s' is neither a VM that pagefused knows nor a running QEMU's name; `pagefuse list` shows "
 			 "names",
@@ -187,6 +77,7 @@ static int run_doctor(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { CLI_COMMON_OPTIONS, CLI_JSON_OPTION, { 0 } };
 	struct examination examination = { .cli = cli };
+	json_t *status = NULL;
 	int r;
 
 	if (cli_next_option(cli, argc, argv, ":", options) != -1)
@@ -195,11 +86,11 @@ static int run_doctor(struct cli *cli, int argc, char **argv)
 		return complain_usage("'%s': doctor takes one name, or none for the host and all VMs",
 				      argv[optind + 1]);
 	examination.name = argv[optind];
-	r = examine(&examination);
+	r = examine(&examination, &status);
 	if (r == CLI_DONE)
 		r = report(&examination);
 	findings_done(&examination.findings);
-	json_decref(examination.status);
+	json_decref(status);
 	return r;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* pagefuse estimate: what sharing everything would save, per VM and per pair of VMs. */
+#include "cli/estimate.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
-#include "cli/client.h"
 #include "cli/document.h"
 #include "cli/format.h"
 #include "cli/progress.h"
@@ -17,7 +17,6 @@
 #define POLL_MSEC 100
 /* What the daemon takes. */
 #define NAMES_MAX 64
-#define PAIRS_MAX 1000
 #define PAIRS_DEFAULT 10
 
 /* ---- tables ---- */
@@ -184,7 +183,9 @@ static int print_pairs(const json_t *reply)
 		r = table_print(pairs, add_pair_columns, add_pair);
 	}
 	if (r == 0 && left_out > 0)
-		printf("\n%" PRId64 " more pairs have less in common; --pairs shows up to %d.\n", left_out, PAIRS_MAX);
+		printf("\n%" PRId64 " more pairs have less in common; --pairs shows up to "
+		       "%d.\n",
+		       left_out, ESTIMATE_PAIRS_MAX);
 	return r;
 }
 
@@ -277,12 +278,21 @@ static int await_estimate(const struct cli *cli, struct client *client, json_t *
 	return CLI_DONE;
 }
 
-static int estimate(const struct cli *cli, struct client *client, char **names, int pairs, bool look)
+int estimate_ask(const struct cli *cli, struct client *client, char **names, int pairs, bool look,
+		 json_t **ret_estimate)
 {
-	json_t *request = new_request(names, pairs, look), *reply = NULL;
-	int r = await_estimate(cli, client, request, &reply);
+	json_t *request = new_request(names, pairs, look);
+	int r = await_estimate(cli, client, request, ret_estimate);
 
 	json_decref(request);
+	return r;
+}
+
+static int estimate(const struct cli *cli, struct client *client, char **names, int pairs, bool look)
+{
+	json_t *reply = NULL;
+	int r = estimate_ask(cli, client, names, pairs, look, &reply);
+
 	if (r != CLI_DONE)
 		return r;
 	r = cli->json ? document_print(reply, false) : print_estimate(reply);
@@ -299,7 +309,7 @@ static bool parse_pairs(const char *text, int *ret_pairs)
 		return false;
 	errno = 0;
 	pairs = strtol(text, &end, 10);
-	if (errno != 0 || *end != '\0' || pairs > PAIRS_MAX)
+	if (errno != 0 || *end != '\0' || pairs > ESTIMATE_PAIRS_MAX)
 		return false;
 	*ret_pairs = (int)pairs;
 	return true;
@@ -324,7 +334,7 @@ static int run_estimate(struct cli *cli, int argc, char **argv)
 		if (option == 'l')
 			look = true;
 		else if (!parse_pairs(optarg, &pairs))
-			return complain_usage("--pairs '%s': give a number from 0 to %d", optarg, PAIRS_MAX);
+			return complain_usage("--pairs '%s': give a number from 0 to %d", optarg, ESTIMATE_PAIRS_MAX);
 	}
 	for (int i = optind; i < argc; i++)
 		if (!wire_name_is_valid(argv[i]))

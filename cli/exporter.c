@@ -5,20 +5,19 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/openmetrics.h"
+#include "cli/write-file.h"
 #include "common/socket-path.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:9879"
@@ -243,33 +242,6 @@ static int serve(struct exporter *exporter, const char *listen)
 
 /* ---- a file ---- */
 
-/* Who reads it finds the old one or the new one, never a part. */
-static int write_file(const char *path, const char *text, size_t size)
-{
-	char temporary[PATH_MAX];
-	FILE *file;
-	bool done;
-	int fd;
-
-	if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
-		return -ENAMETOOLONG;
-	fd = mkstemp(temporary);
-	if (fd < 0)
-		return -errno;
-	file = fdopen(fd, "w");
-	/* node_exporter is another user; what is in there everybody may know whom the folder lets in. */
-	done = file && fchmod(fd, 0644) == 0 && fwrite(text, 1, size, file) == size;
-	if (file == NULL)
-		close(fd);
-	else
-		done = fclose(file) == 0 && done;
-	if (done && rename(temporary, path) == 0)
-		return 0;
-	fd = errno ? -errno : -EIO;
-	unlink(temporary);
-	return fd;
-}
-
 static int write_once(struct exporter *exporter, const char *path)
 {
 	size_t size;
@@ -285,7 +257,7 @@ static int write_once(struct exporter *exporter, const char *path)
 	if (strcmp(path, "-") == 0)
 		fwrite(text, 1, size, stdout);
 	else
-		r = write_file(path, text, size);
+		r = write_file(path, text, size, 0644); /* node_exporter is another user */
 	free(text);
 	if (r < 0) {
 		complain("cannot write %s: %s; name a file in a folder where this user may make files", path,
