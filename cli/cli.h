@@ -31,7 +31,8 @@ struct cli_command {
 };
 
 extern const struct cli_command command_run, command_status, command_top, command_list, command_showvminfo,
-	command_modifyvm, command_scan, command_estimate, command_modules, command_map, command_metrics, command_doctor;
+	command_modifyvm, command_scan, command_estimate, command_modules, command_map, command_metrics, command_report,
+	command_doctor;
 
 /** Entries for the options that every command takes; put it into the array given to cli_next_option(). */
 /* clang-format off */

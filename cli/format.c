@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/page.h"
 
@@ -29,6 +30,18 @@ const char *format_bytes(struct format_buffer *buffer, int64_t bytes)
 	for (; (value >= 1023.5 || value <= -1023.5) && unit < 6; unit++)
 		value /= 1024;
 	return three_digits(buffer, value, units[unit]);
+}
+
+const char *format_size(struct format_buffer *buffer, int64_t bytes)
+{
+	size_t length = strlen(format_bytes(buffer, bytes));
+	char unit = buffer->text[length - 1];
+
+	if (unit >= '0' && unit <= '9')
+		strcpy(buffer->text + length, " B");
+	else
+		snprintf(buffer->text + length - 1, sizeof(buffer->text) - length + 1, " %ciB", unit);
+	return buffer->text;
 }
 
 const char *format_pages(struct format_buffer *buffer, int64_t pages)

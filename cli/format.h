@@ -12,6 +12,8 @@ struct format_buffer {
 
 /** Three significant digits and a binary unit: "0", "512M", "1.25G", "-4K". */
 const char *format_bytes(struct format_buffer *buffer, int64_t bytes);
+/** The same for who may not know the units: "0 B", "512 MiB", "1.25 GiB". */
+const char *format_size(struct format_buffer *buffer, int64_t bytes);
 const char *format_pages(struct format_buffer *buffer, int64_t pages);
 /** "45s", "3m20s", "5h02m", "12d03h". */
 const char *format_seconds(struct format_buffer *buffer, uint64_t seconds);

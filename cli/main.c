@@ -19,6 +19,7 @@ static const struct cli_command *const commands[] = {
 	&command_modules,
 	&command_map,
 	&command_metrics,
+	&command_report,
 	&command_doctor,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -95,7 +95,7 @@ _pagefuse() {
 	_pagefuse_find_command
 	[[ ${COMP_WORDS[position]} == run ]] && modes="off $modes"
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
-	--socket | --png)
+	--socket | --png | --output | --from)
 		_pagefuse_complete -f
 		return
 		;;
@@ -127,10 +127,10 @@ _pagefuse() {
 		_pagefuse_complete -W 'auto always never'
 		return
 		;;
-	--name | --domain | --watch | --pairs | --cell | --width | --period | --samples | --delay | --count | --filter) return ;;
+	--name | --domain | --watch | --pairs | --cell | --width | --period | --samples | --delay | --count | --filter | --title) return ;;
 	esac
 	if ((position == 0)); then
-		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics doctor help --socket --help --version'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics report doctor help --socket --help --version'
 		return
 	fi
 	case ${COMP_WORDS[position]} in
@@ -139,7 +139,7 @@ _pagefuse() {
 		return
 		;;
 	help)
-		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics doctor'
+		_pagefuse_complete -W 'run status top list showvminfo modifyvm scan estimate modules map metrics report doctor'
 		return
 		;;
 	top) options='--batch --json --delay --count --sort --filter --columns' ;;
@@ -149,6 +149,7 @@ _pagefuse() {
 	estimate) options='--look --pairs --json' ;;
 	modules) options='--all --json' ;;
 	map) options='--with --labels --cell --width --color --png --json' ;;
+	report) options='--output --title --from --json' ;;
 	metrics) options='--period --samples --list --json' ;;
 	*) options='--json' ;;
 	esac

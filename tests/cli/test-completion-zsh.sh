@@ -30,8 +30,10 @@ ask() {
 	lines=() expected=()
 }
 
-offers 'run' 'pagefuse r'
-offers 'doctor estimate help list map metrics modifyvm modules run scan showvminfo status top' 'pagefuse '
+offers 'report run' 'pagefuse r'
+offers '--output' 'pagefuse report --o'
+offers '' 'pagefuse report --title '
+offers 'doctor estimate help list map metrics modifyvm modules report run scan showvminfo status top' 'pagefuse '
 offers 'status' 'pagefuse --socket /x st'
 offers '--socket' 'pagefuse --s'
 offers 'full hints off zero' 'pagefuse run --mode '

@@ -23,7 +23,11 @@ offers() {
 	equal "completion of '$*'" "$expected" "${COMPREPLY[*]}"
 }
 
-offers 'run' pagefuse r
+offers 'run report' pagefuse r
+offers '--output' pagefuse report --o
+offers "$directory/pagefuse" pagefuse report --output "$directory/page"
+offers '' pagefuse report --title ''
+offers 'report' pagefuse help rep
 offers 'status' pagefuse st
 offers 'status' pagefuse --socket /x st
 offers '--socket' pagefuse --s

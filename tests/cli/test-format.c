@@ -35,6 +35,12 @@ static void test_bytes(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_string_equal(format_bytes(&buffer, cases[i].bytes), cases[i].text);
 	assert_string_equal(format_pages(&buffer, 12), "48K");
+	assert_string_equal(format_size(&buffer, 0), "0 B");
+	assert_string_equal(format_size(&buffer, 1023), "1023 B");
+	assert_string_equal(format_size(&buffer, 1536), "1.50 KiB");
+	assert_string_equal(format_size(&buffer, INT64_C(5) << 28), "1.25 GiB");
+	assert_string_equal(format_size(&buffer, -4096), "-4 KiB");
+	assert_string_equal(format_size(&buffer, INT64_MIN), "-8 EiB");
 }
 
 static void test_seconds(void **state)

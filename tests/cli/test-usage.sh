@@ -12,7 +12,7 @@ complains 2 "'nosuch'" help nosuch
 complains 2 "path is empty" --socket '' status
 complains 2 "longer than the 107 bytes" --socket "/$(printf '%0107d' 0)" status
 
-for command in status top list showvminfo modifyvm scan estimate modules map metrics doctor run; do
+for command in status top list showvminfo modifyvm scan estimate modules map metrics report doctor run; do
 	complains 2 "'--frobnicate'" "$command" --frobnicate
 	complains 2 "'--socket' needs a value" "$command" --socket
 	run 0 help "$command"
@@ -72,7 +72,7 @@ complains 2 "'$(printf '%064d' 0)'" run --name "$(printf '%064d' 0)" -- true
 complains 2 "a???b" run --name $'a\e\n\tb' -- true
 
 run 0 help
-for command in status top list showvminfo modifyvm scan estimate metrics doctor run; do
+for command in status top list showvminfo modifyvm scan estimate metrics report doctor run; do
 	prints "  $command"
 done
 run 0 --help

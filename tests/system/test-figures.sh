@@ -123,6 +123,36 @@ documents_have_the_shape_of_real_ones() {
 	[ "$real" = "$fixture" ] || fail "the daemon's document is like $real, that of the tests like $fixture"
 }
 
+sampled() {
+	[ "$("$PAGEFUSE" metrics query --json "$1" "$2" | jq '.metrics[0].values | length')" -ge 2 ]
+}
+
+# A page with what is shared, what is common to the two, and samples; and its document is of the form of its tests.
+# shellcheck disable=SC2016 # for jq
+report_is_of_these() {
+	local folder shape='def shape: if type == "object" then map_values(shape)
+		elif type == "array" then map(shape) | unique else type end;
+		.modules.modules = [] | .doctor.findings = [] | .status = {} |
+		.estimate.vms |= map(.looked_seconds = 0) | shape'
+	"$PAGEFUSE" metrics setup --period 1 --samples 60 '*' '*/Shared,RAM/VMM/Used' || fail "metrics setup"
+	wait_until "$DAEMON_SECONDS" sampled host RAM/VMM/Used || fail "no samples of the host"
+	wait_until "$DAEMON_SECONDS" sampled two Guest/RAM/Usage/Shared || fail "no samples of a VM"
+	folder=$(mktemp -d) || fail "mktemp"
+	"$PAGEFUSE" report --json >"$folder/document" || fail "report --json"
+	"$PAGEFUSE" report --output "$folder/page" || fail "report"
+	tests/cli/report-page.py "$folder/page" || fail "the page"
+	grep -qF '<bdi>two</bdi>' "$folder/page" || fail "the page does not name a VM"
+	jq -e --argjson least "$((SAME_PAGES * 3 / 4))" '(.status.vms | map(.name) == ["one", "two"]) and
+		(.samples | map([.object, .metric]) |
+			contains([["host", "RAM/VMM/Used"], ["two", "Guest/RAM/Usage/Shared"]])) and
+		(.estimate.pairs | length == 1 and .[0].common_pages >= $least) and
+		(.doctor.errors == 0)' "$folder/document" >/dev/null || fail "report: $(cat "$folder/document")"
+	[ "$(jq -cS "$shape" "$folder/document")" = "$(tests/cli/report-document.sh | jq -cS "$shape")" ] ||
+		fail "the report's document is like $(jq -cS "$shape" "$folder/document")"
+	rm -r "$folder"
+	"$PAGEFUSE" metrics disable || fail "metrics disable"
+}
+
 # The daemon's figure has a fraction, which must not make it nothing.
 uptime_is_told() {
 	local first
@@ -143,6 +173,7 @@ one_pass_merges_what_is_equal_now
 withdrawing_is_told_at_once
 metrics_are_what_is_mapped
 documents_have_the_shape_of_real_ones
+report_is_of_these
 uptime_is_told
 vmm_end one
 vmm_end two
