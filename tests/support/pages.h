@@ -22,9 +22,9 @@ static inline uint64_t pages_word(uint64_t content, size_t word)
 }
 
 /*
- * The worker reads what a guest writes, and that on purpose. To ThreadSanitizer each such word is a race, and telling takes
- * it long, also where it is not to tell; atomic accesses it sees even in a function that it is not to look at. So this is
- * how tests access memory as a guest does: one word, at once, in no order.
+ * The worker reads what a guest writes, and that on purpose. To ThreadSanitizer each such word is a race, and telling
+ * takes it long, also where it is not to tell; atomic accesses it sees even in a function that it is not to look at. So
+ * this is how tests access memory as a guest does: one word, at once, in no order.
  */
 #define PAGES_AS_A_GUEST __attribute__((no_sanitize("thread")))
 
