@@ -38,10 +38,7 @@ struct run {
 static int choose_name(struct run *run)
 {
 	if (run->name == NULL) {
-		if (vm_identity_name(run->command, getpid(), run->name_found, sizeof(run->name_found)) < 0)
-			return complain_usage("'%s': the name that this command line suggests is too long; give one of "
-					      "at most %d bytes with --name",
-					      run->command[0], WIRE_NAME_MAX - 1);
+		vm_identity_name(run->command, getpid(), run->name_found, sizeof(run->name_found));
 		run->name = run->name_found;
 	}
 	if (!wire_name_is_valid(run->name))

@@ -138,8 +138,7 @@ int vmm_process_read(const char *root, pid_t pid, struct vmm_process *ret_proces
 		vmm_process_done(&process);
 		return r;
 	}
-	if (vm_identity_name(process.arguments, pid, process.name, sizeof(process.name)) < 0)
-		process.name[0] = '\0';
+	vm_identity_name(process.arguments, pid, process.name, sizeof(process.name));
 	read_preload(root, &process);
 	*ret_process = process;
 	return 0;

@@ -13,7 +13,7 @@ struct vmm_process {
 	pid_t pid;
 	char *command_line;    /* what the arguments point into */
 	char **arguments;      /* NULL at the end */
-	char name[64];         /* of the VM, as `pagefuse run` calls it; "" if that is too long */
+	char name[64];         /* of the VM, as `pagefuse run` calls it */
 	bool filtered;         /* under a system call filter (seccomp) */
 	bool readable;         /* what follows is known */
 	bool preload_mapped;   /* the preload or the library is in its address space */

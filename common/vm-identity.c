@@ -12,20 +12,32 @@ const char *vm_identity_program(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static char fit_character(char c)
+{
+	return c > ' ' && c <= '~' ? c : '_';
+}
+
 /** Copies one value of a QEMU option list up to its comma; a double comma is one of the value's own. */
-static int copy_value(const char *value, char *ret, size_t size)
+static void copy_value(const char *value, char *ret, size_t size)
 {
 	size_t length = 0;
 
-	for (; *value != '\0'; value++) {
+	for (; *value != '\0' && length + 1 < size; value++) {
 		if (*value == ',' && *++value != ',')
 			break;
-		if (length + 1 >= size)
-			return -ENAMETOOLONG;
-		ret[length++] = *value;
+		ret[length++] = fit_character(*value);
 	}
 	ret[length] = '\0';
-	return 0;
+}
+
+static void copy_program(const char *program, pid_t pid, char *ret, size_t size)
+{
+	char number[16];
+	size_t length = 0, room = size - (size_t)snprintf(number, sizeof(number), "-%d", (int)pid);
+
+	for (; *program != '\0' && length + 1 < room; program++)
+		ret[length++] = fit_character(*program);
+	strcpy(ret + length, number);
 }
 
 /** The value of guest= in "guest=web1,debug-threads=on", "web1,process=x" or "process=x,guest=web1"; NULL if none. */
@@ -72,15 +84,14 @@ static const char *find_option(char *const argv[], const char *name)
 	return value;
 }
 
-int vm_identity_name(char *const argv[], pid_t pid, char *ret, size_t size)
+void vm_identity_name(char *const argv[], pid_t pid, char *ret, size_t size)
 {
 	const char *list = find_option(argv, "name"), *guest = list ? find_guest(list) : NULL;
-	int length;
 
-	if (guest != NULL && *guest != '\0')
-		return copy_value(guest, ret, size);
-	length = snprintf(ret, size, "%s-%d", vm_identity_program(argv[0] ? argv[0] : "vm"), (int)pid);
-	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
+	if (guest != NULL)
+		copy_value(guest, ret, size);
+	if (guest == NULL || ret[0] == '\0')
+		copy_program(vm_identity_program(argv[0] ? argv[0] : "vm"), pid, ret, size);
 }
 
 bool vm_identity_uuid(char *const argv[], uint8_t ret[UUID_BYTES])

@@ -15,11 +15,11 @@
 const char *vm_identity_program(const char *path);
 
 /**
- * The VM's name: the guest's in QEMU's -name option, else the command's base name and its process's @pid. @argv: of the
- * process, NULL at the end. Allocates nothing; any thread.
- * @return 0, or -ENAMETOOLONG if it does not fit @size.
+ * The VM's name: the guest's in QEMU's -name option, else the command's base name and its process's @pid. libvirt's
+ * domains may be called otherwise than a VM can be: blanks and what is not printable ASCII become '_', and what does
+ * not fit @size, at least 16, is cut off. @argv: of the process, NULL at the end. Allocates nothing; any thread.
  */
-int vm_identity_name(char *const argv[], pid_t pid, char *ret, size_t size);
+void vm_identity_name(char *const argv[], pid_t pid, char *ret, size_t size);
 
 /** The VM's UUID in QEMU's -uuid option. @return whether there is one; else @ret is all zero. */
 bool vm_identity_uuid(char *const argv[], uint8_t ret[UUID_BYTES]);

@@ -24,23 +24,14 @@ void options_by_preload(void)
 	options.by_preload = true;
 }
 
-static void process_name(char *name)
-{
-	size_t length = 0;
-	char comm[17] = "";
-
-	prctl(PR_GET_NAME, comm);
-	for (const char *c = comm; *c != 0; c++)
-		name[length++] = *c > ' ' && *c <= '~' ? *c : '_';
-	strcpy(name + length, length == 0 ? "vm" : "");
-}
-
-/** As `pagefuse run` and `pagefuse doctor` call it; if that can be no VM's name, as the process is called. */
+/** As `pagefuse run` and `pagefuse doctor` call it; where the arguments are not known, by the process's name. */
 static void default_name(char *name)
 {
-	if (command == NULL || command[0] == NULL || vm_identity_name(command, getpid(), name, WIRE_NAME_MAX) < 0 ||
-	    !wire_name_is_valid(name))
-		process_name(name);
+	char comm[17] = "";
+	char *argv[] = { comm, NULL };
+
+	prctl(PR_GET_NAME, comm);
+	vm_identity_name(command != NULL && command[0] != NULL ? command : argv, getpid(), name, WIRE_NAME_MAX);
 }
 
 void options_complete(void)
