@@ -27,7 +27,8 @@ struct run {
 	const char *name; /* or NULL */
 	const char *mode;
 	const char *domain; /* or NULL: the daemon chooses */
-	bool no_agent_port;
+	bool no_agent_port, no_private_daemon;
+	bool lent; /* the daemon says that it lends a userfaultfd */
 	char **command;
 	char name_found[WIRE_NAME_MAX];
 	char path[PATH_MAX], preload[PATH_MAX];
@@ -195,6 +196,7 @@ static void ask_daemon(const struct cli *cli, struct client *client, struct run 
 			 field_text(error, "message"));
 	else if (r == 0)
 		tell_kept(run, field_text(reply, "kept_mode"));
+	run->lent = field_bool(reply, "lends_userfaultfd");
 	json_decref(reply);
 	json_decref(request);
 }
@@ -215,12 +217,28 @@ static int find_daemon(const struct cli *cli, struct run *run)
 			 cli->socket_path);
 		return CLI_DONE;
 	}
+	if (r < 0 && run->no_private_daemon) {
+		snprintf(run->refusal, sizeof(run->refusal),
+			 "pagefused at %s cannot be asked (%s). Its log may say why.", cli->socket_path, strerror(-r));
+		return CLI_DONE;
+	}
 	if (r < 0)
 		return client_failed(cli, r);
 	client_peer(client, &peer);
 	ask_daemon(cli, client, run);
 	client_free(client);
 	host_facts_daemon(&run->facts, &peer);
+	/* It knows better: this process may have a /dev of its own, as under libvirt. */
+	run->facts.userfaultfd_lent |= run->lent;
+	return CLI_DONE;
+}
+
+/** The VM takes part as soon as one answers: its preload goes on looking. */
+static int go_without_daemon(const struct cli *cli, struct run *run)
+{
+	snprintf(run->refusal, sizeof(run->refusal),
+		 "no pagefused answers at %s. Start it: systemctl start pagefused; the VM takes part from then on.",
+		 cli->socket_path);
 	return CLI_DONE;
 }
 
@@ -361,7 +379,7 @@ static int run_vmm(struct cli *cli, struct run *run)
 	if (r == CLI_DONE)
 		r = find_daemon(cli, run);
 	if (r == CLI_NO_DAEMON)
-		r = start_daemon(cli, run);
+		r = run->no_private_daemon ? go_without_daemon(cli, run) : start_daemon(cli, run);
 	if (r != CLI_DONE || (r = prepare_environment(cli, run)) != CLI_DONE ||
 	    (r = add_agent_port(cli, run)) != CLI_DONE)
 		return r;
@@ -377,6 +395,7 @@ static int run_run(struct cli *cli, int argc, char **argv)
 		{ "mode", required_argument, NULL, 'm' },
 		{ "domain", required_argument, NULL, 'd' },
 		{ "no-agent-port", no_argument, NULL, 'A' },
+		{ "no-private-daemon", no_argument, NULL, 'P' },
 		{ 0 },
 	};
 	struct run run = { .mode = "full" };
@@ -391,6 +410,8 @@ static int run_run(struct cli *cli, int argc, char **argv)
 			run.domain = optarg;
 		else if (option == 'A')
 			run.no_agent_port = true;
+		else if (option == 'P')
+			run.no_private_daemon = true;
 		else
 			run.mode = optarg;
 	}
@@ -408,13 +429,16 @@ static int run_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command command_run = {
 	.name = "run",
-	.usage = "[--name NAME] [--mode off|zero|hints|full] [--domain NAME] [--no-agent-port] -- COMMAND...",
+	.usage = "[--name NAME] [--mode off|zero|hints|full] [--domain NAME] [--no-agent-port]\n"
+		 "                    [--no-private-daemon] -- COMMAND...",
 	.summary = "Runs a VMM so that its memory is shared.",
 	.options = "  -n, --name NAME  of the VM; default: the guest's in QEMU's -name, else program and pid\n"
 		   "  -m, --mode MODE  off: nothing, until modifyvm; zero: only give zero pages back;\n"
 		   "                   hints: share what was read from disks; full: share all equal pages,\n"
 		   "                   these first (default)\n"
 		   "  -d, --domain NAME  of the VMs that it shares with; default: those of the same user\n"
-		   "  --no-agent-port  add no virtio-serial port for pagefuse-agent to QEMU\n",
+		   "  --no-agent-port  add no virtio-serial port for pagefuse-agent to QEMU\n"
+		   "  --no-private-daemon  start no daemon where none answers; the VM runs, and is shared once\n"
+		   "                   there is one\n",
 	.run = run_run,
 };

@@ -11,6 +11,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/control-internal.h"
+#include "daemon/domain.h"
 #include "daemon/log.h"
 #include "daemon/memory-watch.h"
 #include "daemon/metrics.h"
@@ -497,7 +498,8 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 	if (uuid_parse(text ? text : "", uuid) < 0 && text && *text)
 		return control_error("bad-request", "that is no UUID", text);
 	kept = kept_find(control->kept, peer->credentials->uid, uuid, name);
-	return json_pack("{s:s,s:s}", "domain", domain, "kept_mode", kept ? wire_mode_name(kept->mode) : "");
+	return json_pack("{s:s,s:s,s:b}", "domain", domain, "kept_mode", kept ? wire_mode_name(kept->mode) : "",
+			 "lends_userfaultfd", domain_lends_userfaultfd());
 }
 
 /* ---- requests and replies ---- */

@@ -285,9 +285,23 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 	return r;
 }
 
+static int open_device(void)
+{
+	return open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+}
+
+bool domain_lends_userfaultfd(void)
+{
+	int fd = open_device();
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static void open_userfaultfd(struct domain *domain)
 {
-	domain->userfaultfd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	domain->userfaultfd = open_device();
 	if (domain->userfaultfd < 0 && !domain->domains->said_userfaultfd)
 		log_warning(
 			"cannot open /dev/userfaultfd (%s): only VMMs that may use userfaultfd by themselves can share",

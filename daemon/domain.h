@@ -91,6 +91,9 @@ struct domain {
 	enum engine_room said_room;   /* what was logged last of the room in the store */
 };
 
+/** Whether VMMs are lent a userfaultfd: a domain that is opened now would have one. Any thread. */
+bool domain_lends_userfaultfd(void);
+
 /**
  * Takes the directory @directory for the stores of all domains. @domains: event, settings and callback are set; nothing
  * is open yet. Logs errors. @return 0, -EBUSY if another daemon has it, -errno.

@@ -59,7 +59,7 @@ _pagefuse_run() {
 	elif ((command_position > 0)); then
 		compopt -o default
 	elif [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-		_pagefuse_complete -W '--name --mode --domain --no-agent-port --socket --help --'
+		_pagefuse_complete -W '--name --mode --domain --no-agent-port --no-private-daemon --socket --help --'
 	else
 		_pagefuse_complete -c
 	fi

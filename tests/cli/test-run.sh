@@ -203,6 +203,22 @@ run 0 run -- env
 equal 'what is said of a daemon that answers' '' "$complaint"
 stop_daemon
 
+# ---- a daemon that is not there, and that nobody wants to have started ----
+run 0 run --no-private-daemon --name web1 -- env
+has "LD_PRELOAD=$DUMMY_PRELOAD"
+has "PAGEFUSE_SOCKET=$PAGEFUSE_SOCKET"
+equal 'what is said without a daemon' "pagefuse: 'web1' runs, but nothing of it is shared: no pagefused answers at \
+$PAGEFUSE_SOCKET. Start it: systemctl start pagefused; the VM takes part from then on." "$complaint"
+[ ! -e "$PAGEFUSE_SOCKET" ] || fail 'a daemon was started'
+mkdir "$directory/closed"
+ln -s loop "$directory/closed/loop"
+PAGEFUSE_SOCKET=$directory/closed/loop/socket run 0 run --no-private-daemon --name web1 -- env
+has "LD_PRELOAD=$DUMMY_PRELOAD"
+case $complaint in
+*'/loop/socket cannot be asked (Too many levels of symbolic links).'*) ;;
+*) fail "what is said of a socket that cannot be reached: $complaint" ;;
+esac
+
 # ---- a private daemon ----
 printf '{"status": [%s]}\n' "$STATUS" >"$directory/private.json"
 export FAKE_SCRIPT=$directory/private.json

@@ -26,8 +26,17 @@ expect_none_of_their_own() {
 	done
 }
 
+# What a user whose /dev has no userfaultfd, as in the mount namespace that libvirt makes, is told of the daemon's.
+told_elsewhere() {
+	as 65534
+	# shellcheck disable=SC2016 # for the inner shell
+	"$build/tests/support/own-mounts" sh -c 'mount -t tmpfs dev /dev && exec "$@"' sh "${AS[@]}" \
+		"$RUN/bin/pagefuse" run --name told -- true 2>&1
+}
+
 share() {
 	open_daemon
+	[ -z "$(told_elsewhere)" ] || fail "a user without /dev/userfaultfd is told: $(told_elsewhere)"
 	vmm_start root 0
 	vmm_start user65534 65534
 	vmm_start user65533 65533
@@ -66,8 +75,18 @@ without_the_device() {
 	daemon_close || exit 1
 }
 
+# And one that has none.
+without_any_device() {
+	# shellcheck disable=SC2034,SC2016 # for daemon_open; for the inner shell
+	DAEMON_LAUNCHER=("$build/tests/support/own-mounts" sh -c 'mount -t tmpfs dev /dev && exec "$@"' sh)
+	open_daemon
+	told_elsewhere | grep -q 'does not see faults of kernel mode' || fail "nothing is said without a userfaultfd"
+	daemon_close || exit 1
+}
+
 kernel_can_share || { echo "skipped: this kernel cannot move pages by userfaultfd"; exit 77; }
 set_userfaultfd 0
 share
 [ ! -e /dev/userfaultfd ] || without_the_device
+without_any_device
 echo "all right"
