@@ -23,10 +23,13 @@ static const struct {
 	const char *remedy;
 } remedies[] = {
 	{ WIRE_REASON_SHARED_MAPPING,
-	  "Start the VM without share=on; vhost-user and virtiofs need it, and exclude sharing." },
+	  "Start the VM without share=on and memfd (libvirt: no <access mode='shared'/>, no <source type='memfd'/>); "
+	  "vhost-user and virtiofs need them, and exclude sharing." },
 	{ WIRE_REASON_FILE_BACKED,
-	  "Use the default RAM or memory-backend-ram instead of memory-backend-file, -memfd or -mem-path." },
-	{ WIRE_REASON_HUGETLB, "Take the RAM from ordinary pages: no hugetlb=on, no -mem-path on hugetlbfs." },
+	  "Use the default RAM or memory-backend-ram instead of memory-backend-file, -memfd or -mem-path (libvirt: no "
+	  "<source/> and no <hugepages/> in <memoryBacking>)." },
+	{ WIRE_REASON_HUGETLB,
+	  "Take the RAM from ordinary pages: no hugetlb=on, no -mem-path on hugetlbfs (libvirt: no <hugepages/>)." },
 	{ WIRE_REASON_LOCKED, "Start the VM without -overcommit mem-lock=on (libvirt: <memoryBacking><locked/>)." },
 	{ WIRE_REASON_VMM_USERFAULTFD, "Wait until the migration or background snapshot is over." },
 	{ WIRE_REASON_DEVICE_DMA, "Use virtio devices instead of VFIO passthrough where memory is to be shared." },
@@ -46,8 +49,8 @@ static const struct {
 	  "Start it with a CPU model without vmx and svm (-cpu ...,vmx=off,svm=off), boot Linux 6.13 or newer, or load "
 	  "kvm_intel or kvm_amd with nested=0." },
 	{ WIRE_REASON_ATTRIBUTE,
-	  "Have the VMM not bind RAM to NUMA nodes (QEMU: host-nodes=), nor use protection keys, memory tags, "
-	  "mseal(), or advice such as MADV_DONTFORK on parts of it." },
+	  "Have the VMM not bind RAM to NUMA nodes (QEMU: host-nodes=, libvirt: <numatune>), nor use protection keys, "
+	  "memory tags, mseal(), or advice such as MADV_DONTFORK on parts of it." },
 	{ WIRE_REASON_TOO_MANY_REGIONS, "Give the VM its RAM in fewer and larger pieces." },
 	{ WIRE_REASON_MEM_MERGE, "Have the VMM offer it again (QEMU: qom-set the backend's merge to true)." },
 	{ WIRE_REASON_PROTECTED,

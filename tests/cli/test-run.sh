@@ -83,7 +83,7 @@ qemu_name web1,process=p web1
 qemu_name 'a,,b,process=p' 'a,b'
 # libvirt's domains may have names that a VM cannot have.
 qemu_name 'guest=my guest,debug-threads=on' my_guest
-qemu_name $'guest=\u00fcber' __ber
+qemu_name $'guest=\303\274ber' __ber
 qemu_name "guest=$(printf '%070d' 0),debug-threads=on" "$(printf '%063d' 0)"
 
 # ---- the agent's port ----
