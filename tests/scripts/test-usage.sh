@@ -26,11 +26,11 @@ nobody=()
 if [ ${#nobody[@]} -gt 0 ] && ! "${nobody[@]}" test -r "$1/check"; then
 	nobody=() # a folder of root's
 fi
-for script in ./demo ./check benchmarks/run tests/fresh tests/packages packaging/build-debs \
+for script in ./demo ./check benchmarks/run tests/fresh tests/packages tests/libvirt packaging/build-debs \
 	tests/support/install-packages.sh; do
 	expect 0 '^usage: ' "${nobody[@]}" $script --help
 done
-for script in ./demo ./check benchmarks/run tests/fresh tests/packages packaging/build-debs; do
+for script in ./demo ./check benchmarks/run tests/fresh tests/packages tests/libvirt packaging/build-debs; do
 	expect 2 "'--nonsense'; see .*--help" "${nobody[@]}" $script --nonsense
 done
 expect 2 "'nonsense'" benchmarks/run nonsense
@@ -39,6 +39,7 @@ expect 2 'needs a folder' ./demo --build
 expect 2 'needs a folder' tests/fresh --folder
 expect 2 'needs a value' ./check --only
 expect 2 'needs a value' tests/packages --folder
+expect 2 'needs a value' tests/libvirt --folder
 expect 2 'needs a value' packaging/build-debs --version
 expect 2 "'1-2' is no version" packaging/build-debs --version 1-2
 expect 2 "not 'x'" packaging/build-debs --jobs x
