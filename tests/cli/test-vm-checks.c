@@ -261,6 +261,33 @@ static void test_stray(void **state)
 	}
 }
 
+/* A process's environment may be any bytes; JSON has words for them all the same. */
+static void test_no_utf8(void **state)
+{
+	char *arguments[] = { (char *)"qemu-system-x86_64", NULL };
+	struct vmm_process process = { .pid = 4711,
+				       .arguments = arguments,
+				       .name = "web1",
+				       .readable = true,
+				       .preload_mapped = true,
+				       .preload_asked = true,
+				       .socket_path = "/their\xe9" };
+	struct findings findings = { 0 };
+	json_t *json;
+	char *text;
+
+	(void)state;
+	stray_vmm_checks(&process, "/ours", SEVERITY_ERROR, &findings);
+	json = findings_json(&findings);
+	assert_non_null(json);
+	text = json_dumps(json, 0);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "/their\\\\xe9"));
+	free(text);
+	json_decref(json);
+	findings_done(&findings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_command_line),
 		cmocka_unit_test(test_no_repetition),
 		cmocka_unit_test(test_stray),
+		cmocka_unit_test(test_no_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
