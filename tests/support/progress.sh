@@ -6,6 +6,7 @@
 #   job_run COMMAND…            runs it in a process group of its own and waits; returns its exit status
 #   job_stop, job_kill          for a trap: ends what job_run or progress_run runs now, if anything, by TERM or KILL
 #   progress_run LOG COMMAND…   job_run with the output in LOG; what it says of its progress is shown
+#   build_within FOLDER COMMAND…    runs what builds there; compilers that are interrupted leave nothing outside of it
 #   progress_show               shows the lines of its input that begin with [12/345], or with "progress: "
 #
 # A terminal has one line, drawn anew; elsewhere there is a line every PROGRESS_SECONDS. PROGRESS_INDENT comes before.
@@ -73,6 +74,14 @@ progress_show() {
 		fi
 	done
 	[ "$columns" -eq 0 ] || printf '\r\e[K'
+}
+
+# A compiler that is told to end removes its temporary files, but for one that it has just made.
+build_within() {
+	local temporary=$1/tmp
+	shift
+	rm -rf "$temporary" && mkdir -p "$temporary" && temporary=$(realpath "$temporary") || return
+	TMPDIR=$temporary "$@"
 }
 
 progress_piped() {
