@@ -173,7 +173,8 @@ one_pass_merges_what_is_equal_now
 withdrawing_is_told_at_once
 metrics_are_what_is_mapped
 documents_have_the_shape_of_real_ones
-report_is_of_these
+# tests/kernels has no Python in its systems.
+if type -P python3 >/dev/null; then report_is_of_these; else echo "the report was not looked at: no python3 here"; fi
 uptime_is_told
 vmm_end one
 vmm_end two
