@@ -76,9 +76,10 @@ progress_show() {
 	[ "$columns" -eq 0 ] || printf '\r\e[K'
 }
 
-# A compiler that is told to end removes its temporary files, but for one that it has just made.
+# A compiler that is told to end removes its temporary files, but for one that it has just made. FOLDER is the caller's,
+# and may have much else in it, so what is removed there has a name that is only ours.
 build_within() {
-	local temporary=$1/tmp
+	local temporary=$1/pagefuse-compiler-temporary
 	shift
 	rm -rf "$temporary" && mkdir -p "$temporary" && temporary=$(realpath "$temporary") || return
 	TMPDIR=$temporary "$@"
