@@ -19,6 +19,7 @@
 #include "cli/preload-link.h"
 #include "cli/private-daemon.h"
 #include "cli/vmm-command.h"
+#include "cli/vmm-version.h"
 #include "common/vm-identity.h"
 #include "protocol/agent.h"
 #include "protocol/wire.h"
@@ -341,14 +342,23 @@ static int prepare_environment(const struct cli *cli, const struct run *run)
 static int add_agent_port(const struct cli *cli, struct run *run)
 {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct vmm_version version;
 	struct stat status;
 	char **command;
+	int r;
 
 	if (run->no_agent_port || !vmm_command_takes_agent_port(run->command) ||
 	    snprintf(path, sizeof(path), "%s" AGENT_SOCKET_SUFFIX, cli->socket_path) >= (int)sizeof(path) ||
 	    stat(path, &status) < 0 || !S_ISSOCK(status.st_mode))
 		return CLI_DONE;
-	command = vmm_command_with_agent_port(run->command, path);
+	r = vmm_version_ask(run->path, &version);
+	if (r < 0) {
+		complain("'%s' --version tells no version of QEMU (%s), so it gets no port for an agent; add one by "
+			 "hand, see pagefuse-run(1), or use --no-agent-port",
+			 run->path, strerror(-r));
+		return CLI_DONE;
+	}
+	command = vmm_command_with_agent_port(run->command, &version, path);
 	if (command == NULL) {
 		complain("the command line of '%s': %s; free some memory", run->path, strerror(ENOMEM));
 		return CLI_FAILED;
@@ -380,8 +390,9 @@ static int run_vmm(struct cli *cli, struct run *run)
 		r = find_daemon(cli, run);
 	if (r == CLI_NO_DAEMON)
 		r = run->no_private_daemon ? go_without_daemon(cli, run) : start_daemon(cli, run);
-	if (r != CLI_DONE || (r = prepare_environment(cli, run)) != CLI_DONE ||
-	    (r = add_agent_port(cli, run)) != CLI_DONE)
+	/* The VMM is asked for its version before there is a preload. */
+	if (r != CLI_DONE || (r = add_agent_port(cli, run)) != CLI_DONE ||
+	    (r = prepare_environment(cli, run)) != CLI_DONE)
 		return r;
 	tell_obstacle(run);
 	return become_command(run);

@@ -230,7 +230,15 @@ static char *list_value(const char *path)
 	return value;
 }
 
-char **vmm_command_with_agent_port(char *const argv[], const char *path)
+/** How often QEMU looks for the socket. reconnect_ms came with 9.2, and reconnect goes after 10. */
+static const char *reconnect_option(const struct vmm_version *version)
+{
+	bool in_seconds = version->major < 9 || (version->major == 9 && version->minor < 2);
+
+	return in_seconds ? "reconnect=1" : "reconnect-ms=1000";
+}
+
+char **vmm_command_with_agent_port(char *const argv[], const struct vmm_version *version, const char *path)
 {
 	static char chardev[] = "-chardev", device[] = "-device", bus[] = "virtio-serial-pci,id=pagefuse-agent-bus",
 		    port[] = "virtserialport,bus=pagefuse-agent-bus.0,chardev=pagefuse-agent,name=" AGENT_PORT;
@@ -241,7 +249,7 @@ char **vmm_command_with_agent_port(char *const argv[], const char *path)
 		count++;
 	command = calloc(count + 7, sizeof(*command));
 	if (value == NULL || command == NULL ||
-	    asprintf(&socket, "socket,id=pagefuse-agent,path=%s,reconnect=1", value) < 0) {
+	    asprintf(&socket, "socket,id=pagefuse-agent,path=%s,%s", value, reconnect_option(version)) < 0) {
 		free(value);
 		free(command);
 		return NULL;

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "cli/vmm-version.h"
+
 /** Why a preload would have no effect. */
 enum vmm_obstacle {
 	VMM_OBSTACLE_NONE = 0,
@@ -34,9 +36,9 @@ int vmm_command_check(const char *path);
 bool vmm_command_takes_agent_port(char *const argv[]);
 
 /**
- * The same command with such a port, whose other end QEMU connects to the socket @path. @return NULL without memory;
- * else it lasts as long as the process.
+ * The same command, for a QEMU of @version, with such a port, whose other end it connects to the socket @path. @return
+ * NULL without memory; else it lasts as long as the process.
  */
-char **vmm_command_with_agent_port(char *const argv[], const char *path);
+char **vmm_command_with_agent_port(char *const argv[], const struct vmm_version *version, const char *path);
 
 #endif

@@ -89,6 +89,13 @@ qemu_name "guest=$(printf '%070d' 0),debug-threads=on" "$(printf '%063d' 0)"
 # ---- the agent's port ----
 cat >"$directory/qemu-system-x86_64" <<'END'
 #!/bin/sh
+if [ "$*" = --version ]; then
+	[ -z "$LD_PRELOAD" ] || exit 1
+	read -r line
+	echo "${VERSION-QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)}"
+	echo 'warned' >&2
+	exit 1
+fi
 for argument; do echo "$argument"; done
 END
 chmod +x "$directory/qemu-system-x86_64"
@@ -111,6 +118,23 @@ socket,id=pagefuse-agent,path=$PAGEFUSE_SOCKET.agent,reconnect=1
 virtio-serial-pci,id=pagefuse-agent-bus
 -device
 virtserialport,bus=pagefuse-agent-bus.0,chardev=pagefuse-agent,name=org.pagefuse.agent.0" "$output"
+# reconnects VERSION OPTION: how a QEMU of that version is told to look for the socket again and again.
+reconnects() {
+	export VERSION="QEMU emulator version $1"
+	ports 1 -m 512
+	equal "for QEMU $1" "socket,id=pagefuse-agent,path=$PAGEFUSE_SOCKET.agent,$2" "$(grep ^socket, <<<"$output")"
+}
+reconnects 8.0.92 reconnect=1
+reconnects 9.1.3 reconnect=1
+reconnects 9.2.0 reconnect-ms=1000
+reconnects '10.0.2 (Debian 1:10.0.2+ds-2)' reconnect-ms=1000
+reconnects 11.0.50 reconnect-ms=1000
+for VERSION in '' 'QEMU emulator' 'version ten' "$(printf '%01000d' 0) version 7.2"; do
+	ports 0 -m 512
+	"$PAGEFUSE" run -- "$directory/qemu-system-x86_64" -m 512 2>&1 | grep -qF 'gets no port for an agent' ||
+		fail "nothing is said of version '$VERSION'"
+done
+unset VERSION
 ports 1 -machine q35,accel=kvm
 ports 0 -machine accel=kvm,type=microvm
 ports 0 -M isapc
