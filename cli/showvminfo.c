@@ -94,6 +94,8 @@ static int print_vm(const json_t *vm)
 		METRIC_VM_BROKEN,
 		METRIC_VM_READY,
 		METRIC_VM_WOULD_SAVE,
+		METRIC_VM_HINTED_SHARED,
+		METRIC_VM_UNSHARING,
 	};
 	struct format_buffer p50, p99, max;
 

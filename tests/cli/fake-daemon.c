@@ -10,8 +10,8 @@
  * $FAKE_REQUESTS, if set, names a file to which each request is appended as one line.
  * $FAKE_PID, if set, names a file for the own pid. With $FAKE_START=fail it ends before it is ready.
  *
- * Once it listens it says READY=1 to $NOTIFY_SOCKET and "ready" on standard output. Killed by the test; by itself after
- * two minutes.
+ * Once it listens it says READY=1 to $NOTIFY_SOCKET and "ready" on standard output. Killed by the test; it ends by
+ * itself after half an hour.
  */
 #include <jansson.h>
 #include <poll.h>
