@@ -84,6 +84,26 @@ check_sharing() {
 	check_against_frames "${guests[@]}"
 }
 
+# The map says of each page what it is: as many map the store as the kernel says, and the rest of the RAM is told, too.
+check_map() {
+	local line store_pages of_store all kinds
+	line=$("$build/tests/guests/pfn-census" "${GUEST_PID[$1]}") || fail "pfn-census"
+	# shellcheck disable=SC2086 # "name=value" words that pfn-census prints
+	declare $line
+	"$PAGEFUSE" map --json --labels "$1" >"$GUESTS_RUN/map" || fail "map $1"
+	read -r of_store all kinds < <(jq -r '[.pages.shared + .pages.common, (.pages | add),
+		([.labels[].kind] | unique | join(" "))] | @tsv' "$GUESTS_RUN/map")
+	echo "map of $1: $of_store of $all pages map the store, by the kernel $store_pages; labels: $kinds"
+	at_least "$of_store" $((store_pages * 9 / 10)) "pages of the map that map the store"
+	at_most "$of_store" $((store_pages * 11 / 10)) "pages of the map that map the store"
+	at_least "$all" $((GUEST_RAM_MIB * 256)) "pages of the map"
+	[ "$topic" != agent ] || [[ $kinds == *file*kernel*program* ]] || fail "the map lacks names of what the agent said"
+	jq -e '[.runs[] | .cells as $cells | (.shared // 0) + (.common // 0) | . * $cells] | add == '"$of_store" \
+		"$GUESTS_RUN/map" >/dev/null || fail "the runs of the map are not what it says in all"
+	"$PAGEFUSE" map --png "$GUESTS_RUN/map.png" --with two "$1" | tail -n 12
+	[ "$(head -c 8 "$GUESTS_RUN/map.png" | od -An -tx1)" = ' 89 50 4e 47 0d 0a 1a 0a' ] || fail "no picture of $1"
+}
+
 check_new_duplicates() {
 	local before after
 	read -r before < <(status_numbers "$TWINS")
@@ -116,6 +136,7 @@ nothing_left() {
 
 share() {
 	check_sharing
+	check_map one
 	check_new_duplicates # while the writers rest: what they write is shared no more, and would count against it
 	guests_do busy 20 "${guests[@]}" || fail "busy"
 	scan
@@ -173,6 +194,7 @@ agents() {
 	"$PAGEFUSE" status
 	check_against_frames "${guests[@]}"
 	modules
+	check_map one
 	guests_do check 120 "${guests[@]}" || fail "a guest's memory or files are wrong"
 	guests_off "${guests[@]}" || fail "power off"
 	wait_until "$DAEMON_SECONDS" nothing_left || fail "something is left: $("$PAGEFUSE" status)"
