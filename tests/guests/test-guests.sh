@@ -97,7 +97,7 @@ check_map() {
 	at_least "$of_store" $((store_pages * 9 / 10)) "pages of the map that map the store"
 	at_most "$of_store" $((store_pages * 11 / 10)) "pages of the map that map the store"
 	at_least "$all" $((GUEST_RAM_MIB * 256)) "pages of the map"
-	[ "$topic" != agent ] || [[ $kinds == *file*kernel*program* ]] || fail "the map lacks names of what the agent said"
+	[ "$topic" != agent ] || [[ $kinds == *file*kernel*program* ]] || fail "the map lacks what the agent has named"
 	jq -e '[.runs[] | .cells as $cells | (.shared // 0) + (.common // 0) | . * $cells] | add == '"$of_store" \
 		"$GUESTS_RUN/map" >/dev/null || fail "the runs of the map are not what it says in all"
 	"$PAGEFUSE" map --png "$GUESTS_RUN/map.png" --with two "$1" | tail -n 12
