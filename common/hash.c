@@ -19,6 +19,11 @@ uint64_t page_hash(const void *page, uint64_t seed)
 	return XXH3_64bits_withSeed(page, PAGE_BYTES, seed);
 }
 
+uint64_t line_hash(const void *line, uint64_t seed)
+{
+	return XXH3_64bits_withSeed(line, LINE_BYTES, seed);
+}
+
 bool page_is_zero(const void *page)
 {
 	const uint64_t *word = page;

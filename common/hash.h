@@ -12,6 +12,9 @@
 /** Hash of the PAGE_BYTES at @page. Any thread; allocates nothing; uses AVX2 where the CPU has it. */
 uint64_t page_hash(const void *page, uint64_t seed);
 
+/** Hash of the LINE_BYTES at @line, the same way. */
+uint64_t line_hash(const void *line, uint64_t seed);
+
 /** Whether all PAGE_BYTES at @page are zero. Any thread; leaves at the first other byte. */
 bool page_is_zero(const void *page);
 

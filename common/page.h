@@ -14,6 +14,7 @@
 #define PAGE_SHIFT_BITS 12
 #define PAGE_BYTES (UINT64_C(1) << PAGE_SHIFT_BITS)
 #define HUGE_BYTES (UINT64_C(2) << 20)
+#define LINE_BYTES 64u /* of a cache line */
 
 /** Begins to bring a page into the cache, which the hardware does not do by itself across pages. Never faults. */
 static inline void page_prefetch(const void *page)

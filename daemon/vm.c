@@ -556,6 +556,8 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 		engine_vm_lacks_notes(vm->connection.engine_vm);
 	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_WHOLE) == 0)
 		engine_vm_lacks_whole(vm->connection.engine_vm);
+	if ((connection->features & UINT64_C(1) << WIRE_FEATURE_SAMPLES) == 0)
+		engine_vm_lacks_samples(vm->connection.engine_vm);
 	vm->by_serial.number = connection->serial;
 	r = index_add(&domain->domains->vm_serials, &vm->by_serial, vm);
 	if (r < 0)

@@ -146,6 +146,8 @@ uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 void engine_vm_lacks_notes(struct engine_vm *vm);
 /** Nor of WHOLE orders: it is given none. The same. */
 void engine_vm_lacks_whole(struct engine_vm *vm);
+/** The same of RING_MAY_SAMPLE. */
+void engine_vm_lacks_samples(struct engine_vm *vm);
 
 /**
  * Pages [page, page + count) of @vm are worth a look, says somebody who need not be right: they are looked at soon, and

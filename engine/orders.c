@@ -115,7 +115,11 @@ bool orders_fetch(struct page page)
 
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
-	if (vm->scan_count == VM_SCANS_MAX || !push(vm, op, 0, scan->page, scan->count, 0))
+	/* What somebody has asked for, or just pointed at, is read. */
+	bool samples = op == ORDER_SCAN && scan->kind == SCAN_SLOW && !vm->lacks_samples;
+
+	if (vm->scan_count == VM_SCANS_MAX ||
+	    !push(vm, op, samples ? RING_MAY_SAMPLE : 0, scan->page, scan->count, 0))
 		return false;
 	vm->scans[vm->scan_count] = *scan;
 	vm->scans[vm->scan_count++].hashes = op != ORDER_AUDIT;

@@ -109,6 +109,11 @@ void engine_vm_lacks_whole(struct engine_vm *vm)
 	vm->lacks_whole = true;
 }
 
+void engine_vm_lacks_samples(struct engine_vm *vm)
+{
+	vm->lacks_samples = true;
+}
+
 /* Whatever may have set the mode, or changed it. Notes are kept while others tell what they map. */
 static void schedule_notes(struct engine_vm *vm)
 {

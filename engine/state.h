@@ -223,6 +223,7 @@ struct engine_vm {
 	uint64_t noted_usec; /* when a noted page was reported last */
 	bool lacks_notes;    /* its worker knows nothing of them */
 	bool lacks_whole;    /* nor of WHOLE orders */
+	bool lacks_samples;  /* nor of RING_MAY_SAMPLE */
 	bool told_notes;     /* whether it has been ordered to tell of notes, or not to */
 	bool wants_notes;    /* the last such order */
 	uint64_t silent_since_usec, lag_usec, lag_seen_usec;

@@ -159,6 +159,7 @@ static void sort_out(struct batch *batch)
 	if (pagemap_read(region_hva(batch->region, batch->index), batch->count, entries) < 0)
 		memset(entries, 0, sizeof(entries));
 	for (unsigned i = 0; i < batch->count; i++) {
+		look_forget(&batch->region->looks[batch->index + i]);
 		batch->kinds[i] =
 			(uint8_t)kind_of(batch->region, batch->index + i, entries[i], &batch->outcomes[i]);
 		if (batch->kinds[i] == KIND_NONE && batch->outcomes[i] == OUTCOME_BUSY &&

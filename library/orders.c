@@ -114,7 +114,9 @@ static int do_scan(struct session *session, const struct ring_record *order)
 	static struct scan scan; /* too large for a small stack */
 	int r = 0;
 
-	scan = (struct scan){ .what = order->op, .seed = session->seed };
+	scan = (struct scan){
+		.what = order->op, .may_sample = (order->flags & RING_MAY_SAMPLE) != 0, .seed = session->seed
+	};
 	for (unsigned at = 0; at < order->count && r == 0; at += SCAN_CHUNK_PAGES) {
 		unsigned count = order->count - at < SCAN_CHUNK_PAGES ? order->count - at : SCAN_CHUNK_PAGES;
 
@@ -173,6 +175,7 @@ static int copy_page(uint32_t page, uint64_t entry, void *to)
 		return REPORT_BUSY; /* not worth bringing it in */
 	if (!(entry & PAGEMAP_PRESENT))
 		return REPORT_GONE;
+	look_forget(&region->looks[page - region->first_page]);
 	memcpy(to, (const void *)region_hva(region, page - region->first_page), PAGE_BYTES);
 	return 0;
 }

@@ -99,7 +99,9 @@ static void tables_free(struct region *region, uint64_t start, uint64_t pages)
 	table_free(region->present, pages / REGION_GROUP + 1);
 	table_free(region->changed, pages / REGION_GROUP + 1);
 	table_free(region->marks, pages);
+	table_free(region->looks, pages * sizeof(*region->looks));
 	region->state = NULL;
+	region->looks = NULL;
 	region->excluded = region->blocks = region->present = region->changed = region->marks = NULL;
 }
 
@@ -116,6 +118,7 @@ void region_unlock_tables(void)
 		own_unlock_table((uint64_t)region->present, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->changed, region->table_pages / REGION_GROUP + 1);
 		own_unlock_table((uint64_t)region->marks, region->table_pages);
+		own_unlock_table((uint64_t)region->looks, region->table_pages * sizeof(*region->looks));
 	}
 	notes_unlock_tables();
 }
@@ -148,8 +151,9 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 	region->present = table_new(pages / REGION_GROUP + 1);
 	region->changed = table_new(pages / REGION_GROUP + 1);
 	region->marks = table_new(pages);
+	region->looks = table_new(pages * sizeof(*region->looks));
 	if (region->state == NULL || region->excluded == NULL || region->blocks == NULL || region->present == NULL ||
-	    region->changed == NULL || region->marks == NULL ||
+	    region->changed == NULL || region->marks == NULL || region->looks == NULL ||
 	    notes_make(region_number(region), pages) < 0) {
 		tables_free(region, start, pages);
 		return -ENOMEM;
@@ -228,6 +232,7 @@ void page_set_state(struct region *region, uint64_t index, uint32_t state)
 		region_mark(region, index, 1, MARK_FILLED, false);
 	if (!(state & PAGE_DIVERGED))
 		region_mark(region, index, 1, MARK_READ_INTO, false);
+	look_forget(&region->looks[index]);
 	region->state[index] = state;
 }
 

@@ -2,9 +2,9 @@
 /*
  * The regions of this process: which memory is guest RAM, and what the library has made of each of its pages.
  *
- * Per page there is one 32-bit state (0.1 % of RAM), only touched where pages are shared, and one byte of reasons to
- * leave the page alone. A page's state says what its *mapping* is; whether the guest has written since is the kernel's
- * to know.
+ * Per page there is one 32-bit state (0.1 % of RAM), only touched where pages are shared, one byte of reasons to leave
+ * the page alone, and what was seen of it (0.3 %), only touched where slow passes hash pages. A page's state says what
+ * its *mapping* is; whether the guest has written since is the kernel's to know.
  *
  *   PAGE_ANONYMOUS             as the VMM made it
  *   PAGE_ZEROED                given back as a zero page; anonymous, the daemon counts it
@@ -23,6 +23,7 @@
 
 #include "common/page.h"
 #include "library/lock.h"
+#include "library/looks.h"
 #include "library/notes.h"
 
 #define REGIONS_MAX 512
@@ -62,6 +63,7 @@ struct region {
 	uint8_t *changed;                  /* per REGION_GROUP pages: calls have changed what the daemon counts there */
 	uint64_t changed_from, changed_to; /* all such groups are in there */
 	uint8_t *marks;                    /* per page, enum mark */
+	struct look *looks;                /* per page */
 	uint64_t filled_pages, read_into_pages, unmapped_pages, present_pages;
 	bool dont_fork, dont_dump, no_reserve; /* to repeat on what replaces its memory */
 	int huge_advice;                       /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */

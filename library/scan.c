@@ -8,6 +8,8 @@
 #include "library/refusals.h"
 #include "library/region.h"
 
+#define LOOK_AHEAD_PAGES 16u
+
 /** Adds a report about one page, as part of the last one if it continues that. */
 static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_t flags, uint64_t value)
 {
@@ -22,22 +24,49 @@ static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_
 		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
-static void hash_page(struct scan *scan, const struct region *region, uint64_t index, bool huge)
+/** Reads all of the page. @ret_hash: not of one that is full of zeros, nor where only these are wanted. */
+static enum look_kind read_page(struct scan *scan, const struct region *region, uint64_t index, uint64_t *ret_hash)
 {
 	const void *page = (const void *)region_hva(region, index);
+	struct look *look = &region->looks[index];
+	enum look_kind kind;
+
+	scan->hashed++;
+	page_prefetch((const char *)page + PAGE_BYTES);
+	kind = page_is_zero(page) ? LOOK_ZERO : LOOK_HASH;
+	*ret_hash = kind == LOOK_HASH && scan->what == ORDER_SCAN ? page_hash(page, scan->seed) : 0;
+	if (scan->what == ORDER_SCAN && (scan->may_sample || look->sample != 0))
+		look_keep(look, page, (uint32_t)index, kind, *ret_hash, scan->seed);
+	return kind;
+}
+
+static void hash_page(struct scan *scan, const struct region *region, uint64_t index, bool huge)
+{
 	uint32_t number = region->first_page + (uint32_t)index;
 	uint8_t flags = (huge ? RING_INSIDE_HUGE : 0) | (scan->noted ? RING_NOTED : 0);
+	const void *page = (const void *)region_hva(region, index);
+	enum look_kind kind = LOOK_NONE;
+	uint64_t hash;
 
 	if (scan->what == ORDER_AUDIT || region->excluded[index] != 0)
 		return;
 	if (region->state[index] & PAGE_DIVERGED)
 		flags |= RING_PRIVATE_COPY;
-	scan->hashed++;
-	page_prefetch((const char *)page + PAGE_BYTES);
-	if (page_is_zero(page))
+	if (scan->may_sample)
+		kind = look_by_sample(&region->looks[index], page, scan->seed, &hash);
+	if (kind == LOOK_NONE)
+		kind = read_page(scan, region, index, &hash);
+	if (kind == LOOK_ZERO)
 		report(scan, REPORT_ZERO, number, flags, 0);
 	else if (scan->what == ORDER_SCAN)
-		report(scan, REPORT_HASH, number, flags, page_hash(page, scan->seed));
+		report(scan, REPORT_HASH, number, flags, hash);
+}
+
+/** What will be looked at soon; a page that is not there, too. */
+static void prefetch_samples(const struct region *region, uint64_t index)
+{
+	if (index < region->pages)
+		look_prefetch(&region->looks[index], (const void *)region_hva(region, index));
 }
 
 static bool is_private(uint64_t categories)
@@ -146,9 +175,12 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 	}
 	for (int r = 0; r < found; r++) /* what was told comes in runs, as no hash is in between */
 		for (uint64_t i = (ranges[r].start - region->start) / PAGE_BYTES;
-		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++)
+		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++) {
+			if (scan->may_sample)
+				prefetch_samples(region, i + LOOK_AHEAD_PAGES);
 			if (!(region->excluded[i] & EXCLUDED_UNMAPPED) && is_asked_for(scan, i - index))
 				hash_private(scan, region, i, ranges[r].categories);
+		}
 	if (found >= 0)
 		note_present(region, index, count, present);
 }

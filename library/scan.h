@@ -18,8 +18,9 @@ struct scan {
 	enum ring_order what; /* ORDER_SCAN, ORDER_SCAN_ZERO or ORDER_AUDIT */
 	bool noted;           /* only pages in `notes` are hashed, and told as RING_NOTED */
 	uint64_t notes;       /* a bit for each page, from the first one on */
+	bool may_sample;      /* of pages that have been read before, samples do */
 	uint64_t seed;
-	uint64_t hashed; /* out: added to */
+	uint64_t hashed; /* out: pages that were read, added to */
 	unsigned report_count;
 	struct ring_record reports[SCAN_REPORTS_MAX];
 };

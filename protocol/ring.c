@@ -143,6 +143,7 @@ int ring_check_order(const struct ring_record *record)
 {
 	switch (record->op) {
 	case ORDER_SCAN:
+		return check_run(record, RING_SCAN_PAGES_MAX, RING_MAY_SAMPLE);
 	case ORDER_SCAN_ZERO:
 	case ORDER_AUDIT:
 		return check_run(record, RING_SCAN_PAGES_MAX, 0);

@@ -49,7 +49,10 @@
 
 /** Orders, daemon to worker. Each but NOTES is answered; page, count and slot of the answers repeat the order's. */
 enum ring_order {
-	/** Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. */
+	/**
+	 * Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. With RING_MAY_SAMPLE
+	 * pages that seem not to have changed are told as they were.
+	 */
 	ORDER_SCAN = 1,
 	/** The same, but tell only of zero pages. */
 	ORDER_SCAN_ZERO,
@@ -154,6 +157,8 @@ enum ring_flag {
 	RING_NOTED = 1 << 3,
 	/** In WHOLE: the kernel is asked to make a 2 MiB page, and not just allowed to. */
 	RING_COLLAPSE = 1 << 4,
+	/** In SCAN: pages that have been read before need not be read again where samples of them are as they were. */
+	RING_MAY_SAMPLE = 1 << 5,
 };
 
 struct ring_record {

@@ -167,6 +167,7 @@ static const char *const feature_names[WIRE_FEATURE_END] = {
 	[WIRE_FEATURE_BLOCKS] = "blocks",
 	[WIRE_FEATURE_IMAGES] = "images",
 	[WIRE_FEATURE_WHOLE] = "whole",
+	[WIRE_FEATURE_SAMPLES] = "samples",
 };
 
 void wire_feature_name(uint64_t features, char *ret, size_t size)

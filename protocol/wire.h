@@ -76,6 +76,7 @@ enum wire_feature {
 	WIRE_FEATURE_BLOCKS,     /* REGION_ADD may say where 2 MiB pages begin */
 	WIRE_FEATURE_IMAGES,     /* IMAGE and SOURCE may be sent to the daemon */
 	WIRE_FEATURE_WHOLE,      /* the daemon may order WHOLE; and the VMM tell what is BROKEN */
+	WIRE_FEATURE_SAMPLES,    /* SCAN may have RING_MAY_SAMPLE */
 	WIRE_FEATURE_END
 };
 /** What this release has. */

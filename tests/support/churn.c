@@ -34,6 +34,7 @@ void director_churn(struct director_vm *vm, uint32_t page, uint32_t count, uint6
 	uint32_t length = 1 + (uint32_t)(test_random(random) % longest);
 	uint32_t first = page + (uint32_t)(test_random(random) % (count - length + 1));
 
+	vm->samples = test_random(random) % 2 == 0; /* what they tell of is compared before anything comes of it */
 	switch (test_random(random) % 16) {
 	case 0:
 	case 1:

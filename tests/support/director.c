@@ -696,14 +696,14 @@ void director_order(struct director_vm *vm, enum ring_order op, uint32_t page, u
 
 	if (vm->socket < 0)
 		return;
-	test_check(count > 0 && page > 0 && page + count <= vm->pages_end, "order about page %u+%u", page, count);
 	record.slot = op == ORDER_MERGE ? slot : 0;
-	record.flags = (op == ORDER_MERGE || op == ORDER_ZERO) && !vm->keeps_huge ? RING_MAY_SPLIT : 0;
-	if (is_scan(op))
-		vm->pending++;
+	record.flags = op == ORDER_SCAN && vm->samples ? RING_MAY_SAMPLE : 0;
+	if ((op == ORDER_MERGE || op == ORDER_ZERO) && !vm->keeps_huge)
+		record.flags = RING_MAY_SPLIT;
+	test_check(ring_check_order(&record) == 0 && page + count <= vm->pages_end, "order %u: %u+%u", op, page, count);
+	vm->pending += is_scan(op);
 	for (uint32_t i = 0; i < count; i++)
 		ask(vm, op, page + i, slot + i);
-	test_check(ring_check_order(&record) == 0, "order %u page %u count %u", op, page, count);
 	director_post(vm, &record);
 }
 

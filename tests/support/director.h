@@ -60,6 +60,7 @@ struct director_vm {
 	uint64_t hello_features;
 	bool ready;
 	bool keeps_huge;             /* orders do not allow to split 2 MiB pages */
+	bool samples;                /* SCANs allow samples */
 	struct director_page *pages; /* by page number */
 	uint32_t pages_end;          /* numbers 1 to pages_end - 1 exist */
 	struct director_region regions[DIRECTOR_REGIONS_MAX];

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Looks by samples: what has not changed is told as it was without being read; what has been filled anew is told at
+ * once, and what was changed in one word within LOOKS_PER_HASH looks. What was ordered, or asked for without samples,
+ * is read.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/hash.h"
+#include "library/looks.h"
+#include "library/orders.h"
+#include "tests/support/guest.h"
+
+#define PAGES 4096u
+#define CHANGED 64u /* pages, all from the first one on */
+
+static struct guest guest;
+static uint64_t seed;
+
+static void look(bool samples)
+{
+	guest.vm->samples = samples;
+	director_scan(guest.vm, guest.page, PAGES);
+}
+
+static const struct director_page *told(uint32_t index)
+{
+	return &guest.vm->pages[guest.page + index];
+}
+
+static bool is_told_rightly(uint32_t index)
+{
+	const void *page = guest_at(&guest, index);
+
+	if (page_is_zero(page))
+		return told(index)->was_zero && !told(index)->was_hashed;
+	return told(index)->was_hashed && !told(index)->was_zero && told(index)->hash == page_hash(page, seed);
+}
+
+/** Of pages [first, end), how many are told as they are. */
+static uint32_t rightly_told(uint32_t first, uint32_t end)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = first; i < end; i++)
+		count += is_told_rightly(i);
+	return count;
+}
+
+static void check_told(uint32_t first, uint32_t end, const char *when)
+{
+	test_check(rightly_told(first, end) == end - first, "of %u pages %u are told as they are, %s", end - first,
+		   rightly_told(first, end), when);
+}
+
+/** @return pages that were read for that. */
+static uint64_t look_by_samples(void)
+{
+	uint64_t before = orders_hashed_pages();
+
+	look(true);
+	return orders_hashed_pages() - before;
+}
+
+static void test_unchanged(void)
+{
+	uint64_t read;
+
+	look(false);
+	check_told(0, PAGES, "at first");
+	test_check(look_by_samples() == PAGES, "pages of which nothing was known are not read");
+	check_told(0, PAGES, "when they are known");
+	for (unsigned i = 0; i < 2 * LOOKS_PER_HASH; i++) {
+		read = look_by_samples();
+		check_told(0, PAGES, "unchanged");
+		/* Each has its turn, and not all at once. */
+		test_check(read >= PAGES / LOOKS_PER_HASH / 2 && read <= PAGES / LOOKS_PER_HASH * 2,
+			   "of %u pages that have not changed %llu were read", PAGES, (unsigned long long)read);
+	}
+}
+
+static void fill(uint32_t first, uint32_t end, uint64_t content)
+{
+	for (uint32_t i = first; i < end; i++)
+		pages_fill(guest_at(&guest, i), content == 0 ? 0 : content + i);
+}
+
+static void test_filled_anew(void)
+{
+	uint64_t contents[] = { 900000, 0, 800000, 700000 };
+
+	for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++) {
+		fill(0, CHANGED, contents[i]);
+		look_by_samples();
+		check_told(0, PAGES, "filled anew");
+	}
+	test_check(madvise(guest.memory, CHANGED * PAGE_BYTES, MADV_DONTNEED) == 0, "MADV_DONTNEED");
+	fill(0, CHANGED, 600000);
+	look_by_samples();
+	check_told(0, PAGES, "dropped and filled anew");
+}
+
+static void change_words(void)
+{
+	for (uint32_t i = 0; i < CHANGED; i++)
+		((volatile uint64_t *)guest_at(&guest, i))[(i * 71 + 5) % (PAGE_BYTES / 8)] ^= 1;
+}
+
+static void test_one_word(void)
+{
+	uint32_t seen = 0;
+
+	change_words();
+	for (unsigned looks = 1; seen < CHANGED; looks++) {
+		test_check(looks <= LOOKS_PER_HASH, "after %u looks %u of %u changes are seen", looks - 1, seen,
+			   CHANGED);
+		look_by_samples();
+		seen = rightly_told(0, CHANGED);
+		check_told(CHANGED, PAGES, "beside changed ones");
+		printf("after %u looks %u of %u changed words are seen\n", looks, seen, CHANGED);
+	}
+	change_words();
+	look(false);
+	check_told(0, PAGES, "by a look without samples");
+	look_by_samples();
+	check_told(0, PAGES, "by one with samples after that");
+}
+
+/** What the daemon took for its content turns out to be another. */
+static void test_ordered(void)
+{
+	uint32_t slot = director_take_slots(guest.director, CHANGED);
+
+	for (uint32_t i = 0; i < CHANGED; i++)
+		memcpy(director_slot(guest.director, slot + i), guest_at(&guest, i), PAGE_BYTES);
+	look_by_samples();
+	change_words();
+	test_check(director_merge(guest.vm, guest.page, CHANGED, slot) == 0, "pages are merged with other bytes");
+	test_check(director_answers(guest.vm, guest.page, CHANGED, REPORT_DIFFERS) == CHANGED, "one does not differ");
+	look_by_samples();
+	check_told(0, PAGES, "after a merge in vain");
+	change_words();
+	director_fetch(guest.vm, guest.page, CHANGED, slot);
+	look_by_samples();
+	check_told(0, PAGES, "after they were fetched");
+}
+
+/** Shared, and written since by one word. */
+static void test_diverged(void)
+{
+	look_by_samples();
+	test_check(director_share(guest.vm, guest.page, CHANGED) == CHANGED, "not all is shared");
+	change_words();
+	look_by_samples();
+	check_told(0, PAGES, "when they have diverged");
+	test_check(director_share(guest.vm, guest.page, CHANGED) == CHANGED, "not all is shared again");
+	director_unshare(guest.vm, guest.page, CHANGED);
+	change_words();
+	look_by_samples();
+	check_told(0, PAGES, "when they are plain again, and changed since");
+}
+
+int main(int argc, char **argv)
+{
+	void *memory;
+
+	test_begin(argc, argv);
+	memory = pages_map(PAGES, false);
+	for (uint32_t i = 0; i < PAGES; i++)
+		pages_fill((char *)memory + i * PAGE_BYTES, i % 32 == 31 ? 0 : 1000 + i);
+	guest_begin(&guest, memory, PAGES);
+	seed = test_seed(0); /* as the director says */
+	test_unchanged();
+	test_filled_anew();
+	test_one_word();
+	test_ordered();
+	test_diverged();
+	guest_report(&guest);
+	guest_end(&guest);
+	return 0;
+}
