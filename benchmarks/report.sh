@@ -191,6 +191,8 @@ other_table() {
 		"$(figure_of pagefuse-no-pass.idle_percent)"
 	printf '| scan: pages found, hashed, posted | %s GB/s of the worker, %s ns per page in the daemon |\n' \
 		"$(figure_of rate.bytes_per_nsec)" "$(figure_of rate.daemon_nsec_per_page)"
+	printf '| slow pass over memory that it knows, 1 %% filled anew, both | %s ns per page; %s if all is read |\n' \
+		"$(figure_of again.nsec_per_page)" "$(figure_of again.read_nsec_per_page)"
 	printf '| three VMs share, nobody else there | %s pages/s |\n' "$(figure_of besieged.quiet_pages_per_sec)"
 	printf '| the same, besieged by %s peers of other users | %s pages/s; it takes %s times as long |\n' \
 		"$(figure_of besieged.attackers)" "$(figure_of besieged.besieged_pages_per_sec)" \

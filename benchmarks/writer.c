@@ -11,6 +11,7 @@
  *                   write to a shared page makes the kernel copy it, and the page can be shared again. Prints
  *                   writes=N p50_nsec=N p99_nsec=N p999_nsec=N max_nsec=N stalled=N stalled_p99_nsec=N, where the
  *                   stalled are those that took longer than STALL_NSEC: they met a hold, a copy, or another process
+ *   fill PERMILLE   so many of the pages, chosen at random, get a new content each. Prints filled=N
  *   check           every word is what it should be: prints wrong=N
  */
 #include <dirent.h>
@@ -35,7 +36,8 @@
 
 static uint64_t *memory;
 static size_t pages;
-static size_t contents; /* different pages */
+static size_t contents;    /* different pages */
+static uint64_t *fillings; /* of each page: how often it has been filled since the start */
 
 static uint64_t now_nsec(void)
 {
@@ -55,7 +57,15 @@ static uint64_t random_next(uint64_t *state)
 
 static uint64_t word_of(size_t page, size_t word)
 {
-	return ((page % contents + 1) * UINT64_C(0x9e3779b97f4a7c15)) ^ (word * UINT64_C(0xd6e8feb86659fd93));
+	uint64_t content = page % contents + 1 + fillings[page] * pages;
+
+	return (content * UINT64_C(0x9e3779b97f4a7c15)) ^ (word * UINT64_C(0xd6e8feb86659fd93));
+}
+
+static void fill_page(size_t page)
+{
+	for (size_t word = 0; word < PAGE_WORDS; word++)
+		memory[page * PAGE_WORDS + word] = word_of(page, word);
 }
 
 static int make_memory(size_t bytes)
@@ -66,11 +76,26 @@ static int make_memory(size_t bytes)
 		return -errno;
 	memory = (uint64_t *)(((uintptr_t)room + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1));
 	madvise(memory, bytes, MADV_HUGEPAGE); /* as QEMU does */
-	for (size_t page = 0; page < pages; page++) {
-		for (size_t word = 0; word < PAGE_WORDS; word++)
-			memory[page * PAGE_WORDS + word] = word_of(page, word);
-	}
+	fillings = calloc(pages, sizeof(*fillings));
+	if (fillings == NULL)
+		return -ENOMEM;
+	for (size_t page = 0; page < pages; page++)
+		fill_page(page);
 	return 0;
+}
+
+static void fill(unsigned permille)
+{
+	static uint64_t state = 88172645463325252;
+	size_t count = pages * permille / 1000;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t page = random_next(&state) % pages;
+
+		fillings[page]++;
+		fill_page(page);
+	}
+	printf("filled=%zu\n", count);
 }
 
 static int compare_nsec(const void *a, const void *b)
@@ -206,6 +231,8 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (strncmp(line, "write ", 6) == 0)
 			write_for((unsigned)strtoul(line + 6, NULL, 10));
+		else if (strncmp(line, "fill ", 5) == 0)
+			fill((unsigned)strtoul(line + 5, NULL, 10));
 		else if (strcmp(line, "check\n") == 0)
 			check();
 	}

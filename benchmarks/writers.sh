@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What a writer feels, and how fast a scan is, by the program writer.c instead of a guest. To be sourced by run.
+# What a writer feels, how fast a scan is, and what one costs of memory that has been looked at before, by the program
+# writer.c instead of a guest. To be sourced by run.
 
 WRITE_SECONDS=10
 WRITER_DEADLINE_SECONDS=600
@@ -10,6 +11,8 @@ SHORT_MIB=200      # what the writer may use in the test with too little memory
 SWAP_MIB=512
 RATE_MIB=1024
 RATE_PASSES=5
+AGAIN_SECONDS=4     # for a slow pass
+AGAIN_PERMILLE=10   # of the pages are filled anew before each
 CGROUP_CPU=/sys/fs/cgroup/cpu/pagefuse-benchmark
 CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
 # shellcheck disable=SC2016 # for the inner shell
@@ -167,4 +170,34 @@ part_rate() {
 	figure rate.daemon_nsec_per_page $((daemon / (RATE_PASSES * RATE_MIB * 256)))
 	writer_close
 	daemon_close || give_up "the daemon left something behind"
+}
+
+# Per page, in the worker and the daemon together: what is read because somebody asked, and what slow passes look at.
+part_again() {
+	local pages=$((RATE_MIB * 256)) before read again pass
+	say "again: slow passes over $RATE_MIB MiB, of which $AGAIN_PERMILLE per mille are filled anew before each"
+	daemon_open "$BUILD" '[scan]' "interval_seconds = $AGAIN_SECONDS" 'cpu_percent = 100' ||
+		give_up "the daemon does not start"
+	writer_open unique $RATE_MIB
+	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	sleep $((2 * AGAIN_SECONDS)) # two slow passes know all pages
+	before=$(both_nsec)
+	for ((pass = 0; pass < RATE_PASSES; pass++)); do
+		writer_ask "fill $AGAIN_PERMILLE"
+		sleep $AGAIN_SECONDS
+	done
+	again=$((($(both_nsec) - before) / RATE_PASSES))
+	writer_ask check
+	[ "$WRITER_ANSWER" = wrong=0 ] || give_up "the writer's memory: $WRITER_ANSWER"
+	before=$(both_nsec)
+	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	read=$(($(both_nsec) - before))
+	figure again.read_nsec_per_page $((read / pages))
+	figure again.nsec_per_page $((again / pages))
+	writer_close
+	daemon_close || give_up "the daemon left something behind"
+}
+
+both_nsec() {
+	echo $(($(thread_nsec "$WRITER" "$WRITER_THREAD") + $(process_nsec "$DAEMON_PID")))
 }

@@ -107,7 +107,7 @@ static int get_batch(struct daemon_vm *vm, struct ring_record *reports)
 	int count = link_get_reports(vm->connection.link, reports, PUMP_BATCH);
 
 	for (int i = 0; i < count; i++)
-		engine_prefetch(vm->domain->engine, &reports[i]);
+		engine_prefetch(vm->connection.engine_vm, &reports[i]);
 	return count;
 }
 

@@ -234,10 +234,10 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 	}
 }
 
-void engine_prefetch(const struct engine *engine, const struct ring_record *report)
+void engine_prefetch(struct engine_vm *vm, const struct ring_record *report)
 {
 	if (report->op == REPORT_HASH)
-		table_prefetch(&engine->table, table_key(&engine->table, report->value));
+		match_prefetch(vm, report);
 }
 
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging)

@@ -130,8 +130,11 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
  */
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
-/** Begins to bring in what engine_report() will look at; @report need not be valid. Pays off some reports ahead. */
-void engine_prefetch(const struct engine *engine, const struct ring_record *report);
+/**
+ * Begins to bring in what engine_report() will look at; @report need not be valid, nor be of what @vm has. Pays off some
+ * reports ahead.
+ */
+void engine_prefetch(struct engine_vm *vm, const struct ring_record *report);
 
 /**
  * What is shared of @vm from now on. What its new mode does not allow (WIRE_MODE_OFF: anything; _ZERO: what maps slots;

@@ -448,6 +448,24 @@ static void match_seen(struct page page, const struct ring_record *report, struc
 	match_page(page, key, vm->engine->barrier.started & 1, false);
 }
 
+/* Whether a look that is not a requested pass's finds the page as it was, with its hint in the table. */
+static bool is_known(const struct region *region, uint32_t page, uint32_t check)
+{
+	uint32_t state = region->state[page - region->first];
+
+	return state_kind(state) == KIND_PRIVATE && (state & PRIVATE_HINTED) != 0 && (state & PRIVATE_CHECK) == check;
+}
+
+void match_prefetch(struct engine_vm *vm, const struct ring_record *report)
+{
+	const struct table *table = &vm->engine->table;
+	struct table_key key = table_key(table, report->value);
+	const struct region *region = vm_region(vm, report->page);
+
+	if (region == NULL || vm->pass_ticket != 0 || !is_known(region, report->page, check_of(key.tag)))
+		table_prefetch(table, key);
+}
+
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
 	bool noted = take_noted(vm, report);
