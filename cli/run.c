@@ -353,9 +353,12 @@ static int add_agent_port(const struct cli *cli, struct run *run)
 		return CLI_DONE;
 	r = vmm_version_ask(run->path, &version);
 	if (r < 0) {
-		complain("'%s' --version tells no version of QEMU (%s), so it gets no port for an agent; add one by "
-			 "hand, see pagefuse-run(1), or use --no-agent-port",
-			 run->path, strerror(-r));
+		complain("'%s' --version: %s, so it gets no port for an agent; add one by hand, see pagefuse-run(1), "
+			 "or use --no-agent-port",
+			 run->path,
+			 r == -ENODATA     ? "it says no version of QEMU"
+			 : r == -ETIMEDOUT ? "it does not end"
+					   : strerror(-r));
 		return CLI_DONE;
 	}
 	command = vmm_command_with_agent_port(run->command, &version, path);

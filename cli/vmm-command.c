@@ -230,7 +230,7 @@ static char *list_value(const char *path)
 	return value;
 }
 
-/** How often QEMU looks for the socket. reconnect_ms came with 9.2, and reconnect goes after 10. */
+/** How often QEMU looks for the socket. reconnect-ms came with 9.2, and reconnect goes after 10. */
 static const char *reconnect_option(const struct vmm_version *version)
 {
 	bool in_seconds = version->major < 9 || (version->major == 9 && version->minor < 2);

@@ -11,8 +11,8 @@ struct vmm_version {
 };
 
 /**
- * Runs the program at @path with --version, as people do, with nothing to read and without showing a word of it. It has
- * ended by the return. @return 0; -ENODATA: it tells no version; -ETIMEDOUT; -errno.
+ * Runs the program at @path with --version, as people do, with nothing to read and without showing a word of it. It,
+ * and what it has started, has ended by the return. @return 0; -ENODATA: it tells no version; -ETIMEDOUT; -errno.
  */
 int vmm_version_ask(const char *path, struct vmm_version *ret);
 

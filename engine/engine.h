@@ -131,7 +131,7 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
 /**
- * Begins to bring in what engine_report() will look at; @report need not be valid, nor be of what @vm has. Pays off
+ * Begins to bring in what engine_report() will look at; @report need not be valid, nor name a page of @vm. Pays off
  * some reports ahead.
  */
 void engine_prefetch(struct engine_vm *vm, const struct ring_record *report);

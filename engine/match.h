@@ -26,7 +26,7 @@ struct engine_vm;
 
 /** @report of @vm is a HASH, or a ZERO: the volatility filter, then the above. @return 0, -EPROTO. */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);
-/** Brings in what that will look at in the table, if it will. @report need not be valid. */
+/** Prefetches the table's entry for match_hash(), if that will need it. @report need not be valid. */
 void match_prefetch(struct engine_vm *vm, const struct ring_record *report);
 int match_zero(struct engine_vm *vm, const struct ring_record *report);
 

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a page was when it was last looked at, so that the next look need not read all of it.
+ * What a page was when it was last read, so that the next look need not read all of it.
  *
- * Theory of Operation. Of each page the hash is kept, and a sample: a hash of two of its 64 cache lines. A look
- * compares the sample with these; are they as they were, the page is taken to be. Whoever fills a page anew changes all
- * of its lines, and is seen at once. What changes a few words only may not be, and then what is told is not so any
- * more, as it can be of any page by the time that it is told: a hash is advice. Every LOOKS_PER_HASH-th look reads the
- * whole page, whatever the sample says, and the next sample is of other lines.
+ * Theory of Operation. Of each page the hash is kept, and a sample: a hash of two of its 64 cache lines, the first of
+ * which is not all zeros if any is not. A look compares the sample with these lines. If they are as they were, the page
+ * is taken to be, and its hash is told again. A page that is filled anew is seen at once, as all of its lines change.
+ * One in which a few words change may not be; then the hash that is told is stale, as any page's can be by the time
+ * that it is told: a hash is advice.
  *
- * What the daemon orders to be fetched, merged or given back is forgotten, so that one look more shows what it is.
+ * So that a page which changes all the time is not taken for a stable one, samples count only once two reads have found
+ * the same content. After that every LOOKS_PER_READ-th look reads the page, whatever the sample says, and the next
+ * sample is of other lines.
+ *
+ * The record of a page that the daemon orders to be fetched, merged or given back is dropped: the next look reads it.
  */
 #ifndef PAGEFUSE_LIBRARY_LOOKS_H
 #define PAGEFUSE_LIBRARY_LOOKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define LOOKS_PER_HASH 16u
+#define LOOKS_PER_READ 16u
 
 /** Of a page. All zero: nothing is known. */
 struct look {
@@ -25,18 +30,31 @@ struct look {
 
 enum look_kind {
 	LOOK_NONE, /* not known: the page is to be read */
+	LOOK_ONCE, /* read once: it is to be read again */
 	LOOK_HASH,
 	LOOK_ZERO, /* full of zeros */
 };
 
-/** What @page still seems to be, and counts. @ret_hash: by @seed, if LOOK_HASH is returned. */
+/**
+ * What @page still seems to be: LOOK_HASH or LOOK_ZERO, and counts the look; else LOOK_NONE. @ret_hash: by @seed, if
+ * LOOK_HASH is returned.
+ */
 enum look_kind look_by_sample(struct look *look, const void *page, uint64_t seed, uint64_t *ret_hash);
-/** @page, whose number is @number, was read: it is of @kind, and its hash by @seed is @hash. */
-void look_keep(struct look *look, const void *page, uint32_t number, enum look_kind kind, uint64_t hash, uint64_t seed);
+
+/**
+ * Before @page, whose number is @number, is read: the next sample. Taken first, it is never of content that came after
+ * what is read.
+ */
+uint32_t look_take_sample(const struct look *look, const void *page, uint32_t number, uint64_t seed);
+/**
+ * The page was read: it is of @kind, LOOK_HASH or LOOK_ZERO, and its hash is @hash, 0 for zeros. @asked: whatever was
+ * known of it; its turn comes all the same.
+ */
+void look_keep(struct look *look, uint32_t sample, uint32_t number, enum look_kind kind, uint64_t hash, bool asked);
 /** Fetches what look_by_sample() will read. */
 void look_prefetch(const struct look *look, const void *page);
 
-/** Touches no memory where nothing is known. */
+/** Drops the record. Touches no memory where there is none. */
 static inline void look_forget(struct look *look)
 {
 	if (look->sample != 0)

@@ -24,19 +24,21 @@ static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_
 		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
-/** Reads all of the page. @ret_hash: not of one that is full of zeros, nor where only these are wanted. */
+/** Reads all of the page. @ret_hash: 0 of one that is full of zeros, or where only these are wanted. */
 static enum look_kind read_page(struct scan *scan, const struct region *region, uint64_t index, uint64_t *ret_hash)
 {
 	const void *page = (const void *)region_hva(region, index);
 	struct look *look = &region->looks[index];
+	bool keeps = scan->what == ORDER_SCAN && (scan->may_sample || look->sample != 0);
+	uint32_t sample = keeps ? look_take_sample(look, page, (uint32_t)index, scan->seed) : 0;
 	enum look_kind kind;
 
 	scan->hashed++;
 	page_prefetch((const char *)page + PAGE_BYTES);
 	kind = page_is_zero(page) ? LOOK_ZERO : LOOK_HASH;
 	*ret_hash = kind == LOOK_HASH && scan->what == ORDER_SCAN ? page_hash(page, scan->seed) : 0;
-	if (scan->what == ORDER_SCAN && (scan->may_sample || look->sample != 0))
-		look_keep(look, page, (uint32_t)index, kind, *ret_hash, scan->seed);
+	if (keeps)
+		look_keep(look, sample, (uint32_t)index, kind, *ret_hash, !scan->may_sample);
 	return kind;
 }
 

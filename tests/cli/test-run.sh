@@ -135,6 +135,22 @@ for VERSION in '' 'QEMU emulator' 'version ten' "$(printf '%01000d' 0) version 7
 		fail "nothing is said of version '$VERSION'"
 done
 unset VERSION
+# One that does not end is ended, with what it has started, and then run as it is told to.
+cat >"$directory/hangs" <<'END'
+#!/bin/sh
+[ "$*" = --version ] || exec echo runs
+sleep 1000 &
+echo $! >"${0%/*}/started"
+wait
+END
+mkdir "$directory/hanging"
+mv "$directory/hangs" "$directory/hanging/qemu-system-x86_64"
+chmod +x "$directory/hanging/qemu-system-x86_64"
+run 0 run -- "$directory/hanging/qemu-system-x86_64" -m 512
+equal 'what it does after that' runs "$output"
+[[ $complaint == *'it does not end, so it gets no port for an agent'* ]] || fail "of one that hangs: $complaint"
+grep -q '^State:[[:space:]]*[RSD]' "/proc/$(cat "$directory/hanging/started")/status" 2>/dev/null &&
+	fail 'what it has started goes on'
 ports 1 -machine q35,accel=kvm
 ports 0 -machine accel=kvm,type=microvm
 ports 0 -M isapc

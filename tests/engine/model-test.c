@@ -226,6 +226,7 @@ static void rare_step(struct sim *sim, struct sim_vm *vm)
 		break;
 	case 7:
 		vm->refuse_percent = sim_random(sim, 3) ? 0 : sim_random(sim, 101);
+		sim->stale_percent = sim_random(sim, 101);
 		break;
 	case 8:
 		vm->silent = sim_random(sim, 4) == 0;
@@ -428,6 +429,7 @@ static void rest(struct sim *sim)
 			set_mode(sim->vms[i], WIRE_MODE_FULL);
 	}
 	sim->store_fails = false;
+	sim->stale_percent = 0; /* their turn to be read comes once in so many passes */
 	sim->exposed_max = sim->exposed_vm_max = 0;
 	reconnect_all(sim);
 	sim_settle(sim);

@@ -192,6 +192,8 @@ void sim_vm_connect(struct sim_vm *vm)
 		engine_vm_lacks_notes(vm->vm);
 	if (vm->lacks_whole)
 		engine_vm_lacks_whole(vm->vm);
+	if (vm->lacks_samples)
+		engine_vm_lacks_samples(vm->vm);
 	renumber(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++)
 		announce_region(vm, &vm->regions[i]);
@@ -349,8 +351,17 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 
 /* ---- what a worker does ---- */
 
+/* What a worker that may go by samples takes a page's content for. */
+static uint32_t seen_content(const struct sim_vm *vm, struct sim_page *page, bool samples)
+{
+	if (!samples || page->told == 0 || page->content == 0 ||
+	    sim_random(vm->sim, 100) >= vm->sim->stale_percent)
+		page->told = page->content;
+	return page->told;
+}
+
 /* @return whether its content was told: the last report. */
-static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
+static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number, bool samples)
 {
 	struct sim_page *page = &vm->pages[number];
 
@@ -366,7 +377,7 @@ static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 	} else if (op == ORDER_SCAN) {
 		unsigned char bytes[PAGE_BYTES];
 
-		content_fill(bytes, page->content);
+		content_fill(bytes, seen_content(vm, page, samples));
 		post_page(vm, REPORT_HASH, number, page_hash(bytes, vm->sim->settings.seed));
 	}
 	return page->content == 0 || op == ORDER_SCAN;
@@ -374,7 +385,7 @@ static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number)
 
 void sim_note(struct sim_vm *vm, uint32_t page)
 {
-	if (vm->tells_notes && has_page(vm, page) && scan_page(vm, ORDER_SCAN, page))
+	if (vm->tells_notes && has_page(vm, page) && scan_page(vm, ORDER_SCAN, page, false))
 		vm->up.items[vm->up.tail - 1].record.flags |= RING_NOTED;
 }
 
@@ -509,10 +520,21 @@ static void make_whole(struct sim_vm *vm, const struct ring_record *order)
 	post(vm, REPORT_WHOLE, order->page, order->count, whole);
 }
 
+static void drop_told(const struct sim_vm *vm, const struct ring_record *order)
+{
+	for (uint32_t i = order->page; i < order->page + order->count; i++)
+		if (has_page(vm, i))
+			vm->pages[i].told = 0;
+}
+
 static void work_order(struct sim_vm *vm, const struct ring_record *order)
 {
-	if (ring_check_order(order) < 0)
-		sim_wrong(vm->sim, "worker: a malformed order");
+	bool samples = (order->flags & RING_MAY_SAMPLE) != 0;
+
+	if (ring_check_order(order) < 0 || (samples && vm->lacks_samples))
+		sim_wrong(vm->sim, "worker: an order that it does not understand");
+	if (order->op == ORDER_FETCH || order->op == ORDER_MERGE || order->op == ORDER_ZERO)
+		drop_told(vm, order);
 	switch (order->op) {
 	case ORDER_FETCH:
 		work_fetch(vm, order->page);
@@ -537,9 +559,11 @@ static void work_order(struct sim_vm *vm, const struct ring_record *order)
 		make_whole(vm, order);
 		break;
 	default:
+		vm->read_scans += order->op == ORDER_SCAN && !samples;
+		vm->sampled_scans += samples;
 		for (uint32_t i = order->page; i < order->page + order->count; i++)
 			if (has_page(vm, i))
-				scan_page(vm, order->op, i);
+				scan_page(vm, order->op, i, samples);
 		post(vm, REPORT_SCANNED, order->page, order->count, 0);
 	}
 }

@@ -29,9 +29,10 @@ enum sim_state {
 struct sim_page {
 	uint32_t content, slot;
 	enum sim_state state;
-	bool copy;   /* a private copy inside a mapping of the store */
-	bool large;  /* part of a 2 MiB page */
-	bool broken; /* the first of a block that was one, and is kept from collapsing */
+	bool copy;     /* a private copy inside a mapping of the store */
+	bool large;    /* part of a 2 MiB page */
+	bool broken;   /* the first of a block that was one, and is kept from collapsing */
+	uint32_t told; /* the content that was told last; 0: of that nothing is known */
 };
 
 struct sim_record {
@@ -58,12 +59,14 @@ struct sim_vm {
 	bool silent;             /* carries out nothing */
 	bool lacks_notes;        /* its worker is of an earlier release; set before it connects */
 	bool lacks_whole;        /* the same, of another earlier one */
+	bool lacks_samples;      /* the same */
 	bool tells_notes;        /* as it was ordered */
 	struct sim_region regions[SIM_REGIONS];
 	uint32_t region_count, next_page;
 	struct sim_page *pages; /* by page number */
 	struct sim_queue up, down;
 	uint64_t cpu_nsec;
+	uint64_t read_scans, sampled_scans; /* SCAN orders without and with RING_MAY_SAMPLE */
 };
 
 struct sim_segment {
@@ -84,6 +87,7 @@ struct sim {
 	uint64_t store_slots_max; /* slots that there is memory for; 0: for all */
 	uint64_t exposed_max;     /* pages that all VMs together may share, or have given back; 0: any */
 	uint64_t exposed_vm_max;  /* the same, of one */
+	uint32_t stale_percent;   /* of the pages that have changed and may be told by samples: told as they were */
 	bool loses_orders;        /* workers, a few: nothing is done, and nothing answered */
 	uint64_t splits;          /* of 2 MiB pages, by merges */
 	uint64_t removed_segments, merged, diverged, merge_orders, fetch_orders, unshare_orders, blocks_given_back;

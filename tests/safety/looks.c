@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Looks by samples: what has not changed is told as it was without being read; what has been filled anew is told at
- * once, and what was changed in one word within LOOKS_PER_HASH looks. What was ordered, or asked for without samples,
+ * once, and what was changed in one word within LOOKS_PER_READ looks. What was ordered, or asked for without samples,
  * is read.
  */
 #include <stdio.h>
@@ -64,21 +64,30 @@ static uint64_t look_by_samples(void)
 	return orders_hashed_pages() - before;
 }
 
-static void test_unchanged(void)
+/** Pages have their turns to be read, and not all at once. */
+static void check_turns(void)
 {
-	uint64_t read;
+	for (unsigned i = 0; i < 2 * LOOKS_PER_READ; i++) {
+		uint64_t read = look_by_samples();
 
-	look(false);
-	check_told(0, PAGES, "at first");
-	test_check(look_by_samples() == PAGES, "pages of which nothing was known are not read");
-	check_told(0, PAGES, "when they are known");
-	for (unsigned i = 0; i < 2 * LOOKS_PER_HASH; i++) {
-		read = look_by_samples();
 		check_told(0, PAGES, "unchanged");
-		/* Each has its turn, and not all at once. */
-		test_check(read >= PAGES / LOOKS_PER_HASH / 2 && read <= PAGES / LOOKS_PER_HASH * 2,
+		test_check(read >= PAGES / LOOKS_PER_READ / 2 && read <= PAGES / LOOKS_PER_READ * 2,
 			   "of %u pages that have not changed %llu were read", PAGES, (unsigned long long)read);
 	}
+}
+
+static void test_unchanged(void)
+{
+	look(false);
+	check_told(0, PAGES, "at first");
+	for (unsigned i = 0; i < 2; i++) {
+		test_check(look_by_samples() == PAGES, "pages are not read that were read %u times", i);
+		check_told(0, PAGES, "when they are hardly known");
+	}
+	check_turns();
+	look(false);
+	check_told(0, PAGES, "by a look without samples");
+	check_turns();
 }
 
 static void fill(uint32_t first, uint32_t end, uint64_t content)
@@ -102,10 +111,38 @@ static void test_filled_anew(void)
 	check_told(0, PAGES, "dropped and filled anew");
 }
 
+/** All zeros but for some words of one line, as are many pages of a guest's kernel. */
+static void fill_sparsely(uint64_t content)
+{
+	for (uint32_t i = 0; i < CHANGED; i++) {
+		uint64_t *words = guest_at(&guest, i);
+
+		pages_fill(words, 0);
+		words[i % 64 * 8 + i % 8] = content;
+	}
+}
+
+static void test_sparse(void)
+{
+	fill_sparsely(1);
+	for (unsigned i = 0; i < 2 * LOOKS_PER_READ; i++)
+		look_by_samples();
+	for (uint64_t content = 2; content < 5; content++) {
+		fill_sparsely(content % 4); /* the third time full of zeros */
+		look_by_samples();
+		check_told(0, PAGES, "filled anew with a few words");
+		look_by_samples();
+		look_by_samples();
+	}
+	fill(0, CHANGED, 500000);
+	look_by_samples();
+	look_by_samples();
+}
+
 static void change_words(void)
 {
 	for (uint32_t i = 0; i < CHANGED; i++)
-		((volatile uint64_t *)guest_at(&guest, i))[(i * 71 + 5) % (PAGE_BYTES / 8)] ^= 1;
+		((volatile uint64_t *)guest_at(&guest, i))[(i * 71 + 5) % (PAGE_BYTES / 8)]++;
 }
 
 static void test_one_word(void)
@@ -114,7 +151,7 @@ static void test_one_word(void)
 
 	change_words();
 	for (unsigned looks = 1; seen < CHANGED; looks++) {
-		test_check(looks <= LOOKS_PER_HASH, "after %u looks %u of %u changes are seen", looks - 1, seen,
+		test_check(looks <= LOOKS_PER_READ, "after %u looks %u of %u changes are seen", looks - 1, seen,
 			   CHANGED);
 		look_by_samples();
 		seen = rightly_told(0, CHANGED);
@@ -126,6 +163,18 @@ static void test_one_word(void)
 	check_told(0, PAGES, "by a look without samples");
 	look_by_samples();
 	check_told(0, PAGES, "by one with samples after that");
+}
+
+/** What changes all the time is read all the time, once it was seen to. */
+static void test_volatile(void)
+{
+	for (unsigned looks = 1; looks <= 2 * LOOKS_PER_READ; looks++) {
+		change_words();
+		look_by_samples();
+		if (looks > LOOKS_PER_READ)
+			check_told(0, PAGES, "changing all the time");
+	}
+	look_by_samples();
 }
 
 /** What the daemon took for its content turns out to be another. */
@@ -174,7 +223,9 @@ int main(int argc, char **argv)
 	seed = test_seed(0); /* as the director says */
 	test_unchanged();
 	test_filled_anew();
+	test_sparse();
 	test_one_word();
+	test_volatile();
 	test_ordered();
 	test_diverged();
 	guest_report(&guest);
