@@ -28,7 +28,7 @@ static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
 static _Atomic unsigned pauses; /* changed under pause_lock */
 
 static bool suspended;
-static uint64_t hashed_pages;
+static _Atomic uint64_t hashed_pages; /* tests read it beside the worker */
 
 void orders_suspend(bool suspend)
 {

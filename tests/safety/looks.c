@@ -118,7 +118,7 @@ static void fill_sparsely(uint64_t content)
 		uint64_t *words = guest_at(&guest, i);
 
 		pages_fill(words, 0);
-		words[i % 64 * 8 + i % 8] = content;
+		pages_store(&words[i % 64 * 8 + i % 8], content);
 	}
 }
 
@@ -141,8 +141,11 @@ static void test_sparse(void)
 
 static void change_words(void)
 {
-	for (uint32_t i = 0; i < CHANGED; i++)
-		((volatile uint64_t *)guest_at(&guest, i))[(i * 71 + 5) % (PAGE_BYTES / 8)]++;
+	for (uint32_t i = 0; i < CHANGED; i++) {
+		uint64_t *word = (uint64_t *)guest_at(&guest, i) + (i * 71 + 5) % (PAGE_BYTES / 8);
+
+		pages_store(word, pages_load(word) + 1);
+	}
 }
 
 static void test_one_word(void)
