@@ -42,8 +42,8 @@ enum look_kind {
 enum look_kind look_by_sample(struct look *look, const void *page, uint64_t seed, uint64_t *ret_hash);
 
 /**
- * Before @page, whose number is @number, is read: the next sample. Taken first, it is never of content that came after
- * what is read.
+ * Before @page, the @number-th of its region, is read: the next sample. Taken first, it is never of content that came
+ * after what is read.
  */
 uint32_t look_take_sample(const struct look *look, const void *page, uint32_t number, uint64_t seed);
 /**

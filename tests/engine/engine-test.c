@@ -412,10 +412,7 @@ static void slow_passes_alone_may_go_by_samples(void **state)
 
 	(void)state;
 	b->lacks_samples = true;
-	sim_vm_add_region(b, 5000);
-	for (uint32_t i = 1; i <= 5000; i++)
-		sim_write(b, i, i);
-	sim_vm_connect(b);
+	connect_filled(b, 5000, 1, 1);
 	assert_true(sim_scan_all(&sim));
 	assert_true(a->read_scans >= 5000 / RING_SCAN_PAGES_MAX); /* slow slices may have been due meanwhile */
 	a->read_scans = b->read_scans = 0;

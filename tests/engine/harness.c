@@ -24,14 +24,19 @@ int teardown(void **state)
 	return sim.wrong != NULL;
 }
 
-struct sim_vm *new_vm(uint32_t pages, uint32_t first, uint32_t step)
+void connect_filled(struct sim_vm *vm, uint32_t pages, uint32_t first, uint32_t step)
 {
-	struct sim_vm *vm = sim_vm_new(&sim, WIRE_MODE_FULL);
-
 	assert_int_equal(sim_vm_add_region(vm, pages), 0);
 	for (uint32_t i = 0; i < pages; i++)
 		sim_write(vm, 1 + i, first + i * step);
 	sim_vm_connect(vm);
+}
+
+struct sim_vm *new_vm(uint32_t pages, uint32_t first, uint32_t step)
+{
+	struct sim_vm *vm = sim_vm_new(&sim, WIRE_MODE_FULL);
+
+	connect_filled(vm, pages, first, step);
 	return vm;
 }
 

@@ -20,7 +20,9 @@ int setup(void **state);
 int teardown(void **state);
 #define ENGINE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/** A VM of @pages pages with contents @first, @first + @step, ... */
+/** Gives @vm, which is new, @pages pages with contents @first, @first + @step, ..., and connects it. */
+void connect_filled(struct sim_vm *vm, uint32_t pages, uint32_t first, uint32_t step);
+/** Such a VM, in the mode full. */
 struct sim_vm *new_vm(uint32_t pages, uint32_t first, uint32_t step);
 /** The engine's counters of a VM, and of all. */
 uint64_t shared_of(const struct sim_vm *vm);

@@ -6,10 +6,7 @@ static struct sim_vm *new_vm_in(enum wire_mode mode, uint32_t pages)
 {
 	struct sim_vm *vm = sim_vm_new(&sim, mode);
 
-	assert_int_equal(sim_vm_add_region(vm, pages), 0);
-	for (uint32_t i = 0; i < pages; i++)
-		sim_write(vm, 1 + i, 1 + i);
-	sim_vm_connect(vm);
+	connect_filled(vm, pages, 1, 1);
 	run_for(1);
 	return vm;
 }

@@ -118,10 +118,7 @@ static void who_knows_no_notes_is_ordered_none(void **state)
 
 	(void)state;
 	a->lacks_notes = true;
-	sim_vm_add_region(a, 10);
-	for (uint32_t i = 1; i <= 10; i++)
-		sim_write(a, i, i);
-	sim_vm_connect(a);
+	connect_filled(a, 10, 1, 1);
 	assert_true(sim_scan_all(&sim));
 	engine_set_mode(sim.engine, a->vm, WIRE_MODE_ZERO);
 	run_for(2);
