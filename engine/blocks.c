@@ -39,6 +39,7 @@ static void count_flags(struct block_counts *counts, uint32_t before, uint32_t a
 
 static void set_flags(struct blocks *blocks, struct block *block, uint32_t flags)
 {
+	flags |= block->flags & BLOCK_UNKNOWN; /* whatever else becomes of the block */
 	if (flags == block->flags)
 		return;
 	count_flags(blocks->counts, block->flags, flags);
@@ -146,6 +147,22 @@ void blocks_mended(struct blocks *blocks, uint32_t page)
 	struct block *block = blocks_of(blocks, page);
 
 	set_flags(blocks, block, block->flags & ~(uint32_t)BLOCK_BROKEN);
+}
+
+void blocks_set_unknown(struct blocks *blocks, uint32_t page)
+{
+	blocks_of(blocks, page)->flags |= BLOCK_UNKNOWN;
+}
+
+bool blocks_take_unknown(struct blocks *blocks, uint32_t first, uint32_t count)
+{
+	uint32_t end = blocks_index(blocks, first + count - 1) + 1, taken = 0;
+
+	for (uint32_t i = blocks_index(blocks, first); i < end; i++) {
+		taken |= blocks->list[i].flags & BLOCK_UNKNOWN;
+		blocks->list[i].flags &= (uint16_t)~BLOCK_UNKNOWN;
+	}
+	return taken != 0;
 }
 
 /* ---- passes ---- */

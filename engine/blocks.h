@@ -38,6 +38,8 @@ enum block_flag {
 	BLOCK_BROKEN = 2, /* it was one until something in it was merged */
 	BLOCK_OPEN = 4,   /* it was dense enough to be split: the rest of it may follow */
 	BLOCK_ASKED = 8,  /* since the last pass something in it was ordered that may split it */
+	/* Something in it is said to be as it was, and what that is is not known: the next look reads it. */
+	BLOCK_UNKNOWN = 16,
 };
 
 struct block {
@@ -87,6 +89,12 @@ static inline bool blocks_has_twin(const struct blocks *blocks, uint32_t page)
 
 /** @page was seen inside a 2 MiB page, with the content under @key. @same: it has the content that it had before. */
 void blocks_set_ready(struct blocks *blocks, uint32_t page, struct table_key key, bool same);
+/** @page was seen as it was before: READY, or not. */
+static inline void blocks_refresh(struct blocks *blocks, uint32_t page)
+{
+	if (blocks_word(blocks, page) & READY_VALID)
+		blocks->ready[page] |= READY_FRESH;
+}
 /** @page was seen, and is a small page. */
 void blocks_set_small(struct blocks *blocks, uint32_t page);
 /** Gives @page the mark READY_TWIN or READY_NAMED, or 0, if it is READY. */
@@ -99,6 +107,10 @@ struct table_key blocks_key(const struct blocks *blocks, uint32_t page, uint32_t
 void blocks_open(struct blocks *blocks, uint32_t page, bool dense);
 /** @page was merged. @return whether its block was LARGE until then. */
 bool blocks_broke(struct blocks *blocks, uint32_t page);
+/** The next look at the block of @page is to read it. */
+void blocks_set_unknown(struct blocks *blocks, uint32_t page);
+/** Whether one of the blocks of [@first, @first + @count) is to be read. None is after that. */
+bool blocks_take_unknown(struct blocks *blocks, uint32_t first, uint32_t count);
 /** Its worker keeps the block of @page from collapsing. */
 void blocks_set_broken(struct blocks *blocks, uint32_t page);
 /** It does so no more. */

@@ -209,6 +209,8 @@ static int report_ready(struct engine_vm *vm, const struct ring_record *report, 
 		return match_hash(vm, report);
 	case REPORT_ZERO:
 		return by_region(vm, report, match_zero);
+	case REPORT_SAME:
+		return by_region(vm, report, match_same);
 	case REPORT_SCANNED:
 		return schedule_scanned(vm, report);
 	case REPORT_FETCHED:

@@ -32,6 +32,7 @@ void exposure_put_off(struct page page)
 	struct engine_vm *vm = page.region->vm;
 
 	vm->counters.held_pages++;
+	blocks_set_unknown(&page.region->blocks, page.index);
 	if (stability_is_noted(page))
 		later_add(page, vm->engine->now_usec);
 }

@@ -31,8 +31,10 @@ void hints_forget(struct engine *engine, uint32_t ref)
 {
 	struct page page;
 
-	if (hints_find_page(engine, ref, &page) && state_kind(*page_state(page)) == KIND_PRIVATE)
-		*page_state(page) &= ~PRIVATE_HINTED;
+	if (!hints_find_page(engine, ref, &page) || state_kind(*page_state(page)) != KIND_PRIVATE)
+		return;
+	*page_state(page) &= ~PRIVATE_HINTED;
+	blocks_set_unknown(&page.region->blocks, page.index); /* to be matched by its hash in the next slow pass */
 }
 
 void hints_enter(struct page page, struct table_key key)

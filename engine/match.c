@@ -195,6 +195,13 @@ static bool neighbour_maps(struct page page, uint32_t slot)
 	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
 }
 
+/* Nothing has come of what was seen of @page: the next slow pass tells it again. @counter: that counts these pages. */
+static void lose(struct page page, uint64_t *counter)
+{
+	++*counter;
+	blocks_set_unknown(&page.region->blocks, page.index);
+}
+
 static void join(struct page page, uint32_t known, struct table_key key, uint32_t parity)
 {
 	struct engine_vm *vm = page.region->vm;
@@ -204,17 +211,17 @@ static void join(struct page page, uint32_t known, struct table_key key, uint32_
 
 	if (slot->state == SLOT_TAKEN && !slot_is_stripe(slot)) {
 		if (!fetch_wait(page, &slot->waiters, key, parity))
-			vm->counters.dropped_orders++;
+			lose(page, &vm->counters.dropped_orders);
 		return;
 	}
 	chosen = stripes_choose(&vm->engine->links, known, page_number(page), neighbour_maps(page, known), vm->owner);
 	if (chosen == SLOT_NONE) {
-		vm->counters.dropped_orders++;
+		lose(page, &vm->counters.dropped_orders);
 		return;
 	}
 	slots_order(slots, chosen); /* first, so that it is never without a holder */
 	if (!orders_merge(page, chosen)) {
-		vm->counters.dropped_orders++;
+		lose(page, &vm->counters.dropped_orders);
 		slots_unorder(slots, chosen);
 	}
 }
@@ -244,9 +251,9 @@ static void match_hint(struct page page, struct page other, uint32_t ref, struct
 		hints_forget(vm->engine, ref);
 		hints_enter(page, key);
 	} else if (!slots_may_charge(&vm->engine->slots, vm->owner)) {
-		vm->counters.limited_pages++;
+		lose(page, &vm->counters.limited_pages);
 	} else if (!fetch_start(other, page, key, parity)) {
-		vm->counters.dropped_orders++;
+		lose(page, &vm->counters.dropped_orders);
 	}
 }
 
@@ -521,5 +528,46 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 		else
 			match_zero_page(page, report, noted);
 	}
+	return 0;
+}
+
+/*
+ * @page is said to be as it was: what is known of it still holds. Its hash is kept where it is inside a 2 MiB page, and
+ * needed there, and where it has no hint.
+ */
+static void match_same_page(struct page page, const struct ring_record *report)
+{
+	struct blocks *blocks = &page.region->blocks;
+	uint32_t state = *page_state(page), check = state & PRIVATE_CHECK;
+	bool huge = (report->flags & RING_INSIDE_HUGE) != 0;
+	bool large = (blocks_of(blocks, page.index)->flags & BLOCK_LARGE) != 0;
+	bool ready = (blocks_word(blocks, page.index) & READY_VALID) != 0;
+
+	if (state_kind(state) != KIND_PRIVATE)
+		return;
+	if (check == CHECK_ZERO) {
+		match_zero_page(page, report, false);
+	} else if ((state & PRIVATE_HINTED) && ready == huge && large == huge) {
+		page_set(page, STATE(KIND_PRIVATE, PRIVATE_HINTED | private_copy(report) | check));
+		stability_set_noted(page, false);
+		blocks_refresh(blocks, page.index);
+	} else if (ready) {
+		match_seen(page, report, blocks_key(blocks, page.index, check), false);
+	} else {
+		blocks_set_unknown(blocks, page.index);
+	}
+}
+
+int match_same(struct engine_vm *vm, const struct ring_record *report)
+{
+	struct page page;
+
+	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
+		return -EPROTO;
+	if (page.region == NULL || vm_mode(vm) != WIRE_MODE_FULL)
+		return 0;
+	page.index = report->page - page.region->first;
+	for (uint32_t i = 0; i < report->count; i++, page.index++)
+		match_same_page(page, report);
 	return 0;
 }

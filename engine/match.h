@@ -11,6 +11,9 @@
  * When a FETCH is answered, those that waited are matched again: MATCH_PER_REPORT at once, so that the work of a report
  * is bounded, and the others by later reports and ticks. What a requested pass sees of a page for which an order or
  * FETCH is under way is matched if that comes to nothing.
+ *
+ * A page that is told to be as it was needs no match if it has a hint: whoever has the same content finds that. One
+ * that has none is matched by its hash; where that is not kept, the next slow pass reads the page.
  */
 #ifndef PAGEFUSE_ENGINE_MATCH_H
 #define PAGEFUSE_ENGINE_MATCH_H
@@ -24,11 +27,12 @@
 struct engine;
 struct engine_vm;
 
-/** @report of @vm is a HASH, or a ZERO: the volatility filter, then the above. @return 0, -EPROTO. */
+/** @report of @vm is a HASH, a ZERO or a SAME: the volatility filter, then the above. @return 0, -EPROTO. */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);
+int match_zero(struct engine_vm *vm, const struct ring_record *report);
+int match_same(struct engine_vm *vm, const struct ring_record *report);
 /** Prefetches the table's entry for match_hash(), if that will need it. @report need not be valid. */
 void match_prefetch(struct engine_vm *vm, const struct ring_record *report);
-int match_zero(struct engine_vm *vm, const struct ring_record *report);
 
 /**
  * @report of @vm is a FETCHED. @staging: the content, PAGE_BYTES, which may change meanwhile. @return 0, -EPROTO if

@@ -2,11 +2,11 @@
 /*
  * What a page was when it was last read, so that the next look need not read all of it.
  *
- * Theory of Operation. Of each page the hash is kept, and a sample: a hash of two of its 64 cache lines, the first of
- * which is not all zeros if any is not. A look compares the sample with these lines. If they are as they were, the page
- * is taken to be, and its hash is told again. A page that is filled anew is seen at once, as all of its lines change.
- * One in which a few words change may not be; then the hash that is told is stale, as any page's can be by the time
- * that it is told: a hash is advice.
+ * Theory of Operation. Of each page some bits of the hash are kept, and a sample: a hash of two of its 64 cache lines,
+ * the first of which is not all zeros if any is not. A look compares the sample with these lines. If they are as they
+ * were, the page is taken to be, and told to be the same. A page that is filled anew is seen at once, as all of its
+ * lines change. One in which a few words change may not be; then what the daemon knows of it is stale, as it can be of
+ * any page by the time that it is told: a hash is advice.
  *
  * So that a page which changes all the time is not taken for a stable one, samples count only once two reads have found
  * the same content. After that every LOOKS_PER_READ-th look reads the page, whatever the sample says, and the next
@@ -24,22 +24,12 @@
 
 /** Of a page. All zero: nothing is known. */
 struct look {
-	uint32_t hash_low, hash_high;
+	uint32_t hash;
 	uint32_t sample;
 };
 
-enum look_kind {
-	LOOK_NONE, /* not known: the page is to be read */
-	LOOK_ONCE, /* read once: it is to be read again */
-	LOOK_HASH,
-	LOOK_ZERO, /* full of zeros */
-};
-
-/**
- * What @page still seems to be: LOOK_HASH or LOOK_ZERO, and counts the look; else LOOK_NONE. @ret_hash: by @seed, if
- * LOOK_HASH is returned.
- */
-enum look_kind look_by_sample(struct look *look, const void *page, uint64_t seed, uint64_t *ret_hash);
+/** Whether @page seems to be what two reads have found it to be, and is not to be read in its turn. Counts the look. */
+bool look_is_same(struct look *look, const void *page, uint64_t seed);
 
 /**
  * Before @page, the @number-th of its region, is read: the next sample. Taken first, it is never of content that came
@@ -47,11 +37,11 @@ enum look_kind look_by_sample(struct look *look, const void *page, uint64_t seed
  */
 uint32_t look_take_sample(const struct look *look, const void *page, uint32_t number, uint64_t seed);
 /**
- * The page was read: it is of @kind, LOOK_HASH or LOOK_ZERO, and its hash is @hash, 0 for zeros. @asked: whatever was
- * known of it; its turn comes all the same.
+ * The page was read, and its hash is @hash, any number for zeros. @asked: whatever was known of it; its turn comes all
+ * the same.
  */
-void look_keep(struct look *look, uint32_t sample, uint32_t number, enum look_kind kind, uint64_t hash, bool asked);
-/** Fetches what look_by_sample() will read. */
+void look_keep(struct look *look, uint32_t sample, uint32_t number, uint64_t hash, bool asked);
+/** Fetches what look_is_same() will read. */
 void look_prefetch(const struct look *look, const void *page);
 
 /** Drops the record. Touches no memory where there is none. */

@@ -24,41 +24,37 @@ static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_
 		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
-/** Reads all of the page. @ret_hash: 0 of one that is full of zeros, or where only these are wanted. */
-static enum look_kind read_page(struct scan *scan, const struct region *region, uint64_t index, uint64_t *ret_hash)
+/** Reads all of the page. @return whether it is full of zeros. @ret_hash: else, where a hash is wanted. */
+static bool read_page(struct scan *scan, const struct region *region, uint64_t index, uint64_t *ret_hash)
 {
 	const void *page = (const void *)region_hva(region, index);
 	struct look *look = &region->looks[index];
-	bool keeps = scan->what == ORDER_SCAN && (scan->may_sample || look->sample != 0);
+	bool keeps = scan->what == ORDER_SCAN && (scan->may_sample || look->sample != 0), zero;
 	uint32_t sample = keeps ? look_take_sample(look, page, (uint32_t)index, scan->seed) : 0;
-	enum look_kind kind;
 
 	scan->hashed++;
 	page_prefetch((const char *)page + PAGE_BYTES);
-	kind = page_is_zero(page) ? LOOK_ZERO : LOOK_HASH;
-	*ret_hash = kind == LOOK_HASH && scan->what == ORDER_SCAN ? page_hash(page, scan->seed) : 0;
+	zero = page_is_zero(page);
+	*ret_hash = !zero && scan->what == ORDER_SCAN ? page_hash(page, scan->seed) : 0;
 	if (keeps)
-		look_keep(look, sample, (uint32_t)index, kind, *ret_hash, !scan->may_sample);
-	return kind;
+		look_keep(look, sample, (uint32_t)index, *ret_hash, !scan->may_sample);
+	return zero;
 }
 
 static void hash_page(struct scan *scan, const struct region *region, uint64_t index, bool huge)
 {
 	uint32_t number = region->first_page + (uint32_t)index;
 	uint8_t flags = (huge ? RING_INSIDE_HUGE : 0) | (scan->noted ? RING_NOTED : 0);
-	const void *page = (const void *)region_hva(region, index);
-	enum look_kind kind = LOOK_NONE;
 	uint64_t hash;
 
 	if (scan->what == ORDER_AUDIT || region->excluded[index] != 0)
 		return;
 	if (region->state[index] & PAGE_DIVERGED)
 		flags |= RING_PRIVATE_COPY;
-	if (scan->may_sample)
-		kind = look_by_sample(&region->looks[index], page, scan->seed, &hash);
-	if (kind == LOOK_NONE)
-		kind = read_page(scan, region, index, &hash);
-	if (kind == LOOK_ZERO)
+	if (scan->may_sample &&
+	    look_is_same(&region->looks[index], (const void *)region_hva(region, index), scan->seed))
+		report(scan, REPORT_SAME, number, flags, 0);
+	else if (read_page(scan, region, index, &hash))
 		report(scan, REPORT_ZERO, number, flags, 0);
 	else if (scan->what == ORDER_SCAN)
 		report(scan, REPORT_HASH, number, flags, hash);

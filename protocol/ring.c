@@ -124,6 +124,7 @@ int ring_check_report(const struct ring_record *record)
 	case REPORT_ZERO:
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE | RING_NOTED);
 	case REPORT_BUSY:
+	case REPORT_SAME:
 		return check_run(record, RING_RUN_PAGES_MAX, RING_PRIVATE_COPY | RING_INSIDE_HUGE);
 	case REPORT_SOURCE:
 		if (record->value == 0 || record->value > RING_IMAGES_MAX)

@@ -51,7 +51,7 @@
 enum ring_order {
 	/**
 	 * Hash present private pages, and tell what changed: HASH*, ZERO*, DIVERGED*, SCANNED. With RING_MAY_SAMPLE
-	 * pages that seem not to have changed are told as they were.
+	 * also SAME*.
 	 */
 	ORDER_SCAN = 1,
 	/** The same, but tell only of zero pages. */
@@ -131,6 +131,8 @@ enum ring_report {
 	REPORT_BROKEN,
 	/** A WHOLE order is done. value: enum ring_whole. */
 	REPORT_WHOLE,
+	/** Of a SCAN with RING_MAY_SAMPLE: a run of private pages that seem to be what HASH or ZERO has told. */
+	REPORT_SAME,
 	REPORT_END
 };
 
@@ -145,11 +147,11 @@ enum ring_whole {
 /** What a report says of its pages besides, and what an order allows. */
 enum ring_flag {
 	/**
-	 * They are private copies inside a mapping of the store now: diverged. In HASH, ZERO, FETCHED, DIVERGED, and in
-	 * the answers to MERGE and ZERO that say that nothing was done.
+	 * They are private copies inside a mapping of the store now: diverged. In HASH, ZERO, SAME, FETCHED, DIVERGED,
+	 * and in the answers to MERGE and ZERO that say that nothing was done.
 	 */
 	RING_PRIVATE_COPY = 1 << 0,
-	/** They are parts of 2 MiB pages now. In HASH, ZERO, and in BUSY where the order does not allow a split. */
+	/** They are parts of 2 MiB pages now. In HASH, ZERO, SAME, and BUSY where the order does not allow a split. */
 	RING_INSIDE_HUGE = 1 << 1,
 	/** In MERGE and ZERO: 2 MiB pages that the run is part of may be split. Without it their pages are BUSY. */
 	RING_MAY_SPLIT = 1 << 2,
@@ -157,7 +159,7 @@ enum ring_flag {
 	RING_NOTED = 1 << 3,
 	/** In WHOLE: the kernel is asked to make a 2 MiB page, and not just allowed to. */
 	RING_COLLAPSE = 1 << 4,
-	/** In SCAN: pages that have been read before need not be read again where samples of them are as they were. */
+	/** In SCAN: what has been read before need not be read again where samples of it are as they were. */
 	RING_MAY_SAMPLE = 1 << 5,
 };
 

@@ -421,6 +421,21 @@ static void slow_passes_alone_may_go_by_samples(void **state)
 	assert_true(b->sampled_scans == 0 && b->read_scans > 0);
 }
 
+static void what_is_the_same_and_not_known_is_read(void **state)
+{
+	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL);
+
+	(void)state;
+	assert_int_equal(sim_vm_add_region(a, 3 * RING_SCAN_PAGES_MAX), 0);
+	sim_vm_connect(a);
+	assert_true(sim_scan_all(&sim));
+	run_for(sim.settings.scan_interval_seconds);
+	a->read_scans = 0;
+	assert_int_equal(report(a, REPORT_SAME, 1 + 2 * RING_SCAN_PAGES_MAX, RING_RUN_PAGES_MAX, 0), 0);
+	run_for(2 * sim.settings.scan_interval_seconds);
+	assert_int_equal(a->read_scans, 1); /* the slice with these pages, once */
+}
+
 /* A page of which a stale hash is told costs an order in vain, and is told rightly after that. */
 static void stale_hashes_cost_an_order(void **state)
 {
@@ -725,6 +740,7 @@ int main(void)
 		ENGINE_TEST(a_pass_under_way_is_followed_by_a_whole_one),
 		ENGINE_TEST(a_slow_pass_is_spread_over_its_interval),
 		ENGINE_TEST(slow_passes_alone_may_go_by_samples),
+		ENGINE_TEST(what_is_the_same_and_not_known_is_read),
 		ENGINE_TEST(stale_hashes_cost_an_order),
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
 		ENGINE_TEST(no_queue_overflows_in_a_pass),

@@ -66,7 +66,9 @@ static struct ring_record record_of(const struct fuzz *fuzz, const struct step *
 
 	record.value = step->value;
 	record.flags = step->what & 32 ? RING_PRIVATE_COPY : 0;
-	if ((step->op == REPORT_HASH || step->op == REPORT_ZERO || step->op == REPORT_BUSY) && step->what & 16)
+	if ((step->op == REPORT_HASH || step->op == REPORT_ZERO || step->op == REPORT_SAME ||
+	     step->op == REPORT_BUSY) &&
+	    step->what & 16)
 		record.flags |= RING_INSIDE_HUGE;
 	if (step->op == REPORT_HASH && step->what & 64)
 		record.value = hash_of(fuzz, step->value);

@@ -127,7 +127,7 @@ static void post_page(struct sim_vm *vm, enum ring_report op, uint32_t number, u
 	post(vm, op, number, 1, value);
 	if (vm->pages[number].copy)
 		vm->up.items[vm->up.tail - 1].record.flags = RING_PRIVATE_COPY;
-	else if ((op == REPORT_HASH || op == REPORT_ZERO) && vm->pages[number].large)
+	else if ((op == REPORT_HASH || op == REPORT_ZERO || op == REPORT_SAME) && vm->pages[number].large)
 		vm->up.items[vm->up.tail - 1].record.flags = RING_INSIDE_HUGE;
 }
 
@@ -351,13 +351,11 @@ void sim_discard(struct sim_vm *vm, uint32_t number)
 
 /* ---- what a worker does ---- */
 
-/* What a worker that may go by samples takes a page's content for. */
-static uint32_t seen_content(const struct sim_vm *vm, struct sim_page *page, bool samples)
+/* Whether a worker that may go by samples takes the page for what it has told. If not it tells what it is now. */
+static bool seems_same(const struct sim_vm *vm, struct sim_page *page)
 {
-	if (!samples || page->told == 0 || page->content == 0 ||
-	    sim_random(vm->sim, 100) >= vm->sim->stale_percent)
-		page->told = page->content;
-	return page->told;
+	return page->times_told > 1 &&
+	       (page->told == page->content || sim_random(vm->sim, 100) < vm->sim->stale_percent);
 }
 
 /* @return whether its content was told: the last report. */
@@ -372,12 +370,20 @@ static bool scan_page(struct sim_vm *vm, uint8_t op, uint32_t number, bool sampl
 	}
 	if (op == ORDER_AUDIT || (page->state != SIM_PLAIN && page->state != SIM_DIVERGED))
 		return false;
+	if (samples && seems_same(vm, page)) {
+		post_page(vm, REPORT_SAME, number, 0);
+		return true;
+	}
+	if (op == ORDER_SCAN) {
+		page->times_told = page->told == page->content ? page->times_told + 1 : 1;
+		page->told = page->content;
+	}
 	if (page->content == 0) {
 		post_page(vm, REPORT_ZERO, number, 0);
 	} else if (op == ORDER_SCAN) {
 		unsigned char bytes[PAGE_BYTES];
 
-		content_fill(bytes, seen_content(vm, page, samples));
+		content_fill(bytes, page->content);
 		post_page(vm, REPORT_HASH, number, page_hash(bytes, vm->sim->settings.seed));
 	}
 	return page->content == 0 || op == ORDER_SCAN;
@@ -524,7 +530,7 @@ static void drop_told(const struct sim_vm *vm, const struct ring_record *order)
 {
 	for (uint32_t i = order->page; i < order->page + order->count; i++)
 		if (has_page(vm, i))
-			vm->pages[i].told = 0;
+			vm->pages[i].times_told = 0;
 }
 
 static void work_order(struct sim_vm *vm, const struct ring_record *order)

@@ -29,10 +29,11 @@ enum sim_state {
 struct sim_page {
 	uint32_t content, slot;
 	enum sim_state state;
-	bool copy;     /* a private copy inside a mapping of the store */
-	bool large;    /* part of a 2 MiB page */
-	bool broken;   /* the first of a block that was one, and is kept from collapsing */
-	uint32_t told; /* the content that was told last; 0: of that nothing is known */
+	bool copy;           /* a private copy inside a mapping of the store */
+	bool large;          /* part of a 2 MiB page */
+	bool broken;         /* the first of a block that was one, and is kept from collapsing */
+	uint32_t told;       /* the content that was told last */
+	unsigned times_told; /* one after the other, since the last order that drops that */
 };
 
 struct sim_record {

@@ -28,14 +28,15 @@ enum director_state {
 };
 
 struct director_page {
-	uint64_t hash;    /* of the last SCAN that reported one */
+	uint64_t hash;    /* that was told last */
 	uint32_t slot;    /* that it reads, or DIRECTOR_NO_SLOT */
 	uint32_t wanted;  /* that the order under way names */
 	uint8_t state;    /* enum director_state */
 	uint8_t asked;    /* enum ring_order under way, or 0 */
 	uint8_t answer;   /* enum ring_report that the last order got */
-	bool was_hashed;  /* by the last SCAN */
-	bool was_zero;    /* found full of zeros by the last SCAN */
+	uint8_t told;     /* REPORT_HASH or REPORT_ZERO, whichever came last */
+	bool was_hashed;  /* by the last SCAN, or the same as when it was */
+	bool was_zero;    /* found full of zeros by the last SCAN, or the same as when it was */
 	bool diverged;    /* in the words of the last SCAN */
 	bool inside_huge; /* the same, or of the answer to a MERGE or ZERO since */
 };

@@ -58,6 +58,7 @@ export TMPDIR=$RUN # the daemon's folder, too
 fail() {
 	echo "FAILED: $*" >&2
 	cat "$RUN"/*.err >&2
+	"${AS[@]}" "$RUN/bin/pagefuse" status --json 2>/dev/null | jq -c '.vms[]' >&2 # of whoever was last
 	exit 1
 }
 
