@@ -67,10 +67,14 @@ static void keep_sighting(struct page page, struct table_key key, bool zero)
 	if (!is_in_vain(vm->engine, state, key, zero))
 		return;
 	(void)take_sighting(vm, page_number(page), &older);
-	if (vm->sightings.length == VM_SIGHTINGS_MAX)
+	if (vm->sightings.length == VM_SIGHTINGS_MAX) {
+		vm->lost_sightings = true;
 		queue_pop(&vm->sightings);
+	}
 	seen = queue_push(&vm->sightings);
-	if (seen != NULL)
+	if (seen == NULL)
+		vm->lost_sightings = true;
+	else
 		*seen = (struct sighting){ .key = key, .page = page_number(page), .zero = zero };
 }
 

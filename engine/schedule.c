@@ -641,6 +641,29 @@ static void leave_behind(struct engine *engine)
 			engine->vms[i]->overdue_answers = engine->vms[i]->barrier_target;
 }
 
+/*
+ * The first ticket that has ended comes true. Unless what its pass saw of some pages did not fit: the pass is made once
+ * more, or if another one is on its way, comes true with that.
+ */
+static void settle_ticket(struct engine_vm *vm)
+{
+	uint64_t ticket = vm->ended[0].ticket;
+	bool last = vm->ended_count == 1 && vm->pass_ticket == 0;
+
+	vm->ended[0] = vm->ended[1];
+	vm->ended_count--;
+	if (vm->lost_sightings && vm->made_again < VM_LATE_MAX) {
+		if (!last)
+			return;
+		vm->made_again++;
+		begin_pass(vm, ticket, 1);
+	} else {
+		vm->settled_ticket = ticket;
+		vm->made_again = 0;
+	}
+	vm->lost_sightings = false;
+}
+
 static void settle_tickets(struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -648,11 +671,8 @@ static void settle_tickets(struct engine *engine)
 
 		if (vm == NULL)
 			continue;
-		while (vm->ended_count > 0 && vm->ended[0].barrier <= engine->barrier.completed) {
-			vm->settled_ticket = vm->ended[0].ticket;
-			vm->ended[0] = vm->ended[1];
-			vm->ended_count--;
-		}
+		while (vm->ended_count > 0 && vm->ended[0].barrier <= engine->barrier.completed)
+			settle_ticket(vm);
 		if (vm->ended_count == 0 && vm->pass_ticket == 0)
 			queue_done(&vm->sightings);
 	}

@@ -16,7 +16,7 @@
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
 #define VM_LATER_MAX 1024u
 #define UNSHARES_MAX 4u /* UNSHARE orders of a VM under way */
-#define VM_LATE_MAX 16u /* barriers that a ticket is put off at most */
+#define VM_LATE_MAX 16u /* barriers that a ticket is put off at most; and times that its pass is made again */
 /**
  * A barrier answers "is everything that was ordered before it done?". It waits for the pages that waited to be
  * matched before it began, by FETCHes or for their turn, which have the parity that `started` had; then for the MERGE
@@ -197,6 +197,8 @@ struct engine_vm {
 	struct queue looks;                   /* struct scan: looks that are to be ordered */
 	uint64_t looks_wanted, looks_over;
 	struct queue sightings; /* struct sighting, until the pass is settled */
+	bool lost_sightings;    /* there were more than fit since a ticket came true */
+	uint32_t made_again;    /* times that the pass of the next one was made once more for that */
 	struct scan scans[VM_SCANS_MAX];
 	uint32_t scan_count;
 	uint32_t waiting;          /* its pages that wait for a slot to be filled */

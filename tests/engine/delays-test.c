@@ -4,6 +4,7 @@
  * if it goes on answering. A step is a tick of two milliseconds, in which those that are honest answer all they are
  * asked: so few that nobody is given up for being silent meanwhile.
  */
+#include "engine/state.h"
 #include "tests/engine/harness.h"
 
 #define STEPS 1000u
@@ -349,6 +350,56 @@ static void many_pages_that_wait(void **state)
 	assert_int_equal(shared_of(honest) + shared_of(other), 2 * few);
 }
 
+/* ---- more looks that come too early than are remembered ---- */
+
+#define EARLY_PAGES (3 * VM_SIGHTINGS_MAX)
+
+/* Until the pass of @vm is over, while the others do nothing. */
+static void work_alone(struct sim_vm *vm)
+{
+	while (engine_is_scanning(vm->vm)) {
+		sim_tick(&sim, 2000);
+		sim_take_orders(vm, UINT32_MAX);
+		sim_work(vm, UINT32_MAX);
+		sim_take_reports(vm, UINT32_MAX);
+	}
+}
+
+/* All pages of two VMs are ordered to merge as they were, after a look at them as they are has been ordered. */
+static void looks_that_come_too_early(void **state)
+{
+	uint64_t tickets[2];
+	struct sim_vm *a, *b;
+
+	(void)state;
+	sim.settings.scan_interval_seconds = 0; /* no slow pass finds them */
+	restart_with_settings();
+	b = new_vm(EARLY_PAGES, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	a = new_vm(EARLY_PAGES, 1, 1);
+	work_alone(a);
+	sim_take_orders(b, UINT32_MAX);
+	sim_work(b, UINT32_MAX); /* fetched, and not told yet */
+	for (uint32_t page = 1; page <= EARLY_PAGES; page++) {
+		sim_write(a, page, 10000 + page);
+		sim_write(b, page, 10000 + page);
+	}
+	tickets[0] = engine_scan(sim.engine, a->vm);
+	tickets[1] = engine_scan(sim.engine, b->vm);
+	sim_tick(&sim, 2000);
+	sim_take_orders(a, UINT32_MAX);
+	sim_take_reports(b, UINT32_MAX);
+	assert_true(sim_work(a, UINT32_MAX)); /* the looks; the merges are not taken yet */
+	sim_take_reports(a, UINT32_MAX);
+	assert_true(a->vm->lost_sightings);
+	while (!engine_scan_done(sim.engine, a->vm, tickets[0]) || !engine_scan_done(sim.engine, b->vm, tickets[1])) {
+		sim_tick(&sim, 2000);
+		sim_settle(&sim);
+	}
+	assert_int_equal(shared_of(a), EARLY_PAGES);
+	assert_int_equal(shared_of(b), EARLY_PAGES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +412,7 @@ int main(void)
 		ENGINE_TEST(merges_answered_slowly),
 		ENGINE_TEST(fetches_answered_slowly),
 		ENGINE_TEST(many_pages_that_wait),
+		ENGINE_TEST(looks_that_come_too_early),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
