@@ -7,10 +7,8 @@
  * pages, which nobody need look for. An audit does the same over audit_interval_seconds, for slices in which something
  * is shared.
  *
- * A VM that has orders and says nothing for SILENCE_USEC, or answers none of a kind for STUCK_USEC, whatever else it
- * says, is unresponsive: what others wait for from it is given up. One whose queue has been over half full for
- * SILENCE_USEC longer than not is lagging. One that answers, but so slowly that a stage of a barrier has lasted
- * STAGE_USEC, is overdue until it has answered what that barrier waited for. None of them delays other VMs.
+ * A VM that answers, but so slowly that a stage of a barrier has lasted STAGE_USEC, is overdue until it has answered
+ * what that barrier waited for. It delays no other VM after that; nor do those that watch.h tells of.
  *
  * After a restart no pass begins while VMs from before it are still telling what they map: what is not known yet would
  * get a second copy, and one more with every restart. That wait is bounded by RESYNC_QUIET_USEC and RESYNC_MAX_USEC.
@@ -36,11 +34,10 @@
 #include "engine/sweep.h"
 #include "engine/unshare.h"
 #include "engine/vm.h"
+#include "engine/watch.h"
 #include "engine/whole.h"
 
 #define SECOND_USEC UINT64_C(1000000)
-#define SILENCE_USEC (10 * SECOND_USEC)
-#define STUCK_USEC (30 * SECOND_USEC)
 #define STAGE_USEC (300 * SECOND_USEC)
 #define RESYNC_QUIET_USEC (5 * SECOND_USEC) /* VMs try to connect again every second */
 #define RESYNC_MAX_USEC (60 * SECOND_USEC)
@@ -556,62 +553,7 @@ static void schedule_audit(struct engine_vm *vm)
 	}
 }
 
-/* ---- VMs that do not keep up ---- */
-
-static bool owes_answers(const struct engine_vm *vm)
-{
-	return vm->orders.length > 0 || vm->fetches.length > 0 || vm->scan_count > 0 || vm->issued != vm->answered ||
-	       vm->unsharing.count > 0;
-}
-
-/* Notes what was answered. @return whether answers are @owed and their number, @done, has stayed the same for long. */
-static bool watch_progress(struct progress *progress, uint64_t now, bool owed, uint64_t done)
-{
-	if (!owed || done != progress->done)
-		*progress = (struct progress){ .done = done, .since_usec = now };
-	return now - progress->since_usec >= STUCK_USEC;
-}
-
-static bool answers_nothing(struct engine_vm *vm)
-{
-	uint64_t now = vm->engine->now_usec;
-	bool fetches = watch_progress(&vm->progress[0], now, vm->fetches.length > 0, vm->fetched);
-	bool orders = watch_progress(&vm->progress[1], now, vm->issued != vm->answered, vm->answered);
-	bool scans = watch_progress(&vm->progress[2], now, vm->scan_count > 0, vm->scanned);
-
-	bool unshares =
-		watch_progress(&vm->progress[3], now, vm->unsharing.count > 0, vm->unsharing.answered);
-
-	return fetches || orders || scans || unshares;
-}
-
-/* Time with a full queue counts, and is forgotten as slowly as it came: a short moment of room does not clear a VM. */
-static void watch_lag(struct engine_vm *vm)
-{
-	uint64_t now = vm->engine->now_usec, passed = now - vm->lag_seen_usec;
-
-	vm->lag_seen_usec = now;
-	if (vm->orders.length >= VM_QUEUE_MAX / 2 || vm->fetches.length >= VM_QUEUE_MAX / 2)
-		vm->lag_usec = vm->lag_usec + passed < SILENCE_USEC ? vm->lag_usec + passed : SILENCE_USEC;
-	else
-		vm->lag_usec = vm->lag_usec > passed ? vm->lag_usec - passed : 0;
-	if (vm->lag_usec == 0 || vm->lag_usec == SILENCE_USEC)
-		vm->lagging = vm->lag_usec != 0;
-}
-
-static void watch(struct engine_vm *vm)
-{
-	uint64_t now = vm->engine->now_usec;
-	bool was = vm->unresponsive;
-
-	if (vm->heard || !owes_answers(vm))
-		vm->silent_since_usec = now;
-	vm->heard = false;
-	vm->unresponsive = answers_nothing(vm) || now - vm->silent_since_usec >= SILENCE_USEC;
-	if (vm->unresponsive && !was)
-		fetches_give_up(vm, NULL);
-	watch_lag(vm);
-}
+/* ---- barriers ---- */
 
 static bool is_past_barrier(const struct engine_vm *vm)
 {
@@ -688,19 +630,19 @@ static void advance_barrier(struct engine *engine)
 			return;
 		barrier->started++;
 		barrier->wanted = barrier->orders = false;
-		barrier->stage_usec = engine->now_usec;
+		barrier->stage_usec = engine->watched_usec;
 	}
 	parity = (barrier->started - 1) & 1;
 	if (!barrier->orders) {
-		if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
+		if (engine->watched_usec - barrier->stage_usec >= STAGE_USEC)
 			fetches_overdue(engine, parity);
 		if (engine->waiters.waiting[parity] > 0)
 			return;
 		set_targets(engine);
 		barrier->orders = true;
-		barrier->stage_usec = engine->now_usec;
+		barrier->stage_usec = engine->watched_usec;
 	}
-	if (engine->now_usec - barrier->stage_usec >= STAGE_USEC)
+	if (engine->watched_usec - barrier->stage_usec >= STAGE_USEC)
 		leave_behind(engine);
 	if (!all_past_barrier(engine))
 		return;
@@ -774,15 +716,14 @@ static void retry_regions(struct engine *engine)
 
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 {
+	uint64_t passed_usec = now_usec - engine->now_usec;
 	struct room room;
 	uint32_t released, looks = WHOLE_LOOKS_PER_TICK;
 
 	engine->now_usec = now_usec;
 	slots_tick(&engine->slots, now_usec);
 	watch_resync(engine);
-	for (uint32_t i = 0; i < engine->vms_end; i++)
-		if (engine->vms[i] != NULL)
-			watch(engine->vms[i]);
+	watch_tick(engine, passed_usec);
 	exposure_tick(engine);
 	match_again(engine, MATCH_PER_TICK);
 	leaving_go_on(engine, LEAVING_PER_TICK);

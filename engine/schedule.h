@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Passes and audits, slice by slice; VMs that do not keep up; when a pass is complete. */
+/* Passes and audits, slice by slice; when a pass is complete. */
 #ifndef PAGEFUSE_ENGINE_SCHEDULE_H
 #define PAGEFUSE_ENGINE_SCHEDULE_H
 

@@ -24,7 +24,7 @@
  */
 struct barrier {
 	uint64_t started, completed;
-	uint64_t stage_usec; /* when the stage began that it is in */
+	uint64_t stage_usec; /* when the stage began that it is in, by watched_usec */
 	bool wanted;         /* start another one when this one is over */
 	bool orders;         /* second stage: waits for orders */
 };
@@ -125,7 +125,7 @@ struct ended {
 
 /** How many answers of a kind there were when that last changed, and when it did. */
 struct progress {
-	uint64_t done, since_usec;
+	uint64_t done, since_usec; /* by watched_usec, as those of watch.h below */
 };
 
 /** Where the release of pages inside 2 MiB pages stands, see release.c. */
@@ -270,6 +270,7 @@ struct engine {
 	uint64_t steps;       /* since engine_take_steps() */
 	uint64_t last_ticket;
 	uint64_t now_usec;
+	uint64_t watched_usec; /* for how long VMs have been watched, see watch.h */
 };
 
 /** The region of page number @page of @vm, NULL if no region has it (any more). */

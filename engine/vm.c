@@ -179,7 +179,7 @@ int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm *
 	vm->mode = mode;
 	vm->limits = (struct engine_vm_limits){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
 	vm->heard = true;
-	vm->lag_seen_usec = engine->now_usec;
+	vm->lag_seen_usec = engine->watched_usec;
 	vm->regions.next_page = 1;
 	queue_init(&vm->orders, sizeof(struct ring_record), VM_QUEUE_MAX);
 	queue_init(&vm->fetches, sizeof(struct fetch), VM_QUEUE_MAX);

@@ -554,6 +554,30 @@ static void see_twice(struct sim_vm *vm, uint32_t page, uint32_t content)
 }
 
 /* Answers are expected in the order of orders: one for a page cannot go ahead of a FETCH of it that was given up. */
+static void watch_for(unsigned seconds)
+{
+	while (seconds-- > 0)
+		sim_tick(&sim, SECOND);
+}
+
+/* What a VM has said while the daemon was stopped, or its host suspended, is heard before the VM is judged. */
+static void a_daemon_that_was_stopped_gives_nobody_up(void **state)
+{
+	struct sim_vm *a = new_vm(10, 1, 1);
+	uint64_t ticket;
+
+	(void)state;
+	assert_true(sim_scan_all(&sim));
+	ticket = engine_scan(sim.engine, a->vm);
+	watch_for(2);
+	sim_tick(&sim, 600 * SECOND);
+	assert_false(engine_scan_done(sim.engine, a->vm, ticket));
+	watch_for(6);
+	assert_false(engine_scan_done(sim.engine, a->vm, ticket));
+	watch_for(4);
+	assert_true(engine_scan_done(sim.engine, a->vm, ticket));
+}
+
 static void orders_for_a_page_keep_their_order(void **state)
 {
 	struct ring_record order;
@@ -572,7 +596,7 @@ static void orders_for_a_page_keep_their_order(void **state)
 	see_twice(a, 5, 777);
 	see_twice(b, 6, 777); /* which asks for a's page 5 */
 	sim_tick(&sim, 2000);
-	sim_tick(&sim, 11 * SECOND); /* gives that up */
+	watch_for(11); /* gives that up */
 	see_twice(a, 5, 5);
 	sim_tick(&sim, 2000);
 	see_twice(a, 5, 5); /* its order would fit the one for page 4 */
@@ -746,6 +770,7 @@ int main(void)
 		ENGINE_TEST(no_queue_overflows_in_a_pass),
 		ENGINE_TEST(one_that_is_slow_loses_nobody_a_page),
 		ENGINE_TEST(a_moment_of_room_ends_no_lag),
+		ENGINE_TEST(a_daemon_that_was_stopped_gives_nobody_up),
 		ENGINE_TEST(orders_for_a_page_keep_their_order),
 		ENGINE_TEST(saved_adds_up),
 		ENGINE_TEST(saved_follows_shared_pages),
