@@ -5,8 +5,9 @@
 
 REAL_CONTENDERS=(real-pagefuse real-ksm-20000-10)
 KIND_CONTENDERS=(pagefuse ksm-20000-10 ksm-1250-10 ksm-100-20)
+SHORT_CONTENDERS=(short-without short-pagefuse short-ksmtuned short-ksm-20000-10 short-ksm-advisor)
 declare -A CONTENDER_NAME=([pagefuse]=pagefuse [ksm-20000-10]='KSM 20000/10' [ksm-1250-10]='KSM 1250/10'
-	[ksm-100-20]='KSM 100/20')
+	[ksm-100-20]='KSM 100/20' [ksmtuned]='KSM by ksmtuned' [ksm-advisor]="KSM's advisor" [without]=nobody)
 
 # calculate EXPRESSION FORMAT FIGURE…: the figures are a, b, c in the expression; "?" if one of them is not known.
 calculate() {
@@ -37,7 +38,7 @@ row() {
 	printf '\n'
 }
 
-of_name() { echo "${CONTENDER_NAME[${1#real-}]}"; }
+of_name() { local label=${1#real-}; echo "${CONTENDER_NAME[${label#short-}]}"; }
 of_figure() { figure_of "$2.$1"; }
 of_saved() { figure_of "$1.saved_mib"; }
 of_seconds() { figure_of "$1.seconds_to_90"; }
@@ -85,6 +86,21 @@ left_table() {
 	row '... others share this content' of_pages_mib left_refused
 	row '... nobody shares this content' of_pages_mib left_unseen
 	row '... kept more than once by who shares' of_pages_mib left_stored_twice
+}
+
+short_table() {
+	local -a contenders=("${SHORT_CONTENDERS[@]}")
+	row 'who shares' of_name
+	echo '|---|---|---|---|---|---|'
+	row 'pages swapped out while the limit fell' of_figure fall_swapped_out
+	row 'saved then, MiB' of_figure saved_mib
+	row 'pages swapped out until the guests had read their files again' of_figure swapped_out
+	row 'pages swapped in until then' of_figure swapped_in
+	row 'major faults until then' of_figure major_faults
+	row 'time to read the files again, s' of_figure work_seconds
+	row 'CPU time of who shares, while the limit fell, s' of_cpu_all
+	printf '\nFrom the state clear to 90 %% of what pagefuse saved from then on: %s s.\n' \
+		"$(figure_of short-pagefuse.clear_seconds_to_90)"
 }
 
 # Two kinds of guests, two equations: what a page costs, and what each run costs besides.
@@ -231,6 +247,8 @@ all_tables() {
 	real_table
 	printf '\nWhat equal pages of theirs are left:\n\n'
 	left_table
+	printf '\nThree real guests whose memory gets short by a quarter:\n\n'
+	short_table
 	printf '\nWhat a run of pages is worth:\n\n'
 	runs_table
 	printf '\nThree kind guests of %s MiB:\n\n' "$GUEST_RAM_MIB"

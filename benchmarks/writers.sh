@@ -16,7 +16,7 @@ AGAIN_PERMILLE=10   # of the pages are filled anew before each
 CGROUP_CPU=/sys/fs/cgroup/cpu/pagefuse-benchmark
 CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
 # shellcheck disable=SC2016 # for the inner shell
-IN_MEMORY_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"' "$CGROUP_MEMORY")
+IN_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"') # CGROUP COMMAND…
 
 # writer_read VARIABLE…: what it says, word by word.
 writer_read() {
@@ -133,7 +133,7 @@ part_writer() {
 	fi
 	writer_close
 	if short_of_memory_begin; then
-		writer_open twins $WRITER_MIB "${IN_MEMORY_CGROUP[@]}"
+		writer_open twins $WRITER_MIB "${IN_CGROUP[@]}" $CGROUP_MEMORY
 		writer_measure short-alone no
 		writer_measure short
 	else
