@@ -195,6 +195,16 @@ disk_table() {
 	disk_row uring-swap "the same, $swap"
 }
 
+huge_table() {
+	local -a contenders=(huge-absent huge-pagefuse)
+	echo '| | pagefuse absent | there |'
+	echo '|---|---|---|'
+	row '2 MiB pages' of_figure pages
+	row 'of these broken' of_figure broken
+	row 'one read that depends on the one before, ns' of_figure step_nsec
+	row 'CPU time of that, ns' of_figure step_cpu_nsec
+}
+
 other_table() {
 	echo '| | |'
 	echo '|---|---|'
@@ -257,6 +267,8 @@ all_tables() {
 	writer_table
 	printf '\nWhat pagefuse saves once the guests have rewritten what they shared:\n\n'
 	disk_table
+	printf '\n2 MiB pages while memory is plentiful, %s MiB of them, of which half could be saved:\n\n' "$HUGE_MIB"
+	huge_table
 	printf '\nOther figures:\n\n'
 	other_table
 }
