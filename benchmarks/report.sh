@@ -39,6 +39,7 @@ row() {
 }
 
 of_name() { local label=${1#real-}; echo "${CONTENDER_NAME[${label#short-}]}"; }
+of_vms() { echo "${1#simulation-} VMs"; }
 of_figure() { figure_of "$2.$1"; }
 of_saved() { figure_of "$1.saved_mib"; }
 of_seconds() { figure_of "$1.seconds_to_90"; }
@@ -195,6 +196,17 @@ disk_table() {
 	disk_row uring-swap "the same, $swap"
 }
 
+simulation_table() {
+	local -a contenders=("${SIMULATION_VMS[@]/#/simulation-}")
+	row '' of_vms
+	echo '|---|---|---|---|'
+	row 'memory of each, MiB' of_figure mib_per_vm
+	row 'of that saved, %' of_figure saved_percent
+	row 'time per page, first pass, ns' of_figure nsec_per_page
+	row 'time per page, a pass in which nothing has changed, ns' of_figure slow_nsec_per_page
+	row "bookkeeping, % of the guests' memory" of_figure bookkeeping_percent
+}
+
 huge_table() {
 	local -a contenders=(huge-absent huge-pagefuse)
 	echo '| | pagefuse absent | there |'
@@ -269,6 +281,8 @@ all_tables() {
 	disk_table
 	printf '\n2 MiB pages while memory is plentiful, %s MiB of them, of which half could be saved:\n\n' "$HUGE_MIB"
 	huge_table
+	printf '\nThe engine with many VMs, simulated:\n\n'
+	simulation_table
 	printf '\nOther figures:\n\n'
 	other_table
 }
@@ -293,7 +307,19 @@ plot() {
 		plot_data "$label"
 		measured+=("$OUT/$label.plot" "$(of_name "$label")")
 	done
-	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}"
+	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}" || return
+	plot_simulation
+}
+
+# One line for each number of VMs: that, ns per page, percent of bookkeeping.
+plot_simulation() {
+	local vms
+	[ "$(figure_of "simulation-${SIMULATION_VMS[0]}.nsec_per_page")" != '?' ] || return 0
+	for vms in "${SIMULATION_VMS[@]}"; do
+		echo "$vms $(figure_of "simulation-$vms.nsec_per_page")" \
+			"$(figure_of "simulation-$vms.bookkeeping_percent")"
+	done >"$OUT/simulation.plot"
+	gnuplot -c benchmarks/plot-simulation.gp "$OUT/simulation.svg" "$OUT/simulation.plot"
 }
 
 report() {
@@ -303,17 +329,24 @@ report() {
 	echo
 	say "written: $OUT/table.md"
 	[ ! -e "$OUT/plot.svg" ] || say "written: $OUT/plot.svg"
+	[ ! -e "$OUT/simulation.svg" ] || say "written: $OUT/simulation.svg"
 	[ "$DOCS" = no ] || report_to_docs
 }
 
 # Between its markers the document is what the last run measured.
 report_to_docs() {
+	local more=''
 	[ ! -e "$OUT/plot.svg" ] || cp "$OUT/plot.svg" docs/benchmarks.svg
-	awk -v table="$OUT/table.md" '
+	if [ -e "$OUT/simulation.svg" ]; then
+		cp "$OUT/simulation.svg" docs/benchmarks-simulation.svg
+		more='![time per page and bookkeeping by the number of VMs](benchmarks-simulation.svg)\n'
+	fi
+	awk -v table="$OUT/table.md" -v more="$more" '
 		/^<!-- measured: begin/ {
 			print; print ""
 			while ((getline line < table) > 0) print line
 			print "\n![saved memory and CPU time over time](benchmarks.svg)\n"
+			if (more != "") print more
 			skip = 1
 		}
 		/^<!-- measured: end/ { skip = 0 }
