@@ -5,8 +5,9 @@
 
 REAL_CONTENDERS=(real-pagefuse real-ksm-20000-10)
 KIND_CONTENDERS=(pagefuse ksm-20000-10 ksm-1250-10 ksm-100-20)
+SHORT_CONTENDERS=(short-without short-pagefuse short-ksmtuned short-ksm-20000-10 short-ksm-advisor)
 declare -A CONTENDER_NAME=([pagefuse]=pagefuse [ksm-20000-10]='KSM 20000/10' [ksm-1250-10]='KSM 1250/10'
-	[ksm-100-20]='KSM 100/20')
+	[ksm-100-20]='KSM 100/20' [ksmtuned]='KSM by ksmtuned' [ksm-advisor]="KSM's advisor" [without]=nobody)
 
 # calculate EXPRESSION FORMAT FIGURE…: the figures are a, b, c in the expression; "?" if one of them is not known.
 calculate() {
@@ -37,7 +38,8 @@ row() {
 	printf '\n'
 }
 
-of_name() { echo "${CONTENDER_NAME[${1#real-}]}"; }
+of_name() { local label=${1#real-}; echo "${CONTENDER_NAME[${label#short-}]}"; }
+of_vms() { echo "${1#simulation-} VMs"; }
 of_figure() { figure_of "$2.$1"; }
 of_saved() { figure_of "$1.saved_mib"; }
 of_seconds() { figure_of "$1.seconds_to_90"; }
@@ -85,6 +87,21 @@ left_table() {
 	row '... others share this content' of_pages_mib left_refused
 	row '... nobody shares this content' of_pages_mib left_unseen
 	row '... kept more than once by who shares' of_pages_mib left_stored_twice
+}
+
+short_table() {
+	local -a contenders=("${SHORT_CONTENDERS[@]}")
+	row 'who shares' of_name
+	echo '|---|---|---|---|---|---|'
+	row 'pages swapped out while the limit fell' of_figure fall_swapped_out
+	row 'saved then, MiB' of_figure saved_mib
+	row 'pages swapped out until the guests had read their files again' of_figure swapped_out
+	row 'pages swapped in until then' of_figure swapped_in
+	row 'major faults until then' of_figure major_faults
+	row 'time to read the files again, s' of_figure work_seconds
+	row 'CPU time of who shares, while the limit fell, s' of_cpu_all
+	printf '\nFrom the state clear to 90 %% of what pagefuse saved from then on: %s s.\n' \
+		"$(figure_of short-pagefuse.clear_seconds_to_90)"
 }
 
 # Two kinds of guests, two equations: what a page costs, and what each run costs besides.
@@ -179,6 +196,27 @@ disk_table() {
 	disk_row uring-swap "the same, $swap"
 }
 
+simulation_table() {
+	local -a contenders=("${SIMULATION_VMS[@]/#/simulation-}")
+	row '' of_vms
+	echo '|---|---|---|---|'
+	row 'memory of each, MiB' of_figure mib_per_vm
+	row 'of that saved, %' of_figure saved_percent
+	row 'time per page, first pass, ns' of_figure nsec_per_page
+	row 'time per page, a pass in which nothing has changed, ns' of_figure slow_nsec_per_page
+	row "bookkeeping, % of the guests' memory" of_figure bookkeeping_percent
+}
+
+huge_table() {
+	local -a contenders=(huge-absent huge-pagefuse)
+	echo '| | pagefuse absent | there |'
+	echo '|---|---|---|'
+	row '2 MiB pages' of_figure pages
+	row 'of these broken' of_figure broken
+	row 'one read that depends on the one before, ns' of_figure step_nsec
+	row 'CPU time of that, ns' of_figure step_cpu_nsec
+}
+
 other_table() {
 	echo '| | |'
 	echo '|---|---|'
@@ -231,6 +269,8 @@ all_tables() {
 	real_table
 	printf '\nWhat equal pages of theirs are left:\n\n'
 	left_table
+	printf '\nThree real guests whose memory gets short by a quarter:\n\n'
+	short_table
 	printf '\nWhat a run of pages is worth:\n\n'
 	runs_table
 	printf '\nThree kind guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
@@ -239,6 +279,10 @@ all_tables() {
 	writer_table
 	printf '\nWhat pagefuse saves once the guests have rewritten what they shared:\n\n'
 	disk_table
+	printf '\n2 MiB pages while memory is plentiful, %s MiB of them, of which half could be saved:\n\n' "$HUGE_MIB"
+	huge_table
+	printf '\nThe engine with many VMs, simulated:\n\n'
+	simulation_table
 	printf '\nOther figures:\n\n'
 	other_table
 }
@@ -263,7 +307,19 @@ plot() {
 		plot_data "$label"
 		measured+=("$OUT/$label.plot" "$(of_name "$label")")
 	done
-	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}"
+	[ ${#measured[@]} -eq 0 ] || gnuplot -c benchmarks/plot.gp "$OUT/plot.svg" "${measured[@]}" || return
+	plot_simulation
+}
+
+# One line for each number of VMs: that, ns per page, percent of bookkeeping.
+plot_simulation() {
+	local vms
+	[ "$(figure_of "simulation-${SIMULATION_VMS[0]}.nsec_per_page")" != '?' ] || return 0
+	for vms in "${SIMULATION_VMS[@]}"; do
+		echo "$vms $(figure_of "simulation-$vms.nsec_per_page")" \
+			"$(figure_of "simulation-$vms.bookkeeping_percent")"
+	done >"$OUT/simulation.plot"
+	gnuplot -c benchmarks/plot-simulation.gp "$OUT/simulation.svg" "$OUT/simulation.plot"
 }
 
 report() {
@@ -273,17 +329,24 @@ report() {
 	echo
 	say "written: $OUT/table.md"
 	[ ! -e "$OUT/plot.svg" ] || say "written: $OUT/plot.svg"
+	[ ! -e "$OUT/simulation.svg" ] || say "written: $OUT/simulation.svg"
 	[ "$DOCS" = no ] || report_to_docs
 }
 
 # Between its markers the document is what the last run measured.
 report_to_docs() {
+	local more=''
 	[ ! -e "$OUT/plot.svg" ] || cp "$OUT/plot.svg" docs/benchmarks.svg
-	awk -v table="$OUT/table.md" '
+	if [ -e "$OUT/simulation.svg" ]; then
+		cp "$OUT/simulation.svg" docs/benchmarks-simulation.svg
+		more='![time per page and bookkeeping by the number of VMs](benchmarks-simulation.svg)\n'
+	fi
+	awk -v table="$OUT/table.md" -v more="$more" '
 		/^<!-- measured: begin/ {
 			print; print ""
 			while ((getline line < table) > 0) print line
 			print "\n![saved memory and CPU time over time](benchmarks.svg)\n"
+			if (more != "") print more
 			skip = 1
 		}
 		/^<!-- measured: end/ { skip = 0 }

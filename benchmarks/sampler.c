@@ -11,6 +11,7 @@
  *   nsec       CPU time of all threads of the "all" processes, and of those of the "pagefuse" processes (VMMs) that are
  *              called pagefuse, since they exist
  *   KiB        AnonPages + Shmem: guests' memory and its copies alone
+ *   KiB        the same and what of it is in swap only
  *
  * A process that is gone counts as what was last seen of it.
  */
@@ -54,8 +55,8 @@ static uint64_t meminfo_kib(const char *meminfo, const char *field)
 	return line ? strtoull(line + strlen(field), NULL, 10) : 0;
 }
 
-/* @return what guests and their copies take. @ret_all: with the kernel's own for them. */
-static uint64_t memory_kib(uint64_t *ret_all)
+/* @return what guests and their copies take. @ret_all: with the kernel's own for them. @ret_swap: with that in swap. */
+static uint64_t memory_kib(uint64_t *ret_all, uint64_t *ret_swap)
 {
 	char meminfo[8192];
 	uint64_t pages;
@@ -63,6 +64,8 @@ static uint64_t memory_kib(uint64_t *ret_all)
 	read_file("/proc/meminfo", meminfo, sizeof(meminfo));
 	pages = meminfo_kib(meminfo, "\nAnonPages:") + meminfo_kib(meminfo, "\nShmem:");
 	*ret_all = pages + meminfo_kib(meminfo, "\nPageTables:") + meminfo_kib(meminfo, "\nSlab:");
+	*ret_swap = pages + meminfo_kib(meminfo, "\nSwapTotal:") - meminfo_kib(meminfo, "\nSwapFree:") -
+		    meminfo_kib(meminfo, "\nSwapCached:");
 	return pages;
 }
 
@@ -114,7 +117,7 @@ static bool parse_process(const char *word, struct process *ret)
 
 static void sample(struct process *processes, unsigned count)
 {
-	uint64_t all_kib, pages_kib = memory_kib(&all_kib), nsec = 0;
+	uint64_t all_kib, swap_kib, pages_kib = memory_kib(&all_kib, &swap_kib), nsec = 0;
 	struct timespec now;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -122,8 +125,8 @@ static void sample(struct process *processes, unsigned count)
 		nsec += processes[i].nsec;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	printf("%.3f %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", (double)now.tv_sec + (double)now.tv_nsec / 1e9, all_kib,
-	       nsec, pages_kib);
+	printf("%.3f %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+	       (double)now.tv_sec + (double)now.tv_nsec / 1e9, all_kib, nsec, pages_kib, swap_kib);
 }
 
 int main(int argc, char **argv)

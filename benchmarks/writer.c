@@ -2,16 +2,19 @@
 /*
  * A VMM on the C API that measures what its writes feel while pagefuse works on its memory.
  *
- *   writer NAME twins|unique MIB
+ *   writer NAME twins|unique MIB [absent]
  *
  * twins: every page exists twice, so half of the memory can be saved; unique: nothing can. Prints "ready THREAD" once a
- * daemon serves it, THREAD being the library's thread, and obeys lines on standard input:
+ * daemon serves it, THREAD being the library's thread, and obeys lines on standard input. absent: the library is told
+ * nothing of the memory, as where there is no pagefuse, and THREAD is 0.
  *
  *   write SECONDS   one word of a random page every WRITE_PERIOD_NSEC, always the value that is there already: each
  *                   write to a shared page makes the kernel copy it, and the page can be shared again. Prints
  *                   writes=N p50_nsec=N p99_nsec=N p999_nsec=N max_nsec=N stalled=N stalled_p99_nsec=N, where the
  *                   stalled are those that took longer than STALL_NSEC: they met a hold, a copy, or another process
  *   fill PERMILLE   so many of the pages, chosen at random, get a new content each. Prints filled=N
+ *   walk SECONDS    read a random word, and another one that its value leads to, and so on: each read misses the caches
+ *                   and needs a translation. Prints steps=N step_nsec=N step_cpu_nsec=N
  *   check           every word is what it should be: prints wrong=N
  */
 #include <dirent.h>
@@ -33,18 +36,24 @@
 #define WRITE_PERIOD_NSEC 20000
 #define STALL_NSEC 10000
 #define CONNECT_SECONDS 20
+#define WALK_STEPS 100000u /* between looks at the clock */
 
 static uint64_t *memory;
 static size_t pages;
 static size_t contents;    /* different pages */
 static uint64_t *fillings; /* of each page: how often it has been filled since the start */
 
-static uint64_t now_nsec(void)
+static uint64_t clock_nsec(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_nsec(void)
+{
+	return clock_nsec(CLOCK_MONOTONIC);
 }
 
 static uint64_t random_next(uint64_t *state)
@@ -96,6 +105,25 @@ static void fill(unsigned permille)
 		fill_page(page);
 	}
 	printf("filled=%zu\n", count);
+}
+
+static void walk(unsigned seconds)
+{
+	uint64_t begun = now_nsec(), end = begun + (uint64_t)seconds * 1000000000, now = begun, steps = 0;
+	uint64_t state = 88172645463325252, cpu = clock_nsec(CLOCK_THREAD_CPUTIME_ID);
+
+	while (now < end) {
+		for (unsigned i = 0; i < WALK_STEPS; i++) {
+			state += *(volatile uint64_t *)&memory[state % (pages * PAGE_WORDS)];
+			random_next(&state);
+		}
+		steps += WALK_STEPS;
+		now = now_nsec();
+	}
+	cpu = clock_nsec(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	if (steps > 0)
+		printf("steps=%" PRIu64 " step_nsec=%.1f step_cpu_nsec=%.1f\n", steps,
+		       (double)(now - begun) / (double)steps, (double)cpu / (double)steps);
 }
 
 static int compare_nsec(const void *a, const void *b)
@@ -193,13 +221,16 @@ static long wait_connected(void)
 	return 0;
 }
 
-static int start(const char *name, bool twins, size_t mib, long *ret_thread)
+static int start(const char *name, bool twins, size_t mib, bool absent, long *ret_thread)
 {
 	struct pagefuse_options options = { .size = sizeof(options), .name = name, .mode = PAGEFUSE_MODE_FULL };
 	int r;
 
 	pages = mib * (1024 * 1024 / PAGE_BYTES);
 	contents = twins ? pages / 2 : pages;
+	*ret_thread = 0;
+	if (absent)
+		return make_memory(pages * PAGE_BYTES);
 	r = pagefuse_configure(&options);
 	if (r == 0)
 		r = make_memory(pages * PAGE_BYTES);
@@ -217,12 +248,12 @@ int main(int argc, char **argv)
 	long thread;
 	int r;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: writer NAME twins|unique MIB\n");
+	if (argc != 4 && !(argc == 5 && strcmp(argv[4], "absent") == 0)) {
+		fprintf(stderr, "usage: writer NAME twins|unique MIB [absent]\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	r = start(argv[1], strcmp(argv[2], "twins") == 0, strtoul(argv[3], NULL, 10), &thread);
+	r = start(argv[1], strcmp(argv[2], "twins") == 0, strtoul(argv[3], NULL, 10), argc == 5, &thread);
 	if (r < 0) {
 		fprintf(stderr, "writer: %s\n", strerror(-r));
 		return 1;
@@ -233,6 +264,8 @@ int main(int argc, char **argv)
 			write_for((unsigned)strtoul(line + 6, NULL, 10));
 		else if (strncmp(line, "fill ", 5) == 0)
 			fill((unsigned)strtoul(line + 5, NULL, 10));
+		else if (strncmp(line, "walk ", 5) == 0)
+			walk((unsigned)strtoul(line + 5, NULL, 10));
 		else if (strcmp(line, "check\n") == 0)
 			check();
 	}

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What a writer feels, how fast a scan is, and what one costs of memory that has been looked at before, by the program
-# writer.c instead of a guest. To be sourced by run.
+# What a writer feels, how fast a scan is, what one costs of memory that has been looked at before, and what becomes of
+# 2 MiB pages, by the program writer.c instead of a guest. To be sourced by run.
 
 WRITE_SECONDS=10
 WRITER_DEADLINE_SECONDS=600
@@ -13,10 +13,12 @@ RATE_MIB=1024
 RATE_PASSES=5
 AGAIN_SECONDS=4     # for a slow pass
 AGAIN_PERMILLE=10   # of the pages are filled anew before each
+HUGE_MIB=1024
+HUGE_SECONDS=40     # one slow pass and more, with the default interval
 CGROUP_CPU=/sys/fs/cgroup/cpu/pagefuse-benchmark
 CGROUP_MEMORY=/sys/fs/cgroup/memory/pagefuse-benchmark
 # shellcheck disable=SC2016 # for the inner shell
-IN_MEMORY_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"' "$CGROUP_MEMORY")
+IN_CGROUP=(sh -c 'echo $$ >"$0/tasks" && exec "$@"') # CGROUP COMMAND…
 
 # writer_read VARIABLE…: what it says, word by word.
 writer_read() {
@@ -27,13 +29,16 @@ writer_read() {
 	done
 }
 
+WRITER_MORE=() # further arguments of the writer
+
 # writer_open KIND MIB [COMMAND…]: started by the command, if there is one.
 writer_open() {
 	local kind=$1 mib=$2 word
 	shift 2
 	mkfifo "$GUESTS_RUN/writer.in" "$GUESTS_RUN/writer.out"
 	exec {WRITER_IN}<>"$GUESTS_RUN/writer.in" {WRITER_OUT}<>"$GUESTS_RUN/writer.out"
-	"$@" "$BUILD/benchmarks/writer" writer "$kind" "$mib" <"$GUESTS_RUN/writer.in" >"$GUESTS_RUN/writer.out" &
+	"$@" "$BUILD/benchmarks/writer" writer "$kind" "$mib" "${WRITER_MORE[@]}" \
+		<"$GUESTS_RUN/writer.in" >"$GUESTS_RUN/writer.out" &
 	WRITER=$!
 	guard process "$WRITER"
 	writer_read word WRITER_THREAD || give_up "the writer does not start"
@@ -133,7 +138,7 @@ part_writer() {
 	fi
 	writer_close
 	if short_of_memory_begin; then
-		writer_open twins $WRITER_MIB "${IN_MEMORY_CGROUP[@]}"
+		writer_open twins $WRITER_MIB "${IN_CGROUP[@]}" $CGROUP_MEMORY
 		writer_measure short-alone no
 		writer_measure short
 	else
@@ -208,4 +213,45 @@ part_again() {
 
 both_nsec() {
 	echo $(($(thread_nsec "$WRITER" "$WRITER_THREAD") + $(process_nsec "$DAEMON_PID")))
+}
+
+# 2 MiB pages that the writer has.
+huge_pages() {
+	awk '/^AnonHugePages:/ { print int($2 / 2048) }' "/proc/$WRITER/smaps_rollup"
+}
+
+# Whether memory has been high for so many seconds.
+is_high_since() {
+	"$PAGEFUSE" status --json | jq -e --argjson seconds "$1" \
+		'.memory.state == "high" and .memory.state_seconds >= $seconds' >/dev/null
+}
+
+# A load that is bound by memory, on 2 MiB pages of which half could be saved, while memory is plentiful.
+part_huge() {
+	local label=$1 before word
+	local -a WRITER_MORE=()
+	say "$label: $HUGE_MIB MiB of 2 MiB pages on a host with memory to spare"
+	if [ "$label" = huge-pagefuse ]; then
+		daemon_open "$BUILD" '[memory]' 'large_pages = keep' 'large_pages_hints = dense' ||
+			give_up "the daemon does not start"
+	else
+		WRITER_MORE=(absent)
+	fi
+	writer_open twins $HUGE_MIB
+	before=$(huge_pages)
+	[ "$before" -gt 0 ] || give_up "this kernel gives no 2 MiB pages"
+	[ "$label" = huge-absent ] || interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
+	writer_ask "walk $HUGE_SECONDS"
+	[ "$label" = huge-absent ] || is_high_since $HUGE_SECONDS ||
+		give_up "this host's memory was not high all the time, see pagefused.conf(5)"
+	for word in $WRITER_ANSWER; do
+		figure "$label.${word%%=*}" "${word#*=}"
+	done
+	figure "$label.pages" "$before"
+	figure "$label.broken" $((before - $(huge_pages)))
+	say "$label: $WRITER_ANSWER, $(last_figure_of "$label.broken") of $before 2 MiB pages were broken"
+	writer_ask check
+	[ "$WRITER_ANSWER" = wrong=0 ] || give_up "the writer's memory: $WRITER_ANSWER"
+	writer_close
+	daemon_close || give_up "the daemon left something behind"
 }

@@ -3,8 +3,8 @@
 #
 # A little swap on zram of one's own. To be sourced.
 #
-#   zram_open     makes it and swaps on it; fails where the kernel has no zram
-#   zram_close    undoes that
+#   zram_open [MIB]    makes it and swaps on it; fails where the kernel has no zram
+#   zram_close         undoes that
 
 ZRAM_MIB=64
 
@@ -14,14 +14,17 @@ zram_open() {
 	# Not to be interrupted between the device's birth and the message of its number.
 	ZRAM=$(trap '' INT TERM HUP; cat $control/hot_add 2>/dev/null) || return 1
 	guard command "swapoff /dev/zram$ZRAM; echo $ZRAM >/sys/class/zram-control/hot_remove"
-	echo ${ZRAM_MIB}M >"/sys/block/zram$ZRAM/disksize" &&
+	echo "${1:-$ZRAM_MIB}M" >"/sys/block/zram$ZRAM/disksize" &&
 		mkswap -q "/dev/zram$ZRAM" && swapon "/dev/zram$ZRAM"
 }
 
 zram_close() {
 	[ -n "${ZRAM:-}" ] || return 0
 	! grep -q "^/dev/zram$ZRAM " /proc/swaps || swapoff "/dev/zram$ZRAM"
-	echo "$ZRAM" >/sys/class/zram-control/hot_remove || echo "benchmarks/run: /dev/zram$ZRAM is left" >&2
-	guard forget command "swapoff /dev/zram$ZRAM; echo $ZRAM >/sys/class/zram-control/hot_remove"
+	if echo "$ZRAM" >/sys/class/zram-control/hot_remove; then
+		guard forget command "swapoff /dev/zram$ZRAM; echo $ZRAM >/sys/class/zram-control/hot_remove"
+	else # tried once more at the end
+		echo "benchmarks/run: /dev/zram$ZRAM cannot be removed now" >&2
+	fi
 	ZRAM=''
 }
