@@ -27,6 +27,35 @@ ksm_best_mib() {
 	done | sort -n | tail -n 1
 }
 
+# of_these LABEL…: those of which something was measured become the $contenders.
+of_these() {
+	local label
+	contenders=()
+	for label; do
+		! grep -q "^$label\." "$OUT/figures" || contenders+=("$label")
+	done
+}
+
+# The line below the first row.
+rule() {
+	printf '|---|%s\n' "$(printf -- '---|%.0s' "${contenders[@]}")"
+}
+
+# section HEADING COMMAND: the table that the command prints, without rows of which nothing is known; if any is left.
+section() {
+	local table
+	table=$("$2" | awk -F '|' '
+		/^\|/ && NR > 2 {
+			known = 0
+			for (i = 3; i < NF; i++)
+				known = known || $i !~ /\?/
+			if (!known) next
+		}
+		{ print }')
+	[ "$(grep -c '^|' <<<"$table")" -gt 2 ] || return 0
+	printf '\n%s\n\n%s\n' "$1" "$table"
+}
+
 # row TITLE COMMAND…: the command is given the label of each of $contenders.
 row() {
 	local title=$1 label
@@ -56,9 +85,10 @@ of_rewrite() { calculate 'a - b' %d control.used_after_rewrite_mib "$1.used_afte
 of_idle() { if [ "$1" = pagefuse ]; then figure_of slow.idle_percent; else figure_of "$1.idle_percent"; fi; }
 
 real_table() {
-	local -a contenders=("${REAL_CONTENDERS[@]}")
+	local -a contenders
+	of_these "${REAL_CONTENDERS[@]}"
 	row '' of_name
-	echo '|---|---|---|'
+	rule
 	row 'freed (AnonPages and Shmem), MiB' of_figure freed_saved_mib
 	row 'time to 90 % of that, s' of_figure freed_seconds_to_90
 	row 'time to all of it (99 %), s' of_figure freed_seconds_to_99
@@ -73,9 +103,10 @@ real_table() {
 of_real_idle() { if [ "$1" = real-pagefuse ]; then figure_of "$1-no-pass.idle_percent"; else of_idle "$1"; fi; }
 
 left_table() {
-	local -a contenders=("${REAL_CONTENDERS[@]}")
+	local -a contenders
+	of_these "${REAL_CONTENDERS[@]}"
 	row 'MiB' of_name
-	echo '|---|---|---|'
+	rule
 	row 'pages with content' of_pages_mib present
 	row 'different contents' of_pages_mib contents
 	row 'equal pages that are not shared' of_pages_mib left
@@ -90,9 +121,10 @@ left_table() {
 }
 
 short_table() {
-	local -a contenders=("${SHORT_CONTENDERS[@]}")
+	local -a contenders
+	of_these "${SHORT_CONTENDERS[@]}"
 	row 'who shares' of_name
-	echo '|---|---|---|---|---|---|'
+	rule
 	row 'pages swapped out while the limit fell' of_figure fall_swapped_out
 	row 'saved then, MiB' of_figure saved_mib
 	row 'pages swapped out until the guests had read their files again' of_figure swapped_out
@@ -142,10 +174,11 @@ run_worth() {
 
 kind_table() {
 	local goal_mib
-	local -a contenders=("${KIND_CONTENDERS[@]}")
+	local -a contenders
+	of_these "${KIND_CONTENDERS[@]}"
 	goal_mib=$(awk -v best="$(ksm_best_mib)" 'BEGIN { print 0.9 * best }')
 	row '' of_name
-	echo '|---|---|---|---|---|'
+	rule
 	row 'saved, MiB' of_saved
 	row 'time to 90 % of its own saving, s' of_seconds
 	row "time to 90 % of KSM's best saving, s" of_common_goal
@@ -197,9 +230,10 @@ disk_table() {
 }
 
 simulation_table() {
-	local -a contenders=("${SIMULATION_VMS[@]/#/simulation-}")
+	local -a contenders
+	of_these "${SIMULATION_VMS[@]/#/simulation-}"
 	row '' of_vms
-	echo '|---|---|---|---|'
+	rule
 	row 'memory of each, MiB' of_figure mib_per_vm
 	row 'of that saved, %' of_figure saved_percent
 	row 'time per page, first pass, ns' of_figure nsec_per_page
@@ -265,26 +299,16 @@ accelerator() {
 
 all_tables() {
 	echo "Machine: $(machine)"
-	printf '\nThree real guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
-	real_table
-	printf '\nWhat equal pages of theirs are left:\n\n'
-	left_table
-	printf '\nThree real guests whose memory gets short by a quarter:\n\n'
-	short_table
-	printf '\nWhat a run of pages is worth:\n\n'
-	runs_table
-	printf '\nThree kind guests of %s MiB:\n\n' "$GUEST_RAM_MIB"
-	kind_table
-	printf '\nWhat a writer feels that writes one word of a random page of %s MiB every 20 µs:\n\n' "$WRITER_MIB"
-	writer_table
-	printf '\nWhat pagefuse saves once the guests have rewritten what they shared:\n\n'
-	disk_table
-	printf '\n2 MiB pages while memory is plentiful, %s MiB of them, of which half could be saved:\n\n' "$HUGE_MIB"
-	huge_table
-	printf '\nThe engine with many VMs, simulated:\n\n'
-	simulation_table
-	printf '\nOther figures:\n\n'
-	other_table
+	section "Three real guests of $GUEST_RAM_MIB MiB:" real_table
+	section 'What equal pages of theirs are left:' left_table
+	section 'Three real guests whose memory gets short by a quarter:' short_table
+	section 'What a run of pages is worth:' runs_table
+	section "Three kind guests of $GUEST_RAM_MIB MiB:" kind_table
+	section "What a writer feels that writes one word of a random page of $WRITER_MIB MiB every 20 µs:" writer_table
+	section 'What pagefuse saves once the guests have rewritten what they shared:' disk_table
+	section "2 MiB pages while memory is plentiful, $HUGE_MIB MiB of them, of which half could be saved:" huge_table
+	section 'The engine with many VMs, simulated:' simulation_table
+	section 'Other figures:' other_table
 }
 
 # One file per contender: seconds since its start, MiB freed, seconds of CPU time; as many points as a logarithmic axis

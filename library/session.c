@@ -25,7 +25,8 @@
 #define WELCOME_TIMEOUT_MS 5000
 #define SEGMENT_TIMEOUT_MS 1000
 #define ENDING_MS 5000 /* for which a worker that is to end, and whom a VMM thread waits for, goes on with a daemon */
-#define PUBLISH_AFTER 512
+#define PUBLISH_AFTER 512    /* reports, */
+#define PUBLISH_AFTER_MS 20u /* or so long after the first of them, between two orders */
 #define NO_SEGMENT UINT32_MAX
 
 int session_connect(const char *path, struct descriptor **ret_socket)
@@ -370,18 +371,6 @@ static int take_order(struct session *session)
 	return r;
 }
 
-int session_next_order(struct session *session, struct ring_record *ret_order)
-{
-	if (!session->has_next) {
-		int r = take_order(session);
-
-		if (r <= 0)
-			return r;
-	}
-	*ret_order = session->next;
-	return 1;
-}
-
 void session_done_order(struct session *session)
 {
 	session->has_next = false;
@@ -401,7 +390,37 @@ static int ring_doorbell(struct session *session)
 int session_publish(struct session *session)
 {
 	session->unpublished = 0;
+	session->unpublished_msec = 0;
 	return ring_publish(&session->up) ? ring_doorbell(session) : 0;
+}
+
+/**
+ * Publishes what was posted some time ago: where orders take long, as holds do on a host that is short of CPUs, what
+ * others wait for is among it, and who says nothing for long is taken for one that hangs. @return 0 or -errno.
+ */
+static int publish_late(struct session *session)
+{
+	struct timespec t;
+	uint64_t now;
+
+	if (session->unpublished == 0)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* as this is asked between any two orders */
+	now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	if (session->unpublished_msec == 0)
+		session->unpublished_msec = now;
+	return now - session->unpublished_msec >= PUBLISH_AFTER_MS ? session_publish(session) : 0;
+}
+
+int session_next_order(struct session *session, struct ring_record *ret_order)
+{
+	int r = publish_late(session);
+
+	if (r == 0)
+		r = session->has_next ? 1 : take_order(session);
+	if (r > 0)
+		*ret_order = session->next;
+	return r;
 }
 
 /** For the daemon to take something out of the ring. */

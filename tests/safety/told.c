@@ -7,13 +7,16 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
 #include "library/memory.h"
+#include "library/region.h"
 #include "tests/support/guest.h"
 
 #define PAGES 512u
@@ -30,6 +33,41 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 	bool waits = count == 2 && fds[1].fd >= 0;
 
 	return __real_poll(fds, count, waits ? -1 : timeout_ms);
+}
+
+/* ---- while orders take long ---- */
+
+/** Of test_during_orders(): the worker's clock runs fast, and it looks whether what it has done was told. */
+static atomic_bool during_orders;
+static uint32_t told_before; /* reports */
+static atomic_bool told_meanwhile;
+
+static uint32_t reports_told(void)
+{
+	return atomic_load(&g.vm->up.cursors->tail);
+}
+
+static bool is_undone(uint32_t index)
+{
+	return !page_reads_slot(region_of_page(g.page + index)->state[index]);
+}
+
+int __real_clock_gettime(clockid_t clock, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
+
+/** The worker asks for the time between two orders, and as it begins a hold. */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	static time_t ahead;
+	int r = __real_clock_gettime(clock, ret);
+
+	if (!atomic_load(&during_orders) || gettid() == getpid())
+		return r;
+	if (clock == CLOCK_MONOTONIC_COARSE)
+		ret->tv_sec += ++ahead;
+	else if (is_undone(PAGES - 1) && reports_told() != told_before)
+		atomic_store(&told_meanwhile, true);
+	return r;
 }
 
 /** Does what the preload does around a call that @result says the outcome of. */
@@ -405,10 +443,33 @@ static void test_kinds(void)
 	test_check(offer(guest_at(&g, 0), 8 * PAGE_BYTES) == 1, "offer");
 }
 
+/** What one order has brought is told before the next one is over. There is too little of it to be told for that. */
+static void test_during_orders(void)
+{
+	uint32_t slot = director_take_slots(g.director, PAGES);
+
+	for (uint32_t i = 0; i < PAGES; i++) {
+		pages_fill(guest_at(&g, i), i + 1);
+		pages_fill(director_slot(g.director, slot + i), i + 1);
+	}
+	told_before = reports_told();
+	memory_lock(); /* until all are there */
+	atomic_store(&during_orders, true);
+	for (uint32_t i = 0; i < PAGES; i += RING_RUN_PAGES_MAX)
+		director_order(g.vm, ORDER_MERGE, g.page + i, RING_RUN_PAGES_MAX, slot + i);
+	memory_unlock();
+	test_check(director_wait(g.vm) == 0, "the library has hung up");
+	atomic_store(&during_orders, false);
+	test_check(director_answers(g.vm, g.page, PAGES, REPORT_MERGED) == PAGES, "not all is merged");
+	test_check(atomic_load(&told_meanwhile), "what was done is told only when all is done");
+	director_unshare(g.vm, g.page, PAGES);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
 	guest_begin(&g, pages_map(PAGES, false), PAGES);
+	test_during_orders();
 	test_discard();
 	test_discard_of_copies();
 	test_unmap();
