@@ -223,8 +223,8 @@ int main(int argc, char **argv)
 	       begun / (double)merged * 1e9);
 	printf("saved %" PRId64 " of %" PRIu64 " pages, common %" PRIu64 "\n", counters.saved_pages, pages,
 	       counters.common_pages);
-	printf("engine memory: %.1f MiB, %.1f bytes per page\n", (double)counters.memory_bytes / 1048576.0,
-	       (double)counters.memory_bytes / (double)pages);
+	printf("engine memory: %.1f MiB, %.1f bytes per page\n", (double)engine_memory_bytes(engine) / 1048576.0,
+	       (double)engine_memory_bytes(engine) / (double)pages);
 
 	before = hashed;
 	begun = seconds();
