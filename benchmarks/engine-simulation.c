@@ -459,7 +459,7 @@ int main(int argc, char **argv)
 	printf("saved_percent %.1f\n", 100 * (double)counters.saved_pages / pages);
 	printf("nsec_per_page %.0f\nslow_nsec_per_page %.0f\n", first * 1e9, slow * 1e9);
 	printf("own_nsec_per_page %.0f\n", own * 1e9);
-	printf("engine_bytes %" PRIu64 "\n", counters.memory_bytes);
+	printf("engine_bytes %" PRIu64 "\n", engine_memory_bytes(engine));
 	printf("bookkeeping_percent %.3f\n",
 	       100 * ((double)(resident_bytes() - before) + (double)vm_count * RING_BYTES) / (pages * PAGE_BYTES));
 	engine_free(engine);

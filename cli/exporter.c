@@ -16,13 +16,17 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/exporter-places.h"
 #include "cli/openmetrics.h"
 #include "cli/write-file.h"
 #include "common/socket-path.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:9879"
 #define CONNECTIONS_MAX 32
-#define IDLE_SECONDS 10
+#ifndef IDLE_SECONDS
+#define IDLE_SECONDS 10 /* a connection that says nothing is closed; a test builds with more */
+#endif
+#define SLOW_MSEC 10000 /* who takes so long for his answer may lose his place to somebody else */
 /* Who asks more often gets the same answer again: the daemon is asked at most once in so many milliseconds. */
 #define ANSWER_AGE_MSEC 500
 
@@ -31,6 +35,7 @@ struct exporter {
 	json_t *status; /* NULL: the daemon did not answer */
 	uint64_t asked_msec;
 	int error; /* what was complained about last; 0: it answered */
+	struct places places;
 };
 
 static uint64_t now_msec(void)
@@ -137,6 +142,41 @@ static enum MHD_Result reply_metrics(struct exporter *exporter, struct MHD_Conne
 	return result;
 }
 
+/* ---- who is connected ---- */
+
+static struct place *place_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+								       MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **place,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct exporter *exporter = user;
+	const union MHD_ConnectionInfo *info;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		places_leave(&exporter->places, *place);
+		*place = NULL;
+		return;
+	}
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (info)
+		*place = places_take(&exporter->places, info->connect_fd, now_msec());
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
+{
+	(void)user;
+	(void)state;
+	(void)code;
+	place_answered(place_of(connection), now_msec());
+}
+
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url, const char *method,
 				  const char *version, const char *data, size_t *data_size, void **state)
 {
@@ -144,6 +184,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 
 	(void)version;
 	(void)data;
+	if (*state == NULL)
+		place_asked(place_of(connection), now_msec());
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return reply_line(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET and HEAD only\n");
 	if (*state == NULL) { /* the head has come; to be answered once all has */
@@ -221,10 +263,14 @@ static int serve(struct exporter *exporter, const char *listen)
 	sigprocmask(SIG_BLOCK, &ends, NULL); /* libmicrohttpd's thread inherits that */
 	if (place->ai_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
+	places_init(&exporter->places, CONNECTIONS_MAX, SLOW_MSEC);
 	daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, exporter,
 				  MHD_OPTION_SOCK_ADDR, place->ai_addr,
-				  MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+				  /* One more: who comes when all places are taken, and has somebody sent away. */
+				  MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX + 1,
 				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, exporter,
+				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				  MHD_OPTION_END);
 	if (daemon == NULL) {
 		complain("cannot listen on %s: %s; choose another with --listen", listen, strerror(errno));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What control.c (requests, replies, and most of them), control-modify.c and control-metrics.c share. */
+/* What control.c (requests, replies, and some of them) and the control-….c of further requests share. */
 #ifndef PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 #define PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 
@@ -9,9 +9,10 @@
 #include <sys/types.h>
 
 #include "daemon/control.h"
+#include "daemon/documents.h"
 #include "daemon/vm.h"
 
-struct seen_vm;
+struct status_copy;
 struct metrics_request;
 struct estimate_request;
 struct modules_request;
@@ -31,6 +32,20 @@ struct control_answer {
 	 */
 	json_t *(*gather)(struct control_answer *answer);
 	/*
+	 * The lists are made of nothing but what is in here, and so by a thread, see documents.h. The loop does nothing
+	 * with this answer while in_thread: from when it has to wait for the thread until that has made it complete.
+	 */
+	bool by_thread, in_thread, complete;
+	struct document document;
+	/* Of who asks; ready NULL: he is gone. */
+	void (*ready)(void *owner);
+	void *owner;
+	/*
+	 * Copies what is told, all of one moment, when the thread has time for it. @return what the reply begins with;
+	 * NULL: no memory. NULL: all is copied before.
+	 */
+	json_t *(*copy)(struct control_answer *answer);
+	/*
 	 * What the reply ends with: a list of so many items, which are made a few at a time. item NULL: there is
 	 * none. One that is null is left out.
 	 */
@@ -42,12 +57,12 @@ struct control_answer {
 	 * NULL: there is none, or no other.
 	 */
 	void (*next_list)(struct control_answer *answer);
-	bool written;              /* there is an item already */
-	struct seen_vm *vms;       /* that it is of */
-	struct wire_range *ranges; /* or these */
-	struct kept_vm *kept;      /* or these */
-	json_t *names;             /* or names, or tickets */
-	json_t *granted;           /* what "modify" replies, once so many changes are settled, see kept.h */
+	bool written;               /* there is an item already */
+	struct status_copy *status; /* that it is of */
+	struct wire_range *ranges;  /* or these */
+	struct kept_vm *kept;       /* or these */
+	json_t *names;              /* or names, or tickets */
+	json_t *granted;            /* what "modify" replies, once so many changes are settled, see kept.h */
 	uint64_t changes;
 	bool forgets;                      /* the same */
 	struct metrics_request *metrics;   /* or these */
@@ -69,9 +84,15 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain);
 /** The VM called @name. @ret_error: a document if the result is NULL: there is none, or it is another user's. */
 struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error);
 
+/** Begins to answer "status". @return as control.c's begin(). */
+json_t *control_status(struct control_answer *answer);
+void control_status_free(struct status_copy *copy);
+
 /** Answers "modify"; begins to answer "kept". @return as control.c's begin(). */
 json_t *control_modify(struct control_answer *answer, const struct admission_peer *peer, const json_t *request);
 json_t *control_kept(struct control_answer *answer);
+/** Whether the answer waits until what is kept is settled. */
+bool control_modify_waits(const struct control_answer *answer);
 
 /** Begins to answer "metrics", or with @set "set-metrics". @return as control.c's begin(). */
 json_t *control_metrics(struct control_answer *answer, const json_t *request, bool set);

@@ -514,6 +514,7 @@ static json_t *gather_map(struct control_answer *answer)
 		return NULL;
 	if (asked->modules && !end_labels(asked, vm))
 		return control_error("no-memory", "the daemon is out of memory", "");
+	answer->by_thread = true;
 	answer->list = "runs";
 	answer->item = run_item;
 	answer->count = asked->run_count;

@@ -78,7 +78,7 @@ static uint64_t pages_to_unshare(const struct daemon_vm *vm)
 	return vm && vm->connection.engine_vm ? engine_pages_to_unshare(vm->connection.engine_vm) : 0;
 }
 
-bool control_waits(const struct control_answer *answer)
+bool control_modify_waits(const struct control_answer *answer)
 {
 	return answer->granted && !kept_is_settled(answer->control->kept, answer->changes);
 }
@@ -89,7 +89,7 @@ static json_t *gather_granted(struct control_answer *answer)
 	const struct kept *kept = answer->control->kept;
 	json_t *reply = answer->granted;
 
-	if (control_waits(answer))
+	if (control_modify_waits(answer))
 		return NULL;
 	answer->granted = NULL;
 	json_object_set_new(reply, "kept",
@@ -177,6 +177,7 @@ json_t *control_kept(struct control_answer *answer)
 	STAILQ_FOREACH(vm, &kept->vms.list, entries)
 		if (user == KEPT_ANY_USER || vm->user == user)
 			answer->kept[answer->count++] = *vm;
+	answer->by_thread = true;
 	answer->list = "vms";
 	answer->item = kept_item;
 	return json_pack("{s:s,s:s}", "file", kept->path, "problem", kept->problem);

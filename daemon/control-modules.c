@@ -317,6 +317,7 @@ static json_t *gather_modules(struct control_answer *answer)
 		return NULL;
 	if (asked->row_count > 0)
 		qsort(asked->rows, asked->row_count, sizeof(struct modules_row *), by_saving);
+	answer->by_thread = true;
 	answer->list = "modules";
 	answer->item = module_item;
 	answer->count = asked->row_count < asked->most ? asked->row_count : asked->most;

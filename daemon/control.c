@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/control.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/clock.h"
 #include "daemon/control-internal.h"
 #include "daemon/domain.h"
-#include "daemon/log.h"
-#include "daemon/memory-watch.h"
-#include "daemon/metrics.h"
 #include "daemon/turn.h"
 #include "daemon/vm.h"
 
@@ -39,194 +35,7 @@ json_t *control_error(const char *code, const char *message, const char *value)
 	return json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "message", message, "value", value);
 }
 
-/* ---- status ---- */
-
-static json_t *metric_value(const struct metrics_snapshot *snapshot, enum metric_id id)
-{
-	int64_t value = metrics_value(snapshot, id);
-
-	switch (metrics[id].unit) {
-	case METRIC_NSEC:
-		return json_real((double)value / 1e9);
-	case METRIC_FLAG:
-		return json_boolean(value);
-	default:
-		return json_integer(value);
-	}
-}
-
-/* Puts the metrics of @scope into @object. @return it, or NULL. */
-static json_t *add_metrics(json_t *object, const struct metrics_snapshot *snapshot, enum metric_scope scope)
-{
-	int r = 0;
-
-	for (enum metric_id id = 0; id < METRIC_END; id++)
-		if (metrics[id].scope == scope)
-			r |= json_object_set_new(object, metrics[id].name, metric_value(snapshot, id));
-	if (r == 0)
-		return object;
-	json_decref(object);
-	return NULL;
-}
-
-static json_t *daemon_object(const struct control *control, const struct metrics_snapshot *snapshot)
-{
-	json_t *object = add_metrics(json_pack("{s:i}", "pid", (int)getpid()), snapshot, METRIC_OF_DAEMON);
-	json_t *rest = json_pack("{s:s,s:s,s:s}", "version", PAGEFUSE_VERSION, "socket", control->socket_path, "store",
-				 store_kind_name(SLIST_FIRST(&control->domains->list)->store));
-
-	json_object_update(object, rest);
-	json_decref(rest);
-	return object;
-}
-
-static json_t *thresholds_object(const struct memory_watch *watch)
-{
-	const struct memory_thresholds *percent = &watch->settings.thresholds;
-	const uint32_t all[] = { percent->high, percent->clear, percent->soft, percent->hard, percent->low };
-	json_t *object = json_object();
-
-	for (unsigned i = 0; i < MEMORY_STATES; i++)
-		json_object_set_new(object, memory_state_name(i),
-				    control_number(memory_threshold_bytes(memory_watch_min_free(watch), all[i])));
-	return object;
-}
-
-/* Without figures there are none. */
-static json_t *memory_object(const struct control *control)
-{
-	const struct memory_watch *watch = control->memory;
-	const struct engine_settings *engine = control->domains->engine;
-	uint64_t limit_pages = control->domains->exposure->limit_pages;
-	uint64_t now = clock_now_usec();
-	json_t *object = json_pack("{s:s,s:f,s:s,s:b}", "state", memory_state_name(watch->state),
-				   "state_seconds", (double)(now - watch->since_usec) / 1e6,
-				   "source", watch->settings.source,
-				   "stalled", now < watch->stalled_until_usec);
-
-	json_object_set_new(object, "large_pages", json_string(engine_large_names[engine->large_scans]));
-	json_object_set_new(object, "large_pages_hints", json_string(engine_large_names[engine->large_hints]));
-	json_object_set_new(object, "large_pages_back", json_boolean(engine->large_back));
-	json_object_set_new(object, "scan_interval_seconds", json_integer(engine->scan_interval_seconds));
-	json_object_set_new(object, "scan_cpu_percent", json_integer(engine->scan_cpu_percent));
-	json_object_set_new(object, "exposure_max", json_string(control->exposure_max->text));
-	if (limit_pages != UINT64_MAX)
-		json_object_set_new(object, "exposure_max_bytes", control_number(limit_pages * PAGE_BYTES));
-	if (*watch->error != 0)
-		json_object_set_new(object, "error", json_string(watch->error));
-	if (!watch->known)
-		return object;
-	json_object_set_new(object, "kind", json_string(memory_kind_name(watch->kind)));
-	json_object_set_new(object, "total_bytes", control_number(watch->figures.total_bytes));
-	json_object_set_new(object, "free_bytes", control_number(watch->figures.free_bytes));
-	json_object_set_new(object, "swap_free_bytes", control_number(watch->figures.swap_bytes));
-	json_object_set_new(object, "min_free_bytes", control_number(memory_watch_min_free(watch)));
-	json_object_set_new(object, "threshold_bytes", thresholds_object(watch));
-	return object;
-}
-
-/* A VM as it was when the status was asked for: the reply is made in pieces, and all of it is of that moment. */
-struct seen_vm {
-	char name[WIRE_NAME_MAX], domain[WIRE_DOMAIN_MAX];
-	uint8_t uuid[UUID_BYTES];
-	pid_t pid;
-	uid_t uid;
-	enum wire_mode mode;
-	bool mode_kept;        /* somebody has said that it is to have this mode */
-	bool mode_by_settings; /* nobody has said any for it */
-	bool connected, scanning;
-	bool counted; /* the engine knows it */
-	uint64_t refused_bytes[WIRE_REASON_END];
-	struct engine_vm_counters counters;
-	struct ring_stats stated;
-};
-
-static json_t *refused_object(uint32_t reason, uint64_t bytes)
-{
-	return json_pack("{s:s,s:s,s:o}", "reason", wire_reason_name(reason),
-			 "text", wire_reason_text(reason),
-			 "bytes", control_number(bytes));
-}
-
-/*
- * How much is left alone for a reason. What a VMM says of all its RAM, or of all diverged pages, counts as much as
- * there is of that in the same document.
- */
-static uint64_t refused_bytes(const struct seen_vm *vm, uint32_t reason)
-{
-	uint64_t stated = vm->refused_bytes[reason];
-
-	if (stated == 0 || !vm->counted)
-		return stated;
-	switch (reason) {
-	case WIRE_REASON_QUOTA: /* passes try the same pages again */
-		return stated < vm->counters.ram_pages * PAGE_BYTES ? stated : vm->counters.ram_pages * PAGE_BYTES;
-	case WIRE_REASON_NO_SWAP:
-		return vm->counters.diverged_pages * PAGE_BYTES;
-	case WIRE_REASON_PLAIN_REFERENCES:
-	case WIRE_REASON_NO_USERFAULTFD:
-	case WIRE_REASON_NO_PAGEMAP:
-	case WIRE_REASON_NESTED:
-	case WIRE_REASON_UNSEEN_CALLS:
-		return vm->counters.ram_pages * PAGE_BYTES;
-	default:
-		return stated;
-	}
-}
-
-static json_t *refused_array(const struct seen_vm *vm)
-{
-	json_t *array = json_array();
-
-	for (uint32_t reason = 1; reason < WIRE_REASON_END; reason++)
-		if (refused_bytes(vm, reason) > 0)
-			json_array_append_new(array, refused_object(reason, refused_bytes(vm, reason)));
-	return array;
-}
-
-static void see_vm(struct daemon_vm *vm, struct seen_vm *ret)
-{
-	struct metrics_snapshot snapshot;
-
-	metrics_take_vm(&snapshot, vm);
-	*ret = (struct seen_vm){
-		.pid = vm->pid,
-		.uid = vm->uid,
-		.mode = vm->mode,
-		.mode_kept = vm->mode_kept,
-		.mode_by_settings = vm->mode_unsaid && !vm->mode_kept,
-		.connected = daemon_vm_is_connected(vm),
-		.scanning = vm->connection.engine_vm && engine_is_scanning(vm->connection.engine_vm),
-		.counted = daemon_vm_engine_vm(vm) != NULL,
-		.counters = snapshot.vm,
-		.stated = snapshot.stated,
-	};
-	memcpy(ret->name, vm->name, sizeof(ret->name));
-	memcpy(ret->domain, vm->domain->name, sizeof(ret->domain));
-	memcpy(ret->uuid, vm->uuid, sizeof(ret->uuid));
-	memcpy(ret->refused_bytes, vm->refused_bytes, sizeof(ret->refused_bytes));
-	if (clock_now_usec() - vm->limited.last_usec > DAEMON_VM_LIMITED_USEC)
-		ret->refused_bytes[WIRE_REASON_QUOTA] = 0;
-}
-
-static json_t *vm_object(const struct seen_vm *vm)
-{
-	const struct metrics_snapshot snapshot = { .vm = vm->counters, .stated = vm->stated };
-	json_t *object = json_pack("{s:s,s:s,s:o,s:i,s:I,s:s,s:b,s:b,s:b,s:b}", "name", vm->name,
-				   "domain", vm->domain,
-				   "uuid", control_uuid(vm->uuid),
-				   "pid", (int)vm->pid,
-				   "uid", (json_int_t)vm->uid,
-				   "mode", wire_mode_name(vm->mode),
-				   "mode_kept", vm->mode_kept,
-				   "mode_by_settings", vm->mode_by_settings,
-				   "connected", vm->connected,
-				   "scanning", vm->scanning);
-
-	object = add_metrics(object, &snapshot, METRIC_OF_VM);
-	json_object_set_new(object, "refused", refused_array(vm));
-	return object;
-}
+/* ---- whose VM ---- */
 
 bool control_may_see(uid_t uid, const struct daemon_vm *vm)
 {
@@ -245,74 +54,6 @@ bool control_may_see_domain(uid_t uid, const struct domain *domain)
 			return true;
 	return false;
 }
-
-/* The host's figures, but for those that are not of any domain. */
-static json_t *domain_object(const struct domain *domain, const struct metrics_snapshot *snapshot)
-{
-	const struct daemon_vm *vm;
-	unsigned count = 0;
-	json_t *object;
-
-	TAILQ_FOREACH(vm, &domain->vms, entries)
-		count += vm->name[0] != 0;
-	object = add_metrics(json_pack("{s:s,s:i}", "name", domain->name, "vms", (int)count), snapshot,
-			     METRIC_OF_HOST);
-	json_object_del(object, metrics[METRIC_HOST_OVERHEAD].name);
-	json_object_del(object, metrics[METRIC_HOST_UNCOVERED].name);
-	return object;
-}
-
-static json_t *status_item(const struct control_answer *answer, size_t i)
-{
-	return vm_object(&answer->vms[i]);
-}
-
-/* @return how many there are, in answer->vms. */
-static size_t see_vms(struct control_answer *answer)
-{
-	const struct domains *domains = answer->control->domains;
-	struct daemon_vm *vm = NULL;
-	size_t count = 0;
-
-	while ((vm = daemon_vm_next(domains, vm)) != NULL)
-		count += vm->name[0] && control_may_see(answer->uid, vm);
-	answer->vms = calloc(count + 1, sizeof(*answer->vms));
-	if (answer->vms == NULL)
-		return 0;
-	for (count = 0; (vm = daemon_vm_next(domains, vm)) != NULL;)
-		if (vm->name[0] && control_may_see(answer->uid, vm))
-			see_vm(vm, &answer->vms[count++]);
-	return count;
-}
-
-static json_t *on_status(struct control_answer *answer)
-{
-	const struct control *control = answer->control;
-	struct metrics_snapshot snapshot, part;
-	const struct domain *domain;
-	json_t *domains = json_array();
-
-	metrics_take(&snapshot, control->started_usec, control->memory);
-	SLIST_FOREACH(domain, &control->domains->list, entries)
-		if (control_may_see_domain(answer->uid, domain)) {
-			metrics_take_domain(&part, domain);
-			metrics_add_domain(&snapshot, &part);
-			json_array_append_new(domains, domain_object(domain, &part));
-		}
-	answer->list = "vms";
-	answer->item = status_item;
-	answer->count = see_vms(answer);
-	if (answer->vms == NULL) {
-		json_decref(domains);
-		return NULL;
-	}
-	return json_pack("{s:o,s:o,s:o,s:o}", "daemon", daemon_object(control, &snapshot), "host",
-			 add_metrics(json_object(), &snapshot, METRIC_OF_HOST),
-			 "memory", memory_object(control),
-			 "domains", domains);
-}
-
-/* ---- whose VM ---- */
 
 struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error)
 {
@@ -358,6 +99,7 @@ static json_t *on_memory_map(struct control_answer *answer, const json_t *reques
 		return NULL;
 	if (answer->count > 0)
 		memcpy(answer->ranges, vm->guest_map.ranges, answer->count * sizeof(*answer->ranges));
+	answer->by_thread = true;
 	answer->list = "ranges";
 	answer->item = range_item;
 	return json_pack("{s:s}", "name", vm->name);
@@ -515,7 +257,7 @@ static json_t *begin(struct control_answer *answer, const struct admission_peer 
 	if (command == NULL)
 		return control_error("bad-request", "the request has no \"command\"", "");
 	if (strcmp(command, "status") == 0)
-		return on_status(answer);
+		return control_status(answer);
 	if (strcmp(command, "memory-map") == 0)
 		return on_memory_map(answer, request);
 	if (strcmp(command, "metrics") == 0 || strcmp(command, "set-metrics") == 0)
@@ -570,60 +312,48 @@ static bool only_tells(const json_t *request)
 	return false;
 }
 
-struct control_answer *control_begin(const struct control *control, const struct admission_peer *peer, const char *text,
-				     size_t size)
-{
-	struct control_answer *answer = calloc(1, sizeof(*answer));
-	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *head;
+/* ---- lists that a thread writes ---- */
 
-	if (answer == NULL) {
-		json_decref(request);
-		return NULL;
-	}
-	answer->control = control;
-	answer->uid = peer->credentials->uid;
-	if (only_tells(request) && admission_sees_all(control->admission, peer))
-		answer->uid = geteuid();
-	answer->stream = open_memstream(&answer->text, &answer->size);
-	head = begin(answer, peer, request);
+static struct control_answer *answer_of(struct document *document)
+{
+	return (struct control_answer *)((char *)document - offsetof(struct control_answer, document));
+}
+
+static void free_answer(struct control_answer *answer)
+{
+	if (answer->stream)
+		(void)fclose(answer->stream);
+	free(answer->text);
+	control_status_free(answer->status);
+	free(answer->ranges);
+	free(answer->kept);
+	json_decref(answer->names);
+	json_decref(answer->granted);
+	control_metrics_free(answer->metrics);
+	control_estimate_free(answer->estimate);
+	control_modules_free(answer->modules);
+	control_map_free(answer->map);
+	fair_user_put(answer->document.payer);
+	free(answer);
+}
+
+/* Writes what the reply begins with. @head: NULL without memory. It is used up. */
+static void begin_reply(struct control_answer *answer, json_t *head)
+{
 	if (head == NULL) {
+		answer->by_thread = false;
 		answer->item = NULL;
-		answer->gather = NULL;
 		head = control_error("no-memory", "the daemon is out of memory", "");
 	}
-	if (answer->stream && answer->gather == NULL)
-		write_head(answer, head);
-	json_decref(head);
-	json_decref(request);
-	return answer;
-}
-
-/* @return whether the reply has begun. */
-static bool gather(struct control_answer *answer)
-{
-	json_t *head = answer->gather(answer);
-
-	if (head == NULL)
-		return false;
-	answer->gather = NULL;
 	write_head(answer, head);
 	json_decref(head);
-	return true;
 }
 
-bool control_go_on(struct control_answer *answer)
+/* Writes some items more. @return whether that is all. */
+static bool write_items(struct control_answer *answer, size_t most)
 {
-	size_t left, end;
+	size_t left = answer->count - answer->next, end = answer->next + (left < most ? left : most);
 
-	if (answer->stream == NULL || answer->failed)
-		return true;
-	if (answer->gather)
-		return gather(answer) && answer->item == NULL;
-	if (answer->item == NULL)
-		return true;
-	left = answer->count - answer->next;
-	end = answer->next + (left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
-	turn_note(TURN_ITEMS, end - answer->next);
 	for (; answer->next < end; answer->next++) {
 		json_t *item = answer->item(answer, answer->next);
 
@@ -647,26 +377,127 @@ bool control_go_on(struct control_answer *answer)
 	return true;
 }
 
-char *control_end(struct control_answer *answer)
+static bool copy_document(struct document *document)
+{
+	struct control_answer *answer = answer_of(document);
+
+	if (answer->copy)
+		begin_reply(answer, answer->copy(answer));
+	return answer->item && !answer->failed;
+}
+
+/* In the thread: @document's answer is its alone. */
+static void make_document(struct document *document)
+{
+	struct control_answer *answer = answer_of(document);
+
+	while (!answer->failed && !write_items(answer, SIZE_MAX))
+		;
+}
+
+static void on_document(struct document *document)
+{
+	struct control_answer *answer = answer_of(document);
+
+	answer->in_thread = false;
+	answer->complete = true;
+	if (answer->ready)
+		answer->ready(answer->owner);
+	else
+		free_answer(answer); /* nobody waits for it any more */
+}
+
+/* ---- from request to reply ---- */
+
+struct control_answer *control_begin(const struct control *control, const struct control_asker *asker, const char *text,
+				     size_t size)
+{
+	struct control_answer *answer = calloc(1, sizeof(*answer));
+	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *head;
+
+	if (answer == NULL) {
+		json_decref(request);
+		return NULL;
+	}
+	answer->control = control;
+	answer->uid = asker->peer.credentials->uid;
+	answer->ready = asker->ready;
+	answer->owner = asker->owner;
+	answer->document = (struct document){
+		.copy = copy_document,
+		.make = make_document,
+		.done = on_document,
+		.payer = asker->payer,
+	};
+	asker->payer->holders++;
+	if (only_tells(request) && admission_sees_all(control->admission, &asker->peer))
+		answer->uid = geteuid();
+	answer->stream = open_memstream(&answer->text, &answer->size);
+	answer->failed = answer->stream == NULL;
+	head = begin(answer, &asker->peer, request);
+	if (head == NULL)
+		answer->gather = answer->copy = NULL;
+	if (answer->failed || answer->gather || answer->copy)
+		json_decref(head);
+	else
+		begin_reply(answer, head);
+	json_decref(request);
+	return answer;
+}
+
+bool control_go_on(struct control_answer *answer)
+{
+	json_t *head;
+	size_t left;
+
+	if (answer->in_thread) /* and what is in it is the thread's */
+		return false;
+	if (answer->failed || answer->complete)
+		return true;
+	if (answer->gather) {
+		head = answer->gather(answer);
+		if (head) {
+			answer->gather = NULL;
+			begin_reply(answer, head);
+		}
+		return head && answer->item == NULL;
+	}
+	if (answer->by_thread) {
+		answer->in_thread = true;
+		documents_add(answer->control->documents, &answer->document);
+		return answer->complete;
+	}
+	if (answer->item == NULL)
+		return true;
+	left = answer->count - answer->next;
+	turn_note(TURN_ITEMS, left < CONTROL_ITEMS_PER_TURN ? left : CONTROL_ITEMS_PER_TURN);
+	return write_items(answer, CONTROL_ITEMS_PER_TURN);
+}
+
+bool control_waits(const struct control_answer *answer)
+{
+	return answer->in_thread || control_modify_waits(answer);
+}
+
+char *control_end(struct control_answer *answer, size_t *ret_size)
 {
 	char *text = NULL;
 
 	if (answer == NULL)
 		return NULL;
-	answer->failed |= answer->stream == NULL || ferror(answer->stream);
-	if (answer->stream && fclose(answer->stream) == 0 && !answer->failed)
+	answer->ready = NULL;
+	if (answer->in_thread && !documents_drop(answer->control->documents, &answer->document))
+		return NULL; /* the thread is at it: on_document() frees it */
+	if (answer->stream) {
+		answer->failed |= ferror(answer->stream) != 0;
+		answer->failed |= fclose(answer->stream) != 0; /* now text and size are what they are to be */
+		answer->stream = NULL;
+	}
+	if (!answer->failed) {
 		text = answer->text;
-	else
-		free(answer->text);
-	free(answer->vms);
-	free(answer->ranges);
-	free(answer->kept);
-	json_decref(answer->names);
-	json_decref(answer->granted);
-	control_metrics_free(answer->metrics);
-	control_estimate_free(answer->estimate);
-	control_modules_free(answer->modules);
-	control_map_free(answer->map);
-	free(answer);
+		*ret_size = answer->size;
+		answer->text = NULL;
+	}
+	free_answer(answer);
 	return text;
 }

@@ -24,6 +24,7 @@ struct control {
 	const struct exposure_limit *exposure_max;
 	struct sampler *sampler;
 	struct kept *kept;
+	struct documents *documents;
 	const char *socket_path;
 	uint64_t started_usec;
 };
@@ -36,20 +37,36 @@ struct control {
 #define CONTROL_ESTIMATE_PAIRS 1000u
 #define CONTROL_ESTIMATE_PAIRS_DEFAULT 10u
 
-/** A reply that is being made, in pieces, so that everybody else has a turn in between. */
+/** Who asks. */
+struct control_asker {
+	struct admission_peer peer;
+	struct fair_user *payer;    /* for what is done in a thread for it */
+	void (*ready)(void *owner); /* the answer does not wait any more, as control_waits() says */
+	void *owner;
+};
+
+/**
+ * A reply that is being made: in pieces, so that everybody else has a turn in between, or by the thread of documents.h.
+ */
 struct control_answer;
 
 /**
- * Begins to answer the request @text of @size bytes that @peer makes. What is told is of this moment. @return NULL
- * without memory.
+ * Begins to answer the request @text of @size bytes that @asker makes. What is told is of a moment between this and the
+ * reply. @return NULL without memory.
  */
-struct control_answer *control_begin(const struct control *control, const struct admission_peer *peer, const char *text,
+struct control_answer *control_begin(const struct control *control, const struct control_asker *asker, const char *text,
 				     size_t size);
 /** Makes some more of it. @return whether that is all. */
 bool control_go_on(struct control_answer *answer);
-/** Whether more of it can be made only when more of what is kept is settled (struct kept: on_settled). */
+/**
+ * Whether more of it can be made only later: when more of what is kept is settled (struct kept: on_settled), or the
+ * thread of documents.h has made it, which asker->ready() tells.
+ */
 bool control_waits(const struct control_answer *answer);
-/** Frees @answer, complete or not, or NULL. @return the reply, a JSON document to be freed; NULL without memory. */
-char *control_end(struct control_answer *answer);
+/**
+ * Frees @answer, complete or not, or NULL. @return the reply, a JSON document to be freed, of *@ret_size bytes, which
+ * is set if there is one; NULL: it was not complete, or there was no memory.
+ */
+char *control_end(struct control_answer *answer, size_t *ret_size);
 
 #endif

@@ -238,6 +238,15 @@ static void on_kept_settled(void *user)
 		reload_kept(daemon);
 }
 
+static int start_documents(struct daemon *daemon)
+{
+	int r = documents_start(&daemon->documents, daemon->event, &daemon->fair);
+
+	if (r < 0)
+		log_error("cannot start the thread that makes documents: %s", strerror(-r));
+	return r;
+}
+
 int daemon_start(struct daemon *daemon)
 {
 	const uint64_t idle = DAEMON_PRIVATE_IDLE_SECONDS * UINT64_C(1000000);
@@ -272,6 +281,7 @@ int daemon_start(struct daemon *daemon)
 		.exposure_max = &daemon->config.exposure,
 		.sampler = &daemon->sampler,
 		.kept = &daemon->kept,
+		.documents = &daemon->documents,
 		.socket_path = daemon->socket_path,
 		.started_usec = clock_now_usec(),
 	};
@@ -293,6 +303,8 @@ int daemon_start(struct daemon *daemon)
 		r = kept_open(&daemon->kept, daemon->event, daemon->kept_path);
 	daemon->kept.on_settled = on_kept_settled;
 	daemon->kept.owner = daemon;
+	if (r >= 0)
+		r = start_documents(daemon);
 	if (r >= 0)
 		r = sampler_start(&daemon->sampler, &daemon->domains);
 	if (r >= 0)
@@ -404,6 +416,7 @@ void daemon_stop(struct daemon *daemon)
 	stop_serving(daemon);
 	memory_watch_stop(&daemon->memory);
 	sampler_stop(&daemon->sampler);
+	documents_stop(&daemon->documents);
 	kept_close(&daemon->kept);
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));

@@ -6,7 +6,8 @@
  *                                 |                                                                       |
  *                                 +-> control (a CLI's requests)                    link (rings), store, engine
  *
- * One thread, one event loop; and kept-writer.h has one that writes a file. A session ends with its connection; a VM
+ * One event loop in one thread, and one that makes long documents for it (documents.h); and kept-writer.h has one that
+ * writes a file. A session ends with its connection; a VM
  * ends when its process has died and nobody can read the store through its view any more. No function here waits for
  * a peer.
  */
@@ -20,6 +21,7 @@
 #include "daemon/agents.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/documents.h"
 #include "daemon/domain.h"
 #include "daemon/exposure.h"
 #include "daemon/kept.h"
@@ -44,6 +46,7 @@ struct daemon {
 	struct domains domains;
 	struct access access;
 	struct admission admission;
+	struct documents documents; /* that control has made */
 	struct control control;
 	struct sampler sampler;
 	struct sessions sessions;

@@ -193,14 +193,24 @@ void domain_vm_gone(struct domain *domain)
 	domain->domains->vm_gone(domain->domains->daemon);
 }
 
-uint64_t domain_rings_bytes(const struct domain *domain)
+void domain_add_link(struct domain *domain, struct link *link)
 {
-	const struct link *link;
-	uint64_t bytes = 0;
+	LIST_INSERT_HEAD(&domain->links, link, entries);
+	domain_look_at_rings(domain, link);
+}
 
-	LIST_FOREACH(link, &domain->links, entries)
-		bytes += link_memory_bytes(link);
-	return bytes;
+void domain_look_at_rings(struct domain *domain, struct link *link)
+{
+	uint64_t before = link->memory_bytes;
+
+	link_look_at_memory(link);
+	domain->rings_bytes += link->memory_bytes - before;
+}
+
+void domain_remove_link(struct domain *domain, struct link *link)
+{
+	LIST_REMOVE(link, entries);
+	domain->rings_bytes -= link->memory_bytes;
 }
 
 /* ---- the directory of all ---- */

@@ -78,7 +78,9 @@ struct domain {
 	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */
 
 	TAILQ_HEAD(, daemon_vm) vms;
+	unsigned vm_count;       /* of vms */
 	LIST_HEAD(, link) links; /* of those that are connected */
+	uint64_t rings_bytes;    /* memory that their rings occupied when each was looked at last */
 
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
@@ -138,7 +140,9 @@ void domain_look_for_room(struct domain *domain, bool recheck);
 /** Brings the exposure of all domains up to date with this one's. @ret: its own. A look at each VM. */
 void domain_count_exposed(struct domain *domain, struct engine_exposure *ret);
 
-/** Memory that the rings of its VMs occupy. */
-uint64_t domain_rings_bytes(const struct domain *domain);
+/** The connection of one of its VMs begins; what it has taken in may have used more of its rings; it ends. */
+void domain_add_link(struct domain *domain, struct link *link);
+void domain_look_at_rings(struct domain *domain, struct link *link);
+void domain_remove_link(struct domain *domain, struct link *link);
 
 #endif

@@ -61,8 +61,13 @@ void fair_begin(struct fair *fair, sd_event_source *source)
 	fair->now_usec = later(fair->now_usec, usec);
 }
 
-void fair_end(struct fair *fair, struct fair_share *share)
+void fair_charge(const struct fair *fair, struct fair_share *share, uint64_t usec)
 {
 	/* What the loop itself costs is a microsecond at least. */
-	share->had_usec = later(share->had_usec, fair->now_usec) + (int64_t)turn_cpu_usec() + 1;
+	share->had_usec = later(share->had_usec, fair->now_usec) + (int64_t)usec + 1;
+}
+
+void fair_end(const struct fair *fair, struct fair_share *share)
+{
+	fair_charge(fair, share, turn_cpu_usec());
 }

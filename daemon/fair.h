@@ -43,6 +43,8 @@ void fair_place(const struct fair *fair, const struct fair_share *share, sd_even
 /** The turn of @source begins: what was placed with fair_place(). */
 void fair_begin(struct fair *fair, sd_event_source *source);
 /** This turn of the loop is charged to @share. The sources may be gone; else they are to be placed anew. */
-void fair_end(struct fair *fair, struct fair_share *share);
+void fair_end(const struct fair *fair, struct fair_share *share);
+/** The same of @usec of CPU time that were spent for @share's owner elsewhere, or in a turn that is nobody's. */
+void fair_charge(const struct fair *fair, struct fair_share *share, uint64_t usec);
 
 #endif

@@ -104,11 +104,12 @@ static void ring_doorbell(struct link *link)
 		link_fail(link, "cannot ring its doorbell: %s", strerror(-r));
 }
 
-uint64_t link_memory_bytes(const struct link *link)
+void link_look_at_memory(struct link *link)
 {
 	struct stat st;
 
-	return link->ring && fstat(link->ring_fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+	if (link->ring && fstat(link->ring_fd, &st) == 0)
+		link->memory_bytes = (uint64_t)st.st_blocks * 512;
 }
 
 /* ---- up ---- */

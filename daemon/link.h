@@ -41,6 +41,7 @@ struct link {
 	bool failed;
 	void *ring; /* RING_BYTES */
 	int ring_fd;
+	uint64_t memory_bytes; /* that they occupied when link_look_at_memory() was called last */
 	struct ring_end up, down;
 	bool waiting;  /* the peer is to ring when it has posted */
 	bool has_held; /* an order taken from its source that could not be passed on yet */
@@ -86,7 +87,7 @@ bool link_want_segment(struct link *link, uint32_t segment);
 /** The segment is gone: a peer that has it shall close it. */
 void link_segment_removed(struct link *link, uint32_t segment);
 
-/** Memory that the rings occupy. */
-uint64_t link_memory_bytes(const struct link *link);
+/** Sees how much memory the rings occupy by now: a system call. */
+void link_look_at_memory(struct link *link);
 
 #endif

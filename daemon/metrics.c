@@ -38,7 +38,7 @@ void metrics_take_domain(struct metrics_snapshot *ret, const struct domain *doma
 	*ret = (struct metrics_snapshot){
 		.store_bytes = store_used_bytes(domain->store),
 		.store_full = engine_store_room(domain->engine) != ENGINE_ROOM,
-		.rings_bytes = domain_rings_bytes(domain),
+		.rings_bytes = domain->rings_bytes,
 	};
 	engine_counters(domain->engine, &ret->host);
 }
@@ -71,14 +71,17 @@ void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const str
 	};
 }
 
-void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm)
+void metrics_take_vm(struct daemon_vm *vm, struct engine_vm_counters *ret_counters, struct ring_stats *ret_stated)
 {
+	const struct engine_vm *engine_vm = daemon_vm_engine_vm(vm);
+
 	if (vm->connection.engine_vm)
 		pump_take_statistics(vm);
-	snapshot->stated = vm->stats;
-	snapshot->vm = (struct engine_vm_counters){ 0 };
-	if (daemon_vm_engine_vm(vm))
-		engine_vm_last_counted(daemon_vm_engine_vm(vm), &snapshot->vm);
+	*ret_stated = vm->stats;
+	if (engine_vm)
+		engine_vm_last_counted(engine_vm, ret_counters);
+	else
+		*ret_counters = (struct engine_vm_counters){ 0 };
 }
 
 /* Also for numbers that a VMM made up. */

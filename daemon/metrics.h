@@ -35,8 +35,8 @@ void metrics_take(struct metrics_snapshot *ret, uint64_t started_usec, const str
 void metrics_take_domain(struct metrics_snapshot *ret, const struct domain *domain);
 /** Adds them to the host's part. */
 void metrics_add_domain(struct metrics_snapshot *snapshot, const struct metrics_snapshot *domain);
-/** Takes those of @vm, as they were when its domain was added. */
-void metrics_take_vm(struct metrics_snapshot *snapshot, struct daemon_vm *vm);
+/** Takes those of @vm, as they were when its domain was taken: they go into a snapshot's vm and stated. */
+void metrics_take_vm(struct daemon_vm *vm, struct engine_vm_counters *ret_counters, struct ring_stats *ret_stated);
 
 /** @return the value in the metric's unit, METRIC_VALUE_MAX at most. */
 int64_t metrics_value(const struct metrics_snapshot *snapshot, enum metric_id id);

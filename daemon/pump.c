@@ -149,6 +149,7 @@ static bool take_reports(struct daemon_vm *vm, unsigned most, unsigned *ret_take
 	}
 	if (taken > 0) {
 		pump_take_statistics(vm);
+		domain_look_at_rings(vm->domain, link);
 		note_beyond(vm);
 		note_limited(vm);
 	}

@@ -73,7 +73,7 @@ static void free_session(struct session *session)
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
-	free(control_end(session->answer));
+	free(control_end(session->answer, &session->reply_size));
 	free(session->reply);
 	LIST_REMOVE(session, entries);
 	session->sessions->count--;
@@ -351,17 +351,13 @@ static bool may_ask(const struct session *session)
 
 static int send_chunk(struct session *session)
 {
-	static struct {
-		struct wire_header header;
-		char text[CHUNK_BYTES];
-	} message;
 	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+	struct wire_header header;
 	int r;
 
-	wire_header_init(&message.header, WIRE_REPLY, sizeof(message.header) + size);
-	message.header.flags = size < left ? WIRE_MORE : 0;
-	memcpy(message.text, session->reply + session->reply_sent, size);
-	r = wire_send(session->socket, &message, sizeof(message.header) + size, NULL, 0);
+	wire_header_init(&header, WIRE_REPLY, sizeof(header) + size);
+	header.flags = size < left ? WIRE_MORE : 0;
+	r = wire_send_body(session->socket, &header, session->reply + session->reply_sent, size);
 	if (r == 0)
 		session->reply_sent += size;
 	return r;
@@ -387,15 +383,14 @@ static void go_on_answering(struct session *session)
 	int r;
 
 	if (session->answer && !control_go_on(session->answer)) {
-		if (control_waits(session->answer)) /* nothing is read from it meanwhile, so it need not wake us */
-			sd_event_source_set_enabled(session->io, SD_EVENT_OFF);
+		if (control_waits(session->answer)) /* nothing is read from it meanwhile, but that it is gone */
+			sd_event_source_set_io_events(session->io, 0);
 		else
 			schedule(session);
 		return;
 	}
-	session->reply = control_end(session->answer);
+	session->reply = control_end(session->answer, &session->reply_size);
 	session->answer = NULL;
-	session->reply_size = session->reply ? strlen(session->reply) : 0;
 	session->reply_sent = 0;
 	r = session->reply ? send_reply(session) : -ENOMEM;
 	if (r == -EAGAIN)
@@ -404,23 +399,35 @@ static void go_on_answering(struct session *session)
 		fail(session, "cannot answer: %s", strerror(-r));
 }
 
+/* Its answer does not wait any more. */
+static void on_ready(void *owner)
+{
+	struct session *session = owner;
+
+	sd_event_source_set_io_events(session->io, EPOLLIN);
+	schedule(session);
+}
+
 void sessions_settled(struct sessions *sessions)
 {
 	struct session *session;
 
 	LIST_FOREACH(session, &sessions->list, entries)
-		if (session->answer && !control_waits(session->answer)) {
-			sd_event_source_set_enabled(session->io, SD_EVENT_ON);
-			schedule(session);
-		}
+		if (session->answer && !control_waits(session->answer))
+			on_ready(session);
 }
 
 static void on_request(struct session *session, const struct wire_text *request, size_t size)
 {
-	const struct admission_peer peer = peer_of(session);
+	const struct control_asker asker = {
+		.peer = peer_of(session),
+		.payer = session->payer,
+		.ready = on_ready,
+		.owner = session,
+	};
 	char reason[ADMISSION_REASON_SIZE];
 
-	if (admission_may_ask(session->sessions->admission, &peer, reason) < 0) {
+	if (admission_may_ask(session->sessions->admission, &asker.peer, reason) < 0) {
 		refuse(session, "%s", reason);
 		return;
 	}
@@ -430,7 +437,7 @@ static void on_request(struct session *session, const struct wire_text *request,
 		return;
 	}
 	session->kind = SESSION_CONTROL;
-	session->answer = control_begin(session->sessions->control, &peer, request->text,
+	session->answer = control_begin(session->sessions->control, &asker, request->text,
 					size - sizeof(request->header));
 	schedule(session); /* what it begins with may have been a turn's work */
 }
@@ -599,7 +606,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 	if (session->failed) /* its turn to be freed comes */
 		return 0;
 	payer = begin_turn(session, source);
-	if (session->kind == SESSION_CONTROL && session->reply) {
+	if (session->answer && control_waits(session->answer)) { /* it is gone: that alone wakes it */
+		end_later(session);
+	} else if (session->kind == SESSION_CONTROL && session->reply) {
 		r = send_reply(session);
 		if (r == 0)
 			want_room(session, false);
@@ -609,7 +618,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 		want_room(session, false);
 		pump_give_orders(session->vm);
 	}
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !session->failed)
 		receive(session);
 	end_turn(session, payer);
 	return 0;

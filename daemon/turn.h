@@ -14,7 +14,7 @@ enum turn_work {
 	TURN_REPORTS, /* taken in; a region that comes or goes counts as PUMP_REGION_REPORTS, ADOPT as its pages */
 	TURN_ORDERS,  /* passed on */
 	TURN_PACKETS, /* received */
-	TURN_ITEMS,   /* put into replies, or sampled: VMs, tickets, names, metrics */
+	TURN_ITEMS,   /* put into replies by the loop, or sampled: tickets, names, metrics */
 	TURN_STEPS,   /* of engines, see engine_take_steps() */
 	TURN_WORK_END
 };

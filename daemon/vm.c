@@ -137,6 +137,7 @@ void daemon_vm_free(struct daemon_vm *vm)
 		close(vm->pidfd);
 	quota_user_put(vm->user);
 	TAILQ_REMOVE(&vm->domain->vms, vm, entries);
+	vm->domain->vm_count--;
 	disk_images_done(&vm->images);
 	guest_map_done(&vm->guest_map);
 	samples_free(vm->samples);
@@ -287,6 +288,7 @@ static int add(struct domain *domain, pid_t pid, uint64_t start_time, uid_t uid,
 		.dead = pidfd < 0,
 	};
 	TAILQ_INSERT_TAIL(&domain->vms, vm, entries);
+	domain->vm_count++;
 	vm->user = quota_user_get(domain->domains->quota, uid);
 	r = vm->user ? 0 : -ENOMEM;
 	if (r == 0 && pidfd >= 0)
@@ -533,7 +535,7 @@ int daemon_vm_connect(struct daemon_vm *vm, const struct daemon_vm_connection *c
 
 	vm->connection = *connection;
 	vm->hung_up = vm->released = false;
-	LIST_INSERT_HEAD(&domain->links, connection->link, entries);
+	domain_add_link(domain, connection->link);
 	r = store_view_create(domain->store, vm->pid, vm->start_time);
 	if (r == 0)
 		r = set_name(vm, hello->name);
@@ -599,7 +601,7 @@ static void leave_engine(struct daemon_vm *vm)
 
 void daemon_vm_disconnect(struct daemon_vm *vm)
 {
-	LIST_REMOVE(vm->connection.link, entries);
+	domain_remove_link(vm->domain, vm->connection.link);
 	index_remove(&vm->domain->domains->vm_serials, &vm->by_serial);
 	if (vm->connection.engine_vm) {
 		leave_engine(vm);

@@ -20,7 +20,7 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 
-static uint64_t engine_bytes(const struct engine *engine)
+uint64_t engine_memory_bytes(const struct engine *engine)
 {
 	uint64_t bytes = sizeof(*engine) + table_bytes(&engine->table) + slots_bytes(&engine->slots) +
 			 space_bytes(&engine->space) + engine->waiters.top * sizeof(struct waiter) +
@@ -62,7 +62,6 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 	*ret = (struct engine_counters){
 		.common_pages = engine->slots.common,
 		.store_pages = engine->slots.stored,
-		.memory_bytes = engine_bytes(engine),
 	};
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
 		struct engine_vm *vm = engine->vms[i];

@@ -311,13 +311,14 @@ struct engine_counters {
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 
-	uint64_t store_pages;  /* slots whose memory is in use: common, and those being filled or dropped */
-	uint64_t memory_bytes; /* of the engine's own tables */
+	uint64_t store_pages; /* slots whose memory is in use: common, and those being filled or dropped */
 };
 /**
  * Tells the host's counters, and keeps every VM's for engine_vm_last_counted(). A look at each VM, none at its pages.
  */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
+/** Memory of the engine's own tables. A look at each VM. */
+uint64_t engine_memory_bytes(const struct engine *engine);
 /** A VM's counters now, but for saved_pages. */
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
 /** A VM's counters as they were at the last engine_counters(), so that they and the host's tell of one moment. */

@@ -28,7 +28,7 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_DAEMON_TURN_PACKETS] = DAEMON("turn_max_packets", METRIC_COUNT,
 		"The most packets that it received at once."),
 	[METRIC_DAEMON_TURN_ITEMS] = DAEMON("turn_max_items", METRIC_COUNT,
-		"The most VMs or tickets that it put into a reply, or took samples of, at once."),
+		"The most tickets or metrics that it put into a reply, or VMs that it took samples of, at once."),
 	[METRIC_DAEMON_TURN_STEPS] = DAEMON("turn_max_steps", METRIC_COUNT,
 		"The most that it did for pages at once, such as giving back what those of a VM that has left hold."),
 

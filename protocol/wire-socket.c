@@ -12,12 +12,21 @@ union fd_control {
 	struct cmsghdr align;
 };
 
+static int send_now(int socket, const struct msghdr *msg)
+{
+	ssize_t sent;
+
+	do
+		sent = sendmsg(socket, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
 int wire_send(int socket, const void *message, size_t size, const int *fds, unsigned fd_count)
 {
 	union fd_control control = { 0 };
 	struct iovec iov = { .iov_base = (void *)message, .iov_len = size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t sent;
 
 	if (fd_count > WIRE_FDS_MAX || size > WIRE_MESSAGE_MAX)
 		return -EINVAL;
@@ -29,10 +38,18 @@ int wire_send(int socket, const void *message, size_t size, const int *fds, unsi
 		control.align.cmsg_len = CMSG_LEN(fd_count * sizeof(int));
 		memcpy(CMSG_DATA(&control.align), fds, fd_count * sizeof(int));
 	}
-	do
-		sent = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
+	return send_now(socket, &msg);
+}
+
+int wire_send_body(int socket, const struct wire_header *header, const void *body, size_t size)
+{
+	struct iovec iov[] = {
+		{ .iov_base = (void *)header, .iov_len = sizeof(*header) },
+		{ .iov_base = (void *)body, .iov_len = size },
+	};
+	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	return size > WIRE_MESSAGE_MAX - sizeof(*header) ? -EINVAL : send_now(socket, &msg);
 }
 
 static void close_all(int fds[WIRE_FDS_MAX])

@@ -236,6 +236,8 @@ bool wire_domain_is_valid(const char *name);
 
 /** Sends one message without blocking. @fds stay the caller's. @return 0, -EAGAIN if the peer does not read, -errno. */
 int wire_send(int socket, const void *message, size_t size, const int *fds, unsigned fd_count);
+/** The same of @header and the @size bytes of @body that follow it, which need not lie beside it. */
+int wire_send_body(int socket, const struct wire_header *header, const void *body, size_t size);
 
 /**
  * Receives one message without blocking and checks it. Descriptors (CLOEXEC) go to @ret_fds, with

@@ -32,21 +32,35 @@ static void start(void)
 	atexit(stop);
 }
 
+/* That it was told of something is seen by the answer. */
+static void on_ready(void *owner)
+{
+	must(owner == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct ucred self = { .pid = getpid(), .uid = geteuid(), .gid = getegid() };
-	const struct admission_peer peer = { .credentials = &self, .socket = -1, .pidfd = -1 };
+	const struct control_asker asker = {
+		.peer = { .credentials = &self, .socket = -1, .pidfd = -1 },
+		.payer = fair_user_get(&the_daemon.fair, self.uid),
+		.ready = on_ready,
+	};
 	struct control_answer *answer;
+	size_t length = 0;
 	char *text;
 	json_t *reply;
 
+	must(asker.payer != NULL);
 	start();
-	answer = control_begin(&the_daemon.control, &peer, (const char *)data, size);
+	answer = control_begin(&the_daemon.control, &asker, (const char *)data, size);
 	must(answer != NULL);
 	while (!control_go_on(answer))
-		;
-	text = control_end(answer);
-	must(text != NULL);
+		if (control_waits(answer))
+			must(sd_event_run(the_daemon.event, UINT64_MAX) >= 0);
+	text = control_end(answer, &length);
+	fair_user_put(asker.payer);
+	must(text != NULL && strlen(text) == length);
 	reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	must(json_is_object(reply));
 	json_decref(reply);

@@ -162,6 +162,25 @@ static void check_permissions(void)
 	instance_await(&instance, "roots", "pid", -1);
 }
 
+/* Who asks and goes away, while his reply waits, is made or is sent, is in nobody's way; and takes nothing with him. */
+static void check_gone_askers(void)
+{
+	static const char request[] = "{\"command\":\"status\"}";
+	long long memory = instance_host(&instance, "overhead_bytes");
+
+	for (unsigned i = 0; i < 500; i++) {
+		int fd = instance_connect(&instance);
+
+		instance_send(fd, request, sizeof(request) - 1);
+		if (i % 3 == 0)
+			(void)test_readable(fd); /* it is being sent */
+		close(fd);
+	}
+	if (!TEST_ADDRESS_SANITIZER && !TEST_THREAD_SANITIZER) /* which keep what has been freed */
+		test_check(instance_host(&instance, "overhead_bytes") < memory + (16 << 20),
+			   "replies for nobody are kept");
+}
+
 /* More VMs than fit one packet of a reply. */
 static void check_chunks(void)
 {
@@ -174,6 +193,7 @@ static void check_chunks(void)
 	status = instance_ask(&instance, "{\"command\":\"status\"}");
 	test_check(json_array_size(json_object_get(status, "vms")) == 100, "VMs are missing");
 	json_decref(status);
+	check_gone_askers();
 	for (unsigned i = 0; i < 100; i++)
 		fake_kill(&vmms[i]);
 	instance_await(&instance, "one-of-many-virtual-machines-100", "pid", -1);

@@ -191,7 +191,7 @@ static void segments_that_are_nearly_dead_are_given_back(void **state)
 	(void)state;
 	sim.settings.segments_max = 24; /* half of which are many */
 	restart_with_settings();
-	before = host().memory_bytes;
+	before = engine_memory_bytes(sim.engine);
 	for (uint32_t i = 0; i < 12; i++) {
 		keepers[i] = new_vm(2, 100 + i, 0);
 		assert_true(sim_scan_all(&sim));
@@ -204,7 +204,7 @@ static void segments_that_are_nearly_dead_are_given_back(void **state)
 		}
 		assert_true(segments_there() >= (i < 10 ? i + 1 : 10));
 		/* Whoever does not leave costs some pages of bookkeeping, not a mebibyte. */
-		assert_true(host().memory_bytes < before + (UINT64_C(3) << 19));
+		assert_true(engine_memory_bytes(sim.engine) < before + (UINT64_C(3) << 19));
 	}
 	run_for(30);
 	assert_true(sim.unshare_orders > 0);
@@ -314,7 +314,7 @@ static void pages_beyond_all_numbers_are_left_alone(void **state)
 	assert_int_equal(report(c, REPORT_REGION_ADD, 11, 1, 4096), 0);
 	assert_int_equal(beyond(a) + beyond(b), 0);
 	assert_int_equal(beyond(c), 4096);
-	assert_true(host().memory_bytes < UINT64_C(1) << 34);
+	assert_true(engine_memory_bytes(sim.engine) < UINT64_C(1) << 34);
 	assert_int_equal(report(a, REPORT_REGION_REMOVE, 11, 1, 0), 0);
 	assert_int_equal(report(c, REPORT_REGION_ADD, 11 + 4096, 1, 4096), 0);
 	assert_int_equal(beyond(c), 2 * 4096); /* a's numbers can be had again, a little later */

@@ -372,7 +372,7 @@ static void what_is_unstable_is_bounded(void **state)
 	restart_with_settings();
 	a = new_vm_in(WIRE_MODE_HINTS, 6000, 1);
 	b = new_vm_in(WIRE_MODE_HINTS, 6000, 1);
-	before = host().memory_bytes;
+	before = engine_memory_bytes(sim.engine);
 	for (uint32_t round = 0; round < 3; round++) {
 		for (uint32_t i = 1; i <= 6000; i += 2) {
 			sim_write(a, i, 10000 * (round + 1) + i);
@@ -384,7 +384,7 @@ static void what_is_unstable_is_bounded(void **state)
 		assert_int_equal(shared_of(a), round < 2 ? 3000 : 0);
 	}
 	assert_int_equal(unstable_of(a), 3000);
-	assert_true(host().memory_bytes - before < 400000);
+	assert_true(engine_memory_bytes(sim.engine) - before < 400000);
 	run_for(10);
 	assert_int_equal(shared_of(a), 1024);
 	note(a, 1, 6000);
