@@ -22,9 +22,9 @@ struct session {
 	int order_error;       /* a malformed order came: nothing after it can be believed */
 	uint64_t unheard_msec; /* when it asked for a segment in vain, and none came since; 0: it did not */
 	uint64_t seed, store;
-	uint64_t features; /* bits of enum wire_feature that the daemon has, too */
-	uint32_t unpublished;      /* reports */
-	uint64_t unpublished_msec; /* when some were first found to be so; 0: they were not yet */
+	uint64_t features;                          /* bits of enum wire_feature that the daemon has, too */
+	uint32_t unpublished;                       /* reports */
+	uint64_t unpublished_msec;                  /* when some were first found to be so; 0: they were not yet */
 	uint32_t staging_place[RING_STAGING_PAGES]; /* place in the up ring of the record that handed the page over */
 	uint32_t staged;                            /* pages handed over so far */
 };
