@@ -365,6 +365,15 @@ static bool in_pass(const struct engine_vm *vm, uint32_t page)
 	return in_scan(vm, SCAN_PASS, page);
 }
 
+/* In a slice that is read since something in it seems as it was, and is not known: that is stable. */
+static bool in_reading(const struct engine_vm *vm, uint32_t page)
+{
+	for (uint32_t i = 0; i < vm->scan_count; i++)
+		if (vm->scans[i].reads && page - vm->scans[i].page < vm->scans[i].count)
+			return true;
+	return false;
+}
+
 /* Whether a HASH or ZERO is of a noted page. A pass that was asked for matches at once, whatever else looks at it. */
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
@@ -401,7 +410,8 @@ static bool remember(struct page page, const struct ring_record *report, uint32_
 
 /*
  * Remembers that, see there. @return whether it is worth a merge, by the volatility filter: in a slow pass only what is
- * new, or has not changed since the last pass. What is @noted is stable, unless it has diverged again and again.
+ * new, or has not changed since the last pass, or is read anew. What is @noted is stable, unless it has diverged again
+ * and again.
  */
 static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
 			 bool noted)
@@ -421,7 +431,7 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 		return false;
 	}
 	return before == check || (before == CHECK_NEVER && private_copy(report) == 0) ||
-	       in_pass(vm, page_number(page));
+	       in_pass(vm, page_number(page)) || in_reading(vm, page_number(page));
 }
 
 /* Whether what is said of @page is only to be known, see survey.h. */

@@ -113,21 +113,24 @@ bool orders_fetch(struct page page)
 	return true;
 }
 
-/* What somebody has asked for, or just pointed at, is read; and what is to be known. */
-static bool may_sample(struct engine_vm *vm, uint8_t op, const struct scan *scan)
+static bool take_unknown(struct engine_vm *vm, const struct scan *scan)
 {
 	struct region *region = vm_region(vm, scan->page);
 
-	return op == ORDER_SCAN && scan->kind == SCAN_SLOW && !vm->lacks_samples && region != NULL &&
-	       !blocks_take_unknown(&region->blocks, scan->page - region->first, scan->count);
+	return region != NULL && blocks_take_unknown(&region->blocks, scan->page - region->first, scan->count);
 }
 
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
+	/* What somebody has asked for, or just pointed at, is read. */
+	bool slow = op == ORDER_SCAN && scan->kind == SCAN_SLOW;
+	bool reads = slow && take_unknown(vm, scan), samples = slow && !reads && !vm->lacks_samples;
+
 	if (vm->scan_count == VM_SCANS_MAX ||
-	    !push(vm, op, may_sample(vm, op, scan) ? RING_MAY_SAMPLE : 0, scan->page, scan->count, 0))
+	    !push(vm, op, samples ? RING_MAY_SAMPLE : 0, scan->page, scan->count, 0))
 		return false;
 	vm->scans[vm->scan_count] = *scan;
+	vm->scans[vm->scan_count].reads = reads;
 	vm->scans[vm->scan_count++].hashes = op != ORDER_AUDIT;
 	return true;
 }

@@ -84,6 +84,7 @@ struct scan {
 	uint32_t page, count;
 	enum scan_kind kind;
 	bool hashes; /* it tells of all pages that are there, not only of what has diverged */
+	bool reads;  /* slow, and without samples, as something there is not known: see BLOCK_UNKNOWN */
 };
 
 /** An UNSHARE order that is not answered yet. */

@@ -176,9 +176,9 @@ static void check_gone_askers(void)
 			(void)test_readable(fd); /* it is being sent */
 		close(fd);
 	}
-	if (!TEST_ADDRESS_SANITIZER && !TEST_THREAD_SANITIZER) /* which keep what has been freed */
-		test_check(instance_host(&instance, "overhead_bytes") < memory + (16 << 20),
-			   "replies for nobody are kept");
+	if (TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER)
+		return; /* they keep what has been freed */
+	test_check(instance_host(&instance, "overhead_bytes") < memory + (16 << 20), "replies for nobody are kept");
 }
 
 /* More VMs than fit one packet of a reply. */

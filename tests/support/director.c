@@ -648,9 +648,10 @@ void director_forget(struct director_vm *vm)
 		if (vm->pages[i].asked == ORDER_MERGE)
 			slot_unref(vm->director, vm->pages[i].wanted);
 	}
-	while (*link != vm)
+	while (*link != NULL && *link != vm)
 		link = &(*link)->next;
-	*link = vm->next;
+	if (*link != NULL)
+		*link = vm->next;
 	if (vm->base != NULL)
 		munmap(vm->base, RING_BYTES);
 	free(vm->pages);
