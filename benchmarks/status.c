@@ -82,7 +82,8 @@ static double daemon_usec(void)
 	while (threads && (entry = readdir(threads)) != NULL)
 		if (entry->d_name[0] != '.')
 			usec += thread_usec(entry->d_name);
-	closedir(threads);
+	if (threads)
+		closedir(threads);
 	return usec;
 }
 
