@@ -24,7 +24,8 @@
 
 #define WELCOME_TIMEOUT_MS 5000
 #define SEGMENT_TIMEOUT_MS 1000
-#define ENDING_MS 5000 /* for which a worker that is to end, and whom a VMM thread waits for, goes on with a daemon */
+/* For which a worker that is to end, and whom a thread of the VMM waits for, goes on with a daemon. */
+#define ENDING_MS 5000
 #define PUBLISH_AFTER 512    /* reports, */
 #define PUBLISH_AFTER_MS 20u /* or so long after the first of them, between two orders */
 #define NO_SEGMENT UINT32_MAX

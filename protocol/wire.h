@@ -76,11 +76,12 @@ enum wire_feature {
 	WIRE_FEATURE_BLOCKS,     /* REGION_ADD may say where 2 MiB pages begin */
 	WIRE_FEATURE_IMAGES,     /* IMAGE and SOURCE may be sent to the daemon */
 	WIRE_FEATURE_WHOLE,      /* the daemon may order WHOLE; and the VMM tell what is BROKEN */
-	WIRE_FEATURE_SAMPLES,    /* SCAN may have RING_MAY_SAMPLE */
+	WIRE_FEATURE_RETIRED,    /* never said again: RING_MAY_SAMPLE, answered without SAME */
+	WIRE_FEATURE_SAMPLES,    /* SCAN may have RING_MAY_SAMPLE, and SAME be the answer */
 	WIRE_FEATURE_END
 };
 /** What this release has. */
-#define WIRE_FEATURES ((UINT64_C(1) << WIRE_FEATURE_END) - 1)
+#define WIRE_FEATURES (((UINT64_C(1) << WIRE_FEATURE_END) - 1) & ~(UINT64_C(1) << WIRE_FEATURE_RETIRED))
 
 /** What is shared of a VM. */
 enum wire_mode {

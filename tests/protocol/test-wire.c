@@ -213,8 +213,9 @@ static void features_have_names(void **state)
 	(void)state;
 	for (unsigned bit = 0; bit < WIRE_FEATURE_END; bit++) {
 		wire_feature_name(UINT64_C(1) << bit, name, sizeof(name));
-		assert_false(name[0] >= '0' && name[0] <= '9');
+		assert_true((name[0] >= '0' && name[0] <= '9') == ((WIRE_FEATURES & UINT64_C(1) << bit) == 0));
 	}
+	assert_true((WIRE_FEATURES & UINT64_C(1) << 6) == 0); /* what this bit said is no longer so */
 	wire_feature_name(UINT64_C(1) << 63, name, sizeof(name));
 	assert_string_equal(name, "63");
 	wire_feature_name(UINT64_C(3) << WIRE_FEATURE_MEMORY_MAP, name, sizeof(name));

@@ -129,6 +129,7 @@ int main(int argc, char **argv)
 		memory_note_file(file, true);
 	if (io_uring_queue_init(4, &uring, 0) < 0)
 		test_skip("io_uring is not available (kernel.io_uring_disabled?)");
+	test_pin(0); /* and the worker: new pages lie in a batch of their CPU, which no other swaps out */
 	memory = pages_map(PAGES, false);
 	guest_begin(&g, memory, PAGES);
 	test_private(&g, file);
