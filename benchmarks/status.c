@@ -21,23 +21,14 @@
 #include <unistd.h>
 
 #include "protocol/wire.h"
-#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/crowd.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
 
-#define VMS 1000u
-#define COMMON 96u
-#define ZERO 16u
-#define UNIQUE 16u
 #define ROUNDS 100u
 #define ROUNDS_MAX 10000u
 
 static struct instance instance;
-static struct fake_vmm vms[VMS];
-
-static const struct fake_options options = {
-	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO
-};
 
 static double now_usec(void)
 {
@@ -150,17 +141,13 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	test_check(setenv("PAGEFUSED", argv[1], 1) == 0, "no memory");
 	instance_init(&instance);
-	instance_settings(&instance, "[scan]\ninterval_seconds = 0\n"
-				     "[limits]\nconnections_per_user = 2000\nuser_rings_percent = 0\n");
+	instance_settings(&instance, "[scan]\ninterval_seconds = 0\n" CROWD_LIMITS);
 	instance_start(&instance);
-	for (uint32_t i = 0; i < VMS; i++)
-		vms[i] = fake_start(instance.socket, &options);
+	crowd_start(&instance);
 	instance_scan(&instance);
-	for (uint32_t i = 0; i < VMS; i++)
-		fake_ask(&vms[i], FAKE_AWAIT, COMMON + ZERO);
+	crowd_await_shared();
 	measure((unsigned)rounds);
-	for (uint32_t i = 0; i < VMS; i++)
-		fake_kill(&vms[i]);
+	crowd_stop();
 	instance_done(&instance);
 	return 0;
 }

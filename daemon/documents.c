@@ -4,13 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "daemon/clock.h"
+#include "daemon/thread.h"
 #include "daemon/turn.h"
 
 #ifndef DOCUMENTS_WAIT
@@ -42,22 +42,6 @@ static void *make_documents(void *context)
 		atomic_store_explicit(&documents->is_made, true, memory_order_release);
 		(void)eventfd_write(documents->made_fd, 1);
 	}
-}
-
-/* No signal of the daemon's is for it: sd-event has those that count, and what else comes is for the loop's thread. */
-static int start_thread(struct documents *documents)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&documents->thread, NULL, make_documents, documents);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	documents->runs = r == 0;
-	if (r == 0)
-		(void)pthread_setname_np(documents->thread, "documents");
-	return -r;
 }
 
 /* ---- the loop ---- */
@@ -148,7 +132,10 @@ int documents_start(struct documents *documents, sd_event *event, struct fair *f
 		return r;
 	}
 	r = sd_event_source_set_io_fd_own(documents->io, true);
-	return r < 0 ? r : start_thread(documents);
+	if (r >= 0)
+		r = thread_start(&documents->thread, "documents", make_documents, documents);
+	documents->runs = r == 0;
+	return r;
 }
 
 void documents_stop(struct documents *documents)

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "daemon/thread.h"
+
 #ifndef KEPT_WRITER_WAITS
 #define KEPT_WRITER_WAITS 0 /* the loop waits for each write; tests build with it, to see what that does */
 #endif
@@ -88,7 +90,7 @@ int kept_writer_begin(struct kept_writer *writer, const char *path, const struct
 	if (writing == NULL)
 		return -ENOMEM;
 	writing->event_fd = writer->event_fd;
-	r = -pthread_create(&writer->thread, NULL, write_file, writing);
+	r = thread_start(&writer->thread, "kept", write_file, writing);
 	if (r < 0) {
 		free(writing);
 		return r;

@@ -15,22 +15,13 @@
 #include "daemon/pump.h"
 #include "daemon/session.h"
 #include "tests/daemon/attackers.h"
-#include "tests/daemon/fake-vmm.h"
+#include "tests/daemon/crowd.h"
 #include "tests/daemon/instance.h"
 #include "tests/support/test.h"
 
-#define VMS 1000u
-#define COMMON 96u
-#define ZERO 16u
-#define UNIQUE 16u
 #define ASKERS 8u
 
 static struct instance instance;
-static struct fake_vmm vms[VMS];
-
-static const struct fake_options options = {
-	.name = "vm", .pages = COMMON + ZERO + UNIQUE, .common = COMMON, .zero = ZERO
-};
 
 static long long field(const json_t *status, const char *object, const char *name)
 {
@@ -41,17 +32,17 @@ static long long field(const json_t *status, const char *object, const char *nam
 static void check_status(const json_t *status)
 {
 	const json_t *list = json_object_get(status, "vms"), *vm;
-	static bool seen[VMS + 1];
+	static bool seen[CROWD_VMS + 1];
 	long long saved = 0, shared = 0;
 	size_t i;
 
-	test_check(json_array_size(list) == VMS, "%zu VMs are shown", json_array_size(list));
+	test_check(json_array_size(list) == CROWD_VMS, "%zu VMs are shown", json_array_size(list));
 	memset(seen, 0, sizeof(seen));
 	json_array_foreach(list, i, vm) {
 		const char *name = json_string_value(json_object_get(vm, "name"));
 		unsigned long number = strcmp(name, "vm") == 0 ? 1 : strtoul(name + 3, NULL, 10);
 
-		test_check(number >= 1 && number <= VMS && !seen[number], "%s is shown twice", name);
+		test_check(number >= 1 && number <= CROWD_VMS && !seen[number], "%s is shown twice", name);
 		seen[number] = true;
 		saved += json_integer_value(json_object_get(vm, "saved_pages"));
 		shared += json_integer_value(json_object_get(vm, "shared_pages"));
@@ -62,13 +53,11 @@ static void check_status(const json_t *status)
 
 static void start_all(void)
 {
-	for (uint32_t i = 0; i < VMS; i++)
-		vms[i] = fake_start(instance.socket, &options);
-	for (uint32_t i = 0; i < VMS; i++)
-		fake_ask(&vms[i], FAKE_AWAIT, COMMON + ZERO);
-	instance_await(&instance, NULL, "shared_pages", (long long)VMS * COMMON);
-	instance_await(&instance, NULL, "zero_pages", (long long)VMS * ZERO);
-	test_check(instance_host(&instance, "common_pages") <= 2 * COMMON, "content is in the store many times");
+	crowd_start(&instance);
+	crowd_await_shared();
+	instance_await(&instance, NULL, "shared_pages", (long long)CROWD_VMS * CROWD_COMMON);
+	instance_await(&instance, NULL, "zero_pages", (long long)CROWD_VMS * CROWD_ZERO);
+	test_check(instance_host(&instance, "common_pages") <= 2 * CROWD_COMMON, "content is in the store many times");
 }
 
 /* One more comes, has as many orders made as there can be, and leaves with them: as often as there are deeds. */
@@ -131,16 +120,16 @@ static void check_metrics(void)
 
 	json_t *reply = instance_ask(&instance, set);
 
-	test_check(json_array_size(json_object_get(reply, "metrics")) == 2 * VMS + 2, "not all can be set up");
+	test_check(json_array_size(json_object_get(reply, "metrics")) == 2 * CROWD_VMS + 2, "not all can be set up");
 	json_decref(reply);
-	while (sampled < VMS) {
+	while (sampled < CROWD_VMS) {
 		const json_t *metric;
 		long long sum = 0, shared = 0;
 
 		test_check(test_patient_msec() < last, "only %zu VMs are sampled", sampled);
 		sampled = 0;
 		reply = instance_ask(&instance, query);
-		test_check(json_array_size(json_object_get(reply, "metrics")) == VMS + 1, "not all are shown");
+		test_check(json_array_size(json_object_get(reply, "metrics")) == CROWD_VMS + 1, "not all are shown");
 		json_array_foreach(json_object_get(reply, "metrics"), i, metric) {
 			const json_t *values = json_object_get(metric, "values");
 			json_int_t value = json_integer_value(json_array_get(values, 0));
@@ -151,8 +140,8 @@ static void check_metrics(void)
 			else
 				sum += value;
 		}
-		test_check(shared == VMS * COMMON * 4LL && sum == shared, "the VMs share %lld kB, the host %lld", sum,
-			   shared);
+		test_check(shared == 4LL * CROWD_VMS * CROWD_COMMON && sum == shared,
+			   "the VMs share %lld kB, the host %lld", sum, shared);
 		json_decref(reply);
 	}
 }
@@ -160,7 +149,7 @@ static void check_metrics(void)
 /* Half a million pairs, of which a thousand are told. */
 static void check_estimate(void)
 {
-	const long long pairs = VMS * (VMS - 1) / 2;
+	const long long pairs = CROWD_VMS * (CROWD_VMS - 1) / 2;
 	uint64_t last = test_patient_msec() + TEST_DEADLINE_SECONDS * 1000;
 	json_t *reply = instance_ask(&instance, "{\"command\":\"estimate\",\"pairs\":1000}"), *pair;
 	char request[128];
@@ -174,11 +163,12 @@ static void check_estimate(void)
 		poll(NULL, 0, 10);
 		reply = instance_ask(&instance, request);
 	}
-	test_check(json_array_size(json_object_get(reply, "vms")) == VMS, "not all VMs are estimated");
+	test_check(json_array_size(json_object_get(reply, "vms")) == CROWD_VMS, "not all VMs are estimated");
 	test_check(json_array_size(json_object_get(reply, "pairs")) == 1000, "not a thousand pairs");
 	test_check(json_integer_value(json_object_get(reply, "pairs_left_out")) == pairs - 1000, "pairs are lost");
 	json_array_foreach(json_object_get(reply, "pairs"), i, pair)
-		test_check(json_integer_value(json_object_get(pair, "shared_pages")) == COMMON, "two do not share");
+		test_check(json_integer_value(json_object_get(pair, "shared_pages")) == CROWD_COMMON,
+			   "two do not share");
 	json_decref(reply);
 }
 
@@ -212,7 +202,7 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	instance_init(&instance);
 	if (geteuid() != 0)
-		instance_settings(&instance, "[limits]\nconnections_per_user = 2000\nuser_rings_percent = 0\n");
+		instance_settings(&instance, CROWD_LIMITS);
 	instance_start(&instance);
 	start_all();
 	ask_at_once();
@@ -221,8 +211,7 @@ int main(int argc, char **argv)
 	check_metrics();
 	check_estimate();
 	check_turns();
-	for (uint32_t i = 0; i < VMS; i++)
-		fake_kill(&vms[i]);
+	crowd_stop();
 	instance_await(&instance, NULL, "shared_pages", 0);
 	instance_await(&instance, NULL, "store_bytes", 0);
 	instance_done(&instance);

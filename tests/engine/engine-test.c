@@ -405,58 +405,6 @@ static void a_slow_pass_is_spread_over_its_interval(void **state)
 	assert_true(most <= 500 * 3 * RING_SCAN_PAGES_MAX); /* 2000 pages a second, in whole slices */
 }
 
-/* What is asked for is read, and so is all of a worker that knows of no samples. */
-static void slow_passes_alone_may_go_by_samples(void **state)
-{
-	struct sim_vm *a = new_vm(5000, 1, 1), *b = sim_vm_new(&sim, WIRE_MODE_FULL);
-
-	(void)state;
-	b->lacks_samples = true;
-	connect_filled(b, 5000, 1, 1);
-	assert_true(sim_scan_all(&sim));
-	assert_true(a->read_scans >= 5000 / RING_SCAN_PAGES_MAX); /* slow slices may have been due meanwhile */
-	a->read_scans = b->read_scans = 0;
-	run_for(2 * sim.settings.scan_interval_seconds);
-	assert_true(a->sampled_scans > 0 && a->read_scans == 0);
-	assert_true(b->sampled_scans == 0 && b->read_scans > 0);
-}
-
-static void what_is_the_same_and_not_known_is_read(void **state)
-{
-	struct sim_vm *a = sim_vm_new(&sim, WIRE_MODE_FULL);
-
-	(void)state;
-	assert_int_equal(sim_vm_add_region(a, 3 * RING_SCAN_PAGES_MAX), 0);
-	sim_vm_connect(a);
-	assert_true(sim_scan_all(&sim));
-	run_for(sim.settings.scan_interval_seconds);
-	a->read_scans = 0;
-	assert_int_equal(report(a, REPORT_SAME, 1 + 2 * RING_SCAN_PAGES_MAX, RING_RUN_PAGES_MAX, 0), 0);
-	run_for(2 * sim.settings.scan_interval_seconds);
-	assert_int_equal(a->read_scans, 1); /* the slice with these pages, once */
-}
-
-/* A page of which a stale hash is told costs an order in vain, and is told rightly after that. */
-static void stale_hashes_cost_an_order(void **state)
-{
-	struct sim_vm *a = new_vm(1, 7, 1), *b;
-	uint64_t before;
-
-	(void)state;
-	sim.stale_percent = 100;
-	assert_true(sim_scan_all(&sim));
-	sim_write(a, 1, 8);
-	run_for(3 * sim.settings.scan_interval_seconds);
-	before = sim.fetch_orders + sim.merge_orders;
-	b = new_vm(1, 7, 1); /* what the other one is still said to be */
-	run_for(3 * sim.settings.scan_interval_seconds);
-	assert_int_equal(shared_of(a) + shared_of(b), 0);
-	assert_true(sim.fetch_orders + sim.merge_orders - before <= 2);
-	sim_write(b, 1, 8);
-	assert_true(sim_scan_all(&sim));
-	assert_int_equal(shared_of(a) + shared_of(b), 2);
-}
-
 static void a_slow_pass_keeps_to_its_cpu_share(void **state)
 {
 	struct sim_vm *a;
@@ -763,9 +711,6 @@ int main(void)
 		ENGINE_TEST(a_pass_waits_for_a_later_fetch),
 		ENGINE_TEST(a_pass_under_way_is_followed_by_a_whole_one),
 		ENGINE_TEST(a_slow_pass_is_spread_over_its_interval),
-		ENGINE_TEST(slow_passes_alone_may_go_by_samples),
-		ENGINE_TEST(what_is_the_same_and_not_known_is_read),
-		ENGINE_TEST(stale_hashes_cost_an_order),
 		ENGINE_TEST(a_slow_pass_keeps_to_its_cpu_share),
 		ENGINE_TEST(no_queue_overflows_in_a_pass),
 		ENGINE_TEST(one_that_is_slow_loses_nobody_a_page),
