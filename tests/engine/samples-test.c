@@ -34,8 +34,8 @@ static void what_is_the_same_and_not_known_is_read(void **state)
 }
 
 /*
- * What was written since it was shared is matched when it has not changed for a pass. In a slice that is read because it
- * is the same, and not known, that much is said already: page 5, but not the one in another slice.
+ * What was written since it was shared is matched when it has not changed for a pass. A slice that is read because
+ * something is the same, and not known, needs none: page 5 is, the one in another slice is not.
  */
 static void what_is_read_as_the_same_is_matched_at_once(void **state)
 {
