@@ -23,7 +23,7 @@
 /** What has samples kept for the page, for a day in steps of six minutes. */
 #define REPORT_PERIOD_SECONDS 360
 #define REPORT_SAMPLES 240
-#define REPORT_SETUP "pagefuse metrics setup --period 360 --samples 240 '*' '*/Shared,RAM/VMM/Used'"
+#define REPORT_SETUP "pagefuse metrics setup --period 360 --samples 240 '*' '*/Shared,RAM/VMM/Saved,RAM/VMM/Used'"
 
 /** @return NULL if @document can be one, else what is wrong with it. */
 const char *report_problem(const json_t *document);

@@ -136,7 +136,7 @@ void report_history(FILE *out, const json_t *document)
 		enum series_id id;
 		const char *class, *what;
 	} wanted[] = {
-		{ SERIES_VMM_SHARED, "shared", "guest memory that is shared (RAM/VMM/Shared)" },
+		{ SERIES_VMM_SAVED, "saved", "what sharing saves (RAM/VMM/Saved)" },
 		{ SERIES_VMM_USED, "used", "what the VMs take of the host, copies included (RAM/VMM/Used)" },
 	};
 	struct chart_line lines[2];
@@ -154,7 +154,7 @@ void report_history(FILE *out, const json_t *document)
 		put_how_to_collect(out);
 	} else {
 		fputs("<div class=\"wide\">", out);
-		chart_lines(out, "Shared memory over time",
+		chart_lines(out, "Saved memory over time",
 			    "Samples that pagefused has kept, the newest at the right; higher is more memory.",
 			    lines, count);
 		fputs("</div>\n<p class=\"legend\">", out);

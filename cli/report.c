@@ -48,7 +48,7 @@ static int gather_samples(const struct cli *cli, struct client *client, json_t *
 	json_t *objects, *samples = json_array();
 	int r;
 
-	wish.filter.chosen[SERIES_VMM_SHARED][AGGREGATE_NONE] = true;
+	wish.filter.chosen[SERIES_VMM_SAVED][AGGREGATE_NONE] = true;
 	wish.filter.chosen[SERIES_VMM_USED][AGGREGATE_NONE] = true;
 	wish.filter.chosen[SERIES_GUEST_SHARED][AGGREGATE_NONE] = true;
 	r = metrics_ask(cli, client, &wish, json_pack("{s:s}", "command", "metrics"), &objects);

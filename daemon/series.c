@@ -57,6 +57,8 @@ static void take_host(int64_t kb[SERIES_END], const struct metrics_snapshot *sna
 	if (snapshot->store_bytes > mapped_bytes)
 		kb[SERIES_VMM_FREE] = (int64_t)((snapshot->store_bytes - mapped_bytes) / 1024);
 	kb[SERIES_VMM_SHARED] = kb_of_pages(snapshot->host.shared_pages);
+	if (snapshot->host.saved_pages > 0)
+		kb[SERIES_VMM_SAVED] = kb_of_pages((uint64_t)snapshot->host.saved_pages);
 }
 
 static void take_vm(struct series_vm *ret, const struct daemon_vm *vm)

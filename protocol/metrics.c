@@ -144,6 +144,9 @@ const struct metric_series metric_series[SERIES_END] = {
 		"VMMs do not tell pagefuse of their balloons"),
 	[SERIES_VMM_SHARED] = OF_HOST("RAM/VMM/Shared",
 		"All fused memory: guest memory that maps a page of the store. The sum of the VMs'.", NULL),
+	[SERIES_VMM_SAVED] = OF_HOST("RAM/VMM/Saved",
+		"What fusing saves: the fused memory and pages full of zeros, less the store's pages that they map.",
+		NULL),
 
 	[SERIES_VM_USED] = OF_VM("RAM/Usage/Used",
 		"Resident memory of the VMM process, fused memory included.", NULL),

@@ -116,6 +116,7 @@ enum series_id {
 	SERIES_VMM_FREE,
 	SERIES_VMM_BALLOONED,
 	SERIES_VMM_SHARED,
+	SERIES_VMM_SAVED,
 
 	SERIES_VM_USED,
 	SERIES_GUEST_TOTAL,
@@ -128,7 +129,7 @@ enum series_id {
 };
 
 struct metric_series {
-	const char *name;        /* VirtualBox's */
+	const char *name;        /* VirtualBox's; RAM/VMM/Saved is added to these */
 	enum metric_scope scope; /* METRIC_OF_HOST or METRIC_OF_VM */
 	const char *help;        /* what it is, for a person */
 	const char *lacks;       /* why nobody can tell the value; NULL: it is known */

@@ -61,8 +61,8 @@ jq -n --argjson count "${1:-8}" --slurpfile like "${0%/*}/status.json" '
 	{report: 1, title: "Page sharing on vmhost3", host_name: "vmhost3", version: "0.1.0", time: 1764244800,
 	 status: $status,
 	 samples: (if $count == 0 then [] else
-		[{object: "host", host: true, metric: "RAM/VMM/Shared", unit: "kB", period: 360,
-			values: [range(240) | curve(.; 240; $shared * 4)]},
+		[{object: "host", host: true, metric: "RAM/VMM/Saved", unit: "kB", period: 360,
+			values: [range(240) | curve(.; 240; $status.host.saved_pages * 4)]},
 		 {object: "host", host: true, metric: "RAM/VMM/Used", unit: "kB", period: 360,
 			values: [range(240) | ($vms | sum(.ram_bytes)) / 1024 * 0.62 -
 				curve(.; 240; $shared * 3) | floor]}] +

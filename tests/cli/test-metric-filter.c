@@ -47,7 +47,7 @@ static void lists(void **state)
 	assert_null(metric_filter_parse(&filter, "RAM/Usage/Used", true, true));
 	assert_int_equal(chosen(), 2);
 	assert_null(metric_filter_parse(&filter, "RAM/Usage/Used,RAM/VMM/*", true, false));
-	assert_int_equal(chosen(), 1 + 4 * AGGREGATE_END);
+	assert_int_equal(chosen(), 1 + 5 * AGGREGATE_END);
 	assert_null(metric_filter_parse(&filter, "RAM/VMM/????:m??,RAM/VMM/Used:min", true, true));
 	assert_int_equal(chosen(), 2 * 2);
 	assert_true(metric_filter_has(&filter, SERIES_VMM_USED) && !metric_filter_has(&filter, SERIES_VMM_SHARED));

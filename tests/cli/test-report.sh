@@ -36,7 +36,8 @@ prints '<h1>Rack 7 &lt;b&gt;</h1>'
 # Where nothing is sampled the page says how to begin.
 jq '.samples = []' "$document" >"$directory/unsampled.json"
 run 0 report --from "$directory/unsampled.json"
-prints '<code>pagefuse metrics setup --period 360 --samples 240 &#39;*&#39; &#39;*/Shared,RAM/VMM/Used&#39;</code>'
+prints '<code>pagefuse metrics setup --period 360 --samples 240 &#39;*&#39;'
+prints ' &#39;*/Shared,RAM/VMM/Saved,RAM/VMM/Used&#39;</code>'
 
 # What is not covered, held, or not told.
 jq '.status.host += {uncovered_bytes: 1073741824, exposure_held_vms: 2} |
@@ -55,7 +56,7 @@ done
 
 EVIL='"'"'"'><script>alert(1)</script><img src=x onerror=alert(1)>&lt;b>]]><!--</style></svg>'
 EVIL+='\u202e\u2066\u001b\u0085\ufffe'
-jq --argjson evil "\"${EVIL//\"/\\\"}\"" 'def words: ["host", "RAM/VMM/Shared", "RAM/VMM/Used",
+jq --argjson evil "\"${EVIL//\"/\\\"}\"" 'def words: ["host", "RAM/VMM/Saved", "RAM/VMM/Used",
 		"Guest/RAM/Usage/Shared", "error", "warning", "note", "high"];
 	walk(if type == "string" and ([. == words[]] | any | not) then . + $evil else . end)' \
 	"$document" >"$directory/evil.json"
@@ -94,7 +95,7 @@ metric() { # OBJECT HOST METRIC VALUES ENABLED
 		"period": 60, "samples": 9}' "$@"
 }
 METRICS="{\"metrics\": [$(metric web1 false Guest/RAM/Usage/Shared '[4, 8, 12]' true),
-	$(metric db2 false Guest/RAM/Usage/Shared '[5]' false), $(metric host true RAM/VMM/Shared '[100, 90]' true),
+	$(metric db2 false Guest/RAM/Usage/Shared '[5]' false), $(metric host true RAM/VMM/Saved '[100, 90]' true),
 	$(metric host true RAM/VMM/Used '[7]' false)]}"
 ESTIMATE=$(jq -c '.estimate + {finished: true, since: 5}' "$document")
 MODULES=$(jq -c .modules "$document")
@@ -104,13 +105,13 @@ run 0 report --json
 json '.report == 1 and .version != "" and .time > 1e9 and .title == "Page sharing on \(.host_name)"'
 json '.status.vms | map(.name) == ["web1", "db2"]'
 json '.samples | map([.object, .host, .metric, .unit, .period, .values]) ==
-	[["host", true, "RAM/VMM/Shared", "kB", 60, [100, 90]],
+	[["host", true, "RAM/VMM/Saved", "kB", 60, [100, 90]],
 	 ["web1", false, "Guest/RAM/Usage/Shared", "kB", 60, [4, 8, 12]]]'
 json '(.estimate | has("since") | not) and (.modules.modules | length) == 7'
 json '.doctor.findings | any(.vm == "db2" and .subject == "locked")'
 equal 'the status' "$(jq -S . <<<"$STATUS")" "$(jq -S .status <<<"$output")"
 equal 'the requests' '{"command":"status"}
-{"command":"metrics","object":"*","metrics":["RAM/VMM/Used","RAM/VMM/Shared","Guest/RAM/Usage/Shared"]}
+{"command":"metrics","object":"*","metrics":["RAM/VMM/Used","RAM/VMM/Saved","Guest/RAM/Usage/Shared"]}
 {"command":"estimate","names":[],"pairs":1000,"look":false}
 {"command":"estimate","names":[],"pairs":1000,"look":false,"since":5}
 {"command":"modules","most":1000}' "$(cat "$directory/requests")"

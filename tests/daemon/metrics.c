@@ -126,6 +126,9 @@ static void check_values(const struct fake_vmm *a)
 	json_decref(reply);
 	test_check(value("vm", "Guest/RAM/Usage/Shared") == shared * 4, "it is not %lld pages that are shared", shared);
 	test_check(value(NULL, "RAM/VMM/Shared") == 2 * shared * 4, "the host's is not the sum of the VMs'");
+	test_check(value(NULL, "RAM/VMM/Saved") > 0 &&
+			   value(NULL, "RAM/VMM/Saved") == instance_host(&instance, "saved_pages") * 4,
+		   "it is not what the status says is saved");
 	test_check(value("vm", "Guest/RAM/Usage/Total") == PAGES * 4, "not the RAM");
 	check_against_proc(a);
 	test_check(value(NULL, "RAM/VMM/Used") > value(NULL, "RAM/VMM/Free"), "the VMs use nothing");
@@ -299,6 +302,7 @@ int main(int argc, char **argv)
 	fake_kill(&b);
 	instance_await(&instance, NULL, "store_bytes", 0);
 	test_check(value(NULL, "RAM/VMM/Shared") == 0, "nobody is there, and something is shared");
+	test_check(value(NULL, "RAM/VMM/Saved") == 0, "nobody is there, and something is saved");
 	instance_done(&instance);
 	return 0;
 }
