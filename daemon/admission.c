@@ -166,12 +166,38 @@ static bool belongs(const struct daemon_vm *vm, const struct wire_hello *hello)
 	return hello->store != 0 && hello->store == store_identity(vm->domain->store);
 }
 
+/* One user's numbers do not keep others from having a domain. */
+static int may_open(const struct domains *domains, uid_t uid, const char *name, char ret_reason[ADMISSION_REASON_SIZE])
+{
+	struct quota_user *user;
+	int r = 0;
+
+	if (domain_find(domains, name))
+		return 0;
+	user = domains_account(domains, uid);
+	if (user == NULL) {
+		snprintf(ret_reason, ADMISSION_REASON_SIZE, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	if (!quota_user_may_have_domain(user, DOMAINS_MAX - domains->count)) {
+		snprintf(ret_reason, ADMISSION_REASON_SIZE,
+			 "cannot open domain %s: user %u has %u, and of %u in all %u are left for others", name,
+			 (unsigned)uid, user->domains, DOMAINS_MAX, DOMAINS_MAX - domains->count);
+		r = -EDQUOT;
+	}
+	quota_user_put(user);
+	return r;
+}
+
 static int add(struct domains *domains, const struct admission_peer *peer, const char *name, struct daemon_vm **ret,
 	       char ret_reason[ADMISSION_REASON_SIZE])
 {
 	struct domain *domain;
-	int r = admission_open_domain(domains, name, &domain);
+	int r = may_open(domains, peer->credentials->uid, name, ret_reason);
 
+	if (r < 0)
+		return r;
+	r = admission_open_domain(domains, name, &domain);
 	if (r < 0) {
 		snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot open domain %s: %s%s", name, strerror(-r),
 			 r == -ENOSPC ? " (too many domains)" : "");

@@ -484,7 +484,9 @@ static void begin(struct agents *agents, int socket)
 	if (r >= 0)
 		r = sd_event_add_time(agents->event, &agent->timer, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_timer,
 				      agent);
-	agent->payer = r >= 0 ? fair_user_get(agents->domains->fair, agent->peer.uid) : NULL;
+	if (r >= 0)
+		agent->payer = fair_user_get(agents->domains->fair,
+					     subuids_account(agents->domains->subuids, agent->peer.uid));
 	if (r >= 0 && agent->payer == NULL)
 		r = -ENOMEM;
 	if (r >= 0)

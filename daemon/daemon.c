@@ -260,6 +260,7 @@ int daemon_start(struct daemon *daemon)
 		.quota = &daemon->quota,
 		.exposure = &daemon->exposure,
 		.fair = &daemon->fair,
+		.subuids = &daemon->subuids,
 		.kept = &daemon->kept,
 		.preload_mode = &daemon->config.preload_mode,
 		.lock = -1,
@@ -267,6 +268,7 @@ int daemon_start(struct daemon *daemon)
 		.daemon = daemon,
 	};
 	set_quota(daemon);
+	subuids_init(&daemon->subuids, DAEMON_SUBUIDS);
 	index_init_names(&daemon->domains.vm_names);
 	index_init_numbers(&daemon->domains.vm_serials);
 	daemon->admission = (struct admission){
@@ -421,5 +423,6 @@ void daemon_stop(struct daemon *daemon)
 	while (!SLIST_EMPTY(&daemon->domains.list))
 		stop_domain(daemon, SLIST_FIRST(&daemon->domains.list));
 	(void)domains_close(&daemon->domains); /* it stays as long as anything is in it */
+	subuids_done(&daemon->subuids);
 	daemon->sweep = sd_event_source_disable_unref(daemon->sweep);
 }

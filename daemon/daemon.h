@@ -29,7 +29,10 @@
 #include "daemon/session.h"
 
 #define DAEMON_PRIVATE_IDLE_SECONDS 60 /* a private daemon waits so long for its first VMM */
-#define DAEMON_END_SECONDS 5           /* a daemon that ends waits so long for what dying VMMs still map */
+#ifndef DAEMON_SUBUIDS
+#define DAEMON_SUBUIDS "/etc/subuid" /* tests build with another */
+#endif
+#define DAEMON_END_SECONDS 5 /* a daemon that ends waits so long for what dying VMMs still map */
 
 struct daemon {
 	sd_event *event;
@@ -38,6 +41,7 @@ struct daemon {
 	struct quota quota;
 	struct exposure exposure;
 	struct fair fair;
+	struct subuids subuids;
 	struct fair_share accepting;            /* of its time: whoever it is that connects */
 	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;

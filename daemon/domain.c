@@ -377,6 +377,7 @@ bool domain_close(struct domain *domain)
 	sd_event_source_disable_unref(domain->tick);
 	engine_free(domain->engine);
 	quota_numbers_done(&domain->numbers);
+	domain_charge(domain, NULL);
 	domain->domains->quota->stored_pages -= domain->stored_pages;
 	set_exposed(domain, 0);
 	stays = domain->store && store_close(domain->store);
@@ -386,6 +387,22 @@ bool domain_close(struct domain *domain)
 	domain->domains->count--;
 	free(domain);
 	return stays;
+}
+
+/* ---- whose ---- */
+
+struct quota_user *domains_account(const struct domains *domains, uid_t uid)
+{
+	return quota_user_get(domains->quota, subuids_account(domains->subuids, uid));
+}
+
+void domain_charge(struct domain *domain, struct quota_user *user)
+{
+	if (user)
+		quota_user_take_domain(user);
+	if (domain->user)
+		quota_user_give_domain(domain->user);
+	domain->user = user;
 }
 
 /* ---- finding ---- */

@@ -22,6 +22,7 @@
 #include "daemon/link.h"
 #include "daemon/quota.h"
 #include "daemon/store.h"
+#include "daemon/subuids.h"
 #include "engine/engine.h"
 #include "protocol/wire.h"
 
@@ -35,7 +36,9 @@ struct daemon_vm;
 struct domain;
 struct kept;
 
-#define DOMAINS_MAX 256 /* each costs mounts, tables and descriptors */
+#ifndef DOMAINS_MAX
+#define DOMAINS_MAX 256u /* each costs mounts, tables and descriptors; tests build with another */
+#endif
 
 /** All domains of a daemon, and what they have from it. */
 struct domains {
@@ -45,6 +48,7 @@ struct domains {
 	struct quota *quota;                                       /* of all domains together; the daemon's */
 	struct exposure *exposure;                                 /* the same */
 	struct fair *fair;                                         /* among its users and domains; the same */
+	struct subuids *subuids;                                   /* who are one user to quota and fair; the same */
 	const struct kept *kept;                                   /* what is to be shared of which VM; the daemon's */
 	const unsigned *preload_mode;                              /* enum wire_mode where none is said; the same */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
@@ -66,6 +70,7 @@ struct domain {
 	struct domains *domains;
 	char name[WIRE_DOMAIN_MAX]; /* and of its directory */
 	bool stays;                 /* also without VMs: the domain of the daemon's own user */
+	struct quota_user *user;    /* whose VM was the first in it; NULL: there was none */
 	sd_event *event;            /* the daemon's */
 	struct store *store;
 	struct engine *engine;
@@ -119,6 +124,10 @@ bool domain_close(struct domain *domain);
 
 /** @return the domain of that name, or NULL. */
 struct domain *domain_find(const struct domains *domains, const char *name);
+/** The account of user @uid, for one holder more: see quota.h, and subuids.h. @return NULL without memory. */
+struct quota_user *domains_account(const struct domains *domains, uid_t uid);
+/** @user has had the domain made, and no longer who had before. */
+void domain_charge(struct domain *domain, struct quota_user *user);
 /** The name of the domain that user @uid's VMs are in unless something else is said. */
 void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid);
 

@@ -57,13 +57,13 @@ struct quota_user *quota_user_get(struct quota *quota, uid_t uid)
 		user->uid = uid;
 		LIST_INSERT_HEAD(&quota->users, user, entries);
 	}
-	user->vms++;
+	user->holders++;
 	return user;
 }
 
 static void free_unused(struct quota_user *user)
 {
-	if (user->vms > 0 || user->slots > 0 || user->numbers > 0)
+	if (user->holders > 0 || user->slots > 0 || user->numbers > 0)
 		return;
 	LIST_REMOVE(user, entries);
 	free(user);
@@ -73,7 +73,7 @@ void quota_user_put(struct quota_user *user)
 {
 	if (user == NULL)
 		return;
-	user->vms--;
+	user->holders--;
 	free_unused(user);
 }
 
@@ -89,6 +89,23 @@ void quota_user_charge(struct quota_user *user, int64_t slots)
 static bool is_exempt(const struct quota_user *user)
 {
 	return user->uid == 0 || user->uid == geteuid();
+}
+
+bool quota_user_may_have_domain(const struct quota_user *user, unsigned left)
+{
+	return left > 0 && (is_exempt(user) || user->domains < left);
+}
+
+void quota_user_take_domain(struct quota_user *user)
+{
+	user->holders++;
+	user->domains++;
+}
+
+void quota_user_give_domain(struct quota_user *user)
+{
+	user->domains--;
+	quota_user_put(user);
 }
 
 bool quota_may_store(const struct quota *quota)

@@ -33,12 +33,13 @@ struct quota_settings {
 	uint32_t user_numbers_factor;     /* as user_store_factor, of the page numbers of a domain */
 };
 
-/** A user who has VMs, or slots in a store. */
+/** A user who has VMs, or slots in a store; or several who are accounted for as one, see subuids.h. */
 struct quota_user {
 	LIST_ENTRY(quota_user) entries;
 	struct quota *quota;
 	uid_t uid;
-	unsigned vms;       /* that are charged to it */
+	unsigned holders;   /* VMs and domains that are charged to it, and who asks */
+	unsigned domains;   /* of these */
 	uint64_t slots;     /* that these have brought in, and that are not dead */
 	uint64_t numbers;   /* of pages that they have in all domains */
 	int64_t reports;    /* that may come now */
@@ -75,11 +76,11 @@ void quota_init(struct quota *quota, const struct quota_settings *settings, unsi
 /** Looks up anew what there is of memory: RAM of the host or, if less, what this process's control group may use. */
 void quota_look(struct quota *quota);
 
-/** The account of user @uid, for one more VM. @return NULL without memory. */
+/** The account of user @uid, for one holder more. @return NULL without memory. */
 struct quota_user *quota_user_get(struct quota *quota, uid_t uid);
-/** One VM less. */
+/** One holder less. */
 void quota_user_put(struct quota_user *user);
-/** @slots more, or less. The account goes with its last VM, its last slot and its last page number. */
+/** @slots more, or less. The account goes with its last holder, its last slot and its last page number. */
 void quota_user_charge(struct quota_user *user, int64_t slots);
 
 /** Whether all stores together may take one page more. */
@@ -92,6 +93,12 @@ void quota_numbers_done(struct quota_numbers *numbers);
 /** @count more for @user, until it gives them back. @return false if they are more than it may have. */
 bool quota_numbers_take(struct quota_numbers *numbers, struct quota_user *user, uint64_t count);
 void quota_numbers_give(struct quota_numbers *numbers, struct quota_user *user, uint64_t count);
+
+/** Whether a domain may be made for @user, where @left more can be: who has as many already leaves them to others. */
+bool quota_user_may_have_domain(const struct quota_user *user, unsigned left);
+/** One that was made is for @user: as long as it is there, it holds the account. */
+void quota_user_take_domain(struct quota_user *user);
+void quota_user_give_domain(struct quota_user *user);
 
 /** How many pages of RAM the VMs of @user may have in all; UINT64_MAX: any. */
 uint64_t quota_user_ram_pages(const struct quota_user *user);

@@ -31,6 +31,7 @@ struct session {
 	bool is_outsider; /* may not take part */
 	int socket, pidfd;
 	struct ucred peer;
+	uid_t account; /* that peer.uid is accounted for by, see subuids.h */
 	sd_event_source *io, *turn, *rest;
 	struct fair_user *payer; /* for its turns */
 
@@ -255,7 +256,7 @@ static bool may_have_rings(const struct sessions *sessions, const struct daemon_
 	uint64_t held = 0;
 
 	LIST_FOREACH(other, &sessions->list, entries)
-		if (other->vm && other->vm->uid == vm->uid)
+		if (other->vm && other->vm->user == vm->user)
 			held += RING_BYTES + guest_map_bytes(&other->vm->guest_map);
 	return quota_user_may_have_rings(vm->user, held, bytes);
 }
@@ -343,7 +344,7 @@ static bool may_ask(const struct session *session)
 	if (session->peer.uid == 0 || session->kind == SESSION_CONTROL)
 		return true;
 	LIST_FOREACH(other, &session->sessions->list, entries)
-		count += other->kind == SESSION_CONTROL && other->peer.uid == session->peer.uid;
+		count += other->kind == SESSION_CONTROL && other->account == session->account;
 	return count < SESSION_CONTROL_PER_USER;
 }
 
@@ -627,7 +628,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 /* ---- beginning ---- */
 
 /* A process that has connected once costs as much until it ends, also without a connection. */
-static bool too_many(const struct sessions *sessions, uid_t uid)
+static bool too_many(const struct sessions *sessions, uid_t account)
 {
 	const struct session *session;
 	const struct daemon_vm *vm = NULL;
@@ -635,12 +636,12 @@ static bool too_many(const struct sessions *sessions, uid_t uid)
 
 	if (sessions->count > SESSIONS_MAX)
 		return true;
-	if (uid == 0)
+	if (account == 0)
 		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
-		count += session->peer.uid == uid;
+		count += session->account == account;
 	while ((vm = daemon_vm_next(sessions->admission->domains, vm)) != NULL)
-		count += !daemon_vm_is_connected(vm) && vm->uid == uid;
+		count += !daemon_vm_is_connected(vm) && vm->user->uid == account;
 	return count > *sessions->connections_per_user;
 }
 
@@ -690,7 +691,8 @@ int session_new(struct sessions *sessions, int socket)
 		return r;
 	}
 	too_many_others = too_many_outsiders(session);
-	session->payer = fair_user_get(fair_of(sessions), session->is_outsider ? FAIR_OUTSIDERS : session->peer.uid);
+	session->account = subuids_account(sessions->admission->domains->subuids, session->peer.uid);
+	session->payer = fair_user_get(fair_of(sessions), session->is_outsider ? FAIR_OUTSIDERS : session->account);
 	if (session->payer == NULL) {
 		free_session(session);
 		return -ENOMEM;
@@ -698,7 +700,7 @@ int session_new(struct sessions *sessions, int socket)
 	place(session);
 	if (too_many_others)
 		refuse(session, "there are %u connections already of users who may only ask", SESSION_OUTSIDERS_MAX);
-	else if (too_many(sessions, session->peer.uid))
+	else if (too_many(sessions, session->account))
 		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
 		       (unsigned)session->peer.uid, *sessions->connections_per_user);
 	return 0;

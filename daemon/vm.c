@@ -289,8 +289,10 @@ static int add(struct domain *domain, pid_t pid, uint64_t start_time, uid_t uid,
 	};
 	TAILQ_INSERT_TAIL(&domain->vms, vm, entries);
 	domain->vm_count++;
-	vm->user = quota_user_get(domain->domains->quota, uid);
+	vm->user = domains_account(domain->domains, uid);
 	r = vm->user ? 0 : -ENOMEM;
+	if (r == 0 && domain->user == NULL)
+		domain_charge(domain, vm->user);
 	if (r == 0 && pidfd >= 0)
 		r = sd_event_add_io(domain->event, &vm->death, pidfd, EPOLLIN, on_death, vm);
 	if (r < 0) {
@@ -411,10 +413,12 @@ void daemon_vm_forget_living(struct domain *domain)
 
 int daemon_vm_set_user(struct daemon_vm *vm, uid_t uid)
 {
-	struct quota_user *user = quota_user_get(vm->domain->domains->quota, uid);
+	struct quota_user *user = domains_account(vm->domain->domains, uid);
 
 	if (user == NULL)
 		return -ENOMEM;
+	if (vm->domain->user == vm->user)
+		domain_charge(vm->domain, user);
 	quota_user_put(vm->user);
 	vm->user = user;
 	vm->uid = uid;
@@ -429,7 +433,7 @@ static uint64_t ram_of_others(const struct daemon_vm *vm)
 	uint64_t pages = 0;
 
 	while ((other = daemon_vm_next(vm->domain->domains, other)) != NULL)
-		if (other != vm && other->uid == vm->uid && daemon_vm_engine_vm(other)) {
+		if (other != vm && other->user == vm->user && daemon_vm_engine_vm(other)) {
 			engine_vm_usage(daemon_vm_engine_vm(other), &usage);
 			pages += usage.ram_pages;
 		}

@@ -76,6 +76,42 @@ static void test_store(void **state)
 	quota_user_put(root);
 }
 
+/* Of 8 domains: who has as many as are left gets no more, so that each user gets one. */
+static void test_domains(void **state)
+{
+	struct quota_user *alice, *bob, *root;
+	struct quota quota;
+	unsigned left = 8;
+
+	(void)state;
+	quota_init(&quota, &presets, 50, 0);
+	alice = quota_user_get(&quota, ALICE);
+	bob = quota_user_get(&quota, BOB);
+	root = quota_user_get(&quota, 0);
+	for (; quota_user_may_have_domain(alice, left); left--)
+		quota_user_take_domain(alice);
+	assert_int_equal(left, 4);
+	for (; quota_user_may_have_domain(bob, left); left--)
+		quota_user_take_domain(bob);
+	assert_int_equal(left, 2);
+	for (; quota_user_may_have_domain(root, left); left--)
+		quota_user_take_domain(root);
+	assert_int_equal(left, 0);
+	quota_user_put(alice);
+	assert_int_equal(alice->domains, 4); /* the account is there still */
+	for (; alice->domains > 1; left++)
+		quota_user_give_domain(alice);
+	assert_true(quota_user_may_have_domain(alice, left));
+	quota_user_give_domain(alice);
+	while (bob->domains > 0)
+		quota_user_give_domain(bob);
+	while (root->domains > 0)
+		quota_user_give_domain(root);
+	quota_user_put(bob);
+	quota_user_put(root);
+	assert_null(LIST_FIRST(&quota.users));
+}
+
 static void test_sizes(void **state)
 {
 	struct quota_settings settings = presets;
@@ -173,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_accounts),
 		cmocka_unit_test(test_store),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_reports),
 	};

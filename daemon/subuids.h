@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * User numbers that /etc/subuid gives to somebody for user namespaces: whoever has such a range can be each of its
+ * users, so to accounts all of them are one. Of this alone: what they may see, and their domains, are each one's own.
+ */
+#ifndef PAGEFUSE_DAEMON_SUBUIDS_H
+#define PAGEFUSE_DAEMON_SUBUIDS_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct subuid_range {
+	uid_t first;
+	unsigned count;
+};
+
+struct subuids {
+	const char *path;
+	struct stat seen; /* of the file, when the ranges were read */
+	struct subuid_range *ranges;
+	size_t count;
+};
+
+/** @path: of the file, in the format of subuid(5); it has to last. It need not be there. */
+void subuids_init(struct subuids *subuids, const char *path);
+void subuids_done(struct subuids *subuids);
+
+/**
+ * The user as whom @uid is accounted for: the first of the first range that it is in, or @uid itself. Reads the file
+ * anew if it has changed; what is no range in it is left out. If it cannot be read, what was read before
+ * counts.
+ */
+uid_t subuids_account(struct subuids *subuids, uid_t uid);
+
+#endif
