@@ -51,11 +51,12 @@ struct place *places_take(struct places *places, int socket, uint64_t now_msec)
 {
 	struct place *place = calloc(1, sizeof(*place)), *other = NULL;
 
-	if (PLACES_YIELD && places->count >= places->most) {
+	bool full = PLACES_YIELD && places->count >= places->most;
+
+	if (full)
 		other = longest(places, false, now_msec);
-		if (other == NULL)
-			other = longest(places, true, now_msec);
-	}
+	if (full && other == NULL)
+		other = longest(places, true, now_msec);
 	if (other)
 		send_away(places, other);
 	if (place == NULL)
@@ -64,6 +65,8 @@ struct place *places_take(struct places *places, int socket, uint64_t now_msec)
 	place->since_msec = now_msec;
 	TAILQ_INSERT_TAIL(&places->list, place, entries);
 	places->count++;
+	if (full && other == NULL)
+		send_away(places, place); /* else nobody more would be accepted, and nobody be sent away for that */
 	return place;
 }
 

@@ -61,12 +61,25 @@ static void note_limited(struct daemon_vm *vm)
 	vm->limited.last_usec = now;
 }
 
-/* What it costs, in reports: of the pages that are adopted each one is read. */
+/*
+ * What it costs, in reports of one page: of the pages that are adopted each one is read, of those that are as they were
+ * each may be looked up, zeros need no table.
+ */
 static unsigned weight_of(const struct ring_record *report)
 {
+	unsigned pages = report->count <= RING_RUN_PAGES_MAX ? report->count : 1;
+
 	if (changes_regions(report))
 		return PUMP_REGION_REPORTS;
-	return report->op == REPORT_ADOPT && report->count <= RING_RUN_PAGES_MAX ? report->count : 1;
+	switch (report->op) {
+	case REPORT_ADOPT:
+	case REPORT_SAME:
+		return pages > 0 ? pages : 1;
+	case REPORT_ZERO:
+		return 1 + pages / PUMP_ZEROS_PER_REPORT;
+	default:
+		return 1;
+	}
 }
 
 static int take_report(struct daemon_vm *vm, const struct ring_record *report)

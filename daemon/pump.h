@@ -10,7 +10,9 @@
 
 #define PUMP_REPORTS_PER_TURN 2048
 #define PUMP_ORDERS_PER_TURN 16384 /* of all VMs of a domain; to one that is served by itself, its ring's room */
-#define PUMP_REGION_REPORTS 128    /* a region that comes or goes counts as so many: of terabytes; ADOPT as its pages */
+/* A region that comes or goes counts as so many: it may have terabytes. ADOPT and SAME count as their pages. */
+#define PUMP_REGION_REPORTS 128
+#define PUMP_ZEROS_PER_REPORT 8u /* so many pages full of zeros count as one */
 
 /** Starts the engine's clock; domain_close() stops it. @return 0 or -errno. */
 int pump_start(struct domain *domain);

@@ -154,15 +154,28 @@ void blocks_set_unknown(struct blocks *blocks, uint32_t page)
 	blocks_of(blocks, page)->flags |= BLOCK_UNKNOWN;
 }
 
-bool blocks_take_unknown(struct blocks *blocks, uint32_t first, uint32_t count)
+bool blocks_any_unknown(const struct blocks *blocks, uint32_t first, uint32_t count)
 {
-	uint32_t end = blocks_index(blocks, first + count - 1) + 1, taken = 0;
+	uint32_t end = blocks_index(blocks, first + count - 1) + 1, any = 0;
 
-	for (uint32_t i = blocks_index(blocks, first); i < end; i++) {
-		taken |= blocks->list[i].flags & BLOCK_UNKNOWN;
+	for (uint32_t i = blocks_index(blocks, first); i < end; i++)
+		any |= blocks->list[i].flags & BLOCK_UNKNOWN;
+	return any != 0;
+}
+
+void blocks_clear_unknown(struct blocks *blocks, uint32_t first, uint32_t count)
+{
+	uint32_t end = blocks_index(blocks, first + count - 1) + 1;
+
+	for (uint32_t i = blocks_index(blocks, first); i < end; i++)
 		blocks->list[i].flags &= (uint16_t)~BLOCK_UNKNOWN;
-	}
-	return taken != 0;
+}
+
+uint32_t blocks_until_end(const struct blocks *blocks, uint32_t first, uint32_t count)
+{
+	uint32_t end = first + count, beyond = (blocks->before + end) % ENGINE_BLOCK_PAGES;
+
+	return end < blocks->pages && beyond < count ? count - beyond : count;
 }
 
 /* ---- passes ---- */

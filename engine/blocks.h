@@ -109,8 +109,12 @@ void blocks_open(struct blocks *blocks, uint32_t page, bool dense);
 bool blocks_broke(struct blocks *blocks, uint32_t page);
 /** The next look at the block of @page is to read it. */
 void blocks_set_unknown(struct blocks *blocks, uint32_t page);
-/** Whether one of the blocks of [@first, @first + @count) is to be read. None is after that. */
-bool blocks_take_unknown(struct blocks *blocks, uint32_t first, uint32_t count);
+/** Whether one of the blocks of [@first, @first + @count) is to be read. */
+bool blocks_any_unknown(const struct blocks *blocks, uint32_t first, uint32_t count);
+/** They are read: none of them is to be any more. */
+void blocks_clear_unknown(struct blocks *blocks, uint32_t first, uint32_t count);
+/** Pages of [@first, @first + @count) until the last block that ends in there; @count if none does. */
+uint32_t blocks_until_end(const struct blocks *blocks, uint32_t first, uint32_t count);
 /** Its worker keeps the block of @page from collapsing. */
 void blocks_set_broken(struct blocks *blocks, uint32_t page);
 /** It does so no more. */

@@ -34,7 +34,8 @@ void hints_forget(struct engine *engine, uint32_t ref)
 	if (!hints_find_page(engine, ref, &page) || state_kind(*page_state(page)) != KIND_PRIVATE)
 		return;
 	*page_state(page) &= ~PRIVATE_HINTED;
-	blocks_set_unknown(&page.region->blocks, page.index); /* to be matched by its hash in the next slow pass */
+	if ((blocks_word(&page.region->blocks, page.index) & READY_VALID) == 0) /* whose hash is not kept */
+		blocks_set_unknown(&page.region->blocks, page.index);
 }
 
 void hints_enter(struct page page, struct table_key key)

@@ -113,22 +113,20 @@ bool orders_fetch(struct page page)
 	return true;
 }
 
-static bool take_unknown(struct engine_vm *vm, const struct scan *scan)
-{
-	struct region *region = vm_region(vm, scan->page);
-
-	return region != NULL && blocks_take_unknown(&region->blocks, scan->page - region->first, scan->count);
-}
-
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
 	/* What somebody has asked for, or just pointed at, is read. */
-	bool slow = op == ORDER_SCAN && scan->kind == SCAN_SLOW;
-	bool reads = slow && take_unknown(vm, scan), samples = slow && !reads && !vm->lacks_samples;
+	bool slow = op == ORDER_SCAN && scan->kind == SCAN_SLOW, reads, samples;
+	struct region *region = slow ? vm_region(vm, scan->page) : NULL;
+	uint32_t index = region ? scan->page - region->first : 0;
 
+	reads = region && blocks_any_unknown(&region->blocks, index, scan->count);
+	samples = slow && !reads && !vm->lacks_samples;
 	if (vm->scan_count == VM_SCANS_MAX ||
 	    !push(vm, op, samples ? RING_MAY_SAMPLE : 0, scan->page, scan->count, 0))
 		return false;
+	if (reads)
+		blocks_clear_unknown(&region->blocks, index, scan->count);
 	vm->scans[vm->scan_count] = *scan;
 	vm->scans[vm->scan_count].reads = reads;
 	vm->scans[vm->scan_count++].hashes = op != ORDER_AUDIT;

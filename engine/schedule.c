@@ -420,6 +420,17 @@ static bool waits_for_notes(const struct engine_vm *vm)
 	       now - vm->slow_usec < NOTES_FIRST_MAX_USEC;
 }
 
+/*
+ * What is not known is remembered by block, until a slice has read it: so none is divided among two slices, unless
+ * there is no room for a whole one.
+ */
+static void end_with_block(struct engine_vm *vm, struct scan *scan)
+{
+	const struct region *region = vm_region(vm, scan->page);
+
+	scan->count = blocks_until_end(&region->blocks, scan->page - region->first, scan->count);
+}
+
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
@@ -434,6 +445,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 		return;
 	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
 		return;
+	end_with_block(vm, &scan);
 	if (!orders_scan(vm, scan_op(vm), &scan))
 		return;
 	take_room(room, &scan);
@@ -585,7 +597,8 @@ static void leave_behind(struct engine *engine)
 
 /*
  * The first ticket that has ended comes true. Unless what its pass saw of some pages did not fit: the pass is made once
- * more, or if another one is on its way, comes true with that.
+ * more, or if another one is on its way, comes true with that. Either way only so often, as there may always be another
+ * one on its way.
  */
 static void settle_ticket(struct engine_vm *vm)
 {
@@ -595,9 +608,9 @@ static void settle_ticket(struct engine_vm *vm)
 	vm->ended[0] = vm->ended[1];
 	vm->ended_count--;
 	if (vm->lost_sightings && vm->made_again < VM_LATE_MAX) {
+		vm->made_again++;
 		if (!last)
 			return;
-		vm->made_again++;
 		begin_pass(vm, ticket, 1);
 	} else {
 		vm->settled_ticket = ticket;

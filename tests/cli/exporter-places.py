@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 import urllib.parse
 
 PATIENCE = 300  # seconds until a wait has failed
@@ -68,6 +69,24 @@ def check_yielding():
         check('an answer on a connection that is used', ask(asker).endswith(b'200 OK'))
     for connection in silent:
         connection.close()
+    asker.close()
+
+
+def check_endless():
+    """Requests that never end are as slow askers: newcomers find the door closed until those have had their time."""
+    head = b'GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;'
+    endless = [connect(head) for _ in range(SILENT)]
+    last = time.monotonic() + PATIENCE
+    answer = b''
+    while not answer.endswith(b'200 OK'):
+        check('an answer beside requests that never end', time.monotonic() < last)
+        time.sleep(0.1)
+        try:
+            answer = ask(connect())
+        except ConnectionError:
+            answer = b''
+    for connection in endless:
+        connection.close()
 
 
 def check_control():
@@ -90,6 +109,7 @@ def main():
             check_control()
         else:
             check_yielding()
+            check_endless()
         exporter.terminate()
         check('that it ends at SIGTERM', exporter.wait(PATIENCE) == 0)
     finally:

@@ -107,6 +107,35 @@ static void check_cursors(void)
 	}
 }
 
+static long long of_daemon(const char *field)
+{
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
+	long long value = (long long)json_integer_value(json_object_get(json_object_get(status, "daemon"), field));
+
+	json_decref(status);
+	return value;
+}
+
+/* Nobody else is there. Of a report of 64 pages each may have to be looked up: it is as much of a turn as 64 of one. */
+static void check_weight(void)
+{
+	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+	struct fake_link link;
+
+	open_link(&link);
+	fake_link_post(&link, REPORT_REGION_ADD, 1, 1, RING_RUN_PAGES_MAX);
+	fake_link_post(&link, REPORT_READY, 1, 1, 0);
+	fake_link_ring(&link);
+	instance_await(&instance, "hostile", "ram_bytes", RING_RUN_PAGES_MAX * PAGE_BYTES);
+	test_check(of_daemon("turn_max_reports") < 3 * RING_RUN_PAGES_MAX, "more than a region and READY");
+	for (unsigned i = 0; i < 4; i++)
+		fake_link_post(&link, REPORT_SAME, 1, RING_RUN_PAGES_MAX, 0);
+	fake_link_ring(&link);
+	while (of_daemon("turn_max_reports") < 4 * RING_RUN_PAGES_MAX)
+		test_check(test_patient_msec() < last, "what is the same counts as a report each, not as its pages");
+	fake_link_close(&link);
+}
+
 static void check_order_cursor(void)
 {
 	struct fake_link link;
@@ -252,6 +281,7 @@ int main(int argc, char **argv)
 	test_begin(argc, argv);
 	instance_init(&instance);
 	instance_start(&instance);
+	check_weight();
 	honest = fake_start(instance.socket, &options);
 	check_messages();
 	check_after_hello();

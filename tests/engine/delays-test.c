@@ -365,39 +365,75 @@ static void work_alone(struct sim_vm *vm)
 	}
 }
 
-/* All pages of two VMs are ordered to merge as they were, after a look at them as they are has been ordered. */
-static void looks_that_come_too_early(void **state)
+/**
+ * All pages of two VMs are ordered to merge as they were, after a look at them as they are has been ordered: more than
+ * are remembered. @tickets: of their passes.
+ */
+static void look_too_early(struct sim_vm *vms[2], uint64_t tickets[2])
 {
-	uint64_t tickets[2];
-	struct sim_vm *a, *b;
-
-	(void)state;
 	sim.settings.scan_interval_seconds = 0; /* no slow pass finds them */
 	restart_with_settings();
-	b = new_vm(EARLY_PAGES, 1, 1);
+	vms[1] = new_vm(EARLY_PAGES, 1, 1);
 	assert_true(sim_scan_all(&sim));
-	a = new_vm(EARLY_PAGES, 1, 1);
-	work_alone(a);
-	sim_take_orders(b, UINT32_MAX);
-	sim_work(b, UINT32_MAX); /* fetched, and not told yet */
+	vms[0] = new_vm(EARLY_PAGES, 1, 1);
+	work_alone(vms[0]);
+	sim_take_orders(vms[1], UINT32_MAX);
+	sim_work(vms[1], UINT32_MAX); /* fetched, and not told yet */
 	for (uint32_t page = 1; page <= EARLY_PAGES; page++) {
-		sim_write(a, page, 10000 + page);
-		sim_write(b, page, 10000 + page);
+		sim_write(vms[0], page, 10000 + page);
+		sim_write(vms[1], page, 10000 + page);
 	}
-	tickets[0] = engine_scan(sim.engine, a->vm);
-	tickets[1] = engine_scan(sim.engine, b->vm);
+	tickets[0] = engine_scan(sim.engine, vms[0]->vm);
+	tickets[1] = engine_scan(sim.engine, vms[1]->vm);
 	sim_tick(&sim, 2000);
-	sim_take_orders(a, UINT32_MAX);
-	sim_take_reports(b, UINT32_MAX);
-	assert_true(sim_work(a, UINT32_MAX)); /* the looks; the merges are not taken yet */
-	sim_take_reports(a, UINT32_MAX);
-	assert_true(a->vm->lost_sightings);
-	while (!engine_scan_done(sim.engine, a->vm, tickets[0]) || !engine_scan_done(sim.engine, b->vm, tickets[1])) {
+	sim_take_orders(vms[0], UINT32_MAX);
+	sim_take_reports(vms[1], UINT32_MAX);
+	assert_true(sim_work(vms[0], UINT32_MAX)); /* the looks; the merges are not taken yet */
+	sim_take_reports(vms[0], UINT32_MAX);
+	assert_true(vms[0]->vm->lost_sightings);
+}
+
+static void looks_that_come_too_early(void **state)
+{
+	struct sim_vm *vms[2];
+	uint64_t tickets[2];
+
+	(void)state;
+	look_too_early(vms, tickets);
+	for (unsigned i = 0; i < 2; i++)
+		while (!engine_scan_done(sim.engine, vms[i]->vm, tickets[i])) {
+			sim_tick(&sim, 2000);
+			sim_settle(&sim);
+		}
+	assert_int_equal(shared_of(vms[0]), EARLY_PAGES);
+	assert_int_equal(shared_of(vms[1]), EARLY_PAGES);
+}
+
+/* Whoever has a region come whenever a pass is over always has another one on its way. That ends, too. */
+static void looks_that_come_too_early_at_more_regions(void **state)
+{
+	struct sim_vm *vms[2];
+	uint64_t tickets[2];
+	uint32_t regions;
+
+	(void)state;
+	look_too_early(vms, tickets);
+	regions = vms[0]->next_page;
+	for (uint32_t i = 0; !engine_scan_done(sim.engine, vms[0]->vm, tickets[0]); i++) {
+		assert_true(i < 10000);
+		if (vms[0]->vm->pass_ticket == 0) {
+			assert_int_equal(report(vms[0], REPORT_REGION_ADD, regions, 1, 1), 0);
+			if (regions > vms[0]->next_page)
+				assert_int_equal(report(vms[0], REPORT_REGION_REMOVE, regions - 1, 1, 0), 0);
+			regions++;
+		}
 		sim_tick(&sim, 2000);
-		sim_settle(&sim);
+		for (unsigned j = 0; j < 2; j++) {
+			sim_take_orders(vms[j], UINT32_MAX);
+			sim_work(vms[j], UINT32_MAX);
+			sim_take_reports(vms[j], UINT32_MAX);
+		}
 	}
-	assert_int_equal(shared_of(a), EARLY_PAGES);
-	assert_int_equal(shared_of(b), EARLY_PAGES);
 }
 
 int main(void)
@@ -413,6 +449,7 @@ int main(void)
 		ENGINE_TEST(fetches_answered_slowly),
 		ENGINE_TEST(many_pages_that_wait),
 		ENGINE_TEST(looks_that_come_too_early),
+		ENGINE_TEST(looks_that_come_too_early_at_more_regions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

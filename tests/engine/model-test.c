@@ -84,12 +84,13 @@ static void reset(struct sim *sim, struct sim_vm *vm)
 	}
 }
 
-/* Some have room for a 2 MiB page, or two. */
-static uint32_t region_pages(struct sim *sim)
+/* Some have room for a 2 MiB page, or two, and not all begin with one. */
+static void add_region(struct sim *sim, struct sim_vm *vm)
 {
 	uint32_t blocks = sim_random(sim, 4) ? 0 : 1 + sim_random(sim, 2);
 
-	return 1 + sim_random(sim, REGION_PAGES) + ENGINE_BLOCK_PAGES * blocks;
+	vm->before = sim_random(sim, 2) ? 0 : sim_random(sim, ENGINE_BLOCK_PAGES);
+	sim_vm_add_region(vm, 1 + sim_random(sim, REGION_PAGES) + ENGINE_BLOCK_PAGES * blocks);
 }
 
 /* All of it is there, and most of it of one content, or of those that others have: it is in 2 MiB pages. */
@@ -113,7 +114,7 @@ static void add_vm(struct sim *sim)
 	if (vm == NULL)
 		return;
 	for (uint32_t i = 0; i < regions; i++)
-		sim_vm_add_region(vm, region_pages(sim));
+		add_region(sim, vm);
 	for (uint32_t i = 0; i < 10; i++)
 		write_run(sim, vm);
 	if (sim_random(sim, 2))
@@ -126,7 +127,7 @@ static void change_region(struct sim *sim, struct sim_vm *vm)
 	if (vm->region_count > 1 && sim_random(sim, 2))
 		sim_vm_remove_region(vm, sim_random(sim, vm->region_count));
 	else
-		sim_vm_add_region(vm, region_pages(sim));
+		add_region(sim, vm);
 }
 
 /* It is told to, or says so when it connects the next time. */

@@ -154,7 +154,7 @@ struct sim_vm *sim_vm_new(struct sim *sim, enum wire_mode mode)
 
 static void announce_region(struct sim_vm *vm, const struct sim_region *region)
 {
-	post(vm, REPORT_REGION_ADD, region->first, 1, region->pages);
+	post(vm, REPORT_REGION_ADD, region->first, 1 + region->before, region->pages);
 }
 
 /* The pages of a new connection are numbered anew, one region after the other. */
@@ -240,7 +240,7 @@ void sim_vm_end(struct sim_vm *vm)
 
 int sim_vm_add_region(struct sim_vm *vm, uint32_t pages)
 {
-	struct sim_region region = { .first = vm->next_page, .pages = pages };
+	struct sim_region region = { .first = vm->next_page, .pages = pages, .before = vm->before };
 
 	if (vm->region_count == SIM_REGIONS)
 		return -1;
@@ -290,12 +290,15 @@ static uint32_t block_of(const struct sim_vm *vm, uint32_t number)
 {
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		const struct sim_region *region = &vm->regions[i];
-		uint32_t first;
+		uint32_t inside;
 
 		if (number < region->first || number - region->first >= region->pages)
 			continue;
-		first = number - (number - region->first) % ENGINE_BLOCK_PAGES;
-		return first + ENGINE_BLOCK_PAGES <= region->first + region->pages ? first : 0;
+		inside = (region->before + number - region->first) % ENGINE_BLOCK_PAGES;
+		if (number - region->first < inside ||
+		    number - inside + ENGINE_BLOCK_PAGES > region->first + region->pages)
+			return 0;
+		return number - inside;
 	}
 	return 0;
 }

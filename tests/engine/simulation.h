@@ -49,6 +49,7 @@ struct sim_queue {
 
 struct sim_region {
 	uint32_t first, pages;
+	uint32_t before; /* pages of its first 2 MiB block that are before it */
 };
 
 struct sim_vm {
@@ -64,6 +65,7 @@ struct sim_vm {
 	bool tells_notes;        /* as it was ordered */
 	struct sim_region regions[SIM_REGIONS];
 	uint32_t region_count, next_page;
+	uint32_t before;        /* of regions that are added from now on */
 	struct sim_page *pages; /* by page number */
 	struct sim_queue up, down;
 	uint64_t cpu_nsec;
