@@ -28,7 +28,7 @@ short_open() {
 		SHORT_WHY='no zram here'
 	fi
 	[ -z "$SHORT_WHY" ] || return
-	guard command "rmdir $CGROUP_SHORT"
+	guard cgroup $CGROUP_SHORT
 	mkdir -p $CGROUP_SHORT || give_up "cannot make $CGROUP_SHORT"
 	SHORT_MADE=yes
 }

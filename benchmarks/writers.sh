@@ -98,7 +98,7 @@ writer_measure() {
 }
 
 slow_down_worker() {
-	guard command "rmdir $CGROUP_CPU"
+	guard cgroup $CGROUP_CPU
 	mkdir -p $CGROUP_CPU &&
 		echo 100000 >$CGROUP_CPU/cpu.cfs_period_us &&
 		echo 20000 >$CGROUP_CPU/cpu.cfs_quota_us &&
@@ -108,7 +108,7 @@ slow_down_worker() {
 short_of_memory_begin() {
 	[ -e "${CGROUP_MEMORY%/*}/memory.limit_in_bytes" ] || return 1
 	SWAP_FILE=$OUT/swap
-	guard command "rmdir $CGROUP_MEMORY"
+	guard cgroup $CGROUP_MEMORY
 	guard command "$(printf 'swapoff %q; rm -f %q' "$SWAP_FILE" "$SWAP_FILE")"
 	mkdir -p $CGROUP_MEMORY &&
 		echo ${SHORT_MIB}M >$CGROUP_MEMORY/memory.limit_in_bytes &&
@@ -188,15 +188,15 @@ part_again() {
 	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
 	"$PAGEFUSE" modifyvm writer --mode hints >/dev/null || give_up "modifyvm"
 	before=$(both_nsec)
-	sleep $((RATE_PASSES * AGAIN_SECONDS))
+	nap $((RATE_PASSES * AGAIN_SECONDS))
 	idle=$((($(both_nsec) - before) / RATE_PASSES))
 	"$PAGEFUSE" modifyvm writer --mode full >/dev/null || give_up "modifyvm"
 	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
-	sleep $((3 * AGAIN_SECONDS)) # slow passes that know all pages after that
+	nap $((3 * AGAIN_SECONDS)) # slow passes that know all pages after that
 	before=$(both_nsec)
 	for ((pass = 0; pass < RATE_PASSES; pass++)); do
 		writer_ask "fill $AGAIN_PERMILLE"
-		sleep $AGAIN_SECONDS
+		nap $AGAIN_SECONDS
 	done
 	again=$((($(both_nsec) - before) / RATE_PASSES))
 	writer_ask check

@@ -4,7 +4,7 @@
 # The guard of interrupt.sh: reads on standard input what is to be undone, one thing per line, and undoes it, latest
 # first, when that ends.
 #
-#   process PID | group PID | folder PATH | command TEXT | forget KIND WHAT
+#   process PID | group PID | folder PATH | cgroup PATH | command TEXT | forget KIND WHAT
 set -u
 trap '' INT TERM HUP
 
@@ -40,6 +40,15 @@ remove_folder() {
 	rm -rf --one-file-system "$1"
 }
 
+# It lets go of a thread a moment after that has ended.
+remove_cgroup() {
+	local tries
+	for ((tries = 0; tries < END_TRIES; tries++)); do
+		rmdir "$1" 2>/dev/null || [ ! -d "$1" ] || { sleep 0.1 && continue; }
+		return
+	done
+}
+
 declare -A births=()
 things=()
 while IFS= read -r thing; do
@@ -64,6 +73,7 @@ for ((n = ${#indices[@]} - 1; n >= 0; n--)); do
 	process) end_process "$what" "${births[$what]}" ;;
 	group) kill -KILL -- "-$what" ;;
 	folder) remove_folder "$what" ;;
+	cgroup) remove_cgroup "$what" ;;
 	command) eval "$what" ;;
 	esac
 done

@@ -12,6 +12,7 @@
 #   own_folder VARIABLE PREFIX    makes a folder in the temporary one, known to the guard
 #   guard process PID             ends that process after the script's end, should it still be there
 #   guard folder PATH             unmounts what is mounted below, and removes it
+#   guard cgroup PATH             removes it, when nobody is in it any more
 #   guard command TEXT            a line of shell that puts something right
 #   guard forget KIND WHAT        that has been done
 #
