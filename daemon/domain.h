@@ -76,6 +76,7 @@ struct domain {
 	struct engine *engine;
 	int userfaultfd; /* of /dev/userfaultfd, passed to every VMM; -1 if there is none */
 	sd_event_source *recheck, *pump, *tick;
+	uint64_t ticked_usec; /* when its engine's clock was advanced last, by clock_now_usec(); 0: not yet */
 
 	struct fair_share share; /* of the loop's time: what its engine has had */
 

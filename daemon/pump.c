@@ -14,6 +14,7 @@
 #include "daemon/turn.h"
 
 #define PUMP_BATCH 16
+#define TICK_USEC_PER_VM 20u /* between two ticks of an engine at least, as each looks at all of its VMs */
 
 /* ---- up ---- */
 
@@ -260,21 +261,35 @@ static bool give_all_orders(struct domain *domain)
 	return domain->orders_left == 0;
 }
 
+/*
+ * Advances the engine's clock, unless that was done a moment ago: whatever happens may be worth a tick, and of many VMs
+ * some have always something to say. @return when the next tick is due.
+ */
+static uint64_t tick(struct domain *domain)
+{
+	uint64_t now = clock_now_usec(), soonest = domain->ticked_usec + (uint64_t)TICK_USEC_PER_VM * domain->vm_count;
+	uint64_t wait;
+
+	if (domain->ticked_usec != 0 && now < soonest)
+		return soonest;
+	wait = engine_tick(domain->engine, now);
+	domain->ticked_usec = now;
+	domain_note_steps(domain);
+	return wait < UINT64_MAX - 1 - now ? now + wait : UINT64_MAX - 1;
+}
+
 static int on_pump(sd_event_source *source, void *user)
 {
 	struct domain *domain = user;
-	uint64_t now = clock_now_usec(), wait;
 	struct fair *fair = domain->domains->fair;
+	uint64_t due;
 
 	fair_begin(fair, source);
-	wait = engine_tick(domain->engine, now);
-	domain_note_steps(domain);
+	due = tick(domain);
 	if (give_all_orders(domain))
 		domain_schedule_pump(domain);
 	domain_look_for_room(domain, false);
-	if (wait > UINT64_MAX - 1 - now)
-		wait = UINT64_MAX - 1 - now;
-	sd_event_source_set_time(domain->tick, now + wait);
+	sd_event_source_set_time(domain->tick, due);
 	sd_event_source_set_enabled(domain->tick, SD_EVENT_ONESHOT);
 	fair_end(fair, &domain->share);
 	fair_place(fair, &domain->share, source);

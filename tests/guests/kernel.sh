@@ -13,7 +13,8 @@
 
 KERNEL_PARTS='linux-(image|binary|modules|base)-[^ ]+'
 
-# kernel_parts PACKAGE…: prints these and those kernel packages that they depend on, as NAME or NAME=VERSION.
+# kernel_parts PACKAGE…: prints these and those kernel packages that they depend on, as NAME or NAME=VERSION. What
+# linux-base-VERSION has (how modules are ordered) can be done without, and an archive may have that package no more.
 kernel_parts() {
 	local -A seen=()
 	local -a todo=("$@")
@@ -23,7 +24,10 @@ kernel_parts() {
 		todo=("${todo[@]:1}")
 		[ -z "${seen[$package]:-}" ] || continue
 		seen[$package]=yes
-		depends=$(apt-cache show --no-all-versions "$package" 2>/dev/null) && [ -n "$depends" ] || return 1
+		if ! depends=$(apt-cache show --no-all-versions "$package" 2>/dev/null) || [ -z "$depends" ]; then
+			[[ $package == linux-base-* ]] || return 1
+			continue
+		fi
 		depends=$(sed -n 's/^Depends: //p' <<<"$depends")
 		echo "$package"
 		# "name (= version)", which is one version of several that apt may know.
@@ -41,8 +45,6 @@ kernel_download() {
 	(cd "$folder" && kernel_download_each $names)
 }
 
-# What linux-base-VERSION has (how modules are ordered) can be done without, and an archive may have that package no
-# more.
 kernel_download_each() {
 	local name
 	for name; do
