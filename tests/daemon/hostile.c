@@ -119,6 +119,7 @@ static long long of_daemon(const char *field)
 /* Nobody else is there. Of a report of 64 pages each may have to be looked up: it is as much of a turn as 64 of one. */
 static void check_weight(void)
 {
+	const long long enough = 3 * RING_RUN_PAGES_MAX; /* more than all that are posted, and than the region */
 	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 	struct fake_link link;
 
@@ -127,12 +128,16 @@ static void check_weight(void)
 	fake_link_post(&link, REPORT_READY, 1, 1, 0);
 	fake_link_ring(&link);
 	instance_await(&instance, "hostile", "ram_bytes", RING_RUN_PAGES_MAX * PAGE_BYTES);
-	test_check(of_daemon("turn_max_reports") < 3 * RING_RUN_PAGES_MAX, "more than a region and READY");
-	for (unsigned i = 0; i < 4; i++)
-		fake_link_post(&link, REPORT_SAME, 1, RING_RUN_PAGES_MAX, 0);
-	fake_link_ring(&link);
-	while (of_daemon("turn_max_reports") < 4 * RING_RUN_PAGES_MAX)
-		test_check(test_patient_msec() < last, "what is the same counts as a report each, not as its pages");
+	test_check(of_daemon("turn_max_reports") < enough, "more than a region and READY");
+	/* Some may be taken one by one, as they come: not three in a row of sixteen, ten times. */
+	for (unsigned round = 0; round < 10 && of_daemon("turn_max_reports") < enough; round++) {
+		for (unsigned i = 0; i < 16; i++)
+			fake_link_post(&link, REPORT_SAME, 1, RING_RUN_PAGES_MAX, 0);
+		fake_link_ring(&link);
+		poll(NULL, 0, 100);
+	}
+	while (of_daemon("turn_max_reports") < enough)
+		test_check(test_patient_msec() < last, "what is the same counts as a report, not as its pages");
 	fake_link_close(&link);
 }
 
