@@ -7,9 +7,8 @@
  *                                 +-> control (a CLI's requests)                    link (rings), store, engine
  *
  * One event loop in one thread, and one that makes long documents for it (documents.h); and kept-writer.h has one that
- * writes a file. A session ends with its connection; a VM
- * ends when its process has died and nobody can read the store through its view any more. No function here waits for
- * a peer.
+ * writes a file. A session ends with its connection; a VM ends when its process has died and nobody can read the store
+ * through its view any more. No function here waits for a peer.
  */
 #ifndef PAGEFUSE_DAEMON_DAEMON_H
 #define PAGEFUSE_DAEMON_DAEMON_H

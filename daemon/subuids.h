@@ -28,8 +28,7 @@ void subuids_done(struct subuids *subuids);
 
 /**
  * The user as whom @uid is accounted for: the first of the first range that it is in, or @uid itself. Reads the file
- * anew if it has changed; what is no range in it is left out. If it cannot be read, what was read before
- * counts.
+ * anew if it has changed; what is no range in it is left out. If it cannot be read, what was read before counts.
  */
 uid_t subuids_account(struct subuids *subuids, uid_t uid);
 
