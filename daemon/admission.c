@@ -156,7 +156,7 @@ static void end_connection(struct daemon_vm *vm)
 {
 	if (!daemon_vm_is_connected(vm))
 		return;
-	log_peer(vm->uid, LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
+	log_peer(vm->user->uid, LOG_NOTICE, "VM %s connects again: its older connection ends", daemon_vm_describe(vm));
 	vm->connection.end(vm->connection.session);
 }
 

@@ -44,6 +44,7 @@ struct agent {
 	struct agents *agents;
 	int socket, pidfd;
 	struct ucred peer;
+	uid_t account;        /* as whom its user is accounted for */
 	uint32_t serial;      /* of the connection of its VM in which it began */
 	struct daemon_vm *vm; /* while something is done for it; else NULL, as VMs come and go */
 	bool failed;          /* to be freed */
@@ -88,7 +89,7 @@ static void free_agent(struct agent *agent)
 static void fail(struct agent *agent, const char *reason)
 {
 	if (!agent->failed)
-		log_peer(agent->peer.uid, LOG_NOTICE, "dropping the agent in VM %s: %s",
+		log_peer(agent->account, LOG_NOTICE, "dropping the agent in VM %s: %s",
 			 agent->vm ? agent->vm->name : "?", reason);
 	agent->failed = true;
 }
@@ -477,6 +478,7 @@ static void begin(struct agents *agents, int socket)
 	LIST_INSERT_HEAD(&agents->list, agent, entries);
 	agent_decoder_init(&agent->decoder, AGENT_GUEST);
 	r = daemon_vm_identify(socket, &agent->peer, &agent->pidfd);
+	agent->account = r == 0 ? subuids_account(agents->domains->subuids, agent->peer.uid) : LOG_NOBODY;
 	if (r == 0 && (!find_vm(agent) || has_agent(agents, agent))) /* QEMU tries again */
 		r = -ESRCH;
 	if (r == 0)
@@ -485,8 +487,7 @@ static void begin(struct agents *agents, int socket)
 		r = sd_event_add_time(agents->event, &agent->timer, CLOCK_MONOTONIC, UINT64_MAX - 1, 1000, on_timer,
 				      agent);
 	if (r >= 0)
-		agent->payer = fair_user_get(agents->domains->fair,
-					     subuids_account(agents->domains->subuids, agent->peer.uid));
+		agent->payer = fair_user_get(agents->domains->fair, agent->account);
 	if (r >= 0 && agent->payer == NULL)
 		r = -ENOMEM;
 	if (r >= 0)
@@ -494,7 +495,7 @@ static void begin(struct agents *agents, int socket)
 	agent->begun_usec = clock_now_usec();
 	if (r < 0) {
 		if (r != -ESRCH)
-			log_peer(agent->peer.uid, LOG_ERR, "cannot serve an agent: %s", strerror(-r));
+			log_peer(agent->account, LOG_ERR, "cannot serve an agent: %s", strerror(-r));
 		free_agent(agent);
 		return;
 	}

@@ -302,7 +302,7 @@ int daemon_start(struct daemon *daemon)
 	daemon->agents = (struct agents){ .event = daemon->event, .domains = &daemon->domains };
 	r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
 	if (r >= 0)
-		r = kept_open(&daemon->kept, daemon->event, daemon->kept_path);
+		r = kept_open(&daemon->kept, daemon->event, &daemon->subuids, daemon->kept_path);
 	daemon->kept.on_settled = on_kept_settled;
 	daemon->kept.owner = daemon;
 	if (r >= 0)

@@ -136,18 +136,21 @@ static void note_change(struct kept *kept)
 
 /* ---- changes ---- */
 
+/* Root's and anybody's do not count. Users who come later find something left, however many others there are. */
 static bool may_have_more(const struct kept *kept, uid_t user)
 {
+	struct subuid_range own;
 	const struct kept_vm *vm;
 	unsigned count = 0, all = 0;
 
 	if (user == 0 || user == KEPT_ANY_USER)
 		return true;
+	own = subuids_range(kept->subuids, user);
 	STAILQ_FOREACH(vm, &kept->vms.list, entries) {
-		count += vm->user == user;
-		all++;
+		count += subuid_range_has(&own, vm->user);
+		all += vm->user != 0 && vm->user != KEPT_ANY_USER;
 	}
-	return count < KEPT_PER_USER && all < KEPT_MAX;
+	return count < KEPT_PER_USER && (all >= KEPT_MAX ? 0 : KEPT_MAX - all) > count;
 }
 
 int kept_set(struct kept *kept, const struct kept_vm *vm, enum wire_mode mode)
@@ -259,11 +262,11 @@ int kept_reload(struct kept *kept)
 	return 0;
 }
 
-int kept_open(struct kept *kept, sd_event *event, const char *path)
+int kept_open(struct kept *kept, sd_event *event, struct subuids *subuids, const char *path)
 {
 	int r;
 
-	*kept = (struct kept){ 0 };
+	*kept = (struct kept){ .subuids = subuids };
 	kept_vms_init(&kept->vms);
 	if (strlen(path) >= sizeof(kept->path))
 		return -ENAMETOOLONG;

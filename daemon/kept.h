@@ -13,9 +13,10 @@
 
 #include "daemon/kept-file.h"
 #include "daemon/kept-writer.h"
+#include "daemon/subuids.h"
 
 #define KEPT_PER_USER 1024 /* VMs that one user's wishes are kept of; root has no limit */
-#define KEPT_MAX 8192      /* of all users, before they are kept of root's only */
+#define KEPT_MAX 8192      /* of all users; who has as many as are left of them gets no more */
 /* The disk is not for this alone: a write is paid for by so many times the time that it took, a second at most. */
 #define KEPT_WRITE_TIMES 10
 #define KEPT_WRITE_USEC UINT64_C(1000000)
@@ -23,7 +24,8 @@
 
 struct kept {
 	struct kept_vms vms;
-	char path[4096]; /* empty: nothing is kept beyond the daemon's life */
+	struct subuids *subuids; /* who are one user to the limits; the owner's */
+	char path[4096];         /* empty: nothing is kept beyond the daemon's life */
 	/* Why the file is not written: one line that names it and the way out. Empty: it is. */
 	char problem[KEPT_PROBLEM_SIZE];
 	bool unread;         /* what is in the file could not be read: it is left as it is */
@@ -42,9 +44,9 @@ struct kept {
 
 /**
  * Reads the file at @path, if there is one. One that cannot be used is left as it is, and logged: then nothing is known
- * of it, and nothing written to it. @return 0, -ENAMETOOLONG, -errno (without memory, or no timer).
+ * of it, and nothing written to it. @subuids has to last. @return 0, -ENAMETOOLONG, -errno (no memory, or no timer).
  */
-int kept_open(struct kept *kept, sd_event *event, const char *path);
+int kept_open(struct kept *kept, sd_event *event, struct subuids *subuids, const char *path);
 /** Writes what is still to be written, waits for the disk, and forgets all. Also for one that was not opened. */
 void kept_close(struct kept *kept);
 /**

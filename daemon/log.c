@@ -97,10 +97,16 @@ static bool may_say(struct budget *budget)
 	return false;
 }
 
-static struct budget *budget_of(uid_t uid)
+/* Ranges of /etc/subuid begin at multiples of 65536, which must not make all who have one use the same budget. */
+static unsigned hash(uid_t account)
+{
+	return (account * UINT32_C(2654435769) >> 16) % LOG_PEER_USERS;
+}
+
+static struct budget *budget_of(uid_t account)
 {
 	static struct budget budgets[LOG_PEER_USERS + 1];
-	struct budget *budget = &budgets[uid == LOG_NOBODY ? LOG_PEER_USERS : uid % LOG_PEER_USERS];
+	struct budget *budget = &budgets[account == LOG_NOBODY ? LOG_PEER_USERS : hash(account)];
 
 	budget->burst = LOG_PEER_BURST;
 	budget->seconds = LOG_PEER_SECONDS;
@@ -108,11 +114,11 @@ static struct budget *budget_of(uid_t uid)
 	return budget;
 }
 
-void log_peer(uid_t uid, int priority, const char *format, ...)
+void log_peer(uid_t account, int priority, const char *format, ...)
 {
 	va_list list;
 
-	if (!may_say(budget_of(uid)))
+	if (!may_say(budget_of(account)))
 		return;
 	va_start(list, format);
 	log_list(priority, format, list);

@@ -13,10 +13,11 @@ void log_open(void);
 void log_message(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
- * For what a peer of user @uid can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS; the rest is
- * counted. Users whose numbers are the same modulo LOG_PEER_USERS have these together: so there is a bound for all.
+ * For what a peer can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS of a user; the rest is counted.
+ * @account: as whom its user is accounted for, see subuids.h. There are LOG_PEER_USERS such budgets, and users have one
+ * by a hash of that number: so there is a bound for all.
  */
-void log_peer(uid_t uid, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_peer(uid_t account, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #define LOG_NOBODY ((uid_t)-1) /* where it is not known who has caused it */
 #define LOG_PEER_USERS 64

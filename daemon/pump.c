@@ -32,7 +32,7 @@ static void note_beyond(struct daemon_vm *vm)
 	engine_vm_counters(vm->connection.engine_vm, &counters);
 	*bytes = counters.beyond_pages * PAGE_BYTES;
 	if (*bytes > 0 && before == 0)
-		log_peer(vm->uid, LOG_WARNING,
+		log_peer(vm->user->uid, LOG_WARNING,
 			 "VM %s: RAM of it is left alone, %" PRIu64 " MiB so far: [limits] vm_ram_size is reached, or "
 			 "user_ram_percent or user_numbers_factor by all of its user's, or 8 TiB by the domain's; or "
 			 "they are more than its process has mapped (%" PRIu64 " MiB)",
@@ -49,7 +49,7 @@ static void note_limited(struct daemon_vm *vm)
 	if (counters.limited_pages == vm->limited.seen_pages)
 		return;
 	if (vm->limited.seen_pages == 0)
-		log_peer(vm->uid, LOG_WARNING,
+		log_peer(vm->user->uid, LOG_WARNING,
 			 "VM %s shares less: its quota is reached. It has shared more than its process was seen to "
 			 "have (%" PRIu64 " MiB of its own), or than a user may, or [limits] vm_store_size",
 			 daemon_vm_describe(vm), vm->had.own_bytes >> 20);

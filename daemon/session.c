@@ -140,7 +140,7 @@ static void fail(struct session *session, const char *format, ...)
 	va_start(list, format);
 	vsnprintf(reason, sizeof(reason), format, list);
 	va_end(list);
-	log_peer(session->peer.uid, LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
+	log_peer(session->account, LOG_WARNING, "dropping the connection of %s: %s", describe(session), reason);
 	end_later(session);
 }
 
@@ -304,7 +304,7 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 		return;
 	bytes = &session->vm->refused_bytes[refused->reason];
 	if (*bytes == 0 && refused->bytes > 0)
-		log_peer(session->peer.uid, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s",
+		log_peer(session->account, LOG_NOTICE, "VM %s: %" PRIu64 " KiB stay unshared, being %s",
 			 describe(session), refused->bytes / 1024, wire_reason_text(refused->reason));
 	*bytes = refused->bytes;
 }
@@ -319,7 +319,7 @@ static void on_memory_map(struct session *session, const struct wire_memory_map 
 	quota_user_took(session->vm->user, count);
 	if (!may_have_rings(session->sessions, session->vm, 0)) {
 		if (first)
-			log_peer(session->peer.uid, LOG_NOTICE,
+			log_peer(session->account, LOG_NOTICE,
 				 "VM %s: the map of its memory is not kept, as [limits] user_rings_percent is reached",
 				 describe(session));
 		guest_map_leave_out(&session->vm->guest_map);

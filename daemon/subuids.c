@@ -94,11 +94,16 @@ static void look(struct subuids *subuids)
 	subuids->seen = now;
 }
 
-uid_t subuids_account(struct subuids *subuids, uid_t uid)
+struct subuid_range subuids_range(struct subuids *subuids, uid_t uid)
 {
 	look(subuids);
 	for (size_t i = 0; i < subuids->count; i++)
-		if (uid - subuids->ranges[i].first < subuids->ranges[i].count)
-			return subuids->ranges[i].first;
-	return uid;
+		if (subuid_range_has(&subuids->ranges[i], uid))
+			return subuids->ranges[i];
+	return (struct subuid_range){ uid, 1 };
+}
+
+uid_t subuids_account(struct subuids *subuids, uid_t uid)
+{
+	return subuids_range(subuids, uid).first;
 }

@@ -6,6 +6,7 @@
 #ifndef PAGEFUSE_DAEMON_SUBUIDS_H
 #define PAGEFUSE_DAEMON_SUBUIDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -27,9 +28,16 @@ void subuids_init(struct subuids *subuids, const char *path);
 void subuids_done(struct subuids *subuids);
 
 /**
- * The user as whom @uid is accounted for: the first of the first range that it is in, or @uid itself. Reads the file
- * anew if it has changed; what is no range in it is left out. If it cannot be read, what was read before counts.
+ * The users that are one with @uid to accounts: the first range that it is in, or @uid alone. Reads the file anew if
+ * it has changed; what is no range in it is left out. If it cannot be read, what was read before counts.
  */
+struct subuid_range subuids_range(struct subuids *subuids, uid_t uid);
+/** The user as whom @uid is accounted for: the first of these. */
 uid_t subuids_account(struct subuids *subuids, uid_t uid);
+
+static inline bool subuid_range_has(const struct subuid_range *range, uid_t uid)
+{
+	return uid - range->first < range->count;
+}
 
 #endif

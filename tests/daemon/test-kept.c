@@ -16,7 +16,8 @@
 
 #define UUID "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
-static char directory[64], path[96];
+static char directory[64], path[96], subuids_path[96];
+static struct subuids subuids;
 static sd_event *event;
 
 static int set_up(void **state)
@@ -26,6 +27,8 @@ static int set_up(void **state)
 	if (mkdtemp(directory) == NULL || sd_event_new(&event) < 0)
 		return -1;
 	snprintf(path, sizeof(path), "%s/deep/er/vms.json", directory);
+	snprintf(subuids_path, sizeof(subuids_path), "%s/subuid", directory);
+	subuids_init(&subuids, subuids_path);
 	return 0;
 }
 
@@ -43,19 +46,25 @@ static int tear_down(void **state)
 	remove_at("deep/er/vms.json");
 	remove_at("deep/er");
 	remove_at("deep");
+	remove_at("subuid");
+	subuids_done(&subuids);
 	event = sd_event_unref(event);
 	return rmdir(directory);
 }
 
-static void write_text(const char *text)
+static void write_file(const char *name, const char *text)
 {
-	FILE *file;
+	FILE *file = fopen(name, "w");
 
-	snprintf(path, sizeof(path), "%s/deep", directory);
-	file = fopen(path, "w");
 	assert_non_null(file);
 	assert_true(fputs(text, file) >= 0);
 	assert_int_equal(fclose(file), 0);
+}
+
+static void write_text(const char *text)
+{
+	snprintf(path, sizeof(path), "%s/deep", directory);
+	write_file(path, text);
 }
 
 /* What it says of a file with @text, which stays as it is. */
@@ -67,7 +76,7 @@ static void expect_problem(const char *text, const char *problem)
 	FILE *file;
 
 	write_text(text);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	if (strstr(kept.problem, problem) == NULL || strstr(kept.problem, path) == NULL)
 		fail_msg("%s: \"%s\", not \"%s\"", text, kept.problem, problem);
 	assert_null(kept_find(&kept, 7, none, "a"));
@@ -116,7 +125,7 @@ static void test_owner(void **state)
 		skip();
 	write_text(LIST("{\"name\": \"a\", \"mode\": \"full\"}"));
 	assert_int_equal(chown(path, 65534, 65534), 0);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	assert_non_null(strstr(kept.problem, "it has to belong to this user or to root"));
 	assert_true(STAILQ_EMPTY(&kept.vms.list));
 	assert_int_equal(chown(path, 0, 0), 0);
@@ -149,7 +158,7 @@ static void test_order(void **state)
 
 	(void)state;
 	assert_int_equal(uuid_parse(UUID, by_uuid.uuid), 0);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	assert_int_equal(kept_set_named(&kept, KEPT_ANY_USER, "a", WIRE_MODE_OFF), 0);
 	expect_mode(&kept, 7, NULL, "a", WIRE_MODE_OFF);
 	expect_mode(&kept, 7, UUID, "a", WIRE_MODE_OFF);
@@ -159,7 +168,7 @@ static void test_order(void **state)
 	expect_mode(&kept, 8, UUID, "a", WIRE_MODE_OFF);
 	assert_int_equal(kept_set(&kept, &by_uuid, WIRE_MODE_HINTS), 0);
 	kept_close(&kept);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	assert_string_equal(kept.problem, "");
 	expect_mode(&kept, 7, UUID, "b", WIRE_MODE_HINTS);
 	expect_mode(&kept, 7, UUID, "a", WIRE_MODE_HINTS);
@@ -176,23 +185,58 @@ static void test_order(void **state)
 	kept_close(&kept);
 }
 
-/* Users have limits, each and together; root has none. */
+/* @return how many VMs more are kept of @user, up to @most. */
+static unsigned fill(struct kept *kept, uid_t user, unsigned most)
+{
+	static unsigned number;
+	char name[32];
+	unsigned count = 0;
+
+	for (int r = 0; r == 0 && count < most; count += r == 0) {
+		snprintf(name, sizeof(name), "vm-%u", number++);
+		r = kept_set_named(kept, user, name, WIRE_MODE_OFF);
+		assert_true(r == 0 || r == -EDQUOT);
+	}
+	return count;
+}
+
+/* Users have limits, each and together; root has none. Who comes late finds something left for a long time. */
 static void test_limits(void **state)
 {
 	struct kept kept;
-	char name[32];
+	unsigned all = 1, users = 1, count;
 
 	(void)state;
-	assert_int_equal(kept_open(&kept, event, ""), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, ""), 0);
 	assert_non_null(strstr(kept.problem, "there is no place for it"));
-	for (unsigned i = 0; i < KEPT_MAX; i++) {
-		snprintf(name, sizeof(name), "vm-%u", i);
-		assert_int_equal(kept_set_named(&kept, 1 + i / KEPT_PER_USER, name, WIRE_MODE_OFF), 0);
+	assert_int_equal(kept_set_named(&kept, 1, "mine", WIRE_MODE_OFF), 0);
+	assert_int_equal(fill(&kept, KEPT_ANY_USER, 10), 10);
+	assert_int_equal(fill(&kept, 0, 2 * KEPT_PER_USER), 2 * KEPT_PER_USER);
+	for (; (count = fill(&kept, 1 + users, KEPT_MAX)) > 0; users++) {
+		assert_true(count == KEPT_PER_USER || count == (KEPT_MAX - all + 1) / 2);
+		all += count;
 	}
+	assert_int_equal(all, KEPT_MAX);
+	assert_in_range(users, KEPT_MAX / KEPT_PER_USER + 8, 2 * KEPT_MAX / KEPT_PER_USER + 2);
 	assert_int_equal(kept_set_named(&kept, 1, "more", WIRE_MODE_OFF), -EDQUOT);
-	assert_int_equal(kept_set_named(&kept, 1000, "more", WIRE_MODE_OFF), -EDQUOT);
-	assert_int_equal(kept_set_named(&kept, 1, "vm-1", WIRE_MODE_FULL), 0);
+	assert_int_equal(kept_set_named(&kept, 1, "mine", WIRE_MODE_FULL), 0);
 	assert_int_equal(kept_set_named(&kept, KEPT_ANY_USER, "more", WIRE_MODE_OFF), 0);
+	kept_close(&kept);
+}
+
+/* Whoever has a range of user numbers has no more by them. */
+static void test_range_of_numbers(void **state)
+{
+	struct kept kept;
+
+	(void)state;
+	write_file(subuids_path, "somebody:100000:65536\nother:165536:65536\n");
+	assert_int_equal(kept_open(&kept, event, &subuids, ""), 0);
+	for (uid_t i = 0; i < 8; i++)
+		assert_int_equal(fill(&kept, 100000 + i * 8000, KEPT_PER_USER / 8), KEPT_PER_USER / 8);
+	assert_int_equal(fill(&kept, 165535, 1), 0);
+	assert_int_equal(fill(&kept, 165536, 1), 1);
+	assert_int_equal(fill(&kept, 1000, 1), 1);
 	kept_close(&kept);
 }
 
@@ -203,7 +247,7 @@ static void test_said_meanwhile(void **state)
 
 	(void)state;
 	write_text("{");
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	assert_int_equal(kept_set_named(&kept, 7, "a", WIRE_MODE_ZERO), 0);
 	assert_int_equal(kept_set_named(&kept, 7, "b", WIRE_MODE_OFF), 0);
 	write_text(LIST("{\"name\": \"a\", \"user\": 7, \"mode\": \"full\"}, {\"name\": \"c\", \"mode\": \"hints\"}"));
@@ -213,7 +257,7 @@ static void test_said_meanwhile(void **state)
 		expect_mode(&kept, 7, NULL, "b", WIRE_MODE_OFF);
 		expect_mode(&kept, 7, NULL, "c", WIRE_MODE_HINTS);
 		kept_close(&kept);
-		assert_int_equal(kept_open(&kept, event, path), 0);
+		assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	}
 	kept_close(&kept);
 }
@@ -259,7 +303,7 @@ static void test_many(void **state)
 	}
 	fputs("]}", file);
 	assert_int_equal(fclose(file), 0);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	assert_string_equal(kept.problem, "");
 	expect_many(&kept, MANY, MANY);
 	for (unsigned i = 3; i < MANY; i += 1000) {
@@ -269,7 +313,7 @@ static void test_many(void **state)
 	}
 	expect_many(&kept, 1000, 3);
 	kept_close(&kept);
-	assert_int_equal(kept_open(&kept, event, path), 0);
+	assert_int_equal(kept_open(&kept, event, &subuids, path), 0);
 	expect_many(&kept, 1000, 3);
 	kept_close(&kept);
 }
@@ -316,6 +360,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_range_of_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_said_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
 		cmocka_unit_test(test_uuid),

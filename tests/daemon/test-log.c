@@ -54,6 +54,18 @@ static void say_one_of_another_user(void)
 	log_peer(20002, LOG_WARNING, "one peer misbehaves");
 }
 
+/* Of who has all users from 65536 on, and of who has the next so many. */
+static void say_errors_of_ranges(void)
+{
+	for (unsigned i = 0; i < TIMES; i++)
+		log_peer(65536, LOG_WARNING, "peer %u misbehaves", i);
+}
+
+static void say_one_of_another_range(void)
+{
+	log_peer(2 * 65536, LOG_WARNING, "one peer misbehaves");
+}
+
 static void say_errors_of_all_users(void)
 {
 	for (unsigned i = 0; i < TIMES; i++)
@@ -73,6 +85,8 @@ static void test_bounds(void **state)
 	assert_in_range(lines_of(say_events, "came"), LOG_EVENT_BURST, 2 * LOG_EVENT_BURST);
 	assert_in_range(lines_of(say_errors_of_peers, "misbehaves"), LOG_PEER_BURST, TIMES / 2);
 	assert_int_equal(lines_of(say_one_of_another_user, "misbehaves"), 1); /* whatever the first one does */
+	assert_in_range(lines_of(say_errors_of_ranges, "misbehaves"), LOG_PEER_BURST, TIMES / 2);
+	assert_int_equal(lines_of(say_one_of_another_range, "misbehaves"), 1);
 	assert_in_range(lines_of(say_errors_of_all_users, "misbehaves"), 1, TIMES / 2);
 	assert_int_equal(lines_of(say_our_own, "own message"), TIMES);
 }

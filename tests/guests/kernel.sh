@@ -25,8 +25,9 @@ kernel_parts() {
 		[ -z "${seen[$package]:-}" ] || continue
 		seen[$package]=yes
 		if ! depends=$(apt-cache show --no-all-versions "$package" 2>/dev/null) || [ -z "$depends" ]; then
-			[[ $package == linux-base-* ]] || return 1
-			continue
+			[[ $package == linux-base-* ]] && continue
+			echo "${package%%=*} is not in the sources of apt" >&2
+			return 1
 		fi
 		depends=$(sed -n 's/^Depends: //p' <<<"$depends")
 		echo "$package"
@@ -73,7 +74,7 @@ kernel_fetch() {
 	# The lists may be absent, or too old to name files that still exist.
 	if ! log=$(kernel_download "$parts" "$package" 2>&1) &&
 		! log=$({ apt-get -qq update && kernel_download "$parts" "$package"; } 2>&1); then
-		echo "kernel: cannot fetch the package $package: ${log:-no such package in the sources of apt}" >&2
+		echo "kernel: cannot fetch the package $package: $log" >&2
 		return 1
 	fi
 	if ! kernel_unpack "$parts" "$folder"; then

@@ -5,7 +5,8 @@
 # the host's are not touched. To be sourced; needs no root.
 #
 #   packages_open          fetches the lists of all suites; fails, and sets $PACKAGES_WHY, if there are none
-#   packages_served        the newest kernel of each series: lines "SERIES PACKAGE", old to new
+#   packages_served        the newest whole kernel of each series: lines "SERIES PACKAGE", old to new; of a series
+#                          that has none a line on stderr says what is missing
 #   packages_find WORD     the same of a series (6.12), the beginning of a version (6.12.43), or a package's name
 #   packages_fetch PACKAGE FOLDER    as kernel_fetch
 
@@ -66,7 +67,7 @@ packages_update() {
 		packages_configure "$mirror" || { PACKAGES_WHY="cannot write to $PACKAGES_DIR"; return 1; }
 		# It may lack some of the suites, and may be out of reach: what is there, also from before, counts.
 		apt-get -qq update >"$PACKAGES_DIR/log" 2>&1
-		[ -z "$(packages_served)" ] || return 0
+		[ -z "$(packages_all)" ] || return 0
 	done
 	PACKAGES_WHY="no kernels to be had from ${mirrors//$'\n'/ }: $(head -n 1 "$PACKAGES_DIR/log")"
 	return 1
@@ -78,19 +79,59 @@ packages_all() {
 		sed -nE 's/^linux-image-([0-9]+\.[0-9]+[^-]*(-[0-9]+)?)-cloud-amd64$/\1 &/p' | sort -V
 }
 
+# Which of these PACKAGEs are not there as a whole, as an archive keeps some parts longer than others: lines "PACKAGE
+# PART", with the first part that is not there.
+packages_broken() {
+	apt-cache show --no-all-versions "$@" 2>/dev/null | awk '
+		FILENAME != "-" { served[$1]; next }
+		$1 == "Package:" { package = $2 }
+		$1 == "Depends:" {
+			for (i = 2; i <= NF; i++) {
+				sub(/,$/, "", $i)
+				if ($i ~ /^linux-(image|binary|modules)-/ && !($i in served)) {
+					print package, $i
+					break
+				}
+			}
+		}' <(apt-cache pkgnames linux-) -
+}
+
+# Of lines "VERSION PACKAGE", old to new, the newest whole one of each series.
+packages_newest() {
+	local -a lines
+	local -A missing=() newest=() lacking=()
+	local line package part series
+	mapfile -t lines
+	[ ${#lines[@]} -gt 0 ] || return 0
+	while read -r package part; do
+		missing[$package]=$part
+	done < <(packages_broken "${lines[@]#* }")
+	for line in "${lines[@]}"; do
+		[[ $line =~ ^[0-9]+\.[0-9]+ ]] || continue
+		series=${BASH_REMATCH[0]} package=${line#* }
+		if [ -z "${missing[$package]:-}" ]; then
+			newest[$series]=$package
+		else
+			lacking[$series]=${missing[$package]}
+		fi
+	done
+	for series in "${!lacking[@]}"; do
+		[ -n "${newest[$series]:-}" ] ||
+			echo "Linux $series: left out, as the archive has no ${lacking[$series]}" >&2
+	done
+	for series in "${!newest[@]}"; do
+		echo "$series ${newest[$series]}"
+	done | sort -V
+}
+
 packages_served() {
-	packages_all | sed -E 's/^([0-9]+\.[0-9]+)[^ ]*/\1/' |
-		awk '{ newest[$1] = $2; if (!seen[$1]++) order[++n] = $1 }
-			END { for (i = 1; i <= n; i++) print order[i], newest[order[i]] }'
+	packages_all | packages_newest
 }
 
 packages_find() {
-	packages_all | awk -v word="$1" '
-		$2 == word || $1 == word || index($1, word ".") == 1 || index($1, word "+") == 1 {
-			found = $2
-			version = $1
-		}
-		END { if (found) { split(version, part, "."); print part[1] "." part[2] + 0, found } }'
+	packages_all |
+		awk -v word="$1" '$2 == word || $1 == word || index($1, word ".") == 1 || index($1, word "+") == 1' |
+		packages_newest | tail -n 1
 }
 
 packages_fetch() {
