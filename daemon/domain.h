@@ -86,7 +86,8 @@ struct domain {
 	TAILQ_HEAD(, daemon_vm) vms;
 	unsigned vm_count;       /* of vms */
 	LIST_HEAD(, link) links; /* of those that are connected */
-	uint64_t rings_bytes;    /* memory that their rings occupied when each was looked at last */
+	LIST_HEAD(, daemon_vm) stalled;
+	uint64_t rings_bytes; /* memory that their rings occupied when each was looked at last */
 
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */

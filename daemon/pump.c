@@ -213,6 +213,7 @@ static void give_orders(struct daemon_vm *vm)
 	static const struct link_source source = { .next_order = next_order, .open_segment = open_segment };
 
 	link_give_orders(vm->connection.link, &source, vm);
+	daemon_vm_set_stalled(vm, vm->connection.link->has_held);
 }
 
 void pump_give_orders(struct daemon_vm *vm)
@@ -299,14 +300,16 @@ static int on_pump(sd_event_source *source, void *user)
 static int on_tick(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct domain *domain = user;
-	struct daemon_vm *vm;
+	struct daemon_vm *vm, *next;
 
 	(void)source;
 	(void)usec;
 	domain->orders_left = PUMP_ORDERS_PER_TURN;
-	TAILQ_FOREACH(vm, &domain->vms, entries)
-		if (takes_orders(vm) && vm->connection.link->has_held)
+	for (vm = LIST_FIRST(&domain->stalled); vm; vm = next) {
+		next = LIST_NEXT(vm, stalled_entries);
+		if (takes_orders(vm))
 			give_orders(vm);
+	}
 	domain_schedule_pump(domain);
 	return 0;
 }

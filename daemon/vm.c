@@ -603,8 +603,18 @@ static void leave_engine(struct daemon_vm *vm)
 	vm->kept = engine_vm;
 }
 
+void daemon_vm_set_stalled(struct daemon_vm *vm, bool stalled)
+{
+	if (stalled && !vm->stalled)
+		LIST_INSERT_HEAD(&vm->domain->stalled, vm, stalled_entries);
+	else if (!stalled && vm->stalled)
+		LIST_REMOVE(vm, stalled_entries);
+	vm->stalled = stalled;
+}
+
 void daemon_vm_disconnect(struct daemon_vm *vm)
 {
+	daemon_vm_set_stalled(vm, false);
 	domain_remove_link(vm->domain, vm->connection.link);
 	index_remove(&vm->domain->domains->vm_serials, &vm->by_serial);
 	if (vm->connection.engine_vm) {

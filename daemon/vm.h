@@ -81,6 +81,8 @@ struct daemon_vm {
 	} limited; /* at a quota: since when, and when last */
 
 	struct daemon_vm_connection connection;
+	bool stalled; /* its link holds an order that it could not pass on */
+	LIST_ENTRY(daemon_vm) stalled_entries;
 	struct engine_vm *kept; /* references of an earlier connection; dropped when a new one has said READY */
 
 	/* What is known of the VM; empty until the first HELLO. */
@@ -100,6 +102,9 @@ struct daemon_vm {
 
 /** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
 int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
+
+/** Whether its link, which it has, holds an order that it could not pass on; the domain tries again with each tick. */
+void daemon_vm_set_stalled(struct daemon_vm *vm, bool stalled);
 
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);

@@ -16,11 +16,13 @@
  *   taken              => the table names it or its stripe
  *   live               => the same, or it is displaced
  *   owners[o]         = slots charged to o
+ *   at rest           => nothing is under way for the VM, see rest.h
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/array.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
 
@@ -216,6 +218,8 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 		return "vm: wrong number of pages that wait";
 	if (counts.fetching != own_fetches)
 		return "vm: pages being fetched without a FETCH";
+	if (rest_awake(checker->engine, vm->index) == NULL && !rest_is_possible(vm))
+		return "vm: it is at rest, and something is to be done for it";
 	return NULL;
 }
 

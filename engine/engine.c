@@ -13,6 +13,7 @@
 #include "engine/match.h"
 #include "engine/numbers.h"
 #include "engine/release.h"
+#include "engine/rest.h"
 #include "engine/schedule.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
@@ -55,6 +56,7 @@ void engine_change_settings(struct engine *engine, const struct engine_settings 
 	if (settings->scan_interval_seconds != before.scan_interval_seconds ||
 	    settings->audit_interval_seconds != before.audit_interval_seconds)
 		schedule_anew(engine);
+	rest_wake_all(engine);
 	release_settings_changed(engine, &before);
 	if (settings->large_back != before.large_back || settings->large_back_pages != before.large_back_pages)
 		whole_settings_changed(engine);
@@ -248,6 +250,7 @@ int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring
 
 	if (vm->detached)
 		return -EPROTO;
+	rest_wake(vm);
 	vm->heard = true;
 	r = vm->ready ? report_ready(vm, report, staging) : report_early(vm, report);
 	if (engine->waiters.used > 0)

@@ -3,6 +3,7 @@
 
 #include "engine/large.h"
 #include "engine/later.h"
+#include "engine/rest.h"
 #include "engine/stability.h"
 #include "engine/state.h"
 
@@ -31,6 +32,7 @@ void exposure_put_off(struct page page)
 {
 	struct engine_vm *vm = page.region->vm;
 
+	rest_wake(vm);
 	vm->counters.held_pages++;
 	blocks_set_unknown(&page.region->blocks, page.index);
 	if (stability_is_noted(page))
@@ -55,7 +57,7 @@ static bool shares(const struct engine_vm *vm)
 void exposure_tick(struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		struct engine_vm *vm = engine->vms[i];
+		struct engine_vm *vm = rest_awake(engine, i);
 		bool was;
 
 		if (vm == NULL)

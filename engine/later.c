@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/later.h"
 
+#include "engine/rest.h"
 #include "engine/state.h"
 
 void later_add(struct page page, uint64_t due_usec)
@@ -9,6 +10,7 @@ void later_add(struct page page, uint64_t due_usec)
 	struct later *last = queue->length > 0 ? queue_at(queue, queue->length - 1) : NULL;
 	uint32_t number = page_number(page);
 
+	rest_wake(page.region->vm);
 	if (last != NULL && last->page + last->count == number && page.index > 0 && last->count < RING_SCAN_PAGES_MAX) {
 		last->count++;
 		last->due_usec = last->due_usec > due_usec ? last->due_usec : due_usec;

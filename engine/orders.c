@@ -3,6 +3,7 @@
 
 #include "engine/large.h"
 #include "engine/references.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 
 #define ORDERS_LOOK_BACK 4u
@@ -21,6 +22,7 @@ static bool push(struct engine_vm *vm, uint8_t op, uint8_t flags, uint32_t page,
 
 	if (order == NULL)
 		return false;
+	rest_wake(vm);
 	*order = (struct ring_record){ .op = op, .flags = flags, .count = (uint16_t)count, .page = page };
 	order->slot = slot;
 	mark(vm, true);

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 
+#include "engine/budget.h"
 #include "engine/estimate.h"
 #include "engine/exposure.h"
 #include "engine/fetches.h"
@@ -28,6 +29,7 @@
 #include "engine/match.h"
 #include "engine/orders.h"
 #include "engine/release.h"
+#include "engine/rest.h"
 #include "engine/retire.h"
 #include "engine/state.h"
 #include "engine/survey.h"
@@ -51,7 +53,6 @@
 #define RETRIES_PER_TICK 16u /* of regions that wait for page numbers: each is a search */
 #define TICK_BUSY_USEC 2000u
 #define TICK_MIN_USEC 10000u
-#define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
 
 /* ---- walks ---- */
 
@@ -149,7 +150,7 @@ static struct room scan_room(const struct engine *engine)
 	uint32_t longest = 0, under_way = 0;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		const struct engine_vm *vm = engine->vms[i];
+		const struct engine_vm *vm = rest_awake(engine, i);
 
 		if (vm == NULL || vm->unresponsive || vm->lagging || vm->detached)
 			continue;
@@ -210,6 +211,7 @@ static uint64_t from_now(const struct engine_vm *vm)
 
 static void begin_pass(struct engine_vm *vm, uint64_t ticket, uint32_t page)
 {
+	rest_wake(vm);
 	vm->pass_ticket = ticket;
 	vm->pass.page = page;
 	vm->pass_from_usec = 0;
@@ -358,34 +360,6 @@ void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64
 
 /* ---- slow passes ---- */
 
-void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec)
-{
-	uint64_t used = cpu_nsec > vm->cpu_nsec ? cpu_nsec - vm->cpu_nsec : 0;
-
-	if (vm->pass_ticket == 0)
-		vm->cpu_budget_nsec -= (int64_t)(used < CHARGE_NSEC_MAX ? used : CHARGE_NSEC_MAX);
-	vm->cpu_nsec = cpu_nsec;
-}
-
-/* The worker's share of a core, saved up for at most one second. */
-static void fill_budget(struct engine_vm *vm)
-{
-	struct engine *engine = vm->engine;
-	uint64_t passed = engine->now_usec - vm->cpu_filled_usec;
-	int64_t most = (int64_t)engine->settings.scan_cpu_percent * 10000000;
-
-	passed = passed < SECOND_USEC ? passed : SECOND_USEC;
-	vm->cpu_filled_usec = engine->now_usec;
-	vm->cpu_budget_nsec += (int64_t)(passed * engine->settings.scan_cpu_percent * 10);
-	if (vm->cpu_budget_nsec > most)
-		vm->cpu_budget_nsec = most;
-}
-
-static bool within_budget(const struct engine_vm *vm)
-{
-	return vm->engine->settings.scan_cpu_percent == 0 || vm->cpu_budget_nsec >= 0;
-}
-
 /* Moves a walk past @scan, and sets when its next slice is due, if all pages are to take @seconds. */
 static void walk_on(const struct engine_vm *vm, struct walk *walk, const struct scan *scan, uint32_t seconds)
 {
@@ -439,7 +413,7 @@ static void schedule_slow(struct engine_vm *vm, struct room *room)
 
 	if (!has_slow_passes(vm) || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
-	if (vm->slow.next_usec > vm->engine->now_usec || !within_budget(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
+	if (vm->slow.next_usec > vm->engine->now_usec || !budget_allows(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
 		return;
 	if (waits_for_notes(vm))
 		return;
@@ -514,6 +488,7 @@ void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uin
 		page += scan.count;
 		count -= scan.count;
 	}
+	rest_wake(vm);
 	schedule_looks(vm);
 }
 
@@ -532,6 +507,7 @@ void schedule_anew(struct engine *engine)
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->vms[i] != NULL)
 			engine->vms[i]->slow.next_usec = engine->vms[i]->audit.next_usec = engine->now_usec;
+	rest_wake_all(engine);
 }
 
 /* ---- audits ---- */
@@ -665,8 +641,17 @@ static void advance_barrier(struct engine *engine)
 
 /* ---- the tick ---- */
 
-static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm, uint64_t at)
+/* Whether something may be due for it by itself. */
+static bool is_served(const struct engine_vm *vm)
 {
+	return vm->ready && !vm->detached && !vm->unresponsive;
+}
+
+/* The next moment at which something is; UINT64_MAX: nothing is before something happens. */
+static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm)
+{
+	uint64_t at = UINT64_MAX;
+
 	if (has_slow_passes(vm) && vm->slow.next_usec < at)
 		at = vm->slow.next_usec;
 	if (!vm->held && later_due(vm) < at)
@@ -682,9 +667,20 @@ static uint64_t earliest(const struct engine *engine, const struct engine_vm *vm
 	return at;
 }
 
+static void let_rest(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = rest_awake(engine, i);
+
+		if (vm != NULL)
+			rest_let(vm, is_served(vm) ? earliest(engine, vm) : UINT64_MAX);
+	}
+}
+
 static uint64_t time_to_next(const struct engine *engine)
 {
 	uint64_t at = engine->now_usec + SECOND_USEC, release = release_next_usec(engine);
+	uint64_t rest = rest_next_usec(engine);
 
 	if (engine->barrier.wanted || engine->barrier.started != engine->barrier.completed)
 		return TICK_BUSY_USEC;
@@ -695,15 +691,18 @@ static uint64_t time_to_next(const struct engine *engine)
 	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
+	at = rest < at ? rest : at;
 	at = estimate_next_usec(engine) < at ? estimate_next_usec(engine) : at;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		const struct engine_vm *vm = engine->vms[i];
+		const struct engine_vm *vm = rest_awake(engine, i);
+		uint64_t due = UINT64_MAX;
 
-		if (vm == NULL || !vm->ready || vm->detached || vm->unresponsive)
+		if (vm == NULL || !is_served(vm))
 			continue;
 		if (vm->pass_ticket != 0)
 			return TICK_BUSY_USEC;
-		at = earliest(engine, vm, at);
+		due = earliest(engine, vm);
+		at = due < at ? due : at;
 	}
 	return at > engine->now_usec + TICK_MIN_USEC ? at - engine->now_usec : TICK_MIN_USEC;
 }
@@ -733,6 +732,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	struct room room;
 	uint32_t released, looks = WHOLE_LOOKS_PER_TICK;
 
+	rest_tick(engine, now_usec);
 	engine->now_usec = now_usec;
 	slots_tick(&engine->slots, now_usec);
 	watch_resync(engine);
@@ -747,11 +747,11 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	room.waiters = less(room.waiters, released);
 	engine->turn = engine->vms_end > 0 ? (engine->turn + 1) % engine->vms_end : 0;
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
-		struct engine_vm *vm = engine->vms[(engine->turn + i) % engine->vms_end];
+		struct engine_vm *vm = rest_awake(engine, (engine->turn + i) % engine->vms_end);
 
 		if (vm == NULL)
 			continue;
-		fill_budget(vm);
+		budget_fill(vm);
 		schedule_notes(vm);
 		schedule_pass(vm, &room);
 		schedule_later(vm);
@@ -769,5 +769,6 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 	retire_tick(engine);
 	estimate_tick(engine);
 	slots_flush(&engine->slots);
+	let_rest(engine);
 	return time_to_next(engine);
 }

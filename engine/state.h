@@ -181,7 +181,7 @@ struct engine_vm {
 	uint16_t owner; /* for slots_new() */
 	enum wire_mode mode;
 	bool ready, detached;
-	bool heard;        /* something was reported since the last tick */
+	bool heard;        /* something was reported since the last tick that looked at it */
 	bool unresponsive; /* nothing was for a long time, or no answer of a kind that it owes; set by the tick */
 	bool lagging;      /* takes orders too slowly: others go on without it */
 	bool held;         /* nothing is ordered for it: see exposure.h */
@@ -240,6 +240,12 @@ struct engine_vm {
 	struct estimate_row estimate_rows[2]; /* in the last one, and the one under way: by serials, even or odd */
 };
 
+/** VMs that ticks pass by, by their indices, see rest.h. */
+struct rest {
+	uint64_t until_usec[ENGINE_VMS_MAX]; /* 0: it is awake */
+	uint64_t all_usec;                   /* when all were woken last */
+};
+
 /** Regions that have left, see leaving.h. */
 struct leaving {
 	struct region *first, *last; /* in the order in which they have left; NULL: there are none */
@@ -253,8 +259,9 @@ struct engine {
 	struct links links;
 	struct space space;
 	struct engine_vm *vms[ENGINE_VMS_MAX];
-	uint32_t vms_end;                          /* above the highest index in use */
-	struct page_counts pages;                  /* of all of them */
+	uint32_t vms_end;         /* above the highest index in use */
+	struct page_counts pages; /* of all of them */
+	struct rest rest;
 	uint32_t turn;                             /* who is the first to be given scans at the next tick */
 	uint64_t with_orders[ENGINE_VMS_MAX / 64]; /* bitmap: VMs with orders to be taken */
 	struct waiters waiters;

@@ -2,6 +2,7 @@
 #include "engine/survey.h"
 
 #include "engine/orders.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 
 #define SURVEY_SLICE_PAGES 1024u
@@ -67,6 +68,7 @@ bool engine_survey(struct engine_vm *vm)
 		return false;
 	if (vm->survey.active)
 		return true;
+	rest_wake(vm);
 	vm->survey.active = true;
 	vm->survey.page = 1;
 	vm->survey.from_usec = vm->engine->now_usec;

@@ -17,6 +17,7 @@
 
 #include "engine/fetches.h"
 #include "engine/orders.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 #include "engine/survey.h"
 
@@ -204,6 +205,7 @@ void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode
 
 	if (before == mode)
 		return;
+	rest_wake(vm);
 	/* What is shared came otherwise; also if that was not done to its end. */
 	if (mode == WIRE_MODE_HINTS)
 		shared = before == WIRE_MODE_FULL || (vm->unsharing.active && vm->unsharing.shared);

@@ -11,6 +11,7 @@
 #include "engine/leaving.h"
 #include "engine/numbers.h"
 #include "engine/orders.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 #include "engine/survey.h"
 
@@ -229,6 +230,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	slots_return(&engine->slots, &vm->window);
 	waiters_disown(&engine->waiters, vm->index, vm->waiting);
 	estimate_vm_gone(engine, vm);
+	rest_wake(vm);
 	engine->vms[vm->index] = NULL;
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;

@@ -2,6 +2,7 @@
 #include "engine/watch.h"
 
 #include "engine/fetches.h"
+#include "engine/rest.h"
 #include "engine/state.h"
 
 #define SECOND_USEC UINT64_C(1000000)
@@ -66,7 +67,10 @@ static void watch(struct engine_vm *vm)
 void watch_tick(struct engine *engine, uint64_t passed_usec)
 {
 	engine->watched_usec += passed_usec < WATCHED_USEC_MAX ? passed_usec : WATCHED_USEC_MAX;
-	for (uint32_t i = 0; i < engine->vms_end; i++)
-		if (engine->vms[i] != NULL)
-			watch(engine->vms[i]);
+	for (uint32_t i = 0; i < engine->vms_end; i++) {
+		struct engine_vm *vm = rest_awake(engine, i);
+
+		if (vm != NULL)
+			watch(vm);
+	}
 }

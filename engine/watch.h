@@ -14,7 +14,7 @@
 
 struct engine;
 
-/** A look at each VM, @passed_usec after the last one. */
+/** A look at each VM that is awake, @passed_usec after the last one. */
 void watch_tick(struct engine *engine, uint64_t passed_usec);
 
 #endif
