@@ -6,9 +6,10 @@
  *   besieged DAEMON [ROUNDS]
  *
  * In each round they write new contents, the same in all of them, and a pass is asked for; what counts is the time from
- * there until each has all of its pages shared. It is taken without the attackers, then with them, and so on by turns.
- * Attackers leave the CPUs to others (nice 19) as far as the kernel has them do so, since what is to be seen is the
- * daemon, and not who gets a CPU. Printed are medians, name and value.
+ * there until each has all of its pages shared. It is taken without the attackers, then with them at another daemon,
+ * then with them at this one, and so on by turns: the second is what it costs that they and a daemon want the CPUs, so
+ * the third in times of it is what they do to those whom this daemon serves. Attackers leave the CPUs to others (nice
+ * 19) as far as the kernel has them do so. Printed are medians, name and value.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@
 	"[store]\nsize = 256M\n" \
 	"[limits]\nconnections_per_user = 48\n"
 
-static struct instance instance;
+static struct instance instance, other;
 static struct siege siege = { .nice = ATTACKER_NICE };
 static struct fake_vmm vms[VMS];
 
@@ -68,13 +69,14 @@ static double share_msec(void)
 	return now_msec() - began;
 }
 
-static void await_peace(void)
+/* Ends the siege, and waits until @of has its own VMs only. */
+static void await_peace(struct instance *of, size_t vms_of_its_own)
 {
-	size_t count = 0;
+	size_t count = SIZE_MAX;
 
 	siege_end(&siege);
-	while (count != VMS) {
-		json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
+	while (count != vms_of_its_own) {
+		json_t *status = instance_ask(of, "{\"command\":\"status\"}");
 
 		count = json_array_size(json_object_get(status, "vms"));
 		json_decref(status);
@@ -84,9 +86,9 @@ static void await_peace(void)
 
 static int compare(const void *a, const void *b)
 {
-	const double *one = a, *other = b;
+	const double *x = a, *y = b;
 
-	return (*one > *other) - (*one < *other);
+	return (*x > *y) - (*x < *y);
 }
 
 static double median(double *values, unsigned count)
@@ -100,25 +102,45 @@ static void report(const char *name, double msec)
 	printf("%s_msec %.1f\n%s_pages_per_sec %.0f\n", name, msec, name, VMS * PAGES / msec * 1e3);
 }
 
+static double share_with_siege_at(struct instance *of, size_t vms_of_its_own, unsigned *ret_attackers)
+{
+	double msec;
+
+	siege_start(&siege, of->socket);
+	siege_await(&siege, 1);
+	*ret_attackers = siege.count;
+	msec = share_msec();
+	await_peace(of, vms_of_its_own);
+	return msec;
+}
+
 static void measure(unsigned rounds)
 {
-	double quiet[ROUNDS_MAX] = { 0 }, besieged[ROUNDS_MAX] = { 0 }, ratio[ROUNDS_MAX] = { 0 };
+	double quiet[ROUNDS_MAX] = { 0 }, elsewhere[ROUNDS_MAX] = { 0 }, besieged[ROUNDS_MAX] = { 0 };
+	double ratio[ROUNDS_MAX] = { 0 }, to_elsewhere[ROUNDS_MAX] = { 0 };
 	unsigned attackers = 0;
 
 	for (unsigned i = 0; i < rounds; i++) {
 		quiet[i] = share_msec();
-		siege_start(&siege, instance.socket);
-		siege_await(&siege, 1);
-		attackers = siege.count;
-		besieged[i] = share_msec();
+		elsewhere[i] = share_with_siege_at(&other, 0, &attackers);
+		besieged[i] = share_with_siege_at(&instance, VMS, &attackers);
 		ratio[i] = besieged[i] / quiet[i];
-		fprintf(stderr, "round %u: %.1f ms, besieged %.1f ms\n", i + 1, quiet[i], besieged[i]);
-		await_peace();
+		to_elsewhere[i] = besieged[i] / elsewhere[i];
+		fprintf(stderr, "round %u: %.1f ms, another daemon besieged %.1f ms, this one %.1f ms\n", i + 1,
+			quiet[i], elsewhere[i], besieged[i]);
 	}
 	printf("attackers %u\n", attackers);
 	report("quiet", median(quiet, rounds));
+	report("elsewhere", median(elsewhere, rounds));
 	report("besieged", median(besieged, rounds));
-	printf("ratio %.2f\n", median(ratio, rounds));
+	printf("ratio %.2f\nratio_to_elsewhere %.2f\n", median(ratio, rounds), median(to_elsewhere, rounds));
+}
+
+static void start_daemon(struct instance *of)
+{
+	instance_init(of);
+	instance_settings(of, SETTINGS);
+	instance_start(of);
 }
 
 int main(int argc, char **argv)
@@ -135,9 +157,8 @@ int main(int argc, char **argv)
 	}
 	test_begin(argc, argv);
 	test_check(setenv("PAGEFUSED", argv[1], 1) == 0, "no memory");
-	instance_init(&instance);
-	instance_settings(&instance, SETTINGS);
-	instance_start(&instance);
+	start_daemon(&instance);
+	start_daemon(&other);
 	for (unsigned i = 0; i < VMS; i++)
 		vms[i] = fake_start(instance.socket, &honest);
 	for (unsigned i = 0; i < VMS; i++)
@@ -145,6 +166,7 @@ int main(int argc, char **argv)
 	measure((unsigned)rounds);
 	for (unsigned i = 0; i < VMS; i++)
 		fake_kill(&vms[i]);
+	instance_done(&other);
 	instance_done(&instance);
 	return 0;
 }

@@ -266,8 +266,10 @@ other_table() {
 	printf '| slow pass over memory that it knows, 1 %% filled anew, both | %s ns per page; %s if all is read |\n' \
 		"$(figure_of again.nsec_per_page)" "$(figure_of again.read_nsec_per_page)"
 	printf '| three VMs share, nobody else there | %s pages/s |\n' "$(figure_of besieged.quiet_pages_per_sec)"
-	printf '| the same, besieged by %s peers of other users | %s pages/s; it takes %s times as long |\n' \
-		"$(figure_of besieged.attackers)" "$(figure_of besieged.besieged_pages_per_sec)" \
+	printf '| the same, another daemon besieged by %s peers | %s pages/s |\n' \
+		"$(figure_of besieged.attackers)" "$(figure_of besieged.elsewhere_pages_per_sec)"
+	printf '| the same, this daemon besieged by them | %s pages/s; %s times as long, and %s times the first |\n' \
+		"$(figure_of besieged.besieged_pages_per_sec)" "$(figure_of besieged.ratio_to_elsewhere)" \
 		"$(figure_of besieged.ratio)"
 	printf '| bookkeeping: daemon and rings | %s MiB |\n' \
 		"$(calculate a/1048576 %.1f pagefuse.overhead_daemon_bytes)"

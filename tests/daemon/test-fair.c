@@ -81,26 +81,60 @@ static void test_without_places(void **state)
 	assert_true(alone_turns < TURNS / 6);
 }
 
-/* Time that was not used is not saved: who comes back is not served alone until he has caught up. */
+static int64_t place_of(const struct fair_share *share, sd_event_source *source)
+{
+	int64_t place;
+
+	fair_place(&fair, share, source);
+	assert_true(sd_event_source_get_priority(source, &place) >= 0);
+	assert_true(place >= 0); /* timers and signals go before all */
+	return place;
+}
+
+/* What was not used is saved up to a bound: who comes back goes before others for so long, and is one of them then. */
 static void test_comes_back(void **state)
 {
-	struct fair_share busy = { .had_usec = 5000 }, back = { .had_usec = 10 };
+	struct fair_share busy = { .had_usec = 10 * FAIR_SAVED_USEC }, back = { .had_usec = 10 };
+	unsigned before = 0;
 	sd_event_source *source;
-	int64_t place;
 
 	(void)state;
 	assert_true(sd_event_new(&event) >= 0);
 	assert_true(sd_event_add_defer(event, &source, on_turn, NULL) >= 0);
 	fair = (struct fair){ 0 };
-	fair_place(&fair, &busy, source);
+	(void)place_of(&busy, source);
 	fair_begin(&fair, source);
-	assert_int_equal(fair.now_usec, 5000);
-	fair_place(&fair, &back, source);
-	assert_true(sd_event_source_get_priority(source, &place) >= 0);
-	assert_int_equal(place, 5000);
-	fair_begin(&fair, source);
-	fair_end(&fair, &back);
-	assert_true(back.had_usec > 5000);
+	assert_int_equal(fair.now_usec, busy.had_usec);
+	for (; place_of(&back, source) < place_of(&busy, source); before++)
+		fair_charge(&fair, &back, FAIR_SAVED_USEC / 100 - 1);
+	assert_int_equal(before, 100);
+	assert_int_equal(fair.now_usec, busy.had_usec); /* nobody's time has gone on by that */
+	sd_event_source_disable_unref(source);
+	event = sd_event_unref(event);
+}
+
+/* Who comes for the first time has saved nothing, nor has who left and is not known any more. */
+static void test_comes_anew(void **state)
+{
+	struct fair_user *busy = NULL, *new = NULL;
+	sd_event_source *source;
+
+	(void)state;
+	assert_true(sd_event_new(&event) >= 0);
+	assert_true(sd_event_add_defer(event, &source, on_turn, NULL) >= 0);
+	fair = (struct fair){ 0 };
+	busy = fair_user_get(&fair, 1000);
+	assert_non_null(busy);
+	for (unsigned i = 0; i < 2; i++) {
+		fair_charge(&fair, &busy->share, 10 * FAIR_SAVED_USEC);
+		(void)place_of(&busy->share, source);
+		fair_begin(&fair, source);
+		new = fair_user_get(&fair, 1001);
+		assert_non_null(new);
+		assert_int_equal(place_of(&new->share, source), place_of(&busy->share, source));
+		fair_user_put(new);
+	}
+	fair_user_put(busy);
 	sd_event_source_disable_unref(source);
 	event = sd_event_unref(event);
 }
@@ -111,6 +145,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_without_places),
 		cmocka_unit_test(test_comes_back),
+		cmocka_unit_test(test_comes_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
