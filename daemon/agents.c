@@ -19,8 +19,8 @@
 #include "daemon/vm.h"
 #include "protocol/agent-decoder.h"
 
-#define ACCEPTS_PER_TURN 4
-#define ACCEPT_TURNS_PER_SECOND 4000
+#define ACCEPTS_PER_TURN 16
+#define ACCEPT_TURNS_PER_SECOND 1000
 #define OUT_BYTES 8192              /* all acknowledgements and proofs that there can be at once fit twice */
 #define LOOK_USEC UINT64_C(1000000) /* between looks whether a VM that owes an answer is still served */
 

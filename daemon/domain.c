@@ -354,7 +354,6 @@ int domain_open(struct domains *domains, const char *name, struct domain **ret)
 	domain->event = domains->event;
 	domain->userfaultfd = -1;
 	snprintf(domain->name, sizeof(domain->name), "%s", name);
-	domain->share = fair_share_new(domains->fair);
 	TAILQ_INIT(&domain->vms);
 	quota_numbers_init(&domain->numbers, ENGINE_NUMBERS);
 	LIST_INIT(&domain->links);

@@ -84,10 +84,10 @@ struct domain {
 	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */
 
 	TAILQ_HEAD(, daemon_vm) vms;
-	unsigned vm_count;       /* of vms */
-	LIST_HEAD(, link) links; /* of those that are connected */
-	LIST_HEAD(, daemon_vm) stalled;
-	uint64_t rings_bytes; /* memory that their rings occupied when each was looked at last */
+	unsigned vm_count;              /* of vms */
+	LIST_HEAD(, link) links;        /* of those that are connected */
+	LIST_HEAD(, daemon_vm) stalled; /* those whose link holds an order that it could not pass on */
+	uint64_t rings_bytes;           /* memory that their rings occupied when each was looked at last */
 
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */

@@ -7,6 +7,8 @@
  * has something to do now and then, and less than his share in all, is served as if he was alone, however many others
  * want all that there is; and these wait for him a tenth of a second once, for which he has to have been away. Who is
  * new, or was away so long that nobody knew him, has saved nothing: else whoever comes anew each time would go first.
+ * Nor does what is no user's, an engine and the accepting of connections: else he who has many domains would have as
+ * many tenths of a second.
  *
  * All else, such as timers, has priority 0 and goes first: each has a bound of its own.
  *
@@ -18,11 +20,6 @@
 #include <stdlib.h>
 
 #include "daemon/turn.h"
-
-struct fair_share fair_share_new(const struct fair *fair)
-{
-	return (struct fair_share){ fair->now_usec };
-}
 
 struct fair_user *fair_user_get(struct fair *fair, uid_t uid)
 {
@@ -36,7 +33,7 @@ struct fair_user *fair_user_get(struct fair *fair, uid_t uid)
 		if (user == NULL)
 			return NULL;
 		user->uid = uid;
-		user->share = fair_share_new(fair);
+		user->share = (struct fair_share){ .had_usec = fair->now_usec, .saves = true };
 		LIST_INSERT_HEAD(&fair->users, user, entries);
 	}
 	user->holders++;
@@ -58,7 +55,7 @@ static int64_t later(int64_t a, int64_t b)
 
 static int64_t had(const struct fair *fair, const struct fair_share *share)
 {
-	return later(share->had_usec, fair->now_usec - FAIR_SAVED_USEC);
+	return later(share->had_usec, fair->now_usec - (share->saves ? FAIR_SAVED_USEC : 0));
 }
 
 /* The clock begins with 0, and so does what sd-event takes for ordinary. */

@@ -7,6 +7,7 @@
 #ifndef PAGEFUSE_DAEMON_FAIR_H
 #define PAGEFUSE_DAEMON_FAIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -15,9 +16,10 @@
 #define FAIR_OUTSIDERS ((uid_t)-1) /* all who may only ask, together: users have numbers without end */
 #define FAIR_SAVED_USEC 100000     /* that who does not use his time has before others once he comes */
 
-/** What somebody has had. */
+/** What somebody has had. All zero: nothing yet, of what is no user's. */
 struct fair_share {
 	int64_t had_usec; /* on the clock of struct fair */
+	bool saves;       /* it is a user's: what he does not use is his for a while */
 };
 
 /** A user who has connections. */
@@ -34,8 +36,6 @@ struct fair {
 	LIST_HEAD(, fair_user) users;
 };
 
-/** The share of somebody who comes now, and has nothing saved. */
-struct fair_share fair_share_new(const struct fair *fair);
 /** The account of @uid, for one holder more. @return NULL without memory. */
 struct fair_user *fair_user_get(struct fair *fair, uid_t uid);
 /** One holder less; the account goes with the last one. Also for NULL. */

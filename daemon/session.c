@@ -104,12 +104,13 @@ static struct fair *fair_of(const struct sessions *sessions)
  */
 static void place(const struct session *session)
 {
+	static const struct fair_share nothing;
 	const struct fair *fair = fair_of(session->sessions);
 	bool is_short = session->kind == SESSION_NEW || (session->failed && session->vm == NULL);
-	struct fair_share share = is_short ? fair_share_new(fair) : session->payer->share;
+	const struct fair_share *share = is_short ? &nothing : &session->payer->share;
 
-	fair_place(fair, &share, session->io);
-	fair_place(fair, &share, session->turn);
+	fair_place(fair, share, session->io);
+	fair_place(fair, share, session->turn);
 }
 
 /* Has on_turn() called again after the others had theirs. */

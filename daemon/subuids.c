@@ -63,6 +63,31 @@ static struct subuid_range *read_ranges(FILE *file, size_t *ret_count)
 	return ranges;
 }
 
+static int compare(const void *a, const void *b)
+{
+	const struct subuid_range *one = a, *other = b;
+
+	return (one->first > other->first) - (one->first < other->first);
+}
+
+/* Puts them in order, and makes those that overlap one. @return how many there are then. */
+static size_t unite(struct subuid_range *ranges, size_t count)
+{
+	size_t united = 0;
+
+	qsort(ranges, count, sizeof(*ranges), compare);
+	for (size_t i = 0; i < count; i++) {
+		struct subuid_range *last = united > 0 ? &ranges[united - 1] : NULL;
+		uid_t end = ranges[i].first + ranges[i].count;
+
+		if (last == NULL || !subuid_range_has(last, ranges[i].first))
+			ranges[united++] = ranges[i];
+		else if (end > last->first + last->count)
+			last->count = end - last->first;
+	}
+	return united;
+}
+
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
@@ -90,7 +115,7 @@ static void look(struct subuids *subuids)
 		return;
 	free(subuids->ranges);
 	subuids->ranges = ranges;
-	subuids->count = count;
+	subuids->count = unite(ranges, count);
 	subuids->seen = now;
 }
 

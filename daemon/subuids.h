@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * User numbers that /etc/subuid gives to somebody for user namespaces: whoever has such a range can be each of its
- * users, so to accounts all of them are one. Of this alone: what they may see, and their domains, are each one's own.
+ * users, so to accounts all of them are one; and ranges that overlap are one, too, as whoever has either can be some of
+ * the other's. Of this alone: what they may see, and their domains, are each one's own.
  */
 #ifndef PAGEFUSE_DAEMON_SUBUIDS_H
 #define PAGEFUSE_DAEMON_SUBUIDS_H
@@ -19,7 +20,7 @@ struct subuid_range {
 struct subuids {
 	const char *path;
 	struct stat seen; /* of the file, when the ranges were read */
-	struct subuid_range *ranges;
+	struct subuid_range *ranges; /* in the order of their numbers; none overlaps another */
 	size_t count;
 };
 
@@ -28,7 +29,7 @@ void subuids_init(struct subuids *subuids, const char *path);
 void subuids_done(struct subuids *subuids);
 
 /**
- * The users that are one with @uid to accounts: the first range that it is in, or @uid alone. Reads the file anew if
+ * The users that are one with @uid to accounts: the range that it is in, or @uid alone. Reads the file anew if
  * it has changed; what is no range in it is left out. If it cannot be read, what was read before counts.
  */
 struct subuid_range subuids_range(struct subuids *subuids, uid_t uid);

@@ -27,7 +27,7 @@ struct engine;
 void exposure_put_off(struct page page);
 /** Whether nothing is to be ordered for @page, by which @pages more would be committed: then it is put off. */
 bool exposure_holds(struct page page, uint32_t pages);
-/** Holds VMs, or lets them go on: a look at each. */
+/** Holds VMs, or lets them go on: a look at each that is awake, see rest.h. */
 void exposure_tick(struct engine *engine);
 
 #endif

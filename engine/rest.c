@@ -62,7 +62,7 @@ void rest_let(struct engine_vm *vm, uint64_t due_usec)
 
 uint64_t rest_next_usec(const struct engine *engine)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = engine->rest.all_usec + REST_USEC;
 
 	for (uint32_t i = 0; i < engine->vms_end; i++)
 		if (engine->rest.until_usec[i] != 0 && engine->rest.until_usec[i] < next)

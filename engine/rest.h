@@ -23,7 +23,7 @@ void rest_wake_all(struct engine *engine);
 void rest_tick(struct engine *engine, uint64_t now_usec);
 /** At the end of a tick that has looked at @vm: lets it rest if it can, until @due_usec. */
 void rest_let(struct engine_vm *vm, uint64_t due_usec);
-/** When the first of those at rest is to be woken; UINT64_MAX: there are none. */
+/** When the first of those at rest is to be woken, or all are. */
 uint64_t rest_next_usec(const struct engine *engine);
 /** Whether nothing is under way for @vm that an answer or another tick is needed for. */
 bool rest_is_possible(const struct engine_vm *vm);

@@ -476,13 +476,13 @@ void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uin
 		uint32_t left;
 
 		if (region == NULL)
-			return;
+			break;
 		left = region->pages - (page - region->first); /* a look is at one region */
 		scan.count = scan.count < left ? scan.count : left;
 		scan.count = scan.count < RING_SCAN_PAGES_MAX ? scan.count : RING_SCAN_PAGES_MAX;
 		place = queue_push(&vm->looks);
 		if (place == NULL)
-			return;
+			break;
 		*place = scan;
 		vm->looks_wanted++;
 		page += scan.count;

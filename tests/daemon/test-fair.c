@@ -94,7 +94,8 @@ static int64_t place_of(const struct fair_share *share, sd_event_source *source)
 /* What was not used is saved up to a bound: who comes back goes before others for so long, and is one of them then. */
 static void test_comes_back(void **state)
 {
-	struct fair_share busy = { .had_usec = 10 * FAIR_SAVED_USEC }, back = { .had_usec = 10 };
+	struct fair_share busy = { .had_usec = 10 * FAIR_SAVED_USEC }, back = { .had_usec = 10, .saves = true };
+	const struct fair_share engine = { .had_usec = 10 };
 	unsigned before = 0;
 	sd_event_source *source;
 
@@ -105,6 +106,7 @@ static void test_comes_back(void **state)
 	(void)place_of(&busy, source);
 	fair_begin(&fair, source);
 	assert_int_equal(fair.now_usec, busy.had_usec);
+	assert_int_equal(place_of(&engine, source), place_of(&busy, source)); /* which is no user's */
 	for (; place_of(&back, source) < place_of(&busy, source); before++)
 		fair_charge(&fair, &back, FAIR_SAVED_USEC / 100 - 1);
 	assert_int_equal(before, 100);

@@ -49,21 +49,17 @@ static void say_errors_of_peers(void)
 		log_peer(20001, LOG_WARNING, "peer %u misbehaves", i);
 }
 
-static void say_one_of_another_user(void)
+static void say_one_of_each_other_user(void)
 {
-	log_peer(20002, LOG_WARNING, "one peer misbehaves");
+	for (unsigned i = 1; i < LOG_PEER_USERS; i++)
+		log_peer(20001 + i, LOG_WARNING, "peer %u misbehaves", i);
 }
 
-/* Of who has all users from 65536 on, and of who has the next so many. */
-static void say_errors_of_ranges(void)
+/* Of those who have ranges of 65536 users; who has the first has said too much already. */
+static void say_one_of_each_other_range(void)
 {
-	for (unsigned i = 0; i < TIMES; i++)
-		log_peer(65536, LOG_WARNING, "peer %u misbehaves", i);
-}
-
-static void say_one_of_another_range(void)
-{
-	log_peer(2 * 65536, LOG_WARNING, "one peer misbehaves");
+	for (unsigned i = 1; i < LOG_PEER_USERS; i++)
+		log_peer(20001 + i * 65536, LOG_WARNING, "peer %u misbehaves", i);
 }
 
 static void say_errors_of_all_users(void)
@@ -84,9 +80,9 @@ static void test_bounds(void **state)
 	(void)state;
 	assert_in_range(lines_of(say_events, "came"), LOG_EVENT_BURST, 2 * LOG_EVENT_BURST);
 	assert_in_range(lines_of(say_errors_of_peers, "misbehaves"), LOG_PEER_BURST, TIMES / 2);
-	assert_int_equal(lines_of(say_one_of_another_user, "misbehaves"), 1); /* whatever the first one does */
-	assert_in_range(lines_of(say_errors_of_ranges, "misbehaves"), LOG_PEER_BURST, TIMES / 2);
-	assert_int_equal(lines_of(say_one_of_another_range, "misbehaves"), 1);
+	/* Whatever the first one does. */
+	assert_int_equal(lines_of(say_one_of_each_other_user, "misbehaves"), LOG_PEER_USERS - 1);
+	assert_int_equal(lines_of(say_one_of_each_other_range, "misbehaves"), LOG_PEER_USERS - 1);
 	assert_in_range(lines_of(say_errors_of_all_users, "misbehaves"), 1, TIMES / 2);
 	assert_int_equal(lines_of(say_our_own, "own message"), TIMES);
 }

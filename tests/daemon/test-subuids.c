@@ -44,6 +44,25 @@ static void test_ranges(void **state)
 	subuids_done(&subuids);
 }
 
+/* Whoever has one of two that overlap can be who has the other, too. */
+static void test_overlapping(void **state)
+{
+	struct subuids subuids;
+
+	(void)state;
+	write_file("a:150000:65536\nb:100000:65536\nc:400000:10\nc:400000:1000\nd:400010:5\ne:401000:1\n");
+	subuids_init(&subuids, path);
+	assert_int_equal(subuids_account(&subuids, 100000), 100000);
+	assert_int_equal(subuids_account(&subuids, 160000), 100000);
+	assert_int_equal(subuids_account(&subuids, 215535), 100000);
+	assert_int_equal(subuids_account(&subuids, 215536), 215536);
+	assert_int_equal(subuids_account(&subuids, 400012), 400000);
+	assert_int_equal(subuids_account(&subuids, 400999), 400000);
+	assert_int_equal(subuids_account(&subuids, 401000), 401000); /* beside it */
+	assert_int_equal(subuids_range(&subuids, 400500).count, 1000);
+	subuids_done(&subuids);
+}
+
 /* Nobody counts as root by them, and no number that there is not is in one. */
 static void test_nonsense(void **state)
 {
@@ -82,6 +101,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_overlapping),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_changes),
 	};
