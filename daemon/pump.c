@@ -14,7 +14,7 @@
 #include "daemon/turn.h"
 
 #define PUMP_BATCH 16
-#define TICK_USEC_PER_VM 20u /* between two ticks of an engine at least, as each looks at its VMs, and all may be awake */
+#define TICK_USEC_PER_VM 20u /* between two ticks of an engine at least: each looks at all VMs that are awake */
 
 /* ---- up ---- */
 

@@ -19,7 +19,7 @@ struct subuid_range {
 
 struct subuids {
 	const char *path;
-	struct stat seen; /* of the file, when the ranges were read */
+	struct stat seen;            /* of the file, when the ranges were read */
 	struct subuid_range *ranges; /* in the order of their numbers; none overlaps another */
 	size_t count;
 };
