@@ -261,6 +261,21 @@ static void move_back(const struct hold *hold, uint64_t back)
 /* ---- the hold ---- */
 
 /**
+ * Whether a block is a 2 MiB page now, or may be one. The kernel makes some on its own (khugepaged), after the last scan
+ * has seen them small.
+ */
+static bool is_whole(const struct region *region, uint64_t index)
+{
+	uint8_t block = *region_block(region, index);
+	uint64_t hva = region_hva(region, index), walked;
+	struct page_region range;
+
+	if (block_may_be_huge(block) || (block & BLOCK_BROKEN) || region->huge_advice == MADV_NOHUGEPAGE)
+		return block_may_be_huge(block);
+	return pagemap_scan(hva, hva + PAGE_BYTES, &range, 1, &walked) == 1 && (range.categories & PAGE_IS_HUGE) != 0;
+}
+
+/**
  * Breaks up 2 MiB pages, as the order allows, before anything of them is held: a move would do it, too, but page by
  * page, for twice the time, and with writers waiting. Making one small page of it cold splits it at the level of its
  * one entry. If that is refused the move decides. It must not collapse again at once, which would bring back what was
@@ -269,21 +284,21 @@ static void move_back(const struct hold *hold, uint64_t back)
 static void break_blocks(const struct hold *hold)
 {
 	struct region *region = hold->region;
+	uint64_t end = hold->index + hold->count, next;
 
-	for (unsigned i = 0; i < hold->count; i++) {
-		uint8_t *block = region_block(region, hold->index + i);
-		uint64_t from, to;
+	for (uint64_t index = hold->index; index < end; index = next) {
+		uint8_t *block = region_block(region, index);
+		uint64_t from = region_hva(region, index) / HUGE_BYTES * HUGE_BYTES, to = from + HUGE_BYTES;
 
-		if (!block_may_be_huge(*block))
-			continue;
-		from = region_hva(region, hold->index + i) / HUGE_BYTES * HUGE_BYTES;
-		to = from + HUGE_BYTES;
 		from = from < region->start ? region->start : from;
 		to = to > region_end(region) ? region_end(region) : to;
+		next = (to - region->start) / PAGE_BYTES;
+		if (!is_whole(region, index))
+			continue;
 		sys_madvise(from, to - from, MADV_NOHUGEPAGE);
 		atomic_fetch_add_explicit(&hold_new_mappings, 2, memory_order_relaxed);
-		sys_madvise(region_hva(region, hold->index + i), PAGE_BYTES, MADV_COLD);
-		*block |= BLOCK_BROKEN;
+		sys_madvise(region_hva(region, index), PAGE_BYTES, MADV_COLD);
+		*block |= block_may_be_huge(*block) ? BLOCK_BROKEN : BLOCK_WAS_HUGE | BLOCK_BROKEN | BLOCK_UNTOLD;
 	}
 }
 

@@ -323,10 +323,30 @@ static void gather(struct session *session, struct ring_record order, bool more,
 	} while (more && session_next_order(session, &order) > 0 && fits(ret, &order));
 }
 
+/** Of the blocks that @merge begins and ends in, a page of each that the daemon is to be told of. @return how many. */
+static unsigned take_untold(const struct merge *merge, uint32_t ret_pages[2])
+{
+	uint32_t pages[] = { merge->page, merge->page + merge->count - 1 };
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct region *region = region_of_page(pages[i]);
+		uint8_t *block = region != NULL ? region_block(region, pages[i] - region->first_page) : NULL;
+
+		if (block == NULL || !(*block & BLOCK_UNTOLD))
+			continue;
+		*block &= (uint8_t)~BLOCK_UNTOLD;
+		ret_pages[count++] = pages[i];
+	}
+	return count;
+}
+
 static int do_merge(struct session *session, const struct ring_record *order)
 {
 	struct gathered all;
 	uint8_t flags[HOLD_PAGES] = { 0 };
+	uint32_t untold[2 * MERGES_MAX];
+	unsigned untold_count = 0;
 	bool stopped;
 	int r = 0;
 
@@ -344,6 +364,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 	for (const struct merge *merge = all.merges; merge < all.merges + all.count; merge++) {
 		uint8_t *ret_flags = flags + (merge->outcomes - all.outcomes);
 
+		untold_count += take_untold(merge, untold + untold_count);
 		for (unsigned i = 0; i < merge->count; i++) {
 			enum outcome outcome = merge->outcomes[i];
 
@@ -354,13 +375,16 @@ static int do_merge(struct session *session, const struct ring_record *order)
 		}
 	}
 	memory_unlock();
+	r = 0;
+	for (unsigned i = 0; i < untold_count && r == 0 && session_has(session, WIRE_FEATURE_WHOLE); i++)
+		r = session_post_run(session, REPORT_BROKEN, untold[i], 1, 0);
 	for (const struct merge *merge = all.merges; merge < all.merges + all.count; merge++) {
-		r = answer(session, merge->page, merge->count, merge->targets, merge->outcomes,
-			   flags + (merge->outcomes - all.outcomes));
 		if (r < 0)
 			return r;
+		r = answer(session, merge->page, merge->count, merge->targets, merge->outcomes,
+			   flags + (merge->outcomes - all.outcomes));
 	}
-	return 0;
+	return r;
 }
 
 /**

@@ -83,6 +83,7 @@ enum block {
 	BLOCK_WAS_HUGE = 1, /* seen mapped as 2 MiB page */
 	BLOCK_BROKEN = 2,   /* we broke it and keep it from collapsing again */
 	BLOCK_ADVISED = 4,  /* what the VMM wants of it is not what it wants of its region, or not known */
+	BLOCK_UNTOLD = 8,   /* it was broken, and the daemon cannot know: no scan has seen it as a 2 MiB page */
 };
 
 /* All below: with the lock of lock.h held, unless said otherwise. */

@@ -127,7 +127,10 @@ enum ring_report {
 	 * the pages with RING_NOTED, which says that they are of no image that is known.
 	 */
 	REPORT_SOURCE,
-	/** After reconnecting: the block that begins at page (or with its region) is kept from collapsing. */
+	/**
+	 * The block that page is in is kept from collapsing: after reconnecting, and where what was merged in it has
+	 * broken a 2 MiB page that no scan had told of.
+	 */
 	REPORT_BROKEN,
 	/** A WHOLE order is done. value: enum ring_whole. */
 	REPORT_WHOLE,

@@ -276,6 +276,23 @@ static void test_meanwhile(const struct guest *g, void *(*change)(void *))
 	check_contents(g, "that was changed as it became a 2 MiB page");
 }
 
+/** Nobody has looked at them since the kernel made them 2 MiB pages; what is given back breaks one all the same. */
+static void test_unseen(const struct guest *g)
+{
+	enum ring_whole whole;
+
+	write_pages(g, 0, ZEROS, 0);
+	test_check(director_zero(g->vm, g->page, ZEROS) == ZEROS, "not all zeros are given back");
+	test_check(pages_has_flag(block_at(g, 0), "nh"), "a block that was broken unseen is not kept from collapsing");
+	test_check(g->vm->reports[REPORT_BROKEN] == 1, "the daemon was told %llu times that a block was broken unseen",
+		   (unsigned long long)g->vm->reports[REPORT_BROKEN]);
+	write_zeros(g, 0);
+	whole = give_back(g, 0, true);
+	test_check(whole == WHOLE_IS || collapses(g, 0), "it does not collapse: %s", strerror(errno));
+	test_check(is_huge(g, 0), "it is no 2 MiB page");
+	check_contents(g, "in a block that nobody had seen as a 2 MiB page");
+}
+
 static void test_steps(const struct guest *g)
 {
 	test_kept(g);
@@ -299,11 +316,13 @@ int main(int argc, char **argv)
 			test_skip("no 2 MiB pages to be had: %s", strerror(errno));
 	}
 	guest_begin(&g, memory, PAGES);
+	if (test_wants("--unseen"))
+		test_unseen(&g);
 	director_scan(g.vm, g.page, PAGES);
 	if (test_wants("--meanwhile")) {
 		test_meanwhile(&g, pause_all);
 		test_meanwhile(&g, discard_here);
-	} else {
+	} else if (!test_wants("--unseen")) {
 		test_steps(&g);
 	}
 	guest_report(&g);

@@ -24,11 +24,16 @@ static bool has_all_regions_gone(const struct director_vm *vm, void *context)
 
 void guest_begin(struct guest *guest, void *memory, uint32_t pages)
 {
+	static const struct director_greeting greeting = {
+		.bytes = sizeof(struct wire_welcome),
+		.features = UINT64_C(1) << WIRE_FEATURE_WHOLE, /* see guest_whole() */
+	};
 	int r;
 
 	*guest = (struct guest){ .director = director_new(), .memory = memory, .pages = pages };
 	r = pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, pages * PAGE_BYTES);
 	test_check(r == 0, "pagefuse_add_ram: %s", strerror(-r));
+	director_greet(guest->director, &greeting);
 	guest->vm = director_accept(guest->director);
 	for (uint32_t reason = 0; reason < WIRE_REASON_END; reason++)
 		if (guest->vm->refused[reason] != 0 && reason == WIRE_REASON_NO_USERFAULTFD)
