@@ -261,8 +261,8 @@ static void move_back(const struct hold *hold, uint64_t back)
 /* ---- the hold ---- */
 
 /**
- * Whether a block is a 2 MiB page now, or may be one. The kernel makes some on its own (khugepaged), after the last scan
- * has seen them small.
+ * Whether a block is a 2 MiB page now, or may be one. The kernel makes some on its own (khugepaged), after the last
+ * scan has seen them small.
  */
 static bool is_whole(const struct region *region, uint64_t index)
 {

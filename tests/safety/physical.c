@@ -79,9 +79,13 @@ static void test_whole(const struct guest *g)
 /** Twins are on one frame; zeros that have been read are all on the kernel's zero page. */
 static void check_frames(const struct guest *g)
 {
+	bool read_empty = pages_read_empty();
+
 	for (uint32_t i = 0; i < HALF; i++) {
 		uint64_t one = pages_frame(guest_at(g, i)), other = pages_frame(guest_at(g, i + HALF));
 
+		if (content_of(i) == 0 && !read_empty)
+			continue;
 		test_check(one != 0 && one == other, "page %u is at frame %llx, its twin at %llx", i,
 			   (unsigned long long)one, (unsigned long long)other);
 		test_check(content_of(i) != 0 || one == pages_frame(guest_at(g, 7)),

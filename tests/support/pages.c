@@ -196,6 +196,17 @@ bool pages_fill_missing(void *address, uint64_t content)
 	return missing;
 }
 
+bool pages_read_empty(void)
+{
+	volatile char *page = pages_map(2, false);
+	bool one;
+
+	test_check(page[0] == 0 && page[PAGE_BYTES] == 0, "fresh memory is not empty");
+	one = pages_frame((void *)page) == pages_frame((void *)(page + PAGE_BYTES));
+	munmap((void *)page, 2 * PAGE_BYTES);
+	return one;
+}
+
 unsigned pages_mappings(void)
 {
 	FILE *file = fopen("/proc/self/maps", "re");

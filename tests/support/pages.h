@@ -69,6 +69,12 @@ bool pages_has_flag(const void *address, const char *flag);
 /** What a VMM does that fetches missing pages from elsewhere. @return false if a page is there, and stays as it is. */
 bool pages_fill_missing(void *address, uint64_t content);
 
+/**
+ * Whether empty memory that is read takes none: the kernel maps one page of zeros for all. Some kernels have none
+ * (mm_forbids_zeropage(), pvm_no_zero_page).
+ */
+bool pages_read_empty(void);
+
 /** Number of mappings of this process. */
 unsigned pages_mappings(void);
 

@@ -154,7 +154,7 @@ static uint64_t waited_for_cpu(const char *field)
 /** Once more where CPUs were short in a quarter of the last five minutes. */
 static void watchdog(int number)
 {
-	static const char text[] = "damage: the test does not come on: a thread sleeps, or what it waits for never comes\n";
+	static const char text[] = "damage: the test does not come on: a thread sleeps, or waits in vain\n";
 	ssize_t written;
 
 	(void)number;
