@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * 2 MiB pages of real memory while memory gets short: whole in high, with what is inside them known; in clear those
- * that are dense with equal pages are split, and shared; in low all in which anything is equal. As smaps and the page
- * tables say; and every byte stays what it is. Figures of free memory come from a file.
+ * that are dense with equal pages are split, and shared, in few runs where all of them is the same; in low all in which
+ * anything is equal. As smaps and the page tables say; and every byte stays what it is. Figures of free memory come
+ * from a file.
  *
  * With --always the settings let any be split in high: the control, in which they do not stay whole.
  */
@@ -37,6 +38,7 @@
 
 struct seen {
 	uint64_t frames[PAGES], huge_bytes;
+	unsigned runs; /* mappings of the store */
 };
 
 static struct seen *seen; /* by VM, as they tell the test */
@@ -61,22 +63,25 @@ static uint64_t content_of(unsigned which, uint32_t page)
 	return is_common(page) ? 1000 + page : (uint64_t)(which + 1) * 100000 + page;
 }
 
-/** Bytes of 2 MiB pages in the VM's memory. */
-static uint64_t huge_bytes(void)
+/** Bytes of 2 MiB pages in the VM's memory. *ret_runs: mappings of the store in it. */
+static uint64_t huge_bytes(unsigned *ret_runs)
 {
 	uintptr_t first = (uintptr_t)memory, end = first + BYTES;
 	FILE *file = fopen("/proc/self/smaps", "re");
-	unsigned long from, to, kib;
+	unsigned long from, to, inode, kib;
 	bool inside = false;
 	uint64_t bytes = 0;
 	char line[512];
 
 	test_check(file != NULL, "no /proc/self/smaps");
+	*ret_runs = 0;
 	while (fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+		if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &from, &to, &inode) == 3) {
 			inside = from >= first && to <= end;
-		else if (inside && sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
+			*ret_runs += inside && inode != 0;
+		} else if (inside && sscanf(line, "AnonHugePages: %lu kB", &kib) == 1) {
 			bytes += kib * 1024;
+		}
 	}
 	fclose(file);
 	return bytes;
@@ -84,10 +89,12 @@ static uint64_t huge_bytes(void)
 
 static void fill(unsigned which)
 {
+	unsigned runs;
+
 	memory = pages_map(PAGES, true);
 	for (uint32_t i = 0; i < PAGES; i++)
 		pages_fill(memory + i * PAGE_BYTES, content_of(which, i));
-	for (uint32_t i = 0; i < BLOCKS && huge_bytes() < BYTES; i++)
+	for (uint32_t i = 0; i < BLOCKS && huge_bytes(&runs) < BYTES; i++)
 		(void)madvise(memory + i * HUGE_BYTES, HUGE_BYTES, MADV_COLLAPSE);
 }
 
@@ -99,7 +106,7 @@ static void tell(unsigned which)
 			test_damage("VM %u, page %u is not what was written last", which, i);
 	for (uint32_t i = 0; i < PAGES; i++)
 		seen[which].frames[i] = pages_frame(memory + i * PAGE_BYTES);
-	seen[which].huge_bytes = huge_bytes();
+	seen[which].huge_bytes = huge_bytes(&seen[which].runs);
 }
 
 static void rewrite(unsigned which)
@@ -203,6 +210,14 @@ static void check_memory(const char *state, uint32_t whole, uint32_t shared_bloc
 	}
 }
 
+/** The pages of one block follow each other in the store as well, but where a segment of it ends. */
+static void check_runs(void)
+{
+	for (unsigned v = 0; v < VMS; v++)
+		test_check(seen[v].runs > 0 && seen[v].runs <= 2 * DENSE_BLOCKS, "VM %u: %u whole blocks in %u runs",
+			   v, DENSE_BLOCKS, seen[v].runs);
+}
+
 static void need_large(void)
 {
 	fleet_tell_all(&fleet, 't');
@@ -280,6 +295,7 @@ int main(int argc, char **argv)
 	await_state("60000", "clear");
 	instance_await(&instance, NULL, "saved_pages", dense);
 	check_memory("clear", BLOCKS - DENSE_BLOCKS, DENSE_BLOCKS, 0);
+	check_runs();
 	test_check(instance_host(&instance, "whole_2m") == VMS * (BLOCKS - DENSE_BLOCKS), "the count of whole ones");
 	test_check(instance_host(&instance, "broken_2m") == VMS * DENSE_BLOCKS, "the count of split ones");
 	instance_await(&instance, NULL, "would_save_pages", sparse);
