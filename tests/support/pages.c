@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -85,6 +86,18 @@ static uint64_t frame_of(uint64_t entry)
 uint64_t pages_frame(const void *address)
 {
 	return frame_of(entry_of(address));
+}
+
+uint64_t pages_frame_of_content(const void *address)
+{
+	uint64_t frame = pages_frame(address), flags = 0;
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+
+	test_check(fd >= 0, "/proc/kpageflags: %s", strerror(errno));
+	test_check(frame == 0 || pread(fd, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) == sizeof(flags),
+		   "/proc/kpageflags: no frame %llx", (unsigned long long)frame);
+	close(fd);
+	return flags & UINT64_C(1) << KPF_ZERO_PAGE ? 0 : frame;
 }
 
 uint64_t pages_frame_in(pid_t pid, const void *address)

@@ -47,7 +47,10 @@ long pages_differ(const void *page, uint64_t content);
 /** What physical page is at @address in this process: its number; 0 if none is present. Skips the test if not root. */
 uint64_t pages_frame(const void *address);
 
-/** The same in process @pid. */
+/** The same, but 0 for the kernel's own page of zeros, too: what takes no memory. */
+uint64_t pages_frame_of_content(const void *address);
+
+/** As pages_frame() in process @pid. */
 uint64_t pages_frame_in(pid_t pid, const void *address);
 
 /** Whether the page at @address is mapped from a file, and not a private copy. */
