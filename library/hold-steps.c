@@ -23,7 +23,8 @@ _Atomic uint64_t hold_discards;
 
 #define SCRATCH_BYTES ((HOLD_PAGES + 1) * PAGE_BYTES)
 
-uint64_t hold_scratch; /* and one more page, for the barrier */
+uint64_t hold_scratch;        /* and one more page, for the barrier */
+static unsigned scratch_used; /* by holds since it was emptied, from its start on */
 unsigned hold_reopened;
 
 static struct descriptor *uffd;
@@ -150,6 +151,7 @@ void hold_forget(void)
 {
 	descriptor_close(&uffd);
 	hold_scratch = 0; /* not inherited */
+	scratch_used = 0;
 }
 
 void hold_close(void)
@@ -158,6 +160,24 @@ void hold_close(void)
 		sys_munmap(hold_scratch, SCRATCH_BYTES);
 	hold_forget();
 	descriptor_close(&uffd_device);
+}
+
+uint64_t hold_take_scratch(unsigned count)
+{
+	unsigned first;
+
+	if (count > HOLD_PAGES - scratch_used)
+		hold_empty_scratch();
+	first = scratch_used;
+	scratch_used += count;
+	return hold_scratch + first * PAGE_BYTES;
+}
+
+void hold_empty_scratch(void)
+{
+	if (scratch_used > 0)
+		sys_madvise(hold_scratch, scratch_used * PAGE_BYTES, MADV_DONTNEED);
+	scratch_used = 0;
 }
 
 /** Closing the userfaultfd releases all ranges and all sleepers. */

@@ -45,6 +45,8 @@ static inline unsigned next_run(uint64_t mask, unsigned *ret_first)
 
 /** HOLD_PAGES pages for those that are moved away, registered with the userfaultfd. Empty ones read as zeros. */
 extern uint64_t hold_scratch;
+/** Makes sure that @count of them are empty. @return where; what is left there stays until hold_empty_scratch(). */
+uint64_t hold_take_scratch(unsigned count);
 
 uint64_t hold_now_usec(void);
 void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outcome);

@@ -321,24 +321,23 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
 	if (hold_open(NULL) < 0) /* it may have had to be closed */
 		return;
-	hold.away = hold_scratch;
 	break_blocks(&hold);
 	begin = hold_now_usec();
 	unreadable = false;
 	if (hold_arm(&hold, UFFDIO_REGISTER_MODE_MISSING) < 0)
 		return;
+	hold.away = hold_take_scratch(count);
 	moved = move_out(&hold, &refused, &swapped);
 	hold_barrier();
 	if (refused != 0)
 		scratch_has(&hold, &swapped); /* a swap entry moves like a page; reading it would take long */
-	mapped = hold_map(&hold, hold_compare(&hold, moved & ~swapped, hold_scratch), true);
+	mapped = hold_map(&hold, hold_compare(&hold, moved & ~swapped, hold.away), true);
 	if (!PROTECTED(PROTECT_EBUSY))
 		mapped |= hold_map(&hold, hold_compare(&hold, refused, hold.start), false);
 	if (PROTECTED(PROTECT_MOVE_BACK))
 		move_back(&hold, moved & ~mapped);
 	hold_release(&hold, mapped & ~zero_targets(&hold));
 	hold_times_note(hold_now_usec() - begin);
-	sys_madvise(hold_scratch, count * PAGE_BYTES, MADV_DONTNEED);
 	atomic_fetch_add_explicit(&hold_busy_pages, (uint64_t)__builtin_popcountll(refused), memory_order_relaxed);
 }
 

@@ -56,6 +56,8 @@ struct hold_slot {
  */
 void hold_anonymous(struct region *region, uint64_t index, unsigned count, const uint32_t *targets,
 		    const struct hold_slot *slots, enum outcome *outcomes);
+/** Gives the memory back that was merged by the holds of before: once for all of them, as it flushes TLBs. */
+void hold_empty_scratch(void);
 
 /** Pages that follow each other in a region, and what hold_anonymous() wants to know of such. */
 struct hold_run {

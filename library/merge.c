@@ -343,6 +343,7 @@ static void merge_batches(struct batch *batches, unsigned count)
 	for (struct batch *batch = batches; batch < batches + count; batch++)
 		hold_or_collect(batch, &collected);
 	hold_collected(&collected);
+	hold_empty_scratch();
 	transfers_hold_end();
 	for (struct batch *batch = batches; batch < batches + count; batch++)
 		unstage(batch);

@@ -306,6 +306,7 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 		transfers_hold_end();
 		page_set_state(region, at, state); /* it is not the daemon's to count */
 	}
+	hold_empty_scratch();
 	region_mark(region, index, count, MARK_FILLED, false);
 }
 
