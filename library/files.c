@@ -30,6 +30,9 @@
 #define PID_FS_MAGIC_ 0x50494446
 
 #define JUDGE_ATTEMPTS 8u
+#define RING_ATTEMPTS 20u /* its lock is held for moments, while requests are taken */
+#define RING_NAP_NSEC 50000
+#define RING_NAMES 2u
 #define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
 
 static _Atomic uint64_t looked_msec; /* at all files, and saw them */
@@ -253,17 +256,72 @@ static unsigned long number_after(const char *text, const char *name, int base)
 	return found != NULL ? strtoul(found + strlen(name), NULL, base) : ULONG_MAX;
 }
 
+/**
+ * Whether the whole lines in @text say that something is registered with a ring. *found: bits of the names that were
+ * met. Leaves what follows the last line at the start of @text. @return its length.
+ */
+static size_t look_at_lines(char *text, unsigned *found, bool *ret_registered)
+{
+	static const char *const names[RING_NAMES] = { "UserFiles:", "UserBufs:" };
+	char *end = strrchr(text, '\n');
+	size_t rest;
+
+	if (end == NULL)
+		return strlen(text);
+	*end = 0;
+	for (unsigned i = 0; i < RING_NAMES; i++) {
+		if (strstr(text, names[i]) == NULL)
+			continue;
+		*found |= 1u << i;
+		*ret_registered |= number_after(text, names[i], 10) != 0;
+	}
+	rest = strlen(end + 1);
+	memmove(text, end + 1, rest);
+	return rest;
+}
+
+/**
+ * What is registered with a ring stands behind all requests that are on their way, in lines of some 150 bytes at most;
+ * and is not told while somebody has the ring's lock. @return whether it was told; *ret: COPIES or KEEPS_PINS.
+ */
+static bool look_at_ring(const struct file *file, enum manner *ret)
+{
+	struct descriptor *info;
+	char path[96], text[1024];
+	bool registered = false;
+	unsigned found = 0;
+	size_t kept = 0;
+	uint64_t offset = 0;
+	long r;
+
+	snprintf(path, sizeof(path), "%sinfo/%s", file->folder, file->name);
+	r = descriptor_open_passing(path, 0, &info);
+	*ret = r == -ENOENT ? COPIES : KEEPS_PINS;
+	if (r < 0)
+		return true;
+	while ((r = descriptor_read(info, text + kept, sizeof(text) - 1 - kept, offset)) > 0) {
+		offset += (uint64_t)r;
+		text[kept + (size_t)r] = 0;
+		kept = look_at_lines(text, &found, &registered);
+		if (kept == sizeof(text) - 1)
+			break;
+	}
+	descriptor_close(&info);
+	*ret = registered ? KEEPS_PINS : COPIES;
+	return registered || found == (1u << RING_NAMES) - 1;
+}
+
 /** Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. */
 static enum manner judge_ring(const struct file *file)
 {
-	char text[512];
+	enum manner manner;
 
-	long length = read_info(file, text, sizeof(text));
-
-	if (length <= 0)
-		return length == -ENOENT ? COPIES : KEEPS_PINS;
-	return number_after(text, "UserFiles:", 10) == 0 && number_after(text, "UserBufs:", 10) == 0 ? COPIES
-												     : KEEPS_PINS;
+	for (unsigned attempts = 0; attempts < RING_ATTEMPTS; attempts++) {
+		if (look_at_ring(file, &manner))
+			return manner;
+		sys_nap(RING_NAP_NSEC);
+	}
+	return KEEPS_PINS;
 }
 
 static enum manner judge_anonymous(const struct file *file)

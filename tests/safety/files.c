@@ -274,6 +274,18 @@ static int plain_ring(void)
 	return io_uring_queue_init(4, &ring, 0) == 0 ? NOTHING : ABSENT;
 }
 
+/** Nobody has taken what is done, and the kernel lists it before it tells what is registered. */
+static int busy_ring(void)
+{
+	if (io_uring_queue_init(64, &ring, 0) != 0)
+		return ABSENT;
+	for (unsigned i = 0; i < 100; i++) {
+		io_uring_prep_nop(io_uring_get_sqe(&ring));
+		test_check(io_uring_submit(&ring) == 1, "io_uring_submit");
+	}
+	return NOTHING;
+}
+
 static int fixed_buffers(void)
 {
 	static _Alignas(4096) char buffer[4096];
@@ -368,6 +380,7 @@ static const struct {
 	{ "a device that is not known", unknown_device },
 #ifdef HAVE_LIBURING
 	{ "io_uring", plain_ring },
+	{ "a busy io_uring", busy_ring },
 	{ "fixed buffers", fixed_buffers },
 	{ "a ring without descriptor", hidden_ring },
 	{ "a registered file", registered_file },
