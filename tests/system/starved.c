@@ -103,19 +103,19 @@ static _Noreturn void run_vmm(const struct fleet_vm *vm, unsigned which)
 /* ---- the test ---- */
 
 /** Whether all that is equal is shared: each common page is the same frame in all, and zeros take no memory. */
-static bool is_all_shared(uint32_t *ret_private)
+static bool is_all_shared(uint32_t *ret_alone)
 {
-	uint32_t private = 0;
+	uint32_t alone = 0;
 
 	fleet_tell_all(&fleet, 'c');
 	for (unsigned v = 0; v < VMS; v++) {
 		const uint64_t *ours = frames[v], *others = frames[(v + 1) % VMS];
 
 		for (uint32_t i = 0; i < COMMON_PAGES + ZERO_PAGES; i++)
-		private += i < COMMON_PAGES ? ours[i] != others[i] : ours[i] != 0;
+			alone += i < COMMON_PAGES ? ours[i] != others[i] : ours[i] != 0;
 	}
-	*ret_private = private;
-	return private == 0;
+	*ret_alone = alone;
+	return alone == 0;
 }
 
 /** Nobody asks for a pass. */
