@@ -30,8 +30,6 @@
 #define PID_FS_MAGIC_ 0x50494446
 
 #define JUDGE_ATTEMPTS 8u
-#define RING_ATTEMPTS 20u /* its lock is held for moments, while requests are taken */
-#define RING_NAP_NSEC 50000
 #define RING_NAMES 2u
 #define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
 
@@ -111,6 +109,8 @@ struct file {
 	bool unknown;              /* that could not be told */
 	int flags;                 /* of open() */
 	char target[48];           /* the start of its link in /proc, where that tells what it is; else "" */
+	bool unreadable;           /* its flags are not known now */
+	bool untold;               /* nor whether it pins */
 };
 
 struct rule {
@@ -281,10 +281,11 @@ static size_t look_at_lines(char *text, unsigned *found, bool *ret_registered)
 }
 
 /**
- * What is registered with a ring stands behind all requests that are on their way, in lines of some 150 bytes at most;
- * and is not told while somebody has the ring's lock. @return whether it was told; *ret: COPIES or KEEPS_PINS.
+ * Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. Both
+ * stand behind all requests that are on their way, in lines of some 150 bytes at most; and are not told while somebody
+ * has the ring's lock, as for the moments in which requests are taken.
  */
-static bool look_at_ring(const struct file *file, enum manner *ret)
+static enum manner judge_ring(struct file *file)
 {
 	struct descriptor *info;
 	char path[96], text[1024];
@@ -296,9 +297,9 @@ static bool look_at_ring(const struct file *file, enum manner *ret)
 
 	snprintf(path, sizeof(path), "%sinfo/%s", file->folder, file->name);
 	r = descriptor_open_passing(path, 0, &info);
-	*ret = r == -ENOENT ? COPIES : KEEPS_PINS;
+	file->untold = r < 0 && r != -ENOENT;
 	if (r < 0)
-		return true;
+		return COPIES;
 	while ((r = descriptor_read(info, text + kept, sizeof(text) - 1 - kept, offset)) > 0) {
 		offset += (uint64_t)r;
 		text[kept + (size_t)r] = 0;
@@ -307,24 +308,11 @@ static bool look_at_ring(const struct file *file, enum manner *ret)
 			break;
 	}
 	descriptor_close(&info);
-	*ret = registered ? KEEPS_PINS : COPIES;
-	return registered || found == (1u << RING_NAMES) - 1;
+	file->untold = !registered && found != (1u << RING_NAMES) - 1;
+	return registered ? KEEPS_PINS : COPIES;
 }
 
-/** Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. */
-static enum manner judge_ring(const struct file *file)
-{
-	enum manner manner;
-
-	for (unsigned attempts = 0; attempts < RING_ATTEMPTS; attempts++) {
-		if (look_at_ring(file, &manner))
-			return manner;
-		sys_nap(RING_NAP_NSEC);
-	}
-	return KEEPS_PINS;
-}
-
-static enum manner judge_anonymous(const struct file *file)
+static enum manner judge_anonymous(struct file *file)
 {
 	static const char *const known[] = {
 		"[eventfd]",
@@ -354,7 +342,7 @@ static enum manner judge_anonymous(const struct file *file)
 	return begins(name, "kvm-vcpu:") ? COPIES : KEEPS_PINS;
 }
 
-static enum manner judge(const struct file *file)
+static enum manner judge(struct file *file)
 {
 	if (file->flags & O_PATH)
 		return COPIES;
@@ -422,20 +410,29 @@ static bool look_at_link(struct file *file)
 	return length >= 0;
 }
 
+/** Of a file in another table its fdinfo tells. @return the flags of open(), or -1: the descriptor has gone. */
+static int flags_of(struct file *file)
+{
+	char text[256];
+	long r;
+
+	if (file->fd >= 0)
+		return (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
+	r = read_info(file, text, sizeof(text));
+	if (r > 0 && strstr(text, "flags:") != NULL)
+		return (int)number_after(text, "flags:", 8);
+	file->unreadable = r != -ENOENT && r != -ESRCH;
+	return file->unreadable ? 0 : -1;
+}
+
 /** Fills in what is known of the file. @return whether the descriptor is there (still). */
 static bool look_closer(struct file *file)
 {
-	char text[256];
-
 	file->target[0] = 0;
+	file->unreadable = file->untold = false;
 	if (!look_at_type(file) || (is_told_by_link(file) && !look_at_link(file)))
 		return false;
-	if (file->fd >= 0)
-		file->flags = (int)sys_raw(SYS_fcntl, file->fd, F_GETFL, 0, 0, 0, 0);
-	else if (read_info(file, text, sizeof(text)) > 0 && strstr(text, "flags:") != NULL)
-		file->flags = (int)number_after(text, "flags:", 8);
-	else
-		file->flags = O_DIRECT; /* not known, so the worst */
+	file->flags = flags_of(file);
 	return file->flags >= 0;
 }
 
@@ -471,6 +468,7 @@ struct findings {
 	enum manner worst;
 	bool kvm;
 	bool failed;   /* not everything could be looked at: may be the worst, as long as this lasts */
+	bool untold;   /* at most pins, for the same time */
 	bool foreign;  /* the table looked at is not this thread's */
 	int directory; /* the folder whose entries are looked at, open */
 };
@@ -549,6 +547,8 @@ static void look_at_descriptor(const char *folder, const char *name, struct find
 
 	if (!judge_descriptor(&file, &manner))
 		return;
+	found->failed |= file.unreadable;
+	found->untold |= file.untold;
 	found->worst = manner > found->worst ? manner : found->worst;
 	if (strcmp(file.target, "anon_inode:kvm-vm") == 0 || begins(file.target, "anon_inode:kvm-vcpu"))
 		found->kvm = true;
@@ -607,7 +607,7 @@ static struct findings look(void)
 		files_note_pins();
 	if (found.worst >= KEEPS_PINS)
 		files_note_lasting_pins();
-	if (!found.failed)
+	if (!found.failed && !found.untold)
 		atomic_store(&looked_msec, begin);
 	return found;
 }
@@ -619,7 +619,7 @@ bool files_may_pin(void)
 	if (atomic_load(&pins_possible))
 		return true;
 	found = look();
-	return found.failed || found.worst != COPIES;
+	return found.failed || found.untold || found.worst != COPIES;
 }
 
 int files_look(bool *ret_kvm)

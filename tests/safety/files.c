@@ -11,6 +11,7 @@
 #include <liburing.h>
 #endif
 #include <linux/magic.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
@@ -286,6 +288,39 @@ static int busy_ring(void)
 	return NOTHING;
 }
 
+/** Asks the ring what it can do, which reads that memory with the lock held. */
+static void *lock_ring(void *memory)
+{
+	syscall(SYS_io_uring_register, ring.ring_fd, IORING_REGISTER_PROBE, memory, 1);
+	return NULL;
+}
+
+/** Somebody has the ring's lock, and it tells nothing: it may pin as long as that lasts, and not a look longer. */
+static int locked_ring(void)
+{
+	void *memory = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register registration = { .range = { (uint64_t)memory, PAGE_BYTES },
+						.mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zeros = { .range = registration.range };
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffd_msg fault;
+	pthread_t thread;
+	bool kvm;
+
+	if (plain_ring() == ABSENT || fd < 0)
+		return ABSENT;
+	test_check(ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &registration) == 0 &&
+			   pthread_create(&thread, NULL, lock_ring, memory) == 0 &&
+			   read(fd, &fault, sizeof(fault)) == sizeof(fault),
+		   "a ring's lock is not held: %s", strerror(errno));
+	test_check(files_look(&kvm) == 0, "a ring whose lock is held keeps the process from sharing at all");
+	if (!files_may_pin())
+		test_damage("a ring whose lock is held counts as one that does not pin");
+	test_check(ioctl(fd, UFFDIO_ZEROPAGE, &zeros) == 0 && pthread_join(thread, NULL) == 0, "%s", strerror(errno));
+	return NOTHING;
+}
+
 static int fixed_buffers(void)
 {
 	static _Alignas(4096) char buffer[4096];
@@ -381,6 +416,7 @@ static const struct {
 #ifdef HAVE_LIBURING
 	{ "io_uring", plain_ring },
 	{ "a busy io_uring", busy_ring },
+	{ "an io_uring whose lock is held", locked_ring },
 	{ "fixed buffers", fixed_buffers },
 	{ "a ring without descriptor", hidden_ring },
 	{ "a registered file", registered_file },
