@@ -86,7 +86,8 @@ struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, 
 
 /** Begins to answer "status". @return as control.c's begin(). */
 json_t *control_status(struct control_answer *answer);
-void control_status_free(struct status_copy *copy);
+/** Sets *copy to NULL. */
+void control_status_free(struct status_copy **copy);
 
 /** Answers "modify"; begins to answer "kept". @return as control.c's begin(). */
 json_t *control_modify(struct control_answer *answer, const struct admission_peer *peer, const json_t *request);

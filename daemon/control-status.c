@@ -307,11 +307,12 @@ json_t *control_status(struct control_answer *answer)
 	return json_object();
 }
 
-void control_status_free(struct status_copy *copy)
+void control_status_free(struct status_copy **copy)
 {
-	if (copy) {
-		free(copy->domains);
-		free(copy->vms);
+	if (*copy) {
+		free((*copy)->domains);
+		free((*copy)->vms);
 	}
-	free(copy);
+	free(*copy);
+	*copy = NULL;
 }

@@ -319,12 +319,21 @@ static struct control_answer *answer_of(struct document *document)
 	return (struct control_answer *)((char *)document - offsetof(struct control_answer, document));
 }
 
+/* No more is written. */
+static void close_text(struct control_answer *answer)
+{
+	if (answer->stream == NULL)
+		return;
+	answer->failed |= ferror(answer->stream) != 0;
+	answer->failed |= fclose(answer->stream) != 0; /* now text and size are what they are to be */
+	answer->stream = NULL;
+}
+
 static void free_answer(struct control_answer *answer)
 {
-	if (answer->stream)
-		(void)fclose(answer->stream);
+	close_text(answer);
 	free(answer->text);
-	control_status_free(answer->status);
+	control_status_free(&answer->status);
 	free(answer->ranges);
 	free(answer->kept);
 	json_decref(answer->names);
@@ -386,13 +395,15 @@ static bool copy_document(struct document *document)
 	return answer->item && !answer->failed;
 }
 
-/* In the thread: @document's answer is its alone. */
+/* In the thread: @document's answer is its alone. It also gives back what takes long to, being large. */
 static void make_document(struct document *document)
 {
 	struct control_answer *answer = answer_of(document);
 
 	while (!answer->failed && !write_items(answer, SIZE_MAX))
 		;
+	close_text(answer);
+	control_status_free(&answer->status);
 }
 
 static void on_document(struct document *document)
@@ -488,11 +499,7 @@ char *control_end(struct control_answer *answer, size_t *ret_size)
 	answer->ready = NULL;
 	if (answer->in_thread && !documents_drop(answer->control->documents, &answer->document))
 		return NULL; /* the thread is at it: on_document() frees it */
-	if (answer->stream) {
-		answer->failed |= ferror(answer->stream) != 0;
-		answer->failed |= fclose(answer->stream) != 0; /* now text and size are what they are to be */
-		answer->stream = NULL;
-	}
+	close_text(answer);
 	if (!answer->failed) {
 		text = answer->text;
 		*ret_size = answer->size;

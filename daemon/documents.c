@@ -77,7 +77,7 @@ static void begin(struct documents *documents)
 
 	while (documents->document == NULL && (document = next(documents)) != NULL) {
 		TAILQ_REMOVE(&documents->waiting, document, entries);
-		if (!document->copy(document)) {
+		if (document->copy && !document->copy(document)) {
 			document->done(document);
 			continue;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Long documents are made in a thread of its own, as the text of a thousand VMs takes many milliseconds, in which the
- * loop serves everybody else. The loop copies the figures, the thread makes text of the copy, the loop sends it.
+ * loop serves everybody else. The loop copies the figures, the thread makes text of the copy, and sends it (reply.h).
  *
  * One document is made at a time. What one is of is copied when its turn comes, so there is one copy at a time,
  * whoever asks how often. Whose turn comes next goes by what users have had of the daemon's time (fair.h), and the
@@ -24,7 +24,10 @@
 /** A text that is to be made. It belongs to who wants it, but see documents_drop(). */
 struct document {
 	TAILQ_ENTRY(document) entries;
-	/** In the loop's thread: copies all that it is of. @return false: there is nothing to be made, it is done. */
+	/**
+	 * In the loop's thread: copies all that it is of. @return false: there is nothing to be made, it is done. NULL:
+	 * nothing is to be copied.
+	 */
 	bool (*copy)(struct document *document);
 	/** In the other thread: makes it, of nothing but what belongs to it. */
 	void (*make)(struct document *document);

@@ -13,6 +13,7 @@
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/pump.h"
+#include "daemon/reply.h"
 #include "daemon/turn.h"
 #include "daemon/vm.h"
 #include "protocol/wire.h"
@@ -41,8 +42,7 @@ struct session {
 
 	/* CONTROL */
 	struct control_answer *answer; /* that is being made, or NULL */
-	char *reply;                   /* what is still to be sent, or NULL */
-	size_t reply_size, reply_sent;
+	struct reply *reply;           /* that is to be sent, or NULL */
 };
 
 /* One packet at a time is looked at, and there is one thread. */
@@ -61,6 +61,8 @@ static const char *describe(const struct session *session)
 
 static void free_session(struct session *session)
 {
+	size_t size;
+
 	if (session->vm) {
 		if (session->vm->connection.engine_vm && session->vm->name[0])
 			log_event(LOG_INFO, "VM %s left", describe(session));
@@ -74,8 +76,8 @@ static void free_session(struct session *session)
 	if (session->pidfd >= 0)
 		close(session->pidfd);
 	close(session->socket);
-	free(control_end(session->answer, &session->reply_size));
-	free(session->reply);
+	free(control_end(session->answer, &size));
+	reply_free(&session->reply);
 	LIST_REMOVE(session, entries);
 	session->sessions->count--;
 	free(session);
@@ -197,6 +199,12 @@ static void want_room(void *owner, bool want)
 	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
 
 	sd_event_source_set_io_events(session->io, events);
+}
+
+/* Nothing is read from it, but that it is gone. */
+static void want_nothing(const struct session *session)
+{
+	sd_event_source_set_io_events(session->io, 0);
 }
 
 static int join(struct session *session, struct daemon_vm *vm, const struct wire_hello *hello)
@@ -348,56 +356,52 @@ static bool may_ask(const struct session *session)
 	return count < SESSION_CONTROL_PER_USER;
 }
 
-#define CHUNK_BYTES (WIRE_MESSAGE_MAX - sizeof(struct wire_header))
-
-static int send_chunk(struct session *session)
+/* What comes of sending the reply: 0, -EAGAIN, -EINPROGRESS, -errno; see reply.h. */
+static void on_sent(void *owner, int r)
 {
-	size_t left = session->reply_size - session->reply_sent, size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-	struct wire_header header;
-	int r;
+	struct session *session = owner;
 
-	wire_header_init(&header, WIRE_REPLY, sizeof(header) + size);
-	header.flags = size < left ? WIRE_MORE : 0;
-	r = wire_send_body(session->socket, &header, session->reply + session->reply_sent, size);
-	if (r == 0)
-		session->reply_sent += size;
-	return r;
+	if (session->failed) /* and is freed in its next turn */
+		return;
+	if (r == -EINPROGRESS) {
+		want_nothing(session);
+		return;
+	}
+	want_room(session, r == -EAGAIN);
+	if (r == -EAGAIN)
+		return;
+	reply_free(&session->reply);
+	if (r == -EPIPE || r == -ECONNRESET)
+		end_later(session);
+	else if (r < 0)
+		fail(session, "cannot answer: %s", strerror(-r));
 }
 
-/* Sends as much of the reply as there is room for. @return 0, -EAGAIN if something is left, -errno. */
-static int send_reply(struct session *session)
+static void send_answer(struct session *session)
 {
-	int r;
+	const struct reply_to to = {
+		.socket = session->socket,
+		.payer = session->payer,
+		.documents = session->sessions->control->documents,
+		.sent = on_sent,
+		.owner = session,
+	};
+	size_t size;
+	char *text = control_end(session->answer, &size);
+	int r = text ? reply_new(&to, text, size, &session->reply) : -ENOMEM;
 
-	while (session->reply_sent < session->reply_size) {
-		r = send_chunk(session);
-		if (r < 0)
-			return r;
-	}
-	free(session->reply);
-	session->reply = NULL;
-	return 0;
+	session->answer = NULL;
+	on_sent(session, r == 0 ? reply_send(session->reply) : r);
 }
 
 static void go_on_answering(struct session *session)
 {
-	int r;
-
-	if (session->answer && !control_go_on(session->answer)) {
-		if (control_waits(session->answer)) /* nothing is read from it meanwhile, but that it is gone */
-			sd_event_source_set_io_events(session->io, 0);
-		else
-			schedule(session);
-		return;
-	}
-	session->reply = control_end(session->answer, &session->reply_size);
-	session->answer = NULL;
-	session->reply_sent = 0;
-	r = session->reply ? send_reply(session) : -ENOMEM;
-	if (r == -EAGAIN)
-		want_room(session, true);
-	else if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		fail(session, "cannot answer: %s", strerror(-r));
+	if (session->answer == NULL || control_go_on(session->answer))
+		send_answer(session);
+	else if (control_waits(session->answer))
+		want_nothing(session);
+	else
+		schedule(session);
 }
 
 /* Its answer does not wait any more. */
@@ -477,6 +481,11 @@ static void drain(struct session *session)
 	for (unsigned turns = 0; turns <= RING_UP_RECORDS / PUMP_REPORTS_PER_TURN; turns++)
 		if (session->failed || !pump_take_reports(session->vm, &usec) || usec > 0)
 			break;
+}
+
+static bool waits_for_thread(const struct session *session)
+{
+	return (session->answer && control_waits(session->answer)) || reply_is_in_thread(session->reply);
 }
 
 /* Nobody asks anew before he has his reply. */
@@ -601,20 +610,15 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 {
 	struct session *session = user;
 	struct fair_user *payer;
-	int r = 0;
 
 	(void)fd;
 	if (session->failed) /* its turn to be freed comes */
 		return 0;
 	payer = begin_turn(session, source);
-	if (session->answer && control_waits(session->answer)) { /* it is gone: that alone wakes it */
+	if (waits_for_thread(session)) { /* it is gone: that alone wakes it */
 		end_later(session);
 	} else if (session->kind == SESSION_CONTROL && session->reply) {
-		r = send_reply(session);
-		if (r == 0)
-			want_room(session, false);
-		else if (r != -EAGAIN)
-			end_later(session);
+		on_sent(session, reply_send(session->reply));
 	} else if (session->kind == SESSION_VMM && (events & EPOLLOUT)) {
 		want_room(session, false);
 		pump_give_orders(session->vm);
