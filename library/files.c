@@ -30,6 +30,8 @@
 #define PID_FS_MAGIC_ 0x50494446
 
 #define JUDGE_ATTEMPTS 8u
+#define RING_ATTEMPTS 20u /* its lock is held for moments, while requests are taken */
+#define RING_NAP_NSEC 50000
 #define RING_NAMES 2u
 #define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
 
@@ -109,8 +111,9 @@ struct file {
 	bool unknown;              /* that could not be told */
 	int flags;                 /* of open() */
 	char target[48];           /* the start of its link in /proc, where that tells what it is; else "" */
-	bool unreadable;           /* its flags are not known now */
-	bool untold;               /* nor whether it pins */
+	bool unreadable;           /* what it does cannot be looked at now */
+	bool insists;              /* who looks at it waits until it tells */
+	bool untold;               /* else: it does not now */
 };
 
 struct rule {
@@ -281,11 +284,10 @@ static size_t look_at_lines(char *text, unsigned *found, bool *ret_registered)
 }
 
 /**
- * Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. Both
- * stand behind all requests that are on their way, in lines of some 150 bytes at most; and are not told while somebody
- * has the ring's lock, as for the moments in which requests are taken.
+ * What is registered with a ring stands behind all requests that are on their way, in lines of some 150 bytes at most;
+ * and is not told while somebody has the ring's lock. @return whether it was told; *ret: COPIES or KEEPS_PINS.
  */
-static enum manner judge_ring(struct file *file)
+static bool look_at_ring(struct file *file, enum manner *ret)
 {
 	struct descriptor *info;
 	char path[96], text[1024];
@@ -297,9 +299,10 @@ static enum manner judge_ring(struct file *file)
 
 	snprintf(path, sizeof(path), "%sinfo/%s", file->folder, file->name);
 	r = descriptor_open_passing(path, 0, &info);
-	file->untold = r < 0 && r != -ENOENT;
+	file->unreadable = r < 0 && r != -ENOENT;
+	*ret = COPIES;
 	if (r < 0)
-		return COPIES;
+		return true;
 	while ((r = descriptor_read(info, text + kept, sizeof(text) - 1 - kept, offset)) > 0) {
 		offset += (uint64_t)r;
 		text[kept + (size_t)r] = 0;
@@ -308,8 +311,24 @@ static enum manner judge_ring(struct file *file)
 			break;
 	}
 	descriptor_close(&info);
-	file->untold = !registered && found != (1u << RING_NAMES) - 1;
-	return registered ? KEEPS_PINS : COPIES;
+	*ret = registered ? KEEPS_PINS : COPIES;
+	return registered || found == (1u << RING_NAMES) - 1;
+}
+
+/** Fixed buffers stay pinned as long as the ring lives; a registered file need not be among the process's own. */
+static enum manner judge_ring(struct file *file)
+{
+	enum manner manner;
+
+	for (unsigned attempts = 1; !look_at_ring(file, &manner); attempts++) {
+		file->untold = !file->insists;
+		if (file->untold)
+			return COPIES;
+		if (attempts == RING_ATTEMPTS)
+			return KEEPS_PINS;
+		sys_nap(RING_NAP_NSEC);
+	}
+	return manner;
 }
 
 static enum manner judge_anonymous(struct file *file)
@@ -439,7 +458,9 @@ static bool look_closer(struct file *file)
 void files_note(int fd, bool direct)
 {
 	char name[16];
-	struct file file = { .folder = "/proc/thread-self/fd", .name = name, .directory = -1, .fd = fd };
+	struct file file = {
+		.folder = "/proc/thread-self/fd", .name = name, .directory = -1, .fd = fd, .insists = true
+	};
 	int saved = errno;
 
 	snprintf(name, sizeof(name), "%d", fd);
@@ -451,6 +472,8 @@ void files_note(int fd, bool direct)
 	}
 	file.flags |= direct ? O_DIRECT : 0;
 	note(judge(&file));
+	if (file.unreadable)
+		note(KEEPS_PINS);
 	errno = saved;
 }
 
@@ -468,7 +491,8 @@ struct findings {
 	enum manner worst;
 	bool kvm;
 	bool failed;   /* not everything could be looked at: may be the worst, as long as this lasts */
-	bool untold;   /* at most pins, for the same time */
+	bool insists;  /* who looks waits for files that do not tell now what they do */
+	bool untold;   /* else: there are such, and at most they pin, as long as that lasts */
 	bool foreign;  /* the table looked at is not this thread's */
 	int directory; /* the folder whose entries are looked at, open */
 };
@@ -542,7 +566,8 @@ static void look_at_descriptor(const char *folder, const char *name, struct find
 	struct file file = { .folder = folder,
 			     .name = name,
 			     .directory = found->foreign ? -1 : found->directory,
-			     .fd = found->foreign ? -1 : atoi(name) };
+			     .fd = found->foreign ? -1 : atoi(name),
+			     .insists = found->insists };
 	enum manner manner = COPIES;
 
 	if (!judge_descriptor(&file, &manner))
@@ -559,12 +584,15 @@ static void look_at_thread(const char *folder, const char *name, struct findings
 {
 	long other = atoi(name), self = sys_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
 	char path[64];
+	int r;
 
 	if (sys_raw(SYS_kcmp, self, other, KCMP_FILES, 0, 0, 0) == 0)
 		return;
 	snprintf(path, sizeof(path), "%s/%s/fd", folder, name);
 	found->foreign = true;
-	for_each_entry(path, look_at_descriptor, found); /* the thread may have ended meanwhile */
+	r = for_each_entry(path, look_at_descriptor, found);
+	if (r < 0 && r != -ENOENT && r != -ESRCH) /* it has not ended meanwhile */
+		found->failed = true;
 }
 
 /**
@@ -593,9 +621,9 @@ bool files_pins_may_last(void)
 	return found.failed || atomic_load(&lasting_pins_possible);
 }
 
-static struct findings look(void)
+static struct findings look(bool insists)
 {
-	struct findings found = { .worst = COPIES };
+	struct findings found = { .worst = COPIES, .insists = insists };
 	uint64_t begin = now_msec();
 
 	look_at_pinned(&found);
@@ -618,13 +646,13 @@ bool files_may_pin(void)
 
 	if (atomic_load(&pins_possible))
 		return true;
-	found = look();
+	found = look(false);
 	return found.failed || found.untold || found.worst != COPIES;
 }
 
 int files_look(bool *ret_kvm)
 {
-	struct findings found = look();
+	struct findings found = look(true);
 
 	*ret_kvm = found.kvm;
 	if (found.worst == REFERENCES)

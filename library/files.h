@@ -26,7 +26,8 @@ bool files_may_reference(void);
 /**
  * Whether the process can have pinned memory, now or ever. Looks at the files of all threads: some microseconds per
  * file. A hold asks after it has write-protected its pages, since whoever pins one later has to write to it first, and
- * sleeps. Memory lock held.
+ * sleeps; so nothing is waited for: a ring whose lock is held at that moment may pin, and is asked anew by the next
+ * one. Memory lock held.
  */
 bool files_may_pin(void);
 /** Whether that has been found before. Any thread. */
@@ -34,8 +35,9 @@ bool files_pins_noted(void);
 
 /**
  * Looks at the files of all threads for both. Those that are opened or received are told as they come (files_note()),
- * but some come by ways that nobody sees. Worker thread, without the lock. *ret_kvm: one is a VM or a vCPU of KVM.
- * @return 0, or -EIO: not all could be looked at, so that anything is possible for now.
+ * but some come by ways that nobody sees. A ring whose lock is held is waited for, a millisecond at most, and keeps
+ * pins if that does not do. Worker thread, without the lock. *ret_kvm: one is a VM or a vCPU of KVM. @return 0, or
+ * -EIO: not all could be looked at, so that anything is possible for now.
  */
 int files_look(bool *ret_kvm);
 
@@ -51,7 +53,10 @@ bool files_pins_may_last(void);
  */
 bool files_pins_are_brief(void);
 
-/** A file has been opened or received; @direct: it is about to get O_DIRECT. Any thread, without the lock. */
+/**
+ * A file has been opened or received; @direct: it is about to get O_DIRECT. Waits for a ring's lock as files_look()
+ * does. Any thread, without the lock.
+ */
 void files_note(int fd, bool direct);
 /** Plain references are possible from now on. Any thread, without the lock. */
 void files_note_references(void);

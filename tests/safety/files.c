@@ -26,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -222,6 +223,26 @@ static int in_another_table(void)
 	return result_of_thread;
 }
 
+/** However few descriptors are free, which the look itself needs some of. */
+static int in_another_table_without_descriptors(void)
+{
+	int expected = in_another_table(), first_free = dup(0);
+	struct rlimit limit, few;
+
+	test_check(first_free >= 0 && close(first_free) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0, "%s",
+		   strerror(errno));
+	few = limit;
+	for (few.rlim_cur = (rlim_t)first_free; !files_pins_noted(); few.rlim_cur++) {
+		test_check(few.rlim_cur <= limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &few) == 0, "%s",
+			   strerror(errno));
+		if (!files_may_pin())
+			test_damage("with %d free descriptors a thread's file is not seen",
+				    (int)few.rlim_cur - first_free);
+	}
+	test_check(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
+	return expected;
+}
+
 static void *expect_alone(void *unused)
 {
 	static bool kvm;
@@ -295,30 +316,78 @@ static void *lock_ring(void *memory)
 	return NULL;
 }
 
-/** Somebody has the ring's lock, and it tells nothing: it may pin as long as that lasts, and not a look longer. */
-static int locked_ring(void)
+struct lock_holder {
+	int faults; /* a userfaultfd, of the memory that the holder waits for */
+	uint64_t memory;
+	pthread_t thread;
+};
+
+/** @return whether somebody has the ring's lock from now on. */
+static bool hold_lock(struct lock_holder *holder)
 {
 	void *memory = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct uffdio_register registration = { .range = { (uint64_t)memory, PAGE_BYTES },
 						.mode = UFFDIO_REGISTER_MODE_MISSING };
-	struct uffdio_zeropage zeros = { .range = registration.range };
 	struct uffdio_api api = { .api = UFFD_API };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	struct uffd_msg fault;
-	pthread_t thread;
-	bool kvm;
 
-	if (plain_ring() == ABSENT || fd < 0)
-		return ABSENT;
-	test_check(ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &registration) == 0 &&
-			   pthread_create(&thread, NULL, lock_ring, memory) == 0 &&
-			   read(fd, &fault, sizeof(fault)) == sizeof(fault),
+	holder->memory = (uint64_t)memory;
+	holder->faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (plain_ring() == ABSENT || holder->faults < 0)
+		return false;
+	test_check(ioctl(holder->faults, UFFDIO_API, &api) == 0 &&
+			   ioctl(holder->faults, UFFDIO_REGISTER, &registration) == 0 &&
+			   pthread_create(&holder->thread, NULL, lock_ring, memory) == 0 &&
+			   read(holder->faults, &fault, sizeof(fault)) == sizeof(fault),
 		   "a ring's lock is not held: %s", strerror(errno));
-	test_check(files_look(&kvm) == 0, "a ring whose lock is held keeps the process from sharing at all");
+	return true;
+}
+
+static void let_lock_go(const struct lock_holder *holder)
+{
+	struct uffdio_zeropage zeros = { .range = { holder->memory, PAGE_BYTES } };
+
+	test_check(ioctl(holder->faults, UFFDIO_ZEROPAGE, &zeros) == 0 && pthread_join(holder->thread, NULL) == 0,
+		   "%s", strerror(errno));
+}
+
+/** The ring tells nothing while a hold looks at it: it may pin as long as that lasts, and not a look longer. */
+static int locked_ring(void)
+{
+	struct lock_holder holder;
+
+	if (!hold_lock(&holder))
+		return ABSENT;
 	if (!files_may_pin())
 		test_damage("a ring whose lock is held counts as one that does not pin");
-	test_check(ioctl(fd, UFFDIO_ZEROPAGE, &zeros) == 0 && pthread_join(thread, NULL) == 0, "%s", strerror(errno));
+	let_lock_go(&holder);
 	return NOTHING;
+}
+
+/** Nor does it after the worker has waited: what it has registered may be gone before it tells. */
+static int long_locked_ring(void)
+{
+	struct lock_holder holder;
+	bool kvm;
+
+	if (!hold_lock(&holder))
+		return ABSENT;
+	test_check(files_look(&kvm) == 0, "a ring whose lock is held keeps the process from sharing at all");
+	close(ring.ring_fd);
+	let_lock_go(&holder);
+	return LASTING_PINS;
+}
+
+static int received_locked_ring(void)
+{
+	struct lock_holder holder;
+
+	if (!hold_lock(&holder))
+		return ABSENT;
+	files_note(ring.ring_fd, false);
+	close(ring.ring_fd);
+	let_lock_go(&holder);
+	return LASTING_PINS;
 }
 
 static int fixed_buffers(void)
@@ -409,6 +478,7 @@ static const struct {
 	{ "direct I/O of a file that is closed", direct_and_gone },
 	{ "a file that is switched to direct I/O", direct_later },
 	{ "a file in another thread's table", in_another_table },
+	{ "the same with hardly a descriptor", in_another_table_without_descriptors },
 	{ "direct I/O without the first thread", without_first_thread },
 	{ "AF_ALG", crypto },
 	{ "a block device", block_device },
@@ -417,6 +487,8 @@ static const struct {
 	{ "io_uring", plain_ring },
 	{ "a busy io_uring", busy_ring },
 	{ "an io_uring whose lock is held", locked_ring },
+	{ "an io_uring whose lock is held for long", long_locked_ring },
+	{ "an io_uring that comes with its lock held", received_locked_ring },
 	{ "fixed buffers", fixed_buffers },
 	{ "a ring without descriptor", hidden_ring },
 	{ "a registered file", registered_file },
