@@ -16,7 +16,7 @@ struct reply {
 	size_t size, sent;
 	/* Of a long one. The loop does nothing with it while in_thread. */
 	struct document document;
-	int socket; /* another number of who asks, as his may be closed while the thread sends; -1: it is a short one */
+	int socket; /* another number of who asks, as his may be closed while the thread sends; -1: the loop sends it */
 	int result;
 	bool in_thread;
 };
@@ -92,13 +92,8 @@ int reply_new(const struct reply_to *to, char *text, size_t size, struct reply *
 	*reply = (struct reply){ .to = *to, .text = text, .size = size, .socket = -1 };
 	reply->document = (struct document){ .make = send_document, .done = on_document, .payer = to->payer };
 	to->payer->holders++;
-	if (size > CHUNK_BYTES) {
+	if (size > CHUNK_BYTES)
 		reply->socket = fcntl(to->socket, F_DUPFD_CLOEXEC, 0);
-		if (reply->socket < 0) {
-			free_now(reply);
-			return -EMFILE;
-		}
-	}
 	*ret = reply;
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A reply on its way to who asked. Most are one packet, which the loop sends; the text of a thousand VMs is sent by the
- * thread of documents.h, as to copy it into the socket takes as long as to gather its figures.
+ * thread of documents.h, as to copy it into the socket takes as long as to gather its figures; or by the loop, where
+ * there is no descriptor to spare.
  */
 #ifndef PAGEFUSE_DAEMON_REPLY_H
 #define PAGEFUSE_DAEMON_REPLY_H
@@ -24,8 +25,8 @@ struct reply_to {
 };
 
 /**
- * A reply of @size bytes of @text, which is the reply's from now on, also after an error. @return 0; -ENOMEM, -EMFILE:
- * there is none.
+ * A reply of @size bytes of @text, which is the reply's from now on, also after an error. @return 0; -ENOMEM: there is
+ * none.
  */
 int reply_new(const struct reply_to *to, char *text, size_t size, struct reply **ret);
 /**
