@@ -12,6 +12,7 @@ SWAP_MIB=512
 RATE_MIB=1024
 RATE_PASSES=5
 AGAIN_SECONDS=4     # for a slow pass
+AGAIN_TURNS=16      # slow passes in which each page is read once (LOOKS_PER_READ of library/looks.h)
 AGAIN_PERMILLE=10   # of the pages are filled anew before each
 HUGE_MIB=1024
 HUGE_SECONDS=40     # one slow pass and more, with the default interval
@@ -192,7 +193,7 @@ part_again() {
 	idle=$((($(both_nsec) - before) / RATE_PASSES))
 	"$PAGEFUSE" modifyvm writer --mode full >/dev/null || give_up "modifyvm"
 	interruptible "$PAGEFUSE" scan --wait writer >/dev/null || give_up "scan"
-	nap $((3 * AGAIN_SECONDS)) # slow passes that know all pages after that
+	nap $(((3 + AGAIN_TURNS) * AGAIN_SECONDS)) # three that find all pages, and each has its first turn to be read
 	before=$(both_nsec)
 	for ((pass = 0; pass < RATE_PASSES; pass++)); do
 		writer_ask "fill $AGAIN_PERMILLE"

@@ -11,15 +11,16 @@
 /* In a look's sample: what is known, first line, looks since the page was read, hash of the lines. */
 #define STATE_SHIFT 30
 #define LINE_SHIFT 24
-#define COUNT_SHIFT 20
-#define COUNT_MAX (LOOKS_PER_READ - 1)
+#define COUNT_SHIFT 18
+#define COUNT_MASK (LOOKS_PER_READ_MOST - 1)
 #define LINE_MASK ((LINES - 1) << LINE_SHIFT)
 #define HASH_MASK ((UINT32_C(1) << COUNT_SHIFT) - 1)
 
 enum look_state {
 	LOOK_NONE,
-	LOOK_ONCE,  /* one read has found it so: it is to be read again */
-	LOOK_TWICE, /* so have two, one after the other */
+	LOOK_ONCE,   /* one read has found it so: it is to be read again */
+	LOOK_TWICE,  /* so have two, one after the other */
+	LOOK_STABLE, /* and one more, LOOKS_PER_READ looks later */
 };
 
 static enum look_state state_of(const struct look *look)
@@ -34,7 +35,12 @@ static uint32_t line_of(const struct look *look)
 
 static uint32_t count_of(const struct look *look)
 {
-	return look->sample >> COUNT_SHIFT & COUNT_MAX;
+	return look->sample >> COUNT_SHIFT & COUNT_MASK;
+}
+
+static bool is_its_turn(const struct look *look)
+{
+	return count_of(look) == (state_of(look) == LOOK_STABLE ? LOOKS_PER_READ_MOST : LOOKS_PER_READ) - 1;
 }
 
 static const char *line_at(const void *page, uint32_t line)
@@ -60,7 +66,7 @@ static uint32_t sample_hash(const void *page, uint32_t line, uint64_t seed)
 
 bool look_is_same(struct look *look, const void *page, uint64_t seed)
 {
-	if (state_of(look) != LOOK_TWICE || count_of(look) == COUNT_MAX ||
+	if (state_of(look) < LOOK_TWICE || is_its_turn(look) ||
 	    sample_hash(page, line_of(look), seed) != (look->sample & HASH_MASK))
 		return false;
 	look->sample += UINT32_C(1) << COUNT_SHIFT;
@@ -76,22 +82,35 @@ uint32_t look_take_sample(const struct look *look, const void *page, uint32_t nu
 	return line << LINE_SHIFT | sample_hash(page, line, seed);
 }
 
+/* Pages that one pass finds have their turns in different ones: of LINES beside each other all in the same. */
+static uint32_t first_count(uint32_t number, enum look_state state)
+{
+	uint32_t stretch = number / LINES;
+
+	if (state == LOOK_TWICE)
+		return stretch % LOOKS_PER_READ;
+	return stretch / LOOKS_PER_READ * LOOKS_PER_READ % LOOKS_PER_READ_MOST;
+}
+
 void look_keep(struct look *look, uint32_t sample, uint32_t number, uint64_t hash, bool asked)
 {
-	uint32_t count = count_of(look) == COUNT_MAX && !asked ? 0 : count_of(look);
-	enum look_state state = LOOK_TWICE;
+	enum look_state before = state_of(look), state = before;
+	bool in_turn = before >= LOOK_TWICE && is_its_turn(look) && !asked;
+	uint32_t count = in_turn ? 0 : count_of(look);
 
-	if (state_of(look) == LOOK_NONE || look->hash != (uint32_t)hash)
+	if (before == LOOK_NONE || look->hash != (uint32_t)hash) {
 		state = LOOK_ONCE;
-	else if (state_of(look) == LOOK_ONCE) /* pages that one pass finds have their turns in different ones */
-		count = number / LINES % LOOKS_PER_READ;
+	} else if (before == LOOK_ONCE || (before == LOOK_TWICE && in_turn)) {
+		state = before + 1;
+		count = first_count(number, state);
+	}
 	look->hash = (uint32_t)hash;
 	look->sample = (uint32_t)state << STATE_SHIFT | count << COUNT_SHIFT | (sample & (LINE_MASK | HASH_MASK));
 }
 
 void look_prefetch(const struct look *look, const void *page)
 {
-	if (state_of(look) != LOOK_TWICE)
+	if (state_of(look) < LOOK_TWICE)
 		return;
 	__builtin_prefetch(line_at(page, line_of(look)));
 	__builtin_prefetch(line_at(page, line_of(look) + LINES_APART));

@@ -10,7 +10,7 @@
  *
  * So that a page which changes all the time is not taken for a stable one, samples count only once two reads have found
  * the same content. After that every LOOKS_PER_READ-th look reads the page, whatever the sample says, and the next
- * sample is of other lines.
+ * sample is of other lines; once such a read has found the same again, every LOOKS_PER_READ_MOST-th.
  *
  * The record of a page that the daemon orders to be fetched, merged or given back is dropped: the next look reads it.
  */
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #define LOOKS_PER_READ 16u
+#define LOOKS_PER_READ_MOST 64u
 
 /** Of a page. All zero: nothing is known. */
 struct look {

@@ -112,18 +112,20 @@ static uint64_t present_pages(void)
 static int do_scan(struct session *session, const struct ring_record *order)
 {
 	static struct scan scan; /* too large for a small stack */
+	unsigned at = 0, chunk, left;
 	int r = 0;
 
 	scan = (struct scan){
 		.what = order->op, .may_sample = (order->flags & RING_MAY_SAMPLE) != 0, .seed = session->seed
 	};
-	for (unsigned at = 0; at < order->count && r == 0; at += SCAN_CHUNK_PAGES) {
-		unsigned count = order->count - at < SCAN_CHUNK_PAGES ? order->count - at : SCAN_CHUNK_PAGES;
-
+	chunk = scan.may_sample || scan.what == ORDER_AUDIT ? SCAN_CHUNK_PAGES : SCAN_CHUNK_READS;
+	while (at < order->count && r == 0) {
+		left = chunk - at % chunk; /* a chunk that is gone on with has noted what is present in all of it */
+		left = left < order->count - at ? left : order->count - at;
 		orders_lock();
 		if (orders_are_suspended())
 			scan.what = ORDER_AUDIT;
-		scan_chunk(&scan, order->page + at, count);
+		at += scan_chunk(&scan, order->page + at, left);
 		memory_unlock();
 		for (unsigned i = 0; i < scan.report_count && r == 0; i++)
 			r = session_post(session, &scan.reports[i]);
@@ -323,20 +325,19 @@ static void gather(struct session *session, struct ring_record order, bool more,
 	} while (more && session_next_order(session, &order) > 0 && fits(ret, &order));
 }
 
-/** Of the blocks that @merge begins and ends in, a page of each that the daemon is to be told of. @return how many. */
-static unsigned take_untold(const struct merge *merge, uint32_t ret_pages[2])
+/** Of each block that @merge is in and the daemon is to be told of, a page. @return how many. */
+static unsigned take_untold(const struct merge *merge, uint32_t *ret_pages)
 {
-	uint32_t pages[] = { merge->page, merge->page + merge->count - 1 };
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < 2; i++) {
-		const struct region *region = region_of_page(pages[i]);
-		uint8_t *block = region != NULL ? region_block(region, pages[i] - region->first_page) : NULL;
+	for (uint32_t page = merge->page; page < merge->page + merge->count; page++) {
+		const struct region *region = region_of_page(page);
+		uint8_t *block = region != NULL ? region_block(region, page - region->first_page) : NULL;
 
 		if (block == NULL || !(*block & BLOCK_UNTOLD))
 			continue;
 		*block &= (uint8_t)~BLOCK_UNTOLD;
-		ret_pages[count++] = pages[i];
+		ret_pages[count++] = page;
 	}
 	return count;
 }
@@ -345,7 +346,7 @@ static int do_merge(struct session *session, const struct ring_record *order)
 {
 	struct gathered all;
 	uint8_t flags[HOLD_PAGES] = { 0 };
-	uint32_t untold[2 * MERGES_MAX];
+	uint32_t untold[HOLD_PAGES];
 	unsigned untold_count = 0;
 	bool stopped;
 	int r = 0;

@@ -141,17 +141,33 @@ static void note_present(struct region *region, uint64_t index, unsigned count, 
 			region_set_present(region, index + at, present[at / REGION_GROUP]);
 }
 
-void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
+/** Looks at private pages of [from, to), which are of the given categories. @return where it has come to. */
+static uint64_t hash_range(struct scan *scan, const struct region *region, uint64_t index, uint64_t from, uint64_t to,
+			   uint64_t categories, uint64_t most_hashed)
+{
+	for (uint64_t i = from; i < to; i++) {
+		if (scan->hashed == most_hashed)
+			return i;
+		if (scan->may_sample)
+			prefetch_samples(region, i + LOOK_AHEAD_PAGES);
+		if (!(region->excluded[i] & EXCLUDED_UNMAPPED) && is_asked_for(scan, i - index))
+			hash_private(scan, region, i, categories);
+	}
+	return to;
+}
+
+unsigned scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 {
 	struct page_region ranges[SCAN_CHUNK_PAGES];
 	uint8_t present[SCAN_CHUNK_PAGES / REGION_GROUP + 1] = { 0 };
 	struct region *region = region_of_page(page);
-	uint64_t index, walked;
+	uint64_t index, walked, most_hashed = scan->hashed + SCAN_CHUNK_READS;
+	unsigned asked = count;
 	int found;
 
 	scan->report_count = 0;
 	if (region == NULL)
-		return;
+		return asked;
 	index = page - region->first_page;
 	if (count > region->pages - index)
 		count = (unsigned)(region->pages - index);
@@ -171,14 +187,15 @@ void scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 				tell_written(scan, region, i, ranges[r].categories);
 		}
 	}
-	for (int r = 0; r < found; r++) /* what was told comes in runs, as no hash is in between */
-		for (uint64_t i = (ranges[r].start - region->start) / PAGE_BYTES;
-		     i < (ranges[r].end - region->start) / PAGE_BYTES; i++) {
-			if (scan->may_sample)
-				prefetch_samples(region, i + LOOK_AHEAD_PAGES);
-			if (!(region->excluded[i] & EXCLUDED_UNMAPPED) && is_asked_for(scan, i - index))
-				hash_private(scan, region, i, ranges[r].categories);
-		}
 	if (found >= 0)
 		note_present(region, index, count, present);
+	for (int r = 0; r < found; r++) { /* what was told comes in runs, as no hash is in between */
+		uint64_t to = (ranges[r].end - region->start) / PAGE_BYTES;
+		uint64_t at = hash_range(scan, region, index, (ranges[r].start - region->start) / PAGE_BYTES, to,
+					 ranges[r].categories, most_hashed);
+
+		if (at < to)
+			return (unsigned)(at - index);
+	}
+	return asked;
 }

@@ -9,8 +9,9 @@
 
 #include "protocol/ring.h"
 
-/** Pages in one go: what is done without letting the lock go, some 50 µs. */
-#define SCAN_CHUNK_PAGES 128u
+/** Pages in one go, what is done without letting the lock go: some 50 µs, if so many at most are read. */
+#define SCAN_CHUNK_PAGES 512u
+#define SCAN_CHUNK_READS 128u
 /** Reports that one go can make. */
 #define SCAN_REPORTS_MAX (SCAN_CHUNK_PAGES * 2)
 
@@ -25,7 +26,10 @@ struct scan {
 	struct ring_record reports[SCAN_REPORTS_MAX];
 };
 
-/** Looks at pages [page, page+count), at most SCAN_CHUNK_PAGES, and puts what there is to tell into scan->reports. */
-void scan_chunk(struct scan *scan, uint32_t page, unsigned count);
+/**
+ * Looks at pages [page, page+count), at most SCAN_CHUNK_PAGES, and puts what there is to tell into scan->reports.
+ * @return how many of them it has looked at: all, or those up to the SCAN_CHUNK_READS-th that was read.
+ */
+unsigned scan_chunk(struct scan *scan, uint32_t page, unsigned count);
 
 #endif

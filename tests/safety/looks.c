@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Looks by samples: what has not changed is told as it was without being read; what has been filled anew is told at
- * once, and what was changed in one word within LOOKS_PER_READ looks. What was ordered, or asked for without samples,
- * is read.
+ * once, and what was changed in one word within LOOKS_PER_READ_MOST looks. What was ordered, or asked for without
+ * samples, is read.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,12 +17,16 @@
 #define CHANGED 64u /* pages, all from the first one on */
 
 static struct guest guest;
+static uint32_t absent; /* pages that are not there */
 static uint64_t seed;
 
 static void look(bool samples)
 {
+	uint32_t present;
+
 	guest.vm->samples = samples;
-	director_scan(guest.vm, guest.page, PAGES);
+	present = director_scan(guest.vm, guest.page, PAGES);
+	test_check(present == PAGES - absent, "%u pages are told to be present, not %u", present, PAGES - absent);
 }
 
 static const struct director_page *told(uint32_t index)
@@ -65,13 +69,13 @@ static uint64_t look_by_samples(void)
 }
 
 /** Pages have their turns to be read, and not all at once. */
-static void check_turns(void)
+static void check_turns(unsigned looks, unsigned looks_per_read)
 {
-	for (unsigned i = 0; i < 2 * LOOKS_PER_READ; i++) {
+	for (unsigned i = 0; i < looks; i++) {
 		uint64_t read = look_by_samples();
 
 		check_told(0, PAGES, "unchanged");
-		test_check(read >= PAGES / LOOKS_PER_READ / 2 && read <= PAGES / LOOKS_PER_READ * 2,
+		test_check(read >= PAGES / looks_per_read / 2 && read <= PAGES / looks_per_read * 2,
 			   "of %u pages that have not changed %llu were read", PAGES, (unsigned long long)read);
 	}
 }
@@ -84,10 +88,11 @@ static void test_unchanged(void)
 		test_check(look_by_samples() == PAGES, "pages are not read that were read %u times", i);
 		check_told(0, PAGES, "when they are hardly known");
 	}
-	check_turns();
+	check_turns(LOOKS_PER_READ, LOOKS_PER_READ);
+	check_turns(2 * LOOKS_PER_READ_MOST, LOOKS_PER_READ_MOST);
 	look(false);
 	check_told(0, PAGES, "by a look without samples");
-	check_turns();
+	check_turns(2 * LOOKS_PER_READ_MOST, LOOKS_PER_READ_MOST);
 }
 
 static void fill(uint32_t first, uint32_t end, uint64_t content)
@@ -109,6 +114,33 @@ static void test_filled_anew(void)
 	fill(0, CHANGED, 600000);
 	look_by_samples();
 	check_told(0, PAGES, "dropped and filled anew");
+}
+
+static void drop(uint32_t first, uint32_t count)
+{
+	test_check(madvise(guest_at(&guest, first), count * PAGE_BYTES, MADV_DONTNEED) == 0, "MADV_DONTNEED");
+	absent += count;
+}
+
+/** A look in which much is to be read does it in several goes, whatever their number. */
+static void test_absent(void)
+{
+	drop(0, 2);
+	drop(PAGES / 2, 1);
+	drop(PAGES - 130, 70);
+	for (uint64_t content = 1; content < 40; content++) {
+		fill(2, 100 + (uint32_t)content, content * 1000000);
+		fill(PAGES / 2 + 1, PAGES / 2 + 333, content * 1000000);
+		look_by_samples();
+		check_told(2, PAGES / 2, "filled anew beside what is not there");
+	}
+	fill(0, 2, 500000);
+	fill(PAGES / 2, PAGES / 2 + 1, 500000);
+	fill(PAGES - 130, PAGES - 60, 500000);
+	absent = 0;
+	look_by_samples();
+	look_by_samples();
+	check_told(0, PAGES, "when all is there");
 }
 
 /** All zeros but for some words of one line, as are many pages of a guest's kernel. */
@@ -154,7 +186,7 @@ static void test_one_word(void)
 
 	change_words();
 	for (unsigned looks = 1; seen < CHANGED; looks++) {
-		test_check(looks <= LOOKS_PER_READ, "after %u looks %u of %u changes are seen", looks - 1, seen,
+		test_check(looks <= LOOKS_PER_READ_MOST, "after %u looks %u of %u changes are seen", looks - 1, seen,
 			   CHANGED);
 		look_by_samples();
 		seen = rightly_told(0, CHANGED);
@@ -171,10 +203,10 @@ static void test_one_word(void)
 /** What changes all the time is read all the time, once it was seen to. */
 static void test_volatile(void)
 {
-	for (unsigned looks = 1; looks <= 2 * LOOKS_PER_READ; looks++) {
+	for (unsigned looks = 1; looks <= 2 * LOOKS_PER_READ_MOST; looks++) {
 		change_words();
 		look_by_samples();
-		if (looks > LOOKS_PER_READ)
+		if (looks > LOOKS_PER_READ_MOST)
 			check_told(0, PAGES, "changing all the time");
 	}
 	look_by_samples();
@@ -226,6 +258,7 @@ int main(int argc, char **argv)
 	seed = test_seed(0); /* as the director says */
 	test_unchanged();
 	test_filled_anew();
+	test_absent();
 	test_sparse();
 	test_one_word();
 	test_volatile();
