@@ -14,7 +14,7 @@
 
 struct reply;
 
-/** Who waits for it. All of it outlives the reply. */
+/** Who waits for it, until reply_free(); @documents are there as long as the thread has one. */
 struct reply_to {
 	int socket;
 	struct fair_user *payer;
