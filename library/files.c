@@ -321,11 +321,11 @@ static enum manner judge_ring(struct file *file)
 	enum manner manner;
 
 	for (unsigned attempts = 1; !look_at_ring(file, &manner); attempts++) {
-		file->untold = !file->insists;
-		if (file->untold)
+		file->untold = !file->insists && PROTECTED(PROTECT_UNTOLD);
+		if (!file->insists)
 			return COPIES;
 		if (attempts == RING_ATTEMPTS)
-			return KEEPS_PINS;
+			return PROTECTED(PROTECT_UNTOLD) ? KEEPS_PINS : COPIES;
 		sys_nap(RING_NAP_NSEC);
 	}
 	return manner;
@@ -591,7 +591,7 @@ static void look_at_thread(const char *folder, const char *name, struct findings
 	snprintf(path, sizeof(path), "%s/%s/fd", folder, name);
 	found->foreign = true;
 	r = for_each_entry(path, look_at_descriptor, found);
-	if (r < 0 && r != -ENOENT && r != -ESRCH) /* it has not ended meanwhile */
+	if (r < 0 && r != -ENOENT && r != -ESRCH && PROTECTED(PROTECT_UNTOLD)) /* it has not ended meanwhile */
 		found->failed = true;
 }
 

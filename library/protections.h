@@ -55,6 +55,8 @@ enum protection {
 	/** Of runs that are held together none is mapped once the userfaultfd had to be closed. */
 	PROTECT_REOPENED = UINT64_C(1) << 32,
 	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */
+	/** A file that does not say what it does counts as the worst that it may do. */
+	PROTECT_UNTOLD = UINT64_C(1) << 34,
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

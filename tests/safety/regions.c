@@ -3,18 +3,23 @@
  * Two regions whose page numbers follow each other: runs across the border are done as a whole. And what mprotect()
  * made of memory stays when the memory is discarded. A daemon that is met later is told of what is left of them, in the
  * order of their numbers.
+ *
+ * --unseen   2 MiB pages of both, which no scan has seen as such, are broken by one run: the daemon is told of each
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/madvise.h"
 #include "include/pagefuse.h"
 #include "library/memory.h"
 #include "tests/support/guest.h"
 
 #define PAGES 32u /* of each region */
+#define BLOCK ((uint32_t)(HUGE_BYTES / PAGE_BYTES))
 
 static bool knows_both(const struct director_vm *vm, void *unused)
 {
@@ -90,6 +95,36 @@ static void test_later_daemon(struct director *director, struct director_vm *vm,
 	test_check(director_share(vm, vm->regions[1].page, PAGES) == PAGES, "the new region is not shared");
 }
 
+/** The last pages of one region and the first of the other are zero. */
+static void test_unseen(void)
+{
+	static const struct director_greeting greeting = { .bytes = sizeof(struct wire_welcome),
+							   .features = UINT64_C(1) << WIRE_FEATURE_WHOLE };
+	struct director *director = director_new();
+	struct director_vm *vm;
+	char *memory[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		memory[i] = pages_map(BLOCK, true);
+		for (uint32_t page = 0; page < BLOCK; page++)
+			pages_fill(memory[i] + page * PAGE_BYTES, (i == 0 ? page < BLOCK - PAGES : page >= PAGES));
+		if (madvise(memory[i], HUGE_BYTES, MADV_COLLAPSE) != 0)
+			test_skip("no 2 MiB pages to be had: %s", strerror(errno));
+		test_check(pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory[i], HUGE_BYTES) == 0, "add_ram");
+	}
+	director_greet(director, &greeting);
+	vm = director_accept(director);
+	director_wait_until(vm, knows_both, NULL);
+	test_check(vm->regions[1].page == vm->regions[0].page + BLOCK, "the second region does not follow the first");
+	test_check(director_zero(vm, vm->regions[1].page - PAGES, 2 * PAGES) == 2 * PAGES,
+		   "not all zeros are given back");
+	test_check(vm->reports[REPORT_BROKEN] == 2, "the daemon was told of %llu blocks that were broken unseen, not 2",
+		   (unsigned long long)vm->reports[REPORT_BROKEN]);
+	for (unsigned i = 0; i < 2; i++)
+		test_check(pages_has_flag(memory[i], "nh"), "block %u is not kept from collapsing", i);
+	director_free(director);
+}
+
 int main(int argc, char **argv)
 {
 	struct director *director;
@@ -98,6 +133,10 @@ int main(int argc, char **argv)
 	uint32_t first;
 
 	test_begin(argc, argv);
+	if (test_wants("--unseen")) {
+		test_unseen();
+		return 0;
+	}
 	director = director_new();
 	for (unsigned i = 0; i < 2; i++)
 		memory[i] = pages_map(PAGES, false);

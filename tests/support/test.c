@@ -62,6 +62,7 @@ static const struct {
 	{ "whole", PROTECT_WHOLE },
 	{ "reopened", PROTECT_REOPENED },
 	{ "torn", PROTECT_TORN },
+	{ "untold", PROTECT_UNTOLD },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
