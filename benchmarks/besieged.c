@@ -1,30 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * How fast VMs of one user share while all attackers of the tests are at work, of other users and at all sockets, and
- * how fast when nobody else is there. The VMs are VMMs of the tests, which speak the protocol without the library.
+ * how fast when nobody else is there. The VMs are processes on the C API.
  *
  *   besieged DAEMON [ROUNDS]
  *
  * In each round they write new contents, the same in all of them, and a pass is asked for; what counts is the time from
- * there until each has all of its pages shared. It is taken without the attackers, then with them at another daemon,
- * then with them at this one, and so on by turns: the second is what it costs that they and a daemon want the CPUs, so
- * the third in times of it is what they do to those whom this daemon serves. Attackers leave the CPUs to others (nice
- * 19) as far as the kernel has them do so. Printed are medians, name and value.
+ * there until each maps all of its pages from the store. It is taken without the attackers, then with them at another
+ * daemon, then with them at this one, and so on by turns: the second is what it costs that they and a daemon want the
+ * CPUs, so the third in times of it is what they do to those whom this daemon serves. Attackers leave the CPUs to others
+ * (nice 19) as far as the kernel has them do so. Printed are medians, name and value.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "include/pagefuse.h"
 #include "tests/daemon/fake-vmm.h"
 #include "tests/daemon/instance.h"
 #include "tests/daemon/siege.h"
+#include "tests/support/pages.h"
 #include "tests/support/test.h"
+#include "tests/system/fleet.h"
 
 #define VMS 3u
-#define PAGES 4096u
+#define PAGES 8192u
 #define ROUNDS 5u
 #define ROUNDS_MAX 99u
 #define ATTACKER_NICE 19
@@ -35,13 +41,61 @@
 	"[store]\nsize = 256M\n" \
 	"[limits]\nconnections_per_user = 48\n"
 
+/* In /proc/self/pagemap. What is mapped anew is not present before somebody reads it. */
+#define PRESENT (UINT64_C(1) << 63)
+#define FILE_MAPPED (UINT64_C(1) << 61)
+#define LOOK_NSEC 1000000
+
 static struct instance instance, other;
 static struct siege siege = { .nice = ATTACKER_NICE };
-static struct fake_vmm vms[VMS];
 
-static const struct fake_options honest = {
-	.name = "honest", .pages = PAGES, .common = PAGES, .uid = SIEGE_HONEST, .gid = SIEGE_GROUP
-};
+/* ---- a VM ---- */
+
+static bool is_shared(int pagemap, const char *memory)
+{
+	uint64_t entries[PAGES];
+
+	test_check(pread(pagemap, entries, sizeof(entries), (off_t)((uintptr_t)memory / PAGE_BYTES * sizeof(*entries))) ==
+			   sizeof(entries),
+		   "/proc/self/pagemap: %s", strerror(errno));
+	for (unsigned i = 0; i < PAGES; i++)
+		if ((entries[i] & PRESENT) != 0 && (entries[i] & FILE_MAPPED) == 0)
+			return false;
+	return true;
+}
+
+/* 'w': writes what no VM had before, the same in all; 's': waits until all of it is shared. */
+static void be_honest(const struct fleet_vm *vm, unsigned which)
+{
+	const struct pagefuse_options options = { .size = sizeof(options),
+						  .name = vm->name,
+						  .socket_path = instance.socket };
+	const struct timespec nap = { .tv_nsec = LOOK_NSEC };
+	char *memory = pages_map(PAGES, false), order;
+	uint64_t content = 1;
+	int pagemap;
+
+	(void)which;
+	fake_become(SIEGE_HONEST, SIEGE_GROUP);
+	prctl(PR_SET_DUMPABLE, 1); /* its own /proc is its own again */
+	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	test_check(pagemap >= 0, "/proc/self/pagemap: %s", strerror(errno));
+	test_check(pagefuse_configure(&options) == 0 &&
+			   pagefuse_add_ram(PAGEFUSE_GPA_UNKNOWN, memory, PAGES * PAGE_BYTES) == 0,
+		   "pagefuse_add_ram");
+	while (read(vm->orders, &order, 1) == 1) {
+		for (uint32_t i = 0; order == 'w' && i < PAGES; i++)
+			pages_fill(memory + i * PAGE_BYTES, content++);
+		while (order == 's' && !is_shared(pagemap, memory))
+			nanosleep(&nap, NULL);
+		test_check(write(vm->answers, &order, 1) == 1, "the benchmark is gone");
+	}
+	_exit(0);
+}
+
+static struct fleet vms = { .count = VMS, .run = be_honest };
+
+/* ---- how long it takes ---- */
 
 static double now_msec(void)
 {
@@ -53,18 +107,13 @@ static double now_msec(void)
 
 static double share_msec(void)
 {
-	static const char scan[] = "{\"command\":\"scan\",\"names\":[\"honest\",\"honest-2\",\"honest-3\"]}";
-	static uint32_t content;
+	static const char scan[] = "{\"command\":\"scan\",\"names\":[\"vm0\",\"vm1\",\"vm2\"]}";
 	double began;
 
-	content++;
-	for (unsigned i = 0; i < VMS; i++)
-		fake_ask(&vms[i], FAKE_NEXT_CONTENT, content);
+	fleet_tell_all(&vms, 'w');
 	began = now_msec();
 	json_decref(instance_ask(&instance, scan));
-	for (unsigned i = 0; i < VMS; i++)
-		test_check(fake_ask(&vms[i], FAKE_AWAIT, PAGES).shared == PAGES, "honest VM %u is not served any more",
-			   i);
+	fleet_tell_all(&vms, 's');
 	test_progress();
 	return now_msec() - began;
 }
@@ -160,12 +209,13 @@ int main(int argc, char **argv)
 	start_daemon(&instance);
 	start_daemon(&other);
 	for (unsigned i = 0; i < VMS; i++)
-		vms[i] = fake_start(instance.socket, &honest);
+		fleet_start(&vms, i);
 	for (unsigned i = 0; i < VMS; i++)
-		fake_ask(&vms[i], FAKE_AWAIT, PAGES);
+		instance_await(&instance, vms.vms[i].name, "ram_bytes", PAGES * PAGE_BYTES);
+	share_msec(); /* contents that were there before */
 	measure((unsigned)rounds);
 	for (unsigned i = 0; i < VMS; i++)
-		fake_kill(&vms[i]);
+		fleet_kill(&vms, i);
 	instance_done(&other);
 	instance_done(&instance);
 	return 0;
