@@ -4,7 +4,7 @@
  * have pinned it for longer than a request, or may even have taken plain references. What is unknown counts as the
  * worst.
  *
- * --locked | --long-locked | --received | --hardly-a-descriptor   only that kind
+ * --only NAME   only that kind
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -487,7 +487,6 @@ static int decrypting(void)
 static const struct {
 	const char *name;
 	int (*make)(void);
-	const char *option; /* to look at this kind only */
 } kinds[] = {
 	{ "an ordinary file", ordinary },
 	{ "memfd", memory_files },
@@ -500,7 +499,7 @@ static const struct {
 	{ "direct I/O of a file that is closed", direct_and_gone },
 	{ "a file that is switched to direct I/O", direct_later },
 	{ "a file in another thread's table", in_another_table },
-	{ "the same with hardly a descriptor", in_another_table_without_descriptors, "--hardly-a-descriptor" },
+	{ "the same with hardly a descriptor", in_another_table_without_descriptors },
 	{ "direct I/O without the first thread", without_first_thread },
 	{ "AF_ALG", crypto },
 	{ "a block device", block_device },
@@ -508,9 +507,9 @@ static const struct {
 #ifdef HAVE_LIBURING
 	{ "io_uring", plain_ring },
 	{ "a busy io_uring", busy_ring },
-	{ "an io_uring whose lock is held", locked_ring, "--locked" },
-	{ "an io_uring whose lock is held for long", long_locked_ring, "--long-locked" },
-	{ "an io_uring that comes with its lock held", received_locked_ring, "--received" },
+	{ "an io_uring whose lock is held", locked_ring },
+	{ "an io_uring whose lock is held for long", long_locked_ring },
+	{ "an io_uring that comes with its lock held", received_locked_ring },
 	{ "fixed buffers", fixed_buffers },
 	{ "a ring without descriptor", hidden_ring },
 	{ "a registered file", registered_file },
@@ -551,13 +550,13 @@ static int in_a_process(size_t which)
 
 int main(int argc, char **argv)
 {
-	bool one = test_begin(argc, argv) > 1;
+	const char *only = test_begin(argc, argv) == 3 && test_wants("--only") ? argv[2] : NULL;
 	unsigned seen = 0;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		int status;
 
-		if (one && (kinds[i].option == NULL || !test_wants(kinds[i].option)))
+		if (only != NULL && strcmp(kinds[i].name, only) != 0)
 			continue;
 		status = in_a_process(i);
 		if (status != 0 && status != NOT_HERE)
