@@ -8,8 +8,8 @@
  * In each round they write new contents, the same in all of them, and a pass is asked for; what counts is the time from
  * there until each maps all of its pages from the store. It is taken without the attackers, then with them at another
  * daemon, then with them at this one, and so on by turns: the second is what it costs that they and a daemon want the
- * CPUs, so the third in times of it is what they do to those whom this daemon serves. Attackers leave the CPUs to others
- * (nice 19) as far as the kernel has them do so. Printed are medians, name and value.
+ * CPUs, so the third in times of it is what they do to those whom this daemon serves. Attackers leave the CPUs to
+ * others (nice 19) as far as the kernel has them do so. Printed are medians, name and value.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,10 +54,10 @@ static struct siege siege = { .nice = ATTACKER_NICE };
 static bool is_shared(int pagemap, const char *memory)
 {
 	uint64_t entries[PAGES];
+	const off_t at = (off_t)((uintptr_t)memory / PAGE_BYTES * sizeof(*entries));
 
-	test_check(pread(pagemap, entries, sizeof(entries), (off_t)((uintptr_t)memory / PAGE_BYTES * sizeof(*entries))) ==
-			   sizeof(entries),
-		   "/proc/self/pagemap: %s", strerror(errno));
+	test_check(pread(pagemap, entries, sizeof(entries), at) == sizeof(entries), "/proc/self/pagemap: %s",
+		   strerror(errno));
 	for (unsigned i = 0; i < PAGES; i++)
 		if ((entries[i] & PRESENT) != 0 && (entries[i] & FILE_MAPPED) == 0)
 			return false;
