@@ -53,6 +53,17 @@ root_list() {
 		(.cmd | map(@sh) | join(" "))'
 }
 
+# AppArmor's parser, and what profiles include: of this machine's release, as it loads its libc; without installing it.
+# Where it is not to be had, the tests that need it are skipped.
+root_apparmor() {
+	local root=$1 packed=$2/apparmor
+	mkdir -p "$packed" && (
+		cd "$packed" && unset APT_CONFIG &&
+			apt-get -qq -o APT::Sandbox::User=root download apparmor 2>/dev/null &&
+			dpkg-deb -x apparmor_*.deb "$root"
+	)
+}
+
 root_build() {
 	local build=$1 selection=$2 names=$3 folder=$4 root=$4/root program path
 	local -a files=()
@@ -67,7 +78,8 @@ root_build() {
 	files+=("$(realpath "$(gcc -print-file-name=libgcc_s.so.1)")")
 	mapfile -t -O ${#files[@]} files < <(find "$build" -type f -perm -u+x ! -path '*.p/*' ! -path '*/meson-*')
 	root_copy "$root" "${files[@]}" || return 1
-	mkdir -p "$root$PWD" && cp -r tests "$root$PWD/" || return 1
+	mkdir -p "$root$PWD" && cp -r tests packaging "$root$PWD/" || return 1
+	root_apparmor "$root" "$folder" || echo "no AppArmor to be had from this machine's apt: not tried" >&2
 	install -m 755 tests/kernels.d/inside.sh "$root/inside.sh"
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	echo 'root:x:0:0::/:/bin/sh' >"$root/etc/passwd"
@@ -76,7 +88,7 @@ root_build() {
 	[ -s "$root/list" ] || { echo "kernels: $build has no such tests" >&2; return 1; }
 	rm -f "$folder/disk"
 	mke2fs -q -t ext4 -m 0 -d "$root" "$folder/disk" "${ROOT_DISK_MIB}M" >/dev/null || return 1
-	rm -rf "$root"
+	rm -rf "$root" "$folder/apparmor"
 }
 
 root_initramfs() {
