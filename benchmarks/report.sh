@@ -229,6 +229,18 @@ disk_table() {
 	disk_row uring-swap "the same, $swap"
 }
 
+reads_table() {
+	local label name
+	echo '| | pagefuse absent | with hints | times as long |'
+	echo '|---|---|---|---|'
+	for label in fresh-in-order fresh-at-random shared-in-order shared-at-random; do
+		name=${label/-/ memory, }
+		printf '| %s | %s µs | %s µs | %s |\n' "${name/-/ }" \
+			"$(figure_of "reads-$label.absent_usec")" "$(figure_of "reads-$label.usec")" \
+			"$(figure_of "reads-$label.ratio")"
+	done
+}
+
 simulation_table() {
 	local -a contenders
 	of_these "${SIMULATION_VMS[@]/#/simulation-}"
@@ -309,6 +321,7 @@ all_tables() {
 	section "What a writer feels that writes one word of a random page of $WRITER_MIB MiB every 20 µs:" writer_table
 	section 'What pagefuse saves once the guests have rewritten what they shared:' disk_table
 	section "2 MiB pages while memory is plentiful, $HUGE_MIB MiB of them, of which half could be saved:" huge_table
+	section "One read of 4 KiB from a guest's disk, past its page cache:" reads_table
 	section 'The engine with many VMs, simulated:' simulation_table
 	section 'Other figures:' other_table
 }

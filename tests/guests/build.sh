@@ -144,7 +144,7 @@ guests_build_initramfs() {
 	guests_fetch_one "$GUESTS_WORK/busybox" busybox-static || return 1
 	find "$GUESTS_WORK/busybox" -type f -path '*/bin/busybox' -exec install -m 755 {} "$root/bin/busybox" \;
 	guests_tell "making the initramfs"
-	guests_compile "$root/guest" guest.c files.c memory.c || return 1
+	guests_compile "$root/guest" guest.c files.c memory.c reads.c || return 1
 	install -m 755 "$GUESTS_SOURCE/inside/"{init,agent} "$root"
 	cp "$GUESTS_DIR"/lists/{first,others} "$root/lists"
 	tac "$GUESTS_DIR/lists/first" >"$root/lists/check"

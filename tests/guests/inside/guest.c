@@ -18,6 +18,8 @@
  *   rewrite         fill memory anew; what is the same in all guests stays so, if all are told so
  *   scatter         fill much memory in a way that sharing it all would take very many mappings
  *   thin-out        give half of that back, in blocks of 2 MiB
+ *   fill-pages      write to the pages that reads are timed into
+ *   read-in-order, read-at-random   time reads of 4 KiB from the disk, see reads.h; tells their microseconds and sum
  *   agent           start the agent of pagefuse, where one was put into the initramfs; kill one that runs
  *   resources       take CPUs into use that were plugged in; tells how many CPUs and how much memory there are now
  *   idle, busy      the writer rests, or writes
@@ -40,6 +42,7 @@
 
 #include "files.h"
 #include "memory.h"
+#include "reads.h"
 #include "sum.h"
 
 #define FIRST_LIST "first"
@@ -181,6 +184,17 @@ static int start_agent(void)
 	return r;
 }
 
+static void time_reads(const char *command, bool random)
+{
+	uint64_t usec, sum;
+	int r = reads_time(random, &usec, &sum);
+
+	if (r < 0)
+		answer(command, r);
+	else
+		printf("guest: %s ok usec=%" PRIu64 " sum=%016" PRIx64 "\n", command, usec, sum);
+}
+
 static void obey(const char *command)
 {
 	if (strcmp(command, "sum") == 0) {
@@ -203,6 +217,10 @@ static void obey(const char *command)
 		answer(command, memory_add_scattered(own_seed, SCATTERED_BYTES));
 	} else if (strcmp(command, "thin-out") == 0) {
 		answer(command, memory_thin_out());
+	} else if (strcmp(command, "fill-pages") == 0) {
+		answer(command, reads_fill());
+	} else if (strcmp(command, "read-in-order") == 0 || strcmp(command, "read-at-random") == 0) {
+		time_reads(command, strcmp(command, "read-at-random") == 0);
 	} else if (strcmp(command, "agent") == 0) {
 		answer(command, start_agent());
 	} else if (strcmp(command, "resources") == 0) {

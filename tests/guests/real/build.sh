@@ -65,7 +65,7 @@ real_furnish() {
 		ln -s /dev/null "$units/serial-getty@ttyS0.service" &&
 		install -m 755 "$REAL_SOURCE/start" "$system/guest/start" || return 1
 	guests_tell "taking sums of the real guests' files"
-	guests_compile "$system/guest/guest" guest.c files.c memory.c &&
+	guests_compile "$system/guest/guest" guest.c files.c memory.c reads.c &&
 		guests_compile "$REAL_WORK/manifest" manifest.c files.c || return 1
 	(cd "$system/usr" && guests_list 0 100000 | "$REAL_WORK/manifest" >"$lists/first" &&
 		guests_list 0 "$REAL_OTHERS_MIB" | "$REAL_WORK/manifest" >"$lists/others") || return 1
