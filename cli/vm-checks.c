@@ -2,9 +2,12 @@
 #include "cli/vm-checks.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "cli/document.h"
 #include "cli/format.h"
@@ -287,19 +290,53 @@ static const char *option_name(const char *argument)
 	return argument[1] == '-' ? argument + 2 : argument + 1;
 }
 
-static void check_option(const char *option, const char *value, const char *name, enum severity severity,
-			 struct findings *findings)
+/** The file that an option names for RAM, as it begins in @value; NULL: it names none. */
+static const char *ram_path(const char *option, const char *value)
 {
-	for (size_t i = 0; i < sizeof(hindrances) / sizeof(hindrances[0]); i++) {
-		const char *remedy = find_remedy(hindrances[i].subject);
+	static const char word[] = "mem-path=";
+	const char *found = strstr(value, word);
 
+	if (strcmp(option, "mem-path") == 0)
+		return value;
+	return found != NULL && (found == value || found[-1] == ',') ? found + strlen(word) : NULL;
+}
+
+/** Whether it is on hugetlbfs, as process @pid sees it. The file may be gone by now, or @path be a folder for it. */
+static bool is_on_hugetlbfs(pid_t pid, const char *path)
+{
+	const char *from = path[0] == '/' ? "root" : "cwd";
+	char *slash, below[PATH_MAX];
+	struct statfs fs;
+
+	snprintf(below, sizeof(below), "/proc/%d/%s/%.*s", (int)pid, from, (int)strcspn(path, ","), path);
+	slash = strrchr(below, '/');
+	if (statfs(below, &fs) == 0)
+		return (uint32_t)fs.f_type == HUGETLBFS_MAGIC;
+	*slash = '\0';
+	return statfs(below, &fs) == 0 && (uint32_t)fs.f_type == HUGETLBFS_MAGIC;
+}
+
+static void check_option(const struct vmm_process *process, const char *option, const char *value, const char *name,
+			 enum severity severity, struct findings *findings)
+{
+	const char *path = ram_path(option, value);
+	bool hugetlb = path != NULL && is_on_hugetlbfs(process->pid, path);
+
+	for (size_t i = 0; i < sizeof(hindrances) / sizeof(hindrances[0]); i++) {
+		const char *subject = hindrances[i].subject, *text = hindrances[i].text, *remedy;
+
+		if (hugetlb && strcmp(subject, "file-backed") == 0) {
+			subject = "hugetlb";
+			text = "RAM is a file on hugetlbfs: hugetlb pages, which cannot be shared";
+		}
+		remedy = find_remedy(subject);
 		if (strcmp(hindrances[i].option, option) != 0 ||
 		    strncmp(value, hindrances[i].value, strlen(hindrances[i].value)) != 0 ||
-		    !has_word(value, hindrances[i].word) || findings_has(findings, hindrances[i].subject, name))
+		    !has_word(value, hindrances[i].word) || findings_has(findings, subject, name))
 			continue;
-		if (strcmp(hindrances[i].subject, "mem-merge") == 0)
+		if (strcmp(subject, "mem-merge") == 0)
 			remedy = "Start the VM without it (libvirt: no <nosharepages/>).";
-		findings_add(findings, severity, hindrances[i].subject, name, remedy, "%s", hindrances[i].text);
+		findings_add(findings, severity, subject, name, remedy, "%s", text);
 	}
 }
 
@@ -314,7 +351,7 @@ static void check_command_line(const struct vmm_process *process, const char *na
 			continue;
 		if (argument[1][0] == '{')
 			flat = flatten_json(argument[1]);
-		check_option(option, flat ? flat : argument[1], name, severity, findings);
+		check_option(process, option, flat ? flat : argument[1], name, severity, findings);
 		free(flat);
 	}
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "library/discards.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 
 #include "common/madvise.h"
 #include "library/mappings.h"
 #include "library/plain.h"
+#include "library/protections.h"
 #include "library/region.h"
 #include "library/sys.h"
 
@@ -27,8 +29,7 @@ void discards_after(const struct part *part)
 /**
  * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
  * are written; all other advice the kernel refuses, and nothing may be lost. But it does not refuse it for pages that
- * were there before mlockall(MCL_FUTURE), of which what took their place would be locked. @return as
- * discards_before().
+ * were there before mlockall(MCL_FUTURE), of which what took their place would be locked. @return as discard_part().
  */
 static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
@@ -48,7 +49,7 @@ static int discard_locked(struct region *region, uint64_t index, uint64_t count,
 	return r;
 }
 
-/** Of one kind. @return as discards_before(). */
+/** Of one kind. @return as discard_part(). */
 static int discard_run(struct region *region, uint64_t index, uint64_t count, int advice)
 {
 	if (region->excluded[index] & EXCLUDED_LOCKED)
@@ -61,11 +62,16 @@ static int discard_run(struct region *region, uint64_t index, uint64_t count, in
 	return 1;
 }
 
-int discards_before(const struct part *part, int advice)
+/**
+ * A part of a region. @return 0; 1: some pages had to be filled with zeros; -errno: some are not discarded, and cannot
+ * be.
+ */
+static int discard_part(const struct part *part, int advice)
 {
 	uint64_t end = part->index + part->count;
 	int filled = 0, r;
 
+	region_mark(part->region, part->index, part->count, MARK_FILLED, false);
 	for (uint64_t at = part->index, run; at < end; at += run) {
 		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))
@@ -78,14 +84,76 @@ int discards_before(const struct part *part, int advice)
 	return filled;
 }
 
-int discards_rest(uint64_t start, uint64_t length, int advice)
+/** The same of all regions. */
+static int discard_parts(uint64_t start, uint64_t end, int advice)
 {
-	uint64_t at = start, end = start + length, next;
+	int filled = 0, r;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part;
+
+		if (!part_find(region_at(i), start, end - start, &part))
+			continue;
+		r = discard_part(&part, advice);
+		if (r < 0)
+			return r;
+		filled |= r;
+	}
+	return filled;
+}
+
+int discards_call(uint64_t start, uint64_t end, int advice, bool *holes)
+{
+	int r = sys_madvise(start, end - start, advice);
+
+	*holes |= r == -ENOMEM;
+	return r == -ENOMEM ? 0 : r;
+}
+
+/** What is not in the store, piece by piece. @return as discards_call(). */
+static int call_outside_store(uint64_t start, uint64_t end, int advice, bool *holes)
+{
+	uint64_t at = start, next;
 	int r = 0;
 
 	while (r == 0 && part_outside_store(&at, end, &next)) {
-		r = sys_madvise(at, next - at, advice);
+		r = discards_call(at, next, advice, holes);
 		at = next;
 	}
-	return r < 0 ? r : 1;
+	return r;
+}
+
+/**
+ * The kernel goes from mapping to mapping, and stops at the first one that it refuses: what comes after that has to be
+ * there still. So nothing of the store is dropped before the kernel has done with what lies before it.
+ */
+int discards_before(uint64_t start, uint64_t length, int advice, uint64_t *ret_end)
+{
+	uint64_t end = start + length, left = start, at = start, from, next;
+	bool holes = false, filled = false;
+	int r;
+
+	do {
+		from = at;
+		next = part_outside_store(&from, end, &next) ? next : end;
+		*ret_end = left;
+		if (from > at && left < at && PROTECTED(PROTECT_IN_ORDER)) {
+			r = call_outside_store(left, at, advice, &holes);
+			if (r < 0)
+				return r;
+			left = at;
+		}
+		r = discard_parts(at, next, advice);
+		if (r < 0)
+			return r;
+		filled |= r == 1;
+		at = next;
+	} while (at < end);
+	if (left == start && !filled)
+		return 0;
+	r = call_outside_store(left, end, advice, &holes);
+	if (r < 0)
+		return r;
+	*ret_end = end;
+	return holes ? -ENOMEM : 1;
 }

@@ -316,9 +316,6 @@ static int before(enum memory_change change, const struct part *part, int detail
 	int r;
 
 	switch (change) {
-	case CHANGE_DISCARD:
-		region_mark(part->region, part->index, part->count, MARK_FILLED, false);
-		return PROTECTED(PROTECT_DISCARD) ? discards_before(part, detail) : 0;
 	case CHANGE_PROTECT: /* nothing may touch what stays in the store, but for a discard */
 		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
 		return r < 0 && !can_be_protected(detail) ? -ENOMEM : 0;
@@ -535,26 +532,26 @@ static void drop_inherited_marks(struct region *region)
 
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
 {
-	bool done_by_us = false;
+	uint64_t done_end = (uint64_t)address;
 	int r = 0;
 
 	if (!visit_begin())
 		return withdrawal_change_begin(change, (uint64_t)address, length, detail);
 	memory_lock();
 	whole_wait((uint64_t)address, length);
-	for (unsigned i = 0; i < REGIONS_MAX && r >= 0; i++) {
+	for (unsigned i = 0; i < REGIONS_MAX && r == 0; i++) {
 		struct part part;
 
 		if (!part_find(region_at(i), (uint64_t)address, length, &part))
 			continue;
 		drop_inherited_marks(part.region);
 		r = before(change, &part, detail);
-		done_by_us |= r == 1;
 	}
-	if (r >= 0)
-		r = done_by_us ? discards_rest((uint64_t)address, length, detail) : 0;
-	if (r == 1)
-		apply(change, address, length, detail);
+	if (r == 0 && change == CHANGE_DISCARD && PROTECTED(PROTECT_DISCARD)) {
+		r = discards_before((uint64_t)address, length, detail, &done_end);
+		if (r != 0 && done_end > (uint64_t)address)
+			apply(change, address, done_end - (uint64_t)address, detail);
+	}
 	if (r == 0 && change == CHANGE_LOCK)
 		memory_locks_begin((uint64_t)address, length);
 	if (r == 0 && !memory_locks_let_go(change)) {
@@ -640,6 +637,36 @@ bool memory_awaits_reads(void)
 	return (atomic_load_explicit(&region_totals.shared, memory_order_relaxed) != 0 ||
 		atomic_load_explicit(&region_totals.diverged, memory_order_relaxed) != 0) &&
 	       !visits_are_over();
+}
+
+static bool has_store(uint64_t start, uint64_t length)
+{
+	bool found = false;
+
+	memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX && !found; i++) {
+		struct part part;
+
+		if (!part_find(region_at(i), start, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count && !found; at++)
+			found = (part.region->state[at] & PAGE_IN_STORE) != 0;
+	}
+	memory_unlock();
+	return found;
+}
+
+void memory_before_read_from(int fd, const void *address, size_t length)
+{
+	uint64_t start = (uint64_t)address;
+
+	if (fd >= 0 && PROTECTED(PROTECT_READ_FILES) && memory_awaits_reads() && !children_is_one() &&
+	    length <= UINT64_MAX - start && region_overlaps(start, length) && visit_begin()) {
+		if (has_store(start, length))
+			files_note(fd, false);
+		visit_end();
+	}
+	memory_before_read(address, length);
 }
 
 void memory_before_read(const void *address, size_t length)

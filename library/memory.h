@@ -99,6 +99,11 @@ void memory_forget(void);
  */
 void memory_before_read(const void *address, size_t length);
 /**
+ * The same, from file @fd; -1: nobody knows. Where it fills pages of the store, what the file is counts from before the
+ * read on, however the VMM has come to it: no look by the worker may come between its opening and its closing.
+ */
+void memory_before_read_from(int fd, const void *address, size_t length);
+/**
  * Takes note of pages that a read fills, or is about to (notes.h): the worker looks at them soon. To be called after
  * transfers_begin(), if the read is a transfer. @fd: what is read; -1: nobody knows. No lock; leaves errno as it is.
  */

@@ -21,18 +21,38 @@ bool part_find(struct region *region, uint64_t start, uint64_t length, struct pa
 	return ret->count > 0;
 }
 
+/** The first part of [@at, @end) that is a region's. @return where it begins; @end: there is none. */
+static uint64_t find_first(uint64_t at, uint64_t end, struct part *ret)
+{
+	uint64_t first = end;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part;
+		uint64_t start;
+
+		if (!part_find(region_at(i), at, end - at, &part))
+			continue;
+		start = region_hva(part.region, part.index);
+		if (start >= first)
+			continue;
+		first = start;
+		*ret = part;
+	}
+	return first;
+}
+
 /** Whether the page at @at is the store's; *ret_next: up to where it is the same. */
 static bool is_in_store(uint64_t at, uint64_t end, uint64_t *ret_next)
 {
 	struct part part = { 0 };
-	uint64_t run = 1;
+	uint64_t run;
 
-	for (unsigned i = 0; i < REGIONS_MAX && part.region == NULL; i++)
-		part_find(region_at(i), at, PAGE_BYTES, &part);
-	if (part.region != NULL)
-		run = plain_same_kind(part.region, part.index, part.region->pages);
+	*ret_next = find_first(at, end, &part);
+	if (*ret_next > at)
+		return false;
+	run = plain_same_kind(part.region, part.index, part.index + part.count);
 	*ret_next = run * PAGE_BYTES < end - at ? at + run * PAGE_BYTES : end;
-	return part.region != NULL && (part.region->state[part.index] & PAGE_IN_STORE) != 0;
+	return (part.region->state[part.index] & PAGE_IN_STORE) != 0;
 }
 
 bool part_outside_store(uint64_t *start, uint64_t end, uint64_t *ret_end)

@@ -57,6 +57,9 @@ enum protection {
 	PROTECT_TORN = UINT64_C(1) << 33, /* what was staged and given away is not taken from there once more */
 	/** A file that does not say what it does counts as the worst that it may do. */
 	PROTECT_UNTOLD = UINT64_C(1) << 34,
+	/** A discard drops nothing that lies behind memory that the kernel refuses to discard. */
+	PROTECT_IN_ORDER = UINT64_C(1) << 35,
+	PROTECT_READ_FILES = UINT64_C(1) << 36, /* a file is looked at before pages of the store are read into */
 };
 
 #ifdef PAGEFUSE_TEST_CONTROLS

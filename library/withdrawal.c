@@ -10,6 +10,7 @@
 #include "library/children.h"
 #include "library/confinement.h"
 #include "library/descriptors.h"
+#include "library/discards.h"
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/lock.h"
@@ -156,25 +157,27 @@ static bool find_left(unsigned *region, uint64_t start, uint64_t length, struct 
 static int discard(uint64_t start, uint64_t length, int advice)
 {
 	uint64_t end = start + length, from = start;
+	bool holes = false;
 	struct part part;
-	int r = 0;
+	int r;
 
 	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
 		unsigned region = 0;
 
 		if (!find_left(&region, at, PAGE_BYTES, &part))
 			continue;
+		r = at > from ? discards_call(from, at, advice, &holes) : 0;
+		if (r < 0)
+			return r;
 		if (part.region->excluded[part.index] & EXCLUDED_PROTECTED)
-			r = -ENOMEM; /* it would take a mapping */
-		else
-			plain_fill(part.region, part.index, 1);
-		if (at > from && r == 0)
-			r = sys_madvise(from, at - from, advice);
+			return -ENOMEM; /* it would take a mapping */
+		plain_fill(part.region, part.index, 1);
 		from = at + PAGE_BYTES;
 	}
-	if (end > from && r == 0)
-		r = sys_madvise(from, end - from, advice);
-	return r < 0 ? r : 1;
+	r = end > from ? discards_call(from, end, advice, &holes) : 0;
+	if (r == 0)
+		r = holes ? -ENOMEM : 1;
+	return r;
 }
 
 /** They are about to be unmapped: what comes there may be mapped before that call is back here. */

@@ -34,7 +34,7 @@ static uint64_t tell_transfer(int fd, void *address, size_t length)
 	int saved = errno;
 	uint64_t transfer;
 
-	memory_before_read(address, length);
+	memory_before_read_from(fd, address, length);
 	transfer = transfers_begin(address, length);
 	memory_note_read(address, length, transfer != 0 ? NOTE_READ : NOTE_SUBMITTED, fd);
 	errno = saved;
@@ -45,7 +45,7 @@ void read_tell(int fd, const void *address, size_t length)
 {
 	int saved = errno;
 
-	memory_before_read(address, length);
+	memory_before_read_from(fd, address, length);
 	memory_note_read(address, length, NOTE_SUBMITTED, fd);
 	errno = saved;
 }

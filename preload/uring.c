@@ -38,6 +38,7 @@ _Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburin
 #ifndef IORING_SETUP_REGISTERED_FD_ONLY /* Linux 6.5 */
 #define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
 #endif
+#define OP_URING_CMD 46      /* IORING_OP_URING_CMD, Linux 5.19 */
 #define REGISTER_BUFFERS2 15 /* IORING_REGISTER_BUFFERS2 and _BUFFERS_UPDATE, Linux 5.13 */
 #define REGISTER_BUFFERS_UPDATE 16
 #define REGISTER_RING_FDS 20      /* IORING_REGISTER_RING_FDS, Linux 5.18 */
@@ -45,11 +46,31 @@ _Static_assert(offsetof(struct uring, flags) == 192, "struct io_uring as liburin
 #define REGISTER_ZCRX_IFQ 32      /* IORING_REGISTER_ZCRX_IFQ, Linux 6.15: memory that a network card fills */
 #define REGISTER_USE_REGISTERED_RING (1u << 31)
 
+static void note_pins(void)
+{
+	int saved = errno;
+
+	if (!forward_may_tell())
+		return;
+	memory_note_pins();
+	errno = saved;
+}
+
+/** Files that nobody hears of before they are read from; and commands to a driver, which may do anything. */
+static bool brings_unknown(const struct io_uring_sqe *request)
+{
+	return request->flags & IOSQE_FIXED_FILE || request->opcode == IORING_OP_OPENAT ||
+	       request->opcode == IORING_OP_OPENAT2 || request->opcode == IORING_OP_RECVMSG ||
+	       request->opcode == OP_URING_CMD;
+}
+
 static void tell_request(const struct io_uring_sqe *request)
 {
 	const void *buffer = (const void *)(uintptr_t)request->addr;
 	int fd = request->flags & IOSQE_FIXED_FILE ? -1 : request->fd;
 
+	if (brings_unknown(request))
+		note_pins();
 	if (request->flags & IOSQE_BUFFER_SELECT)
 		return; /* the kernel chooses the buffer */
 	if (request->opcode == IORING_OP_READ || request->opcode == IORING_OP_RECV)
@@ -70,16 +91,6 @@ static void before_uring_submit(const struct uring *uring)
 
 /* ---- rings without a descriptor, and fixed buffers ---- */
 
-static void note_pins(void)
-{
-	int saved = errno;
-
-	if (!forward_may_tell())
-		return;
-	memory_note_pins();
-	errno = saved;
-}
-
 static void before_setup(unsigned flags)
 {
 	if (flags & IORING_SETUP_REGISTERED_FD_ONLY)
@@ -94,10 +105,11 @@ static bool register_may_pin(unsigned what)
 
 void uring_before_number(long number, long b)
 {
-	const struct io_uring_params *parameters = (const struct io_uring_params *)b;
+	const void *parameters = (const void *)b;
 
-	if ((int)number == SYS_io_uring_setup && readable(parameters, sizeof(*parameters)))
-		before_setup(parameters->flags);
+	/* What is submitted to a ring that is not liburing's nobody sees. Without parameters it is a question only. */
+	if ((int)number == SYS_io_uring_setup && readable(parameters, sizeof(struct io_uring_params)))
+		note_pins();
 	if ((int)number == SYS_io_uring_register && register_may_pin((unsigned)b & ~REGISTER_USE_REGISTERED_RING))
 		note_pins();
 }

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* doctor's judgement of VMs, from the daemon's words and a command line. */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -26,7 +31,9 @@ static json_t *good_vm(void)
 /** Judges @vm, which it takes over, with a QEMU command line, or none if @arguments is NULL. */
 static struct findings judge(json_t *vm, char **arguments)
 {
-	struct vmm_process process = { .pid = 4711, .arguments = arguments, .readable = true, .preload_mapped = true };
+	struct vmm_process process = {
+		.pid = getpid(), .arguments = arguments, .readable = true, .preload_mapped = true
+	};
 	struct findings findings = { 0 };
 
 	vm_checks(vm, arguments ? &process : NULL, &findings);
@@ -192,7 +199,7 @@ static void test_command_line(void **state)
 		{ "-object", "{\"qom-type\":\"memory-backend-ram\",\"id\":\"r\",\"share\":false}", NULL },
 		{ "-object", "{\"qom-type\":[", NULL },
 		{ "-object", "rng-random,share=on", NULL },
-		{ "-mem-path", "/dev/hugepages", "file-backed" },
+		{ "-mem-path", "/x", "file-backed" },
 		{ "-overcommit", "mem-lock=on", "locked" },
 		{ "-overcommit", "mem-lock=off", NULL },
 		{ "-device", "vfio-pci,host=01:00.0", "device-dma" },
@@ -211,6 +218,51 @@ static void test_command_line(void **state)
 		expect(judge(silent, arguments), SEVERITY_WARNING, cases[i].subject ? cases[i].subject : "no-ram");
 		expect_none(judge(good_vm(), arguments)); /* its memory is offered, whatever was typed */
 	}
+}
+
+/** In mounts of its own. @return 0; 1: it is called otherwise; 2: there is no such file system here. */
+static int call_hugetlbfs_by_name(void)
+{
+	static const char *const options[][3] = {
+		{ "-mem-path", "", "" },
+		{ "-mem-path", "", "/gone" },
+		{ "-object", "memory-backend-file,id=r,mem-path=", ",size=1G" },
+		{ "-object", "{\"qom-type\":\"memory-backend-file\",\"mem-path\":\"", "\"}" },
+	};
+	char folder[] = "/tmp/pagefuse-checks-XXXXXX", value[128];
+	int wrong = 0;
+
+	if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("pagefuse-test", "/tmp", "tmpfs", 0, NULL) != 0 || mkdtemp(folder) == NULL ||
+	    mount("pagefuse-test", folder, "hugetlbfs", 0, NULL) != 0)
+		return 2;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		char *arguments[] = { (char *)"qemu", (char *)options[i][0], value, NULL };
+		json_t *silent = good_vm();
+		struct findings findings;
+
+		snprintf(value, sizeof(value), "%s%s%s", options[i][1], folder, options[i][2]);
+		json_object_set_new(silent, "ram_bytes", json_integer(0));
+		findings = judge(silent, arguments);
+		wrong |= findings.count != 1 || strcmp(findings.list[0].subject, "hugetlb") != 0;
+		findings_done(&findings);
+	}
+	return wrong;
+}
+
+static void test_hugetlbfs(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0)
+		_exit(call_hugetlbfs_by_name());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 2)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /** What the daemon has said already is not said again from the command line. */
@@ -297,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_command_line),
+		cmocka_unit_test(test_hugetlbfs),
 		cmocka_unit_test(test_no_repetition),
 		cmocka_unit_test(test_stray),
 		cmocka_unit_test(test_no_utf8),

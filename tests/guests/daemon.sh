@@ -17,6 +17,8 @@
 #   fleet_memory_kib PID…       the same of the daemon, its store and these processes alone, whoever else runs here
 #   wait_until SECONDS COMMAND  tries until it succeeds
 
+# shellcheck source=tests/support/paths.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../support/paths.sh"
 # shellcheck source=tests/support/interrupt.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/interrupt.sh"
 
@@ -71,19 +73,19 @@ daemon_restart() {
 
 # What the daemon must not leave: mounts below its folder, its socket.
 daemon_left_overs() {
-	awk -v dir="$DAEMON_DIR/" 'index($2, dir) == 1 { print "mount " $2 }' /proc/mounts
+	paths_below "$DAEMON_DIR" mounts | sed -z 's/^/mount /' | tr '\0' '\n'
 	find "$DAEMON_DIR" -xdev -type s
 }
 
 daemon_unmount() {
-	awk -v dir="$DAEMON_DIR/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r | while read -r path; do
+	paths_below "$DAEMON_DIR" mounts | while IFS= read -r -d '' path; do
 		umount -l "$path"
 	done
 }
 
 # The daemon lets go of a VM's mount a moment after the process ended.
 daemon_has_no_vm() {
-	daemon_gone || ! grep -q " $DAEMON_DIR/.*/vm-" /proc/mounts
+	daemon_gone || ! paths_below "$DAEMON_DIR" mounts | grep -q -z '/vm-'
 }
 
 daemon_gone() {

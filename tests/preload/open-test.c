@@ -239,6 +239,32 @@ static void expect_pins(void)
 #define IORING_SETUP_REGISTERED_FD_ONLY (1u << 15)
 #endif
 
+#ifdef HAVE_LIBURING
+/** Files that come by a ring, or that only a ring has, and commands to drivers. */
+static void expect_unknown_files(struct io_uring *ring)
+{
+	static const uint8_t opcodes[] = { IORING_OP_OPENAT, IORING_OP_OPENAT2, IORING_OP_RECVMSG, 46 /* URING_CMD */ };
+	struct io_uring_sqe *request;
+
+	for (size_t i = 0; i < sizeof(opcodes); i++) {
+		request = io_uring_get_sqe(ring);
+		io_uring_prep_nop(request);
+		request->opcode = opcodes[i];
+		request->fd = -1;
+		io_uring_submit(ring);
+		expect_pins();
+	}
+	request = io_uring_get_sqe(ring);
+	io_uring_prep_read(request, 0, ring, 0, 0);
+	request->flags |= IOSQE_FIXED_FILE;
+	io_uring_submit(ring);
+	expect_pins();
+	io_uring_prep_nop(io_uring_get_sqe(ring));
+	io_uring_submit(ring);
+	expect_nothing();
+}
+#endif
+
 /** Rings without a descriptor, or that may come to have none, and fixed buffers. */
 #ifdef HAVE_LIBURING
 typedef int setup_function(unsigned entries, struct io_uring_params *parameters);
@@ -292,6 +318,7 @@ static void hidden_rings(void **state)
 	if (io_uring_queue_init_params(4, &ring, &parameters) < 0)
 		skip();
 	expect_nothing();
+	expect_unknown_files(&ring);
 	io_uring_register_ring_fd(&ring);
 	expect_pins();
 	io_uring_register_buffers(&ring, &vector, 1);

@@ -113,10 +113,11 @@ bool memory_awaits_reads(void)
 }
 
 /* As the library: of memory that is not ours nothing is known. */
-void memory_before_read(const void *address, size_t length)
+void memory_before_read_from(int fd, const void *address, size_t length)
 {
 	struct record what = { .kind = RECORDED_READ, .address = (void *)(uintptr_t)address, .length = length };
 
+	(void)fd;
 	errno = EXDEV;
 	if (memory_is_ours(address, length))
 		record(what);

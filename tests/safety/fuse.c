@@ -8,6 +8,7 @@
  * --closed        O_DIRECT, and closed with the read under way
  * --own-table     O_DIRECT, in a descriptor table that only the reading thread has
  * --hidden        plain, read by an io_uring without a descriptor
+ * --unseen        plain, and it has come unseen and is closed with the read under way, of which the library hears
  * --told          the library has heard of the read before, as the preload hands it on
  * --half          the same, and it covers a half of the page only
  */
@@ -82,7 +83,7 @@ static void begin_file_system(void)
 
 static char *target;
 static int file = -1;
-static bool own_table, hidden, told;
+static bool own_table, hidden, told, unseen;
 static size_t wanted = PAGE_BYTES;
 static ssize_t got;
 
@@ -92,7 +93,7 @@ static int open_file(void)
 			  : open(MOUNTED "/" FUSE_CACHED, O_RDONLY | O_CLOEXEC | O_DIRECT);
 
 	test_check(fd >= 0, "open: %s", strerror(errno));
-	if (!own_table)
+	if (!own_table && !unseen)
 		memory_note_file(fd, false); /* as the preload does */
 	return fd;
 }
@@ -129,6 +130,8 @@ static void *read_it(void *unused)
 	}
 	if (told)
 		memory_before_read(target, wanted);
+	if (unseen)
+		memory_before_read_from(file, target, wanted);
 	got = hidden ? read_by_ring() : pread(file, target, wanted, 0);
 	return unused;
 }
@@ -143,7 +146,8 @@ int main(int argc, char **argv)
 
 	test_begin(argc, argv);
 	hidden = test_wants("--hidden");
-	uncached = test_wants("--plain") || hidden;
+	unseen = test_wants("--unseen");
+	uncached = test_wants("--plain") || hidden || unseen;
 	own_table = test_wants("--own-table");
 	told = test_wants("--told") || test_wants("--half");
 	wanted = test_wants("--half") ? PAGE_BYTES / 2 : PAGE_BYTES;
@@ -165,7 +169,7 @@ int main(int argc, char **argv)
 		file = open_file();
 	test_check(pthread_create(&reader, NULL, read_it, NULL) == 0, "no thread");
 	test_check(read(asked[0], &byte, 1) == 1, "the server has gone");
-	if (test_wants("--closed"))
+	if (test_wants("--closed") || unseen)
 		syscall(SYS_close, file); /* not close(), in which sanitizers see a fault */
 	if (told) {
 		memory_before_read(target, PAGE_BYTES);

@@ -7,6 +7,8 @@
 #   process PID | group PID | folder PATH | cgroup PATH | command TEXT | forget KIND WHAT
 set -u
 trap '' INT TERM HUP
+# shellcheck source=tests/support/paths.sh
+. "$(dirname "$0")/paths.sh"
 
 END_TRIES=200 # of a tenth of a second: for a process that was told to end, before it is killed
 
@@ -26,17 +28,8 @@ end_process() { # pid born
 	kill -KILL "$1"
 }
 
-# The kernel writes blanks in paths as \040.
-mounts_below() {
-	local path
-	while read -r _ path _; do
-		printf -v path %b "$path"
-		[[ $path != "$1"/* ]] || printf '%s\0' "$path"
-	done </proc/mounts
-}
-
 remove_folder() {
-	mounts_below "$1" | sort -z -r | xargs -0 -r -n 1 umount -l
+	paths_below "$1" mounts | xargs -0 -r -n 1 umount -l
 	rm -rf --one-file-system "$1"
 }
 

@@ -8,6 +8,9 @@
 #   host_unchanged      prints what is new since then, in that folder too, and fails if anything is
 #   host_end            ends and removes what is left of that; does nothing if nothing is
 
+# shellcheck source=tests/support/paths.sh
+. "$(dirname "${BASH_SOURCE[0]}")/paths.sh"
+
 HOST_TMPDIR=
 
 host_state() {
@@ -76,10 +79,10 @@ host_end() {
 	local path
 	[ -n "$HOST_TMPDIR" ] || return 0
 	host_kill
-	awk -v dir="$HOST_TMPDIR/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r | while read -r path; do
+	paths_below "$HOST_TMPDIR" mounts | while IFS= read -r -d '' path; do
 		umount -l "$path"
 	done
-	awk -v dir="$PWD/build-check/" 'index($1, dir) == 1 { print $1 }' /proc/swaps | while read -r path; do
+	paths_below "$PWD/build-check" swaps | while IFS= read -r -d '' path; do
 		swapoff "$path" && rm -f "$path"
 	done
 	host_restore_knobs

@@ -63,6 +63,8 @@ static const struct {
 	{ "reopened", PROTECT_REOPENED },
 	{ "torn", PROTECT_TORN },
 	{ "untold", PROTECT_UNTOLD },
+	{ "in-order", PROTECT_IN_ORDER },
+	{ "read-files", PROTECT_READ_FILES },
 };
 
 static const int interrupting[] = { SIGINT, SIGTERM, SIGHUP };
