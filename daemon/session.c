@@ -632,21 +632,36 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 /* ---- beginning ---- */
 
 /* A process that has connected once costs as much until it ends, also without a connection. */
-static bool too_many(const struct sessions *sessions, uid_t account)
+static unsigned count_of(const struct sessions *sessions, uid_t account)
 {
 	const struct session *session;
 	const struct daemon_vm *vm = NULL;
 	unsigned count = 0;
 
-	if (sessions->count > SESSIONS_MAX)
-		return true;
-	if (account == 0)
-		return false;
 	LIST_FOREACH(session, &sessions->list, entries)
 		count += session->account == account;
 	while ((vm = daemon_vm_next(sessions->admission->domains, vm)) != NULL)
 		count += !daemon_vm_is_connected(vm) && vm->user->uid == account;
-	return count > *sessions->connections_per_user;
+	return count;
+}
+
+/* Nobody has more than are left, so that there are some for whoever comes; and some are for root alone. */
+static void refuse_too_many(struct session *session)
+{
+	const struct sessions *sessions = session->sessions;
+	unsigned left = sessions->count < SESSIONS_MAX ? SESSIONS_MAX - sessions->count : 0;
+	unsigned count = count_of(sessions, session->account);
+
+	if (session->account == 0 && sessions->count > SESSIONS_MAX + SESSIONS_OF_ROOT)
+		refuse(session, "there are %u connections, which are all that there can be", sessions->count);
+	else if (session->account != 0 && count > *sessions->connections_per_user)
+		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
+		       (unsigned)session->peer.uid, *sessions->connections_per_user);
+	else if (session->account != 0 && count > left + 1)
+		refuse(session,
+		       "user %u has %u connections and VMs: nobody may have more than are left of the %u of all users, "
+		       "and these are %u",
+		       (unsigned)session->peer.uid, count, SESSIONS_MAX, left);
 }
 
 /* Whoever may take part is served whatever the others do. */
@@ -704,8 +719,7 @@ int session_new(struct sessions *sessions, int socket)
 	place(session);
 	if (too_many_others)
 		refuse(session, "there are %u connections already of users who may only ask", SESSION_OUTSIDERS_MAX);
-	else if (too_many(sessions, session->account))
-		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
-		       (unsigned)session->peer.uid, *sessions->connections_per_user);
+	else
+		refuse_too_many(session);
 	return 0;
 }

@@ -11,7 +11,10 @@
 #include "daemon/control.h"
 #include "daemon/domain.h"
 
-#define SESSIONS_MAX (ENGINE_VMS_MAX + 1024)
+#ifndef SESSIONS_MAX
+#define SESSIONS_MAX (ENGINE_VMS_MAX + 1024) /* connections of all users but root; tests build with another */
+#endif
+#define SESSIONS_OF_ROOT 1024u /* further ones, that only root can have */
 #define SESSION_PACKETS_PER_TURN 16
 #define SESSION_CONTROL_PER_USER 32 /* connections of one user that ask, root excepted */
 #define SESSION_OUTSIDERS_MAX 256u  /* connections of all who may not take part: users have numbers without end */
