@@ -16,7 +16,7 @@ fi
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1" || { echo "cannot mount"; exit 77; }
 
 faults=0
-for script in ./demo ./check benchmarks/run; do
+for script in ./demo ./check benchmarks/run packaging/build-debs tests/kernels; do
 	said=$($script 2>&1)
 	status=$?
 	if [ $status = 1 ] && [[ $said == "$script: cannot write to $1/"*"Read-only file system"* ]]; then

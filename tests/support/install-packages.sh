@@ -52,8 +52,10 @@ fi
 
 echo "installing: ${missing[*]}" | fold -s -w 110 | sed "s/^/$PROGRESS_INDENT/"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+# Without names, so that nothing is left, however this ends.
+log=$(mktemp) && exec {log_fd}<>"$log" && rm "$log" || exit 1
+status=$(mktemp) && exec {status_fd}<>"$status" && rm "$status" || exit 1
+log=/proc/$$/fd/$log_fd status=/proc/$$/fd/$status_fd
 
 # What apt-get says for programs: kind:package or file:percent:words.
 progress_of_apt() {
@@ -71,17 +73,29 @@ apt() {
 		progress_of_apt | progress_show
 }
 
+# Who ends dpkg in the middle has packages that are half installed. So it is in a session of its own, in which nothing
+# reaches it that ends this script, and it goes on to its end; what it says is read from a file, as it would end with
+# the reader of a pipe.
+apt_to_its_end() {
+	local apt
+	setsid apt-get -y -q -o DPkg::Lock::Timeout=300 -o APT::Status-Fd=3 "$@" 3>"$status" >>"$log" 2>&1 </dev/null &
+	apt=$!
+	tail -n +1 -s 0.2 -f --pid="$apt" "$status" 2>/dev/null | progress_of_apt | progress_show
+	wait "$apt"
+}
+
 install() {
-	apt --no-install-recommends install "${missing[@]}"
+	apt --no-install-recommends --download-only install "${missing[@]}" &&
+		apt_to_its_end --no-install-recommends install "${missing[@]}"
 }
 
 # The package lists may be absent (a fresh container) or too old to name files that still exist, and who ran this before
 # may have been interrupted: only then put that right. What is missing after that is said by the second try.
 put_right() {
-	dpkg --configure -a >>"$log" 2>&1 </dev/null
+	setsid dpkg --configure -a >>"$log" 2>&1 </dev/null
 	echo "${PROGRESS_INDENT}fetching the lists of packages"
-	: >"$log"
 	apt update
+	apt_to_its_end --no-install-recommends --no-remove -f install
 }
 
 if ! install && ! { put_right; install; }; then

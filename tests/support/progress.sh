@@ -7,7 +7,8 @@
 #   job_stop, job_kill          for a trap: ends what job_run or progress_run runs now, if anything, by TERM or KILL
 #   progress_run LOG COMMAND…   job_run with the output in LOG; what it says of its progress is shown
 #   build_within FOLDER COMMAND…    runs what builds there; compilers that are interrupted leave nothing outside of it
-#   progress_show               shows the lines of its input that begin with [12/345], or with "progress: "
+#   progress_show               shows the lines of its input that begin with [12/345], "progress: ", or "I: ", as those
+#                               of mmdebstrap
 #
 # A terminal has one line, drawn anew; elsewhere there is a line every PROGRESS_SECONDS. PROGRESS_INDENT comes before.
 #
@@ -64,8 +65,9 @@ progress_show() {
 	local line columns=0 last=$SECONDS
 	[ ! -t 1 ] || columns=$(tput cols 2>/dev/null) || columns=80
 	while IFS= read -r line; do
-		[[ $line =~ ^(\[[0-9]+/[0-9]+\]|progress:)\ (.*) ]] || continue
-		line=$PROGRESS_INDENT${line#progress: }
+		[[ $line =~ ^(\[[0-9]+/[0-9]+\]|progress:|I:)\ (.*) ]] || continue
+		line=${line#progress: }
+		line=$PROGRESS_INDENT${line#I: }
 		if [ "$columns" -gt 0 ]; then
 			printf '\r\e[K%s' "${line:0:columns - 1}"
 		elif [ $((SECONDS - last)) -ge "$PROGRESS_SECONDS" ]; then

@@ -6,12 +6,14 @@
 #   writable_or_end SCRIPT FOLDER…    makes the folders; ends the script at once, and says why, if it cannot write there
 
 writable_or_end() {
-	local script=$1 folder why
+	# A trap that is run by exit here sees these: so they have no name that the caller may have.
+	local writable_script=$1 writable_path why
 	shift
-	for folder; do
-		why=$({ mkdir -p "$folder" && touch "$folder/.writable" && rm "$folder/.writable"; } 2>&1) && continue
-		echo "$script: cannot write to $(realpath -m "$folder"): ${why##*: }" >&2
-		echo "$script: it works in folders of the project; copy the project to where it can be written" >&2
+	for writable_path; do
+		why=$({ mkdir -p "$writable_path" && touch "$writable_path/.writable" &&
+			rm "$writable_path/.writable"; } 2>&1) && continue
+		echo "$writable_script: cannot write to $(realpath -m "$writable_path"): ${why##*: }" >&2
+		echo "$writable_script: it works in folders of the project; copy that to where it can be written" >&2
 		exit 1
 	done
 }
