@@ -17,6 +17,8 @@ void discards_after(const struct part *part)
 	bool any = false;
 
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
+		if (!(part->region->state[i] & PAGE_IN_STORE)) /* else it has just been filled, or was not dropped */
+			region_mark(part->region, i, 1, MARK_FILLED, false);
 		if (part->region->state[i] != PAGE_ZEROED)
 			continue;
 		page_set_state(part->region, i, PAGE_DROPPED);
@@ -71,7 +73,6 @@ static int discard_part(const struct part *part, int advice)
 	uint64_t end = part->index + part->count;
 	int filled = 0, r;
 
-	region_mark(part->region, part->index, part->count, MARK_FILLED, false);
 	for (uint64_t at = part->index, run; at < end; at += run) {
 		run = plain_same_kind(part->region, at, end);
 		if (!(part->region->state[at] & PAGE_IN_STORE))

@@ -20,7 +20,7 @@ int discards_before(uint64_t start, uint64_t length, int advice, uint64_t *ret_e
  * @return 0, or -errno: the kernel has stopped.
  */
 int discards_call(uint64_t start, uint64_t end, int advice, bool *holes);
-/** After the call: zeros that had been given back are no longer ours to count. */
+/** After the call: zeros that had been given back are no longer ours to count; what is missing now is not filled. */
 void discards_after(const struct part *part);
 
 #endif
