@@ -34,17 +34,19 @@ sources() {
 	files | grep '\.[ch]$'
 }
 
+# Version 14 sees uninitialised va_lists from the second compilation on that one process looks at: one file per process,
+# and of what several targets compile one command.
 tidy() { # build-folder files...
 	local build=$1
 	shift
+	once=$(mktemp -d) || exit 1
+	trap 'rm -rf "$once"' EXIT
+	jq 'unique_by(.file)' "$build/compile_commands.json" >"$once/compile_commands.json" || exit 1
 	if [ $# -eq 0 ]; then
-		# Each file once, though several targets may compile it.
-		jq -r '.[].file | select(endswith(".c"))' "$build/compile_commands.json" |
-			(cd "$build" && xargs realpath) | sort -u
+		jq -r '.[].file | select(endswith(".c"))' "$once/compile_commands.json" | (cd "$build" && xargs realpath)
 	else
 		realpath "$@"
-	# One file per process: version 14 sees uninitialised va_lists from the second file on.
-	fi | xargs -P 2 -n 1 clang-tidy -p "$build" --quiet 2>&1 | grep -v ' warnings\? generated\.$'
+	fi | xargs -P 2 -n 1 clang-tidy -p "$once" --quiet 2>&1 | grep -v ' warnings\? generated\.$'
 	return "${PIPESTATUS[1]}"
 }
 
