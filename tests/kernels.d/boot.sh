@@ -16,6 +16,7 @@ BOOT_PID=''
 boot_end() {
 	[ -z "$BOOT_PID" ] || kill -KILL "$BOOT_PID" 2>/dev/null
 	[ -z "$BOOT_PID" ] || wait "$BOOT_PID" 2>/dev/null
+	[ -z "$BOOT_PID" ] || guard forget process "$BOOT_PID"
 	BOOT_PID=''
 }
 
@@ -40,6 +41,7 @@ boot_start() {
 		-drive "file=$folder/disk,format=raw,if=virtio,snapshot=on" \
 		</dev/null >"$folder/serial" 2>"$folder/stderr" {BOOT_SERIAL}>&- &
 	BOOT_PID=$!
+	guard process "$BOOT_PID"
 }
 
 # boot_line LINE RESULTS: takes note of what the guest has said.
@@ -62,6 +64,7 @@ boot_line() {
 boot_follow() {
 	local results=$1 line='' piece cpu silent=$SECONDS cpu_silent=0
 	while [ "$BOOT_DONE" = no ]; do
+		interrupt_check
 		if IFS= read -r -t 2 -u "$BOOT_SERIAL" piece; then
 			boot_line "$line${piece%$'\r'}" "$results"
 			line='' silent=$SECONDS cpu_silent=${cpu:-0}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Kernels from Debian's archive, for any machine that has apt: lists, sources and archives are in a folder of their own,
-# the host's are not touched. To be sourced; needs no root.
+# the host's are not touched. To be sourced, after interrupt.sh; needs no root.
 #
 #   packages_open          fetches the lists of all suites; fails, and sets $PACKAGES_WHY, if there are none
 #   packages_served        the newest whole kernel of each series: lines "SERIES PACKAGE", old to new; of a series
@@ -50,7 +50,7 @@ packages_open() {
 		PACKAGES_WHY="cannot write to $KERNELS_DIR"
 		return 1
 	fi
-	flock "$lock" # others may be at it
+	interruptible flock "$lock" # others may be at it
 	packages_update || status=1
 	exec {lock}>&-
 	return "$status"
@@ -66,7 +66,7 @@ packages_update() {
 	for mirror in $mirrors; do
 		packages_configure "$mirror" || { PACKAGES_WHY="cannot write to $PACKAGES_DIR"; return 1; }
 		# It may lack some of the suites, and may be out of reach: what is there, also from before, counts.
-		apt-get -qq update >"$PACKAGES_DIR/log" 2>&1
+		interruptible apt-get -qq update >"$PACKAGES_DIR/log" 2>&1
 		[ -z "$(packages_all)" ] || return 0
 	done
 	PACKAGES_WHY="no kernels to be had from ${mirrors//$'\n'/ }: $(head -n 1 "$PACKAGES_DIR/log")"

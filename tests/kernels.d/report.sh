@@ -24,12 +24,12 @@ run_kernel() {
 	local series=$1 package=$2 kept=$KERNELS_DIR/results/$1 results=$folder/results kernel=$KERNELS_DIR/$2
 	[ "$selection" = all ] || kept+=.$selection
 	echo "== Linux $series: $package"
-	if [ ! -e "$kernel/vmlinuz" ] && ! packages_fetch "$package" "$kernel"; then
+	if [ ! -e "$kernel/vmlinuz" ] && ! interruptible packages_fetch "$package" "$kernel"; then
 		echo "  skip: the package cannot be fetched"
 		SKIPPED=$((SKIPPED + 1))
 		return
 	fi
-	if ! root_initramfs "$kernel" "$folder" || ! boot_patiently "$kernel" "$folder" "$results"; then
+	if ! interruptible root_initramfs "$kernel" "$folder" || ! boot_patiently "$kernel" "$folder" "$results"; then
 		printf 'fail\t%s\t0\t%s\n' 'kernel' "${BOOT_WHY:-no initramfs can be made}" >>"$results"
 		echo "  FAIL: ${BOOT_WHY:-no initramfs can be made}"
 		tail -n 40 "$results.log"

@@ -10,6 +10,7 @@ tree=$(mktemp -d) || exit 1
 trap 'rm -rf "$tree"' EXIT
 mkdir -p "$tree/.ci" "$tree/tests"
 cp "$1/.ci/run" "$tree/.ci/run"
+cp -r "$1/tests/support" "$tree/tests/support"
 faults=0
 
 # expect STATUS CLOSING-LINE CHECK FRESH [KERNELS [PACKAGES]], the latter being shell commands
@@ -65,7 +66,7 @@ expect 1 '0 passed, 0 failed, 5 skipped' \
 	'echo 0 passed, 0 failed, 2 skipped'
 
 # Nothing goes on for longer than CI does: what runs is ended, what has not begun is skipped.
-PAGEFUSE_CI_SECONDS=1 expect 1 '0 passed, 1 failed, 3 skipped' \
+PAGEFUSE_CI_SECONDS=5 expect 1 '0 passed, 1 failed, 3 skipped' \
 	'exec sleep 600' \
 	'echo 2 passed, 0 failed, 0 skipped' \
 	'echo 2 passed, 0 failed, 0 skipped' \
@@ -79,6 +80,30 @@ end=$("$tree/.ci/run" 2>&1 | sed '1,/all is well/d')
 if ! grep -q 'a pump is on fire' <<<"$end"; then
 	echo "FAILED: the end does not tell what failed:"
 	echo "$end"
+	faults=$((faults + 1))
+fi
+
+# Told to end, it ends what runs, waits for that to clean up, begins nothing else, and leaves nothing.
+mkdir "$tree/tmp"
+cat >"$tree/check" <<'END'
+#!/bin/bash
+trap 'sleep 0.5; echo cleaned up; exit 143' TERM
+echo begun
+while :; do sleep 0.1; done
+END
+printf '#!/bin/sh\necho begun too\n' >"$tree/tests/fresh"
+TMPDIR=$tree/tmp setsid "$tree/.ci/run" >"$tree/said" 2>&1 &
+run=$!
+until grep -q begun "$tree/said"; do sleep 0.1; done
+kill "$run"
+wait "$run"
+status=$?
+if [ $status = 143 ] && grep -q '^cleaned up' "$tree/said" && ! grep -q 'begun too' "$tree/said" &&
+	[ -z "$(ls -A "$tree/tmp")" ]; then
+	echo 'ok: told to end'
+else
+	echo "FAILED: told to end: exit status $status, left '$(ls -A "$tree/tmp")', and said:"
+	cat "$tree/said"
 	faults=$((faults + 1))
 fi
 [ $faults = 0 ]

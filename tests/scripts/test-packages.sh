@@ -13,7 +13,7 @@ tree=$(mktemp -d) || exit 1
 trap 'rm -rf "$tree"' EXIT
 faults=0
 mkdir "$tree/bin" "$tree/support"
-cp "$1"/tests/support/{install-packages.sh,progress.sh,packages} "$tree/support"
+cp "$1"/tests/support/{install-packages.sh,progress.sh,interrupt.sh,packages} "$tree/support"
 
 # It installs until it is told to end, which the test does; and says what it is doing.
 cat >"$tree/bin/apt-get" <<END

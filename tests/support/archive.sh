@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The archive of Debian that this machine's apt uses, and systems made from it. To be sourced; needs the packages of
-# which "packages" says that they make systems.
+# The archive of Debian that this machine's apt uses, and systems made from it. To be sourced, after interrupt.sh; needs
+# the packages of which "packages" says that they make systems.
 #
 #   archive_sources SUITE          prints "URI SUITE" of what would be tried as that suite's archives
 #   archive_find SUITE FOLDER      FOLDER/sources has what is served of the suite afterwards; else $ARCHIVE_WHY says
@@ -62,7 +62,7 @@ archive_find() {
 	while read -r uri name; do
 		case $got in *" $name "*) continue ;; esac
 		line="deb [signed-by=$ARCHIVE_KEYRING] $uri $name main"
-		if archive_serves "$folder" "$line"; then
+		if interruptible archive_serves "$folder" "$line"; then
 			echo "$line" >>"$folder/sources"
 			got="$got$name "
 		elif [ "$name" = "$suite" ]; then

@@ -28,9 +28,14 @@ end_process() { # pid born
 	kill -KILL "$1"
 }
 
+# Those that were killed may still write there while they end.
 remove_folder() {
+	local tries
 	paths_below "$1" mounts | xargs -0 -r -n 1 umount -l
-	rm -rf --one-file-system "$1"
+	for ((tries = 0; tries < END_TRIES; tries++)); do
+		rm -rf --one-file-system "$1" && return
+		sleep 0.1
+	done
 }
 
 # It lets go of a thread a moment after that has ended.

@@ -19,7 +19,6 @@ host_state() {
 			/proc/sys/vm/{max_map_count,unprivileged_userfaultfd,swappiness,overcommit_memory}
 		sed 's/.*\[\(.*\)\].*/transparent_hugepage: \1/' /sys/kernel/mm/transparent_hugepage/enabled
 		tail -n +2 /proc/swaps | cut -d ' ' -f 1
-		grep pagefuse /proc/mounts
 		find /sys/fs/cgroup -maxdepth 3 -type d -name '*pagefuse*'
 		find /proc/[0-9]* -maxdepth 1 -name exe -lname "$PWD/build-check/*" -printf '%h %l\n'
 	} 2>/dev/null | sort
@@ -44,7 +43,11 @@ host_news() {
 }
 
 host_unchanged() {
-	! { host_news; find "$HOST_TMPDIR" -mindepth 1 -printf 'file %p\n'; } | grep .
+	! {
+		host_news
+		paths_below "$HOST_TMPDIR" mounts | tr '\0' '\n' | sed 's/^/mount /'
+		find "$HOST_TMPDIR" -mindepth 1 -printf 'file %p\n'
+	} | grep .
 }
 
 # Who bears our mark: whatever a test has started, in whatever session, unless it gave up its environment. Not those

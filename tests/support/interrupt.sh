@@ -4,10 +4,14 @@
 # For scripts that start, mount and change things of the host: they end at once when told to, and leave nothing, however
 # they end. To be sourced.
 #
-#   interrupt_open FUNCTION       from now on the script ends by calling FUNCTION, which cleans up, with the exit status
-#                                 in $1: 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, else the script's own
+#   interrupt_open FUNCTION [WORDS]
+#                                 from now on the script ends by calling FUNCTION, which cleans up, with the exit status
+#                                 in $1: 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, else the script's own.
+#                                 Its own status is the script's then, unless that was interrupted, when the WORDS are
+#                                 printed first
 #   interrupt_check               ends the script if it was told to. For loops, and after what takes long
-#   interruptible COMMAND…        runs a command that may take long, and can end at any moment
+#   interruptible COMMAND…        runs a command or function that may take long, and can end at any moment. Its process
+#                                 group gets SIGTERM then, and SIGKILL after INTERRUPT_SECONDS, 5 by default
 #   nap SECONDS
 #   own_folder VARIABLE PREFIX    makes a folder in the temporary one, known to the guard
 #   guard process PID             ends that process after the script's end, should it still be there
@@ -15,6 +19,8 @@
 #   guard cgroup PATH             removes it, when nobody is in it any more
 #   guard command TEXT            a line of shell that puts something right
 #   guard forget KIND WHAT        that has been done
+#
+# A process group of its own does not get the terminal's Ctrl-C: the script decides what is ended, and how.
 #
 # A trap that exits crashes bash 5.2 inside `read -t`, and a trap that cleans up may come between the birth of a process
 # and the assignment of its id. So traps do no more than to remember the signal.
@@ -28,14 +34,16 @@ INTERRUPT_FOLDER=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 INTERRUPTED=
 INTERRUPT_ENDING=no
 INTERRUPT_JOB=
+INTERRUPT_SECONDS=5
 
 # shellcheck disable=SC2317 # called by the trap
 interrupt_end() {
 	local status=$? job
 	# A second Ctrl-C does not stop the cleaning; what it needs ignores that as well.
-	trap '' INT TERM HUP
+	trap '' INT TERM HUP PIPE
 	trap - EXIT
 	INTERRUPT_ENDING=yes
+	[ -z "$INTERRUPTED" ] || [ -z "$INTERRUPT_WORDS" ] || printf '\n%s\n' "$INTERRUPT_WORDS" 2>/dev/null
 	interrupt_end_job
 	"$INTERRUPT_FUNCTION" "${INTERRUPTED:-$status}"
 	status=$?
@@ -50,6 +58,7 @@ interrupt_end() {
 
 interrupt_open() {
 	INTERRUPT_FUNCTION=$1
+	INTERRUPT_WORDS=${2:-}
 	trap 'INTERRUPTED=129' HUP
 	trap 'INTERRUPTED=130' INT
 	trap 'INTERRUPTED=143' TERM
@@ -63,9 +72,14 @@ interrupt_check() {
 	[ -z "$INTERRUPTED" ] || [ "$INTERRUPT_ENDING" = yes ] || exit "$INTERRUPTED"
 }
 
-# In a process group of its own, so that all of it can be ended, and only by us.
+# In a process group of its own, so that all of it can be ended, and only by us. What runs within another one belongs to
+# the group of that.
 interruptible() {
 	local status
+	if [ "$BASHPID" != $$ ]; then
+		"$@" </dev/null
+		return
+	fi
 	set -m
 	"$@" </dev/null &
 	INTERRUPT_JOB=$!
@@ -83,16 +97,16 @@ interruptible() {
 interrupt_end_job() {
 	local job=$INTERRUPT_JOB tries
 	[ -n "$job" ] || return 0
-	kill -TERM -- "-$job" 2>/dev/null
-	for ((tries = 0; tries < 100; tries++)); do
-		kill -0 -- "-$job" 2>/dev/null || break
+	kill -TERM -- "-$job"
+	for ((tries = 0; tries < INTERRUPT_SECONDS * 20; tries++)); do
+		kill -0 -- "-$job" || break
 		sleep 0.05
 	done
-	kill -KILL -- "-$job" 2>/dev/null
-	wait "$job" 2>/dev/null
+	kill -KILL -- "-$job"
+	wait "$job"
 	guard forget group "$job"
 	INTERRUPT_JOB=
-}
+} 2>/dev/null # of what is gone by itself; and bash would tell who was killed
 
 nap() {
 	interruptible sleep "$1"

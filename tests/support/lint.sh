@@ -43,10 +43,17 @@ tidy() { # build-folder files...
 	trap 'rm -rf "$once"' EXIT
 	jq 'unique_by(.file)' "$build/compile_commands.json" >"$once/compile_commands.json" || exit 1
 	if [ $# -eq 0 ]; then
-		jq -r '.[].file | select(endswith(".c"))' "$once/compile_commands.json" | (cd "$build" && xargs realpath)
+		jq -r '.[].file | select(endswith(".c"))' "$once/compile_commands.json" |
+			(cd "$build" && xargs realpath)
 	else
 		realpath "$@"
-	fi | xargs -P 2 -n 1 clang-tidy -p "$once" --quiet 2>&1 | grep -v ' warnings\? generated\.$'
+	fi >"$once/files"
+	# shellcheck disable=SC2016 # for the inner shell
+	awk -v all="$(wc -l <"$once/files")" '{ print NR "/" all, $0 }' "$once/files" |
+		xargs -P 2 -n 2 sh -c '
+			echo "[$2] ${3#"$PWD/"}"
+			exec clang-tidy -p "$1" --quiet "$3"' tidy "$once" 2>&1 |
+		grep -v ' warnings\? generated\.$'
 	return "${PIPESTATUS[1]}"
 }
 

@@ -28,7 +28,7 @@ skip() { # what reason
 step() { # what command...
 	local what=$1
 	shift
-	if job_run "$@"; then
+	if interruptible "$@"; then
 		passed=$((passed + 1))
 		say "$what: passed"
 	else
@@ -38,26 +38,8 @@ step() { # what command...
 	fi
 }
 
-clean_up() {
-	local tries
-	trap '' INT TERM HUP PIPE
-	job_kill
-	[ -n "$work" ] || return
-	# Those that were killed may still write while they end.
-	for ((tries = 0; tries < 20; tries++)); do
-		rm -rf --one-file-system "$work" 2>/dev/null && return
-		sleep 0.1
-	done
-	rm -rf --one-file-system "$work"
-}
-
-interrupted() { # exit status
-	trap '' INT TERM HUP PIPE
-	{
-		printf '\n'
-		say "interrupted: ending what runs, removing the system"
-	} 2>/dev/null # of a tee that is gone
-	exit "$1"
+ended() { # exit status
+	return "$1"
 }
 
 finish() {
@@ -65,8 +47,6 @@ finish() {
 		printf '\nskipped:\n'
 		printf '  %s\n' "${skipped[@]}"
 	fi
-	clean_up
-	trap - EXIT
 	printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "${#skipped[@]}"
 	[ "$failed" -eq 0 ]
 	exit
@@ -78,16 +58,14 @@ system_open() {
 		echo "tests/$system_topic: needs root, to make a system and to run it" >&2
 		exit 1
 	fi
-	trap clean_up EXIT
-	trap 'interrupted 130' INT
-	trap 'interrupted 143' TERM HUP
+	interrupt_open ended 'interrupted: ending what runs, removing the system'
 	if [ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ]; then
 		skip "$system_topic" "this is no Debian system of the architecture amd64"
 		finish
 	fi
 	say "$system_topic"
-	job_run tests/support/install-packages.sh debs build package || exit 1
-	work=$(mktemp -d "$system_folder/pagefuse-$system_topic.XXXXXX") || exit 1
+	interruptible tests/support/install-packages.sh debs build package || exit 1
+	TMPDIR=$system_folder own_folder work "pagefuse-$system_topic" || exit 1
 }
 
 # Why no system can be made and entered here, if so.
@@ -148,7 +126,7 @@ system_enter() {
 
 system_try() {
 	local status
-	job_run system_enter "$1"
+	interruptible system_enter "$1"
 	status=$?
 	passed=$((passed + $(grep -c '^ok: ' "$work/inside.log")))
 	failed=$((failed + $(grep -c '^FAILED: ' "$work/inside.log")))

@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Scripts that take long are told to end by each signal in their slow steps, over stand-ins for the programs that take
+# the time: they end at once, with the signal's exit status, and leave no process and no file.
+#
+# usage: test-interrupted.sh ROOT [control]
+#
+# control: a script that waits for what it runs.
+set -u
+
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+[ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || { echo "needs Debian of amd64"; exit 77; }
+# Its own mounts and processes: whatever a fault leaves is gone with it.
+if [ -z "${INTERRUPTED_INSIDE-}" ]; then
+	unshare --mount --pid --fork true 2>/dev/null || { echo "needs namespaces for mounts and processes"; exit 77; }
+	INTERRUPTED_INSIDE=yes exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$@"
+fi
+
+COMES_TENTHS=600 # a script comes to where it waits, or ends, within that
+ENDS_TENTHS=200  # and ends then; none of the stand-ins would let it end so soon
+tree=$(mktemp -d) || exit 1
+trap 'rm -rf --one-file-system "$tree"' EXIT
+mkdir "$tree/bin" "$tree/tmp"
+(cd "$1" && tar -c --exclude='./build*' --exclude=./.cache --exclude=./.git .) | tar -x -C "$tree" || exit 1
+printf '#!/bin/sh\nexit 0\n' >"$tree/tests/support/install-packages.sh"
+git -C "$tree" init -q && git -C "$tree" -c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m a || exit 1
+faults=0
+
+# stand_in NAME [WORD]: NAME, if it is called with that word, says that it has come so far, and never ends by itself.
+# What is fetched by apt is there at once.
+stand_in() {
+	local called='*'
+	[ $# -eq 1 ] || called="*' $2 '*"
+	rm -f "$tree"/bin/*
+	cat >"$tree/bin/apt-get" <<-'TEXT'
+		#!/bin/sh
+		[ "$1" != indextargets ] || printf 'http://archive.invalid/debian/ %s\n' 'bookworm main' main
+	TEXT
+	cat >"$tree/bin/apt-cache" <<-'TEXT'
+		#!/bin/sh
+		[ "$1" != pkgnames ] || echo linux-image-6.12.43-cloud-amd64
+	TEXT
+	[ ! -e "$tree/bin/$1" ] || mv "$tree/bin/$1" "$tree/bin/other"
+	cat >"$tree/bin/$1" <<-TEXT
+		#!/bin/sh
+		case " \$* " in
+		$called)
+			touch "$tree/at"
+			exec sleep 1000
+			;;
+		esac
+		exec "$tree/bin/other" "\$@"
+	TEXT
+	chmod +x "$tree"/bin/*
+}
+
+# told_to_end SIGNAL STATUS COMMAND…
+told_to_end() {
+	local signal=$1 wanted=$2 script status tenths began fault=''
+	shift 2
+	# A job of a script ignores SIGINT, unless told otherwise.
+	(cd "$tree" && PATH=$tree/bin:$PATH TMPDIR=$tree/tmp PAGEFUSE_KERNELS=$tree/kernels \
+		exec setsid env --default-signal=INT "$@") >"$tree/said" 2>&1 &
+	script=$!
+	for ((tenths = 0; tenths < COMES_TENTHS; tenths++)); do
+		[ ! -e "$tree/at" ] || break
+		kill -0 "$script" 2>/dev/null || break
+		sleep 0.1
+	done
+	began=$SECONDS
+	kill "-$signal" "$script" 2>/dev/null
+	for ((tenths = 0; tenths < ENDS_TENTHS; tenths++)); do
+		kill -0 "$script" 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL "$script" 2>/dev/null
+	wait "$script"
+	status=$?
+	[ -e "$tree/at" ] || fault+=' it did not come so far;'
+	[ "$status" = "$wanted" ] || fault+=" exit status $status;"
+	[ "$tenths" -lt $ENDS_TENTHS ] || fault+=" damage: it did not end;"
+	! pgrep -x sleep >/dev/null || fault+=" what it waited for goes on;"
+	[ -z "$(ls -A "$tree/tmp")" ] || fault+=" left $(ls -A "$tree/tmp");"
+	if [ -z "$fault" ]; then
+		echo "ok: $*: SIG$signal, ended after $((SECONDS - began)) s"
+	else
+		printf 'FAILED: %s: SIG%s:%s it said:\n' "$*" "$signal" "${fault/ damage:/$'\n'damage:}"
+		tail -n 5 "$tree/said"
+		faults=$((faults + 1))
+	fi
+	pkill -KILL -x sleep
+	rm -rf "${tree:?}/tmp" "$tree/at" && mkdir "$tree/tmp"
+}
+
+tried() {
+	told_to_end INT 130 "$@"
+	told_to_end TERM 143 "$@"
+	told_to_end HUP 129 "$@"
+}
+
+if [ "${2-}" = control ]; then
+	cat >>"$tree/tests/support/interrupt.sh" <<-'TEXT'
+		interruptible() {
+			"$@"
+		}
+	TEXT
+	stand_in meson
+	told_to_end TERM 143 tests/kernels --build new
+	exit $faults
+fi
+
+stand_in apt-get update
+tried tests/kernels --list
+tried tests/fresh bookworm
+stand_in meson
+tried tests/kernels --build new
+stand_in dpkg-buildpackage
+tried packaging/build-debs "$tree/debs"
+tried tests/packages
+tried tests/libvirt
+stand_in mmdebstrap
+tried tests/fresh bookworm
+stand_in meson
+tried .ci/run
+[ $faults = 0 ]
