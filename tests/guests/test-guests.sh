@@ -4,8 +4,8 @@
 # Real guests in the distribution's QEMU, under its system call filter, sharing their memory and checking it.
 #
 # usage: test-guests.sh BUILD share      sharing, proved by page frames and by what the host uses; counters that follow
-#        test-guests.sh BUILD native     guests that read their disks with direct I/O, by libaio, while all is merged
-#        test-guests.sh BUILD io_uring   the same by io_uring; both do it $PAGEFUSE_TEST_ROUNDS times, once by default
+#        test-guests.sh BUILD direct     guests that read their disks with direct I/O, one by libaio, the other by
+#                                        io_uring, while all is merged; $PAGEFUSE_TEST_ROUNDS times, once by default
 #        test-guests.sh BUILD agent      with agents that name what is cached; one guest has memory above 4 GiB
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -14,10 +14,9 @@ build=$1 topic=$2
 case $topic in
 share) guests=(one two three) ;;
 agent) guests=(one two) ;;
-native | io_uring)
+direct)
 	guests=(one two)
 	rounds=${PAGEFUSE_TEST_ROUNDS:-1}
-	GUEST_DISK_OPTIONS=,cache=none,aio=$topic
 	;;
 *)
 	echo "unknown topic '$topic'" >&2
@@ -36,6 +35,10 @@ launch_confined() {
 	esac
 	# shellcheck disable=SC2034 # for guests_boot
 	GUEST_MORE=(-sandbox "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+	case "$topic $1" in
+	'direct one') GUEST_DISK_OPTIONS=,cache=none,aio=native ;;
+	'direct two') GUEST_DISK_OPTIONS=,cache=none,aio=io_uring ;;
+	esac
 	[ "$topic $1" != 'agent two' ] || GUEST_MORE+=(-machine "pc,max-ram-below-4g=256M")
 }
 
@@ -235,7 +238,7 @@ echo "guests run with: ${GUEST_ACCELERATOR[*]}"
 case $topic in
 share) share ;;
 agent) agents ;;
-*) direct_io ;;
+direct) direct_io ;;
 esac
 daemon_close || exit 1
 echo "all right"
