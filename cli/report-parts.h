@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The parts of the page of `pagefuse report`. Each writes sections of a document that report-page.h tells of. */
+/*
+ * The parts of the page of `pagefuse report`. Each writes sections of a document that report-page.h describes.
+ * report-page.c calls the sections; all call report-parts.c, which calls none of them.
+ */
 #ifndef PAGEFUSE_CLI_REPORT_PARTS_H
 #define PAGEFUSE_CLI_REPORT_PARTS_H
 
@@ -10,6 +13,8 @@
 #define REPORT_TITLE_SIZE 512 /* of a chart's title, which may have two names */
 
 extern const char report_style[];
+
+/* ---- report-parts.c ---- */
 
 /** A field that has pages, in bytes; what no host has is cut. */
 int64_t report_pages(const json_t *object, const char *key);
@@ -31,6 +36,8 @@ void report_begin_table(FILE *out, const char *caption, const struct report_colu
 void report_end_table(FILE *out);
 /** A cell with a size. */
 void report_size_cell(FILE *out, int64_t bytes);
+
+/* ---- sections ---- */
 
 void report_savings(FILE *out, const json_t *document);
 void report_history(FILE *out, const json_t *document);

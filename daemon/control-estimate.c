@@ -10,7 +10,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/clock.h"
 #include "daemon/control-internal.h"
@@ -235,11 +234,6 @@ static json_t *domain_object(const struct estimate_request *asked, const struct 
 
 /* ---- whom it is of ---- */
 
-static bool is_root(uid_t uid)
-{
-	return uid == 0 || uid == geteuid();
-}
-
 static bool is_named(const struct estimate_request *asked, const struct daemon_vm *vm)
 {
 	for (size_t i = 0; i < asked->named_count; i++)
@@ -441,7 +435,7 @@ static bool see_vms(struct control_answer *answer)
 	for (size_t i = 0; i < asked->domain_count; i++) {
 		struct asked_domain *domain = &asked->domains[i];
 
-		domain->sees_all = is_root(answer->uid) || domain->seen == domain->summary.left;
+		domain->sees_all = control_sees_all(answer->uid) || domain->seen == domain->summary.left;
 	}
 	return true;
 }

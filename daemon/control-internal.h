@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What control.c (requests, replies, and some of them) and the control-….c of further requests share. */
+/*
+ * What control.c (from a request to its reply, and the short requests) and the control-….c of the long ones share.
+ * control.c calls these, and all call control-common.c, which calls none of them.
+ */
 #ifndef PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 #define PAGEFUSE_DAEMON_CONTROL_INTERNAL_H
 
@@ -71,6 +74,8 @@ struct control_answer {
 	struct estimate_request *estimate; /* or these, and pairs of them */
 };
 
+/* ---- control-common.c; documents are NULL without memory, and jansson makes NULL of what NULL is put into ---- */
+
 /** A number, or the greatest that JSON's readers take exactly. */
 json_t *control_number(uint64_t value);
 /** Its text; an empty one if it is none. */
@@ -78,11 +83,16 @@ json_t *control_uuid(const uint8_t uuid[UUID_BYTES]);
 /** An error's document. */
 json_t *control_error(const char *code, const char *message, const char *value);
 
-/** Whether user @uid sees and steers @vm; and whether it has a part in @domain, and so sees its sums. */
+/** Whether @uid is root or the daemon's own user: these see and steer all VMs. */
+bool control_sees_all(uid_t uid);
+/** Whether @uid sees and steers @vm. */
 bool control_may_see(uid_t uid, const struct daemon_vm *vm);
+/** Whether @uid sees the sums of @domain: a user without a VM in it does not. */
 bool control_may_see_domain(uid_t uid, const struct domain *domain);
 /** The VM called @name. @ret_error: a document if the result is NULL: there is none, or it is another user's. */
 struct daemon_vm *control_find_own_vm(const struct control *control, uid_t uid, const json_t *name, json_t **ret_error);
+
+/* ---- requests, each in its own file ---- */
 
 /** Begins to answer "status". @return as control.c's begin(). */
 json_t *control_status(struct control_answer *answer);

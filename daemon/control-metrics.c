@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/control-internal.h"
 #include "daemon/sampler.h"
@@ -33,11 +32,6 @@ struct metrics_request {
 
 	struct series_view view;
 };
-
-static bool is_root(uid_t uid)
-{
-	return uid == 0 || uid == geteuid();
-}
 
 static const struct metrics_request *request_of(const struct series_wish *wish)
 {
@@ -125,7 +119,7 @@ static json_t *item(const struct control_answer *answer, size_t i)
 
 	if (at >= asked->view.count) {
 		id = asked->of_host.ids[i - asked->view.count * items_of_vm(asked)];
-		return row(answer, is_root(asked->uid) ? &control->sampler->host : NULL, NULL, id,
+		return row(answer, control_sees_all(asked->uid) ? &control->sampler->host : NULL, NULL, id,
 			   asked->view.host_kb[id]);
 	}
 	if (nth == 0 && !asked->set)
@@ -183,7 +177,7 @@ static json_t *parse_object(struct metrics_request *asked, const struct control_
 
 	asked->host = text && (strcmp(text, "*") == 0 || strcmp(text, "host") == 0);
 	asked->vms = text == NULL || strcmp(text, "host") != 0;
-	if (asked->host && asked->set && !is_root(answer->uid)) {
+	if (asked->host && asked->set && !control_sees_all(answer->uid)) {
 		if (!asked->vms)
 			return control_error("not-permitted",
 					     "samples of the host are kept for root only; query and collect tell its "

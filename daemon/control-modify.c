@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/control-internal.h"
 #include "daemon/kept.h"
@@ -22,7 +21,7 @@ struct wish {
 
 static uid_t speaks_for(uid_t uid)
 {
-	return uid == 0 || uid == geteuid() ? KEPT_ANY_USER : uid;
+	return control_sees_all(uid) ? KEPT_ANY_USER : uid;
 }
 
 /* @return 0, or as kept_set(). */

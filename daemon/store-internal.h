@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What store.c (the files) and views.c (who is given them) share. */
+/*
+ * What store.c (the files) and views.c (who is given them) share. store.c calls views.c, and both call store-names.c,
+ * which calls neither.
+ */
 #ifndef PAGEFUSE_DAEMON_STORE_INTERNAL_H
 #define PAGEFUSE_DAEMON_STORE_INTERNAL_H
 
@@ -32,10 +35,15 @@ struct store {
 	char pages[STORE_PATH_SIZE];
 };
 
+/* ---- store-names.c ---- */
+
 /** The file name of a segment. */
 void store_segment_name(char ret[STORE_NAME_SIZE], uint32_t segment);
 /** What the memfds of this store are called in /proc/PID/maps. */
 void store_memfd_name(char ret[STORE_NAME_SIZE], const struct store *store);
+
+/* ---- views.c ---- */
+
 /** Forgets all processes that were given memfds. */
 void views_done(struct store *store);
 

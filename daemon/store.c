@@ -39,18 +39,6 @@
 #define IDENTITY_FORMAT "pagefuse-store 1 %016" PRIx64 " %016" PRIx64 "\n"
 #define IDENTITY_SCAN "pagefuse-store 1 %16" SCNx64 " %16" SCNx64
 
-/* ---- names ---- */
-
-void store_segment_name(char ret[STORE_NAME_SIZE], uint32_t segment)
-{
-	snprintf(ret, STORE_NAME_SIZE, "seg-%05" PRIu32, segment);
-}
-
-void store_memfd_name(char ret[STORE_NAME_SIZE], const struct store *store)
-{
-	snprintf(ret, STORE_NAME_SIZE, "pagefuse-%016" PRIx64, store->identity);
-}
-
 /* ---- opening and closing ---- */
 
 static int new_identity(struct store *store)

@@ -7,9 +7,9 @@ Who may include whom. The folders are the architecture; this table is its pictur
     common <- protocol <- engine <- daemon
     common <- protocol <- cli, agent
 
-And in some folders no circles: a unit, that is NAME.c with NAME.h and NAME-internal.h, includes none that includes it,
-be it by others. Then each can be read, and tested, with what is below it. Headers of INTERFACES are units by
-themselves: several others carry them out.
+And in some folders no circles: a unit, that is NAME.c with NAME.h, NAME-internal.h and NAME-impl.h, includes none that
+includes it, directly or through others. Then each can be read, and tested, with what is below it. Headers of INTERFACES
+are units by themselves, as several sources implement them. calls.py looks for circles of calls.
 
 usage: includes.py ROOT
 """
@@ -17,6 +17,7 @@ import os
 import re
 import sys
 
+import circles
 import tree
 
 MAY_INCLUDE = {
@@ -35,7 +36,7 @@ MAY_INCLUDE = {
 FREE = {'tests', 'benchmarks'}
 
 # Folders without circles among their units.
-WITHOUT_CIRCLES = {'engine', 'daemon'}
+WITHOUT_CIRCLES = {'common', 'protocol', 'engine', 'daemon', 'cli', 'agent'}
 INTERFACES = {'engine/engine.h'}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -57,28 +58,7 @@ def target_folder(root, includer, quote, path):
 
 
 def unit_of(name):
-    return name if name in INTERFACES else re.sub(r'(-internal)?\.[ch]$', '', name)
-
-
-def circles(units):
-    """Units of the circles in unit -> units that it includes; a list for each unit that is in one."""
-    for unit in sorted(units):
-        came_from = {unit: None}
-        waiting = [unit]
-        while waiting:
-            last = waiting.pop(0)
-            for target in sorted(units.get(last, ())):
-                if target == unit:
-                    way = [unit]
-                    while last is not None:
-                        way.insert(0, last)
-                        last = came_from[last]
-                    yield way
-                    waiting.clear()
-                    break
-                if target not in came_from:
-                    came_from[target] = last
-                    waiting.append(target)
+    return name if name in INTERFACES else re.sub(r'(-internal|-impl)?\.[ch]$', '', name)
 
 
 def check_circles(includes):
@@ -87,7 +67,7 @@ def check_circles(includes):
     for includer, included in includes:
         if unit_of(includer) != unit_of(included):
             units.setdefault(unit_of(includer), set()).add(unit_of(included))
-    for way in circles(units):
+    for way in circles.find(units):
         yield 'a circle of includes: ' + ' -> '.join(way)
 
 
