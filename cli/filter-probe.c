@@ -11,21 +11,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/figures.h"
+
 #define TRY_SECONDS 10 /* a filter may have somebody asked, who does not answer */
 
 unsigned filter_probe_count(void)
 {
-	unsigned mode = 0, count = 0;
-	FILE *file = fopen("/proc/self/status", "re");
-	char line[256];
+	struct figure figures[] = { { .key = "Seccomp" }, { .key = "Seccomp_filters" } };
+	uint64_t mode, count;
 
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		sscanf(line, "Seccomp: %u", &mode);
-		sscanf(line, "Seccomp_filters: %u", &count);
-	}
-	if (file != NULL)
-		fclose(file);
-	return mode == 0 ? 0 : count > 0 ? count
+	figures_read(fopen("/proc/self/status", "re"), figures, 2);
+	mode = figures[0].value;
+	count = figures[1].value;
+	return mode == 0 ? 0 : count > 0 ? (unsigned)count
 					 : 1;
 }
 

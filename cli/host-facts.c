@@ -2,7 +2,6 @@
 #include "cli/host-facts.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "cli/kernel-probe.h"
 #include "common/cgroup.h"
+#include "common/figures.h"
 
 static FILE *open_file(const char *root, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -75,19 +75,11 @@ int kernel_version_compare(struct kernel_version a, struct kernel_version b)
 
 static void read_memory(const char *root, struct host_facts *facts)
 {
-	FILE *file = open_file(root, "/proc/meminfo");
-	char line[128];
-	int64_t kib;
+	struct figure figures[] = { { .key = "MemTotal" }, { .key = "SwapTotal" } };
 
-	facts->ram_bytes = facts->swap_bytes = FACT_UNKNOWN;
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "MemTotal: %" SCNd64, &kib) == 1)
-			facts->ram_bytes = kib * 1024;
-		else if (sscanf(line, "SwapTotal: %" SCNd64, &kib) == 1)
-			facts->swap_bytes = kib * 1024;
-	}
-	if (file != NULL)
-		fclose(file);
+	figures_read(open_file(root, "/proc/meminfo"), figures, 2);
+	facts->ram_bytes = figures[0].found ? (int64_t)figures[0].value : FACT_UNKNOWN;
+	facts->swap_bytes = figures[1].found ? (int64_t)figures[1].value : FACT_UNKNOWN;
 }
 
 /** The word in brackets: "always [madvise] never". */

@@ -8,73 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/number.h"
+#include "common/figures.h"
 
 #define MEMINFO "/proc/meminfo"
 #define TEXT_BYTES 16384u /* what is beyond is not looked at: /proc/meminfo and memory.stat have less */
-
-/* ---- from text ---- */
-
-/* Blanks, a number, and @unit; then the line or the text ends. */
-static int parse_number(const char *text, const char *unit, uint64_t *ret)
-{
-	uint64_t number;
-	const char *end;
-
-	text += strspn(text, " \t");
-	if (number_parse(text, &number, &end) < 0 || strncmp(end, unit, strlen(unit)) != 0)
-		return -EINVAL;
-	end += strlen(unit);
-	if (*end != 0 && *end != '\n')
-		return -EINVAL;
-	*ret = number;
-	return 0;
-}
-
-/* What follows @key in the line that begins with it. */
-static const char *find_line(const char *text, const char *key)
-{
-	size_t length = strlen(key);
-
-	while (text != NULL && *text != 0) {
-		if (strncmp(text, key, length) == 0)
-			return text + length;
-		text = strchr(text, '\n');
-		text = text ? text + 1 : NULL;
-	}
-	return NULL;
-}
-
-int memory_figures_meminfo(const char *text, const char *key, uint64_t *ret)
-{
-	const char *value = find_line(text, key);
-	uint64_t kib;
-
-	if (value == NULL || *value != ':')
-		return -ENOENT;
-	if (parse_number(value + 1, " kB", &kib) < 0 || kib > UINT64_MAX / 1024)
-		return -EINVAL;
-	*ret = kib * 1024;
-	return 0;
-}
-
-int memory_figures_stat(const char *text, const char *key, uint64_t *ret)
-{
-	const char *value = find_line(text, key);
-
-	if (value == NULL || *value != ' ')
-		return -ENOENT;
-	return parse_number(value, "", ret);
-}
-
-int memory_figures_number(const char *text, uint64_t *ret)
-{
-	if (strcmp(text, "max\n") == 0 || strcmp(text, "max") == 0) {
-		*ret = UINT64_MAX;
-		return 0;
-	}
-	return parse_number(text, "", ret);
-}
 
 void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit, uint64_t usage, uint64_t cache,
 			      uint64_t swap, struct memory_figures *ret)
@@ -141,15 +78,15 @@ static int read_meminfo(const struct reading *reading, const char *path, struct 
 
 	if (r < 0)
 		return complain(reading, "", r);
-	r = memory_figures_meminfo(text, "MemTotal", &ret->total_bytes);
+	r = figures_bytes(text, "MemTotal", &ret->total_bytes);
 	if (r == 0)
-		r = memory_figures_meminfo(text, "MemAvailable", &ret->free_bytes);
+		r = figures_bytes(text, "MemAvailable", &ret->free_bytes);
 	if (r < 0) {
 		snprintf(reading->error, reading->error_size,
 			 "%s: MemTotal or MemAvailable is missing, or no number of kB", path);
 		return r;
 	}
-	r = memory_figures_meminfo(text, "SwapFree", &ret->swap_bytes);
+	r = figures_bytes(text, "SwapFree", &ret->swap_bytes);
 	if (r == -EINVAL)
 		snprintf(reading->error, reading->error_size, "%s: SwapFree is no number of kB", path);
 	return r == -ENOENT ? 0 : r;
@@ -166,7 +103,7 @@ static int read_number(const struct reading *reading, int cgroup, const char *na
 		return 0;
 	}
 	if (r == 0)
-		r = memory_figures_number(text, ret);
+		r = figures_number(text, ret);
 	return r < 0 ? complain(reading, name, r) : 0;
 }
 
@@ -178,9 +115,9 @@ static int read_cache(const struct reading *reading, int cgroup, const char *act
 	int r = read_text(cgroup, "memory.stat", text);
 
 	if (r == 0)
-		r = memory_figures_stat(text, active, ret);
+		r = figures_count(text, active, ret);
 	if (r == 0)
-		r = memory_figures_stat(text, inactive, &more);
+		r = figures_count(text, inactive, &more);
 	if (r < 0)
 		return complain(reading, "memory.stat", r == -ENOENT ? -EINVAL : r);
 	*ret = *ret > UINT64_MAX - more ? UINT64_MAX : *ret + more;

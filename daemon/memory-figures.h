@@ -38,14 +38,6 @@ const char *memory_kind_name(enum memory_kind kind);
 int memory_figures_read(const char *source, struct memory_figures *ret, enum memory_kind *ret_kind, char *ret_error,
 			size_t error_size);
 
-/* ---- what it is made of, plain ---- */
-
-/** The value, in bytes, of the line "@key: NUMBER kB" of @text. @return 0, -ENOENT, -EINVAL. */
-int memory_figures_meminfo(const char *text, const char *key, uint64_t *ret);
-/** The value of the line "@key NUMBER" of @text. @return 0, -ENOENT, -EINVAL. */
-int memory_figures_stat(const char *text, const char *key, uint64_t *ret);
-/** A number alone, as cgroup files have it; "max" is UINT64_MAX. @return 0, -EINVAL. */
-int memory_figures_number(const char *text, uint64_t *ret);
 /** From what a cgroup and the host say: @limit, @usage, @cache of files, and @swap that it may still have, bytes. */
 void memory_figures_of_cgroup(const struct memory_figures *host, uint64_t limit, uint64_t usage, uint64_t cache,
 			      uint64_t swap, struct memory_figures *ret);

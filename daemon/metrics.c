@@ -1,27 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/metrics.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/clock.h"
+#include "daemon/proc-stat.h"
 #include "daemon/pump.h"
 #include "daemon/turn.h"
 
 /* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
 static uint64_t own_memory_bytes(void)
 {
-	FILE *file = fopen("/proc/self/status", "re");
-	uint64_t kib = 0;
-	char line[256];
+	struct proc_memory memory = { 0 };
 
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %" SCNu64, &kib) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kib * 1024;
+	(void)proc_memory_read(getpid(), &memory);
+	return memory.resident_bytes;
 }
 
 static uint64_t own_cpu_nsec(void)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/figures.h"
 #include "common/proc.h"
 
 /* @n: counted as the manual does. The name in field 2 may contain anything: count from its last ')'. */
@@ -44,21 +45,18 @@ int proc_stat_read(pid_t pid, struct proc_stat *ret)
 
 int proc_memory_read(pid_t pid, struct proc_memory *ret)
 {
-	uint64_t size = 0, anonymous = 0, swap = 0;
+	struct figure figures[] = { { .key = "VmSize" }, { .key = "RssAnon" }, { .key = "VmSwap" } };
 	FILE *file = proc_open("", pid, "status");
-	unsigned found = 0;
-	char line[256];
 
 	if (file == NULL)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while (found < 3 && fgets(line, sizeof(line), file)) {
-		found += sscanf(line, "VmSize: %" SCNu64, &size) == 1;
-		found += sscanf(line, "RssAnon: %" SCNu64, &anonymous) == 1;
-		found += sscanf(line, "VmSwap: %" SCNu64, &swap) == 1;
-	}
-	fclose(file);
-	if (size == 0)
+	figures_read(file, figures, 3);
+	if (figures[0].value == 0)
 		return -EIO;
-	*ret = (struct proc_memory){ .mapped_bytes = size * 1024, .own_bytes = (anonymous + swap) * 1024 };
+	*ret = (struct proc_memory){
+		.mapped_bytes = figures[0].value,
+		.resident_bytes = figures[1].value,
+		.own_bytes = figures[1].value + figures[2].value,
+	};
 	return 0;
 }

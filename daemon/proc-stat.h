@@ -19,8 +19,9 @@ struct proc_stat {
 int proc_stat_read(pid_t pid, struct proc_stat *ret);
 
 struct proc_memory {
-	uint64_t mapped_bytes; /* its mappings, whatever is in them: VmSize */
-	uint64_t own_bytes;    /* anonymous memory, in RAM or in swap: RssAnon and VmSwap */
+	uint64_t mapped_bytes;   /* its mappings, whatever is in them: VmSize */
+	uint64_t resident_bytes; /* anonymous memory in RAM: RssAnon */
+	uint64_t own_bytes;      /* anonymous memory, in RAM or in swap: RssAnon and VmSwap */
 };
 
 /** @return 0, -ESRCH if there is no such process, -EIO if it has no memory (any more), -errno. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/figures.h"
 #include "common/page.h"
 #include "daemon/metrics.h"
 
@@ -33,26 +34,15 @@ static bool read_text(const char *path, char *text, size_t size)
 	return length > 0;
 }
 
-static int64_t meminfo_kb(const char *text, const char *name)
-{
-	const char *line = strstr(text, name);
-	int64_t kb = 0;
-
-	if (line == NULL || sscanf(line + strlen(name), "%" SCNd64, &kb) != 1)
-		return 0;
-	return kb;
-}
-
 static void take_host(int64_t kb[SERIES_END], const struct metrics_snapshot *snapshot)
 {
 	uint64_t mapped_bytes = snapshot->host.common_pages * PAGE_BYTES;
-	char text[512];
+	struct figure memory[] = { { .key = "MemTotal" }, { .key = "MemAvailable" } };
 
-	if (read_text("/proc/meminfo", text, sizeof(text))) {
-		kb[SERIES_HOST_TOTAL] = meminfo_kb(text, "MemTotal:");
-		kb[SERIES_HOST_FREE] = meminfo_kb(text, "MemAvailable:");
-		kb[SERIES_HOST_USED] = kb[SERIES_HOST_TOTAL] - kb[SERIES_HOST_FREE];
-	}
+	figures_read(fopen("/proc/meminfo", "re"), memory, 2);
+	kb[SERIES_HOST_TOTAL] = (int64_t)(memory[0].value / 1024);
+	kb[SERIES_HOST_FREE] = (int64_t)(memory[1].value / 1024);
+	kb[SERIES_HOST_USED] = kb[SERIES_HOST_TOTAL] - kb[SERIES_HOST_FREE];
 	kb[SERIES_VMM_USED] = (int64_t)(snapshot->store_bytes / 1024);
 	if (snapshot->store_bytes > mapped_bytes)
 		kb[SERIES_VMM_FREE] = (int64_t)((snapshot->store_bytes - mapped_bytes) / 1024);

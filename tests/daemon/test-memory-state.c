@@ -146,57 +146,6 @@ static void test_names(void **state)
 
 /* ---- figures ---- */
 
-static void test_meminfo(void **state)
-{
-	static const struct {
-		const char *text;
-		int result;
-		uint64_t value;
-	} cases[] = {
-		{ "MemTotal: 3 kB\nMemAvailable:  2 kB\n", 0, 2048 },
-		{ "MemAvailable: 2 kB", 0, 2048 },
-		{ "MemTotal: 3 kB\n", -ENOENT, 0 },
-		{ "", -ENOENT, 0 },
-		{ "MemAvailableToo: 2 kB\n", -ENOENT, 0 },
-		{ " MemAvailable: 2 kB\n", -ENOENT, 0 },
-		{ "MemAvailable: 2\n", -EINVAL, 0 },
-		{ "MemAvailable: 2 MB\n", -EINVAL, 0 },
-		{ "MemAvailable: 2 kBs\n", -EINVAL, 0 },
-		{ "MemAvailable: -2 kB\n", -EINVAL, 0 },
-		{ "MemAvailable: kB\n", -EINVAL, 0 },
-		{ "MemAvailable: 0x10 kB\n", -EINVAL, 0 },
-		{ "MemAvailable: 99999999999999999999999 kB\n", -EINVAL, 0 },
-		{ "MemAvailable: 18446744073709551615 kB\n", -EINVAL, 0 }, /* more bytes than can be told */
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		uint64_t value = 0;
-
-		assert_int_equal(memory_figures_meminfo(cases[i].text, "MemAvailable", &value), cases[i].result);
-		assert_int_equal(value, cases[i].value);
-	}
-}
-
-static void test_numbers(void **state)
-{
-	static const char *const bad[] = { "", "\n", "max 1\n", "maximum\n", "-1\n", "1 2\n", "1k\n",
-					   "99999999999999999999\n" };
-	uint64_t value;
-
-	(void)state;
-	assert_int_equal(memory_figures_number("max\n", &value), 0);
-	assert_int_equal(value, UINT64_MAX);
-	assert_int_equal(memory_figures_number("4096\n", &value), 0);
-	assert_int_equal(value, 4096);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		assert_int_equal(memory_figures_number(bad[i], &value), -EINVAL);
-	assert_int_equal(memory_figures_stat("inactive_file 7\nactive_file 5\n", "active_file", &value), 0);
-	assert_int_equal(value, 5);
-	assert_int_equal(memory_figures_stat("inactive_file 7\n", "active_file", &value), -ENOENT);
-	assert_int_equal(memory_figures_stat("active_file x\n", "active_file", &value), -EINVAL);
-}
-
 static void test_cgroup(void **state)
 {
 	static const struct memory_figures host = { 100 * GIB, 50 * GIB, 4 * GIB };
@@ -387,8 +336,6 @@ int main(void)
 		cmocka_unit_test(test_hysteresis),
 		cmocka_unit_test(test_stalls),
 		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_meminfo),
-		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_cgroup),
 		cmocka_unit_test(test_sane),
 		cmocka_unit_test(test_file),
