@@ -288,8 +288,8 @@ static const char *mapped_program(char *line)
 	return path;
 }
 
-/* Whether this look has met @path already; where two share a place in the table, one is looked at again. */
-static bool is_recent(struct look *look, const char *path)
+/* Notes @path. @return whether this look has met it already. Two that share a place in the table replace each other. */
+static bool note_path(struct look *look, const char *path)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325), *place; /* FNV-1a */
 
@@ -321,7 +321,7 @@ static int name_programs_of(struct look *look, FILE *maps)
 		struct stat status;
 		int fd;
 
-		if (path == NULL || is_recent(look, path) || config_has_path(&look->config->excludes, path))
+		if (path == NULL || note_path(look, path) || config_has_path(&look->config->excludes, path))
 			continue;
 		fd = public_open(path, &status);
 		if (fd >= 0)

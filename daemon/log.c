@@ -78,7 +78,8 @@ struct budget {
 	unsigned lines, suppressed;
 };
 
-static bool may_say(struct budget *budget)
+/* @return whether @budget has a line left, which is then used; else the message is counted. */
+static bool take_line(struct budget *budget)
 {
 	struct timespec now;
 
@@ -118,7 +119,7 @@ void log_peer(uid_t account, int priority, const char *format, ...)
 {
 	va_list list;
 
-	if (!may_say(budget_of(account)))
+	if (!take_line(budget_of(account)))
 		return;
 	va_start(list, format);
 	log_list(priority, format, list);
@@ -130,7 +131,7 @@ void log_event(int priority, const char *format, ...)
 	static struct budget budget = { LOG_EVENT_BURST, LOG_EVENT_SECONDS, .what = "what VMs did" };
 	va_list list;
 
-	if (!may_say(&budget))
+	if (!take_line(&budget))
 		return;
 	va_start(list, format);
 	log_list(priority, format, list);

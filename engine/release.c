@@ -99,8 +99,8 @@ static struct region *region_at(struct engine *engine, uint32_t *looks)
 	return NULL;
 }
 
-/* @return whether @block has its turn in this walk. */
-static bool is_taken(struct engine *engine, const struct block *block)
+/* Notes how dense @block is if this walk passes it by. @return whether it has its turn in this walk. */
+static bool consider(struct engine *engine, const struct block *block)
 {
 	struct release *release = &engine->release;
 
@@ -144,7 +144,7 @@ static bool release_block(struct engine *engine, struct region *region, uint32_t
 	struct release *release = &engine->release;
 
 	++*looks;
-	if (is_taken(engine, &region->blocks.list[release->block])) {
+	if (consider(engine, &region->blocks.list[release->block])) {
 		*looks += RELEASE_LOOKS_INSIDE;
 		if (!take_block(engine, region, most, taken))
 			return false;

@@ -4,7 +4,7 @@
 #define REST_USEC UINT64_C(1000000) /* between two ticks that look at all */
 
 /* As if each tick so far had looked at @vm, and found that it owes nothing: see watch.c. */
-static void was_watched(struct engine_vm *vm)
+static void note_watched(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->watched_usec;
 
@@ -18,7 +18,7 @@ void rest_wake(struct engine_vm *vm)
 	uint64_t *until_usec = &vm->engine->rest.until_usec[vm->index];
 
 	if (*until_usec != 0)
-		was_watched(vm);
+		note_watched(vm);
 	*until_usec = 0;
 }
 

@@ -64,7 +64,7 @@ static uint32_t sample_hash(const void *page, uint32_t line, uint64_t seed)
 	return (uint32_t)line_hash(line_at(page, line + LINES_APART), line_hash(line_at(page, line), seed)) & HASH_MASK;
 }
 
-bool look_is_same(struct look *look, const void *page, uint64_t seed)
+bool look_compare(struct look *look, const void *page, uint64_t seed)
 {
 	if (state_of(look) < LOOK_TWICE || is_its_turn(look) ||
 	    sample_hash(page, line_of(look), seed) != (look->sample & HASH_MASK))

@@ -29,8 +29,11 @@ struct look {
 	uint32_t sample;
 };
 
-/** Whether @page seems to be what two reads have found it to be, and is not to be read in its turn. Counts the look. */
-bool look_is_same(struct look *look, const void *page, uint64_t seed);
+/**
+ * Compares @page with its sample, and counts the look. @return whether it seems to be what two reads have found it to
+ * be; false also if it is to be read in its turn.
+ */
+bool look_compare(struct look *look, const void *page, uint64_t seed);
 
 /**
  * Before @page, the @number-th of its region, is read: the next sample. Taken first, it is never of content that came
@@ -42,7 +45,7 @@ uint32_t look_take_sample(const struct look *look, const void *page, uint32_t nu
  * the same.
  */
 void look_keep(struct look *look, uint32_t sample, uint32_t number, uint64_t hash, bool asked);
-/** Fetches what look_is_same() will read. */
+/** Fetches what look_compare() will read. */
 void look_prefetch(const struct look *look, const void *page);
 
 /** Drops the record. Touches no memory where there is none. */

@@ -52,7 +52,7 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 	if (region->state[index] & PAGE_DIVERGED)
 		flags |= RING_PRIVATE_COPY;
 	if (scan->may_sample &&
-	    look_is_same(&region->looks[index], (const void *)region_hva(region, index), scan->seed))
+	    look_compare(&region->looks[index], (const void *)region_hva(region, index), scan->seed))
 		report(scan, REPORT_SAME, number, flags, 0);
 	else if (read_page(scan, region, index, &hash))
 		report(scan, REPORT_ZERO, number, flags, 0);

@@ -51,7 +51,7 @@ static _Atomic uint64_t collapsing; /* the block that the kernel is at, 0 for no
 /** Of the pages of a block, which are what. */
 struct census {
 	unsigned shared, zero, copies;
-	bool barred; /* the VMM has said that some are to be left alone */
+	bool excluded; /* some of them are: the VMM wants them left alone */
 };
 
 static struct census census_of(const struct region *region, uint64_t index, uint64_t end)
@@ -62,7 +62,7 @@ static struct census census_of(const struct region *region, uint64_t index, uint
 		census.shared += page_reads_slot(region->state[i]);
 		census.zero += region->state[i] == PAGE_ZEROED;
 		census.copies += (region->state[i] & PAGE_IN_STORE) != 0 && !page_reads_slot(region->state[i]);
-		census.barred |= region->excluded[i] != 0;
+		census.excluded |= region->excluded[i] != 0;
 	}
 	if (!PROTECTED(PROTECT_WHOLE))
 		census = (struct census){ 0 };
@@ -247,7 +247,7 @@ enum ring_whole whole_release(const struct ring_record *order, bool gather, stru
 	end = index + order->count;
 	census = census_of(region, index, end);
 	gather |= census.shared + census.zero + census.copies > 0 || region->huge_advice == 0;
-	if ((*block & BLOCK_ADVISED) || children_alive() || census.barred ||
+	if ((*block & BLOCK_ADVISED) || children_alive() || census.excluded ||
 	    census.shared + census.zero > order->value ||
 	    !release_block(region, index, end, &census, gather))
 		return *block & BLOCK_BROKEN ? WHOLE_KEPT : WHOLE_RELEASED;

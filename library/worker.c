@@ -141,11 +141,11 @@ static void look_for_hindrances(void)
 }
 
 /**
- * Whether anybody has poked the worker since the last time. What was sent is taken always, as the sending of a poke
- * may come late and would keep the worker awake for ever; and first, as else a poke could be taken whose mark then
- * stays, and keeps the next one from being sent.
+ * Takes a poke. @return whether the worker was poked since the last call. The descriptor is always drained, since a
+ * write to it may come late and would keep the worker awake for ever. It is drained before the mark is cleared: the
+ * other way round a poke could be drained whose mark stays, and that mark keeps the next poke from being sent.
  */
-static bool was_poked(void)
+static bool take_poke(void)
 {
 	bool drained;
 
@@ -177,7 +177,7 @@ static int housekeeping(void)
 	static uint64_t last_msec;
 	int r = 0;
 
-	if (was_poked())
+	if (take_poke())
 		r = announce_regions(&session);
 	if (r == 0 && (hindered || memory_unseen() != unseen || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
