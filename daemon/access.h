@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who may come: who may take part, that is have VMs and be given descriptors of a store and a userfaultfd, who may ask
- * for the status, and who sees in it what others have. Plain data: what is known of a peer is handed in.
+ * Access rights: which users may take part (have VMs, and receive store descriptors and a userfaultfd), which may ask
+ * for the status, and which see the VMs of others in it. Plain data: the caller passes in what it knows of a peer.
  */
 #ifndef PAGEFUSE_DAEMON_ACCESS_H
 #define PAGEFUSE_DAEMON_ACCESS_H
@@ -12,17 +12,17 @@
 #define ACCESS_GROUP_SIZE 32
 
 enum access_status {
-	ACCESS_STATUS_GROUP, /* who may take part may ask */
-	ACCESS_STATUS_ALL,   /* anybody may ask, about what is his */
+	ACCESS_STATUS_GROUP, /* members may take part and ask */
+	ACCESS_STATUS_ALL,   /* every user may ask, about its own VMs */
 };
 
 struct access_settings {
-	char group[ACCESS_GROUP_SIZE];     /* who takes part: name, number, or "*": anybody */
-	char observers[ACCESS_GROUP_SIZE]; /* who sees everything: the same */
+	char group[ACCESS_GROUP_SIZE];     /* the group that takes part: name, number, or "*" for everybody */
+	char observers[ACCESS_GROUP_SIZE]; /* the group that sees the VMs of all users: the same */
 	unsigned status;                   /* enum access_status */
 };
 
-/** Whom a setting names, besides root and the daemon's own user. */
+/** A group named by a setting. Root and the daemon's own user always count as members. */
 struct access_group {
 	bool anybody;
 	bool exists; /* else nobody */
@@ -35,7 +35,7 @@ struct access {
 	enum access_status status;
 };
 
-/** Who somebody is, by the kernel. */
+/** A user and its groups, as the kernel reports them. */
 struct access_who {
 	uid_t uid;
 	gid_t gid;
@@ -53,7 +53,7 @@ void access_look_up(struct access *ret, const struct access_settings *settings);
 mode_t access_socket_mode(const struct access *access, gid_t *ret_group);
 
 bool access_may_take_part(const struct access *access, const struct access_who *who);
-/** Whether all VMs and domains are shown to @who, as they are to root. It lets him steer none. */
+/** Whether @who is shown all VMs and domains, as root is. It does not allow @who to control any of them. */
 bool access_sees_all(const struct access *access, const struct access_who *who);
 
 #endif

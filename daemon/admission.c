@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who a process is the kernel says: user and pid of the moment at which it connected. What it says itself counts only
- * within what these allow.
+ * The kernel says which process a peer is: its user and pid at the moment it connected. What the process says of itself
+ * counts only within the limits that these set.
  */
 #include "daemon/admission.h"
 
@@ -141,7 +141,7 @@ static int choose(const struct admission *admission, const struct admission_peer
 	};
 	int r;
 
-	/* It is the process's if that is alive afterwards, as is looked at then. */
+	/* The data belongs to this process if it is still alive after the read, which is checked there. */
 	cgroup_path("", peer->credentials->pid, cgroup, sizeof(cgroup));
 	r = choose_for(admission, &process, hello->domain, ret);
 	free(groups);
@@ -160,13 +160,13 @@ static void end_connection(struct daemon_vm *vm)
 	vm->connection.end(vm->connection.session);
 }
 
-/* What it maps already is of this domain: it stays, whatever it would be given today. */
+/* The process already maps this domain's store, so it stays in it, whatever domain it would get today. */
 static bool belongs(const struct daemon_vm *vm, const struct wire_hello *hello)
 {
 	return hello->store != 0 && hello->store == store_identity(vm->domain->store);
 }
 
-/* One user's numbers do not keep others from having a domain. */
+/* The domains of one user do not use up all that there can be. */
 static int may_open(const struct domains *domains, uid_t uid, const char *name, char ret_reason[ADMISSION_REASON_SIZE])
 {
 	struct quota_user *user;
@@ -206,7 +206,7 @@ static int add(struct domains *domains, const struct admission_peer *peer, const
 	r = daemon_vm_add(domain, peer->credentials, peer->pidfd, ret);
 	if (r == 0)
 		return 0;
-	domain_vm_gone(domain); /* it may be empty, and have to be closed */
+	domain_vm_gone(domain); /* the domain may be empty, and then has to be closed */
 	snprintf(ret_reason, ADMISSION_REASON_SIZE, "cannot identify the process: %s", strerror(-r));
 	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who is served, and which domain a process is in: by its user, by the rules of the settings, by what it asks for
- * within these.
+ * Decides which processes are served and which domain each is in: by its user, by the rules in the settings, and by
+ * what it asks for within those.
  */
 #ifndef PAGEFUSE_DAEMON_ADMISSION_H
 #define PAGEFUSE_DAEMON_ADMISSION_H
@@ -23,7 +23,7 @@ struct admission {
 	const struct rules *rules; /* settings */
 };
 
-/** Who is at the other end of a connection. Socket and pidfd are the connection's. */
+/** The peer at the other end of a connection. The connection owns the socket and the pidfd. */
 struct admission_peer {
 	const struct ucred *credentials;
 	int socket, pidfd;
@@ -35,7 +35,7 @@ struct admission_peer {
  */
 int admission_open_domain(struct domains *domains, const char *name, struct domain **ret);
 
-/** Whether it may take part, or at most ask. */
+/** Whether the peer may take part. Otherwise it may at most ask. */
 bool admission_is_member(const struct admission *admission, const struct admission_peer *peer);
 
 /** Whether it is shown the VMs and domains of all users. */
@@ -46,8 +46,9 @@ int admission_may_ask(const struct admission *admission, const struct admission_
 		      char ret_reason[ADMISSION_REASON_SIZE]);
 
 /**
- * Whether a process would be let in, and where: for who is about to become it. @name: of the VM; @domain: asked for, or
- * "". @ret_reason: one line if not. @return 0 or -EACCES.
+ * Whether a process would be admitted, and to which domain: asked by a process before it starts the VMM. @name: of the
+ * VM; @domain: the one it asks for, or "".
+ * @ret_reason: one line if not admitted. @return 0 or -EACCES.
  */
 int admission_try(const struct admission *admission, const struct admission_peer *peer, const char *name,
 		  const char *domain, char ret_domain[WIRE_DOMAIN_MAX], char ret_reason[ADMISSION_REASON_SIZE]);

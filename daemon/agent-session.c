@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. A guest may name only as many pages as it has credit for, and gets it back when they are dealt
- * with, as fast as AGENT_SESSION_PAGES_PER_SECOND allows. Every range has a page, every batch has one or follows one
- * that has, so this bounds these, too. Modules and bytes of labels are bounded per session, sessions per minute.
+ * Theory of Operation. A guest may name only as many pages as it has credit for. Credit comes back when the pages have
+ * been dealt with, at AGENT_SESSION_PAGES_PER_SECOND at most. Every range has at least one page, and every batch has a
+ * page or follows a batch that has one, so the credit bounds ranges and batches, too. Modules and bytes of labels are
+ * bounded per session, and sessions per minute.
  *
- * No credit before a beacon has been found where this daemon takes that page to be, and no hint is taken below or
- * above 4 GiB if a beacon there was not: then the map is wrong there, and would have other pages looked at in vain.
+ * There is no credit until a beacon was found where this daemon's map places that page. If a beacon below 4 GiB was not
+ * found, no hint below 4 GiB is taken, and likewise above: the map is wrong there, and other pages would be looked at
+ * in vain.
  */
 #include "daemon/agent-session.h"
 
@@ -226,7 +228,7 @@ static uint32_t page_at(const struct agent_session *session, uint64_t gfn)
 	return session->refuted[zone_of(gfn)] ? 0 : session->owner->page_at(session->context, gfn);
 }
 
-/* Hints what is known of a range, in runs of consecutive pages. @return how many pages that was. */
+/* Hints the known part of a range, in runs of consecutive pages. @return how many pages that was. */
 static uint32_t hint_range(const struct agent_session *session, const struct agent_range *range)
 {
 	uint32_t first = 0, count = 0, taken = 0;
@@ -273,7 +275,7 @@ static int on_batch_end(struct agent_session *session, const struct agent_batch_
 	if (session->state != AGENT_SESSION_OPEN || end->batch != session->batch.batch ||
 	    end->pages != session->batch.pages || end->batch == UINT32_MAX)
 		return -EPROTO;
-	if (end->pages == 0 && (!end->is_last || !session->has_named)) /* else they would cost nothing */
+	if (end->pages == 0 && (!end->is_last || !session->has_named)) /* otherwise they would cost no credit */
 		return -EPROTO;
 	if (session->batch_count == AGENT_SESSION_BATCHES_MAX)
 		return -EDQUOT;
@@ -287,7 +289,7 @@ static int on_batch_end(struct agent_session *session, const struct agent_batch_
 	return 0;
 }
 
-/* Takes from what is owed as much as the rate allows. */
+/* Takes as much of the owed credit as the rate allows. */
 static uint32_t take_credit(struct agent_session *session)
 {
 	uint64_t allowed = session->allowance / MILLION;

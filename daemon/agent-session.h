@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's side of the conversation with the agent in a guest (docs/design/agent.md): what is said in which order,
- * within which limits. It does no I/O and has no clock; its owner gives it frames that agent_check() has let through,
- * and the time, and carries out what it asks for. Nothing that a guest says can make it use more than the limits
- * below.
+ * The daemon's side of the protocol with the agent in a guest (docs/design/agent.md): the order of messages and their
+ * limits. It does no I/O and has no clock. Its owner passes in frames that agent_check() has accepted, and the time,
+ * and carries out its requests. No guest can make it use more than the limits below.
  */
 #ifndef PAGEFUSE_DAEMON_AGENT_SESSION_H
 #define PAGEFUSE_DAEMON_AGENT_SESSION_H
@@ -23,16 +22,21 @@
 #define AGENT_SESSION_BEGINS_PER_MINUTE 12u /* sessions that the guest asks for */
 
 struct agent_session_owner {
-	/** Sends a frame, which is not kept. What cannot be sent ends the connection. */
+	/** Sends a frame, which the caller keeps. If it cannot be sent the connection ends. */
 	void (*send)(void *context, const struct agent_header *frame);
 	/** The page at a guest page frame. @return its number, 0 if there is none that is shared. */
 	uint32_t (*page_at)(void *context, uint64_t gfn);
-	/** Has @page looked at, whether it is the PAGE_BYTES at @bytes: agent_session_looked() tells, from in here or
-	 * later. */
+	/**
+	 * Has the engine look at @page, to see whether it contains the PAGE_BYTES at @bytes. agent_session_looked()
+	 * brings the result, possibly from inside this call.
+	 */
 	void (*look)(void *context, uint32_t beacon, uint32_t page, const uint8_t *bytes);
-	/** [page, page + count) are worth a look; they are part of @module. */
+	/** Pages [page, page + count) are worth a look; they belong to @module. */
 	void (*hint)(void *context, uint32_t page, uint32_t count, uint32_t module);
-	/** That was all of a batch: agent_session_dealt_with() tells when that is done, from in here or later. */
+	/**
+	 * The batch is complete. agent_session_dealt_with() tells when all of it is done, possibly from inside this
+	 * call.
+	 */
 	void (*end_batch)(void *context);
 };
 
@@ -75,27 +79,27 @@ struct agent_session {
 	struct agent_session_batch batches[AGENT_SESSION_BATCHES_MAX]; /* a ring: ended */
 	unsigned first_batch, batch_count;
 	struct agent_session_batch batch; /* that is coming in */
-	bool has_named;                   /* since the last batch that was the last of its pass */
+	bool has_named;                   /* pages were named since the last batch that ended a pass */
 	uint64_t passes;                  /* that are over */
 };
 
 /** Begins with WELCOME. @now_usec: any monotonic clock, not 0. @return 0, -errno. */
 int agent_session_init(struct agent_session *session, const struct agent_session_owner *owner, void *context,
 		       uint64_t now_usec);
-/** Begins anew: the guest is told by WELCOME, and says everything once more. @return 0, -EIO. */
+/** Begins anew: WELCOME tells the guest to send everything once more. @return 0, -EIO. */
 int agent_session_restart(struct agent_session *session);
-/** Frees what it has. Also of one that is all zero. */
+/** Frees its memory. An all-zero session is fine. */
 void agent_session_done(struct agent_session *session);
 
 /**
- * The guest has said @frame. @return 0; -EPROTO, it does not fit; -EDQUOT, it is beyond a limit; -ECONNRESET, it has
- * said BYE; -ENOMEM. Then the connection is to be ended; for the first two it has been told by BYE.
+ * The guest has sent @frame. @return 0; -EPROTO: it is not valid here; -EDQUOT: it exceeds a limit; -ECONNRESET: it was
+ * BYE; -ENOMEM. After an error the connection is to be closed; after -EPROTO and -EDQUOT the guest has been sent BYE.
  */
 int agent_session_take(struct agent_session *session, const struct agent_header *frame);
 
-/** What came of look(). Of one that is not under way nothing is taken. */
+/** The result of look(). A result for a beacon that is not under way is ignored. */
 void agent_session_looked(struct agent_session *session, uint32_t beacon, enum agent_proof proof);
-/** The oldest batch that has ended is dealt with. */
+/** The oldest complete batch has been dealt with. */
 void agent_session_dealt_with(struct agent_session *session);
 
 /** Gives the credit that has become due. @return microseconds until it wants to be called again; UINT64_MAX: never. */

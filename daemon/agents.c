@@ -22,10 +22,13 @@
 #define ACCEPTS_PER_TURN 16
 #define ACCEPT_TURNS_PER_SECOND 1000
 #define OUT_BYTES 8192              /* all acknowledgements and proofs that there can be at once fit twice */
-#define LOOK_USEC UINT64_C(1000000) /* between looks whether a VM that owes an answer is still served */
+#define LOOK_USEC UINT64_C(1000000) /* between checks whether a VM that owes an answer is still served */
 
-/* A guest is asked anew when so many pages are something else by now, and more than are not: it went back to a snapshot
- * and does not know, or has other files in memory. Not before nothing more is told for a while, nor again soon. */
+/*
+ * A guest is asked to send everything anew when at least this many named pages have other content by now, and these
+ * outnumber those that have not: it was reset to a snapshot without noticing, or has other files in memory. Not before
+ * LOST_QUIET_USEC without messages, and not again within AGENTS_ANEW_USEC.
+ */
 #define LOST_FEW 64u
 #define LOST_QUIET_USEC UINT64_C(2000000)
 #ifndef AGENTS_ANEW_USEC
@@ -44,15 +47,15 @@ struct agent {
 	struct agents *agents;
 	int socket, pidfd;
 	struct ucred peer;
-	uid_t account;        /* as whom its user is accounted for */
-	uint32_t serial;      /* of the connection of its VM in which it began */
-	struct daemon_vm *vm; /* while something is done for it; else NULL, as VMs come and go */
+	uid_t account;        /* the user number that its user is accounted under */
+	uint32_t serial;      /* of the VM's connection that was there when the agent connected */
+	struct daemon_vm *vm; /* while an event of this agent is handled; else NULL, as VMs come and go */
 	bool failed;          /* to be freed */
 	sd_event_source *io, *timer;
 	struct fair_user *payer; /* for its turns */
 	struct agent_decoder decoder;
 	struct agent_session session;
-	struct guest_map layout; /* where the VMM does not tell: see guest-layout.h */
+	struct guest_map layout; /* if the VMM does not report the layout: see guest-layout.h */
 	struct labels labels;    /* of this session */
 	uint64_t lost;           /* pages that had a name in this session */
 	uint64_t begun_usec;     /* this session */
@@ -123,7 +126,7 @@ static void on_send(void *context, const struct agent_header *frame)
 	agent->out_bytes += frame->length;
 }
 
-/* ---- what a session asks for; agent->vm is served ---- */
+/* ---- requests of a session; agent->vm is served ---- */
 
 static uint32_t on_page_at(void *context, uint64_t gfn)
 {
@@ -132,7 +135,7 @@ static uint32_t on_page_at(void *context, uint64_t gfn)
 	return guest_map_page(agent->vm->guest_map.count > 0 ? &agent->vm->guest_map : &agent->layout, gfn);
 }
 
-/* The guest has said where it has RAM. */
+/* The guest has reported where it has RAM. */
 static void lay_out(struct agent *agent)
 {
 	struct wire_range ranges[GUEST_LAYOUT_RANGES];
@@ -181,7 +184,7 @@ static void on_end_batch(void *context)
 		engine_looks_wanted(agent->vm->connection.engine_vm);
 }
 
-/* ---- what comes of it ---- */
+/* ---- results of these requests ---- */
 
 static void answer_beacon(struct agent *agent, uint32_t beacon, enum agent_proof proof)
 {
@@ -189,12 +192,12 @@ static void answer_beacon(struct agent *agent, uint32_t beacon, enum agent_proof
 	agent_session_looked(&agent->session, beacon, proof);
 }
 
-/* What the engine has looked at by now, whatever came of it. */
+/* Passes on which looks the engine has completed, whatever their result. */
 static void settle(struct agent *agent)
 {
 	uint64_t over = engine_looks_over(agent->vm->connection.engine_vm);
 
-	for (uint32_t i = 0; i < AGENT_BEACONS_MAX; i++) /* nothing was said of it: it is not there, or shared */
+	for (uint32_t i = 0; i < AGENT_BEACONS_MAX; i++) /* no report about it: it is absent, or shared */
 		if (agent->beacons[i].waits && agent->beacons[i].ticket <= over)
 			answer_beacon(agent, i, AGENT_NOT_KNOWN);
 	while (agent->ticket_count > 0 && agent->tickets[agent->first_ticket] <= over) {
@@ -223,7 +226,7 @@ static bool has_lost_most(const struct agent *agent)
 	return agent->lost >= LOST_FEW && agent->lost > agent->labels.named;
 }
 
-/* Until a guest that has lost most is to be asked anew. */
+/* How long until a guest that has lost most of its pages is asked to send everything anew. */
 static uint64_t until_anew_usec(const struct agent *agent, uint64_t now)
 {
 	uint64_t quiet = agent->lost_usec + LOST_QUIET_USEC, old = agent->begun_usec + AGENTS_ANEW_USEC;
@@ -232,7 +235,7 @@ static uint64_t until_anew_usec(const struct agent *agent, uint64_t now)
 	return due > now ? due - now : 0;
 }
 
-/* When to wake up by itself. */
+/* When the agent needs its timer next. */
 static void set_timer(struct agent *agent)
 {
 	uint64_t now = clock_now_usec(), wait = agent_session_tick(&agent->session, now);
@@ -250,7 +253,7 @@ static void set_timer(struct agent *agent)
 		sd_event_source_set_time(agent->timer, now + wait);
 }
 
-/* A session has begun: nothing of before counts. */
+/* A session begins: state of the one before does not count. */
 static void begin_anew(struct agent *agent)
 {
 	memset(agent->beacons, 0, sizeof(agent->beacons));
@@ -261,17 +264,17 @@ static void begin_anew(struct agent *agent)
 	agent_decoder_seek(&agent->decoder);
 }
 
-/* Has something sent, from outside of work(). */
+/* Sends the output from outside of work(). */
 static void send_out(struct agent *agent)
 {
 	set_timer(agent);
 	flush(agent);
 	agent->vm = NULL;
-	if (agent->failed) /* not from in here: in its next event */
+	if (agent->failed) /* not from inside this callback: in the agent's next event */
 		sd_event_source_set_io_events(agent->io, EPOLLIN | EPOLLOUT);
 }
 
-/* Everything is to be said once more. */
+/* Has the guest send everything once more. */
 static void ask_anew(struct agent *agent)
 {
 	if (agent_session_restart(&agent->session) < 0)
@@ -279,7 +282,7 @@ static void ask_anew(struct agent *agent)
 	begin_anew(agent);
 }
 
-/* What was named while nothing of it was wanted is to be named once more. */
+/* Has the guest name once more what it named while the VM's mode made no use of it. */
 static void on_mode_changed(void *context, struct daemon_vm *vm)
 {
 	struct agent *agent = context;
@@ -291,7 +294,7 @@ static void on_mode_changed(void *context, struct daemon_vm *vm)
 	send_out(agent);
 }
 
-/* @report: its pages are something else by now, or nothing. */
+/* @report: its pages have other content by now, or are gone. */
 static void lose(struct agent *agent, const struct ring_record *report)
 {
 	uint64_t lost = labels_clear(&agent->labels, report->page, report->count);
@@ -323,8 +326,8 @@ static void on_report(void *context, struct daemon_vm *vm, const struct ring_rec
 }
 
 /*
- * It ends with its VM's connection, whether or not its socket does: that may have been passed on, and the process's
- * number be another's soon. Not from in here: in its next event.
+ * The agent ends with its VM's connection, even if its socket stays open: the socket may have been passed on to another
+ * process, and the pid may be reused. It is freed in its next event, not from inside this callback.
  */
 static void on_ended(void *context)
 {
@@ -337,7 +340,7 @@ static void on_ended(void *context)
 
 /* ---- in ---- */
 
-/* Its VM, in agent->vm, as long as that is served by the connection in which the agent began. */
+/* Sets agent->vm if the VM is still served by the connection that was there when the agent connected. */
 static bool find_vm(struct agent *agent)
 {
 	if (daemon_vm_find(agent->agents->domains, &agent->peer, agent->pidfd, &agent->vm) < 0)
@@ -355,7 +358,10 @@ static void take_frames(struct agent *agent)
 	int r = 0;
 
 	while (!agent->failed && (r = agent_decoder_next(&agent->decoder, &frame)) == 0) {
-		/* In a session only the guest's greeting to it counts; what comes before is left of an earlier one. */
+		/*
+		 * In a session only the guest's reply to this WELCOME counts; anything before it is left over from an
+		 * earlier session.
+		 */
 		if (frame->type == AGENT_HELLO && frame->session != agent->session.id)
 			continue;
 		r = agent_session_take(&agent->session, frame);
@@ -391,7 +397,7 @@ static void receive(struct agent *agent)
 	take_frames(agent);
 }
 
-/* The user's own is behind what his other connections have had. */
+/* A user's agents wait behind the loop time that the user's other connections have had. */
 static void place(const struct agent *agent)
 {
 	const struct fair *fair = agent->agents->domains->fair;
@@ -400,7 +406,7 @@ static void place(const struct agent *agent)
 	fair_place(fair, &agent->payer->share, agent->timer);
 }
 
-/* @return 0 always: errors are the agent's. */
+/* @return always 0: an error ends this agent only. */
 static int work(struct agent *agent, sd_event_source *source, bool can_read)
 {
 	struct fair *fair = agent->agents->domains->fair;
@@ -444,7 +450,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 
 /* ---- beginning ---- */
 
-/* Its turn to be freed is to come. */
+/* it is freed in its next turn */
 static bool has_hung_up(const struct agent *agent)
 {
 	struct pollfd poll_fd = { .fd = agent->socket, .events = POLLRDHUP };
@@ -535,7 +541,7 @@ static int start_listening(struct agents *agents, const struct access *access, i
 
 	mode = access_socket_mode(access, &group);
 	memcpy(address.sun_path, agents->path, sizeof(address.sun_path));
-	if (unlink(agents->path) < 0 && errno != ENOENT) /* of an earlier daemon: that of now has the other socket */
+	if (unlink(agents->path) < 0 && errno != ENOENT) /* an earlier daemon left it */
 		return -errno;
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;

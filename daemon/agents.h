@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connections of agents in guests: QEMU connects the other end of a virtio-serial port to a socket beside the
- * daemon's. Which VM it is tells the kernel, that knows the process; who is no VM that is served has its connection
- * ended, and may try again. What agents say is agent-session.c's topic; here it comes in, and pages are looked at.
+ * Connections of agents in guests. QEMU connects the host's end of a virtio-serial port to a socket beside the
+ * daemon's. The kernel says which process connected, and so which VM it is; a process whose VM is not served is
+ * disconnected, and may try again. agent-session.c handles the messages; this file handles the sockets and has pages
+ * looked at.
  */
 #ifndef PAGEFUSE_DAEMON_AGENTS_H
 #define PAGEFUSE_DAEMON_AGENTS_H
@@ -28,18 +29,18 @@ struct agents {
 };
 
 /**
- * Listens beside the daemon's socket @socket_path, which is the caller's alone by now, with the same rights for
- * others. If that cannot be the log says so, and there are no agents.
+ * Listens beside the daemon's socket @socket_path, with the same rights for others. The caller holds that path
+ * exclusively by now. On failure it logs why, and there are no agents.
  */
 void agents_listen(struct agents *agents, const char *socket_path, const struct access *access);
 
 /**
- * What the agent in @vm has said of its pages, in the session *ret_session. Both until control returns to the event
- * loop. @return NULL: it has none.
+ * What the agent in @vm has named of its pages, in the session *ret_session. Both are valid until control returns to
+ * the event loop. @return NULL: the VM has no agent.
  */
 const struct labels *agents_labels(const struct daemon_vm *vm, const struct agent_session **ret_session);
 
-/** Ends all connections, and the listening. */
+/** Closes all connections and the listening socket. */
 void agents_end(struct agents *agents);
 
 #endif

@@ -312,7 +312,7 @@ static int set_word(const struct setting *setting, unsigned *ret, const char *te
 
 _Static_assert(ACCESS_GROUP_SIZE == CONFIG_VALUE_SIZE, "it is kept as it was written");
 
-/* Whether there is such a group is looked up when it is needed. */
+/* Whether the group exists is checked when it is needed. */
 static int set_group(char *ret, const char *text)
 {
 	const char *rest;
@@ -469,7 +469,7 @@ static int on_setting(void *user, const char *section, const char *name, const c
 	return 0;
 }
 
-/* What no line alone can be wrong in. @return 0, -EINVAL. */
+/* Checks that need more than one line. @return 0, -EINVAL. */
 static int check_thresholds(const struct memory_thresholds *percent, char *ret_error, size_t error_size)
 {
 	const uint32_t all[] = { percent->high, percent->clear, percent->soft, percent->hard, percent->low };
@@ -496,7 +496,7 @@ int config_read(struct config *config, const char *path, char *ret_error, size_t
 	if (file) {
 		errno = 0;
 		line = ini_parse_file(file, on_setting, &reading);
-		if (ferror(file)) /* such as of a directory: what was not read is not missing */
+		if (ferror(file)) /* it may be a directory: that is not a missing file */
 			code = errno ? errno : EIO;
 		fclose(file);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pagefused's settings and the file that changes them. All settings are in one table, config.c: its names, defaults,
- * ranges and help texts are what the file is read by, what errors and `pagefused --help` say, and what a test compares
- * pagefused.conf(5) with.
+ * pagefused's settings and the file that changes them. All settings are in one table in config.c. Its names, defaults,
+ * ranges and help texts are used to read the file, for error messages and for `pagefused --help`; a test compares them
+ * with pagefused.conf(5).
  */
 #ifndef PAGEFUSE_DAEMON_CONFIG_H
 #define PAGEFUSE_DAEMON_CONFIG_H
@@ -25,14 +25,14 @@
 #define CONFIG_VALUE_SIZE 32   /* of a value as text */
 #define CONFIG_TEXT_SIZE 256   /* the same of any setting, paths included */
 
-/** What slow passes over one VM may take. */
+/** Limits for slow passes over one VM. */
 struct scan_budget {
 	uint32_t interval_seconds, cpu_percent; /* as in struct engine_settings */
 };
 
 struct config {
 	struct engine_settings engine;
-	struct scan_budget budgets[MEMORY_STATES]; /* that of high for any state; of the others, what these have more */
+	struct scan_budget budgets[MEMORY_STATES]; /* that of high, in any state; of the others, what they add to it */
 	struct store_settings store;
 	struct access_settings access;
 	struct quota_settings quota;
@@ -54,12 +54,12 @@ void config_default(struct config *config);
 int config_read(struct config *config, const char *path, char *ret_error, size_t error_size);
 
 /**
- * The settings that hold for a daemon that was told to read @path: defaults, changed by that file. @path NULL:
- * CONFIG_PATH, which need not exist. @ret_config is set on success only. @ret_error and @return: as config_read().
+ * The settings of a daemon that was started with @path: the defaults, changed by that file. @path NULL: CONFIG_PATH,
+ * which need not exist. @ret_config is set on success only. @ret_error and @return: as config_read().
  */
 int config_load(struct config *ret_config, const char *path, char *ret_error, size_t error_size);
 
-/** What a size such as [store] size says: *@ret_percent of the memory or, where that is 0, so many bytes. */
+/** Converts a size such as [store] size: *@ret_percent of the memory or, if that is 0, bytes. */
 void config_room(const char *text, unsigned *ret_percent, uint64_t *ret_bytes);
 
 /** A setting that differs between two configs. */
@@ -70,8 +70,8 @@ struct config_change {
 };
 
 /**
- * Takes over from @wanted what can change while the daemon runs, the rules of domains among it, and tells @changed of
- * each setting that differs.
+ * Copies from @wanted the settings that can change while the daemon runs, including the rules of domains, and calls
+ * @changed for each setting that differs.
  * @return how many differ.
  */
 unsigned config_change(struct config *config, const struct config *wanted,

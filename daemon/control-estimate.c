@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The request "estimate". Estimates are made by the engines, one domain after the other, while somebody asks: each
- * request has the next one made that is not there yet, and when all are the reply has the figures. What is told then is
- * of estimates that stay as they are, whatever becomes of their domains while the reply is made. If looks are wanted
- * it has VMs looked at before in the same way, all at once.
+ * The request "estimate". The engines make estimates, one domain after the other, while a request waits for them: each
+ * request starts the next missing one, and replies when all are there. The reply is made from finished estimates, which
+ * do not change even if their domains do meanwhile. With "look" the request first has VMs looked at in the same way,
+ * all at once.
  *
- * The reply lists VMs, and then pairs of them. These are looked through with the VMs' items: with each VM's item
- * those that it makes with the VMs behind it. The largest are kept in a heap.
+ * The reply lists VMs, then pairs of VMs. Pairs are gone through together with the VMs: with each VM those that it
+ * forms with the VMs after it. The largest pairs are kept in a heap.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ struct asked_domain {
 	char name[WIRE_DOMAIN_MAX];
 	struct engine_estimate *estimate;
 	struct engine_estimate_summary summary;
-	uint32_t seen; /* VMs that it is of and the asker sees */
+	uint32_t seen; /* VMs in the estimate that the asking user may see */
 	bool sees_all; /* these are all */
 };
 
@@ -29,7 +29,7 @@ struct asked_vm {
 	enum wire_mode mode;
 	uint32_t row;
 	bool known; /* it has a row */
-	bool named; /* it is one of those that were asked for */
+	bool named; /* the request names this VM */
 };
 
 struct asked_pair {
@@ -38,15 +38,15 @@ struct asked_pair {
 };
 
 struct estimate_request {
-	uint64_t since_usec, now_usec; /* since: what the asker is told of it */
-	uint64_t looked_usec;          /* when the last wanted look ended: no estimate counts that was begun before */
+	uint64_t since_usec, now_usec; /* since: as the reply has it */
+	uint64_t looked_usec;          /* when the last requested look ended: earlier estimates do not count */
 	uint64_t done_pages, total_pages;
 	bool all;                                              /* no VM was named */
 	const struct daemon_vm *named[CONTROL_ESTIMATE_NAMES]; /* valid only while the reply is begun */
 	size_t named_count;
 	struct asked_domain *domains;
 	size_t domain_count;
-	struct asked_vm *vms; /* that the asker sees in these, domain by domain */
+	struct asked_vm *vms; /* VMs in these domains that the asking user may see, domain by domain */
 	size_t vm_count;
 	struct asked_pair *pairs; /* the largest: a heap, the smallest of them at its top */
 	size_t pair_count, most_pairs, pairs_left_out;
@@ -66,7 +66,7 @@ void control_estimate_free(struct estimate_request *asked)
 
 /* ---- the largest pairs ---- */
 
-/* By common pages; of equal ones the first ones count for larger. @return < 0: @a is smaller. */
+/* By common pages; of equal pairs the earlier one counts as larger. @return < 0: @a is smaller. */
 static int compare(const struct asked_pair *a, const struct asked_pair *b)
 {
 	if (a->figures.common_pages != b->figures.common_pages)
@@ -130,7 +130,7 @@ static bool has_pairs(const struct asked_vm *vm)
 	return vm->known && vm->row < vm->domain->summary.pair_rows;
 }
 
-/* Of VM @i with those behind it: at most as many as a domain has pairs of. */
+/* Pairs of VM @i with the VMs after it: at most as many as a domain has pairs. */
 static void offer_pairs(struct estimate_request *asked, size_t i)
 {
 	const struct asked_vm *vm = &asked->vms[i], *end = asked->vms + asked->vm_count;
@@ -151,8 +151,8 @@ static void offer_pairs(struct estimate_request *asked, size_t i)
 /* ---- the reply ---- */
 
 /*
- * Figures that VMs and domains have. Takes @object. What sharing would save is told only to whom all VMs of the domain
- * belong: it would tell of contents of VMs that share nothing, so that nobody should learn of them.
+ * Adds the figures that VMs and domains have in common. Takes @object. What sharing would save is shown only to a user
+ * who owns all VMs of the domain: it would reveal contents of VMs that share nothing.
  */
 static json_t *add_figures(json_t *object, const struct engine_vm_estimate *figures, bool sees_all)
 {
@@ -287,7 +287,7 @@ static json_t *take_names(struct control_answer *answer, const json_t *names)
 	return NULL;
 }
 
-/* ---- having them made ---- */
+/* ---- starting estimates ---- */
 
 static bool take_domain(struct estimate_request *asked, const struct domain *domain)
 {
@@ -319,7 +319,7 @@ static bool any_is_made(const struct domains *domains)
 }
 
 /*
- * Takes the estimates that are there. If one is not it is begun, unless any is being made.
+ * Takes the finished estimates. Starts a missing one unless the engine is busy with one.
  * @return whether all are there.
  */
 static bool take_domains(struct control_answer *answer)
@@ -351,7 +351,7 @@ static bool take_domains(struct control_answer *answer)
 	return !missing;
 }
 
-/* @return whether @vm has been looked at since it was asked for, or cannot be: otherwise it is. */
+/* @return whether @vm has been looked at since the request, or cannot be looked at. Otherwise starts the look. */
 static bool look_at(struct estimate_request *asked, const struct daemon_vm *vm)
 {
 	struct engine_vm *engine_vm = vm->connection.engine_vm;
@@ -372,7 +372,7 @@ static bool look_at(struct estimate_request *asked, const struct daemon_vm *vm)
 	return true;
 }
 
-/* @return whether all that were asked for, and are not looked at by passes, have been looked at. */
+/* @return whether all requested VMs that passes do not look at have been looked at. */
 static bool look_at_all(struct control_answer *answer)
 {
 	const struct domains *domains = answer->control->domains;

@@ -23,7 +23,7 @@ struct map_request;
 
 struct control_answer {
 	const struct control *control;
-	uid_t uid; /* who asks; for an observer who is only told something the daemon's own user, who sees all */
+	uid_t uid; /* the asking user; for an observer with a read-only request the daemon's own user, who sees all */
 	bool failed;
 	FILE *stream; /* into: */
 	char *text;
@@ -40,7 +40,7 @@ struct control_answer {
 	 */
 	bool by_thread, in_thread, complete;
 	struct document document;
-	/* Of who asks; ready NULL: he is gone. */
+	/* The asking connection's; ready NULL: it has been closed. */
 	void (*ready)(void *owner);
 	void *owner;
 	/*

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What each page of a VM is, in the order in which its guest sees them: for pictures of its memory.
+ * What each page of a VM is, in the order of guest physical addresses: for pictures of its memory.
  *
- * Theory of Operation. Memory is cut into cells of so many pages, at addresses that are multiples of their size, and
- * of each cell is counted how many of its pages are what. Neighbours that are alike in all of that are one run. A reply
- * has RUNS_MAX runs at most, and looks at LOOKS_MAX pages; it says at which address the next one begins. So what a VM's
- * memory looks like makes no reply longer than that, nor makes it take longer. All that is looked at so many pages at a
- * time, between which everybody else has a turn; what nothing was ever told of is passed over by the MiB.
+ * Theory of Operation. Memory is divided into cells of equal size at multiples of that size, and for each cell the
+ * pages of each kind are counted. Neighbouring cells with equal counts form one run. A reply has RUNS_MAX runs at most
+ * and looks at LOOKS_MAX pages; it names the address at which the next reply continues. So its length and the time it
+ * takes are bounded, whatever the VM's memory looks like. Pages are looked at a bounded number at a time, and other
+ * connections have their turns in between; memory that no report ever mentioned is skipped in steps of a MiB.
  *
- * With another VM, that one's pages are looked at first, and of each slot of the store that it maps is noted that it
- * does: a bit for each, in segments that it maps something of.
+ * If another VM is given, its pages are looked at first, and a bitmap notes which slots of the store it maps, for each
+ * segment that it maps anything of.
  *
- * So a map is not of one moment. A VM that goes meanwhile is an error; one whose agent begins anew is looked at anew.
+ * So a map does not show a single moment. A VM that ends meanwhile is an error; a VM whose agent starts a new session
+ * is looked at again from the beginning.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -23,15 +24,15 @@
 #include "daemon/turn.h"
 
 #define LOOKS_PER_TURN 16384u
-#define LOOKS_PER_ITEM (LOOKS_PER_TURN / CONTROL_ITEMS_PER_TURN) /* that are as much work as an item of a reply */
+#define LOOKS_PER_ITEM (LOOKS_PER_TURN / CONTROL_ITEMS_PER_TURN) /* as much work as one item of a reply */
 #define LOOKS_MAX (UINT64_C(1) << 26)
 #define LOOK_PAGES 512u
-#define LOOK_COST 32u             /* of a look at no page, in pages */
+#define LOOK_COST 32u             /* work of a step that looks at no page, in pages */
 #define ALIKE_PAGES (1u << 26)    /* passed over at once, and */
 #define ALIKE_PER_LOOK (1u << 14) /* what that costs */
 _Static_assert(LABELS_BLOCK % LOOK_PAGES == 0, "they are of one block");
 
-#ifndef RUNS_MAX /* a test has many parts of few */
+#ifndef RUNS_MAX /* tests have many cells with few pages */
 #define RUNS_MAX 16384u
 #endif
 #define CELLS_MAX 65536
@@ -58,7 +59,7 @@ static const char *const count_names[COUNTS] = {
 struct map_run {
 	uint64_t cell, cells;
 	uint32_t counts[COUNTS]; /* pages, of each cell */
-	uint32_t module;         /* that most of its shared pages are of, and 1; 0: none is known */
+	uint32_t module;         /* the module of most of its shared pages, plus 1; 0: none is known */
 };
 
 struct map_module {
@@ -69,22 +70,22 @@ struct map_module {
 
 struct map_request {
 	uint32_t serial, with_serial; /* of connections; with_serial 0: there is no other VM */
-	bool by_page;                 /* nobody tells where the guest sees its pages */
+	bool by_page;                 /* the VMM does not report where the guest sees its pages */
 	struct wire_range *ranges;    /* in the order of their addresses */
 	uint32_t range_count;
 	uint64_t begin_gfn;
 	uint64_t cell_pages;
 
-	uint64_t with_page;                    /* the other VM's next one; UINT32_MAX: all were looked at */
-	uint64_t *mapped[ENGINE_SEGMENTS_MAX]; /* bits: slots that it maps; NULL: none */
+	uint64_t with_page;                    /* the other VM's next page; UINT32_MAX: all were looked at */
+	uint64_t *mapped[ENGINE_SEGMENTS_MAX]; /* bits: slots that the other VM maps; NULL: there is no other VM */
 
 	/* Where it stands. */
 	uint32_t range;
 	uint64_t gfn;
 	uint64_t looked; /* pages, for this reply */
-	bool over, full; /* all was looked at; or no more goes into this reply */
+	bool over, full; /* all was looked at; or this reply is full */
 	bool lacks_memory;
-	uint64_t cell; /* that is being counted; UINT64_MAX: none is */
+	uint64_t cell; /* cell that is being counted; UINT64_MAX: none */
 	uint32_t counts[COUNTS];
 
 	struct map_run *runs;
@@ -92,9 +93,9 @@ struct map_request {
 	uint64_t sums[COUNTS];
 
 	struct map_module *modules; /* MODULES_MAX of them; NULL: no labels are wanted */
-	uint32_t *in_cell;          /* those that the cell has pages of */
+	uint32_t *in_cell;          /* modules of pages in this cell */
 	uint32_t in_cell_count;
-	uint32_t session; /* of the agent; 0: there is none */
+	uint32_t session; /* of the agent's session; 0: there is no agent */
 	uint32_t label_count;
 	uint64_t named_pages;
 	json_t *labels;
@@ -161,7 +162,7 @@ static void add_run(struct map_request *asked, uint64_t cell, uint64_t cells, co
 
 /* ---- cells ---- */
 
-/* The module that most of the cell's shared pages are of, and 1; 0: none is known. */
+/* The module of most of the cell's shared pages, plus 1; 0: none is known. */
 static uint32_t end_modules(struct map_request *asked)
 {
 	uint32_t most = 0, found = 0;
@@ -188,7 +189,7 @@ static void end_cell(struct map_request *asked)
 	asked->cell = UINT64_MAX;
 }
 
-/* The page at @gfn is counted next. @return whether there is room for it in this reply. */
+/* Counts the page at @gfn next. @return whether this reply has room for it. */
 static bool go_to(struct map_request *asked, uint64_t gfn)
 {
 	uint64_t cell = gfn / asked->cell_pages;
@@ -207,7 +208,7 @@ static void add_alike(struct map_request *asked, uint64_t gfn, uint64_t pages, e
 	while (pages > 0 && go_to(asked, gfn)) {
 		uint64_t offset = gfn % asked->cell_pages, some = asked->cell_pages - offset;
 
-		if (offset == 0 && pages >= some) { /* whole cells, of which nothing was counted yet */
+		if (offset == 0 && pages >= some) { /* whole cells, none of whose pages was counted yet */
 			asked->counts[state] = (uint32_t)some;
 			add_run(asked, asked->cell, pages / some, asked->counts, 0);
 			asked->counts[state] = 0;
@@ -263,7 +264,7 @@ static uint32_t less(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-/* Some pages of the other VM. @return how much of a turn it took, in pages. */
+/* Looks at some pages of the other VM. @return its share of a turn, in pages. */
 static uint32_t look_at_other(struct map_request *asked, struct engine_vm *vm)
 {
 	enum engine_page_state states[LOOK_PAGES];
@@ -283,7 +284,10 @@ static uint32_t look_at_other(struct map_request *asked, struct engine_vm *vm)
 	return LOOK_COST + count;
 }
 
-/* What pages [@page, @page + @count) are of: modules and 1. The agent goes before where they were read from. */
+/*
+ * The module of each of the pages [@page, @page + @count), plus 1. The agent's word takes precedence over the disk
+ * image.
+ */
 static void read_modules(const struct map_request *asked, const struct daemon_vm *vm, uint32_t page, uint32_t count,
 			 uint32_t *ret)
 {
@@ -317,7 +321,7 @@ static uint32_t look_at_pages(struct map_request *asked, const struct daemon_vm 
 	return LOOK_COST + count;
 }
 
-/* Some pages of the VM. @return how much of a turn it took, in pages. */
+/* Looks at some pages of the VM. @return its share of a turn, in pages. */
 static uint32_t look(struct map_request *asked, const struct daemon_vm *vm)
 {
 	const struct wire_range *range = &asked->ranges[asked->range];
@@ -363,7 +367,7 @@ static void begin(struct map_request *asked)
 		memset(asked->modules, 0, MODULES_MAX * sizeof(*asked->modules));
 }
 
-/* What its agent said of before means nothing once it has begun anew. */
+/* Labels from before a new session of the agent are void. */
 static void look_at_session(struct map_request *asked, const struct daemon_vm *vm)
 {
 	const struct agent_session *session = NULL;
@@ -524,7 +528,7 @@ static json_t *gather_map(struct control_answer *answer)
 
 /* ---- the request ---- */
 
-/* Those of the engine, as nobody tells where the guest sees them. @return whether there was memory. */
+/* The engine's regions, as the VMM does not report the guest's layout. @return whether there was memory. */
 static bool take_regions(struct map_request *asked, struct engine_vm *vm)
 {
 	uint32_t page = 1, room = 0;
@@ -568,7 +572,7 @@ static bool take_ranges(struct map_request *asked, const struct daemon_vm *vm)
 	return true;
 }
 
-/* In how many cells of that size it has memory. */
+/* How many cells of that size have memory in them. */
 static uint64_t count_cells(const struct map_request *asked, uint64_t cell_pages)
 {
 	uint64_t cells = 0, next = 0;

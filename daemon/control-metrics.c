@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The requests "metrics" and "set-metrics". Each item of the reply is one metric of one object. Items are made VM by
- * VM, as the kernel has to be asked of each, and the host's come last, as they are sums. Where only those are wanted
- * each VM has an item all the same, which is left out.
+ * VM, since the kernel is asked about each process; the host's come last, as they are sums. If only the host's are
+ * wanted each VM still has an item, which is null and left out.
  */
 #include <assert.h>
 #include <stddef.h>
@@ -68,7 +68,7 @@ static int apply(const struct metrics_request *asked, struct samples **samples, 
 	return 0;
 }
 
-/* What was collected, or else the value of now. */
+/* The collected samples, or else the current value. */
 static json_t *values_of(const struct samples *samples, enum series_id id, int64_t now_kb)
 {
 	json_t *values = json_array();
@@ -80,7 +80,7 @@ static json_t *values_of(const struct samples *samples, enum series_id id, int64
 	return values;
 }
 
-/* @samples: NULL if they are not for who asks. @name: NULL for the host. @return NULL: no memory. */
+/* @samples: NULL if the asking user may not see them. @name: NULL for the host. @return NULL: no memory. */
 static json_t *row(const struct control_answer *answer, struct samples **samples, const char *name, enum series_id id,
 		   int64_t now_kb)
 {
@@ -89,7 +89,7 @@ static json_t *row(const struct control_answer *answer, struct samples **samples
 	const struct samples *kept;
 	json_t *object;
 
-	assert(samples || !asked->set); /* whose they are not has been refused */
+	assert(samples || !asked->set); /* a request for VMs of others was refused before */
 	if (asked->set && apply(asked, samples, id) < 0)
 		return NULL;
 	if (asked->set)

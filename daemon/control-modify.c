@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What people want shared of a VM: said while it runs or before, and kept. */
+/* The mode that a user has set for a VM, while it runs or before it starts: set and kept. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -82,7 +82,7 @@ bool control_modify_waits(const struct control_answer *answer)
 	return answer->granted && !kept_is_settled(answer->control->kept, answer->changes);
 }
 
-/* It is told when it is known whether what was said is written. */
+/* The reply is sent once it is known whether the change was written. */
 static json_t *gather_granted(struct control_answer *answer)
 {
 	const struct kept *kept = answer->control->kept;

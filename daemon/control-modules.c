@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which files, programs and kernels are fused, as the agents in guests have named their pages; and which disk images
- * those were read from that no agent has named.
+ * Which files, programs and kernels are fused, by the labels that agents in guests gave their pages; and for pages
+ * without a label, the disk images that they were read from.
  *
- * Theory of Operation. The pages of one VM after the other are looked at, so many at a time, between which everybody
- * else has a turn. What a VM's modules have is added up by their numbers in its agent's session, behind which are those
- * of its images; when all of its pages were looked at it is added to that of other VMs' modules of the same kind and
- * label. A VM whose agent has begun anew meanwhile is looked at once more from its beginning; one that has gone counts
- * as if it had never been there.
+ * Theory of Operation. The pages of one VM after the other are looked at, a bounded number at a time, with turns of
+ * other connections in between. Counts are added up by module number of the agent's session; the VM's images are
+ * numbered after them. When all pages of a VM were looked at its counts are added to those of other VMs' modules with
+ * the same kind and label. If the VM's agent has begun a new session meanwhile, the VM is looked at again from its
+ * beginning; a VM that has ended is not counted.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -20,20 +20,20 @@
 #include "daemon/turn.h"
 
 #define PAGES_PER_TURN 8192u
-#define PAGES_PER_ITEM (PAGES_PER_TURN / CONTROL_ITEMS_PER_TURN) /* that are as much work as an item of a reply */
+#define PAGES_PER_ITEM (PAGES_PER_TURN / CONTROL_ITEMS_PER_TURN) /* as much work as one item of a reply */
 #define LOOK_PAGES 512u
-#define LOOK_COST 32u /* of looking whether they are named, in named pages */
+#define LOOK_COST 32u /* of checking pages for labels, in pages that have one */
 _Static_assert(LABELS_BLOCK % LOOK_PAGES == 0, "they are of one block");
 /* More of them are counted as one, so that guests cannot fill the daemon's memory with labels. */
 #define ROWS_MAX 65536u
 #define ROWS_TOLD 1000u /* unless the request says how many */
 #define WHOLE 65536u    /* parts of a page, in which savings are added up */
-/* Numbers of a VM's modules: its agent's, and behind them those of its disk images. */
+/* Numbers of a VM's modules: those of its agent, then its disk images. */
 #define IMAGES_FIRST AGENT_SESSION_MODULES_MAX
 #define MODULES_MAX (IMAGES_FIRST + RING_IMAGES_MAX)
 #define KIND_IMAGE AGENT_KIND_END /* besides enum agent_kind */
 
-/* What a module has: in one VM, or in all of them. */
+/* The pages of a module, in one VM or in all of them. */
 struct modules_sum {
 	uint64_t pages, shared_pages; /* named; of these, that have one copy with others */
 	uint64_t saved;               /* in WHOLEths of a page */
@@ -159,7 +159,7 @@ static int add_module(struct modules_request *asked, uint32_t kind, const char *
 	} else {
 		row = *place;
 	}
-	row->vms += row->last_vm != asked->next_vm + 1; /* a VM may say the same of two of its images */
+	row->vms += row->last_vm != asked->next_vm + 1; /* a VMM may give two of its images the same name */
 	row->last_vm = asked->next_vm + 1;
 	add(&row->sum, sum);
 	return 0;
@@ -203,7 +203,7 @@ static void look_at(struct modules_request *asked, struct engine_vm *vm, uint32_
 	sum->saved += sharers == ENGINE_ZERO_SHARERS ? WHOLE : WHOLE - WHOLE / sharers;
 }
 
-/* What the agent says of a page goes before where it was read from. @return how much of a turn it took, in pages. */
+/* The agent's word takes precedence over the disk image. @return its share of a turn, in pages. */
 static uint32_t look_at_pages(struct modules_request *asked, struct engine_vm *vm, const struct labels *by_agent,
 			      const struct labels *by_image)
 {
@@ -225,7 +225,7 @@ static uint32_t look_at_pages(struct modules_request *asked, struct engine_vm *v
 	return cost;
 }
 
-/* Begins with a VM, or anew if its agent has. @return 0 or -ENOMEM. */
+/* Begins with a VM, or again if its agent has a new session. @return 0 or -ENOMEM. */
 static int begin_vm(struct modules_request *asked, uint32_t session)
 {
 	if (asked->modules != NULL && asked->session == session)
@@ -237,7 +237,7 @@ static int begin_vm(struct modules_request *asked, uint32_t session)
 	return asked->modules != NULL ? 0 : -ENOMEM;
 }
 
-/* Looks at some pages of the VM that is next. @return how much of a turn it took, in pages; -1 without memory. */
+/* Looks at some pages of the next VM. @return its share of a turn, in pages; -1 without memory. */
 static int look(struct modules_request *asked, const struct domains *domains)
 {
 	static const struct labels none;
@@ -290,7 +290,7 @@ static json_t *module_item(const struct control_answer *answer, size_t i)
 			&row->sum);
 }
 
-/* What is not told one by one. */
+/* The rest, which is not listed row by row. */
 static json_t *rest_object(const struct modules_request *asked)
 {
 	struct modules_sum rest = asked->beyond;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The request "status". The loop copies what is told, all of one moment: two rows of plain figures, of domains and of
- * VMs, and no more is done there than a look at each VM. The text is made of the copy alone, see documents.h.
+ * The request "status". The loop copies the figures of one moment into two arrays of plain numbers, of domains and of
+ * VMs, which takes one look at each VM. A thread makes the text from the copy alone, see documents.h.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -17,15 +17,15 @@
 
 /* ---- what is copied ---- */
 
-/* A VM as it was at that moment. */
+/* A VM at that moment. */
 struct seen_vm {
 	char name[WIRE_NAME_MAX], domain[WIRE_DOMAIN_MAX];
 	uint8_t uuid[UUID_BYTES];
 	pid_t pid;
 	uid_t uid;
 	enum wire_mode mode;
-	bool mode_kept;        /* somebody has said that it is to have this mode */
-	bool mode_by_settings; /* nobody has said any for it */
+	bool mode_kept;        /* a user has set this mode for it */
+	bool mode_by_settings; /* no user has set a mode for it */
 	bool connected, scanning;
 	bool counted; /* the engine knows it */
 	uint64_t refused_bytes[WIRE_REASON_END];
@@ -117,7 +117,7 @@ static json_t *thresholds_object(const struct memory_watch *watch)
 	return object;
 }
 
-/* Without figures there are none. */
+/* An object without figures is null. */
 static json_t *memory_object(const struct control *control)
 {
 	const struct memory_watch *watch = control->memory;
@@ -158,8 +158,8 @@ static json_t *refused_object(uint32_t reason, uint64_t bytes)
 }
 
 /*
- * How much is left alone for a reason. What a VMM says of all its RAM, or of all diverged pages, counts as much as
- * there is of that in the same document.
+ * How much memory is excluded for a reason. What a VMM reports for all its RAM, or all diverged pages, is capped at the
+ * count of those in the same document.
  */
 static uint64_t refused_bytes(const struct seen_vm *vm, uint32_t reason)
 {
@@ -168,7 +168,7 @@ static uint64_t refused_bytes(const struct seen_vm *vm, uint32_t reason)
 	if (stated == 0 || !vm->counted)
 		return stated;
 	switch (reason) {
-	case WIRE_REASON_QUOTA: /* passes try the same pages again */
+	case WIRE_REASON_QUOTA: /* passes try these pages again */
 		return stated < vm->counters.ram_pages * PAGE_BYTES ? stated : vm->counters.ram_pages * PAGE_BYTES;
 	case WIRE_REASON_NO_SWAP:
 		return vm->counters.diverged_pages * PAGE_BYTES;
@@ -252,7 +252,7 @@ static bool make_room(struct status_copy *copy, const struct domains *domains)
 	return copy->domains && copy->vms;
 }
 
-/* The domain first: it has its VMs' figures counted. */
+/* The domain first, since that has its VMs counted. */
 static void see_domain(const struct control_answer *answer, const struct domain *domain, uint64_t now_usec)
 {
 	struct status_copy *copy = answer->status;
@@ -271,7 +271,7 @@ static void see_domain(const struct control_answer *answer, const struct domain 
 	}
 }
 
-/* Who sees a VM sees its domain. @return what the reply begins with. */
+/* A user who sees a VM sees its domain. @return what the reply begins with. */
 static json_t *copy_all(struct control_answer *answer)
 {
 	const struct control *control = answer->control;

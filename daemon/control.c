@@ -186,7 +186,7 @@ static json_t *on_admit(const struct control *control, const struct admission_pe
 
 /* ---- requests and replies ---- */
 
-/* @return what the reply begins with, or all of it; what it goes on with is in @answer. NULL: no memory. */
+/* @return the beginning of the reply, or all of it; the rest is described in @answer. NULL: no memory. */
 static json_t *begin(struct control_answer *answer, const struct admission_peer *peer, const json_t *request)
 {
 	const struct control *control = answer->control;
@@ -236,8 +236,8 @@ static void write_head(struct control_answer *answer, const json_t *head)
 }
 
 /*
- * What changes nothing for anybody, and takes of the daemon no more than its answer; but for what would tell which
- * pages of two VMs are equal.
+ * Whether @request changes nothing for anybody and costs the daemon no more than its reply. Comparing two VMs is
+ * excluded, as it shows which of their pages are equal.
  */
 static bool only_tells(const json_t *request)
 {
@@ -286,7 +286,7 @@ static void free_answer(struct control_answer *answer)
 	free(answer);
 }
 
-/* Writes what the reply begins with. @head: NULL without memory. It is used up. */
+/* Writes the beginning of the reply. @head: NULL without memory. It is freed. */
 static void begin_reply(struct control_answer *answer, json_t *head)
 {
 	if (head == NULL) {
@@ -335,7 +335,7 @@ static bool copy_document(struct document *document)
 	return answer->item && !answer->failed;
 }
 
-/* In the thread: @document's answer is its alone. It also gives back what takes long to, being large. */
+/* In the thread, which alone has @document's answer. It also frees the large copies, which takes long. */
 static void make_document(struct document *document)
 {
 	struct control_answer *answer = answer_of(document);
@@ -355,7 +355,7 @@ static void on_document(struct document *document)
 	if (answer->ready)
 		answer->ready(answer->owner);
 	else
-		free_answer(answer); /* nobody waits for it any more */
+		free_answer(answer); /* the connection has been closed */
 }
 
 /* ---- from request to reply ---- */
@@ -401,7 +401,7 @@ bool control_go_on(struct control_answer *answer)
 	json_t *head;
 	size_t left;
 
-	if (answer->in_thread) /* and what is in it is the thread's */
+	if (answer->in_thread) /* and its content belongs to the thread */
 		return false;
 	if (answer->failed || answer->complete)
 		return true;

@@ -13,7 +13,7 @@
 #include "daemon/kept.h"
 #include "daemon/sampler.h"
 
-/** A connection's serial number is part of its tickets, and those have to be exact in JSON. */
+/** Tickets contain a connection's serial number and have to be exact in JSON. */
 #define CONTROL_SERIAL_MAX ((UINT32_C(1) << 21) - 1)
 
 /** What can be asked about. */
@@ -40,13 +40,14 @@ struct control {
 /** Who asks. */
 struct control_asker {
 	struct admission_peer peer;
-	struct fair_user *payer;    /* for what is done in a thread for it */
-	void (*ready)(void *owner); /* the answer does not wait any more, as control_waits() says */
+	struct fair_user *payer;    /* account for the work that a thread does for it */
+	void (*ready)(void *owner); /* the answer no longer waits, see control_waits() */
 	void *owner;
 };
 
 /**
- * A reply that is being made: in pieces, so that everybody else has a turn in between, or by the thread of documents.h.
+ * A reply that is being made: in pieces, so that other connections have turns in between, or by the thread of
+ * documents.h.
  */
 struct control_answer;
 

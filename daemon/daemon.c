@@ -27,7 +27,7 @@ static void on_vm_gone(void *user)
 		sd_event_exit(daemon->event, 0);
 }
 
-/* Closes domains in which nothing is any more. Not before the event in which the last VM went is over. */
+/* Closes domains that are empty, after the event in which the last VM ended. */
 static int on_sweep(sd_event_source *source, void *user)
 {
 	struct daemon *daemon = user;
@@ -56,14 +56,16 @@ static int on_nobody_came(sd_event_source *source, uint64_t usec, void *user)
 	return sd_event_exit(daemon->event, 0);
 }
 
-/* ---- how short memory is ---- */
+/* ---- the memory state ---- */
 
 static enum engine_large at_least(unsigned set, enum engine_large least)
 {
 	return set > (unsigned)least ? (enum engine_large)set : least;
 }
 
-/* While it is short 2 MiB pages are split where that pays, or wherever anything can be shared, whatever is set. */
+/*
+ * While memory is short, 2 MiB pages are split where it pays, or wherever anything can be shared, whatever the setting.
+ */
 static void set_large_pages(struct daemon *daemon)
 {
 	struct engine_settings *engine = &daemon->config.engine;
@@ -79,7 +81,7 @@ static void set_large_pages(struct daemon *daemon)
 	engine->large_back = daemon->memory.plentiful;
 }
 
-/* The shorter it is the more may be done to share, and never less than is set for all. */
+/* The shorter memory is, the more may be done to share; never less than the setting for all states. */
 static void set_budget(struct daemon *daemon)
 {
 	const struct scan_budget *least = &daemon->config.budgets[MEMORY_HIGH];
@@ -176,7 +178,7 @@ static void on_left(struct domains *domains, const char *name)
 		log_warning("what an earlier daemon left of domain %s stays in %s", name, domains->directory);
 }
 
-/* That of the daemon's own user is always there: so faults of the settings and of the host are seen at once. */
+/* The domain of the daemon's own user is always there, so wrong settings and unsuitable hosts are seen at the start. */
 static int start_domains(struct daemon *daemon)
 {
 	char directory[sizeof(daemon->socket_path) + sizeof(".store")], name[WIRE_DOMAIN_MAX];
@@ -192,7 +194,7 @@ static int start_domains(struct daemon *daemon)
 	if (r < 0)
 		return r;
 	domain->stays = true;
-	if (store_outlives_daemon(domain->store)) /* then one that cannot be mounted is refused, not made weaker */
+	if (store_outlives_daemon(domain->store)) /* then no domain may fall back to memfds */
 		daemon->domains.store.kind = STORE_TMPFS;
 	r = domains_each_left(&daemon->domains, on_left);
 	if (r < 0)
@@ -200,7 +202,7 @@ static int start_domains(struct daemon *daemon)
 	return r < 0 ? r : sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 }
 
-/* What the stores of all domains may take together, which none of them may exceed by itself. */
+/* What the stores of all domains may take together. Each tmpfs has the same size limit. */
 static void set_quota(struct daemon *daemon)
 {
 	struct store_settings *store = &daemon->domains.store;
@@ -214,7 +216,7 @@ static void set_quota(struct daemon *daemon)
 	snprintf(store->size, sizeof(store->size), "%" PRIu64, bytes > STORE_SIZE_MIN ? bytes : STORE_SIZE_MIN);
 }
 
-/* What people edited in there counts at once. */
+/* The new content takes effect at once. */
 static void reload_kept(struct daemon *daemon)
 {
 	struct daemon_vm *vm = NULL;
@@ -354,7 +356,7 @@ void daemon_reload(struct daemon *daemon)
 	reload_kept(daemon);
 }
 
-/* First of all the socket: who connects from here on shall find no daemon. */
+/* The socket first: a process that connects from here on shall find no daemon. */
 static void stop_serving(struct daemon *daemon)
 {
 	if (daemon->listener)

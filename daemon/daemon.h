@@ -41,10 +41,10 @@ struct daemon {
 	struct exposure exposure;
 	struct fair fair;
 	struct subuids subuids;
-	struct fair_share accepting;            /* of its time: whoever it is that connects */
+	struct fair_share accepting;            /* loop time of accepting connections */
 	struct exposure_notice uncovered, held; /* what was logged of it */
 	struct kept kept;
-	bool rereads_kept;                                   /* once what is being written of it is */
+	bool rereads_kept;                                   /* after the write that is under way */
 	char kept_path[sizeof(((struct kept *)NULL)->path)]; /* of what is kept of VMs; empty: only while it runs */
 	struct domains domains;
 	struct access access;
@@ -63,14 +63,14 @@ struct daemon {
 	bool ending;  /* serves nobody any more */
 };
 
-/** Starts everything but the listening. Logs errors. @return 0 or -errno: call daemon_stop() in either case. */
+/** Starts everything but the listening socket. Logs errors. @return 0 or -errno: call daemon_stop() in either case. */
 int daemon_start(struct daemon *daemon);
 /**
- * Serves nobody any more, and has the loop left: at once, or when nothing of the store is held by VMMs that are dying,
- * or when it is called again.
+ * Stops serving, and makes the event loop end: at once, or when dying VMMs hold nothing of the store any more, or when
+ * it is called again.
  */
 void daemon_end(struct daemon *daemon);
-/** Ends what daemon_start() began, as far as it came. */
+/** Undoes daemon_start(), as far as that came. */
 void daemon_stop(struct daemon *daemon);
 
 /**

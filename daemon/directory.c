@@ -10,7 +10,7 @@
 
 #include "daemon/log.h"
 
-/* Another daemon that ends may have removed it between open and lock: what is locked is gone then, and made again. */
+/* A daemon that ends may have removed the directory between open and lock: then it is made again. */
 static int lock(const char *path)
 {
 	struct stat st;

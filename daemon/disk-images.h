@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which disk image each page of a VM was read from, as its VMM says: a byte for each of the VM's pages at most, and
- * RING_IMAGES_MAX names. It is of use for people only. Event loop only.
+ * Which disk image each page of a VM was read from, as its VMM reports: at most one byte for each of the VM's pages,
+ * and RING_IMAGES_MAX names. It is shown to people only. Event loop only.
  */
 #ifndef PAGEFUSE_DAEMON_DISK_IMAGES_H
 #define PAGEFUSE_DAEMON_DISK_IMAGES_H

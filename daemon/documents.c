@@ -59,7 +59,7 @@ static void await_made(const struct documents *documents)
 		(void)poll(&made, 1, -1);
 }
 
-/* The one whose user has had least; of several the one that waits longest. */
+/* The document whose user has had least loop time; of several the one that waits longest. */
 static struct document *next(const struct documents *documents)
 {
 	struct document *document, *least = NULL;
@@ -89,7 +89,7 @@ static void begin(struct documents *documents)
 	}
 }
 
-/* What the thread has made is its owner's again. */
+/* A document that the thread has made belongs to its owner again. */
 static void finish(struct documents *documents)
 {
 	struct document *document = documents->document;
@@ -111,7 +111,7 @@ static int on_made(sd_event_source *source, int fd, uint32_t events, void *user)
 	if (documents->document && is_made(documents))
 		finish(documents);
 	begin(documents);
-	if (documents->document) /* to copy it was this turn's work, which is not its session's */
+	if (documents->document) /* the copy was part of this turn, but not work of this turn's session */
 		fair_charge(documents->fair, &documents->document->payer->share, turn_cpu_usec());
 	return 0;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Long documents are made in a thread of its own, as the text of a thousand VMs takes many milliseconds, in which the
- * loop serves everybody else. The loop copies the figures, the thread makes text of the copy, and sends it (reply.h).
+ * Long documents are made in a thread of their own: the text of a thousand VMs takes many milliseconds, in which the
+ * loop serves other connections. The loop copies the figures; the thread makes the text from the copy, and sends it
+ * (reply.h).
  *
- * One document is made at a time. What one is of is copied when its turn comes, so there is one copy at a time,
- * whoever asks how often. Whose turn comes next goes by what users have had of the daemon's time (fair.h), and the
- * thread's time for a document is charged to who asked for it. The loop waits for the thread when the daemon ends, and
- * at no other time; a document in which nobody is interested any more is finished and thrown away.
+ * One document is made at a time. Its figures are copied when its turn comes, so there is one copy at a time, however
+ * many are asked for. The next turn goes to the user who has had least of the daemon's time (fair.h), and the thread's
+ * time for a document is charged to the user who asked for it. The loop waits for the thread when the daemon ends, and
+ * at no other time; a document whose connection was closed is finished and discarded.
  */
 #ifndef PAGEFUSE_DAEMON_DOCUMENTS_H
 #define PAGEFUSE_DAEMON_DOCUMENTS_H
@@ -21,7 +22,7 @@
 
 #include "daemon/fair.h"
 
-/** A text that is to be made. It belongs to who wants it, but see documents_drop(). */
+/** A text that is to be made. It belongs to its owner, but see documents_drop(). */
 struct document {
 	TAILQ_ENTRY(document) entries;
 	/**
@@ -33,7 +34,7 @@ struct document {
 	void (*make)(struct document *document);
 	/** In the loop's thread: it is made, or there was nothing to be. May free it. */
 	void (*done)(struct document *document);
-	struct fair_user *payer; /* who has it made; stays until it is done or dropped */
+	struct fair_user *payer; /* the user it is made for; stays until it is done or dropped */
 	uint64_t cpu_usec;       /* that make() took */
 };
 
@@ -59,8 +60,8 @@ void documents_stop(struct documents *documents);
  */
 void documents_add(struct documents *documents, struct document *document);
 /**
- * Nobody wants @document any more, which was added and is not done. @return whether it was only waiting, and is the
- * caller's again; false: it is being made, and its done() comes all the same.
+ * @document, which was added and is not done, is not wanted any more. @return whether it was only waiting, and is the
+ * caller's again; false: it is being made, and its done() will be called.
  */
 bool documents_drop(struct documents *documents, struct document *document);
 

@@ -25,7 +25,7 @@ static int add_segment(void *context, uint32_t segment)
 	struct domain *domain = context;
 	int r = store_add_segment(domain->store, segment);
 
-	if (r < 0 && domain->said_room == ENGINE_ROOM) /* else it has been said, and this is one more attempt */
+	if (r < 0 && domain->said_room == ENGINE_ROOM) /* otherwise it has been logged, and this is one more attempt */
 		log_peer(LOG_NOBODY, LOG_WARNING, "domain %s: cannot add segment %u, nothing new is shared for now: %s",
 			 domain->name, segment, strerror(-r));
 	return r;
@@ -82,7 +82,7 @@ static bool may_charge(void *context, void *account)
 	count_stored(domain);
 	if (quota_user_may_store(user))
 		return true;
-	if (!user->said && quota_may_store(user->quota)) { /* else the store is full, which is said by itself */
+	if (!user->said && quota_may_store(user->quota)) { /* otherwise the store is full, which is logged elsewhere */
 		log_peer(user->uid, LOG_WARNING,
 			 "user %u has its share of the store, %" PRIu64 " MiB: its VMs bring in nothing new until "
 			 "there is more room; [limits] user_store_factor",
@@ -139,7 +139,7 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 	count_stored(domain);
 	if (room == domain->said_room || (room == ENGINE_ROOM && !recheck))
 		return;
-	/* What was shared stays so; what is new is not shared until there is room. */
+	/* Shared pages stay shared; new ones are not shared until there is room. */
 	if (room == ENGINE_ROOM_NO_NUMBERS)
 		log_warning("domain %s: each of the store's %u segments has a page in use: nothing new is shared until "
 			    "one has none; if it stays so, end VMs or restart them one by one",
@@ -252,7 +252,10 @@ int domains_each_left(struct domains *domains, void (*found)(struct domains *dom
 
 /* ---- opening and closing one ---- */
 
-/* Each costs bookkeeping and a descriptor: as many as are emptied where they are nearly dead, and some. */
+/*
+ * The most segments of a domain. Each costs bookkeeping and a descriptor, so they are limited: to a multiple of what
+ * the store can fill, since nearly dead segments count until they have been emptied.
+ */
 static uint32_t segments_for(uint64_t store_pages)
 {
 	uint64_t segments = (store_pages / ENGINE_SEGMENT_SLOTS + 2) * SEGMENTS_TIMES;

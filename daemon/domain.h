@@ -47,9 +47,9 @@ struct domains {
 	const struct engine_settings *engine;                      /* the same; the daemon's */
 	struct quota *quota;                                       /* of all domains together; the daemon's */
 	struct exposure *exposure;                                 /* the same */
-	struct fair *fair;                                         /* among its users and domains; the same */
-	struct subuids *subuids;                                   /* who are one user to quota and fair; the same */
-	const struct kept *kept;                                   /* what is to be shared of which VM; the daemon's */
+	struct fair *fair;                                         /* loop time of users and domains; the same */
+	struct subuids *subuids;                                   /* users that count as one; the same */
+	const struct kept *kept;                                   /* modes that users have set; the daemon's */
 	const unsigned *preload_mode;                              /* enum wire_mode where none is said; the same */
 	char directory[STORE_DIRECTORY_MAX + 1 - WIRE_DOMAIN_MAX]; /* in which each has one of its own */
 	int lock;                                                  /* of the directory; -1: not open */
@@ -57,7 +57,10 @@ struct domains {
 	bool had_vm;                       /* in any domain, ever */
 	bool said_userfaultfd;             /* that there is none */
 	struct index vm_names, vm_serials; /* of VMs that have a name, or a connection */
-	/* A VM of some domain is gone: nobody reads any more what it was given. Not the time to close the domain. */
+	/*
+	 * A VM of some domain is gone: no process can read the store through its view any more. The domain must not be
+	 * closed from here.
+	 */
 	void (*vm_gone)(void *daemon);
 	void *daemon;
 	SLIST_HEAD(, domain)
@@ -70,7 +73,7 @@ struct domain {
 	struct domains *domains;
 	char name[WIRE_DOMAIN_MAX]; /* and of its directory */
 	bool stays;                 /* also without VMs: the domain of the daemon's own user */
-	struct quota_user *user;    /* whose VM was the first in it; NULL: there was none */
+	struct quota_user *user;    /* the user whose VM was the first in it; NULL: there was none */
 	sd_event *event;            /* the daemon's */
 	struct store *store;
 	struct engine *engine;
@@ -78,7 +81,7 @@ struct domain {
 	sd_event_source *recheck, *pump, *tick;
 	uint64_t ticked_usec; /* when its engine's clock was advanced last, by clock_now_usec(); 0: not yet */
 
-	struct fair_share share; /* of the loop's time: what its engine has had */
+	struct fair_share share; /* its engine's share of loop time */
 
 	unsigned orders_left;  /* that may be passed on in this turn of the pump */
 	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */
@@ -87,20 +90,20 @@ struct domain {
 	unsigned vm_count;              /* of vms */
 	LIST_HEAD(, link) links;        /* of those that are connected */
 	LIST_HEAD(, daemon_vm) stalled; /* those whose link holds an order that it could not pass on */
-	uint64_t rings_bytes;           /* memory that their rings occupied when each was looked at last */
+	uint64_t rings_bytes;           /* memory that their rings occupied at the last look at each */
 
 	uint32_t old_segments; /* that the store had when it was opened */
-	unsigned unaccounted;  /* VMs that may map the old store and have not said which slots */
-	bool accounted;        /* the engine was told that there is none (any more) */
+	unsigned unaccounted;  /* VMs that may map the old store and have not reported which slots */
+	bool accounted;        /* the engine was told that there are none left */
 
 	struct quota_numbers numbers; /* of pages: what its users have of them */
 	uint32_t segments_max;        /* that its store may have */
 	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
 	uint64_t exposed_pages;       /* the same, in the exposure of all domains */
-	enum engine_room said_room;   /* what was logged last of the room in the store */
+	enum engine_room said_room;   /* the last logged state of room in the store */
 };
 
-/** Whether VMMs are lent a userfaultfd: a domain that is opened now would have one. Any thread. */
+/** Whether VMMs are sent a userfaultfd: whether a domain that is opened now would have one. Any thread. */
 bool domain_lends_userfaultfd(void);
 
 /**
@@ -109,8 +112,8 @@ bool domain_lends_userfaultfd(void);
  */
 int domains_open(struct domains *domains, const char *directory);
 /**
- * Gives the directory up; there is no domain any more. Also for one that was not opened. @return whether something had
- * to stay in it.
+ * Releases the directory; no domain is left. Also for one that was not opened. @return whether something had to stay in
+ * it.
  */
 bool domains_close(struct domains *domains);
 /** Names of stores that an earlier daemon left: calls @found for each. @return 0 or -errno. */
@@ -121,19 +124,19 @@ int domains_each_left(struct domains *domains, void (*found)(struct domains *dom
  * @return 0, -ENOSPC (DOMAINS_MAX), -errno: then there is no such domain.
  */
 int domain_open(struct domains *domains, const char *name, struct domain **ret);
-/** Removes a domain that has no VMs any more. @return whether its store stays, as somebody maps it. */
+/** Removes a domain without VMs. @return whether its store stays, as a process maps it. */
 bool domain_close(struct domain *domain);
 
 /** @return the domain of that name, or NULL. */
 struct domain *domain_find(const struct domains *domains, const char *name);
-/** The account of user @uid, for one holder more: see quota.h, and subuids.h. @return NULL without memory. */
+/** Takes a reference to the account of user @uid: see quota.h, and subuids.h. @return NULL without memory. */
 struct quota_user *domains_account(const struct domains *domains, uid_t uid);
-/** @user has had the domain made, and no longer who had before. */
+/** @user now counts as the one that had the domain made, in place of the earlier one. */
 void domain_charge(struct domain *domain, struct quota_user *user);
-/** The name of the domain that user @uid's VMs are in unless something else is said. */
+/** The name of the domain for VMs of user @uid that the settings put in no other. */
 void domain_name_of_user(char ret[WIRE_DOMAIN_MAX], uid_t uid);
 
-/** Has orders passed out, and the engine's clock advanced, at the end of this turn of the loop. */
+/** Schedules passing on orders and advancing the engine's clock, at the end of this turn of the loop. */
 void domain_schedule_pump(struct domain *domain);
 
 /** Counts what its engine did just now as done in this turn of the loop. */
@@ -142,16 +145,19 @@ void domain_note_steps(struct domain *domain);
 /** Whether any domain has a VM. */
 bool domains_have_vm(const struct domains *domains);
 
-/** A VM is gone, or all that it maps is known: tells the engine if it was the last unaccounted one, and the daemon. */
+/** A VM is gone, or all that it maps is known. Tells the daemon, and the engine if it was the last unaccounted VM. */
 void domain_vm_gone(struct domain *domain);
 
-/** Logs that the store has no room for new pages; that it has again only if @recheck, since room may come and go. */
+/**
+ * Logs that the store has no room for new pages. That it has room again is logged only if @recheck, since it may change
+ * often.
+ */
 void domain_look_for_room(struct domain *domain, bool recheck);
 
 /** Brings the exposure of all domains up to date with this one's. @ret: its own. A look at each VM. */
 void domain_count_exposed(struct domain *domain, struct engine_exposure *ret);
 
-/** The connection of one of its VMs begins; what it has taken in may have used more of its rings; it ends. */
+/** The connection of one of its VMs begins; reports that were taken in may have used more of its rings; it ends. */
 void domain_add_link(struct domain *domain, struct link *link);
 void domain_look_at_rings(struct domain *domain, struct link *link);
 void domain_remove_link(struct domain *domain, struct link *link);

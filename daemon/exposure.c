@@ -19,8 +19,8 @@ static uint64_t less(uint64_t most, uint64_t taken)
 }
 
 /*
- * As for the room in the store (quota.c), among domains; and in each of them a VM may have as much as it leaves to the
- * others. So something is left for who comes next, and whoever has most stops first.
+ * As for the room in the store (quota.c), among domains, and within a domain among its VMs: each may have as much as is
+ * left for the others. So newcomers always find some left, and whoever has most is limited first.
  */
 bool exposure_may(const struct exposure *exposure, uint64_t domain_pages, uint64_t vm_pages, bool held)
 {

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. This is start-time fair queueing (Goyal, Vin and Cheng, 1996), with the event loop's priorities
- * as queue. A share's clock goes on by the CPU time of its turns, and a source that waits has the time of that clock
- * as its priority, so the lowest is served first. The clock of all, fair->now_usec, is the priority of who is served.
- * Who comes back after a while begins at it, less what he can have saved, and not at what it was when he left. So who
- * has something to do now and then, and less than his share in all, is served as if he was alone, however many others
- * want all that there is; and these wait for him a tenth of a second once, for which he has to have been away. Who is
- * new, or was away so long that nobody knew him, has saved nothing: else whoever comes anew each time would go first.
- * Nor does what is no user's, an engine and the accepting of connections: else he who has many domains would have as
- * many tenths of a second.
+ * as the queue. A share's clock advances by the CPU time of its turns. A waiting source has its share's clock as its
+ * priority, and the lowest is served first. The common clock, fair->now_usec, is the priority of the source being
+ * served. A share that comes back from idle starts at the common clock, less the time it can have saved, and not at its
+ * own old clock. So a user who needs less than his share is served as if he was alone, however many others want all
+ * that there is; those others wait for him a tenth of a second once, and only if he was idle at least that long. A user
+ * who is new, or was away so long that his account was dropped, has saved nothing: otherwise users who come anew each
+ * time would go first. Nor do engines or the accepting of connections save time, as they belong to no user: otherwise a
+ * user with many domains would have as many tenths of a second.
  *
- * All else, such as timers, has priority 0 and goes first: each has a bound of its own.
+ * Everything else, such as timers, has priority 0 and goes first: each has a bound of its own.
  *
- * A user's sources are placed when they have had their turn, not whenever the user's clock goes on. So one that was
- * idle has an older time, and is served sooner than it should be, once.
+ * A user's sources get their place after their own turns, not whenever the user's clock advances. So a source that was
+ * idle has an older time, and is served once sooner than it should be.
  */
 #include "daemon/fair.h"
 
@@ -58,7 +58,7 @@ static int64_t had(const struct fair *fair, const struct fair_share *share)
 	return later(share->had_usec, fair->now_usec - (share->saves ? FAIR_SAVED_USEC : 0));
 }
 
-/* The clock begins with 0, and so does what sd-event takes for ordinary. */
+/* The clock begins with 0, which is also sd-event's priority for ordinary sources. */
 void fair_place(const struct fair *fair, const struct fair_share *share, sd_event_source *source)
 {
 	if (source)
@@ -75,7 +75,7 @@ void fair_begin(struct fair *fair, sd_event_source *source)
 
 void fair_charge(const struct fair *fair, struct fair_share *share, uint64_t usec)
 {
-	/* What the loop itself costs is a microsecond at least. */
+	/* The loop's own cost is a microsecond at least. */
 	share->had_usec = had(fair, share) + (int64_t)usec + 1;
 }
 

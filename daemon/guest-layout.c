@@ -20,7 +20,7 @@ uint32_t guest_layout_of_pc(const struct agent_pages *ram, uint32_t count, uint3
 		else
 			return 0;
 	}
-	/* Firmware keeps some of the RAM below 4 GiB for itself, at its end, too; of that above nobody does. */
+	/* Firmware reserves some RAM at the end of the part below 4 GiB, too; nothing is reserved above. */
 	high = high_end - HIGH_GFN;
 	if (low_end == 0 || high >= pages)
 		return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where QEMU puts a PC's RAM, for VMs whose VMM does not tell: those without KVM. It is one block. The first part of it
- * begins at 0; the rest, if it is too much for below the hole of PCI, at 4 GiB. Where it is cut follows from where the
- * guest's RAM ends. It is a guess, of what the guest says besides: beacons prove it before anything is made of it.
+ * Where QEMU puts a PC's RAM, for VMs whose VMM does not report it: those without KVM. RAM is one block. Its first part
+ * is at 0; the rest, if it does not fit below the PCI hole, is at 4 GiB. Where it is divided follows from where the
+ * guest's RAM ends. This is a guess from what the guest reports; beacons confirm it before it is used.
  */
 #ifndef PAGEFUSE_DAEMON_GUEST_LAYOUT_H
 #define PAGEFUSE_DAEMON_GUEST_LAYOUT_H

@@ -9,7 +9,7 @@
 struct guest_map_page {
 	uint32_t page, end;    /* [page, end) */
 	uint32_t range;        /* its place in the order of frames */
-	uint32_t furthest_end; /* the highest end of this one and all before it: who looks backwards stops there */
+	uint32_t furthest_end; /* the highest end of this range and all before it: a backward search stops there */
 };
 
 void guest_map_done(struct guest_map *map)

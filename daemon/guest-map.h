@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where in a VM's physical memory its pages are: guest page frames <-> page numbers, as its VMM tells. The daemon keeps
- * it, not the library, as who needs it is here: hints of an agent in the guest name guest physical addresses, and
- * people are shown memory as the guest sees it. It is the VMM's word, and decides nothing but which of its own pages
- * are meant.
+ * Where a VM's pages are in guest physical memory: guest page frames <-> page numbers, as its VMM reports. The daemon
+ * keeps the map, since it is what needs it: hints of an agent name guest physical addresses, and people are shown
+ * memory as the guest sees it. The map is only the VMM's word; all it decides is which of the VM's own pages are meant.
  *
- * A frame is one page's, a page may be seen at several frames (the BIOS below 1 MiB and below 4 GiB), or at none.
+ * A frame belongs to one page. A page may have several frames (the BIOS below 1 MiB and below 4 GiB), or none.
  */
 #ifndef PAGEFUSE_DAEMON_GUEST_MAP_H
 #define PAGEFUSE_DAEMON_GUEST_MAP_H
@@ -22,7 +21,7 @@ struct guest_map {
 	uint32_t count;
 	struct guest_map_page *pages; /* the same ranges in the order of their pages */
 
-	/* The one that is coming in, in chunks. */
+	/* The map that is being received, in chunks. */
 	struct wire_range *next;
 	uint32_t next_count;
 	bool coming;
@@ -41,7 +40,7 @@ int guest_map_take(struct guest_map *map, const struct wire_range *ranges, uint3
 
 /** Memory that it takes. */
 uint64_t guest_map_bytes(const struct guest_map *map);
-/** Forgets what is known, and takes in nothing of the map that is coming: there is no room for it. */
+/** Forgets the map, and ignores the rest of a map that is being received: there is no memory for it. */
 void guest_map_leave_out(struct guest_map *map);
 
 /** The page at frame @gfn. @return its number, 0 if there is none. */

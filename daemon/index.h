@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is looked up by what a CLI knows: VMs by name, and by the serial number of their connection. Looking up takes no
- * walk over all. What the entries are of means nothing here.
+ * Finds VMs by what a CLI knows: by name, and by the serial number of their connection. A lookup does not walk over all
+ * VMs. The index does not know what its entries belong to.
  */
 #ifndef PAGEFUSE_DAEMON_INDEX_H
 #define PAGEFUSE_DAEMON_INDEX_H
 
 #include <stdint.h>
 
-/** Embedded in what is indexed, under @name, which has to stay there, or under @number. */
+/** Embedded in the indexed object, under @name, which has to stay in place, or under @number. */
 struct index_entry {
 	const char *name;
 	uint64_t number;

@@ -13,7 +13,7 @@
 
 /* ---- reading ---- */
 
-/* What is wrong with what is being read; the first of it counts. @return -EINVAL */
+/* Describes what is wrong with the file; the first fault counts. @return -EINVAL */
 static int bad(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static int bad(char *error, const char *format, ...)
 {
@@ -200,7 +200,7 @@ static int write_document(const char *path, const json_t *document, struct stat 
 	int fd, r;
 
 	snprintf(new, sizeof(new), "%s.new", path);
-	(void)unlink(new); /* of a daemon that was killed over it */
+	(void)unlink(new); /* left by a daemon that was killed while writing */
 	fd = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
@@ -233,7 +233,7 @@ static int make_directory(const char *path)
 	return 0;
 }
 
-/* Whoever wrote it meanwhile is not to lose what he wrote. */
+/* A change that somebody made to the file meanwhile must not be lost. */
 static bool is_as_it_was(const char *path, const struct stat *file)
 {
 	struct stat now;

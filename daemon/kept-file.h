@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The file of what people want shared of which VM: read, and written as a whole. No event loop and no state of its own:
- * any thread may call it. It waits for the disk.
+ * The file with the modes that users have set for VMs: read, and written as a whole. No event loop and no state of its
+ * own: any thread may call it. It waits for the disk.
  */
 #ifndef PAGEFUSE_DAEMON_KEPT_FILE_H
 #define PAGEFUSE_DAEMON_KEPT_FILE_H
@@ -17,15 +17,16 @@
 #define KEPT_PATH_SIZE 4096
 
 /**
- * Adds what is in the file to @vms, also part of it if it fails. @ret_file: what was read; st_ino 0: there is none.
+ * Adds the VMs in the file to @vms, possibly only part of them if it fails. @ret_file: the file that was read; st_ino
+ * 0: there is none.
  * @error: what is wrong, if the result is not 0. @return 0, -EINVAL, -errno.
  */
 int kept_file_read(const char *path, struct kept_vms *vms, struct stat *ret_file, char error[KEPT_PROBLEM_SIZE]);
 
 /**
- * Writes @count VMs in place of what is there: after a crash there is the one or the other, and after 0 was returned
- * the new one. @file: as it was read or written last; becomes what is there from now on, if that is another one.
- * @return 0, -ESTALE if somebody else has changed it and so nothing was written, -errno.
+ * Replaces the file's content by @count VMs. After a crash the file has either the old or the new content, and after 0
+ * was returned the new one. @file: as it was read or written last; updated if the file was replaced.
+ * @return 0, -ESTALE if another program has changed the file, and nothing was written, -errno.
  */
 int kept_file_write(const char *path, const struct kept_vm *vms, size_t count, struct stat *file);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A set of VMs that something is kept of: in the order in which they came, and found by what they are known by. No
- * event loop; whoever has it guards it.
+ * A set of VMs for which a mode is kept: in the order in which they were added, and found by user, UUID and name. No
+ * event loop; the owner of the set locks it.
  */
 #ifndef PAGEFUSE_DAEMON_KEPT_VMS_H
 #define PAGEFUSE_DAEMON_KEPT_VMS_H
@@ -15,12 +15,12 @@
 
 #define KEPT_ANY_USER ((uid_t)-1)
 
-/** A VM that something is kept of. One without a user is root's wish: it was there before the VM. */
+/** A VM for which a mode is kept. Without a user it was set by root before the VM ran. */
 struct kept_vm {
 	STAILQ_ENTRY(kept_vm) entries;
 	char name[WIRE_NAME_MAX];
 	uint8_t uuid[UUID_BYTES]; /* all zero: it is known by its name */
-	uid_t user;               /* whose VM it is; KEPT_ANY_USER: whoever's, root has said so before it ran */
+	uid_t user;               /* the VM's user; KEPT_ANY_USER: any, root set it before the VM ran */
 	enum wire_mode mode;
 };
 
@@ -35,7 +35,7 @@ void kept_vms_drop(struct kept_vms *vms);
 /** Frees all of @vms, and moves those of @from there. */
 void kept_vms_replace(struct kept_vms *vms, struct kept_vms *from);
 
-/** @return that of them which stands for the same VM, by user, UUID and, where that is not set, name; or NULL. */
+/** @return the entry in @vms that stands for the same VM, by user, UUID and, without a UUID, name; or NULL. */
 struct kept_vm *kept_vms_find(const struct kept_vms *vms, const struct kept_vm *vm);
 /** @vm: not in @vms yet. @return a copy of it that is; NULL without memory. */
 struct kept_vm *kept_vms_add(struct kept_vms *vms, const struct kept_vm *vm);

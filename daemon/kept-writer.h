@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writes the file of what is kept in a thread of its own, which lives as long as one write: the disk may take seconds,
- * and the loop must not wait for it. The thread is given a copy of all that it needs and gives back its result; nothing
- * else is shared with it, so there is no lock. One write at a time, so that a later one never comes before an earlier.
+ * Writes the file of kept modes in a thread that lives as long as one write: the disk may take seconds, and the loop
+ * must not wait for it. The thread gets a copy of all that it needs and returns its result. Nothing else is shared with
+ * it, so there is no lock. There is one write at a time, so a later one never overtakes an earlier one.
  */
 #ifndef PAGEFUSE_DAEMON_KEPT_WRITER_H
 #define PAGEFUSE_DAEMON_KEPT_WRITER_H

@@ -89,7 +89,7 @@ static void on_written(void *context, int result, const struct stat *file)
 	write_soon(kept);
 }
 
-/* All that was said until now, unless there is no place for it: then it is as good as written. None is under way. */
+/* Writes all changes so far; if there is no file to write, they count as settled. No write is under way. */
 static void write_now(struct kept *kept)
 {
 	int r = 0;
@@ -117,7 +117,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
-/* What was said and is not written yet: with the next write, which comes at once, or a little later after many. */
+/* Writes what has changed since the last write: at once, or a little later after many writes. */
 static void write_soon(struct kept *kept)
 {
 	if (!is_dirty(kept) || kept_writer_is_busy(&kept->writer))
@@ -136,7 +136,10 @@ static void note_change(struct kept *kept)
 
 /* ---- changes ---- */
 
-/* Root's and anybody's do not count. Users who come later find something left, however many others there are. */
+/*
+ * Wishes of root and for any user do not count. The limit leaves something for users who come later, however many there
+ * are.
+ */
 static bool may_have_more(const struct kept *kept, uid_t user)
 {
 	struct subuid_range own;
@@ -210,7 +213,7 @@ unsigned kept_forget(struct kept *kept, uid_t user, const char *name, const uint
 
 /* ---- life ---- */
 
-/* What was said while the file could not be read goes before what is in there. @return 0, -ENOMEM. */
+/* Changes made while the file could not be read take precedence over its content. @return 0, -ENOMEM. */
 static int add_what_was_said(const struct kept *kept, struct kept_vms *vms)
 {
 	const struct kept_vm *said;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What people want shared of which VM, kept in a file from one start of a VM, or of the daemon, to the next. See
+ * The modes that users have set for VMs, kept in a file from one start of a VM, or of the daemon, to the next. See
  * docs/design/control.md, "What is kept". One thread.
  */
 #ifndef PAGEFUSE_DAEMON_KEPT_H
@@ -15,26 +15,29 @@
 #include "daemon/kept-writer.h"
 #include "daemon/subuids.h"
 
-#define KEPT_PER_USER 1024 /* VMs that one user's wishes are kept of; root has no limit */
+#define KEPT_PER_USER 1024 /* VMs for which one user may have a mode kept; root has no limit */
 #define KEPT_MAX 8192      /* of all users; who has as many as are left of them gets no more */
-/* The disk is not for this alone: a write is paid for by so many times the time that it took, a second at most. */
+/*
+ * The disk has other users, so each write has to be paid for with a pause of this many times its own duration, a second
+ * at most.
+ */
 #define KEPT_WRITE_TIMES 10
 #define KEPT_WRITE_USEC UINT64_C(1000000)
 #define KEPT_AHEAD_USEC UINT64_C(4000000) /* that may be owed before the next one waits */
 
 struct kept {
 	struct kept_vms vms;
-	struct subuids *subuids; /* who are one user to the limits; the owner's */
-	char path[4096];         /* empty: nothing is kept beyond the daemon's life */
+	struct subuids *subuids; /* ranges of users that count as one for the limits; the owner's */
+	char path[4096];         /* empty: modes are kept only while the daemon runs */
 	/* Why the file is not written: one line that names it and the way out. Empty: it is. */
 	char problem[KEPT_PROBLEM_SIZE];
 	bool unread;         /* what is in the file could not be read: it is left as it is */
 	struct stat file;    /* as it was read or written last; st_ino 0: there was none */
 	uint64_t said;       /* changes so far */
-	uint64_t begun;      /* of these the writer has been given so many */
-	uint64_t settled;    /* and of so many it is known whether they are in the file, see kept_is_settled() */
+	uint64_t begun;      /* number of the last change given to the writer */
+	uint64_t settled;    /* number of the last change that is settled, see kept_is_settled() */
 	uint64_t begun_usec; /* when the writer was */
-	uint64_t paid_usec;  /* until then the writes so far have used up their time */
+	uint64_t paid_usec;  /* up to then the writes so far have used the disk time that they may have */
 	sd_event_source *timer;
 	struct kept_writer writer;
 	/** More changes are settled. The owner sets it after kept_open(), or leaves it NULL. */
@@ -56,12 +59,12 @@ void kept_close(struct kept *kept);
 int kept_reload(struct kept *kept);
 
 /**
- * Whether the first @changes changes, a value that kept->said had, are on the disk, or cannot be brought there for now,
- * as kept->problem says. That takes as long as the disk does, and no function here waits for it but kept_close().
+ * Whether the first @changes changes, a value that kept->said had, are on the disk, or cannot be written for now, as
+ * kept->problem says. That takes as long as the disk does; only kept_close() waits for it.
  */
 bool kept_is_settled(const struct kept *kept, uint64_t changes);
 
-/** What is kept of user @user's VM with that UUID, else with that name and none. @return it, or NULL. */
+/** The mode that is kept for user @user's VM with that UUID, else with that name and no UUID. @return it, or NULL. */
 const struct kept_vm *kept_find(const struct kept *kept, uid_t user, const uint8_t uuid[UUID_BYTES], const char *name);
 
 /**
@@ -71,13 +74,13 @@ const struct kept_vm *kept_find(const struct kept *kept, uid_t user, const uint8
 int kept_set(struct kept *kept, const struct kept_vm *vm, enum wire_mode mode);
 
 /**
- * The same for VMs that do not run, of which only a name is known: all of that name that @user may speak for, and if
- * there is none, one by that name. @user KEPT_ANY_USER: may speak for all.
+ * The same for VMs that do not run, of which only a name is known: all entries of that name that @user may change, and
+ * if there are none, a new one. @user KEPT_ANY_USER: may change all.
  */
 int kept_set_named(struct kept *kept, uid_t user, const char *name, enum wire_mode mode);
 
 /**
- * Nothing is kept any more of those of that name, or with that UUID if it is set, that @user may speak for.
+ * Removes the entries with that name, or with that UUID if it is set, that @user may change.
  * @return how many there were.
  */
 unsigned kept_forget(struct kept *kept, uid_t user, const char *name, const uint8_t uuid[UUID_BYTES]);

@@ -121,7 +121,7 @@ uint64_t labels_clear(struct labels *labels, uint32_t page, uint32_t count)
 	return before - labels->named;
 }
 
-/* Whole blocks, of which there may be many, are not looked at page by page. */
+/* Whole blocks, of which there may be many, are not searched page by page. */
 void labels_drop(struct labels *labels, uint32_t page, uint32_t count)
 {
 	uint64_t end = (uint64_t)page + count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which module each page of a VM is part of: two bytes for each page, or one, in blocks that are there as soon as one
- * of their pages has been named. So who names one page of each block makes the daemon pay no more than that for each
- * of the VM's pages. Plain code; event loop only.
+ * The module that each page of a VM belongs to: two bytes for each page, or one, in blocks that are allocated when one
+ * of their pages is labelled. So an agent that labels one page of each block makes the daemon pay for that block's
+ * pages, and no more. Plain code; event loop only.
  */
 #ifndef PAGEFUSE_DAEMON_LABELS_H
 #define PAGEFUSE_DAEMON_LABELS_H
@@ -16,7 +16,7 @@
 
 struct labels_block;
 
-/** All zero, but for @narrow: no page is named. */
+/** All zero, but for @narrow: no page is labelled. */
 struct labels {
 	struct labels_block *blocks; /* by page */
 	uint32_t count, room;
@@ -27,18 +27,21 @@ struct labels {
 /** No page is named. */
 void labels_done(struct labels *labels);
 /**
- * Pages [page, page + count) are part of @module, below LABELS_MODULES_MAX; [page, page + count) does not wrap around.
- * Those for which there is no memory stay what they were.
+ * Labels pages [page, page + count) with @module, below LABELS_MODULES_MAX; [page, page + count) does not wrap around.
+ * Pages for which there is no memory keep the label that they had.
  */
 void labels_set(struct labels *labels, uint32_t page, uint32_t count, uint32_t module);
-/** They are part of nothing that is known. @return how many were named. */
+/** Removes their labels. @return how many had one. */
 uint64_t labels_clear(struct labels *labels, uint32_t page, uint32_t count);
-/** The same of pages that will not be named again: their memory is given back. */
+/** The same for pages that will not be labelled again: their memory is freed. */
 void labels_drop(struct labels *labels, uint32_t page, uint32_t count);
 
-/** Where named pages can be, from @page on: at @page itself, or else where a block begins. UINT64_MAX: nowhere. */
+/**
+ * The next place, from @page on, where labelled pages can be: @page itself, or the beginning of a block. UINT64_MAX:
+ * none.
+ */
 uint64_t labels_seek(const struct labels *labels, uint64_t page);
-/** What pages [page, page + count), of one block, are part of: 1 more than their modules, 0: nothing that is known. */
+/** The modules of pages [page, page + count), all of one block: plus 1, 0: none. */
 void labels_read(const struct labels *labels, uint64_t page, uint32_t count, uint16_t *ret);
 
 #endif

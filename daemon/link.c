@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Everything in the ring is the VMM's to write at any time. Records are copied out; who takes them checks them. Cursors
- * are checked by ring.c. The memory cannot shrink: it is sealed.
+ * The VMM can write everything in the ring at any time. Records are copied out; the caller checks them. ring.c checks
+ * the cursors. The memory cannot shrink, as it is sealed.
  *
- * Doorbells: if the socket has no room, the peer has packets to read and looks at its rings after every packet. So a
- * doorbell that cannot be sent is not needed.
+ * Doorbells: if the socket has no room, the peer has packets to read, and it looks at its rings after every packet. So
+ * a doorbell that cannot be sent is not needed.
  */
 #include "daemon/link.h"
 
@@ -279,7 +279,7 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 		if (ring_publish(&link->down))
 			ring_doorbell(link);
 	}
-	/* Too many descriptors under way: as good as no room in the socket, only that nothing tells when there is. */
+	/* Too many descriptors in flight: like a full socket, except that no event tells when there is room again. */
 	link->events->want_room(link->owner, r == -EAGAIN);
 	if (r == -EPROTO)
 		link_fail(link, "the cursors of its ring are impossible");
@@ -289,7 +289,7 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 
 bool link_want_segment(struct link *link, uint32_t segment)
 {
-	/* One that is gone meanwhile, with the region that the order was about, is not needed any more. */
+	/* A segment that is gone meanwhile, along with the region that the order was for, is not needed any more. */
 	if (segment >= SEGMENTS_MAX || !bit(link->told, segment))
 		return false;
 	link->wanted = segment + 1;

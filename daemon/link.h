@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rings that are shared with one VMM, and what goes along with them through its socket: doorbells and the
- * descriptors of segments. What the reports and orders mean is not known here.
+ * The rings shared with one VMM, and the messages in its socket that belong to them: doorbells and descriptors of
+ * segments. The link does not know what reports and orders mean.
  *
- * A link that has failed, or was stopped, stays as it is until link_done(): its owner calls nothing else.
+ * After a link has failed, or was stopped, its owner calls nothing but link_done().
  */
 #ifndef PAGEFUSE_DAEMON_LINK_H
 #define PAGEFUSE_DAEMON_LINK_H
@@ -17,7 +17,7 @@
 
 #define LINK_BITMAP_WORDS (SEGMENTS_MAX / 64)
 
-/** What a link tells its owner. */
+/** Callbacks from a link to its owner. */
 struct link_events {
 	/** It cannot go on for @reason, one line. The owner ends it, but not from in here. */
 	void (*failed)(void *owner, const char *reason);
@@ -49,7 +49,7 @@ struct link {
 	uint64_t told[LINK_BITMAP_WORDS];    /* segments whose descriptor was sent on this connection */
 	uint64_t closing[LINK_BITMAP_WORDS]; /* segments whose SEGMENT_CLOSE is still to be sent */
 	unsigned closing_count;
-	uint32_t wanted; /* segment that the peer has asked for once more, plus 1; 0: none. One at a time */
+	uint32_t wanted; /* the segment that the peer has asked for once more, plus 1; 0: none. One at a time */
 };
 
 /** Makes the rings. @socket and @events have to last as long as the link. @return 0 or -errno. */
@@ -57,22 +57,22 @@ int link_init(struct link *link, int socket, const struct link_events *events, v
 /** Closes what link_init() made. Also for one that is all zero, or whose link_init() failed. */
 void link_done(struct link *link);
 bool link_is_open(const struct link *link);
-/** Nothing is done with it any more. */
+/** Stops the link: nothing is done with it any more. */
 void link_stop(struct link *link);
 
-/** Tells the owner why, once. */
+/** Reports the failure and its reason to the owner, once. */
 void link_fail(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
- * Copies out at most @size reports; they are as the peer wrote them. When there are none, the peer rings once there
- * are. @return how many, or -EPROTO: the cursors of the ring are impossible.
+ * Copies out at most @size reports, as the peer wrote them. If there are none, the peer rings when it has posted some.
+ * @return how many, or -EPROTO: the cursors of the ring are impossible.
  */
 int link_get_reports(struct link *link, struct ring_record *ret_reports, int size);
-/** What was copied out may be overwritten: tells the peer if it waits for room. */
+/** The copied reports may be overwritten: tells the peer if it waits for room. */
 void link_release_reports(struct link *link);
 /** The staging page that a FETCHED names: PAGE_BYTES, which the peer may change at any time. */
 void *link_staging(const struct link *link, uint32_t index);
-/** What the peer says of itself. It may be writing it just now: a torn number is there for a moment. */
+/** The peer's statistics. It may be writing them at this moment: a number may be torn for a moment. */
 const struct ring_stats *link_statistics(const struct link *link);
 
 /** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the link. */
@@ -87,7 +87,7 @@ bool link_want_segment(struct link *link, uint32_t segment);
 /** The segment is gone: a peer that has it shall close it. */
 void link_segment_removed(struct link *link, uint32_t segment);
 
-/** Sees how much memory the rings occupy by now: a system call. */
+/** Measures how much memory the rings occupy: a system call. */
 void link_look_at_memory(struct link *link);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The listening socket. Its mode keeps out who may do nothing here; what others may is looked at when they ask. */
+/* The listening socket. Its mode keeps out users without any right; what the others may do is checked when they ask. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ static void accept_some(struct daemon *daemon, int fd)
 	}
 }
 
-/* Those that have come have a turn before more do. */
+/* Connections that were accepted have a turn before more are. */
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *user)
 {
 	struct daemon *daemon = user;
@@ -46,7 +46,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 	return 0;
 }
 
-/* @return 1 if a daemon answers there, 0 if nobody does, -errno. */
+/* @return 1 if a daemon answers there, 0 if none does, -errno. */
 static int somebody_answers(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), r;
@@ -99,7 +99,7 @@ static int start_listening(struct daemon *daemon, int fd, const struct sockaddr_
 		unlink(address->sun_path);
 		return r;
 	}
-	/* Now the name is this daemon's; and who finds it finds the one for agents. */
+	/* From here on the name belongs to this daemon, and a client that finds it finds the agents' socket, too. */
 	agents_listen(&daemon->agents, daemon->socket_path, &daemon->access);
 	if (listen(fd, SOMAXCONN) < 0) {
 		int r = -errno;
@@ -132,7 +132,7 @@ int daemon_listen(struct daemon *daemon)
 	r = sd_event_add_io(daemon->event, &daemon->listener, fd, EPOLLIN, on_connection, daemon);
 	if (r >= 0)
 		r = sd_event_source_set_io_fd_own(daemon->listener, true);
-	if (r >= 0) /* without descriptors left, the connection stays there and would wake us for ever */
+	if (r >= 0) /* without free descriptors the connection stays in the queue and would wake the loop endlessly */
 		r = sd_event_source_set_ratelimit(daemon->listener, 1000000, ACCEPT_TURNS_PER_SECOND);
 	if (r < 0) {
 		log_error("cannot wait for connections: %s", strerror(-r));

@@ -98,7 +98,10 @@ static bool take_line(struct budget *budget)
 	return false;
 }
 
-/* Users have numbers one after the other, but ranges of /etc/subuid are 65536 apart: of either, neighbours differ. */
+/*
+ * User numbers are consecutive, and ranges of /etc/subuid are 65536 apart: neighbours of either kind get different
+ * budgets.
+ */
 static unsigned hash(uid_t account)
 {
 	return (account + (account >> 16)) % LOG_PEER_USERS;

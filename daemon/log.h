@@ -14,19 +14,19 @@ void log_message(int priority, const char *format, ...) __attribute__((format(pr
 
 /**
  * For what a peer can cause at will: at most LOG_PEER_BURST lines per LOG_PEER_SECONDS of a user; the rest is counted.
- * @account: as whom its user is accounted for, see subuids.h. There are LOG_PEER_USERS such budgets, and users have one
- * by a hash of that number: so there is a bound for all.
+ * @account: the user number that it is accounted under, see subuids.h. There are LOG_PEER_USERS such budgets, and a
+ * user's is chosen by a hash of that number: so the total is bounded, too.
  */
 void log_peer(uid_t account, int priority, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-#define LOG_NOBODY ((uid_t)-1) /* where it is not known who has caused it */
+#define LOG_NOBODY ((uid_t)-1) /* if it is not known who has caused it */
 #define LOG_PEER_USERS 64
 #define LOG_PEER_BURST 50
 #define LOG_PEER_SECONDS 10
 
 /**
- * The same for what VMs and people do as they may, and as often as they like: a thousand VMs may start at once, but
- * whoever comes and goes without end pushes nothing else out of the journal.
+ * The same for ordinary events that users may cause as often as they like: a thousand VMs may start at once, but a user
+ * who connects without end pushes nothing else out of the journal.
  */
 void log_event(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

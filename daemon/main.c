@@ -92,7 +92,10 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	return -1;
 }
 
-/* The system's place is for who may write there, such as a service with RuntimeDirectory=; else a user has his own. */
+/*
+ * The system's place is for a daemon that may write there, such as a service with RuntimeDirectory=; otherwise the
+ * user's own.
+ */
 static int default_socket(char *ret, size_t size)
 {
 	char own[sizeof(((struct daemon *)NULL)->socket_path)];
@@ -145,7 +148,7 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* Where a daemon of this user, or the system's, keeps what outlives it. @return as snprintf(). */
+/* The directory for files that outlive a daemon of this user, or of the system. @return as snprintf(). */
 static int default_vms(char *ret, size_t size)
 {
 	const char *service = variable("STATE_DIRECTORY"), *user = variable("XDG_STATE_HOME"), *home = variable("HOME");
@@ -162,7 +165,7 @@ static int default_vms(char *ret, size_t size)
 	return 0;
 }
 
-/* Whether it is the one daemon of this user, or of the system, that is found without being named. */
+/* Whether it is the one daemon of this user, or of the system, that clients find without a socket name. */
 static bool is_usual_socket(const struct daemon *daemon)
 {
 	char usual[sizeof(daemon->socket_path)];
@@ -172,7 +175,7 @@ static bool is_usual_socket(const struct daemon *daemon)
 	return socket_path_own(usual, sizeof(usual)) == 0 && strcmp(usual, daemon->socket_path) == 0;
 }
 
-/* Of a daemon with a socket of its own it is beside that: no two have the same. */
+/* A daemon with a socket of its own has it beside that socket, so no two daemons have the same. */
 static int choose_vms(struct daemon *daemon, const char *wanted)
 {
 	const size_t size = sizeof(daemon->kept_path);
@@ -191,7 +194,7 @@ static int choose_vms(struct daemon *daemon, const char *wanted)
 	return -ENAMETOOLONG;
 }
 
-/* What `pagefuse run` had a private daemon write to: of no use to anybody after a good end. */
+/* The output file that `pagefuse run` gave a private daemon: not needed after a clean exit. */
 static void remove_log(const struct daemon *daemon)
 {
 	char path[sizeof(daemon->socket_path) + sizeof(".log")];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who maps a memfd: for a daemon that cannot ask the kernel by umount. */
+/* Which processes map a memfd: for a daemon that cannot mount, and so cannot ask the kernel by umount. */
 #ifndef PAGEFUSE_DAEMON_MAPS_H
 #define PAGEFUSE_DAEMON_MAPS_H
 

@@ -44,7 +44,7 @@ static int read_text(int directory, const char *name, char ret[TEXT_BYTES])
 	ret[0] = 0;
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) /* what else there is may never end */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) /* anything else may never end */
 		r = -EINVAL;
 	while (r == 0 && got > 0 && size < TEXT_BYTES - 1) {
 		got = read(fd, ret + size, TEXT_BYTES - 1 - size);
@@ -137,7 +137,7 @@ static int read_cgroup1(const struct reading *reading, int cgroup, struct usage 
 	return r == 0 ? read_cache(reading, cgroup, "total_active_file", "total_inactive_file", &ret->cache) : r;
 }
 
-/* Where swap is not accounted for there are no such files, and no limit. */
+/* Without swap accounting there are no such files, and no limit. */
 static int read_swap(const struct reading *reading, int cgroup, uint64_t *ret)
 {
 	uint64_t limit = UINT64_MAX, usage = 0;

@@ -30,9 +30,9 @@ enum memory_kind {
 const char *memory_kind_name(enum memory_kind kind);
 
 /**
- * Reads the figures of @source: "host", or a path, of which a directory is a cgroup.
- * @ret_kind: also set if the figures are those of the host for want of a limit.
- * @ret_error: one line for a person if the result is not 0, of which the source is the beginning.
+ * Reads the figures of @source: "host", or a path. A directory is taken as a cgroup.
+ * @ret_kind: MEMORY_OF_HOST also for a cgroup without a limit, as the figures are the host's then.
+ * @ret_error: one line for a person if the result is not 0; it begins with the source.
  * @return 0 or -errno.
  */
 int memory_figures_read(const char *source, struct memory_figures *ret, enum memory_kind *ret_kind, char *ret_error,

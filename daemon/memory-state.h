@@ -49,7 +49,7 @@ struct memory_thresholds {
 uint64_t memory_min_free(const struct memory_least *least, uint64_t total_bytes);
 /** @percent of @min_free. */
 uint64_t memory_threshold_bytes(uint64_t min_free, uint32_t percent);
-/** Whether figures can be true. */
+/** Whether the figures are possible. */
 bool memory_figures_are_sane(const struct memory_figures *figures);
 /**
  * The state after @state when @free_bytes are free. @stalled: tasks wait for memory, which counts as soft at least.

@@ -41,7 +41,7 @@ static void enter(struct memory_watch *watch, enum memory_state state)
 	watch->since_usec = clock_now_usec();
 }
 
-/* Once for each thing that is wrong, and once when it is right again. */
+/* Logs once for each problem, and once when it is gone. */
 static void say_error(struct memory_watch *watch, const char *error)
 {
 	if (strcmp(watch->error, error) == 0)
@@ -80,7 +80,7 @@ static void read_figures(struct memory_watch *watch)
 		enter(watch, next);
 }
 
-/* Whether it has been high for long enough; not while that cannot be told. */
+/* Whether it has been high for long enough; never while there are no figures. */
 static bool is_plentiful(const struct memory_watch *watch)
 {
 	uint64_t usec = watch->settings.back_seconds * UINT64_C(1000000);
@@ -150,7 +150,7 @@ static int on_stall(sd_event_source *source, int fd, uint32_t events, void *user
 	return 0;
 }
 
-/* Where the kernel tells of the stalls of those whose memory is looked at. @return whether it may. */
+/* Where the kernel reports stalls of the tasks whose memory is watched. @return whether there is such a file. */
 static bool pressure_path(const struct memory_watch *watch, char *ret, size_t size)
 {
 	const char *source = watch->settings.source;

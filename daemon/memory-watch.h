@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Watches how much memory is free: reads figures on a timer, and in between when the kernel says that tasks wait for
- * memory (PSI); keeps the state, and tells who wants to know. While figures cannot be had, or cannot be true, the state
- * stays as it is, which is said once.
+ * memory (PSI). Keeps the state, and calls back when it changes. While figures cannot be read, or are impossible, the
+ * state stays as it is, which is logged once.
  */
 #ifndef PAGEFUSE_DAEMON_MEMORY_WATCH_H
 #define PAGEFUSE_DAEMON_MEMORY_WATCH_H
@@ -51,8 +51,8 @@ struct memory_watch {
 };
 
 /**
- * Begins to watch, in @event, with @watch->settings, changed, looked and context set and all else zero. What does not
- * work is logged, and done without. @return 0, -errno: no timer.
+ * Begins to watch, in @event, with @watch->settings, changed, looked and context set and all else zero. A source that
+ * does not work is logged and not used. @return 0, -errno: no timer.
  */
 int memory_watch_start(struct memory_watch *watch, sd_event *event);
 /** Goes on with @settings. */

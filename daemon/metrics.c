@@ -9,7 +9,7 @@
 #include "daemon/pump.h"
 #include "daemon/turn.h"
 
-/* Anonymous memory of this process: tables and buffers, without the store, which is counted by itself. */
+/* Anonymous memory of this process: tables and buffers, without the store, which is counted separately. */
 static uint64_t own_memory_bytes(void)
 {
 	struct proc_memory memory = { 0 };
@@ -78,7 +78,7 @@ void metrics_take_vm(struct daemon_vm *vm, struct engine_vm_counters *ret_counte
 		*ret_counters = (struct engine_vm_counters){ 0 };
 }
 
-/* Also for numbers that a VMM made up. */
+/* Also for numbers that a VMM invented. */
 static int64_t bounded(uint64_t value)
 {
 	return value > METRIC_VALUE_MAX ? METRIC_VALUE_MAX : (int64_t)value;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A record is the VMM's words: it is checked by itself (ring_check_report) and against what was ordered
+ * A record is the VMM's word. It is checked by itself (ring_check_report) and against the orders and the engine's state
  * (engine_report). The statistics are only shown.
  */
 #include "daemon/pump.h"
@@ -23,7 +23,7 @@ static bool changes_regions(const struct ring_record *report)
 	return report->op == REPORT_REGION_ADD || report->op == REPORT_REGION_REMOVE;
 }
 
-/* Regions beyond the limits are left alone, which the VMM cannot know. */
+/* Regions beyond the limits are ignored; the VMM does not know of these limits. */
 static void note_beyond(struct daemon_vm *vm)
 {
 	uint64_t *bytes = &vm->refused_bytes[WIRE_REASON_RAM_LIMIT], before = *bytes;
@@ -39,7 +39,7 @@ static void note_beyond(struct daemon_vm *vm)
 			 daemon_vm_describe(vm), *bytes >> 20, vm->had.mapped_bytes >> 20);
 }
 
-/* Pages are not taken at a quota. How many there were lately is told with the reasons why memory is left alone. */
+/* At a quota pages are not taken. The recent number is shown with the other reasons for excluded memory. */
 static void note_limited(struct daemon_vm *vm)
 {
 	uint64_t *bytes = &vm->refused_bytes[WIRE_REASON_QUOTA], now = clock_now_usec();
@@ -63,8 +63,8 @@ static void note_limited(struct daemon_vm *vm)
 }
 
 /*
- * What it costs, in reports of one page: of the pages that are adopted each one is read, of those that are as they were
- * each may be looked up, zeros need no table.
+ * The cost, in reports of one page: each adopted page is read, each unchanged one may be looked up, zeros need no
+ * table.
  */
 static unsigned weight_of(const struct ring_record *report)
 {
@@ -235,7 +235,7 @@ static bool takes_orders(const struct daemon_vm *vm)
 	return daemon_vm_is_connected(vm) && link_is_open(vm->connection.link);
 }
 
-/* To VMs from the cursor *@place on, which is 0 again when all have had their turn. */
+/* Serves VMs from the cursor *@place on, which is 0 again when all have had their turn. */
 static void give_from(struct domain *domain, uint32_t *place)
 {
 	struct engine_vm *engine_vm;
@@ -254,7 +254,7 @@ static void give_from(struct domain *domain, uint32_t *place)
 	}
 }
 
-/* @return whether some are left for the next turn: not for want of room in a ring, but of time. */
+/* @return whether orders are left for the next turn because time is up, not because a ring is full. */
 static bool give_all_orders(struct domain *domain)
 {
 	domain->orders_left = PUMP_ORDERS_PER_TURN;
@@ -263,8 +263,8 @@ static bool give_all_orders(struct domain *domain)
 }
 
 /*
- * Advances the engine's clock, unless that was done a moment ago: whatever happens may be worth a tick, and of many VMs
- * some have always something to say. @return when the next tick is due.
+ * Advances the engine's clock, unless that was done a moment ago: any event may need a tick, and some of many VMs
+ * always have events. @return when the next tick is due.
  */
 static uint64_t tick(struct domain *domain)
 {

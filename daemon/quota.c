@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The share of the store follows what is free of it, as in switches that share buffers among ports (Choudhury and
- * Hahne, 1998): with a factor of f a user who is alone gets f / (1 + f) of the store, n who all want as much as they
- * can get f / (1 + n f) each, and something is always left for who comes next, at which the others' share sinks. So it
- * is with the page numbers of a domain.
+ * A user's share of the store depends on what is free of it, as in switches that share buffers among ports (Choudhury
+ * and Hahne, 1998). With a factor of f a user alone gets f / (1 + f) of the store, and n users who all want as much as
+ * they can get have f / (1 + n f) each. Something is always left for the next user, and when he takes it the others'
+ * shares shrink. The page numbers of a domain are shared in the same way.
  */
 #include "daemon/quota.h"
 

@@ -16,7 +16,7 @@ struct reply {
 	size_t size, sent;
 	/* Of a long one. The loop does nothing with it while in_thread. */
 	struct document document;
-	int socket; /* another number of who asks, as his may be closed while the thread sends; -1: the loop sends it */
+	int socket; /* a duplicate, as the asking one may be closed while the thread sends; -1: the loop sends it */
 	int result;
 	bool in_thread;
 };

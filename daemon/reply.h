@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A reply on its way to who asked. Most are one packet, which the loop sends; the text of a thousand VMs is sent by the
- * thread of documents.h, as to copy it into the socket takes as long as to gather its figures; or by the loop, where
- * there is no descriptor to spare.
+ * A reply on its way to the connection that asked. Most are one packet, which the loop sends. The thread of documents.h
+ * sends the text of a thousand VMs, since copying it into the socket takes as long as collecting its figures; the loop
+ * does it if there is no descriptor to spare.
  */
 #ifndef PAGEFUSE_DAEMON_REPLY_H
 #define PAGEFUSE_DAEMON_REPLY_H
@@ -14,7 +14,7 @@
 
 struct reply;
 
-/** Who waits for it, until reply_free(); @documents are there as long as the thread has one. */
+/** The connection that waits for it, until reply_free(). @documents has to outlive that if the thread has one. */
 struct reply_to {
 	int socket;
 	struct fair_user *payer;
@@ -36,7 +36,7 @@ int reply_new(const struct reply_to *to, char *text, size_t size, struct reply *
 int reply_send(struct reply *reply);
 /** Whether the thread has it, or is to: it is not to be sent meanwhile. NULL: no. */
 bool reply_is_in_thread(const struct reply *reply);
-/** Nobody waits for it any more, sent or not; sets *reply to NULL. NULL is left as it is. */
+/** The connection does not wait any more, sent or not. Sets *reply to NULL. NULL is left as it is. */
 void reply_free(struct reply **reply);
 
 #endif

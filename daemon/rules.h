@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which processes the settings put, or let, into which domain. Plain data and comparisons: what is known of the process
- * is handed in.
+ * Which processes the settings put into, or allow in, which domain. Plain data and comparisons: the caller passes in
+ * what it knows of the process.
  *
  * A section [domain NAME] has lists of patterns by user, group, cgroup and name of the VM. A process fits if, for each
- * of these that the section has, one pattern fits.
+ * list that the section has, one pattern fits.
  */
 #ifndef PAGEFUSE_DAEMON_RULES_H
 #define PAGEFUSE_DAEMON_RULES_H
@@ -57,8 +57,8 @@ struct rules_process {
 int rules_add(struct rules *rules, const char *domain, const char *key, const char *value, char *ret_error,
 	      size_t error_size);
 /**
- * To be called when all have been added. @return 0, or -EINVAL: a domain has patterns of names only, which are the
- * process's own words.
+ * To be called when all have been added. @return 0, or -EINVAL: a domain has patterns of VM names only, and a process
+ * chooses its VM's name itself.
  */
 int rules_check(const struct rules *rules, char *ret_error, size_t error_size);
 

@@ -81,7 +81,7 @@ static bool go_on(struct sampler *sampler)
 static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct sampler *sampler = user;
-	uint64_t next = 0; /* at once, when others had their turn */
+	uint64_t next = 0; /* at once, after the other sources' turns */
 
 	(void)usec;
 	if (!sampler->going) {

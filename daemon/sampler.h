@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Takes samples of the metrics that they were asked for, of the host and of VMs, once a second at most. A round begins
- * with a look at each VM and goes on with SAMPLER_VMS_PER_TURN in a turn of the loop; while nothing is set up there is
- * no timer. A round that was late is not made up for.
+ * Takes samples of the metrics that were set up, of the host and of VMs, once a second at most. A round begins with a
+ * look at each VM and goes on with SAMPLER_VMS_PER_TURN in a turn of the loop; while nothing is set up there is no
+ * timer. A late round is not made up for.
  */
 #ifndef PAGEFUSE_DAEMON_SAMPLER_H
 #define PAGEFUSE_DAEMON_SAMPLER_H

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Values only while it is enabled: what is shown is never old. */
+/* There are values only while it is enabled, so no old ones are shown. */
 struct ring {
 	struct samples_setting setting;
 	int64_t *values; /* of setting.size; NULL unless it is enabled */

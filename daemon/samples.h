@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The last values of the metrics of one object, the host or a VM, in a ring each: of SERIES_SAMPLES_MAX at most, one
- * for each period. Plain data; whose it is means nothing here. NULL stands for an object of which nothing was set up.
+ * The last values of the metrics of one object, the host or a VM, in one ring each: SERIES_SAMPLES_MAX at most, one for
+ * each period. Plain data, independent of the object. NULL stands for an object for which nothing was set up.
  */
 #ifndef PAGEFUSE_DAEMON_SAMPLES_H
 #define PAGEFUSE_DAEMON_SAMPLES_H

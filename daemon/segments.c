@@ -62,7 +62,7 @@ int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
 	}
 	segment->fd = fd;
 	if (old) {
-		/* Which of them are still read is for the engine to find out; it punches the others then. */
+		/* The engine finds out which of them are still read, and punches the others. */
 		memset(segment->live, 0xff, sizeof(segment->live));
 		segment->live_slots = ENGINE_SEGMENT_SLOTS;
 	}

@@ -29,7 +29,7 @@ struct series_view {
 	size_t count;
 };
 
-/** Whose figures are wanted: domains that the host's are the sums of, and VMs. */
+/** Which figures are wanted: domains to sum up for the host, and VMs. */
 struct series_wish {
 	bool (*has_domain)(const struct series_wish *wish, const struct domain *domain);
 	bool (*has_vm)(const struct series_wish *wish, const struct daemon_vm *vm);
@@ -37,7 +37,7 @@ struct series_wish {
 
 /** Takes a view, which series_done() frees. @return 0 or -ENOMEM. */
 int series_take(struct series_view *ret, const struct domains *domains, const struct series_wish *wish);
-/** Asks the kernel of VM @i. Once for each. @return the VM, or NULL: it is gone, and its values mean nothing. */
+/** Asks the kernel about VM @i, once for each. @return the VM, or NULL: it is gone, and its values mean nothing. */
 struct daemon_vm *series_look(struct series_view *view, const struct domains *domains, size_t i);
 void series_done(struct series_view *view);
 

@@ -28,7 +28,7 @@ struct session {
 	LIST_ENTRY(session) entries;
 	struct sessions *sessions;
 	enum session_kind kind;
-	bool failed;      /* to be freed in its next turn; nothing is done with it any more */
+	bool failed;      /* to be freed in its next turn; not used any more until then */
 	bool is_outsider; /* may not take part */
 	int socket, pidfd;
 	struct ucred peer;
@@ -89,7 +89,7 @@ void sessions_end(struct sessions *sessions)
 		free_session(LIST_FIRST(&sessions->list));
 }
 
-/* For struct daemon_vm_connection: the process is dead, or has connected anew. */
+/* For struct daemon_vm_connection: the process is dead, or has connected again. */
 static void on_end(void *session)
 {
 	free_session(session);
@@ -101,8 +101,9 @@ static struct fair *fair_of(const struct sessions *sessions)
 }
 
 /*
- * What has not said anything, or is only to be freed, is short work, and waits for none of its user's: else connections
- * that are nothing any more would keep those from coming that are. How many come is bounded where they are accepted.
+ * Sets when the session has its next turn. A session that has not sent anything yet, or only has to be freed, needs
+ * little time, so it does not wait for the time that its user's other connections have used: new connections would
+ * otherwise wait behind dead ones. Their rate is bounded where connections are accepted.
  */
 static void place(const struct session *session)
 {
@@ -115,7 +116,7 @@ static void place(const struct session *session)
 	fair_place(fair, share, session->turn);
 }
 
-/* Has on_turn() called again after the others had theirs. */
+/* Schedules on_turn() to run once more, after the other connections' turns. */
 static void schedule(struct session *session)
 {
 	sd_event_source_set_enabled(session->turn, SD_EVENT_ONESHOT);
@@ -168,7 +169,10 @@ static void refuse(struct session *session, const char *format, ...)
 
 /* ---- a VMM's messages ---- */
 
-/* @with_features: as the HELLO had any; who sent none takes no WELCOME that is longer than those of its time. */
+/*
+ * @with_features: the client's HELLO had features; a client without them takes no WELCOME longer than that of its
+ * release.
+ */
 static int send_welcome(const struct session *session, bool with_features)
 {
 	size_t size = with_features ? sizeof(struct wire_welcome) : WIRE_WELCOME_LEAST;
@@ -195,13 +199,13 @@ static void on_link_failed(void *owner, const char *reason)
 static void want_room(void *owner, bool want)
 {
 	struct session *session = owner;
-	/* Nothing more is read from a CLI before it has read its reply. */
+	/* Reads nothing more from a CLI before it has read its reply. */
 	uint32_t events = want ? session->kind == SESSION_CONTROL ? EPOLLOUT : EPOLLIN | EPOLLOUT : EPOLLIN;
 
 	sd_event_source_set_io_events(session->io, events);
 }
 
-/* Nothing is read from it, but that it is gone. */
+/* Reads nothing from it, but sees when it closes. */
 static void want_nothing(const struct session *session)
 {
 	sd_event_source_set_io_events(session->io, 0);
@@ -230,7 +234,7 @@ static int join(struct session *session, struct daemon_vm *vm, const struct wire
 	return r < 0 ? r : send_welcome(session, hello->header.length > WIRE_HELLO_LEAST);
 }
 
-/* What a VMM of another release wants and this daemon has not. @return whether it was refused. */
+/* Features that a VMM of another release requires and this daemon does not have. @return whether it was refused. */
 static bool refuse_unknown(struct session *session, const struct wire_hello *hello)
 {
 	uint64_t missing = hello->required & ~WIRE_FEATURES;
@@ -306,7 +310,7 @@ static void on_refused(struct session *session, const struct wire_refused *refus
 {
 	uint64_t *bytes;
 
-	/* Ours to say; or of a newer release. */
+	/* Sent by the daemon only; or of a newer release. */
 	if (refused->reason == WIRE_REASON_RAM_LIMIT || refused->reason == WIRE_REASON_QUOTA ||
 	    refused->reason >= WIRE_REASON_END)
 		return;
@@ -473,7 +477,7 @@ static void on_packet(struct session *session, size_t size)
 		fail(session, "message %u is not expected from it here", header->type);
 }
 
-/* What it posted before it left still counts: it may have told of regions that are gone. */
+/* Reports that it posted before it left still count: regions may have gone. */
 static void drain(struct session *session)
 {
 	uint64_t usec = 0;
@@ -488,7 +492,7 @@ static bool waits_for_thread(const struct session *session)
 	return (session->answer && control_waits(session->answer)) || reply_is_in_thread(session->reply);
 }
 
-/* Nobody asks anew before he has his reply. */
+/* A CLI sends no request before it has its reply. */
 static bool may_receive(const struct session *session)
 {
 	return !session->failed && session->reply == NULL && session->answer == NULL;
@@ -505,7 +509,7 @@ static int on_rest(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
-/* Its user's VMs have said too much: what comes waits in the ring until then, and others have their turns. */
+/* The user's VMs have sent reports too fast: they wait in the ring until that time, while others have turns. */
 static void rest(struct session *session, uint64_t until_usec)
 {
 	int r = sd_event_source_set_time(session->rest, until_usec);
@@ -516,7 +520,7 @@ static void rest(struct session *session, uint64_t until_usec)
 		fail(session, "cannot set a timer: %s", strerror(-r));
 }
 
-/* The same of what comes through the socket, which waits there. @return whether it has to. */
+/* The same for messages in the socket, which wait there. @return whether they have to. */
 static bool must_rest(struct session *session)
 {
 	uint64_t until_usec = 0;
@@ -563,7 +567,7 @@ static void receive(struct session *session)
 	}
 }
 
-/* What follows is charged to who had it done, also if @session does not outlive it. */
+/* The rest is charged to the user that caused it, even if @session does not outlive it. */
 static struct fair_user *begin_turn(const struct session *session, sd_event_source *source)
 {
 	fair_begin(fair_of(session->sessions), source);
@@ -631,7 +635,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *user)
 
 /* ---- beginning ---- */
 
-/* A process that has connected once costs as much until it ends, also without a connection. */
+/* A process that has connected once counts until it ends, even without a connection. */
 static unsigned count_of(const struct sessions *sessions, uid_t account)
 {
 	const struct session *session;
@@ -645,7 +649,7 @@ static unsigned count_of(const struct sessions *sessions, uid_t account)
 	return count;
 }
 
-/* Nobody has more than are left, so that there are some for whoever comes; and some are for root alone. */
+/* A user may have at most as many connections as are left, so that newcomers find some; and some are for root alone. */
 static void refuse_too_many(struct session *session)
 {
 	const struct sessions *sessions = session->sessions;
@@ -664,7 +668,7 @@ static void refuse_too_many(struct session *session)
 		       (unsigned)session->peer.uid, count, SESSIONS_MAX, left);
 }
 
-/* Whoever may take part is served whatever the others do. */
+/* Limits those who may only ask, so that members are served whatever these do. */
 static bool too_many_outsiders(struct session *new)
 {
 	const struct admission_peer peer = peer_of(new);

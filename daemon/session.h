@@ -14,10 +14,10 @@
 #ifndef SESSIONS_MAX
 #define SESSIONS_MAX (ENGINE_VMS_MAX + 1024) /* connections of all users but root; tests build with another */
 #endif
-#define SESSIONS_OF_ROOT 1024u /* further ones, that only root can have */
+#define SESSIONS_OF_ROOT 1024u /* further connections, for root only */
 #define SESSION_PACKETS_PER_TURN 16
 #define SESSION_CONTROL_PER_USER 32 /* connections of one user that ask, root excepted */
-#define SESSION_OUTSIDERS_MAX 256u  /* connections of all who may not take part: users have numbers without end */
+#define SESSION_OUTSIDERS_MAX 256u  /* of all users who may not take part: there is no end of user numbers */
 
 struct session;
 
@@ -34,7 +34,7 @@ struct sessions {
 
 /** Takes over a connected @socket. On error it is closed. @return 0 or -errno. */
 int session_new(struct sessions *sessions, int socket);
-/** More of what is kept is settled (struct kept): those whose answers waited for that have their turns. */
+/** More changes of kept modes are settled: sessions whose answers waited for that have their turns. */
 void sessions_settled(struct sessions *sessions);
 /** Ends all connections. References stay with the VMs. */
 void sessions_end(struct sessions *sessions);

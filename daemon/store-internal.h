@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What store.c (the files) and views.c (who is given them) share. store.c calls views.c, and both call store-names.c,
- * which calls neither.
+ * Shared by store.c (the files) and views.c (which processes are given them). store.c calls views.c, and both call
+ * store-names.c, which calls neither.
  */
 #ifndef PAGEFUSE_DAEMON_STORE_INTERNAL_H
 #define PAGEFUSE_DAEMON_STORE_INTERNAL_H

@@ -134,8 +134,8 @@ static void forget_tree(struct store *store)
 }
 
 /*
- * Unlinks all files: their memory goes with the last one who has them open or mapped, also where a copy of this mount,
- * in some other mount namespace, stays.
+ * Unlinks all files. Their memory is freed with the last process that has them open or mapped, even if a copy of this
+ * mount stays in another mount namespace.
  */
 static void give_up_files(const struct store *store)
 {
@@ -154,7 +154,7 @@ static void give_up_files(const struct store *store)
 	closedir(files);
 }
 
-/* Takes up what is mounted already. @return 1 if it is to be used, 0 if it is out of the way, -errno. */
+/* Takes over a tmpfs that is mounted already. @return 1 if it is to be used, 0 if it is out of the way, -errno. */
 static int adopt_tmpfs(struct store *store)
 {
 	bool used = false;

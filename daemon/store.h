@@ -39,7 +39,7 @@ bool store_close(struct store *store);
 uint64_t store_identity(const struct store *store);
 /** For page_hash(); secret towards guests, constant for this store. */
 uint64_t store_seed(const struct store *store);
-/** Whether it stays, with its views, for the next daemon if somebody maps it when this one ends. */
+/** Whether the store stays, with its views, for the next daemon if a process maps it when this daemon ends. */
 bool store_outlives_daemon(const struct store *store);
 /** "tmpfs" or "memfd". */
 const char *store_kind_name(const struct store *store);

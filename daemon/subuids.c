@@ -21,7 +21,7 @@ void subuids_done(struct subuids *subuids)
 	subuids->seen = (struct stat){ 0 };
 }
 
-/* "name:first:count": whose it is, is for newuidmap to know. */
+/* Parses "name:first:count". The name does not matter here: newuidmap checks who may use the range. */
 static bool parse(const char *line, struct subuid_range *ret)
 {
 	const char *numbers = strchr(line, ':');
@@ -31,7 +31,7 @@ static bool parse(const char *line, struct subuid_range *ret)
 	if (line[0] == '#' || numbers == NULL ||
 	    sscanf(numbers, ":%" SCNu64 ":%" SCNu64 "%c", &first, &count, &end) < 2 || (end != 0 && end != '\n'))
 		return false;
-	/* With 0 in it, whose it is would be root, whom nothing limits. */
+	/* Ignores a range with 0 in it: its users would count as root, which has no limits. */
 	if (first == 0 || first >= (uid_t)-1 || count == 0 || count > (uid_t)-1 - first)
 		return false;
 	*ret = (struct subuid_range){ (uid_t)first, (unsigned)count };
@@ -70,7 +70,7 @@ static int compare(const void *a, const void *b)
 	return (one->first > other->first) - (one->first < other->first);
 }
 
-/* Puts them in order, and makes those that overlap one. @return how many there are then. */
+/* Sorts the ranges and merges those that overlap. @return how many are left. */
 static size_t unite(struct subuid_range *ranges, size_t count)
 {
 	size_t united = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * User numbers that /etc/subuid gives to somebody for user namespaces: whoever has such a range can be each of its
- * users, so to accounts all of them are one; and ranges that overlap are one, too, as whoever has either can be some of
- * the other's. Of this alone: what they may see, and their domains, are each one's own.
+ * Ranges of user numbers that /etc/subuid grants for user namespaces. The owner of a range can act as each user in it,
+ * so accounts treat a range as one user. Overlapping ranges are merged, too, since the owner of either can act as some
+ * users of the other. This holds for accounts only: what a user may see, and its domain, depend on its own number.
  */
 #ifndef PAGEFUSE_DAEMON_SUBUIDS_H
 #define PAGEFUSE_DAEMON_SUBUIDS_H
@@ -29,11 +29,11 @@ void subuids_init(struct subuids *subuids, const char *path);
 void subuids_done(struct subuids *subuids);
 
 /**
- * The users that are one with @uid to accounts: the range that it is in, or @uid alone. Reads the file anew if
- * it has changed; what is no range in it is left out. If it cannot be read, what was read before counts.
+ * The users that accounts treat as one with @uid: the range that contains it, or @uid alone. Reads the file again if it
+ * has changed, ignoring lines that are no range. If the file cannot be read, the ranges read before still count.
  */
 struct subuid_range subuids_range(struct subuids *subuids, uid_t uid);
-/** The user as whom @uid is accounted for: the first of these. */
+/** The user number that @uid is accounted under: the first of that range. */
 uid_t subuids_account(struct subuids *subuids, uid_t uid);
 
 static inline bool subuid_range_has(const struct subuid_range *range, uid_t uid)

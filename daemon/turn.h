@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How much is done between two looks at who else waits. The event loop is one thread: while it is at one thing
- * everybody else waits. So whatever a turn does has a bound, a constant beside who does it; here is counted what
- * turns really did.
+ * How much is done in one turn of the event loop. The loop is one thread, and other connections wait during a turn. So
+ * everything in a turn has a bound, a constant beside its code; this counts what turns really did.
  */
 #ifndef PAGEFUSE_DAEMON_TURN_H
 #define PAGEFUSE_DAEMON_TURN_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who is given the store, and whether anybody can still read it. See the Theory of Operation in store.c. */
+/*
+ * Which processes are given the store, and whether any of them can still read it. See the Theory of Operation in
+ * store.c.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +115,7 @@ static int remove_reader(struct store *store, pid_t pid, bool alive)
 	store_memfd_name(name, store);
 	if (alive && maps_one_has(pid, name))
 		return -EBUSY;
-	/* First of all, since its number may be another's by the next attempt. */
+	/* Removed from the list first, since by the next attempt its pid may belong to another process. */
 	for (struct reader **place = &store->readers; *place; place = &(*place)->next)
 		if ((*place)->pid == pid) {
 			struct reader *reader = *place;

@@ -198,14 +198,14 @@ static void drop_references(struct daemon_vm *vm)
 	account(vm);
 }
 
-/* If its last reader is gone. @return whether. */
+/* Drops its references if its last reader is gone. @return whether it is. */
 static bool release(struct daemon_vm *vm)
 {
 	struct domain *domain = vm->domain;
 
 	if (store_view_remove(domain->store, vm->pid, vm->start_time, !vm->dead) < 0)
 		return false;
-	if (vm->name[0] || vm->unaccounted) /* else that has been said when it left */
+	if (vm->name[0] || vm->unaccounted) /* otherwise it was logged when the VM left */
 		log_event(LOG_INFO, "%s (pid %d) %s: its references are dropped", name_of(vm), (int)vm->pid,
 			  vm->dead ? "is gone" : "has left, and reads nothing of the store");
 	drop_references(vm);
@@ -215,7 +215,9 @@ static bool release(struct daemon_vm *vm)
 	return true;
 }
 
-/* It is listed until all that it held has been given back: then what is shared and stored is that of the VMs shown. */
+/*
+ * It is listed until all that it held has been given back: so shared and stored pages add up to those of the VMs shown.
+ */
 static void try_release(struct daemon_vm *vm)
 {
 	struct domain *domain = vm->domain;
@@ -464,7 +466,10 @@ void daemon_vm_look(struct daemon_vm *vm)
 {
 	struct proc_memory memory;
 
-	/* Alive afterwards: then it was this process's. What cannot be seen stays as it was, at first nothing. */
+	/*
+	 * Still alive afterwards, so the figures are this process's. If they cannot be read the old ones stay, at first
+	 * 0.
+	 */
 	if (proc_memory_read(vm->pid, &memory) == 0 && is_alive(vm->pidfd)) {
 		vm->had.mapped_bytes = memory.mapped_bytes;
 		if (memory.own_bytes > vm->had.own_bytes)
@@ -514,7 +519,7 @@ static int set_name(struct daemon_vm *vm, const char *wanted)
 	drop_name(vm);
 	former = daemon_vm_named(vm->domain->domains, name);
 	if (former != NULL)
-		drop_name(former); /* it only gives back what it held */
+		drop_name(former); /* the VM is only giving back what it held */
 	memcpy(vm->name, name, sizeof(name));
 	vm->by_name.name = vm->name;
 	return index_add(&vm->domain->domains->vm_names, &vm->by_name, vm);
@@ -625,10 +630,10 @@ void daemon_vm_disconnect(struct daemon_vm *vm)
 	if (vm->watch.ended)
 		vm->watch.ended(vm->watch.context);
 	vm->watch = (struct daemon_vm_watch){ 0 };
-	disk_images_done(&vm->images); /* the next connection has pages of other numbers */
+	disk_images_done(&vm->images); /* the next connection numbers its pages anew */
 	vm->connection = (struct daemon_vm_connection){ 0 };
 	vm->retry_usec = 0;
-	/* A memfd may be under way to it, which nobody sees but who looks for mounts. */
+	/* A memfd may be in flight to it, where it shows in no /proc/PID/maps; a mount would still be busy. */
 	if (!vm->dead && (vm->hung_up || store_outlives_daemon(vm->domain->store)))
 		retry_later(vm);
 }

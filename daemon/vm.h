@@ -23,11 +23,11 @@
 #include "protocol/ring.h"
 #include "protocol/wire.h"
 
-/* Between attempts to remove the view of a dead process: twice as long each time. */
+/* Between attempts to remove the view of a dead process; doubled each time. */
 #define DAEMON_VM_RETRY_FIRST_USEC UINT64_C(10000)
 #define DAEMON_VM_RETRY_MOST_USEC UINT64_C(2000000)
 #define DAEMON_VM_GIVES_BACK_USEC UINT64_C(4000) /* between looks at whether what it held has been given back */
-/* Between looks at a process that has no more than it had; what it was not let have so long ago is told no more. */
+/* Between looks at a process whose memory has not grown; pages refused longer ago than this are not shown any more. */
 #define DAEMON_VM_LOOK_USEC UINT64_C(100000)
 #define DAEMON_VM_LIMITED_USEC UINT64_C(60000000)
 
@@ -46,12 +46,12 @@ struct daemon_vm_connection {
 	bool ready;        /* REPORT_READY came */
 };
 
-/** Who wants to see what the worker of a VM reports, after the engine has taken it. */
+/** Callbacks for an observer of a VM's reports, after the engine has taken them. */
 struct daemon_vm_watch {
 	void (*report)(void *context, struct daemon_vm *vm, const struct ring_record *report); /* NULL: nobody */
-	/** It has another mode than it had. */
+	/** The VM's mode has changed. */
 	void (*mode_changed)(void *context, struct daemon_vm *vm);
-	/** Its connection has ended: nothing more will be told. */
+	/** The VM's connection has ended: there will be no further callbacks. */
 	void (*ended)(void *context);
 	void *context;
 };
@@ -66,9 +66,9 @@ struct daemon_vm {
 	sd_event_source *death, *retry;
 	uint64_t retry_usec; /* until the next attempt */
 	bool dead;
-	bool released;       /* nobody reads the store for it any more, and what it held is being given back: */
+	bool released;       /* no process reads the store through it any more, and what it held is being given back: */
 	uint64_t gives_back; /* by the engine's ticket */
-	bool hung_up;        /* it has ended its connection itself: nothing that was sent to it is under way */
+	bool hung_up;        /* the process itself closed the connection: nothing that was sent to it is in flight */
 	bool unaccounted;    /* may map the old store in ways that the engine has not been told */
 
 	struct quota_user *user; /* whose quota its slots count against */
@@ -78,7 +78,7 @@ struct daemon_vm {
 	struct daemon_vm_limited {
 		uint64_t seen_pages; /* that the engine has counted, see struct engine_vm_counters */
 		uint64_t begun_usec, last_usec;
-	} limited; /* at a quota: since when, and when last */
+	} limited; /* time of the first and of the last refusal at a quota */
 
 	struct daemon_vm_connection connection;
 	bool stalled; /* its link holds an order that it could not pass on */
@@ -100,7 +100,7 @@ struct daemon_vm {
 	struct samples *samples;    /* of its metrics; NULL: none have been set up */
 };
 
-/** Who is at the other end of @socket. @ret_pidfd is the caller's. @return 0, -ESRCH if it is gone, -errno. */
+/** The peer at the other end of @socket. The caller owns @ret_pidfd. @return 0, -ESRCH if it is gone, -errno. */
 int daemon_vm_identify(int socket, struct ucred *ret_peer, int *ret_pidfd);
 
 /** Whether its link, which it has, holds an order that it could not pass on; the domain tries again with each tick. */
@@ -126,12 +126,12 @@ int daemon_vm_add(struct domain *domain, const struct ucred *peer, int pidfd, st
  */
 int daemon_vm_leave(struct daemon_vm *vm);
 
-/** The user that it is known to be of by now. @return 0 or -ENOMEM. */
+/** Sets the user that its process is known to have by now. @return 0 or -ENOMEM. */
 int daemon_vm_set_user(struct daemon_vm *vm, uid_t uid);
 
-/** Holds what a connected VM says that it has against what its process has, from now on. It is about to say more. */
+/** From now on compares what a connected VM claims to have with what its process has. It is about to claim more. */
 void daemon_vm_look(struct daemon_vm *vm);
-/** The same, if it is near a limit, and not after each look that found nothing new. */
+/** The same, if the VM is near a limit, and less often if the last look found no growth. */
 void daemon_vm_look_again(struct daemon_vm *vm);
 
 /** Takes in the processes that an earlier daemon left behind. @return 0 or -errno. */
@@ -166,12 +166,12 @@ bool daemon_vm_update_mode(struct daemon_vm *vm);
 void daemon_vm_ready(struct daemon_vm *vm);
 
 bool daemon_vm_is_connected(const struct daemon_vm *vm);
-/** The engine's VM that stands for it, or NULL. */
+/** The engine's VM for this VM, or NULL. */
 struct engine_vm *daemon_vm_engine_vm(const struct daemon_vm *vm);
 /** "web1 (pid 123, uid 107)". Valid until the next call. */
 const char *daemon_vm_describe(const struct daemon_vm *vm);
 
-/** For a daemon that ends: keeps only the dead, and those that die just now, and looks after the dead at once. */
+/** For a daemon that ends: keeps only VMs that are dead or dying, and handles dead ones at once. */
 void daemon_vm_forget_living(struct domain *domain);
 
 void daemon_vm_free(struct daemon_vm *vm);
