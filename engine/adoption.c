@@ -13,7 +13,10 @@ uint32_t adoption_take(const struct links *links, uint32_t number, uint16_t owne
 
 	if (!slots_claim(slots, number, owner))
 		return 0;
-	/* Until its content is known, or if it is known already, the slot is only kept for those who map it. */
+	/*
+	 * A page whose content is not known yet, or that another slot has already: this slot is kept only for the pages
+	 * that map it.
+	 */
 	slots_get(slots, number)->mark |= MARK_DISPLACED;
 	if (slots->store.read(slots->store.context, number, content) < 0)
 		return 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Slots of an earlier daemon, whose content is not known: pages say which they map, and the content tells the rest. */
+/*
+ * Slots of an earlier daemon, whose content is not known: VMs report which slots their pages map, and the content is
+ * read from the store.
+ */
 #ifndef PAGEFUSE_ENGINE_ADOPTION_H
 #define PAGEFUSE_ENGINE_ADOPTION_H
 

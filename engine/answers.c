@@ -39,7 +39,7 @@ int answer_done(struct engine_vm *vm, const struct ring_record *report)
 
 	if (r < 0)
 		return r;
-	if (page.region == NULL) /* it was gone before the worker said so: this cannot be */
+	if (page.region == NULL) /* the region was gone before the worker answered: it cannot have merged the page */
 		return -EPROTO;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		reference_confirm(page);
@@ -65,7 +65,7 @@ static void count_refused(struct engine_vm_counters *counters, const struct ring
 	}
 }
 
-/* What to remember of a page whose order came to nothing: the content that it had when the order was made. */
+/* The state for a page whose order failed: it remembers the content that it had when the order was made. */
 static uint32_t check_before(const struct slots *slots, uint32_t state)
 {
 	if (state_kind(state) == KIND_ORDERED)
@@ -144,7 +144,7 @@ static int find_adoptable(struct engine_vm *vm, const struct ring_record *report
 	int r = regions_find_run(&vm->regions, report->page, report->count, &ret_first->region);
 
 	if (r == 0 && regions_is_beyond(&vm->regions, report->page))
-		return -ENOSPC; /* what it reads there could not be kept account of */
+		return -ENOSPC; /* the slot that it reads could not be counted */
 	if (r < 0 || ret_first->region == NULL)
 		return -EPROTO;
 	ret_first->index = report->page - ret_first->region->first;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What workers answer to orders, and what they report of pages that no longer share: @report, of @vm. All return 0, or
+ * Workers' answers to orders, and their reports of pages that are no longer shared: @report, of @vm. All return 0, or
  * -EPROTO with nothing applied.
  */
 #ifndef PAGEFUSE_ENGINE_ANSWERS_H
@@ -10,7 +10,7 @@
 
 struct engine_vm;
 
-/** MERGED, ZEROED: only for pages that were ordered so. */
+/** MERGED, ZEROED: only for pages with such an order. */
 int answer_done(struct engine_vm *vm, const struct ring_record *report);
 /** DIFFERS, BUSY, GONE, FULL: for pages that were ordered, or fetched. */
 int answer_refused(struct engine_vm *vm, const struct ring_record *report);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* From here on an array has mappings of its own: untouched pages cost nothing, and freed ones go back at once. */
+/* From this size on an array has a mapping of its own: untouched pages cost nothing, and freed ones go back at once. */
 #define ARRAY_MAPPED_BYTES 16384
 
 void *array_new(size_t count, size_t size)

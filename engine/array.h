@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Large zeroed arrays of which only what is touched costs memory. */
+/* Large zeroed arrays in which only touched pages cost memory. */
 #ifndef PAGEFUSE_ENGINE_ARRAY_H
 #define PAGEFUSE_ENGINE_ARRAY_H
 

@@ -3,11 +3,11 @@
 
 #define WAIT_MIN_USEC UINT64_C(1000000)
 #define FORGET_USEC UINT64_C(60000000)
-#define WINDOW_ENOUGH 64u /* so many successes, and there is room */
+#define WINDOW_ENOUGH 64u /* after this many successes the store has room */
 
 void backoff_failed(struct backoff *backoff, uint64_t now_usec)
 {
-	bool late = backoff_waits(backoff, now_usec); /* begun before the failure after which it waits now */
+	bool late = backoff_waits(backoff, now_usec); /* begun before the failure that it is waiting for now */
 
 	backoff->full = true;
 	backoff->window = 1;

@@ -4,7 +4,7 @@
 #include "engine/state.h"
 
 #define SECOND_USEC UINT64_C(1000000)
-#define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM says that it has used: it is only slower for that */
+#define CHARGE_NSEC_MAX UINT64_C(2000000000) /* whatever a VM claims: it slows only its own passes */
 
 void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec)
 {

@@ -53,7 +53,7 @@ static struct seen *seen_of(struct checker *checker, uint32_t number)
 	return checker->seen[segment] ? &checker->seen[segment][number % ENGINE_SEGMENT_SLOTS] : NULL;
 }
 
-/* A block that nobody touched has nothing in it; there may be many, so only two pages of each are looked at. */
+/* A block that no report touched has nothing in it. There may be many, so only two pages of each are checked. */
 static bool is_blank(const struct region *region)
 {
 	for (uint32_t first = 0; first < region->pages; first += REGION_BLOCK) {
@@ -80,7 +80,7 @@ static const char *check_blocks(const struct region *region, struct block_counts
 		counts->large += (block->flags & BLOCK_LARGE) != 0;
 		counts->broken += (block->flags & BLOCK_BROKEN) != 0;
 		if (block->ready == 0 && block->matching == 0 && block->flags == 0)
-			continue; /* there may be many; what is wrong in one is seen in the sums */
+			continue; /* there may be many; an error in one shows in the sums */
 		page = i * ENGINE_BLOCK_PAGES > blocks->before ? i * ENGINE_BLOCK_PAGES - blocks->before : 0;
 		for (; page < region->pages && blocks_index(blocks, page) == i; page++) {
 			uint32_t word = blocks->ready[page];

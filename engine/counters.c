@@ -29,7 +29,7 @@ static void set_saved(struct engine *engine, const struct engine_counters *host)
 	}
 }
 
-/* What its mode allows nobody to share saves nothing. */
+/* Pages that the VM's mode does not let it share save nothing. */
 static uint64_t would_save(const struct engine_vm *vm)
 {
 	return vm_mode(vm) == WIRE_MODE_OFF ? 0 : vm->blocks.twins;
@@ -81,7 +81,7 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	ret->would_save_pages = would_save(vm);
 	ret->unsharing_pages = engine_pages_to_unshare(vm);
 	ret->held = vm->held;
-	/* What it said last may be of before regions came and went, and it has yet to say anything after a restart. */
+	/* Its last report may be from before regions came and went, and after a restart there is none yet. */
 	if (present < ret->shared_pages)
 		present = ret->shared_pages;
 	ret->present_pages = present < ret->ram_pages ? present : ret->ram_pages;

@@ -157,7 +157,7 @@ enum engine_room engine_store_room(const struct engine *engine)
 	return engine->slots.backoff.full ? ENGINE_ROOM_NO_MEMORY : ENGINE_ROOM;
 }
 
-/* What a worker says until it is READY: what it has. */
+/* Reports of a worker before READY: what its VM has. */
 static int report_early(struct engine_vm *vm, const struct ring_record *report)
 {
 	switch (report->op) {
@@ -178,7 +178,7 @@ static int report_early(struct engine_vm *vm, const struct ring_record *report)
 	}
 }
 
-/* Applies a report about a run to the part of it that lies in each region: workers work across their borders. */
+/* Applies a report about a run to the part of it that lies in each region: workers' runs cross their borders. */
 static int by_region(struct engine_vm *vm, const struct ring_record *report,
 		     int (*apply)(struct engine_vm *, const struct ring_record *))
 {

@@ -111,7 +111,7 @@ void engine_free(struct engine *engine);
 int engine_add_vm(struct engine *engine, enum wire_mode mode, struct engine_vm **ret_vm);
 /** The VM's process, and every child that could read its memory, is gone: drops all its references and hints. */
 void engine_remove_vm(struct engine *engine, struct engine_vm *vm);
-/** What has left until now gives back what it holds bit by bit, with ticks: whether all of that is done. */
+/** Regions that have left give back what they hold bit by bit, with ticks: @return whether all of that is done. */
 uint64_t engine_leaving_ticket(const struct engine *engine);
 bool engine_has_given_back(const struct engine *engine, uint64_t ticket);
 /**
@@ -131,40 +131,41 @@ void engine_detach_vm(struct engine *engine, struct engine_vm *vm);
 int engine_report(struct engine *engine, struct engine_vm *vm, const struct ring_record *report, const void *staging);
 
 /**
- * Begins to bring in what engine_report() will look at; @report need not be valid, nor name a page of @vm. Pays off
- * some reports ahead.
+ * Prefetches memory that engine_report() will read. @report need not be valid, nor name a page of @vm. It pays off a
+ * few reports ahead.
  */
 void engine_prefetch(struct engine_vm *vm, const struct ring_record *report);
 
 /**
- * What is shared of @vm from now on. What its new mode does not allow (WIRE_MODE_OFF: anything; _ZERO: what maps slots;
- * _HINTS, if it was _FULL: the same, as nobody knows what came by hints) is unshared first, in batches, and until
- * that is done nothing new is shared of it.
+ * Sets what @vm may share from now on. Pages that the new mode does not allow are unshared first, in batches: with
+ * WIRE_MODE_OFF all; with _ZERO those that map slots; with _HINTS after _FULL these, too, as it is not known which came
+ * by hints. Until that is done nothing new of the VM is shared.
  */
 void engine_set_mode(struct engine *engine, struct engine_vm *vm, enum wire_mode mode);
-/** Pages of which that is still to be done. */
+/** Pages that are still to be unshared. */
 uint64_t engine_pages_to_unshare(const struct engine_vm *vm);
 
-/** Its worker knows nothing of notes: it is never ordered to tell of them. To be called before it is READY. */
+/** The worker of @vm does not know notes: it is never ordered to report them. To be called before it is READY. */
 void engine_vm_lacks_notes(struct engine_vm *vm);
-/** Nor of WHOLE orders: it is given none. The same. */
+/** Likewise for WHOLE orders: it gets none. */
 void engine_vm_lacks_whole(struct engine_vm *vm);
-/** The same of RING_MAY_SAMPLE. */
+/** Likewise for RING_MAY_SAMPLE. */
 void engine_vm_lacks_samples(struct engine_vm *vm);
 
 /**
- * Pages [page, page + count) of @vm are worth a look, says somebody who need not be right: they are looked at soon, and
- * matched as noted ones are. What is no page, or finds no room, is left out. Only in the modes _HINTS and _FULL.
+ * Hints that pages [page, page + count) of @vm are worth a look. The hint need not be right. The pages are looked at
+ * soon, and matched as noted ones are. Page numbers without a page are ignored, as are hints for which there is no
+ * room. Only in the modes _HINTS and _FULL.
  */
 void engine_look(struct engine *engine, struct engine_vm *vm, uint32_t page, uint32_t count);
-/** How many looks there were to be so far, and how many of these, the first ones, are over. */
+/** The number of hinted looks so far, and how many of these, the first ones, are over. */
 uint64_t engine_looks_wanted(const struct engine_vm *vm);
 uint64_t engine_looks_over(const struct engine_vm *vm);
 
-/** The first page of the largest of its regions. @return how many pages that has; 0: there is none. */
+/** The first page of its largest region. @return how many pages that has; 0: it has no region. */
 uint32_t engine_largest_region(const struct engine_vm *vm, uint32_t *ret_page);
 
-/** How many pages of @page's region there are from it on. 0: it is in none, or in one that is not taken in. */
+/** How many pages @page's region has from @page on. 0: it is in no region, or in one beyond the limits. */
 uint32_t engine_region_pages(struct engine_vm *vm, uint32_t page);
 
 /** What engine_page_sharers() says of a page full of zeros, which needs no copy at all. */
@@ -172,9 +173,9 @@ uint32_t engine_region_pages(struct engine_vm *vm, uint32_t page);
 /** How many pages map the slot that @page of @vm maps, itself among them. 0: it is not shared, or is no page. */
 uint32_t engine_page_sharers(struct engine_vm *vm, uint32_t page);
 
-/** What a page is, for who looks at all of them: the first of these that is so. */
+/** The state of a page, for walks over all pages: the first of these that holds. */
 enum engine_page_state {
-	ENGINE_PAGE_ABSENT, /* in no region, or in one that is not taken in */
+	ENGINE_PAGE_ABSENT, /* in no region, or in one beyond the limits */
 	ENGINE_PAGE_SHARED,
 	ENGINE_PAGE_ZERO,
 	ENGINE_PAGE_HUGE,     /* part of a 2 MiB page, as its worker last saw it */
@@ -184,12 +185,15 @@ enum engine_page_state {
 	ENGINE_PAGE_STATES
 };
 /**
- * How many pages from @page on, @most at most, are all _ABSENT, or all _PRIVATE as nothing was ever told of them: known
- * without a look at each. 0: they have to be looked at. It takes a moment also for a TiB.
+ * How many pages from @page on, @most at most, are all _ABSENT, or all _PRIVATE because no report ever mentioned them:
+ * without a look at each. 0: they have to be looked at. This is quick even for a TiB.
  */
 uint32_t engine_pages_alike(const struct engine_vm *vm, uint32_t page, uint32_t most,
 			    enum engine_page_state *ret_state);
-/** What pages [page, page + count) are. @ret_slots: the slots of those that are _SHARED; of others nothing. */
+/**
+ * The states of pages [page, page + count). @ret_slots: the slots of those that are _SHARED; the other items are not
+ * set.
+ */
 void engine_page_states(struct engine_vm *vm, uint32_t page, uint32_t count, enum engine_page_state *ret_states,
 			uint32_t *ret_slots);
 
@@ -201,48 +205,48 @@ struct engine_vm *engine_next_ready(struct engine *engine, uint32_t *cursor);
 /** Whether new slots can be had. */
 enum engine_room {
 	ENGINE_ROOM,
-	ENGINE_ROOM_NO_MEMORY,  /* tried again now and then, and when somebody asks for a pass */
-	ENGINE_ROOM_NO_NUMBERS, /* each segment that there may be has a slot in use: not until one has none */
+	ENGINE_ROOM_NO_MEMORY,  /* tried again now and then, and when a pass is requested */
+	ENGINE_ROOM_NO_NUMBERS, /* every possible segment has a slot in use: none until one is free */
 };
 enum engine_room engine_store_room(const struct engine *engine);
 
-/** What one VM may have at most, besides what the settings say. At a limit less is shared: limited_pages. */
+/** Limits for one VM, besides those in the settings. At a limit less is shared: limited_pages. */
 struct engine_vm_limits {
-	uint64_t ram_pages;   /* in its regions; what would be beyond is left alone */
+	uint64_t ram_pages;   /* in its regions; further regions are ignored */
 	uint64_t known_pages; /* private ones whose content is remembered; others are not looked up, nor found */
 	uint64_t slots;       /* charged to it: that it has brought into the store */
 };
-/** From now on; what it has stays. Without this there are none. */
+/** For the future; what the VM has stays. Without this call there are no limits. */
 void engine_vm_set_limits(struct engine_vm *vm, const struct engine_vm_limits *limits);
 /**
- * Whom its slots and page numbers are charged to besides; before it has any. It has to last until none is charged to it
- * any more.
+ * The account that its slots and page numbers are charged to, in addition. To be called before the VM has any. The
+ * account has to exist until nothing is charged to it any more.
  */
 void engine_vm_set_account(struct engine_vm *vm, void *account);
-/** What it has of these now. */
+/** What it has now. */
 void engine_vm_usage(const struct engine_vm *vm, struct engine_vm_limits *ret);
 
-/** What the daemon hangs on a VM (its session). */
+/** The daemon's object for this VM (its session). */
 void engine_vm_set_context(struct engine_vm *vm, void *context);
 void *engine_vm_context(const struct engine_vm *vm);
 
 /**
- * Advances time: schedules slices of slow passes and audits, expires what no VM answers. Call at least as often as it
- * asks for. @now_usec: any monotonic clock. @return microseconds until it wants to be called again.
+ * Advances time: schedules slices of slow passes and audits, and gives up on orders that VMs do not answer. Call it at
+ * least as often as it asks for. @now_usec: any monotonic clock. @return microseconds until the next call is needed.
  */
 uint64_t engine_tick(struct engine *engine, uint64_t now_usec);
 
 /**
- * Work that was done since the last call, in steps of about what one page costs: withdrawing an order for it, giving
- * back what it held, reading what it adopts, 16 places of the table that are swept, 32768 page numbers. A tick makes
- * ENGINE_STEPS_MAX at most, and other functions leave what would be many to the next ticks.
+ * Work done since the last call, in steps of about the cost of one page: withdrawing an order for it, giving back what
+ * it held, reading an adopted one, sweeping 16 places of the table, 32768 page numbers. A tick makes ENGINE_STEPS_MAX
+ * at most; other functions leave larger work to the next ticks.
  */
 uint64_t engine_take_steps(struct engine *engine);
 
 /** Slots whose memory is in use, as in engine_counters(), at once. */
 uint64_t engine_stored_pages(const struct engine *engine);
 
-/** What guests take of memory if they write all that they share: as in engine_counters(), at once. */
+/** Memory that guests take if they write all that they share: as in engine_counters(), without its cost. */
 struct engine_exposure {
 	uint64_t pages;           /* shared + zero */
 	uint64_t under_way_pages; /* that will be, unless something comes between */
@@ -261,19 +265,20 @@ void engine_vm_set_cpu(struct engine_vm *vm, uint64_t cpu_nsec);
 uint64_t engine_scan(struct engine *engine, struct engine_vm *vm);
 /** Whether the pass of that ticket is over and every order that came of it, for whatever VM, has been answered. */
 bool engine_scan_done(const struct engine *engine, const struct engine_vm *vm, uint64_t ticket);
-/** Whether a pass is under way that was asked for, or is a VM's first. */
+/** Whether a pass is under way that was requested, or is the VM's first. */
 bool engine_is_scanning(const struct engine_vm *vm);
 /** Progress of the pass under way: pages of @ret_total passed. */
 void engine_scan_progress(const struct engine_vm *vm, uint64_t *ret_done, uint64_t *ret_total);
 
 /**
  * After a restart: the store still has segment @segment from an earlier daemon. Its slots can be adopted by
- * REPORT_ADOPT (the engine hashes their content through store->read() and enters them into the table); nothing in it is
- * allocated, and nothing punched before engine_accounted(). To be called before any VM is added.
+ * REPORT_ADOPT (the engine hashes their content through store->read() and enters them into the table). Nothing in the
+ * segment is allocated, and nothing punched before engine_accounted(). To be called before any VM is added.
  */
 int engine_old_segment(struct engine *engine, uint32_t segment);
 /**
- * Every process that might map the old segments has reconnected (and said READY) or is gone: punch what nobody reads.
+ * Every process that might map the old segments has reconnected (and sent READY) or is gone: slots without a reader are
+ * punched.
  */
 void engine_accounted(struct engine *engine);
 
@@ -307,77 +312,77 @@ struct engine_counters {
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
 	int64_t saved_pages; /* shared - common + zero */
-	uint32_t held_vms;   /* of which nothing new is shared, as may_expose says no */
+	uint32_t held_vms;   /* VMs for which nothing new is shared, as may_expose refused */
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 
 	uint64_t store_pages; /* slots whose memory is in use: common, and those being filled or dropped */
 };
 /**
- * Tells the host's counters, and keeps every VM's for engine_vm_last_counted(). A look at each VM, none at its pages.
+ * Sets the host's counters, and keeps every VM's for engine_vm_last_counted(). One look at each VM, none at its pages.
  */
 void engine_counters(struct engine *engine, struct engine_counters *ret);
-/** Memory of the engine's own tables. A look at each VM. */
+/** Memory of the engine's own tables. One look at each VM. */
 uint64_t engine_memory_bytes(const struct engine *engine);
 /** A VM's counters now, but for saved_pages. */
 void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *ret);
-/** A VM's counters as they were at the last engine_counters(), so that they and the host's tell of one moment. */
+/** A VM's counters as they were at the last engine_counters(), so that they match the host's. */
 void engine_vm_last_counted(const struct engine_vm *vm, struct engine_vm_counters *ret);
 
-/** What sharing everything would save, of one VM or all: by what is known, see docs/design/estimate.md. */
+/** What sharing everything would save, for one VM or all, as far as contents are known: see docs/design/estimate.md. */
 struct engine_vm_estimate {
 	uint64_t ram_pages, present_pages;
 	uint64_t looked_pages;             /* whose content is known, as it was when they were looked at last */
-	uint64_t shared_pages, zero_pages; /* of these: what is so already */
+	uint64_t shared_pages, zero_pages; /* of these: already shared, or zero */
 	uint64_t would_share_pages;        /* would be saved besides: copies less */
 	uint64_t would_zero_pages;         /* would be given back besides */
-	uint64_t looked_usec;              /* when the last pass over all of it began, by the engine's clock; 0: none */
+	uint64_t looked_usec;              /* when the last complete pass began, by the engine's clock; 0: none */
 };
 /** Of two VMs. */
 struct engine_pair_estimate {
-	uint64_t common_pages; /* contents that both have, without zeros: one copy of each would do for both */
+	uint64_t common_pages; /* contents that both have, without zeros: each pair of pages could share one copy */
 	uint64_t shared_pages; /* of these: that both map already */
 };
 struct engine_estimate_summary {
 	uint64_t begun_usec, ended_usec; /* by the engine's clock */
 	uint64_t one_in;                 /* one content in so many was counted, and counts for so many */
 	uint32_t rows;                   /* VMs that were there when it began */
-	uint32_t left;                   /* of these, that were there when it ended: it is of them */
+	uint32_t left;                   /* of these, VMs that were there when it ended: it covers these */
 	uint32_t pair_rows;              /* of these, the first so many: pairs are known of them */
 	uint64_t common_pages;           /* slots that are mapped now */
 	struct engine_vm_estimate all;   /* looked_usec: 0 */
 };
 struct engine_estimate;
 
-/** A look at all pages of a VM, so that an estimate knows what is in them. */
+/** A look at all pages of a VM, so that estimates know their contents. */
 struct engine_survey {
 	bool active;
 	uint64_t done_pages, total_pages;
 	uint64_t begun_usec, ended_usec; /* of the last one that is over, by the engine's clock; 0: none */
 };
 /**
- * Has all pages of @vm looked at, as fast as it answers, unless that is under way: what is in them is known then, and
- * nothing is shared for it, nor given back. For modes other than _FULL, in which passes look at nothing, or little.
- * @return false: its mode is _FULL, or it does not answer; then, too, if that comes to be so meanwhile, it ends.
+ * Has all pages of @vm looked at, as fast as it answers, unless that is under way. Their contents are known then;
+ * nothing is shared or given back. For modes other than _FULL, whose passes look at few pages or none.
+ * @return false: the mode is _FULL, or the VM does not answer. If that becomes so later, the look ends.
  */
 bool engine_survey(struct engine_vm *vm);
 void engine_survey_state(const struct engine_vm *vm, struct engine_survey *ret);
 
 /**
- * Wants an estimate that begins from now on. It is made with the ticks, one after the other, with pauses in between;
- * nothing is ordered for it, and nothing but the estimate is changed.
+ * Requests an estimate that begins after this call. It is made in the ticks, one at a time, with pauses in between. It
+ * orders nothing, and changes nothing but the estimate.
  */
 void engine_want_estimate(struct engine *engine);
-/** Whether none would begin now, because of the last one. */
+/** Whether none would begin now, because the last one was too recent. */
 bool engine_pauses_estimates(const struct engine *engine, uint64_t now_usec);
-/** Whether one is wanted or under way. Its progress: pages of *@ret_total have been gone over. */
+/** Whether one is requested or under way. Its progress: pages of *@ret_total have been visited. */
 bool engine_is_estimating(const struct engine *engine, uint64_t *ret_done, uint64_t *ret_total);
-/** The last one that is complete, also if a later one is under way. To be given back by engine_drop_estimate(). */
+/** The last complete estimate, even if a later one is under way. To be released by engine_drop_estimate(). */
 struct engine_estimate *engine_take_estimate(struct engine *engine);
 /** Also after engine_free(), and NULL. */
 void engine_drop_estimate(struct engine_estimate *estimate);
 void engine_estimate_summary(const struct engine_estimate *estimate, struct engine_estimate_summary *ret);
-/** The row of @vm, which lives, in @estimate. @return whether it has one. */
+/** The row of @vm, which still exists, in @estimate. @return whether it has one. */
 bool engine_estimate_row(const struct engine_estimate *estimate, const struct engine_vm *vm, uint32_t *ret_row);
 void engine_estimate_vm(const struct engine_estimate *estimate, uint32_t row, struct engine_vm_estimate *ret);
 /** @a and @b: two rows below summary.pair_rows. */

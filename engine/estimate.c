@@ -25,14 +25,17 @@
 #include "engine/hints.h"
 #include "engine/state.h"
 
-/* Between two estimates: so much at least, and at most, and in between so many times as long as the last one took. */
+/*
+ * Pause between two estimates: at least and at most this long, and in between this many times as long as the last one
+ * took.
+ */
 #define ESTIMATE_AGAIN_USEC UINT64_C(100000)
 #define ESTIMATE_AGAIN_MAX_USEC UINT64_C(10000000)
 #define ESTIMATE_AGAIN_TIMES 9u
 #define LOOKS_PER_STEP 16u
 
 #define SHIFT_MAX 28u /* bits of a checksum */
-#define PART_BITS 16u /* of a page are the unit in which its part of what is saved is added up */
+#define PART_BITS 16u /* 2^16 parts of a page: the unit in which a VM's part of the savings is added up */
 
 struct row {
 	struct engine_vm_estimate sums; /* what the sample says is of one in 2^shift, until it is over */
@@ -154,7 +157,10 @@ static void give_rows(struct engine *engine, struct engine_estimate *making)
 	}
 }
 
-/* So many pages can have a content that is known: there are no more contents, nor records of who has one. */
+/*
+ * An upper bound of the contents that are known, and of the records of which VM has one: the pages with a known
+ * content.
+ */
 static uint64_t count_known(const struct engine *engine)
 {
 	uint64_t pages = 0;
@@ -168,7 +174,7 @@ static uint64_t count_known(const struct engine *engine)
 	return pages;
 }
 
-/* All if they fit; else so few that they fill half of it. */
+/* No shift if they all fit; otherwise enough that they fill half of it. */
 static uint32_t choose_shift(const struct engine *engine)
 {
 	uint64_t most = count_known(engine), limit = engine->settings.estimate_contents;
@@ -224,7 +230,7 @@ static void begin(struct engine *engine)
 		give_up(estimate);
 }
 
-/* ---- what is known of pages ---- */
+/* ---- known contents of pages ---- */
 
 static bool add_hint(void *context, struct table_key key, uint32_t ref)
 {
@@ -258,7 +264,7 @@ static bool add_private(struct estimate *estimate, struct page page, uint32_t st
 				(state & PRIVATE_HINTED) != 0 ? page_global(page) : 0);
 }
 
-/* Counts what is known of @page. @return false: the sample is full. */
+/* Counts the known content of @page. @return false: the sample is full. */
 static bool add_page(struct engine *engine, struct page page, uint32_t *looks)
 {
 	struct estimate *estimate = &engine->estimate;
@@ -298,12 +304,12 @@ static bool walk_hints(struct engine *engine, uint32_t *looks)
 {
 	struct estimate *estimate = &engine->estimate;
 	uint32_t before = estimate->sample.content_count;
-	/* One that is added costs more than a place: so few at a time that it is noticed. */
+	/* Adding one costs more than a place: few are added at a time, so that the bound is noticed. */
 	uint32_t places = ESTIMATE_LOOKS_PER_TICK / ESTIMATE_LOOKS_SAMPLED, left = places;
 	bool over = table_visit(&engine->table, &estimate->hint, &left, add_hint, engine);
 
 	*looks += places - left + (estimate->sample.content_count - before) * ESTIMATE_LOOKS_SAMPLED;
-	if (!over && left > 0) /* it was not for the places that it stopped */
+	if (!over && left > 0) /* it stopped for another reason than the number of places */
 		too_small(engine);
 	return over;
 }
@@ -352,7 +358,7 @@ static bool walk_pages(struct engine *engine, uint32_t *looks)
 	return estimate->row == making->summary.rows;
 }
 
-/* The first record from @at (index + 1) on whose VM has not gone, NULL if there is none. */
+/* The first record from @at (index + 1) on whose VM still exists, NULL if there is none. */
 static const struct sample_record *record_at(const struct estimate *estimate, uint32_t at)
 {
 	while (at > 0 && estimate->making->rows[estimate->sample.records[at - 1].row].vm == NULL)
@@ -360,7 +366,7 @@ static const struct sample_record *record_at(const struct estimate *estimate, ui
 	return at > 0 ? &estimate->sample.records[at - 1] : NULL;
 }
 
-/* Divides what sharing a content would save among those who have it. */
+/* Divides the savings of one content among the VMs that have it. */
 static void count_content(struct estimate *estimate, const struct sample_content *content, uint32_t *looks)
 {
 	const struct sample_record *first = record_at(estimate, content->first), *record;
@@ -425,13 +431,13 @@ static bool walk_contents(struct engine *engine, uint32_t *looks)
 
 /* ---- the end ---- */
 
-/* Of @parts in the sample, rounded to the nearest. */
+/* Converts @parts of the sample to pages, rounded to the nearest. */
 static uint64_t whole_pages(const struct engine_estimate *making, uint64_t parts)
 {
 	return ((parts << making->shift) + (UINT64_C(1) << (PART_BITS - 1))) >> PART_BITS;
 }
 
-/* The parts of all add up to whole pages, and so do the VMs' pages: as in counters.c. */
+/* The VMs' parts add up to whole pages, and so do the pages given to VMs: as in counters.c. */
 static void finish_rows(const struct engine *engine, struct engine_estimate *making)
 {
 	struct engine_vm_estimate *all = &making->summary.all;

@@ -103,7 +103,7 @@ void fetches_give_up(struct engine_vm *vm, const struct region *region)
 			continue;
 		fetch->slot = SLOT_NONE;
 		vm->engine->fetches_open--;
-		/* Whether it is a copy may have been told meanwhile, and is told again by the next look. */
+		/* A report may have said meanwhile whether it is a copy; the next look says so again. */
 		fetch_fail(vm, &given_up, check_of(given_up.key.tag));
 	}
 }
@@ -126,7 +126,7 @@ static bool owes_fetch(const struct engine_vm *vm, uint32_t parity, bool any)
 
 void fetches_overdue(struct engine *engine, uint32_t parity)
 {
-	/* Whoever is parked waits for any of them. */
+	/* A parked page waits for any of them. */
 	bool any = waiters_have_parity(&engine->waiters, engine->waiters.parked, parity);
 
 	for (uint32_t i = 0; i < engine->vms_end; i++) {
@@ -134,7 +134,7 @@ void fetches_overdue(struct engine *engine, uint32_t parity)
 
 		if (vm == NULL || !owes_fetch(vm, parity, any))
 			continue;
-		vm->overdue_fetches = vm->fetched + vm->fetches.length; /* it is asked for nothing before */
+		vm->overdue_fetches = vm->fetched + vm->fetches.length; /* it is asked for no content before that */
 		fetches_give_up(vm, NULL);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* FETCHes: a page's content is asked for, to fill a slot for which others wait. Nothing is matched here. */
+/* FETCH orders: they get a page's content, to fill a slot that other pages wait for. Nothing is matched here. */
 #ifndef PAGEFUSE_ENGINE_FETCHES_H
 #define PAGEFUSE_ENGINE_FETCHES_H
 
@@ -10,11 +10,11 @@ struct engine;
 struct engine_vm;
 struct fetch;
 
-/** Whether @vm can be asked for a content. */
+/** Whether @vm can be ordered to FETCH. */
 bool fetch_is_possible(const struct engine_vm *vm);
 /**
- * Has the content of @other, under @key, put into a new slot, for which @page waits. If the store is full @page is
- * parked until that may be tried again, or left. @parity: of the barrier that waits for it. @return whether it waits.
+ * Orders the content of @other, under @key, for a new slot, for which @page waits. If the store is full @page is parked
+ * until that may be tried again, or left alone. @parity: of the barrier that waits for it. @return whether it waits.
  */
 bool fetch_start(struct page other, struct page page, struct table_key key, uint32_t parity);
 /** @page, under @key, waits in *@list, as above. @return whether there was room. */
@@ -23,15 +23,15 @@ bool fetch_wait(struct page page, uint32_t *list, struct table_key key, uint32_t
 /** Takes the oldest FETCH of @vm if it is for page number @page. @return whether it was. */
 bool fetch_take(struct engine_vm *vm, uint32_t page, struct fetch *ret);
 /**
- * The slot of @fetch gets no content. Its page is private then, and is as @private says: checksum and PRIVATE_COPY.
- * Those that wait are to be matched again.
+ * The slot of @fetch gets no content. Its page becomes private, with the checksum and PRIVATE_COPY in @private. Pages
+ * that wait for the slot are to be matched again.
  */
 void fetch_fail(struct engine_vm *vm, const struct fetch *fetch, uint32_t private);
 /** Gives up FETCHes of pages in @region of @vm, or of all if it is NULL. Their answers are still to come. */
 void fetches_give_up(struct engine_vm *vm, const struct region *region);
 /** Forgets all FETCHes of @vm, which have been given up: no answers come any more. */
 void fetches_drop(struct engine_vm *vm);
-/** The barrier of @parity waits no longer: gives up all FETCHes of each VM that owes one for it. */
+/** The barrier of @parity waits no longer: gives up all FETCHes of each VM that still owes it an answer. */
 void fetches_overdue(struct engine *engine, uint32_t parity);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Noted pages that are left alone for a while, as they have diverged again and again (stability.h): they are looked at
- * once more when that time is over, since nothing else may ever look at them.
+ * Noted pages that are left alone for a while, as they have diverged again and again (stability.h). They are looked at
+ * once more after that time, since nothing else might ever look at them.
  */
 #ifndef PAGEFUSE_ENGINE_LATER_H
 #define PAGEFUSE_ENGINE_LATER_H
@@ -14,7 +14,7 @@
 struct engine_vm;
 struct scan;
 
-/** @page is to be looked at once more, after @due_usec; without room its next note, or a scan, has to do. */
+/** Looks at @page once more, after @due_usec. If there is no room, the page waits for its next note, or a scan. */
 void later_add(struct page page, uint64_t due_usec);
 /** When the first one is due; UINT64_MAX: there is none. */
 uint64_t later_due(const struct engine_vm *vm);

@@ -17,7 +17,7 @@ void leaving_add(struct engine *engine, struct region *region)
 	engine->leaving.added++;
 }
 
-/* The first one has given all back. */
+/* The first region has given back everything. */
 static void gone(struct engine *engine)
 {
 	struct region *region = engine->leaving.first;

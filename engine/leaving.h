@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Regions that have left, with or without their VM: they count no more and no page number names them, but what their
- * pages hold of slots is given back bit by bit, as they can be of terabytes. While there are any, every report pays for
- * more of it than one can make: so who registers regions, fills them and removes them makes no heap of them.
+ * Regions that have left, with or without their VM. They do not count any more and no page number names them, but the
+ * slots that their pages hold are given back bit by bit, since a region can have terabytes. While there are any, every
+ * report pays for giving back more than one report can add: so a VM that registers regions, fills them and removes them
+ * cannot pile them up.
  */
 #ifndef PAGEFUSE_ENGINE_LEAVING_H
 #define PAGEFUSE_ENGINE_LEAVING_H
@@ -11,22 +12,22 @@
 #include <stdint.h>
 
 /**
- * Work, for: a page that gives back a slot, which can be a system call; a look at the pages of a block that somebody
- * reported of; the memory of a region.
+ * Work for: a page that gives back a slot, possibly with a system call; a look at the pages of a block that was
+ * reported of; freeing the memory of a region.
  */
 #define LEAVING_HELD 12u
 #define LEAVING_BLOCK 16u
 #define LEAVING_REGION 64u
 #define LEAVING_PER_TICK (4096 * LEAVING_HELD)
 #define LEAVING_PER_REMOVAL (512 * LEAVING_HELD)
-#define LEAVING_PER_REPORT 32u /* and LEAVING_HELD for each page that it adopts: no report makes more */
+#define LEAVING_PER_REPORT 32u /* and LEAVING_HELD for each page that a report adopts: no report adds more */
 
 struct engine;
 struct region;
 
-/** Takes over @region, which is no VM's any more. */
+/** Takes over @region, which no VM has any more. */
 void leaving_add(struct engine *engine, struct region *region);
-/** Does @most work, or all that there is. */
+/** Does @most work, or as much as there is. */
 void leaving_go_on(struct engine *engine, uint32_t most);
 bool leaving_goes_on(const struct engine *engine);
 /** Frees what is left, and changes nothing else: for the end of the whole engine. */

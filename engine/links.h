@@ -15,8 +15,8 @@
 #define REF_SHARED (UINT32_C(1) << 31)
 #define MARK_PARTITION 255u
 #define MARK_STRIPE 256u    /* member of a stripe */
-#define MARK_DISPLACED 512u /* the table names, or named, another slot for the content: no new page will find it */
-#define MARK_REPEAT 1024u   /* one time that a page next to one that maps it came to map it, too */
+#define MARK_DISPLACED 512u /* the table names, or named, another slot for the content: no new page finds it */
+#define MARK_REPEAT 1024u   /* added each time a page beside one that maps it comes to map it, too */
 
 struct links {
 	struct slots *slots;
@@ -41,15 +41,15 @@ static inline struct table_key slot_key(const struct slot *slot)
 
 /** Labels slot @number with @key, and with @marks (MARK_STRIPE, MARK_DISPLACED). */
 void links_label(const struct links *links, uint32_t number, struct table_key key, uint16_t marks);
-/** From here on new pages with the content of slot @number find it. @return 0 or -ENOMEM. */
+/** Lets new pages with the content of slot @number find it. @return 0 or -ENOMEM. */
 int links_enter(const struct links *links, uint32_t number);
-/** The same no longer, if they did. */
+/** Undoes links_enter(), if it was called. */
 void links_remove(const struct links *links, uint32_t number);
 
 /** Takes a slot for the content under @key, as slots_take() does; it cannot be found yet. */
 int links_take(const struct links *links, struct slot_window *window, uint16_t owner, struct table_key key,
 	       uint32_t *ret_slot);
-/** Slot @number, taken, gets no content: it cannot be found, and is freed. */
+/** Slot @number, taken, gets no content: no page can find it, and it is freed. */
 void links_abandon(const struct links *links, uint32_t number);
 
 #endif

@@ -63,7 +63,7 @@ static void keep_sighting(struct page page, struct table_key key, bool zero)
 	struct sighting *seen, older;
 
 	if (state == PAGE_FETCHING)
-		page_set(page, PAGE_FETCHING_SEEN); /* the content itself will come */
+		page_set(page, PAGE_FETCHING_SEEN); /* the content itself follows */
 	if (!is_in_vain(vm->engine, state, key, zero))
 		return;
 	(void)take_sighting(vm, page_number(page), &older);
@@ -94,8 +94,8 @@ static void put_off(struct engine_vm *vm)
 }
 
 /*
- * Matches a page after its pass may have ended. Then the VM's tickets, and no other's, are put off by one barrier,
- * which waits for all that comes of this; but not without end, whatever the VM reports.
+ * Matches a page after its pass may have ended. Then the tickets of this VM, and of no other, are put off by one
+ * barrier, which waits for the orders that this leads to; but not endlessly, whatever the VM reports.
  */
 static void match_late(struct page page, struct table_key key, bool zero)
 {
@@ -136,7 +136,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	unsigned char content[PAGE_BYTES];
 	struct table_key key;
 
-	memcpy(content, staging, PAGE_BYTES); /* which the VMM can go on writing: only the copy counts */
+	memcpy(content, staging, PAGE_BYTES); /* the VMM can still write it: only the copy counts */
 	key = table_key(&engine->table, page_hash(content, engine->settings.seed));
 	if (!table_key_equal(key, fetch->key)) { /* the guest has written it since */
 		bool seen = *page_state(page) == PAGE_FETCHING_SEEN;
@@ -199,7 +199,7 @@ static bool neighbour_maps(struct page page, uint32_t slot)
 	       (page.index + 1 < region->pages && maps(region->state[page.index + 1], slot));
 }
 
-/* Nothing has come of what was seen of @page: the next slow pass tells it again. @counter: that counts these pages. */
+/* The last report of @page led to nothing: the next slow pass reports it again. @counter: counts these pages. */
 static void lose(struct page page, uint64_t *counter)
 {
 	++*counter;
@@ -269,7 +269,7 @@ static void enter(struct page page, struct table_key key)
 }
 
 /*
- * @page: private, its checksum is that of @key, and no hint of it is known to be in the table. @committed: it has
+ * @page: private, its checksum is that of @key, and the table is not known to have a hint of it. @committed: it has
  * waited, or been fetched, see exposure.h.
  */
 static void match_page(struct page page, struct table_key key, uint32_t parity, bool committed)
@@ -322,7 +322,7 @@ void match_ready(struct page page)
 	}
 }
 
-/* The next one whose turn it is. Whoever is parked has no turn until more slots may be tried, or none for long. */
+/* The next page whose turn it is. Parked pages have no turn until more slots may be tried, or none for long. */
 static bool next_waiter(struct engine *engine, struct waiter *ret)
 {
 	struct waiters *waiters = &engine->waiters;
@@ -346,7 +346,10 @@ void match_again(struct engine *engine, uint32_t most)
 
 		if (waiter.vm != WAITER_OF_NONE)
 			engine->vms[waiter.vm]->waiting--;
-		/* In the name of the barrier before which it began to wait: who comes later does not hold that up. */
+		/*
+		 * Counted for the barrier before which it began to wait: pages that wait later do not hold that barrier
+		 * up.
+		 */
 		if (hints_find_page(engine, waiter.global, &page) && (*page_state(page) & ~PRIVATE_COPY) == expected)
 			match_page(page, waiter.key, waiter.parity, true);
 	}
@@ -374,7 +377,7 @@ static bool in_reading(const struct engine_vm *vm, uint32_t page)
 	return false;
 }
 
-/* Whether a HASH or ZERO is of a noted page. A pass that was asked for matches at once, whatever else looks at it. */
+/* Whether a HASH or ZERO is of a noted page. A requested pass matches at once, whether or not the page was noted. */
 static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
 	if ((report->flags & RING_NOTED) == 0)
@@ -409,9 +412,9 @@ static bool remember(struct page page, const struct ring_record *report, uint32_
 }
 
 /*
- * Remembers that, see there. @return whether it is worth a merge, by the volatility filter: in a slow pass only what is
- * new, or has not changed since the last pass, or is read anew. What is @noted is stable, unless it has diverged again
- * and again.
+ * Remembers the content, see remember(). @return whether the page is worth a merge, by the volatility filter: in a slow
+ * pass only if its content is new, or has not changed since the last pass, or was read again. A @noted page counts as
+ * stable, unless it has diverged again and again.
  */
 static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
 			 bool noted)
@@ -434,7 +437,7 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 	       in_pass(vm, page_number(page)) || in_reading(vm, page_number(page));
 }
 
-/* Whether what is said of @page is only to be known, see survey.h. */
+/* Whether the content of @page is only to be known, see survey.h. */
 static bool in_survey(const struct engine_vm *vm, uint32_t page)
 {
 	return vm_mode(vm) != WIRE_MODE_FULL && in_scan(vm, SCAN_SURVEY, page);
@@ -451,12 +454,12 @@ static bool may_match(const struct engine_vm *vm, bool noted)
 	return vm_mode(vm) == WIRE_MODE_FULL || (vm_mode(vm) == WIRE_MODE_HINTS && noted);
 }
 
-/* @page is said to have the content under @key, by a report of one whose mode allows to share it. */
+/* A report says that @page has the content under @key; the VM's mode allows to share it. */
 static void match_seen(struct page page, const struct ring_record *report, struct table_key key, bool noted)
 {
 	struct engine_vm *vm = page.region->vm;
 
-	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* said before the worker got the order */
+	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* reported before the worker got the order */
 		if (noted || in_pass(vm, report->page))
 			keep_sighting(page, key, false);
 		return;
@@ -464,7 +467,7 @@ static void match_seen(struct page page, const struct ring_record *report, struc
 	if (!note_content(page, report, check_of(key.tag), key, noted))
 		return;
 	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
-		return; /* whoever has the same content finds this page's hint */
+		return; /* the next page with that content finds this one's hint */
 	*page_state(page) &= ~PRIVATE_HINTED;
 	match_page(page, key, vm->engine->barrier.started & 1, false);
 }
@@ -546,8 +549,8 @@ int match_zero(struct engine_vm *vm, const struct ring_record *report)
 }
 
 /*
- * @page is said to be as it was: what is known of it still holds. Its hash is kept where it is inside a 2 MiB page, and
- * needed there, and where it has no hint.
+ * A report says that @page is unchanged: what is known of it still holds. Its hash, which is kept if it is inside a
+ * 2 MiB page, is needed there, and where the table has no hint of it.
  */
 static void match_same_page(struct page page, const struct ring_record *report)
 {

@@ -27,7 +27,9 @@
 struct engine;
 struct engine_vm;
 
-/** @report of @vm is a HASH, a ZERO or a SAME: the volatility filter, then the above. @return 0, -EPROTO. */
+/**
+ * @report of @vm is a HASH, a ZERO or a SAME: applies the volatility filter, then the table above. @return 0, -EPROTO.
+ */
 int match_hash(struct engine_vm *vm, const struct ring_record *report);
 int match_zero(struct engine_vm *vm, const struct ring_record *report);
 int match_same(struct engine_vm *vm, const struct ring_record *report);
@@ -43,10 +45,10 @@ int match_fetched(struct engine_vm *vm, const struct ring_record *report, const 
 bool match_refused(struct engine_vm *vm, const struct ring_record *report);
 /** @page has a ready hash: matches it by that, as if it had been seen just now. */
 void match_ready(struct page page);
-/** Matches up to @most pages that have waited, those first that waited first. */
+/** Matches up to @most pages that have waited, in the order in which they began to wait. */
 void match_again(struct engine *engine, uint32_t most);
 
-/** The order for @page came to nothing: matches what a requested pass saw of it meanwhile, if it did. */
+/** The order for @page failed: matches the content that a requested pass reported of it meanwhile, if one did. */
 void match_sighting(struct page page);
 /** @return PRIVATE_COPY or 0, as @report says of its pages. */
 uint32_t private_copy(const struct ring_record *report);

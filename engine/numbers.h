@@ -9,11 +9,11 @@
 struct engine_vm;
 struct region;
 
-/** Gives @region of @vm its numbers. @return whether there are any, and its account may have them. */
+/** Assigns numbers to @region of @vm. @return whether there are any, and its account may have them. */
 bool numbers_take(struct engine_vm *vm, struct region *region);
-/** It is gone: others can have them after a sweep, and until then they are its account's. */
+/** The region is gone: its numbers are reusable after a sweep, and charged to its account until then. */
 void numbers_leave(struct engine_vm *vm, const struct region *region);
-/** For struct space: @pages numbers of @account can be had by others. @context: the engine. */
+/** For struct space: @pages numbers of @account can be reused. @context: the engine. */
 void numbers_freed(void *context, void *account, uint64_t pages);
 
 #endif

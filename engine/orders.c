@@ -35,7 +35,7 @@ static bool follows(const struct ring_record *order, struct page page, uint8_t o
 	if (order == NULL || order->op != op || order->flags != flags || order->count == 0 ||
 	    order->count == RING_RUN_PAGES_MAX || order->page + order->count != page_number(page))
 		return false;
-	if (page.index == 0) /* neighbours in number only */
+	if (page.index == 0) /* neighbours in page number only */
 		return false;
 	return op != ORDER_MERGE || (order->slot + order->count == slot && slot % ENGINE_SEGMENT_SLOTS != 0);
 }
@@ -117,7 +117,7 @@ bool orders_fetch(struct page page)
 
 bool orders_scan(struct engine_vm *vm, uint8_t op, const struct scan *scan)
 {
-	/* What somebody has asked for, or just pointed at, is read. */
+	/* Pages that were requested, or have just been named, are read rather than sampled. */
 	bool slow = op == ORDER_SCAN && scan->kind == SCAN_SLOW, reads, samples;
 	struct region *region = slow ? vm_region(vm, scan->page) : NULL;
 	uint32_t index = region ? scan->page - region->first : 0;
@@ -218,8 +218,8 @@ void orders_drop(struct engine_vm *vm)
 }
 
 /*
- * An order that was withdrawn, or for pages of a region that has gone since: what it counted for has been dropped with
- * the region.
+ * Whether the order was withdrawn, or is for pages of a region that has gone since: then its part in the counts was
+ * dropped with the region.
  */
 static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 {
@@ -230,7 +230,7 @@ static bool is_void(struct engine_vm *vm, const struct ring_record *order)
 	return vm_region(vm, order->page) == NULL;
 }
 
-/* What has to stay whole by now is not split, whatever was so when @order was made. */
+/* Does not let @order split a block that has to stay whole by now, whatever held when it was made. */
 static void keep_large(struct engine_vm *vm, struct ring_record *order)
 {
 	struct region *region = order->flags & RING_MAY_SPLIT ? vm_region(vm, order->page) : NULL;

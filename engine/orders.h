@@ -28,15 +28,15 @@ bool orders_notes(struct engine_vm *vm, bool wanted);
 bool orders_unshare(struct engine_vm *vm, uint32_t page, uint32_t count);
 bool orders_whole(struct engine_vm *vm, uint32_t page, uint32_t count, uint32_t most);
 /**
- * Withdraws the MERGE and ZERO orders of @vm that nobody has taken: their pages are private again, some of them at
- * once, the others by orders_withdraw_on(). Until then none of its orders can be taken.
+ * Withdraws the MERGE and ZERO orders of @vm that its worker has not taken: their pages are private again, some of them
+ * at once, the others by orders_withdraw_on(). Until then none of its orders can be taken.
  */
 void orders_withdraw_merges(struct engine_vm *vm);
 /** Withdraws all orders of @vm, which is detached, in the same way. */
 void orders_withdraw(struct engine_vm *vm);
 /** Whether that goes on. */
 bool orders_are_withdrawn(const struct engine_vm *vm);
-/** Goes on with it: @most pages and orders. @return what is left of @most. */
+/** Continues that: @most pages and orders. @return what is left of @most. */
 uint32_t orders_withdraw_on(struct engine_vm *vm, uint32_t most);
 /** Forgets all orders of @vm, whose regions leave with what their pages hold. */
 void orders_drop(struct engine_vm *vm);

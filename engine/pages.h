@@ -41,10 +41,12 @@ enum page_kind {
 #define CHECK_WRITTEN 1u /* shared until it was written: as if it had been seen with another content */
 #define CHECK_ZERO 2u
 
-/* What was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than what somebody reported. */
+/*
+ * A page that was never touched is PRIVATE and CHECK_NEVER: walks over all pages cost no more than the reported ones.
+ */
 #define REGION_BLOCK 1024u
 
-/** How many pages of a VM, or of all, are what; `known` counts some of the private ones, diverged or not. */
+/** How many pages of a VM, or of all, are in each state; `known` counts some of the private ones, diverged or not. */
 struct page_counts {
 	uint64_t shared, zero;
 	uint64_t ordered;  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
@@ -66,9 +68,9 @@ struct region {
 	uint32_t *state;     /* by page */
 	uint16_t *stability; /* by page, see stability.h */
 	struct blocks blocks;
-	uint8_t *touched;    /* by REGION_BLOCK pages: whether the state of any was ever looked at by page_state() */
+	uint8_t *touched;    /* by REGION_BLOCK pages: whether page_state() ever read the state of one of them */
 	struct region *next; /* that is leaving, too, see leaving.h */
-	uint32_t left;       /* pages that have given back what they hold, then */
+	uint32_t left;       /* pages that have given back their slots by then */
 };
 
 /** One page: what most functions work on. */
@@ -86,9 +88,9 @@ struct region *region_new(struct engine_vm *vm, struct page_counts *all, struct 
 /** Frees a region's memory, and counts nothing. NULL and half-built ones, too. */
 void region_free(struct region *region);
 
-/** @page is in state @after that was in @before. What is not private is not READY. */
+/** @page was in state @before and is in state @after now. A page that is not private is not READY. */
 void page_count(struct page page, uint32_t before, uint32_t after);
-/** None of @region counts any more among the VM's, and among all. */
+/** The pages of @region count no more among the VM's, and among all. */
 void region_uncount(const struct region *region);
 
 static inline enum page_kind state_kind(uint32_t state)

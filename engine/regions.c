@@ -62,7 +62,7 @@ int regions_find_run(struct regions *regions, uint32_t page, uint32_t count, str
 
 int regions_may_add(const struct regions *regions, uint32_t page, uint64_t pages)
 {
-	/* Numbers may be left out: of regions that were gone before this daemon heard of them. */
+	/* Numbers may be skipped: for regions that were gone before this daemon knew the VM. */
 	if (page < regions->next_page || pages == 0 || pages > UINT32_MAX - page)
 		return -EPROTO;
 	return regions->count + regions->beyond_count == REGIONS_MAX ? -ENOMEM : 0;

@@ -22,7 +22,7 @@ struct regions {
 	uint64_t beyond_pages;  /* of all beyond the limits */
 };
 
-/** The region of page number @page, NULL if no region has it (any more). */
+/** The region of page number @page; NULL if none has it, or has it any more. */
 struct region *regions_find(struct regions *regions, uint32_t page);
 /** The first region that has pages from number @page on, NULL if none has. */
 struct region *regions_from(const struct regions *regions, uint32_t page);
@@ -43,12 +43,12 @@ const struct region *regions_largest(const struct regions *regions);
 /** Frees all that are in the list. */
 void regions_done(struct regions *regions);
 
-/** The same of one that was noted as beyond the limits, and has been forgotten there. */
+/** Likewise for a region that was noted as beyond the limits, and has been forgotten there. */
 void regions_insert(struct regions *regions, struct region *region);
 
 /** Notes a region beyond the limits, after regions_may_add(). @before: see blocks.h. @waits: for page numbers. */
 void regions_add_beyond(struct regions *regions, uint32_t page, uint32_t pages, uint32_t before, bool waits);
-/** It waits no more. @index: in the list of those beyond the limits. */
+/** The region does not wait any more. @index: in the list of those beyond the limits. */
 void regions_wait_no_more(struct regions *regions, uint32_t index);
 /** Forgets the one that begins at @page. @return 0, -EPROTO if none does. */
 int regions_remove_beyond(struct regions *regions, uint32_t page);

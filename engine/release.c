@@ -16,9 +16,9 @@
 #include "engine/state.h"
 
 /*
- * Between the releases that blocks want when they become dense, or could be split when that was refused: so much at
- * least, and at most, and in between so many times as long as the last one took. A VMM that refuses again and again has
- * no more of the engine's time than that.
+ * Pause between the releases that start when blocks become dense, or could have been split but were refused: at least
+ * and at most this long, and in between this many times as long as the last release took. So a VMM that refuses again
+ * and again has a bounded part of the engine's time.
  */
 #define RELEASE_AGAIN_USEC UINT64_C(100000)
 #define RELEASE_AGAIN_MAX_USEC UINT64_C(10000000)
@@ -138,7 +138,7 @@ static bool take_block(struct engine *engine, struct region *region, uint32_t mo
 	return true;
 }
 
-/* Does what is to be done with the block at hand in this walk, and moves on. @return whether that was all of it. */
+/* Processes the current block in this walk, and moves on. @return whether all of it was done. */
 static bool release_block(struct engine *engine, struct region *region, uint32_t most, uint32_t *looks, uint32_t *taken)
 {
 	struct release *release = &engine->release;
@@ -159,7 +159,7 @@ uint32_t release_tick(struct engine *engine, uint32_t most)
 	struct release *release = &engine->release;
 	uint32_t taken = 0, looks = 0;
 
-	if (engine->resync.wanted) /* what is not known yet would get a second copy */
+	if (engine->resync.wanted) /* until the content is known a merge would store a second copy */
 		return 0;
 	if (!release->active && release->wanted && engine->now_usec >= release->next_usec)
 		begin(engine);

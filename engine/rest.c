@@ -3,7 +3,7 @@
 
 #define REST_USEC UINT64_C(1000000) /* between two ticks that look at all */
 
-/* As if each tick so far had looked at @vm, and found that it owes nothing: see watch.c. */
+/* Sets @vm's times as if each tick so far had looked at it, and found that it owes nothing: see watch.c. */
 static void note_watched(struct engine_vm *vm)
 {
 	uint64_t now = vm->engine->watched_usec;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * VMs at rest: nothing is under way for them and nothing is due, so a tick passes them by, and a thousand of them cost
- * what happens and not how many they are. An order, a report, a request or the moment at which something is due wakes a
- * VM, and it is as if all ticks had looked at it. What comes of others' doings, as that it is held for their exposure,
- * is seen once a second, when all are woken.
+ * VMs at rest: nothing is under way for them and nothing is due, so ticks skip them, and the cost of a thousand VMs
+ * depends on events and not on their number. An order, a report, a request or a due time wakes a VM, and then it is as
+ * if all ticks had looked at it. Effects of other VMs, such as being held for their exposure, are noticed once a
+ * second, when all are woken.
  */
 #ifndef PAGEFUSE_ENGINE_REST_H
 #define PAGEFUSE_ENGINE_REST_H
@@ -16,7 +16,7 @@ static inline struct engine_vm *rest_awake(const struct engine *engine, uint32_t
 	return engine->rest.until_usec[index] == 0 ? engine->vms[index] : NULL;
 }
 
-/** Something is to be done for @vm, or may be, by the next tick. */
+/** The next tick has, or may have, something to do for @vm. */
 void rest_wake(struct engine_vm *vm);
 void rest_wake_all(struct engine *engine);
 /** Before the clock goes on to @now_usec: wakes those for which something is due then. */
@@ -25,7 +25,7 @@ void rest_tick(struct engine *engine, uint64_t now_usec);
 void rest_let(struct engine_vm *vm, uint64_t due_usec);
 /** When the first of those at rest is to be woken, or all are. */
 uint64_t rest_next_usec(const struct engine *engine);
-/** Whether nothing is under way for @vm that an answer or another tick is needed for. */
+/** Whether nothing is under way for @vm that needs an answer or another tick. */
 bool rest_is_possible(const struct engine_vm *vm);
 
 #endif

@@ -31,7 +31,7 @@ static bool is_wasteful(const struct slots *slots)
 		slots->segment_count > WASTEFUL_TIMES * (slots->stored / ENGINE_SEGMENT_SLOTS + 1));
 }
 
-/* The one with the fewest slots in use, if that are few. */
+/* The segment with the fewest slots in use, if these are few. */
 static struct segment *find_nearly_dead(const struct slots *slots, uint64_t now_usec, uint32_t *ret_number)
 {
 	struct segment *found = NULL;

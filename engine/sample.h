@@ -51,7 +51,7 @@ void sample_done(struct sample *sample);
 /** Memory in use. */
 uint64_t sample_bytes(const struct sample *sample);
 
-/** Whether contents with the checksum @check are in it. What is not must not be added. */
+/** Whether the sample includes contents with the checksum @check. Others must not be added. */
 static inline bool sample_wants(const struct sample *sample, uint32_t check)
 {
 	return (~check & ((UINT32_C(1) << sample->shift) - 1)) == 0;
@@ -60,7 +60,7 @@ static inline bool sample_wants(const struct sample *sample, uint32_t check)
 /** The table has a hint of page @global under @key. @return false: it is full. */
 bool sample_add_hint(struct sample *sample, struct table_key key, uint32_t global);
 
-/** A VM's page has the content under @key; @mapped: a slot's, that it maps. @return false: it is full. */
+/** A VM's page has the content under @key; @mapped: the page maps a slot with it. @return false: the sample is full. */
 bool sample_add(struct sample *sample, uint32_t row, struct table_key key, bool mapped);
 /**
  * A private page has a content with the checksum @check; its key is that of the hint of page @global, unless that is 0

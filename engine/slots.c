@@ -81,7 +81,7 @@ static int unused_owner(const struct slots *slots)
 	return -ENOSPC;
 }
 
-/* Lets slots whose owner has gone be nobody's, so that the numbers can be used again. */
+/* Frees the owner numbers of VMs that have gone, whose slots then have no owner. */
 static void disown(struct slots *slots)
 {
 	for (uint32_t i = 0; i < slots->segments_end * ENGINE_SEGMENT_SLOTS; i++) {
@@ -280,7 +280,7 @@ void slots_return(struct slots *slots, struct slot_window *window)
 
 /* ---- the life of one slot ---- */
 
-/* One more, or less, is in use: @change is 1 or -1. */
+/* Counts one more slot, or one less, in use: @change is 1 or -1. */
 static void count_used(struct segment *segment, uint32_t number, int change)
 {
 	uint32_t group = number % ENGINE_SEGMENT_SLOTS / SLOT_GROUP;

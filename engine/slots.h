@@ -39,7 +39,7 @@ struct slot {
 	};
 	uint32_t orders : 24; /* pages in orders under way that name it */
 	uint32_t state : 8;   /* enum slot_state */
-	uint16_t owner;       /* whose limit it counts against */
+	uint16_t owner;       /* the VM whose limit it counts against */
 	uint16_t mark;        /* with tag: free for those above, and 0 when it is taken */
 	uint32_t tag;
 };
@@ -141,21 +141,22 @@ void slots_free(struct slots *slots, uint32_t number);
 void slots_order(struct slots *slots, uint32_t number);
 void slots_confirm(struct slots *slots, uint32_t number);
 void slots_unorder(struct slots *slots, uint32_t number);
-/** One page maps slot @number no longer. */
+/** One page does not map slot @number any more. */
 void slots_unshare(struct slots *slots, uint32_t number);
 
-/**
- * Segment @number is there already, and what is in it is not known: it is held. @return 0, -EINVAL, -EEXIST, -ENOMEM.
- */
+/** Segment @number exists already, and its content is not known: it is held. @return 0, -EINVAL, -EEXIST, -ENOMEM. */
 int slots_hold_segment(struct slots *slots, uint32_t number);
-/** Whether a page may claim to map slot @number already: it is live, or may be anything in a held segment. */
+/** Whether a page may claim to map slot @number already: the slot is live, or in a held segment. */
 bool slots_can_claim(const struct slots *slots, uint32_t number);
-/** One page maps slot @number already; @owner is charged unless somebody is. @return whether it was not live before. */
+/**
+ * One page maps slot @number already; it is charged to @owner if it has no owner. @return whether it was not live
+ * before.
+ */
 bool slots_claim(struct slots *slots, uint32_t number, uint16_t owner);
-/** No segment is held any more: what nobody holds in them is dead. */
+/** Ends the hold of all segments: their slots without holders are dead. */
 void slots_let_go(struct slots *slots);
 
-/** Time goes by: @now_usec, by the engine's clock. */
+/** Advances time to @now_usec, by the engine's clock. */
 void slots_tick(struct slots *slots, uint64_t now_usec);
 /** Tells the store of memory freed since the last time. */
 void slots_flush(struct slots *slots);

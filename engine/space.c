@@ -129,7 +129,7 @@ static void remember(struct space *space, struct space_range range)
 		uint32_t capacity = gone->capacity ? gone->capacity * 2 : 64;
 		struct space_range *list = realloc(gone->list, capacity * sizeof(*list));
 
-		if (list == NULL) /* its numbers are lost, nothing else */
+		if (list == NULL) /* its numbers are lost, with no other effect */
 			return;
 		gone->list = list;
 		gone->capacity = capacity;

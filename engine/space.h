@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The global page numbers, 1 to 2^31-1, and whose they are: given to regions in chunks, looked up by hints. Numbers of
- * a region that is gone stay taken until the table has been swept of hints that name them.
+ * The global page numbers, 1 to 2^31-1, and the regions that have them: given out in chunks, looked up by hints.
+ * Numbers of a region that is gone stay taken until the table has been swept of hints that name them.
  */
 #ifndef PAGEFUSE_ENGINE_SPACE_H
 #define PAGEFUSE_ENGINE_SPACE_H
@@ -54,7 +54,7 @@ void space_done(struct space *space);
 
 /** Numbers that a region of @pages pages takes. */
 uint64_t space_numbers(uint32_t pages);
-/** Numbers for @pages pages of @region. @return the first, 0 if there are none to be had (sweep, and try again). */
+/** Finds numbers for @pages pages of @region. @return the first, 0 if there are none (sweep, and try again). */
 uint32_t space_take(struct space *space, struct region *region, uint32_t pages);
 /**
  * The region of the @pages numbers from @global on, which are @account's, is gone; they are free after the next sweep

@@ -25,7 +25,7 @@
 
 /** A page was shared, and has diverged; or it could not be held. */
 void stability_disturbed(struct page page, uint64_t now_usec);
-/** For how long it is to be left alone still; 0: it is not. */
+/** For how much longer it is to be left alone; 0: it is not. */
 uint64_t stability_wait_usec(struct page page, uint64_t now_usec);
 
 /** Marks that what is under way for a page comes of a note, or not. */
