@@ -380,7 +380,7 @@ static void take_frames(struct agent *agent)
 	else if (r == -ECONNRESET)
 		agent->failed = true;
 	else if (r < 0 && r != -EAGAIN)
-		fail(agent, r == -EDQUOT ? "it says more than is listened to" : strerror(-r));
+		fail(agent, r == -EDQUOT ? "it has sent more than the limits allow" : strerror(-r));
 }
 
 static void receive(struct agent *agent)
@@ -569,7 +569,7 @@ void agents_listen(struct agents *agents, const char *socket_path, const struct 
 	}
 	if (r == 0)
 		return;
-	log_warning("agents in guests are not listened to: %s" AGENT_SOCKET_SUFFIX ": %s", socket_path, strerror(-r));
+	log_warning("cannot listen for agents in guests: %s" AGENT_SOCKET_SUFFIX ": %s", socket_path, strerror(-r));
 	if (agents->listener == NULL && fd >= 0)
 		close(fd);
 	agents->listener = sd_event_source_disable_unref(agents->listener);

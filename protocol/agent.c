@@ -198,8 +198,8 @@ const char *agent_bye_text(uint32_t reason)
 	static const char *const texts[AGENT_BYE_END] = {
 		[AGENT_BYE_ENDED] = "it has ended",
 		[AGENT_BYE_OFF] = "hints are not wanted now",
-		[AGENT_BYE_LIMIT] = "more was said than is listened to",
-		[AGENT_BYE_BROKEN] = "something was said that is not in the protocol",
+		[AGENT_BYE_LIMIT] = "more was sent than the limits allow",
+		[AGENT_BYE_BROKEN] = "a message is not in the protocol",
 	};
 
 	return reason < AGENT_BYE_END && texts[reason] ? texts[reason] : "for an unknown reason";

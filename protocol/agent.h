@@ -84,7 +84,7 @@ enum agent_proof {
 enum agent_bye {
 	AGENT_BYE_ENDED = 1, /* the program ends */
 	AGENT_BYE_OFF,       /* hints of this VM are not wanted: knock again later */
-	AGENT_BYE_LIMIT,     /* more was said than is listened to */
+	AGENT_BYE_LIMIT,     /* more was sent than the limits allow */
 	AGENT_BYE_BROKEN,    /* the other side did not keep to the protocol */
 	AGENT_BYE_END
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An agent and a VMM, both of which this test plays from one process, as QEMU is at both sockets: what the agent names
- * is looked at by the VMM's worker, beacons are found or not, and who is no VM is not listened to.
+ * is looked at by the VMM's worker, beacons are found or not, and a process that is no VM is refused.
  */
 #include <errno.h>
 #include <poll.h>
