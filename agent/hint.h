@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From who finds pages (look.h) to who makes something of them (session.h, dry-run.h). */
+/* Passed from the code that finds pages (look.h) to the code that uses them (session.h, dry-run.h). */
 #ifndef PAGEFUSE_AGENT_HINT_H
 #define PAGEFUSE_AGENT_HINT_H
 

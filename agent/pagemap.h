@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Opens /proc/self/pagemap. @return a descriptor; -EPERM, it does not tell page frames to who lacks CAP_SYS_ADMIN;
- * -errno. */
+/**
+ * Opens /proc/self/pagemap. @return a descriptor; -EPERM: without CAP_SYS_ADMIN it does not show page frames; -errno.
+ */
 int pagemap_open(void);
 
 /**

@@ -34,9 +34,9 @@
 
 #define FOREVER UINT64_MAX
 #define KNOCK_MSEC 10000
-#define BEACON_MSEC 60000 /* after which a beacon that nobody has looked for goes */
+#define BEACON_MSEC 60000 /* a beacon that the host has not checked is dropped after this time */
 #define REOPEN_MSEC 1000
-#define BROKEN_MSEC 10000 /* until a host that talks nonsense is tried again */
+#define BROKEN_MSEC 10000 /* until a host that sends nonsense is tried again */
 #define REFUSED_MSEC 60000
 #define OTHER_MODULE 0
 
@@ -58,7 +58,7 @@ static uint64_t cpu_usec(void)
 	return clock_usec(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-/* ---- what the host says ---- */
+/* ---- messages from the host ---- */
 
 static int on_credit(struct session *session, uint32_t pages)
 {
@@ -203,7 +203,7 @@ static int wait_msec(struct session *session, uint64_t msec)
 	return r;
 }
 
-/* ---- what is said to the host ---- */
+/* ---- messages to the host ---- */
 
 static int send_frame(struct session *session, const struct agent_header *frame)
 {

@@ -29,13 +29,13 @@ void client_peer(const struct client *client, struct ucred *ret_peer);
  */
 int client_request(struct client *client, const json_t *request, json_t **ret_reply);
 /**
- * The two halves of it, for who has more to wait for. client_begin() may wait for room in the socket only, client_end()
- * for nothing: -EAGAIN says that client_fd() has to be readable before it can go on.
+ * The two halves of it, for callers that wait for other things, too. client_begin() may wait for room in the socket
+ * only, client_end() for nothing: -EAGAIN means that client_fd() has to be readable before the next call.
  */
 int client_begin(struct client *client, const json_t *request);
 int client_end(struct client *client, json_t **ret_reply);
 int client_fd(const struct client *client);
-/** The daemon's words, as they came. */
+/** The daemon's message, unchanged. */
 const char *client_refusal(const struct client *client);
 
 /** Sleeps for @msec, or until the daemon closes the connection. @return 0, -ECONNRESET. */

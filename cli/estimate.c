@@ -189,7 +189,7 @@ static int print_pairs(const json_t *reply)
 	return r;
 }
 
-/* What is not known cannot be in the figures: those of whom little was looked at are named. */
+/* Unknown contents are not in the figures: names VMs of which few pages are known. */
 static void print_unknown(const json_t *vms)
 {
 	const char *before = "\n";

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 
 #ifndef PLACES_YIELD
-#define PLACES_YIELD 1 /* 0: nobody has to go; a test builds with it, to see what that does */
+#define PLACES_YIELD 1 /* 0: no client is disconnected; a test builds with it, to see the effect */
 #endif
 
 struct place {
@@ -66,7 +66,7 @@ struct place *places_take(struct places *places, int socket, uint64_t now_msec)
 	TAILQ_INSERT_TAIL(&places->list, place, entries);
 	places->count++;
 	if (full && other == NULL)
-		send_away(places, place); /* else nobody more would be accepted, and nobody be sent away for that */
+		send_away(places, place); /* else no further client would be accepted */
 	return place;
 }
 

@@ -26,8 +26,8 @@
 #ifndef IDLE_SECONDS
 #define IDLE_SECONDS 10 /* a connection that says nothing is closed; a test builds with more */
 #endif
-#define SLOW_MSEC 10000 /* who takes so long for his answer may lose his place to somebody else */
-/* Who asks more often gets the same answer again: the daemon is asked at most once in so many milliseconds. */
+#define SLOW_MSEC 10000 /* a client that takes longer for its answer may lose its place */
+/* Clients that ask more often get the same answer again: the daemon is asked at most once in this time. */
 #define ANSWER_AGE_MSEC 500
 
 struct exporter {
@@ -142,7 +142,7 @@ static enum MHD_Result reply_metrics(struct exporter *exporter, struct MHD_Conne
 	return result;
 }
 
-/* ---- who is connected ---- */
+/* ---- connected clients ---- */
 
 static struct place *place_of(struct MHD_Connection *connection)
 {
@@ -266,7 +266,10 @@ static int serve(struct exporter *exporter, const char *listen)
 	places_init(&exporter->places, CONNECTIONS_MAX, SLOW_MSEC);
 	daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, exporter,
 				  MHD_OPTION_SOCK_ADDR, place->ai_addr,
-				  /* One more: who comes when all places are taken, and has somebody sent away. */
+				  /*
+				   * One more: for a client that comes when all places are taken, and has another one
+				   * disconnected.
+				   */
 				  MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX + 1,
 				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, exporter,

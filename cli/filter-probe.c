@@ -13,7 +13,7 @@
 
 #include "common/figures.h"
 
-#define TRY_SECONDS 10 /* a filter may have somebody asked, who does not answer */
+#define TRY_SECONDS 10 /* a filter may notify a supervisor that does not answer */
 
 unsigned filter_probe_count(void)
 {

@@ -47,7 +47,9 @@ int kernel_version_compare(struct kernel_version a, struct kernel_version b);
  */
 void host_facts_read(const char *root, pid_t daemon_pid, struct host_facts *ret_facts);
 void host_facts_probe(struct host_facts *facts);
-/** What follows from who the daemon is; @peer: its credentials, or NULL if there is none. After host_facts_probe(). */
+/**
+ * Sets what depends on the daemon's user; @peer: its credentials, or NULL if there is none. After host_facts_probe().
+ */
 void host_facts_daemon(struct host_facts *facts, const struct ucred *peer);
 
 #endif

@@ -17,8 +17,9 @@ static int take_path(const char *path, int mode, char ret_path[PATH_MAX])
 }
 
 /**
- * What is found beside this program, not where root installed it, has to be of root's, of the caller's or of who made
- * this program, and not everybody's to write: a copy of it in /tmp must not pick up what somebody else put there.
+ * A file found beside this program, outside root's installation, has to belong to root, the caller or this program's
+ * owner, and not be writable for everybody: a copy of this program in /tmp must not use a file that another user put
+ * there.
  */
 static int check_owner(const char *path)
 {

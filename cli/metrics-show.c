@@ -144,7 +144,7 @@ struct collection {
 	const struct metrics_wish *wish;
 	struct timespec time; /* of this round */
 	json_t *before;       /* object and metric -> its last values, as of the last round */
-	json_t *now;          /* the same with this round's; what is gone is in it no more */
+	json_t *now;          /* the same with this round's; VMs that are gone are not in it any more */
 	json_t *list;         /* of what was collected in this round */
 };
 

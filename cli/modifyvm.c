@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pagefuse modifyvm: what is shared of a VM from now on, while it runs and whenever it starts again. */
+/* pagefuse modifyvm: sets what is shared of a VM, while it runs and whenever it starts again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,7 +62,7 @@ static int print_change(const json_t *reply)
 	return cli_finish_output();
 }
 
-/** It counts, but not longer than the daemon lives. */
+/** The change is in force, but is lost when the daemon ends. */
 static int check_kept(const json_t *reply)
 {
 	const char *problem = field_text(reply, "problem");

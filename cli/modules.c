@@ -53,7 +53,7 @@ static int add_module(struct libscols_table *table, const json_t *module)
 	return error;
 }
 
-/** What the table does not have, and how much of what is shared anybody has named. */
+/** Modules that are not in the table, and how much of the shared memory has a label. */
 static void print_sums(const json_t *reply)
 {
 	const json_t *rest = json_object_get(reply, "rest"), *named = json_object_get(reply, "named");

@@ -21,7 +21,7 @@ enum family_type {
 	FAMILY_INFO,
 };
 
-/* Names of VMs are anybody's words: what ends a label or a line must not. The document is valid UTF-8. */
+/* VMs' names may contain anything: escapes what would end a label or a line. The document is valid UTF-8. */
 static void write_escaped(const struct writer *writer, const char *text)
 {
 	for (; *text != 0; text++)
@@ -142,7 +142,7 @@ static void write_one(const struct writer *writer, const char *kind, enum metric
 	json_decref(objects);
 }
 
-/* ---- what is in the document besides ---- */
+/* ---- the other parts of the document ---- */
 
 static void write_gauge(const struct writer *writer, const char *name, const char *help, int64_t value)
 {

@@ -152,7 +152,7 @@ static void tell_obstacle(const struct run *run)
 	findings_done(&findings);
 }
 
-/** What modifyvm has kept for a VM counts; whoever starts it with another mode is told. */
+/** The mode that modifyvm has kept for a VM takes precedence; says so if another one was given. */
 static void tell_kept(const struct run *run, const char *kept)
 {
 	if (*kept != '\0' && strcmp(kept, run->mode) != 0)
@@ -172,7 +172,7 @@ static json_t *admit_request(const struct run *run)
 			 "uuid", text);
 }
 
-/** Keeps in mind that, and why, the daemon will not serve the VM. One that is busy, or answers otherwise, is none. */
+/** Remembers that, and why, the daemon will not serve the VM. A busy daemon, or another answer, is no refusal. */
 static void ask_daemon(const struct cli *cli, struct client *client, struct run *run)
 {
 	json_t *request = admit_request(run);

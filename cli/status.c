@@ -113,7 +113,7 @@ static int add_domain(struct libscols_table *table, const json_t *domain)
 
 /* ---- printing ---- */
 
-/** The daemon shows only the VMs that whoever asks may see; the host's figures are of all in his domains. */
+/** The daemon shows only the VMs that the user may see; the host's figures are sums of the domains of these. */
 static void print_no_vm(const json_t *status)
 {
 	const json_t *host = json_object_get(status, "host");

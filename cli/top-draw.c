@@ -123,7 +123,7 @@ static int put_host(const struct top *top)
 			   uncovered ? terminal_attribute(COLOUR_ALARM) : A_NORMAL);
 }
 
-/** A line for what is wrong, what is being typed, or how to get on. */
+/** A line for an error, the current input, or the keys to press. */
 static void put_message(const struct top *top, int y)
 {
 	char line[LINE_SIZE] = "";

@@ -10,7 +10,7 @@
 #define KEY_RETURN '\r'
 #define KEY_DELETE 127
 
-static const char letters[] = "abcdefghijklmnoprstu"; /* of columns; without q, which whoever wants to get out tries */
+static const char letters[] = "abcdefghijklmnoprstu"; /* of columns; without q, which people press to quit */
 
 _Static_assert(sizeof(letters) == FIELD_END + 1, "a letter for each column");
 
@@ -188,7 +188,7 @@ static void on_table_key(struct top *top, int key)
 
 void top_key(struct top *top, int key)
 {
-	if (key == KEY_RESIZE) /* nobody's key: the terminal's size has changed */
+	if (key == KEY_RESIZE) /* no key: the terminal's size has changed */
 		return;
 	top->remark[0] = '\0';
 	if (top->prompt != PROMPT_NONE)

@@ -122,7 +122,7 @@ void top_refresh(struct top *top)
 
 /* ---- the loop ---- */
 
-/** @return false once nobody is at the terminal any more. */
+/** @return false once the terminal is closed. */
 static bool take_keys(struct top *top, short revents)
 {
 	int key;
@@ -159,7 +159,7 @@ static int loop(struct top *top)
 	}
 }
 
-/** The first figures; who asked in vain is told so in the way of all commands, and has no screen. */
+/** The first figures. If they cannot be had, complains like all commands, and shows no screen. */
 static int begin(struct top *top)
 {
 	json_t *status;

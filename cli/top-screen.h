@@ -55,7 +55,7 @@ struct top {
 	bool quit;
 };
 
-/** Sorts and chooses anew. Without memory it leaves the rows and says so. */
+/** Sorts and chooses anew. Without memory it leaves the rows unchanged and shows an error. */
 void top_choose_rows(struct top *top);
 /** Has figures fetched now. */
 void top_refresh(struct top *top);

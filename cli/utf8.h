@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Text of others, of which nobody knows whether it is UTF-8. Plain code. */
+/* Text from others, which may or may not be UTF-8. Plain code. */
 #ifndef PAGEFUSE_CLI_UTF8_H
 #define PAGEFUSE_CLI_UTF8_H
 

@@ -190,7 +190,7 @@ static void check_exposure(const json_t *vm, const char *name, struct findings *
 			     field_metric(vm, METRIC_VM_EXPOSURE_HELD_PAGES));
 }
 
-/** Why it has that mode, where somebody else than who started it has said so. */
+/** The reason for its mode, if that was not set by the command that started it. */
 static const char *mode_reason(const json_t *vm)
 {
 	if (field_bool(vm, "mode_kept"))

@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 /**
- * Writes @text into the file at @path, which who reads it finds as it was or new, never a part. A symbolic link is
- * replaced, not followed. @mode: of the new file, whatever the umask is. @return 0, -errno.
+ * Replaces the file at @path by one with @text: readers find the old file or the new one, never a part. A symbolic link
+ * is replaced, not followed. @mode: of the new file, whatever the umask is. @return 0, -errno.
  */
 int write_file(const char *path, const char *text, size_t size, mode_t mode);
 

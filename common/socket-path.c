@@ -46,7 +46,7 @@ int socket_path_default(char *ret, size_t size)
 	return path ? join(ret, size, path, "") : socket_path_usual(ret, size);
 }
 
-/** Whether @directory is one of the caller's in which nobody else can do what the bits @closed of a mode stand for. */
+/** Whether @directory belongs to the caller and its mode denies others the bits @closed. */
 static bool is_of_caller(const char *directory, mode_t closed)
 {
 	struct stat st;
@@ -69,7 +69,7 @@ bool socket_path_is_in_tmp(const char *path)
 	return strncmp(path, directory, strlen(directory)) == 0 && path[strlen(directory)] == '/';
 }
 
-/** For who has no $XDG_RUNTIME_DIR. */
+/** For users without $XDG_RUNTIME_DIR. */
 static int choose_directory(char *ret, size_t size)
 {
 	char runtime[64];

@@ -21,13 +21,13 @@ int socket_path_default(char *ret, size_t size);
 int socket_path_usual(char *ret, size_t size);
 
 /**
- * Where a user who is told of no place by the environment has a daemon of his own, if none of root's answers him:
- * /run/user/UID/pagefuse/pagefused.sock if that directory of his is there, else /tmp/pagefuse-UID/pagefused.sock.
- * @return 0, -ENOENT if socket_path_default() is all that counts (root, or the environment names a place).
+ * The place of a private daemon of a user whose environment names none, used if no daemon of root's answers:
+ * /run/user/UID/pagefuse/pagefused.sock if that directory exists, else /tmp/pagefuse-UID/pagefused.sock.
+ * @return 0, -ENOENT if only socket_path_default() counts (for root, or if the environment names a place).
  */
 int socket_path_own(char *ret, size_t size);
 
-/** Whether @path is in the directory in /tmp that socket_path_own() may choose, which nobody but the caller may use. */
+/** Whether @path is in the directory in /tmp that socket_path_own() may choose, which only the caller may use. */
 bool socket_path_is_in_tmp(const char *path);
 
 /**

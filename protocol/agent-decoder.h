@@ -30,7 +30,7 @@ void agent_decoder_init(struct agent_decoder *decoder, enum agent_side sender);
 /** A greeting has settled the session: from here on each byte counts, until agent_decoder_seek(). */
 void agent_decoder_settle(struct agent_decoder *decoder, uint32_t session);
 
-/** Looks for a greeting again, in what is in the buffer, too. */
+/** Searches for a greeting again, starting with what is in the buffer. */
 void agent_decoder_seek(struct agent_decoder *decoder);
 
 /** Where the next bytes go. @ret_room: how many at most; never 0 after agent_decoder_next() has returned -EAGAIN. */

@@ -132,7 +132,7 @@ struct metric_series {
 	const char *name;        /* VirtualBox's; RAM/VMM/Saved is added to these */
 	enum metric_scope scope; /* METRIC_OF_HOST or METRIC_OF_VM */
 	const char *help;        /* what it is, for a person */
-	const char *lacks;       /* why nobody can tell the value; NULL: it is known */
+	const char *lacks;       /* why the value cannot be measured; NULL: it can */
 };
 
 extern const struct metric_series metric_series[SERIES_END];

@@ -71,7 +71,7 @@ enum wire_type {
 /** Features, as numbers of bits. */
 enum wire_feature {
 	WIRE_FEATURE_MEMORY_MAP, /* MEMORY_MAP may be sent to the daemon */
-	WIRE_FEATURE_DOMAINS,    /* the daemon does as hello.domain asks; required by who asks for one */
+	WIRE_FEATURE_DOMAINS,    /* the daemon honours hello.domain; required by a client that sets it */
 	WIRE_FEATURE_NOTES,      /* the daemon may order NOTES, and the VMM then sends RING_NOTED */
 	WIRE_FEATURE_BLOCKS,     /* REGION_ADD may say where 2 MiB pages begin */
 	WIRE_FEATURE_IMAGES,     /* IMAGE and SOURCE may be sent to the daemon */
@@ -105,7 +105,7 @@ enum wire_reason {
 	WIRE_REASON_NO_PAGEMAP,       /* /proc/self/pagemap cannot be opened or lacks PAGEMAP_SCAN */
 	WIRE_REASON_NO_SWAP,          /* diverged, a device may be writing it, and no swap is there to tell */
 	WIRE_REASON_TOO_MANY_REGIONS,
-	WIRE_REASON_RAM_LIMIT,     /* the daemon does not take in more RAM; it alone says so */
+	WIRE_REASON_RAM_LIMIT,     /* the daemon does not take in more RAM; only the daemon gives this reason */
 	WIRE_REASON_NESTED,        /* the guest could run guests, whose pages KVM writes unseen by a hold here */
 	WIRE_REASON_ATTRIBUTE,     /* wiped on fork, sealed, bound to NUMA nodes, ... */
 	WIRE_REASON_MEM_MERGE,     /* offered, and withdrawn by MADV_UNMERGEABLE */
@@ -113,7 +113,7 @@ enum wire_reason {
 	WIRE_REASON_EARLIER_STORE, /* still maps the store of a daemon that is gone for good */
 	WIRE_REASON_UNSEEN_CALLS,  /* the VMM discards memory past the preload, which would bring old bytes back */
 	WIRE_REASON_SECCOMP,       /* the VMM's system call filter does not let the library work: its last words */
-	WIRE_REASON_QUOTA,         /* what its user or process may have shared is reached; the daemon alone says so */
+	WIRE_REASON_QUOTA,         /* the quota of its user or process is reached; only the daemon gives this reason */
 	WIRE_REASON_END
 };
 
@@ -138,7 +138,7 @@ struct wire_hello {
 	uint32_t flags;               /* WIRE_HELLO_…; those that are not known are ignored */
 	uint32_t reserved;
 };
-#define WIRE_HELLO_MODE_UNSAID UINT32_C(1) /* nobody has said a mode for it: the daemon's settings do */
+#define WIRE_HELLO_MODE_UNSAID UINT32_C(1) /* no user has set a mode for it: the daemon's settings decide */
 #define WIRE_HELLO_LEAST offsetof(struct wire_hello, features)
 
 struct wire_welcome {
