@@ -125,6 +125,25 @@ static int call_outside_store(uint64_t start, uint64_t end, int advice, bool *ho
 }
 
 /**
+ * The kernel stops at the first private mapping, with an error that is another one for a file's. What lies before that
+ * it does, as it would.
+ */
+int discards_refuse_remove(uint64_t start, uint64_t length)
+{
+	uint64_t end = start + length, at = start, from = start, next;
+	bool holes = false;
+	int r = 0;
+
+	while (at < end && part_outside_store(&from, end, &next) && from == at)
+		at = from = next;
+	if (at == end)
+		return 0;
+	if (at > start)
+		r = discards_call(start, at, MADV_REMOVE, &holes);
+	return r < 0 ? r : -EINVAL;
+}
+
+/**
  * The kernel goes from mapping to mapping, and stops at the first one that it refuses: what comes after that has to be
  * there still. So nothing of the store is dropped before the kernel has done with what lies before it.
  */

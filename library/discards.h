@@ -20,6 +20,11 @@ int discards_before(uint64_t start, uint64_t length, int advice, uint64_t *ret_e
  * @return 0, or -errno: the kernel has stopped.
  */
 int discards_call(uint64_t start, uint64_t end, int advice, bool *holes);
+/**
+ * Before MADV_REMOVE. @return 0: nothing of the store is there, the VMM's call has to follow; or the -errno that it
+ * would give over anonymous memory, of what lies before that all is done.
+ */
+int discards_refuse_remove(uint64_t start, uint64_t length);
 /** After the call: zeros that had been given back are no longer ours to count; what is missing now is not filled. */
 void discards_after(const struct part *part);
 

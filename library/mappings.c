@@ -265,6 +265,14 @@ bool mappings_is_locked(uint64_t address)
 	return sys_madvise(address, PAGE_BYTES, MADV_COLD) == -EINVAL;
 }
 
+/** By a call that changes nothing: its protection as it is. */
+bool mappings_is_sealed(const struct region *region, uint64_t index)
+{
+	if (region->excluded[index] & EXCLUDED_PROTECTED)
+		return false; /* it may be any */
+	return sys_mprotect(region_hva(region, index), PAGE_BYTES, PROT_READ | PROT_WRITE) == -EPERM;
+}
+
 /** By a mapping, to see what becomes of it. Beyond RLIMIT_MEMLOCK there is none, if it were to be locked. */
 bool mappings_will_be_locked(void)
 {

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct region;
+
 /** What all of a range has in common. */
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
@@ -33,6 +35,8 @@ int mappings_file_offset(uint64_t address, uint64_t *ret_offset);
 int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length));
 /** Whether the page at @address is locked. It ages by that, and a 2 MiB page is split. */
 bool mappings_is_locked(uint64_t address);
+/** Whether a page is sealed (mseal), as far as can be found out. Lock held. */
+bool mappings_is_sealed(const struct region *region, uint64_t index);
 /** Whether what is mapped from now on will be locked, as mlockall(MCL_FUTURE) has it. Any thread. */
 bool mappings_will_be_locked(void);
 

@@ -311,6 +311,12 @@ static bool can_be_protected(int prot)
 	return prot == PROT_NONE || prot == PROT_READ;
 }
 
+/** For what cannot be made plain. What is sealed, also if that was not seen, the kernel would not move either. */
+static int error_of(const struct part *part)
+{
+	return mappings_is_sealed(part->region, part->index) ? -EPERM : -ENOMEM;
+}
+
 static int before(enum memory_change change, const struct part *part, int detail)
 {
 	int r;
@@ -318,17 +324,20 @@ static int before(enum memory_change change, const struct part *part, int detail
 	switch (change) {
 	case CHANGE_PROTECT: /* nothing may touch what stays in the store, but for a discard */
 		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
-		return r < 0 && !can_be_protected(detail) ? -ENOMEM : 0;
+		return r < 0 && !can_be_protected(detail) ? error_of(part) : 0;
 	case CHANGE_MOVE:
 		plain_show_zeros(part->region, part->index, part->count);
-		return make_plain(part) < 0 ? -ENOMEM : 0;
+		if (make_plain(part) == 0)
+			return 0;
+		return detail == MADV_WIPEONFORK ? -ENOMEM : error_of(part);
 	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
 		if (mappings_has_policy(detail))
 			(void)make_plain(part); /* what stays is left out: part_outside_store() */
 		return 0;
 	case CHANGE_DEVICE:
 		return unshare_part(part);
-	case CHANGE_LOCK:                          /* what a discard puts in place of store pages would not be locked */
+	case CHANGE_SEAL:                          /* nothing can be put in place of store pages any more */
+	case CHANGE_LOCK:                          /* what a discard puts there would not be locked */
 		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
 		return 0;
 	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
@@ -391,6 +400,7 @@ static void after(enum memory_change change, const struct part *part, int detail
 	case CHANGE_UNMERGEABLE:
 		part_exclude(part, EXCLUDED_UNMERGEABLE, true);
 		break;
+	case CHANGE_SEAL:
 	case CHANGE_ATTRIBUTE:
 		part_exclude(part, EXCLUDED_ADVICE, true);
 		break;
@@ -552,6 +562,8 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		if (r != 0 && done_end > (uint64_t)address)
 			apply(change, address, done_end - (uint64_t)address, detail);
 	}
+	if (r == 0 && change == CHANGE_REMOVE)
+		r = discards_refuse_remove((uint64_t)address, length);
 	if (r == 0 && change == CHANGE_LOCK)
 		memory_locks_begin((uint64_t)address, length);
 	if (r == 0 && !memory_locks_let_go(change)) {
@@ -567,6 +579,12 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	return r;
 }
 
+/** Whether the kernel may have changed some of the range, and then failed. */
+static bool may_be_done_in_part(enum memory_change change, int detail)
+{
+	return change == CHANGE_SEAL || (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE));
+}
+
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
 {
 	bool let_go = memory_locks_let_go(change);
@@ -579,8 +597,8 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 		memory_lock();
 	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
 		memory_locks_end(change, (uint64_t)address, length, succeeded);
-	else if (succeeded || (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE)))
-		apply(change, address, length, detail); /* where mprotect() fails, it may have been done in part */
+	else if (succeeded || may_be_done_in_part(change, detail))
+		apply(change, address, length, detail);
 	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)

@@ -28,7 +28,7 @@ enum memory_change {
 	CHANGE_DISCARD,
 	/** munmap, or mmap with MAP_FIXED over it: the pages leave the region. */
 	CHANGE_UNMAP,
-	/** mremap: begin makes the range plain anonymous memory, then as CHANGE_UNMAP. */
+	/** mremap, or detail: MADV_WIPEONFORK: begin makes the range plain anonymous memory, then as CHANGE_UNMAP. */
 	CHANGE_MOVE,
 	/** mprotect. detail: the protection. begin makes plain what can be. */
 	CHANGE_PROTECT,
@@ -46,6 +46,10 @@ enum memory_change {
 	CHANGE_UNMERGEABLE,
 	/** A mark that mappings of the store could not keep, as a key: plain or unshared, left alone from now on. */
 	CHANGE_ATTRIBUTE,
+	/** mseal: nothing can take the place of this memory any more. Plain or unshared, left alone from now on. */
+	CHANGE_SEAL,
+	/** MADV_REMOVE, which fails on guest RAM: begin sees to it that it does as over anonymous memory. */
+	CHANGE_REMOVE,
 	/**
 	 * The VMM registers its own userfaultfd: plain memory again, left alone from now on. detail: the mode. What the
 	 * VMM put there or discarded is present or missing accordingly.

@@ -180,6 +180,25 @@ static int discard(uint64_t start, uint64_t length, int advice)
 	return r;
 }
 
+/** MADV_REMOVE, as discards_refuse_remove(). */
+static int refuse_remove(uint64_t start, uint64_t length)
+{
+	uint64_t end = start + length, at = start;
+	bool holes = false;
+	struct part part;
+	int r = 0;
+
+	for (; at < end; at += PAGE_BYTES) {
+		unsigned region = 0;
+
+		if (find_left(&region, at, PAGE_BYTES, &part))
+			break;
+	}
+	if (at > start)
+		r = discards_call(start, at, MADV_REMOVE, &holes);
+	return r < 0 ? r : -EINVAL;
+}
+
 /** They are about to be unmapped: what comes there may be mapped before that call is back here. */
 static void leave(const struct part *part)
 {
@@ -214,6 +233,8 @@ int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t 
 		return 0;
 	if (change == CHANGE_DISCARD)
 		return discard(start, length, detail);
+	if (change == CHANGE_REMOVE)
+		return refuse_remove(start, length);
 	for (; change == CHANGE_UNMAP && find_left(&region, start, length, &part); region++)
 		leave(&part);
 	return judge(change, detail);

@@ -55,8 +55,9 @@ struct change advice_change(void *address, size_t length, int advice)
 		return change_of(CHANGE_ATTRIBUTE, address, length, advice);
 	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
 		return change_of(CHANGE_MOVE, address, length, advice);
+	case MADV_REMOVE: /* for shared mappings only: the kernel refuses it here, so nothing may be dropped for it */
+		return change_of(CHANGE_REMOVE, address, length, advice);
 	case MADV_COLLAPSE: /* refused for pages that are held */
-	case MADV_REMOVE:   /* for shared mappings only: the kernel refuses it here, so nothing may be dropped for it */
 		return change_of(CHANGE_NOTHING, address, length, advice);
 	default:
 		/* Populating, paging out, ageing change no byte, and wait for a held page like any access. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* mprotect(), pkey_mprotect(), mbind(). */
+/* mprotect(), pkey_mprotect(), mseal(), mbind(). */
 #include <errno.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "library/mappings.h"
 #include "library/part.h"
@@ -39,6 +40,38 @@ INTERPOSED int pkey_mprotect(void *address, size_t length, int prot, int pkey)
 	if (change_begin(&change) != 0)
 		return -1;
 	result = next.pkey_mprotect(address, length, prot, pkey);
+	change_end(&change, result == 0);
+	return result;
+}
+
+/** Whether this kernel seals memory; the same by an empty call, which changes nothing. Leaves errno as it is. */
+static bool kernel_seals(void)
+{
+	int saved = errno;
+	bool seals = next.syscall(SYS_mseal, 0L, 0L, 0L) == 0;
+
+	errno = saved;
+	return seals;
+}
+
+struct change seal_change(void *address, size_t length, unsigned long flags)
+{
+	struct change change = change_of(CHANGE_SEAL, address, length, 0);
+
+	return change.tell && (flags != 0 || !kernel_seals()) ? change_none() : change;
+}
+
+/* Since glibc 2.41. */
+int mseal(void *address, size_t length, unsigned long flags);
+
+INTERPOSED int mseal(void *address, size_t length, unsigned long flags)
+{
+	struct change change = seal_change(address, length, flags);
+	int result;
+
+	if (change_begin(&change) != 0)
+		return -1;
+	result = next.mseal(address, length, flags);
 	change_end(&change, result == 0);
 	return result;
 }

@@ -41,6 +41,8 @@ struct change unlock_change(const void *address, size_t length);
 
 /* attributes.c */
 struct change protect_change(void *address, size_t length, int prot, int pkey);
+/** Asks the kernel, by an empty call, whether it knows that call. */
+struct change seal_change(void *address, size_t length, unsigned long flags);
 typedef long bind_function(void *address, unsigned long length, int mode, const unsigned long *nodes,
 			   unsigned long nodes_max, unsigned flags);
 /** mbind(), complete, by way of @real. */

@@ -104,6 +104,11 @@ static int bare_pkey_mprotect(void *address, size_t length, int prot, int pkey)
 	return (int)bare_syscall(SYS_pkey_mprotect, address, length, (long)prot, (long)pkey);
 }
 
+static int bare_mseal(void *address, size_t length, unsigned long flags)
+{
+	return (int)bare_syscall(SYS_mseal, address, length, flags);
+}
+
 static long bare_mbind(void *address, unsigned long length, int mode, const unsigned long *nodes,
 		       unsigned long nodes_max, unsigned flags)
 {
@@ -414,6 +419,7 @@ struct next next = {
 	.munlockall = bare_munlockall,
 	.mprotect = bare_mprotect,
 	.pkey_mprotect = bare_pkey_mprotect,
+	.mseal = bare_mseal,
 	.mbind = bare_mbind,
 	.ioctl = bare_ioctl,
 	.close = bare_close,
@@ -484,6 +490,7 @@ static const struct {
 	{ "munlockall", offsetof(struct next, munlockall) },
 	{ "mprotect", offsetof(struct next, mprotect) },
 	{ "pkey_mprotect", offsetof(struct next, pkey_mprotect) },
+	{ "mseal", offsetof(struct next, mseal) },
 	{ "mbind", offsetof(struct next, mbind) },
 	{ "ioctl", offsetof(struct next, ioctl) },
 	{ "close", offsetof(struct next, close) },

@@ -16,8 +16,13 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+#ifndef SYS_mseal /* Linux 6.10, the same number everywhere */
+#define SYS_mseal 462
+#endif
 
 struct io_uring_cqe;
 struct io_uring_params;
@@ -39,6 +44,7 @@ struct next {
 	int (*munlockall)(void);
 	int (*mprotect)(void *, size_t, int);
 	int (*pkey_mprotect)(void *, size_t, int, int);
+	int (*mseal)(void *, size_t, unsigned long);
 	long (*mbind)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned);
 	int (*ioctl)(int, unsigned long, ...);
 	int (*close)(int);

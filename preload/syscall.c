@@ -63,6 +63,7 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_munlockall:
 	case SYS_mprotect:
 	case SYS_pkey_mprotect:
+	case SYS_mseal:
 	case SYS_mbind:
 	case SYS_set_mempolicy_home_node:
 	case SYS_ioctl:
@@ -117,6 +118,8 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 		return protect_change(address, length, (int)c, -1);
 	case SYS_pkey_mprotect:
 		return protect_change(address, length, (int)c, (int)d);
+	case SYS_mseal:
+		return seal_change(address, length, (unsigned long)c);
 	case SYS_set_mempolicy_home_node: /* of a policy that is there already */
 		return change_of(CHANGE_NOTHING, address, length, 0);
 	case SYS_ioctl:

@@ -145,7 +145,7 @@ static void remove_is_no_discard(void **state)
 {
 	(void)state;
 	assert_int_equal(call_madvise(ram, BYTES, MADV_REMOVE), -1);
-	expect_bracket(CHANGE_NOTHING, ram, BYTES, MADV_REMOVE, false);
+	expect_bracket(CHANGE_REMOVE, ram, BYTES, MADV_REMOVE, false);
 	assert_int_equal(ram[0], 'r');
 }
 

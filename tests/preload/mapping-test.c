@@ -14,11 +14,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "preload/next.h"
 #include "tests/preload/calls.h"
 #include "tests/support/test.h"
 
 long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes, unsigned long nodes_max,
 	   unsigned flags);
+int mseal(void *address, size_t length, unsigned long flags);
 
 /* ---- mmap, munmap, mremap ---- */
 
@@ -230,6 +232,32 @@ static void protection(void **state)
 	expect_bracket(CHANGE_ATTRIBUTE, ram, PAGE_BYTES, PROT_READ, false);
 }
 
+static int call_mseal(void *address, size_t length, unsigned long flags)
+{
+	return by_number ? (int)syscall(SYS_mseal, address, length, flags) : mseal(address, length, flags);
+}
+
+/** What is sealed stays until the end of the test. */
+static void seals(void **state)
+{
+	char *lasting = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool known = syscall(SYS_mseal, 0L, 0L, 0L) == 0;
+
+	(void)state;
+	assert_ptr_not_equal(lasting, MAP_FAILED);
+	recorder_reset(lasting, BYTES);
+	errno = ERRNO_BEFORE;
+	if (known) {
+		expect_success(call_mseal(lasting + PAGE_BYTES, PAGE_BYTES + 1, 0));
+		expect_bracket(CHANGE_SEAL, lasting + PAGE_BYTES, 2 * PAGE_BYTES, 0, true);
+	}
+	/* Those that the kernel refuses for their arguments, or as it knows none, are not begun. */
+	assert_int_equal(call_mseal(lasting, PAGE_BYTES, 1), -1);
+	assert_int_equal(call_mseal(lasting + 1, PAGE_BYTES, 0), -1);
+	assert_int_equal(call_mseal(lasting, known ? 0 : PAGE_BYTES, 0), known ? 0 : -1);
+	expect_nothing();
+}
+
 static void policy(void **state)
 {
 	const unsigned long node_0 = 1;
@@ -262,6 +290,7 @@ int main(void)
 		CALL_TEST(locks),
 		CALL_TEST(locks_all),
 		CALL_TEST(protection),
+		CALL_TEST(seals),
 		CALL_TEST(policy),
 	};
 

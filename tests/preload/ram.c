@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/preload/ram.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -18,6 +19,7 @@
 
 #include "common/madvise.h"
 #include "library/sys.h"
+#include "preload/next.h"
 #include "tests/support/test.h"
 
 enum way way;
@@ -25,6 +27,15 @@ struct director *director;
 struct director_vm *vm;
 
 /* ---- the calls ---- */
+
+/** Of the preload's, or of a libc that has it. */
+static int seal_by_name(void *address, size_t length, unsigned long flags)
+{
+	int (*found)(void *, size_t, unsigned long) = NULL;
+
+	*(void **)&found = dlsym(RTLD_DEFAULT, "mseal");
+	return found != NULL ? found(address, length, flags) : (int)syscall(SYS_mseal, address, length, flags);
+}
 
 static long by_name(long number, void *address, size_t length, long c, long d, long e, long f)
 {
@@ -49,6 +60,8 @@ static long by_name(long number, void *address, size_t length, long c, long d, l
 		return munlock(address, length);
 	case SYS_mlockall:
 		return mlockall((int)(long)address);
+	case SYS_mseal:
+		return seal_by_name(address, length, (unsigned long)c);
 	default:
 		return syscall(number, address, length, c, d, e, f);
 	}

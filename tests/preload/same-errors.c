@@ -37,6 +37,7 @@ static const struct call {
 	{ "MADV_WIPEONFORK", SYS_madvise, MADV_WIPEONFORK, 0, true },
 	{ "MADV_DONTFORK", SYS_madvise, MADV_DONTFORK, 0, false },
 	{ "MADV_DONTDUMP", SYS_madvise, MADV_DONTDUMP, 0, false },
+	{ "MADV_REMOVE", SYS_madvise, MADV_REMOVE, 0, false },
 	{ "MADV_UNMERGEABLE", SYS_madvise, MADV_UNMERGEABLE, 0, false },
 	{ "MADV_POPULATE_WRITE", SYS_madvise, MADV_POPULATE_WRITE, 0, false },
 	{ "PROT_NONE", SYS_mprotect, PROT_NONE, 0, false },
@@ -180,6 +181,70 @@ static void test_refused(const struct call *call)
 	end(&outcome, &ram);
 }
 
+/* ---- MADV_REMOVE, with other memory before the RAM ---- */
+
+enum front { OF_A_FILE,
+	     OF_A_FILE_PRIVATE,
+	     NOT_MAPPED,
+	     ANONYMOUS,
+	     FRONT_END };
+
+/** @return the file, or -1. */
+static int put_front(char *area, enum front front)
+{
+	int flags = (front == OF_A_FILE ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd;
+
+	if (front == NOT_MAPPED)
+		test_check(munmap(area, BYTES) == 0, "munmap: %s", strerror(errno));
+	if (front == NOT_MAPPED || front == ANONYMOUS)
+		return -1;
+	fd = memfd_create("pagefuse-same-errors", MFD_CLOEXEC);
+	test_check(fd >= 0 && ftruncate(fd, (off_t)BYTES) == 0 &&
+			   mmap(area, BYTES, READ_WRITE, flags, fd, 0) == area,
+		   "mmap: %s", strerror(errno));
+	memset(area, 'f', BYTES);
+	return fd;
+}
+
+static void check_fronts(int fd, int other)
+{
+	char bytes[BYTES], expected[BYTES];
+
+	if (fd < 0)
+		return;
+	test_check(pread(fd, bytes, BYTES, 0) == BYTES && pread(other, expected, BYTES, 0) == BYTES, "pread: %s",
+		   strerror(errno));
+	if (memcmp(bytes, expected, BYTES) != 0)
+		test_damage("MADV_REMOVE: the file before the RAM is not as its twin");
+	close(fd);
+	close(other);
+}
+
+/** Half of what lies before the RAM, and all of that. */
+static void test_remove(enum front front)
+{
+	char *area = pages_map(2 * PAGES, false), *twin = pages_map(2 * PAGES, false);
+	struct ram ram = { .memory = area + BYTES };
+	int fd = put_front(area, front), other = put_front(twin, front), error, expected;
+	long r;
+
+	ram_offer(&ram);
+	ram_share(&ram);
+	r = sys_raw(SYS_madvise, (long)(twin + BYTES / 2), (long)(BYTES + BYTES / 2), MADV_REMOVE, 0, 0, 0);
+	expected = sys_is_error(r) ? (int)-r : 0;
+	r = ram_call(SYS_madvise, area + BYTES / 2, BYTES + BYTES / 2, MADV_REMOVE, 0, 0, 0);
+	error = r < 0 ? errno : 0;
+	if (error != expected)
+		test_damage("MADV_REMOVE after front %d gives '%s', and without the preload '%s'", (int)front,
+			    strerror(error), strerror(expected));
+	check_fronts(fd, other);
+	ram_check(&ram, "after MADV_REMOVE");
+	test_check(pages_is_file(ram_at(&ram, 0)), "nothing is shared any more");
+	ram_end(&ram);
+	munmap(area, BYTES);
+	munmap(twin, 2 * BYTES);
+}
+
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -188,6 +253,8 @@ int main(int argc, char **argv)
 	director = director_new();
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 		test_same(&calls[i]);
+	for (enum front front = 0; front < FRONT_END; front++)
+		test_remove(front);
 	files_note_pins(); /* for good */
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 		if (!calls[i].needs_plain)
