@@ -343,6 +343,12 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
 		return make_plain_or_unshare(part);
+	case CHANGE_TAKE:
+		r = plain_put_zeros(part->region, part->index, part->count);
+		r = r == 0 ? make_plain(part) : r;
+		if (r == 0)
+			plain_empty_filled(part->region, part->index, part->count);
+		return r;
 	case CHANGE_USERFAULTFD:
 		plain_show_zeros(part->region, part->index, part->count);
 		r = make_plain_or_unshare(part);

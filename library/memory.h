@@ -55,6 +55,8 @@ enum memory_change {
 	 * VMM put there or discarded is present or missing accordingly.
 	 */
 	CHANGE_USERFAULTFD,
+	/** Its UFFDIO_MOVE takes pages away from here: plain first, and zeros that were given back are pages again. */
+	CHANGE_TAKE,
 	/** And unregisters it. */
 	CHANGE_USERFAULTFD_END,
 	/** Mapped for DMA by VFIO or iommufd: unshared, left alone from now on. */

@@ -150,6 +150,22 @@ void plain_show_zeros(const struct region *region, uint64_t index, uint64_t coun
 	}
 }
 
+int plain_put_zeros(struct region *region, uint64_t index, uint64_t count)
+{
+	if (!PROTECTED(PROTECT_ZEROS_SHOWN))
+		return 0;
+	for (uint64_t at = index; at < index + count; at++) {
+		if (region->state[at] != PAGE_ZEROED)
+			continue;
+		if (!(region->excluded[at] & EXCLUDED_USERFAULTFD) &&
+		    sys_madvise(region_hva(region, at), PAGE_BYTES, MADV_POPULATE_WRITE) == -ENOMEM)
+			return -ENOMEM;
+		page_set_state(region, at, PAGE_DROPPED);
+		region_note_change(region, at, 1);
+	}
+	return 0;
+}
+
 /** Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like one never touched. */
 static bool reads_slot(const struct region *region, uint64_t index, uint64_t entry)
 {

@@ -69,4 +69,10 @@ int plain_make_in(struct region *region, uint64_t index, unsigned count, uint64_
  */
 void plain_show_zeros(const struct region *region, uint64_t index, uint64_t count);
 
+/**
+ * The same where such pages are to be moved elsewhere: the VMM gets pages of its own there, but under its userfaultfd,
+ * where it has seen them already. They are not ours to count any more. @return 0 or -ENOMEM: done in part.
+ */
+int plain_put_zeros(struct region *region, uint64_t index, uint64_t count);
+
 #endif

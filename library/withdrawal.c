@@ -215,6 +215,8 @@ static int judge(enum memory_change change, int detail)
 		return detail != (PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
 	case CHANGE_POLICY:
 		return mappings_has_policy(detail) ? -ENOMEM : 0;
+	case CHANGE_TAKE: /* it may be pinned */
+		return -EBUSY;
 	case CHANGE_MOVE:
 	case CHANGE_ATTRIBUTE:
 	case CHANGE_USERFAULTFD:

@@ -50,11 +50,21 @@ long policy_forward(bind_function *real, void *address, unsigned long length, in
 		    unsigned long nodes_max, unsigned flags);
 
 /* ioctl.c */
-struct change ioctl_change(unsigned long request, const void *argument);
-/** Before an ioctl: takes note of what makes I/O possible that is not seen. */
-void ioctl_before(unsigned long request);
-/** After an ioctl that succeeded: takes note of what the VMM told the kernel about its guest. */
-void ioctl_succeeded(unsigned long request, const void *argument);
+struct ioctl_call {
+	int fd;
+	unsigned long request;
+	void *argument;
+	bool by_number;
+	long rest[3]; /* then: what the kernel does not look at; a system call filter may */
+};
+/** ioctl(), complete. */
+int ioctl_forward(const struct ioctl_call *call);
+/** The real call, with @argument in place of its own. */
+int ioctl_real(const struct ioctl_call *call, void *argument);
+
+/* userfaultfd.c */
+/** Makes an ioctl, in pieces where it fills or takes RAM that has become several mappings. */
+int userfaultfd_forward(const struct ioctl_call *call);
 
 /* fork.c */
 /**

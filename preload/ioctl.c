@@ -5,14 +5,15 @@
  */
 #include <errno.h>
 #include <linux/kvm.h>
-#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 #include <linux/vhost.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include "library/guest-memory.h"
+#include "library/kernel.h"
 #include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
@@ -53,7 +54,7 @@ static struct change change_by(enum memory_change what, const void *argument, si
 #define CHANGE_BY(what, argument, type, address, length) \
 	change_by(what, argument, sizeof(type), offsetof(type, address), offsetof(type, length))
 
-struct change ioctl_change(unsigned long request, const void *argument)
+static struct change ioctl_change(unsigned long request, const void *argument)
 {
 	struct change change;
 
@@ -66,6 +67,8 @@ struct change ioctl_change(unsigned long request, const void *argument)
 		return change;
 	case UFFDIO_UNREGISTER:
 		return CHANGE_BY(CHANGE_USERFAULTFD_END, argument, struct uffdio_range, start, len);
+	case UFFDIO_MOVE: /* where to is under that userfaultfd already */
+		return CHANGE_BY(CHANGE_TAKE, argument, struct uffdio_move, src, len);
 	case VFIO_IOMMU_MAP_DMA:
 		return CHANGE_BY(CHANGE_DEVICE, argument, struct vfio_iommu_type1_dma_map, vaddr, size);
 	case IOMMU_IOAS_MAP:
@@ -92,7 +95,8 @@ static bool can_nest(const struct kvm_cpuid2 *cpuid)
 }
 #endif
 
-void ioctl_succeeded(unsigned long request, const void *argument)
+/** Takes note of what the VMM told the kernel about its guest. */
+static void ioctl_succeeded(unsigned long request, const void *argument)
 {
 	const struct kvm_userspace_memory_region *slot = argument;
 	int saved = errno;
@@ -116,30 +120,48 @@ void ioctl_succeeded(unsigned long request, const void *argument)
 	errno = saved;
 }
 
-void ioctl_before(unsigned long request)
+/** Takes note of what makes I/O possible that is not seen. */
+static void ioctl_before(unsigned long request)
 {
 	if ((uint32_t)request != VHOST_SCSI_SET_ENDPOINT || !forward_may_tell())
 		return;
 	memory_note_references();
 }
 
-INTERPOSED int ioctl(int fd, unsigned long request, ...)
+int ioctl_real(const struct ioctl_call *call, void *argument)
+{
+	if (!call->by_number)
+		return next.ioctl(call->fd, call->request, argument);
+	return (int)next.syscall(SYS_ioctl, (long)call->fd, call->request, argument, call->rest[0], call->rest[1],
+				 call->rest[2]);
+}
+
+int ioctl_forward(const struct ioctl_call *call)
 {
 	struct change change;
-	va_list arguments;
-	void *argument;
 	int result;
 
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	ioctl_before(request);
-	change = ioctl_change(request, argument);
-	if (change_begin(&change) != 0)
+	ioctl_before(call->request);
+	change = ioctl_change(call->request, call->argument);
+	if (change_begin(&change) != 0) {
+		if (change.what == CHANGE_TAKE)
+			((struct uffdio_move *)call->argument)->move = -errno;
 		return -1;
-	result = next.ioctl(fd, request, argument);
+	}
+	result = userfaultfd_forward(call);
 	change_end(&change, result >= 0);
 	if (result >= 0)
-		ioctl_succeeded(request, argument);
+		ioctl_succeeded(call->request, call->argument);
 	return result;
+}
+
+INTERPOSED int ioctl(int fd, unsigned long request, ...)
+{
+	struct ioctl_call call = { .fd = fd, .request = request };
+	va_list arguments;
+
+	va_start(arguments, request);
+	call.argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return ioctl_forward(&call);
 }

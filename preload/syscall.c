@@ -122,8 +122,6 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 		return seal_change(address, length, (unsigned long)c);
 	case SYS_set_mempolicy_home_node: /* of a policy that is there already */
 		return change_of(CHANGE_NOTHING, address, length, 0);
-	case SYS_ioctl:
-		return ioctl_change((unsigned long)b, (const void *)c);
 	default:
 		return change_none();
 	}
@@ -144,6 +142,15 @@ static long bind_by_number(void *address, unsigned long length, int mode, const 
 			   unsigned long nodes_max, unsigned flags)
 {
 	return next.syscall(SYS_mbind, address, length, (long)mode, nodes, nodes_max, (long)flags);
+}
+
+static long ioctl_by_number(long a, long b, long c, long d, long e, long f)
+{
+	const struct ioctl_call call = {
+		.fd = (int)a, .request = (unsigned long)b, .argument = (void *)c, .by_number = true, .rest = { d, e, f }
+	};
+
+	return ioctl_forward(&call);
 }
 
 static long fork_by_number(long number, long a, long b, long c, long d, long e, long f)
@@ -182,6 +189,8 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	if ((int)number == SYS_mbind)
 		return policy_forward(bind_by_number, (void *)a, (unsigned long)b, (int)c, (const unsigned long *)d,
 				      (unsigned long)e, (unsigned)f);
+	if ((int)number == SYS_ioctl)
+		return ioctl_by_number(a, b, c, d, e, f);
 	if ((int)number == SYS_seccomp || (int)number == SYS_prctl)
 		return confine_by_number(number, a, b, c, d, e);
 	if (closing_concerns_number(number, a, b))
@@ -193,8 +202,6 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	transfer = read_before_number(number, a, b, c) | write_before_number(number, b, c);
 	open_before_number(number, a, b, c);
 	uring_before_number(number, b);
-	if ((int)number == SYS_ioctl)
-		ioctl_before((unsigned long)b);
 	change = change_by_number(number, a, b, c, d);
 	r = change_begin(&change);
 	if (r != 0)
@@ -202,7 +209,5 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	result = transfer_after(transfer, next.syscall(number, a, b, c, d, e, f));
 	change_end(&change, result != -1);
 	open_after_number(number, a, b, c, result);
-	if ((int)number == SYS_ioctl && result >= 0)
-		ioctl_succeeded((unsigned long)b, (const void *)c);
 	return result;
 }

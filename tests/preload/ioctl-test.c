@@ -10,13 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "library/kernel.h"
 #include "preload/next.h"
 #include "tests/preload/calls.h"
 
@@ -164,6 +165,70 @@ static void userfaultfd_of_the_vmm(void **state)
 	close(fd);
 }
 
+/** Pages are taken from @ram, and the answer is that of begin, if it fails. */
+static void userfaultfd_takes_pages(void **state)
+{
+	struct uffdio_move move = { .dst = (uintptr_t)other, .src = (uintptr_t)ram, .len = BYTES };
+
+	(void)state;
+	expect_success(device_ioctl(0, UFFDIO_MOVE, &move));
+	expect_bracket(CHANGE_TAKE, ram, BYTES, 0, true);
+	expect_failure(device_ioctl(-1, UFFDIO_MOVE, &move), ENOTTY);
+	expect_bracket(CHANGE_TAKE, ram, BYTES, 0, false);
+	assert_int_equal(move.move, 0);
+	recorder_begin_result = -EBUSY;
+	expect_failure(call_ioctl(-1, UFFDIO_MOVE, &move), EBUSY);
+	assert_int_equal(records_count, 1);
+	assert_int_equal(move.move, -EBUSY);
+	recorder_reset(ram, BYTES);
+	errno = ERRNO_BEFORE;
+	expect_failure(call_ioctl(-1, UFFDIO_MOVE, (void *)8), EBADF);
+	move.src = (uintptr_t)other;
+	expect_success(device_ioctl(0, UFFDIO_MOVE, &move));
+	expect_nothing();
+}
+
+/** An ioctl that takes one page at a time, as if each were a mapping of its own. */
+static unsigned calls_made;
+
+static int one_page_at_a_time(int fd, unsigned long request, ...)
+{
+	struct uffdio_copy *copy;
+	va_list arguments;
+
+	(void)fd;
+	(void)request;
+	va_start(arguments, request);
+	copy = va_arg(arguments, struct uffdio_copy *);
+	va_end(arguments);
+	calls_made++;
+	copy->copy = copy->len == PAGE_BYTES ? (int64_t)copy->len : -ENOENT;
+	errno = copy->copy < 0 ? ENOENT : errno;
+	return copy->copy < 0 ? -1 : 0;
+}
+
+/** The pages of @ram become mappings of their own, by what they may be used for. */
+static void userfaultfd_fills_piece_by_piece(void **state)
+{
+	struct uffdio_copy copy = { .dst = (uintptr_t)ram, .src = (uintptr_t)other, .len = BYTES };
+	struct next before = next;
+
+	(void)state;
+	if (by_number)
+		skip();
+	for (unsigned i = 0; i < PAGES; i += 2)
+		syscall(SYS_madvise, ram + i * PAGE_BYTES, (long)PAGE_BYTES, (long)MADV_SEQUENTIAL);
+	next.ioctl = one_page_at_a_time;
+	expect_success(ioctl(7, UFFDIO_COPY, &copy));
+	assert_int_equal(copy.copy, BYTES);
+	assert_int_equal(calls_made, 1 + PAGES);
+	copy.dst = (uintptr_t)other; /* which is one mapping, and not ours */
+	expect_failure(ioctl(7, UFFDIO_COPY, &copy), ENOENT);
+	assert_int_equal(calls_made, 2 + PAGES);
+	next = before;
+	expect_nothing();
+}
+
 static void device_maps_memory(void **state)
 {
 	struct vfio_iommu_type1_dma_map vfio = { .argsz = sizeof(vfio), .vaddr = (uintptr_t)ram, .size = BYTES };
@@ -213,6 +278,8 @@ int main(void)
 		CALL_TEST(kvm_slots_are_noted),
 		CALL_TEST(features_of_vcpus_are_noted),
 		CALL_TEST(userfaultfd_of_the_vmm),
+		CALL_TEST(userfaultfd_takes_pages),
+		CALL_TEST(userfaultfd_fills_piece_by_piece),
 		CALL_TEST(device_maps_memory),
 		CALL_TEST(other_ioctls),
 	};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "preload/pieces.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "preload/next.h"
+
+/** What is left to do with the mappings of a range, while /proc/self/maps goes by. */
+struct walk {
+	uintptr_t at, to; /* the range, from where it has not been seen yet */
+	piece_function *piece;
+	void *context;
+};
+
+static int walk_mapping(struct walk *walk, uintptr_t start, uintptr_t end)
+{
+	uintptr_t from = walk->at, to = end < walk->to ? end : walk->to;
+
+	if (end <= from || from >= walk->to)
+		return 0;
+	if (start > from)
+		return -EFAULT;
+	walk->at = to;
+	return walk->piece(from, to, walk->context);
+}
+
+/** Takes in some of "start-end flags ... path\n"; @number and @start hold what a line has told so far. */
+static int walk_text(struct walk *walk, const char *text, size_t length, uintptr_t number[2], int *field)
+{
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+		int r = 0;
+
+		if (c == '\n') {
+			*field = 0;
+			number[0] = number[1] = 0;
+		} else if (*field < 2 && (c == '-' || c == ' ')) {
+			r = ++*field == 2 ? walk_mapping(walk, number[0], number[1]) : 0;
+		} else if (*field < 2) {
+			number[*field] = number[*field] << 4 | (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int each_piece(uintptr_t from, uintptr_t to, piece_function *piece, void *context)
+{
+	struct walk walk = { from, to, piece, context };
+	int fd = (int)next.syscall(SYS_openat, (long)AT_FDCWD, "/proc/self/maps", (long)(O_RDONLY | O_CLOEXEC), 0L);
+	uintptr_t number[2] = { 0 };
+	char text[4096];
+	int field = 0, r = 0;
+
+	if (fd < 0)
+		return -EFAULT;
+	while (r == 0 && walk.at < to) {
+		long length = next.syscall(SYS_read, (long)fd, text, sizeof(text));
+
+		r = length > 0 ? walk_text(&walk, text, (size_t)length, number, &field) : -EFAULT;
+	}
+	next.syscall(SYS_close, (long)fd);
+	return r;
+}
