@@ -97,6 +97,9 @@ uint64_t write_before_number(long number, long b, long c);
 struct msghdr;
 /** A message has come, or was looked at (MSG_PEEK), which brings the descriptors in it as well: takes note of these. */
 void open_note_received(const struct msghdr *message);
+/** The same of the first @count of several. */
+struct mmsghdr;
+void open_note_received_all(const struct mmsghdr *messages, long count);
 /** Whether a system call by number may bring a file, or make one another. Then these, before and after it. */
 bool open_concerns_number(long number);
 void open_before_number(long number, long a, long b, long c);

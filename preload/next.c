@@ -207,6 +207,39 @@ static int bare_openat_2(int folder, const char *path, int flags)
 	return bare_openat(folder, path, flags, 0);
 }
 
+static int bare_creat(const char *path, mode_t mode)
+{
+	return bare_openat(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+static int bare_open_by_handle_at(int mount, struct file_handle *handle, int flags)
+{
+	return (int)bare_syscall(SYS_open_by_handle_at, (long)mount, handle, (long)flags);
+}
+
+static int bare_pidfd_getfd(int pidfd, int fd, unsigned flags)
+{
+	return (int)bare_syscall(SYS_pidfd_getfd, (long)pidfd, (long)fd, (long)flags);
+}
+
+/** A function NAME of libc's that is more than a system call: it is found before the constructor runs, if need be. */
+#define EARLY(RESULT, NAME, PARAMETERS, ARGUMENTS) \
+	static RESULT early_##NAME PARAMETERS \
+	{ \
+		__typeof__(&early_##NAME) found = NULL; \
+\
+		*(void **)&found = dlsym(RTLD_NEXT, #NAME); \
+		return found ARGUMENTS; \
+	}
+
+EARLY(int, mkstemp, (char *pattern), (pattern))
+EARLY(int, mkostemp, (char *pattern, int flags), (pattern, flags))
+EARLY(int, mkstemps, (char *pattern, int suffix), (pattern, suffix))
+EARLY(int, mkostemps, (char *pattern, int suffix, int flags), (pattern, suffix, flags))
+EARLY(FILE *, fopen, (const char *path, const char *mode), (path, mode))
+EARLY(FILE *, freopen, (const char *path, const char *mode, FILE *stream), (path, mode, stream))
+EARLY(FILE *, tmpfile, (void), ())
+
 static int bare_fcntl(int fd, int command, ...)
 {
 	va_list arguments;
@@ -303,6 +336,11 @@ static ssize_t bare_recvmsg(int fd, struct msghdr *message, int flags)
 	return bare_syscall(SYS_recvmsg, (long)fd, message, (long)flags);
 }
 
+static int bare_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	return (int)bare_syscall(SYS_recvmmsg, (long)fd, messages, (long)count, (long)flags, timeout);
+}
+
 static ssize_t bare_write(int fd, const void *buffer, size_t length)
 {
 	return bare_syscall(SYS_write, (long)fd, buffer, length);
@@ -342,6 +380,11 @@ static ssize_t bare_send(int fd, const void *buffer, size_t length, int flags)
 static ssize_t bare_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	return bare_syscall(SYS_sendmsg, (long)fd, message, (long)flags);
+}
+
+static int bare_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	return (int)bare_syscall(SYS_sendmmsg, (long)fd, messages, (long)count, (long)flags);
 }
 
 /* As libaio's: a negative error, and errno stays. */
@@ -433,6 +476,16 @@ struct next next = {
 	.openat = bare_openat,
 	.open_2 = bare_open_2,
 	.openat_2 = bare_openat_2,
+	.creat = bare_creat,
+	.open_by_handle_at = bare_open_by_handle_at,
+	.pidfd_getfd = bare_pidfd_getfd,
+	.mkstemp = early_mkstemp,
+	.mkostemp = early_mkostemp,
+	.mkstemps = early_mkstemps,
+	.mkostemps = early_mkostemps,
+	.fopen = early_fopen,
+	.freopen = early_freopen,
+	.tmpfile = early_tmpfile,
 	.fcntl = bare_fcntl,
 	.prctl = bare_prctl,
 	.setsockopt = bare_setsockopt,
@@ -448,6 +501,7 @@ struct next next = {
 	.recvfrom = bare_recvfrom,
 	.recvfrom_chk = bare_recvfrom_chk,
 	.recvmsg = bare_recvmsg,
+	.recvmmsg = bare_recvmmsg,
 	.write = bare_write,
 	.pwrite = bare_pwrite,
 	.writev = bare_writev,
@@ -456,6 +510,7 @@ struct next next = {
 	.send = bare_send,
 	.sendto = bare_sendto,
 	.sendmsg = bare_sendmsg,
+	.sendmmsg = bare_sendmmsg,
 	.io_submit = bare_io_submit,
 	.io_uring_submit = late_io_uring_submit,
 	.io_uring_submit_and_wait = late_io_uring_submit_and_wait,
@@ -504,6 +559,16 @@ static const struct {
 	{ "openat64", offsetof(struct next, openat) },
 	{ "__open64_2", offsetof(struct next, open_2) },
 	{ "__openat64_2", offsetof(struct next, openat_2) },
+	{ "creat64", offsetof(struct next, creat) },
+	{ "open_by_handle_at", offsetof(struct next, open_by_handle_at) },
+	{ "pidfd_getfd", offsetof(struct next, pidfd_getfd) },
+	{ "mkstemp64", offsetof(struct next, mkstemp) },
+	{ "mkostemp64", offsetof(struct next, mkostemp) },
+	{ "mkstemps64", offsetof(struct next, mkstemps) },
+	{ "mkostemps64", offsetof(struct next, mkostemps) },
+	{ "fopen64", offsetof(struct next, fopen) },
+	{ "freopen64", offsetof(struct next, freopen) },
+	{ "tmpfile64", offsetof(struct next, tmpfile) },
 	{ "fcntl64", offsetof(struct next, fcntl) },
 	{ "prctl", offsetof(struct next, prctl) },
 	{ "setsockopt", offsetof(struct next, setsockopt) },
@@ -519,6 +584,7 @@ static const struct {
 	{ "recvfrom", offsetof(struct next, recvfrom) },
 	{ "__recvfrom_chk", offsetof(struct next, recvfrom_chk) },
 	{ "recvmsg", offsetof(struct next, recvmsg) },
+	{ "recvmmsg", offsetof(struct next, recvmmsg) },
 	{ "write", offsetof(struct next, write) },
 	{ "pwrite64", offsetof(struct next, pwrite) },
 	{ "writev", offsetof(struct next, writev) },
@@ -527,6 +593,7 @@ static const struct {
 	{ "send", offsetof(struct next, send) },
 	{ "sendto", offsetof(struct next, sendto) },
 	{ "sendmsg", offsetof(struct next, sendmsg) },
+	{ "sendmmsg", offsetof(struct next, sendmmsg) },
 	{ "io_submit", offsetof(struct next, io_submit) },
 	{ "io_uring_submit", offsetof(struct next, io_uring_submit) },
 	{ "io_uring_submit_and_wait", offsetof(struct next, io_uring_submit_and_wait) },

@@ -15,15 +15,20 @@
 #include <linux/types.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#ifndef SYS_pidfd_getfd /* Linux 5.6, the same number everywhere */
+#define SYS_pidfd_getfd 438
+#endif
 #ifndef SYS_mseal /* Linux 6.10, the same number everywhere */
 #define SYS_mseal 462
 #endif
 
+struct file_handle;
 struct io_uring_cqe;
 struct io_uring_params;
 struct __kernel_timespec;
@@ -58,6 +63,16 @@ struct next {
 	int (*openat)(int, const char *, int, ...);
 	int (*open_2)(const char *, int);
 	int (*openat_2)(int, const char *, int);
+	int (*creat)(const char *, mode_t);
+	int (*open_by_handle_at)(int, struct file_handle *, int);
+	int (*pidfd_getfd)(int, int, unsigned);
+	int (*mkstemp)(char *);
+	int (*mkostemp)(char *, int);
+	int (*mkstemps)(char *, int);
+	int (*mkostemps)(char *, int, int);
+	FILE *(*fopen)(const char *, const char *);
+	FILE *(*freopen)(const char *, const char *, FILE *);
+	FILE *(*tmpfile)(void);
 	int (*fcntl)(int, int, ...);
 	int (*prctl)(int, ...);
 	int (*setsockopt)(int, int, int, const void *, socklen_t);
@@ -73,6 +88,7 @@ struct next {
 	ssize_t (*recvfrom)(int, void *, size_t, int, struct sockaddr *, socklen_t *);
 	ssize_t (*recvfrom_chk)(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
 	ssize_t (*recvmsg)(int, struct msghdr *, int);
+	int (*recvmmsg)(int, struct mmsghdr *, unsigned, int, struct timespec *);
 	ssize_t (*write)(int, const void *, size_t);
 	ssize_t (*pwrite)(int, const void *, size_t, off_t);
 	ssize_t (*writev)(int, const struct iovec *, int);
@@ -81,6 +97,7 @@ struct next {
 	ssize_t (*send)(int, const void *, size_t, int);
 	ssize_t (*sendto)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
 	ssize_t (*sendmsg)(int, const struct msghdr *, int);
+	int (*sendmmsg)(int, struct mmsghdr *, unsigned, int);
 	int (*io_submit)(aio_context_t, long, struct iocb **);
 	int (*io_uring_submit)(struct uring *);
 	int (*io_uring_submit_and_wait)(struct uring *, unsigned);

@@ -10,6 +10,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -91,6 +93,86 @@ INTERPOSED int __openat64_2(int folder, const char *path, int flags)
 	return opened(next.openat_2(folder, path, flags));
 }
 
+INTERPOSED int creat64(const char *path, mode_t mode)
+{
+	return opened(next.creat(path, mode));
+}
+
+INTERPOSED int creat(const char *path, mode_t mode)
+{
+	return opened(next.creat(path, mode));
+}
+
+INTERPOSED int open_by_handle_at(int mount, struct file_handle *handle, int flags)
+{
+	return opened(next.open_by_handle_at(mount, handle, flags));
+}
+
+int pidfd_getfd(int pidfd, int fd, unsigned flags); /* since glibc 2.36 */
+
+INTERPOSED int pidfd_getfd(int pidfd, int fd, unsigned flags)
+{
+	return opened(next.pidfd_getfd(pidfd, fd, flags));
+}
+
+/* ---- by what libc makes of these, inside itself ---- */
+
+/** NAME and NAME64 are the same where offsets have 64 bits. */
+#define OPENED_BY_BOTH(NAME, PARAMETERS, ARGUMENTS) \
+	INTERPOSED int NAME##64 PARAMETERS \
+	{ \
+		return opened(next.NAME ARGUMENTS); \
+	} \
+\
+	INTERPOSED int NAME PARAMETERS \
+	{ \
+		return opened(next.NAME ARGUMENTS); \
+	}
+
+OPENED_BY_BOTH(mkstemp, (char *pattern), (pattern))
+OPENED_BY_BOTH(mkostemp, (char *pattern, int flags), (pattern, flags))
+OPENED_BY_BOTH(mkstemps, (char *pattern, int suffix), (pattern, suffix))
+OPENED_BY_BOTH(mkostemps, (char *pattern, int suffix, int flags), (pattern, suffix, flags))
+
+static FILE *opened_stream(FILE *stream)
+{
+	if (stream != NULL)
+		note_file(fileno(stream), false);
+	return stream;
+}
+
+INTERPOSED FILE *fopen64(const char *path, const char *mode)
+{
+	return opened_stream(next.fopen(path, mode));
+}
+
+INTERPOSED FILE *fopen(const char *path, const char *mode)
+{
+	return opened_stream(next.fopen(path, mode));
+}
+
+INTERPOSED FILE *freopen64(const char *path, const char *mode, FILE *stream)
+{
+	return opened_stream(next.freopen(path, mode, stream));
+}
+
+INTERPOSED FILE *freopen(const char *path, const char *mode, FILE *stream)
+{
+	return opened_stream(next.freopen(path, mode, stream));
+}
+
+INTERPOSED FILE *tmpfile64(void)
+{
+	return opened_stream(next.tmpfile());
+}
+
+INTERPOSED FILE *tmpfile(void)
+{
+	return opened_stream(next.tmpfile());
+}
+
+/* ---- what files become ---- */
+
 static void before_fcntl(int fd, int command, long argument)
 {
 	if (command == F_SETFL && (argument & O_DIRECT) != 0)
@@ -160,11 +242,13 @@ void open_note_received(const struct msghdr *message)
 	}
 }
 
-/* ---- by number ---- */
+void open_note_received_all(const struct mmsghdr *messages, long count)
+{
+	for (long i = 0; i < count; i++)
+		open_note_received(&messages[i].msg_hdr);
+}
 
-#ifndef SYS_pidfd_getfd /* Linux 5.6, the same number everywhere */
-#define SYS_pidfd_getfd 438
-#endif
+/* ---- by number ---- */
 
 /** Whether the result is a descriptor of a file that may be any. */
 static bool brings_file(long number)
@@ -172,6 +256,9 @@ static bool brings_file(long number)
 	switch ((int)number) {
 #ifdef SYS_open
 	case SYS_open:
+#endif
+#ifdef SYS_creat
+	case SYS_creat:
 #endif
 	case SYS_openat:
 	case SYS_openat2:
@@ -185,8 +272,8 @@ static bool brings_file(long number)
 
 bool open_concerns_number(long number)
 {
-	return brings_file(number) || (int)number == SYS_recvmsg || (int)number == SYS_fcntl ||
-	       (int)number == SYS_setsockopt;
+	return brings_file(number) || (int)number == SYS_recvmsg || (int)number == SYS_recvmmsg ||
+	       (int)number == SYS_fcntl || (int)number == SYS_setsockopt;
 }
 
 void open_before_number(long number, long a, long b, long c)
@@ -203,6 +290,8 @@ void open_after_number(long number, long a, long b, long c, long result)
 		note_file((int)result, false);
 	else if ((int)number == SYS_recvmsg)
 		open_note_received((const struct msghdr *)b);
+	else if ((int)number == SYS_recvmmsg)
+		open_note_received_all((const struct mmsghdr *)b, result);
 	else if ((int)number == SYS_setsockopt)
 		after_setsockopt((int)a, (int)b, (int)c);
 }

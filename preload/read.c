@@ -81,6 +81,17 @@ static uint64_t before_read_message(int fd, const struct msghdr *message)
 	return before_read_vector(fd, message->msg_iov, message->msg_iovlen);
 }
 
+static uint64_t before_read_messages(int fd, const struct mmsghdr *messages, unsigned count)
+{
+	uint64_t transfers = 0;
+
+	if (!read_may_matter())
+		return 0;
+	for (unsigned i = 0; i < count && i < IOV_MAX && readable(&messages[i], sizeof(messages[i])); i++)
+		transfers |= before_read_message(fd, &messages[i].msg_hdr);
+	return transfers;
+}
+
 /* ---- Linux AIO ---- */
 
 static void tell_iocb(const struct iocb *request)
@@ -232,6 +243,15 @@ INTERPOSED ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	return result;
 }
 
+INTERPOSED int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	uint64_t transfer = before_read_messages(fd, messages, count);
+	int result = (int)transfer_after(transfer, next.recvmmsg(fd, messages, count, flags, timeout));
+
+	open_note_received_all(messages, result);
+	return result;
+}
+
 int io_submit(aio_context_t context, long count, struct iocb **requests);
 
 INTERPOSED int io_submit(aio_context_t context, long count, struct iocb **requests)
@@ -253,6 +273,8 @@ uint64_t read_before_number(long number, long a, long b, long c)
 		return before_read_vector((int)a, (const struct iovec *)b, (size_t)c);
 	case SYS_recvmsg:
 		return before_read_message((int)a, (const struct msghdr *)b);
+	case SYS_recvmmsg:
+		return before_read_messages((int)a, (const struct mmsghdr *)b, (unsigned)c);
 	case SYS_io_submit:
 		before_submit(b, (struct iocb *const *)c);
 		return 0;

@@ -81,6 +81,7 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_writev:
 	case SYS_sendto:
 	case SYS_sendmsg:
+	case SYS_sendmmsg:
 	case SYS_io_uring_setup:
 	case SYS_io_uring_register:
 	case SYS_seccomp:

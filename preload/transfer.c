@@ -42,3 +42,14 @@ uint64_t transfer_before_message(const struct msghdr *message)
 		return 0;
 	return transfer_before_vector(message->msg_iov, message->msg_iovlen);
 }
+
+uint64_t transfer_before_messages(const struct mmsghdr *messages, unsigned count)
+{
+	uint64_t transfers = 0;
+
+	if (!may_matter())
+		return 0;
+	for (unsigned i = 0; i < count && i < IOV_MAX && readable(&messages[i], sizeof(messages[i])); i++)
+		transfers |= transfer_before_message(&messages[i].msg_hdr);
+	return transfers;
+}

@@ -19,12 +19,14 @@
 #include "library/transfers.h"
 
 struct iovec;
+struct mmsghdr;
 struct msghdr;
 
 uint64_t transfer_before(const void *buffer, size_t length);
 /** What the kernel cannot read, or refuses, is no transfer. */
 uint64_t transfer_before_vector(const struct iovec *vector, size_t count);
 uint64_t transfer_before_message(const struct msghdr *message);
+uint64_t transfer_before_messages(const struct mmsghdr *messages, unsigned count);
 
 static inline ssize_t transfer_after(uint64_t transfer, ssize_t result)
 {

@@ -87,6 +87,13 @@ INTERPOSED ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	return transfer_after(transfer, next.sendmsg(fd, message, flags));
 }
 
+INTERPOSED int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	uint64_t transfer = transfer_before_messages(messages, count);
+
+	return (int)transfer_after(transfer, next.sendmmsg(fd, messages, count, flags));
+}
+
 uint64_t write_before_number(long number, long b, long c)
 {
 	switch ((int)number) {
@@ -100,6 +107,8 @@ uint64_t write_before_number(long number, long b, long c)
 		return transfer_before_vector((const struct iovec *)b, (size_t)c);
 	case SYS_sendmsg:
 		return transfer_before_message((const struct msghdr *)b);
+	case SYS_sendmmsg:
+		return transfer_before_messages((const struct mmsghdr *)b, (unsigned)c);
 	default:
 		return 0;
 	}

@@ -37,7 +37,7 @@ LIBC = {
 }
 CALL_NOTHING = re.compile(
     r'(_ITM_.*|__cxa_finalize|__errno_location|__gmon_start__|__isoc\d+_\w+|__register_atfork|dl(close|error|open|sym)|'
-    r'getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|trylock|unlock)|'
+    r'fileno|getenv|mem\w+|pthread_attr_\w+|pthread_(cond|mutex)_(init|signal|trylock|unlock)|'
     r'pthread_(join|setcancelstate|sigmask)|sigfillset|snprintf|str\w+|stpcpy|mkdir|'
     r'__\w+_chk|__stack_chk_fail|__tls_get_addr)$')
 # mkdir: nothing here calls it

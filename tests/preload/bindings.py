@@ -19,16 +19,18 @@ import elf  # noqa: E402
 
 OFFERED = {
     '_Fork', '__open64_2', '__open_2', '__openat64_2', '__openat_2', '__pread64_chk', '__pread_chk', '__read_chk',
-    '__recv_chk', '__recvfrom_chk', 'clone', 'close', 'close_range', 'closefrom', 'dup2', 'dup3', 'fcntl', 'fcntl64',
-    'io_submit', 'io_uring_queue_init_mem', 'io_uring_queue_init_params', 'io_uring_register',
-    'io_uring_register_buffers', 'io_uring_register_buffers_tags', 'io_uring_register_buffers_update_tag',
-    'io_uring_register_ring_fd', 'io_uring_setup', 'io_uring_submit', 'io_uring_submit_and_get_events',
-    'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout',
-    'ioctl', 'madvise', 'mbind', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap', 'mseal',
-    'munlock', 'munlockall', 'munmap', 'open', 'open64', 'openat', 'openat64', 'pagefuse_try_calls', 'pkey_mprotect',
-    'posix_madvise', 'prctl', 'pread', 'pread64', 'preadv', 'preadv2', 'preadv64', 'preadv64v2', 'process_madvise',
-    'pwrite', 'pwrite64', 'pwritev', 'pwritev2', 'pwritev64', 'pwritev64v2', 'read', 'readv', 'recv', 'recvfrom',
-    'recvmsg', 'send', 'sendmsg', 'sendto', 'setsockopt', 'syscall', 'write', 'writev',
+    '__recv_chk', '__recvfrom_chk', 'clone', 'close', 'close_range', 'closefrom', 'creat', 'creat64', 'dup2', 'dup3',
+    'fcntl', 'fcntl64', 'fopen', 'fopen64', 'freopen', 'freopen64', 'io_submit', 'io_uring_queue_init_mem',
+    'io_uring_queue_init_params', 'io_uring_register', 'io_uring_register_buffers', 'io_uring_register_buffers_tags',
+    'io_uring_register_buffers_update_tag', 'io_uring_register_ring_fd', 'io_uring_setup', 'io_uring_submit',
+    'io_uring_submit_and_get_events', 'io_uring_submit_and_wait', 'io_uring_submit_and_wait_timeout', 'ioctl',
+    'madvise', 'mbind', 'mkostemp', 'mkostemp64', 'mkostemps', 'mkostemps64', 'mkstemp', 'mkstemp64', 'mkstemps',
+    'mkstemps64', 'mlock', 'mlock2', 'mlockall', 'mmap', 'mmap64', 'mprotect', 'mremap', 'mseal', 'munlock',
+    'munlockall', 'munmap', 'open', 'open64', 'open_by_handle_at', 'openat', 'openat64', 'pagefuse_try_calls',
+    'pidfd_getfd', 'pkey_mprotect', 'posix_madvise', 'prctl', 'pread', 'pread64', 'preadv', 'preadv2', 'preadv64',
+    'preadv64v2', 'process_madvise', 'pwrite', 'pwrite64', 'pwritev', 'pwritev2', 'pwritev64', 'pwritev64v2', 'read',
+    'readv', 'recv', 'recvfrom', 'recvmmsg', 'recvmsg', 'send', 'sendmmsg', 'sendmsg', 'sendto', 'setsockopt',
+    'syscall', 'tmpfile', 'tmpfile64', 'write', 'writev',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}

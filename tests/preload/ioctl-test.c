@@ -215,7 +215,7 @@ static void userfaultfd_fills_piece_by_piece(void **state)
 
 	(void)state;
 	if (by_number)
-		skip();
+		return;
 	for (unsigned i = 0; i < PAGES; i += 2)
 		syscall(SYS_madvise, ram + i * PAGE_BYTES, (long)PAGE_BYTES, (long)MADV_SEQUENTIAL);
 	next.ioctl = one_page_at_a_time;

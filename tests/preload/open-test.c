@@ -20,6 +20,7 @@
 #include <linux/vhost.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -30,10 +31,7 @@
 #include "preload/next.h"
 #include "tests/preload/calls.h"
 
-#ifndef SYS_pidfd_getfd
-#define SYS_pidfd_getfd 438
-#endif
-
+int pidfd_getfd(int pidfd, int fd, unsigned flags);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int folder, const char *path, int flags);
@@ -88,7 +86,7 @@ static void creating(void **state)
 	int fd;
 
 	(void)state;
-	fd = mkstemp(path); /* inside libc, unseen */
+	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(unlink(path), 0);
@@ -99,6 +97,104 @@ static void creating(void **state)
 	expect_file(fd);
 	assert_int_equal(access(path, R_OK), 0);
 	assert_int_equal(unlink(path), 0);
+}
+
+/** The stream's file was told of; it is closed. */
+static void expect_stream(FILE *stream)
+{
+	assert_non_null(stream);
+	assert_int_equal(records_count, 1);
+	assert_int_equal(records[0].kind, RECORDED_FILE);
+	assert_int_equal(records[0].detail, fileno(stream));
+	records_count = 0;
+	fclose(stream);
+	errno = ERRNO_BEFORE;
+}
+
+static void streams(void **state)
+{
+	FILE *stream;
+
+	(void)state;
+	if (by_number)
+		return;
+	expect_stream(fopen(PATH, "re"));
+	expect_stream(fopen64(PATH, "re"));
+	expect_stream(tmpfile());
+	expect_stream(tmpfile64());
+	stream = fopen("/nowhere", "re");
+	assert_null(stream);
+	assert_int_equal(errno, ENOENT);
+	stream = fopen(PATH, "re");
+	records_count = 0;
+	stream = freopen("/dev/zero", "re", stream);
+	expect_stream(stream);
+	stream = fopen(PATH, "re");
+	records_count = 0;
+	stream = freopen64("/dev/zero", "re", stream);
+	expect_stream(stream);
+	expect_nothing();
+}
+
+/** A new file, of which libc has made up the name. */
+static void expect_named(int fd, const char *path)
+{
+	assert_int_equal(unlink(path), 0);
+	expect_file(fd);
+}
+
+static void names_made_up(void **state)
+{
+#define PATTERN "pagefuse-open-test-XXXXXX"
+	char path[8][sizeof(PATTERN "-x")];
+
+	(void)state;
+	if (by_number)
+		return;
+	for (unsigned i = 0; i < 8; i++)
+		strcpy(path[i], i < 4 ? PATTERN : PATTERN "-x");
+	expect_named(mkstemp(path[0]), path[0]);
+	expect_named(mkstemp64(path[1]), path[1]);
+	expect_named(mkostemp(path[2], O_CLOEXEC), path[2]);
+	expect_named(mkostemp64(path[3], O_CLOEXEC), path[3]);
+	expect_named(mkstemps(path[4], 2), path[4]);
+	expect_named(mkstemps64(path[5], 2), path[5]);
+	expect_named(mkostemps(path[6], 2, O_CLOEXEC), path[6]);
+	expect_named(mkostemps64(path[7], 2, O_CLOEXEC), path[7]);
+	strcpy(path[0], PATTERN);
+	expect_named(creat(path[0], 0600), path[0]);
+	expect_named(creat64(path[0], 0600), path[0]);
+	expect_nothing();
+}
+
+/** From another process, or by a handle, if that is allowed here. */
+static void from_elsewhere(void **state)
+{
+	union {
+		struct file_handle handle;
+		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} named = { .handle = { .handle_bytes = MAX_HANDLE_SZ } };
+	int pidfd = (int)syscall(SYS_pidfd_open, (long)getpid(), 0L), folder, mount, fd;
+
+	(void)state;
+	if (pidfd < 0)
+		skip();
+	errno = ERRNO_BEFORE;
+	fd = by_number ? (int)syscall(SYS_pidfd_getfd, (long)pidfd, (long)STDERR_FILENO, 0L)
+		       : pidfd_getfd(pidfd, STDERR_FILENO, 0);
+	expect_file(fd);
+	folder = open("/tmp", O_RDONLY | O_DIRECTORY);
+	records_count = 0;
+	if (name_to_handle_at(AT_FDCWD, "/tmp", &named.handle, &mount, 0) == 0) {
+		errno = ERRNO_BEFORE;
+		fd = by_number ? (int)syscall(SYS_open_by_handle_at, (long)folder, &named.handle, (long)O_RDONLY)
+			       : open_by_handle_at(folder, &named.handle, O_RDONLY);
+		if (fd >= 0)
+			expect_file(fd);
+	}
+	expect_nothing();
+	close(folder);
+	close(pidfd);
 }
 
 static int control(int fd, int command, long argument)
@@ -168,6 +264,51 @@ static void receiving(void **state)
 	expect_received(sockets[1], &message, MSG_PEEK);
 	records_count = 0;
 	expect_received(sockets[1], &message, 0);
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
+/** Several messages at once, of which each has a descriptor. */
+static void receiving_several(void **state)
+{
+	char spaces[2][CMSG_SPACE(sizeof(int))], bytes[2] = "xy";
+	struct iovec vectors[2] = { { &bytes[0], 1 }, { &bytes[1], 1 } };
+	struct mmsghdr messages[2] = { { .msg_len = 0 } };
+	const int fd = STDERR_FILENO;
+	int sockets[2];
+	long got;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct msghdr *message = &messages[i].msg_hdr;
+		struct cmsghdr *part;
+
+		*message = (struct msghdr){ .msg_iov = &vectors[i], .msg_iovlen = 1, .msg_control = spaces[i] };
+		message->msg_controllen = sizeof(spaces[i]);
+		part = CMSG_FIRSTHDR(message);
+		part->cmsg_level = SOL_SOCKET;
+		part->cmsg_type = SCM_RIGHTS;
+		part->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(part), &fd, sizeof(fd));
+		assert_int_equal(sendmsg(sockets[0], message, 0), 1);
+	}
+	expect_nothing();
+	got = by_number ? syscall(SYS_recvmmsg, (long)sockets[1], messages, 2L, 0L, NULL)
+			: recvmmsg(sockets[1], messages, 2, 0, NULL);
+	assert_int_equal(got, 2);
+	assert_int_equal(records_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct cmsghdr *part = CMSG_FIRSTHDR(&messages[i].msg_hdr);
+		int received = -1;
+
+		assert_non_null(part);
+		if (part != NULL)
+			memcpy(&received, CMSG_DATA(part), sizeof(received));
+		assert_int_equal(records[i].kind, RECORDED_FILE);
+		assert_int_equal(records[i].detail, received);
+		close(received);
+	}
 	close(sockets[0]);
 	close(sockets[1]);
 }
@@ -341,8 +482,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CALL_TEST(opening),
 		CALL_TEST(creating),
+		CALL_TEST(streams),
+		CALL_TEST(names_made_up),
+		CALL_TEST(from_elsewhere),
 		CALL_TEST(switching_to_direct),
 		CALL_TEST(receiving),
+		CALL_TEST(receiving_several),
 		CALL_TEST(vhost_scsi),
 		CALL_TEST(decrypting),
 		CALL_TEST(hidden_rings),

@@ -127,6 +127,7 @@ static void of_vectors(void **state)
 {
 	struct iovec vector[] = { { other, 10 }, { AT, LENGTH }, { other + 20, 30 } };
 	struct msghdr message = { .msg_iov = vector, .msg_iovlen = 3 };
+	struct mmsghdr several = { .msg_hdr = message };
 
 	(void)state;
 	if (by_number) {
@@ -135,6 +136,8 @@ static void of_vectors(void **state)
 		expect_transfer(syscall(SYS_readv, (long)file, vector, 3L) - 40, AT, LENGTH);
 		from = sockets[0];
 		expect_transfer(syscall(SYS_recvmsg, (long)sockets[0], &message, 0L) - 40, AT, LENGTH);
+		assert_int_equal(syscall(SYS_recvmmsg, (long)sockets[0], &several, 1L, 0L, NULL), 1);
+		expect_transfer((long)several.msg_len - 40, AT, LENGTH);
 		return;
 	}
 	expect_transfer(preadv(file, vector, 3, 1) - 40, AT, LENGTH);
@@ -144,6 +147,8 @@ static void of_vectors(void **state)
 	expect_transfer(readv(file, vector, 3) - 40, AT, LENGTH);
 	from = sockets[0];
 	expect_transfer(recvmsg(sockets[0], &message, 0) - 40, AT, LENGTH);
+	assert_int_equal(recvmmsg(sockets[0], &several, 1, 0, NULL), 1);
+	expect_transfer((long)several.msg_len - 40, AT, LENGTH);
 	assert_int_equal(other[0], 'f');
 }
 

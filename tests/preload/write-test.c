@@ -83,6 +83,7 @@ static void of_vectors(void **state)
 {
 	struct iovec vector[] = { { other, 10 }, { AT, LENGTH } };
 	struct msghdr message = { .msg_iov = vector, .msg_iovlen = 2 };
+	struct mmsghdr several = { .msg_hdr = message };
 
 	(void)state;
 	if (by_number) {
@@ -90,6 +91,8 @@ static void of_vectors(void **state)
 		expect_write(syscall(SYS_pwritev, (long)file, vector, 2L, 0L, 0L), 10);
 		expect_write(syscall(SYS_pwritev2, (long)file, vector, 2L, 0L, 0L, 0L), 10);
 		expect_write(syscall(SYS_sendmsg, (long)sockets[0], &message, 0L), 10);
+		assert_int_equal(syscall(SYS_sendmmsg, (long)sockets[0], &several, 1L, 0L), 1);
+		expect_write(several.msg_len, 10);
 		return;
 	}
 	expect_write(writev(file, vector, 2), 10);
@@ -98,6 +101,8 @@ static void of_vectors(void **state)
 	expect_write(pwritev2(file, vector, 2, 0, 0), 10);
 	expect_write(pwritev64v2(file, vector, 2, 0, 0), 10);
 	expect_write(sendmsg(sockets[0], &message, 0), 10);
+	assert_int_equal(sendmmsg(sockets[0], &several, 1, 0), 1);
+	expect_write(several.msg_len, 10);
 }
 
 static void to_sockets(void **state)
