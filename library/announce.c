@@ -274,6 +274,11 @@ void announce_set_refusal(uint32_t reason, uint64_t bytes)
 		atomic_store(&refused_changed, true);
 }
 
+uint64_t announce_refused(uint32_t reason)
+{
+	return atomic_load(&refused[reason]);
+}
+
 bool announce_refusals_changed(void)
 {
 	return atomic_load(&refused_changed);

@@ -22,6 +22,8 @@ void announce_forget(void);
 void announce_refusal(uint32_t reason, int64_t bytes);
 /** Sets the bytes for a reason. Any thread. */
 void announce_set_refusal(uint32_t reason, uint64_t bytes);
+/** Bytes that are left alone for a reason. Any thread. */
+uint64_t announce_refused(uint32_t reason);
 /** Whether there is any to be told of. Any thread. */
 bool announce_refusals_changed(void);
 /** Tells of refusals that changed. Worker thread. @return 0 or -errno. */

@@ -223,6 +223,15 @@ int hold_arm(const struct hold *hold, uint64_t mode)
 	return r;
 }
 
+int hold_try(uint64_t start, uint64_t length)
+{
+	int r = hold_register(start, length, UFFDIO_REGISTER_MODE_MISSING);
+
+	if (r == 0 || r == -ENOMEM) /* in part */
+		unregister(start, length);
+	return r;
+}
+
 /**
  * Waits for everyone who has a plain reference to one of the pages, such as a write through /proc/PID/mem: they got it
  * under the mmap lock for reading and drop it before they let the lock go; mprotect takes it for writing.

@@ -111,6 +111,12 @@ void hold_allow_moving(bool allow);
 /** Whether pages may be moved away, as far as is known: no plain reference to one can be held. Memory lock held. */
 bool hold_may_move(void);
 
+/**
+ * Whether memory is under nobody's userfaultfd: it is under ours for a moment. Worker. @return 0, or -errno: it is
+ * (-EBUSY), or that cannot be told.
+ */
+int hold_try(uint64_t start, uint64_t length);
+
 /** Pages to hold at once now: shrinks after long holds, grows again. */
 unsigned hold_length(void);
 /** The same for diverged pages: less where they are swapped out to see whether they are pinned. */

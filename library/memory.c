@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "library/again.h"
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/confinement.h"
@@ -192,7 +193,7 @@ static int register_new(uint64_t start, uint64_t length)
 
 	if (r < 0)
 		return r;
-	memory_lock();
+	memory_lock_any();
 	if (r > 0) {
 		refusals_note(start, length, (uint32_t)r);
 		memory_unlock();
@@ -271,6 +272,16 @@ int memory_register(void *address, size_t length)
 	offers--;
 	visit_end();
 	return r;
+}
+
+int memory_register_by_worker(void *address, size_t length)
+{
+	int r;
+
+	offers++;
+	r = children_is_one() || no_more_offers ? -EOPNOTSUPP : register_new((uint64_t)address, length);
+	offers--;
+	return r == 0 ? 1 : r;
 }
 
 void memory_stop_offers(void)
@@ -425,44 +436,6 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-/* ---- offered again ---- */
-
-/**
- * A range that was left alone for @reason, which may have ended. The offer counts only if the kernel knows of it, too:
- * other memory may have come to lie there by a call that was not seen.
- */
-static void offer_range_again(uint64_t start, uint64_t length, uint32_t reason)
-{
-	struct mapping_kind kind;
-	int r = mappings_inspect(start, length, &kind);
-
-	if (r == (int)reason)
-		return;
-	if (r == 0 && kind.mergeable) {
-		if (memory_register((void *)start, length) == 1)
-			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM has it no more */
-		return;
-	}
-	memory_lock();
-	refusals_forget(start, length);
-	memory_unlock();
-}
-
-static void offer_again(uint64_t start, uint64_t length, uint32_t reason)
-{
-	uint64_t at = start, end = length > UINT64_MAX - start ? UINT64_MAX : start + length, from, bytes;
-	bool found = true;
-
-	while (found && at < end) {
-		memory_lock();
-		found = refusals_find(at, end - at, reason, &from, &bytes);
-		memory_unlock();
-		if (found)
-			offer_range_again(from, bytes, reason);
-		at = from + bytes;
-	}
-}
-
 /** A change that is done, for all that it touches. Memory lock held. */
 static void apply(enum memory_change change, void *address, size_t length, int detail)
 {
@@ -608,9 +581,9 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)
-		offer_again((uint64_t)address, length, WIRE_REASON_LOCKED);
+		again_offer((uint64_t)address, length, WIRE_REASON_LOCKED);
 	if (succeeded && change == CHANGE_USERFAULTFD_END)
-		offer_again((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
+		again_offer((uint64_t)address, length, WIRE_REASON_VMM_USERFAULTFD);
 	wake_if_told();
 	visit_end();
 }

@@ -83,6 +83,9 @@ bool memory_is_inside(void);
  */
 int memory_register(void *address, size_t length);
 
+/** The same of memory that had been refused, by the worker, which is connected. @address, @length: whole pages. */
+int memory_register_by_worker(void *address, size_t length);
+
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail);
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded);
 

@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "library/again.h"
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/descriptors.h"
@@ -185,6 +186,7 @@ static int housekeeping(void)
 			return -EBADF; /* all anew */
 		look_for_hindrances();
 		give_back_addresses();
+		again_look();
 		if (unseen)
 			memory_leave_store();   /* once more, if there was no memory for all of it */
 		r = announce_regions(&session); /* those that waited for a child to end */

@@ -5,10 +5,14 @@
  * it had to be left in a mapping of the store and is discarded.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/pagefuse.h"
@@ -98,6 +102,58 @@ static void test_userfaultfd(const struct guest *g)
 	check_shared(g, PAGES, "after the VMM's userfaultfd");
 }
 
+static int open_userfaultfd(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | UFFD_USER_MODE_ONLY));
+	struct uffdio_api api = { .api = UFFD_API };
+
+	test_check(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0, "userfaultfd: %s", strerror(errno));
+	return fd;
+}
+
+static void register_memory(int fd, void *memory, size_t length)
+{
+	struct uffdio_register reg = { .range = { (uint64_t)memory, length }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	test_check(ioctl(fd, UFFDIO_REGISTER, &reg) == 0, "UFFDIO_REGISTER: %s", strerror(errno));
+}
+
+static void await_looks(void)
+{
+	struct timespec seconds = { .tv_sec = 7 };
+
+	nanosleep(&seconds, NULL);
+}
+
+/** The library looks for memory that is not under a userfaultfd any more. Who touches an empty page then goes on. */
+static void test_closed(const struct guest *g)
+{
+	int fd = open_userfaultfd(), other = dup(fd);
+	char *beside = pages_map(PAGES, false);
+
+	change(g, CHANGE_USERFAULTFD, 0);
+	register_memory(fd, guest_at(g, FIRST), BYTES);
+	register_memory(fd, beside, PAGES * PAGE_BYTES);
+	madvise(beside, PAGES * PAGE_BYTES, MADV_MERGEABLE); /* for the kernel to know that it is offered */
+	test_check(memory_register(beside, PAGES * PAGE_BYTES) == -EOPNOTSUPP, "what is under a userfaultfd is taken");
+	await_refused(g, WIRE_REASON_VMM_USERFAULTFD, BYTES + PAGES * PAGE_BYTES);
+	close(fd);
+	await_looks();
+	await_refused(g, WIRE_REASON_VMM_USERFAULTFD, BYTES + PAGES * PAGE_BYTES);
+	check_shared(g, PAGES - COUNT, "while a userfaultfd is open in another place");
+	close(other);
+	while (g->vm->refused[WIRE_REASON_VMM_USERFAULTFD] != 0) {
+		test_check(guest_discard(g, FIRST, COUNT, MADV_DONTNEED) == 0, "madvise: %s", strerror(errno));
+		fill(g);
+		director_scan(g->vm, g->page, PAGES); /* and hears of what has changed */
+	}
+	check_shared(g, PAGES, "after the VMM's userfaultfd was closed");
+	test_check(memory_is_ours(beside, PAGES * PAGE_BYTES), "what lies beside is not offered again");
+	test_check(memory_change_begin(CHANGE_UNMAP, beside, PAGES * PAGE_BYTES, 0) == 0, "memory_change_begin");
+	test_check(munmap(beside, PAGES * PAGE_BYTES) == 0, "munmap: %s", strerror(errno));
+	memory_change_end(CHANGE_UNMAP, beside, PAGES * PAGE_BYTES, 0, true);
+}
+
 static void test_unmapped(const struct guest *g)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, r; /* as the rest */
@@ -170,6 +226,7 @@ int main(int argc, char **argv)
 	check_shared(&g, PAGES, "at first");
 	test_locked(&g);
 	test_userfaultfd(&g);
+	test_closed(&g);
 	test_unmapped(&g);
 	test_discard_of_locked(&g);
 	test_not_kept();
