@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "common/madvise.h"
 #include "library/announce.h"
 #include "library/children.h"
 #include "library/confinement.h"
@@ -18,6 +19,7 @@
 #include "library/pagemap.h"
 #include "library/part.h"
 #include "library/plain.h"
+#include "library/protections.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/template.h"
@@ -151,9 +153,36 @@ static bool find_left(unsigned *region, uint64_t start, uint64_t length, struct 
 }
 
 /**
- * Pages of the store are filled with zeros; the others the VMM's own call is made for, as over these it would bring the
- * store's bytes back.
+ * A page of the store is filled with zeros, as the VMM's own call would bring the store's bytes back. Not if it is
+ * locked, and the kernel refuses that: where it may be, the call is made, too, and tells. @return 0 or -errno.
  */
+static int discard_left(const struct part *part, int advice, bool *holes)
+{
+	uint64_t page = region_hva(part->region, part->index);
+	int r = 0;
+
+	if (part->region->excluded[part->index] & EXCLUDED_PROTECTED)
+		return -ENOMEM; /* it would take a mapping */
+	if ((part->region->excluded[part->index] & EXCLUDED_LOCKED) && advice != MADV_DONTNEED_LOCKED)
+		r = discards_call(page, page + PAGE_BYTES, advice, holes);
+	if (r == 0)
+		plain_fill(part->region, part->index, 1);
+	return r;
+}
+
+/** The control: what the kernel refuses is found too late. */
+static void fill_all_left(uint64_t start, uint64_t end)
+{
+	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
+		unsigned region = 0;
+		struct part part;
+
+		if (find_left(&region, at, PAGE_BYTES, &part))
+			plain_fill(part.region, part.index, 1);
+	}
+}
+
+/** Pages of the store are filled; for the others the VMM's own call is made. */
 static int discard(uint64_t start, uint64_t length, int advice)
 {
 	uint64_t end = start + length, from = start;
@@ -161,17 +190,18 @@ static int discard(uint64_t start, uint64_t length, int advice)
 	struct part part;
 	int r;
 
+	if (!PROTECTED(PROTECT_IN_ORDER))
+		fill_all_left(start, end);
 	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
 		unsigned region = 0;
 
 		if (!find_left(&region, at, PAGE_BYTES, &part))
 			continue;
 		r = at > from ? discards_call(from, at, advice, &holes) : 0;
+		if (r == 0)
+			r = discard_left(&part, advice, &holes);
 		if (r < 0)
 			return r;
-		if (part.region->excluded[part.index] & EXCLUDED_PROTECTED)
-			return -ENOMEM; /* it would take a mapping */
-		plain_fill(part.region, part.index, 1);
 		from = at + PAGE_BYTES;
 	}
 	r = end > from ? discards_call(from, end, advice, &holes) : 0;
@@ -242,11 +272,28 @@ int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t 
 	return judge(change, detail);
 }
 
+/** Whether what is left may be locked: then discards ask the kernel. */
+static void note_locked(uint64_t start, uint64_t length, bool locked)
+{
+	struct part part;
+
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		if (!part_find(region_at(i), start, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count; at++)
+			if (is_left(&part, at))
+				part.region->excluded[at] = (uint8_t)((part.region->excluded[at] & ~EXCLUDED_LOCKED) |
+								      (locked ? EXCLUDED_LOCKED : 0));
+	}
+}
+
 void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded)
 {
 	bool unprotected = change == CHANGE_PROTECT && succeeded; /* judge() lets nothing else through */
 	struct part part;
 
+	if (change == CHANGE_LOCK || (change == CHANGE_UNLOCK && succeeded))
+		note_locked(start, length, change == CHANGE_LOCK); /* a failing mlock() may be done in part */
 	for (unsigned i = 0; i < REGIONS_MAX && (change == CHANGE_UNMAP || unprotected); i++) {
 		if (!part_find(region_at(i), start, length, &part))
 			continue;

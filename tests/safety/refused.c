@@ -2,7 +2,9 @@
 /*
  * A discard of a range in which the kernel refuses something: it has to do as much, and to say the same, as for memory
  * that is under nobody. Beside the guest's RAM there is a twin of it, with the same bytes, of which the library knows
- * nothing, and what is done to one is done to the other.
+ * nothing, and what is done to one is done to the other. MADV_REMOVE, which is always refused, is looked at as well.
+ *
+ * usage: refused [--withdrawn]         the library has fallen silent before, for a system call filter to come
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +14,11 @@
 #include <unistd.h>
 
 #include "common/madvise.h"
+#include "library/files.h"
 #include "library/memory.h"
+#include "library/withdrawal.h"
 #include "tests/support/guest.h"
+#include "tests/support/swap.h"
 
 #define RANGE 24u  /* pages of a discard */
 #define OTHERS 4u  /* of these, that are not what they were */
@@ -24,7 +29,7 @@ enum others { LOCKED,
 	      NOT_MAPPED,
 	      OTHERS_END };
 
-static const int advices[] = { MADV_DONTNEED, MADV_FREE, MADV_DONTNEED_LOCKED, MADV_GUARD_INSTALL };
+static const int advices[] = { MADV_DONTNEED, MADV_FREE, MADV_DONTNEED_LOCKED, MADV_GUARD_INSTALL, MADV_REMOVE };
 static const uint32_t places[] = { 0, MIDDLE, RANGE - OTHERS };
 
 #define ADVICES (sizeof(advices) / sizeof(*advices))
@@ -80,12 +85,13 @@ static int discard(const struct guest *g, uint32_t first, int advice)
 {
 	void *address = guest_at(g, first);
 	size_t length = RANGE * PAGE_BYTES;
-	int r = memory_change_begin(CHANGE_DISCARD, address, length, advice);
+	enum memory_change change = advice == MADV_REMOVE ? CHANGE_REMOVE : CHANGE_DISCARD;
+	int r = memory_change_begin(change, address, length, advice);
 
 	if (r != 0)
 		return r < 0 ? -r : 0;
 	r = syscall(SYS_madvise, address, length, advice) < 0 ? errno : 0;
-	memory_change_end(CHANGE_DISCARD, address, length, advice, r == 0);
+	memory_change_end(change, address, length, advice, r == 0);
 	return r;
 }
 
@@ -138,6 +144,28 @@ static void unregister(const struct guest *g)
 		change_both(g, CHANGE_UNMAP, first, RANGE, unmap);
 }
 
+/** Nothing is called any more. Pages that were written since they were shared stay in the store: they may be pinned. */
+static void withdraw(const struct guest *g)
+{
+	uint32_t left = 0;
+
+	if (swap_is_there())
+		test_skip("there is swap, by which pages show that they are not pinned");
+	for (uint32_t i = 0; i < PAGES; i++) {
+		if (i % 3 == 0)
+			continue;
+		pages_fill(guest_at(g, i), i + 100000);
+		pages_fill(twin + i * PAGE_BYTES, i + 100000);
+	}
+	files_note_pins();
+	test_check(!withdrawal_before_filter(NULL), "the library has not withdrawn");
+	for (uint32_t i = 0; i < PAGES; i++) {
+		test_check(memcmp(guest_at(g, i), twin + i * PAGE_BYTES, PAGE_BYTES) == 0, "page %u is wrong", i);
+		left += memory_concerns(CHANGE_DISCARD, guest_at(g, i), PAGE_BYTES);
+	}
+	test_check(left != 0, "nothing is left in the store");
+}
+
 int main(int argc, char **argv)
 {
 	struct guest g;
@@ -154,6 +182,8 @@ int main(int argc, char **argv)
 	guest_begin(&g, memory, PAGES);
 	shared = guest_share(&g, 0, PAGES);
 	test_check(shared == PAGES, "%u of %u pages are shared", shared, PAGES);
+	if (test_wants("--withdrawn"))
+		withdraw(&g);
 	for (size_t a = 0; a < ADVICES; a++) {
 		bool known = madvise(NULL, 0, advices[a]) == 0;
 
