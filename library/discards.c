@@ -30,8 +30,9 @@ void discards_after(const struct part *part)
 
 /**
  * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
- * are written; all other advice the kernel refuses, and nothing may be lost. But it does not refuse it for pages that
- * were there before mlockall(MCL_FUTURE), of which what took their place would be locked. @return as discard_part().
+ * are written; all other advice the kernel refuses, and stops there: neither this nor what lies behind may be lost. But
+ * it does not refuse it for pages that were there before mlockall(MCL_FUTURE), of which what took their place would be
+ * locked. @return as discard_part().
  */
 static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
@@ -39,8 +40,11 @@ static int discard_locked(struct region *region, uint64_t index, uint64_t count,
 	int r = 0;
 
 	for (uint64_t i = index; i < index + count && r >= 0; i++) {
-		if (advice != MADV_DONTNEED_LOCKED && mappings_is_locked(region_hva(region, i)))
+		if (advice != MADV_DONTNEED_LOCKED && mappings_is_locked(region_hva(region, i))) {
+			if (PROTECTED(PROTECT_IN_ORDER))
+				return -EINVAL;
 			continue;
+		}
 		if (protected) {
 			r = plain_drop_protected(region, i, 1);
 			continue;

@@ -4,7 +4,8 @@
  * that is under nobody. Beside the guest's RAM there is a twin of it, with the same bytes, of which the library knows
  * nothing, and what is done to one is done to the other. MADV_REMOVE, which is always refused, is looked at as well.
  *
- * usage: refused [--withdrawn]         the library has fallen silent before, for a system call filter to come
+ * usage: refused [--pinned]         pages that have been written since they were shared stay in the store
+ *        refused --withdrawn        so they do, and the library has fallen silent, for a system call filter to come
  */
 #include <errno.h>
 #include <stdio.h>
@@ -144,20 +145,25 @@ static void unregister(const struct guest *g)
 		change_both(g, CHANGE_UNMAP, first, RANGE, unmap);
 }
 
-/** Nothing is called any more. Pages that were written since they were shared stay in the store: they may be pinned. */
-static void withdraw(const struct guest *g)
+/** Pages that were written since they were shared may be pinned from now on, and cannot be made plain. */
+static void pin(const struct guest *g)
 {
-	uint32_t left = 0;
-
 	if (swap_is_there())
 		test_skip("there is swap, by which pages show that they are not pinned");
 	for (uint32_t i = 0; i < PAGES; i++) {
-		if (i % 3 == 0)
+		if (i % RANGE % MIDDLE >= OTHERS && i % 3 != 1) /* all that become others, and some */
 			continue;
 		pages_fill(guest_at(g, i), i + 100000);
 		pages_fill(twin + i * PAGE_BYTES, i + 100000);
 	}
 	files_note_pins();
+}
+
+/** Nothing is called any more. */
+static void withdraw(const struct guest *g)
+{
+	uint32_t left = 0;
+
 	test_check(!withdrawal_before_filter(NULL), "the library has not withdrawn");
 	for (uint32_t i = 0; i < PAGES; i++) {
 		test_check(memcmp(guest_at(g, i), twin + i * PAGE_BYTES, PAGE_BYTES) == 0, "page %u is wrong", i);
@@ -182,6 +188,8 @@ int main(int argc, char **argv)
 	guest_begin(&g, memory, PAGES);
 	shared = guest_share(&g, 0, PAGES);
 	test_check(shared == PAGES, "%u of %u pages are shared", shared, PAGES);
+	if (test_wants("--pinned") || test_wants("--withdrawn"))
+		pin(&g);
 	if (test_wants("--withdrawn"))
 		withdraw(&g);
 	for (size_t a = 0; a < ADVICES; a++) {
