@@ -2,11 +2,9 @@
 #include "preload/pieces.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
-#include <sys/syscall.h>
 
-#include "preload/next.h"
+#include "library/descriptors.h"
 
 /** What is left to do with the mappings of a range, while /proc/self/maps goes by. */
 struct walk {
@@ -51,18 +49,20 @@ static int walk_text(struct walk *walk, const char *text, size_t length, uintptr
 int each_piece(uintptr_t from, uintptr_t to, piece_function *piece, void *context)
 {
 	struct walk walk = { from, to, piece, context };
-	int fd = (int)next.syscall(SYS_openat, (long)AT_FDCWD, "/proc/self/maps", (long)(O_RDONLY | O_CLOEXEC), 0L);
+	struct descriptor *maps;
 	uintptr_t number[2] = { 0 };
 	char text[4096];
+	uint64_t offset = 0;
 	int field = 0, r = 0;
 
-	if (fd < 0)
+	if (descriptor_open_passing("/proc/self/maps", 0, &maps) < 0)
 		return -EFAULT;
 	while (r == 0 && walk.at < to) {
-		long length = next.syscall(SYS_read, (long)fd, text, sizeof(text));
+		long length = descriptor_read(maps, text, sizeof(text), offset);
 
 		r = length > 0 ? walk_text(&walk, text, (size_t)length, number, &field) : -EFAULT;
+		offset += length > 0 ? (uint64_t)length : 0;
 	}
-	next.syscall(SYS_close, (long)fd);
+	descriptor_close(&maps);
 	return r;
 }
