@@ -71,6 +71,29 @@ static void close_own(int fd)
 	storm_files_unlock();
 }
 
+/** By fopen(), of which libc makes what it likes. */
+static FILE *open_stream(const char *path)
+{
+	FILE *stream;
+
+	storm_files_lock();
+	stream = fopen(path, "re");
+	test_check(stream != NULL, "%s: %s", path, strerror(errno));
+	storm_own(fileno(stream));
+	storm_files_unlock();
+	setvbuf(stream, NULL, _IONBF, 0);
+	return stream;
+}
+
+static void close_stream(FILE *stream)
+{
+	storm_files_lock();
+	own[fileno(stream)] = false;
+	if (fclose(stream) != 0)
+		test_damage("a stream was closed by somebody else: %s", strerror(errno));
+	storm_files_unlock();
+}
+
 static int open_of_director(int fd, int flags)
 {
 	char path[64];
@@ -174,6 +197,70 @@ static ssize_t by_socket(struct storm_thread *t, struct storm_range range, off_t
 
 	test_check(send(t->pair[1], storm->content + at, length, 0) == (ssize_t)length, "send: %s", strerror(errno));
 	return result(recv(t->pair[0], storm_at(range.from), length, MSG_WAITALL));
+}
+
+/** Half of them by libc itself, unseen. */
+static ssize_t read_stream(struct storm_thread *t, const char *path, struct storm_range range, off_t at)
+{
+	FILE *stream = open_stream(path);
+	ssize_t got;
+
+	if (test_random(&t->random) % 2)
+		got = result(pread(fileno(stream), storm_at(range.from), range.length, at));
+	else if (fseeko(stream, at, SEEK_SET) < 0)
+		got = -errno;
+	else
+		got = (ssize_t)fread(storm_at(range.from), 1, range.length, stream);
+	close_stream(stream);
+	return got;
+}
+
+static ssize_t by_stream(struct storm_thread *t, struct storm_range range, off_t at)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", storm->director, storm->image);
+	return read_stream(t, path, range, at);
+}
+
+static ssize_t by_fuse_stream(struct storm_thread *t, struct storm_range range, off_t at)
+{
+	return read_stream(t, STORM_FUSE_FOLDER "/" FUSE_UNCACHED, range, at);
+}
+
+/** @fd comes once more, by a message. */
+static int receive_again(const struct storm_thread *t, int fd)
+{
+	char byte = 'x', space[CMSG_SPACE(sizeof(fd))] = "";
+	struct iovec vector = { &byte, 1 };
+	struct mmsghdr message = { .msg_hdr = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = space } };
+	struct cmsghdr *part;
+	int received = -1;
+
+	message.msg_hdr.msg_controllen = sizeof(space);
+	part = CMSG_FIRSTHDR(&message.msg_hdr);
+	part->cmsg_level = SOL_SOCKET;
+	part->cmsg_type = SCM_RIGHTS;
+	part->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(part), &fd, sizeof(fd));
+	storm_files_lock();
+	test_check(sendmsg(t->pair[1], &message.msg_hdr, 0) == 1, "sendmsg: %s", strerror(errno));
+	test_check(recvmmsg(t->pair[0], &message, 1, MSG_CMSG_CLOEXEC, NULL) == 1, "recvmmsg: %s", strerror(errno));
+	part = CMSG_FIRSTHDR(&message.msg_hdr);
+	if (part != NULL)
+		memcpy(&received, CMSG_DATA(part), sizeof(received));
+	storm_own(received);
+	storm_files_unlock();
+	return received;
+}
+
+static ssize_t by_received(struct storm_thread *t, struct storm_range range, off_t at)
+{
+	int fd = receive_again(t, t->image);
+	ssize_t got = pread_from(fd, range, at);
+
+	close_own(fd);
+	return got;
 }
 
 /** Opens it at the first use, so that the library hears of it in the middle of everything. Some are opened anew. */
@@ -352,6 +439,15 @@ void storm_file_step(struct storm_thread *t, enum storm_kind kind)
 		break;
 	case STORM_SOCKET:
 		storm_read(t, kind, 1, by_socket);
+		break;
+	case STORM_STREAM:
+		storm_read(t, kind, 1, by_stream);
+		break;
+	case STORM_RECEIVED:
+		storm_read(t, kind, 1, by_received);
+		break;
+	case STORM_FUSE_STREAM:
+		storm_read(t, kind, 1, by_fuse_stream);
 		break;
 	case STORM_OVERLAY:
 		storm_read(t, kind, 1, by_overlay);

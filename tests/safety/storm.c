@@ -31,6 +31,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "library/sys.h"
+#include "preload/next.h"
 #include "tests/safety/storm-paths.h"
 #include "tests/support/director.h"
 #include "tests/support/fuse.h"
@@ -51,12 +53,17 @@ const char *const storm_names[STORM_KINDS] = {
 	[STORM_PREADV] = "preadv",
 	[STORM_PIPE] = "read from a pipe",
 	[STORM_SOCKET] = "recv",
+	[STORM_STREAM] = "read from what fopen has opened",
+	[STORM_RECEIVED] = "pread from what recvmmsg has brought",
 	[STORM_WRITE_OUT] = "pwrite",
 	[STORM_ERRORS] = "read that fails",
 	[STORM_DISCARD] = "discard",
+	[STORM_REFUSED] = "discard that locked memory stops",
 	[STORM_UNMERGEABLE] = "MADV_UNMERGEABLE and back",
 	[STORM_PROTECT] = "mprotect and back",
 	[STORM_REMAP] = "mremap and back",
+	[STORM_SEAL] = "mseal",
+	[STORM_TAKE] = "UFFDIO_MOVE of the VMM's own",
 	[STORM_PROC_MEM] = "/proc/PID/mem",
 	[STORM_FORK] = "fork",
 	[STORM_CLOSE_SEEN] = "close of all descriptors",
@@ -64,6 +71,7 @@ const char *const storm_names[STORM_KINDS] = {
 	[STORM_OVERLAY] = "pread from overlayfs",
 	[STORM_FUSE_CACHED] = "pread from FUSE",
 	[STORM_FUSE_UNCACHED] = "pread from FUSE without cache",
+	[STORM_FUSE_STREAM] = "the same of what fopen has opened",
 	[STORM_FUSE_DIRECT] = "pread from FUSE with O_DIRECT",
 	[STORM_DIRECT] = "pread with O_DIRECT",
 	[STORM_DIRECT_OUT] = "pwrite with O_DIRECT",
@@ -509,6 +517,8 @@ int main(int argc, char **argv)
 	test_needs_moves();
 	storm = mmap(NULL, sizeof(*storm), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	test_check(storm != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (sys_raw(SYS_mseal, 0, 0, 0, 0, 0, 0) != 0)
+		skip(STORM_SEAL, STORM_SEAL, "this kernel does not seal memory");
 	storm_stop_begin();
 	random_state = test_seed(1);
 	begin_files();

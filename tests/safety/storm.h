@@ -32,12 +32,17 @@ enum storm_kind {
 	STORM_PREADV,
 	STORM_PIPE,
 	STORM_SOCKET,
+	STORM_STREAM,
+	STORM_RECEIVED,
 	STORM_WRITE_OUT,
 	STORM_ERRORS,
 	STORM_DISCARD,
+	STORM_REFUSED,
 	STORM_UNMERGEABLE,
 	STORM_PROTECT,
 	STORM_REMAP,
+	STORM_SEAL,
+	STORM_TAKE,
 	STORM_PROC_MEM,
 	STORM_FORK,
 	STORM_CLOSE_SEEN,
@@ -46,6 +51,7 @@ enum storm_kind {
 	STORM_OVERLAY,
 	STORM_FUSE_CACHED,
 	STORM_FUSE_UNCACHED,
+	STORM_FUSE_STREAM,
 	STORM_FUSE_DIRECT,
 	STORM_DIRECT,
 	STORM_DIRECT_OUT,
@@ -133,7 +139,10 @@ struct storm_thread {
 	int image, overlay, fuse_cached, fuse_uncached, fuse_direct, direct, scratch, memory_file; /* -1: not open */
 	/** One group, and not RAM. */
 	char *plain;
-	void *rings; /* of storm-rings.c */
+	char *landing; /* where pages are taken to, by a userfaultfd; NULL: not yet */
+	int userfaultfd;
+	unsigned sealed; /* pages of its own */
+	void *rings;     /* of storm-rings.c */
 };
 
 extern struct storm_life *storm_life;
@@ -181,6 +190,8 @@ void storm_files_lock(void);
 void storm_own(int fd);
 void storm_files_unlock(void);
 bool storm_is_own(int fd);
+/** Pages of RAM that are sealed, for good. */
+bool storm_is_sealed(size_t from, size_t length);
 
 void storm_files_begin(struct storm_thread *t);
 /** Reads by @read what lies at a random place of the image; it gives the number of bytes, or -errno. */
