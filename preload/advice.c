@@ -11,6 +11,7 @@
 
 #include "common/madvise.h"
 #include "include/pagefuse.h"
+#include "library/proc.h"
 #include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
@@ -123,31 +124,25 @@ static bool vector_concerns_us(const struct iovec *vector, size_t count, int adv
 /*
  * Whether @pidfd, which is valid, is this process or a thread of it. Its fdinfo has the number in the namespace of
  * /proc, and so has /proc/self/task. Negative ones are the kernel's own names for the caller (PIDFD_SELF_THREAD).
+ * @return -errno if that cannot be told.
  */
-static bool is_self(int pidfd)
+static int is_self(int pidfd)
 {
 	char text[1024], path[64];
 	const char *line;
-	ssize_t length;
-	int fd;
 
 	if (pidfd < 0)
-		return true;
+		return 1;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	fd = (int)next.syscall(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
-	if (fd < 0)
-		return false;
-	length = next.syscall(SYS_read, (long)fd, text, sizeof(text) - 1);
-	next.syscall(SYS_close, (long)fd);
-	if (length <= 0)
-		return false;
-	text[length] = 0;
+	if (proc_read(path, text, sizeof(text)) <= 0)
+		return -ENOMEM;
 	line = strstr(text, "\nPid:\t");
 	if (line == NULL)
-		return false;
+		return 0;
 	line += strlen("\nPid:\t");
 	snprintf(path, sizeof(path), "/proc/self/task/%.*s", (int)strspn(line, "0123456789"), line);
-	return line[0] >= '1' && line[0] <= '9' && next.syscall(SYS_faccessat, (long)AT_FDCWD, path, (long)F_OK) == 0;
+	return line[0] >= '1' && line[0] <= '9' &&
+	       next.syscall(SYS_faccessat, (long)AT_FDCWD, path, (long)F_OK) == 0;
 }
 
 static ssize_t advise_entry(process_madvise_function *real, int pidfd, const struct iovec *entry, int advice,
@@ -178,7 +173,7 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 {
 	int saved = errno;
 	ssize_t done = 0;
-	bool self;
+	int self;
 
 	if (!vector_concerns_us(vector, count, advice))
 		return real(pidfd, vector, count, advice, flags);
@@ -190,11 +185,13 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 	}
 	self = is_self(pidfd);
 	visit_end();
-	if (!self) {
-		errno = saved;
-		return real(pidfd, vector, count, advice, flags);
+	if (self < 0) { /* either way, pages could be dropped that are not meant */
+		errno = -self;
+		return -1;
 	}
 	errno = saved;
+	if (self == 0)
+		return real(pidfd, vector, count, advice, flags);
 	for (size_t i = 0; i < count; i++) {
 		ssize_t result = advise_entry(real, pidfd, &vector[i], advice, flags);
 

@@ -76,6 +76,23 @@ static void process_madvise_stops_at_an_error(void **state)
 	close(pidfd);
 }
 
+/** With no descriptor left, or no /proc, it cannot be told whose memory it is. */
+static void process_madvise_of_nobody_knows_whom(void **state)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, (long)getpid(), 0L);
+	struct iovec entry = { ram, PAGE_BYTES };
+
+	(void)state;
+	if (call_process_madvise(pidfd, &entry, 0, MADV_DONTNEED) < 0)
+		skip();
+	errno = ERRNO_BEFORE;
+	recorder_proc_result = -EMFILE;
+	expect_failure(call_process_madvise(pidfd, &entry, 1, MADV_DONTNEED), ENOMEM);
+	expect_nothing();
+	assert_int_equal(ram[0], 'r');
+	close(pidfd);
+}
+
 static void process_madvise_of_another(void **state)
 {
 	struct iovec entry = { ram, BYTES };
@@ -117,6 +134,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		CALL_TEST(process_madvise_of_ourselves),
 		CALL_TEST(process_madvise_stops_at_an_error),
+		CALL_TEST(process_madvise_of_nobody_knows_whom),
 		CALL_TEST(process_madvise_of_another),
 		CALL_TEST(process_madvise_mergeable),
 	};

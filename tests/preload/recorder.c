@@ -15,6 +15,7 @@
 #include "library/mappings.h"
 #include "library/options.h"
 #include "library/part.h"
+#include "library/proc.h"
 #include "library/transfers.h"
 #include "library/visits.h"
 #include "library/withdrawal.h"
@@ -24,6 +25,7 @@ struct record records[RECORDS_MAX];
 unsigned records_count;
 int recorder_register_result;
 int recorder_begin_result;
+int recorder_proc_result;
 void (*recorder_in_begin)(void);
 struct recorded_transfers recorder_transfers;
 struct recorded_notes recorder_notes;
@@ -53,6 +55,7 @@ void recorder_reset(void *address, size_t length)
 	records_count = 0;
 	recorder_register_result = 0;
 	recorder_begin_result = 0;
+	recorder_proc_result = 0;
 	recorder_in_begin = NULL;
 	recorder_transfers = (struct recorded_transfers){ 0 };
 	recorder_notes = (struct recorded_notes){ 0 };
@@ -282,6 +285,22 @@ void descriptor_close(struct descriptor **descriptor)
 {
 	bare_syscall(SYS_close, (long)opened);
 	*descriptor = NULL;
+}
+
+long proc_read(const char *path, char *text, size_t size)
+{
+	struct descriptor *file;
+	long length = recorder_proc_result;
+
+	if (length < 0)
+		return length;
+	length = descriptor_open_passing(path, 0, &file);
+	if (length < 0)
+		return length;
+	length = descriptor_read(file, text, size - 1, 0);
+	descriptor_close(&file);
+	text[length > 0 ? length : 0] = 0;
+	return length;
 }
 
 /* No number is the library's here; tests/safety/closed.c has the real one. */

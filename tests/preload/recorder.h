@@ -47,6 +47,7 @@ extern unsigned records_count;
 
 extern int recorder_register_result;    /* of memory_register() */
 extern int recorder_begin_result;       /* of memory_change_begin() */
+extern int recorder_proc_result;        /* of proc_read(); 0: it reads */
 extern void (*recorder_in_begin)(void); /* runs inside memory_change_begin(); NULL: nothing */
 
 /** Of transfers_begin() for memory that is ours, and transfers_end(). */
