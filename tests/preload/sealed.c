@@ -19,9 +19,11 @@
 #include <unistd.h>
 
 #include "common/madvise.h"
+#include "library/files.h"
 #include "library/sys.h"
 #include "preload/next.h"
 #include "tests/preload/ram.h"
+#include "tests/support/swap.h"
 #include "tests/support/test.h"
 
 #define BYTES (PAGES * PAGE_BYTES)
@@ -132,6 +134,12 @@ static int make_both(const struct call *call, struct ram *ram, char *twin)
 	return error;
 }
 
+/** For director_wait_until(). What a child may read is counted until the library has seen that there is none. */
+static bool is_told(const struct director_vm *of, void *first)
+{
+	return director_count(of, *(uint32_t *)first, PAGES, DIRECTOR_SHARED) == 0;
+}
+
 static void test_call(const struct call *call)
 {
 	struct ram ram;
@@ -142,6 +150,7 @@ static void test_call(const struct call *call)
 	make_both(call, &ram, twin);
 	if (pages_is_file(ram_at(&ram, 0)) && pages_differ(ram_at(&ram, 0), 0) >= 0)
 		test_damage("what is sealed is still shared");
+	test_check(director_wait_until(vm, is_told, &ram.page) == 0, "the worker has hung up");
 	ram_expect_private(&ram, 0, PAGES);
 	ram_expect_left_alone(&ram, 0, PAGES);
 	for (uint32_t i = 0; i < PAGES; i++)
@@ -191,6 +200,23 @@ static void test_userfaultfd(void)
 	close(fd);
 }
 
+/** Copies that may be pinned stay in the store when it is sealed. */
+static void test_pinned(const struct call *call)
+{
+	struct ram ram;
+	char *twin;
+
+	begin(&ram, &twin);
+	seal(&ram, twin, 0, PAGES);
+	make_both(call, &ram, twin);
+	ram_expect_left_alone(&ram, 0, PAGES);
+	director_unshare(vm, ram.page, PAGES);
+	check_same(&ram, twin, "when unshared");
+	for (uint32_t i = 0; i < PAGES; i++)
+		ram_write_page(&ram, i, i + 9000);
+	ram_check(&ram, call->name);
+}
+
 /** Nobody saw it being sealed: what is shared stays so, and nothing can take its place. */
 static void test_unseen(const struct call *call)
 {
@@ -227,6 +253,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 		if (calls[i].c != MADV_WIPEONFORK) /* which mappings of the store cannot have */
 			test_unseen(&calls[i]);
+	files_note_pins(); /* for good */
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !swap_is_there(); i++)
+		if (calls[i].c != MADV_WIPEONFORK)
+			test_pinned(&calls[i]);
 	director_free(director);
 	return 0;
 }
