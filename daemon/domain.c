@@ -50,14 +50,26 @@ static void count_stored(struct domain *domain)
 	domain->stored_pages = stored;
 }
 
+/* Has what stray faults have allocated be freed now, instead of within a minute: it is in the way. */
+static void recheck_soon(struct domain *domain)
+{
+	if (domain->recheck_soon)
+		return;
+	domain->recheck_soon = sd_event_source_set_time_relative(domain->recheck, DOMAIN_RECHECK_AGAIN_USEC) >= 0;
+}
+
 static int write_slot(void *context, uint32_t slot, const void *content)
 {
 	struct domain *domain = context;
+	int r;
 
 	count_stored(domain);
 	if (!quota_may_store(domain->domains->quota))
 		return -ENOSPC;
-	return store_write(domain->store, slot, content);
+	r = store_write(domain->store, slot, content);
+	if (store_is_pressed(domain->store))
+		recheck_soon(domain);
+	return r;
 }
 
 static int read_slot(void *context, uint32_t slot, void *ret_content)
@@ -157,11 +169,19 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct domain *domain = user;
-	bool more = store_recheck(domain->store);
+	bool was_pressed = store_is_pressed(domain->store), more = store_recheck(domain->store);
 
 	if (more) {
 		sd_event_source_set_time(source, usec + DOMAIN_RECHECK_AGAIN_USEC);
 		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
+	domain->recheck_soon = false;
+	if (was_pressed) {
+		log_peer(LOG_NOBODY, LOG_WARNING,
+			 "domain %s: a process that maps the store reads what is not in use of it, and so takes memory "
+			 "that new pages would have; it was freed, and will be again",
+			 domain->name);
+		engine_retry_store(domain->engine);
 	}
 	quota_look(domain->domains->quota);
 	domain_look_for_room(domain, true);

@@ -95,6 +95,7 @@ struct domain {
 
 	struct quota_numbers numbers; /* of pages: what its users have of them */
 	uint32_t segments_max;        /* that its store may have */
+	bool recheck_soon;            /* the recheck was brought forward, as the store is pressed */
 	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
 	uint64_t exposed_pages;       /* the same, in the exposure of all domains */
 	enum engine_room said_room;   /* what was logged last of the room in the store */

@@ -205,6 +205,8 @@ enum engine_room {
 	ENGINE_ROOM_NO_NUMBERS, /* each segment that there may be has a slot in use: not until one has none */
 };
 enum engine_room engine_store_room(const struct engine *engine);
+/** The store may have memory again: new slots are tried now. */
+void engine_retry_store(struct engine *engine);
 
 /** What one VM may have at most, besides what the settings say. At a limit less is shared: limited_pages. */
 struct engine_vm_limits {
