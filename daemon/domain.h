@@ -57,6 +57,7 @@ struct domains {
 	bool had_vm;                       /* in any domain, ever */
 	bool said_userfaultfd;             /* that there is none */
 	struct index vm_names, vm_serials; /* of VMs that have a name, or a connection */
+	struct index vm_own_names;         /* by own_name */
 	/* A VM of some domain is gone: nobody reads any more what it was given. Not the time to close the domain. */
 	void (*vm_gone)(void *daemon);
 	void *daemon;
