@@ -156,7 +156,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	match_page(page, key, engine->barrier.started & 1, true);
 	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
 	match_again(engine, MATCH_PER_REPORT / 2);
-	slots_unorder(&engine->slots, fetch->slot);
+	slots_unhold(&engine->slots, fetch->slot);
 }
 
 int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging)

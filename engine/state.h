@@ -50,6 +50,20 @@ struct retire {
 	uint64_t next_usec;        /* when to look for the next one */
 };
 
+/** The search for who is to be charged for slots, see heirs.h. */
+enum heirs_phase {
+	HEIRS_NONE,
+	HEIRS_OWNERS, /* whether the user who is charged maps them */
+	HEIRS_OTHERS, /* who does, as he does not */
+};
+struct heirs {
+	enum heirs_phase phase;
+	unsigned mark;             /* of the slots that it is about */
+	uint32_t vm, region, page; /* where the walk stands: indices */
+	uint64_t begun_usec;       /* the first walk */
+	uint64_t next_usec;        /* no other one before */
+};
+
 /** A FETCH order that is not answered yet. */
 struct fetch {
 	struct table_key key; /* that the content should have */
@@ -270,6 +284,7 @@ struct engine {
 	struct resync resync;
 	struct release release;
 	struct retire retire;
+	struct heirs heirs;
 	struct estimate estimate;
 	struct leaving leaving;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */

@@ -188,6 +188,8 @@ void sim_vm_connect(struct sim_vm *vm)
 {
 	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
 		abort();
+	if (vm->account)
+		engine_vm_set_account(vm->vm, vm->account);
 	if (vm->lacks_notes)
 		engine_vm_lacks_notes(vm->vm);
 	if (vm->lacks_whole)

@@ -57,6 +57,7 @@ struct sim_vm {
 	struct engine_vm *vm;   /* NULL: no connection */
 	struct engine_vm *kept; /* what the engine knows of it from an earlier connection */
 	enum wire_mode mode;
+	void *account;           /* that it has from the next connection on, or NULL */
 	uint32_t refuse_percent; /* how many pages of orders it refuses */
 	bool silent;             /* carries out nothing */
 	bool lacks_notes;        /* its worker is of an earlier release; set before it connects */
