@@ -32,6 +32,8 @@
 
 #define DOMAIN_RECHECK_AGAIN_USEC UINT64_C(10000) /* before it goes on where all of it is more than a turn's work */
 
+#define DOMAIN_PRESSED_USEC UINT64_C(60000000) /* between two lines in the log about that */
+
 struct daemon_vm;
 struct domain;
 struct kept;
@@ -97,6 +99,7 @@ struct domain {
 	struct quota_numbers numbers; /* of pages: what its users have of them */
 	uint32_t segments_max;        /* that its store may have */
 	bool recheck_soon;            /* the recheck was brought forward, as the store is pressed */
+	uint64_t said_pressed_usec;   /* when that was logged last; 0: never */
 	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
 	uint64_t exposed_pages;       /* the same, in the exposure of all domains */
 	enum engine_room said_room;   /* what was logged last of the room in the store */

@@ -39,11 +39,13 @@ void room_open(struct room *room, int tree, uint64_t stored)
 void room_fit(struct room *room, uint64_t stored)
 {
 	const uint64_t wanted = stored + ROOM_STRAY_PAGES + ROOM_STEP_PAGES;
-	bool fits = room->pressed || room->size_pages <= wanted + ROOM_STEP_PAGES;
 
-	if (room->tree < 0 || (room->size_pages >= wanted - ROOM_STEP_PAGES && fits))
+	if (room->tree < 0)
 		return;
-	(void)resize(room, wanted);
+	if (room->size_pages < wanted - ROOM_STEP_PAGES)
+		(void)resize(room, wanted);
+	else if (room->size_pages > wanted + ROOM_STEP_PAGES && !room->pressed)
+		room->pressed = resize(room, wanted) < 0;
 }
 
 bool room_press(struct room *room, uint64_t stored, unsigned attempts)

@@ -23,7 +23,7 @@
 struct room {
 	int tree;            /* a descriptor of the tmpfs's root; -1: its size stays, and all of this does nothing */
 	uint64_t size_pages; /* that it has now */
-	bool pressed;        /* stray faults had taken all that a write found */
+	bool pressed;        /* stray faults had taken all that a write found, or what should be given back */
 };
 
 /** Of the tmpfs at @tree, in which @stored pages are stored. -1: there is none. */

@@ -54,7 +54,7 @@ void store_remove_segment(struct store *store, uint32_t segment);
 int store_write(struct store *store, uint32_t slot, const void *content);
 int store_read(struct store *store, uint32_t slot, void *ret_content);
 void store_punch(struct store *store, uint32_t slot, uint32_t count);
-/** Whether writes lack room that stray faults have taken: store_recheck() is due, then, until it is done. */
+/** Whether stray faults have taken room that is needed, or was given back: store_recheck() is due, until it is done. */
 bool store_is_pressed(const struct store *store);
 /**
  * Frees again what stray faults have allocated in punched slots, a part of it at a time. Call it now and then.
