@@ -174,8 +174,8 @@ static void say_pressed(struct domain *domain, uint64_t now_usec)
 		return;
 	domain->said_pressed_usec = now_usec;
 	log_peer(LOG_NOBODY, LOG_WARNING,
-		 "domain %s: a process that maps the store reads what is not in use of it, and so takes memory that new "
-		 "pages would have; it is freed again and again",
+		 "domain %s: a process that maps the store reads what is not in use of it, and so takes memory that "
+		 "new pages would have; it is freed again and again",
 		 domain->name);
 }
 
