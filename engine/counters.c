@@ -9,6 +9,7 @@
  * up, too: a VM's part of the cost is what the sum of the parts up to it, rounded down, is more than that before it.
  */
 #include "engine/estimate.h"
+#include "engine/rivals.h"
 #include "engine/state.h"
 
 static uint64_t vm_bytes(const struct engine_vm *vm)
@@ -16,7 +17,7 @@ static uint64_t vm_bytes(const struct engine_vm *vm)
 	return sizeof(*vm) + vm->regions.pages * (sizeof(uint32_t) + sizeof(uint16_t)) +
 	       vm->regions.count * sizeof(struct region) + blocks_bytes(&vm->blocks, vm->regions.pages) +
 	       (uint64_t)vm->orders.capacity * vm->orders.size + (uint64_t)vm->fetches.capacity * vm->fetches.size +
-	       (uint64_t)vm->later.capacity * vm->later.size +
+	       (uint64_t)vm->later.capacity * vm->later.size + (vm->rivals ? RIVALS_SEEN * sizeof(*vm->rivals) : 0) +
 	       (uint64_t)vm->looks.capacity * vm->looks.size + (uint64_t)vm->sightings.capacity * vm->sightings.size;
 }
 

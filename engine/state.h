@@ -10,6 +10,8 @@
 #include "engine/space.h"
 #include "engine/waiters.h"
 
+struct rival;
+
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_LOOKS_MAX 4096u
@@ -211,6 +213,7 @@ struct engine_vm {
 	struct queue later;                   /* struct later, in the order in which they came */
 	struct queue looks;                   /* struct scan: looks that are to be ordered */
 	uint64_t looks_wanted, looks_over;
+	struct rival *rivals;   /* RIVALS_SEEN, see rivals.h; NULL: there was none */
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	bool lost_sightings;    /* there were more than fit since a ticket came true */
 	uint32_t made_again;    /* times that the pass of the next one was made once more for that */

@@ -15,6 +15,8 @@
 #define SIM_VMS 16u
 #define SIM_REGIONS 8u
 #define SIM_SEGMENTS 64u
+/** Contents with this bit: each even one has the same hash as the next. */
+#define SIM_RIVAL (UINT32_C(1) << 31)
 
 enum sim_state {
 	SIM_ABSENT,   /* not present */
