@@ -2,6 +2,7 @@
 /* The mode that a user has set for a VM, while it runs or before it starts: set and kept. */
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +31,10 @@ static int keep_for_running(const struct wish *wish, const struct daemon_vm *vm)
 	struct kept_vm identity = { .user = vm->uid };
 
 	if (wish->forget) {
-		kept_forget(wish->kept, wish->user, vm->name, vm->uuid);
+		kept_forget(wish->kept, wish->user, daemon_vm_own_name(vm), vm->uuid);
 		return 0;
 	}
-	memcpy(identity.name, vm->name, sizeof(identity.name));
+	snprintf(identity.name, sizeof(identity.name), "%s", daemon_vm_own_name(vm));
 	memcpy(identity.uuid, vm->uuid, sizeof(identity.uuid));
 	return kept_set(wish->kept, &identity, wish->mode);
 }
@@ -130,7 +131,6 @@ json_t *control_modify(struct control_answer *answer, const struct admission_pee
 	};
 	int mode = text ? wire_mode_parse(text) : -EINVAL;
 	struct daemon_vm *vm;
-	json_t *problem;
 
 	if (wish.name == NULL || !wire_name_is_valid(wish.name))
 		return control_error("bad-request", "a VM's name has to be a string that can be one",
@@ -139,10 +139,11 @@ json_t *control_modify(struct control_answer *answer, const struct admission_pee
 		return control_error("bad-request", "\"mode\" has to be off, zero, hints or full",
 				     text ? text : "mode");
 	wish.mode = wish.forget ? 0 : (enum wire_mode)mode;
-	if (daemon_vm_named(control->domains, wish.name)) {
-		vm = control_find_own_vm(control, peer->credentials->uid, name, &problem);
-		return vm ? grant(answer, &wish, vm) : problem;
-	}
+	vm = daemon_vm_named(control->domains, wish.name);
+	if (vm && !control_may_see(peer->credentials->uid, vm)) /* another user's VM may have its name */
+		vm = daemon_vm_own_named(control->domains, peer->credentials->uid, wish.name);
+	if (vm)
+		return grant(answer, &wish, vm);
 	if (!admission_is_member(control->admission, peer))
 		return control_error("not-permitted", "only who may share memory may say what is to be shared",
 				     wish.name);

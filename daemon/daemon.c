@@ -272,6 +272,7 @@ int daemon_start(struct daemon *daemon)
 	set_quota(daemon);
 	subuids_init(&daemon->subuids, DAEMON_SUBUIDS);
 	index_init_names(&daemon->domains.vm_names);
+	index_init_names(&daemon->domains.vm_own_names);
 	index_init_numbers(&daemon->domains.vm_serials);
 	daemon->admission = (struct admission){
 		.domains = &daemon->domains,

@@ -50,14 +50,25 @@ static void count_stored(struct domain *domain)
 	domain->stored_pages = stored;
 }
 
+/* Has what stray faults have allocated be freed now, instead of within a minute, where it is in the way. */
+static void recheck_if_pressed(struct domain *domain)
+{
+	if (domain->recheck_soon || !store_is_pressed(domain->store))
+		return;
+	domain->recheck_soon = sd_event_source_set_time_relative(domain->recheck, DOMAIN_RECHECK_AGAIN_USEC) >= 0;
+}
+
 static int write_slot(void *context, uint32_t slot, const void *content)
 {
 	struct domain *domain = context;
+	int r;
 
 	count_stored(domain);
 	if (!quota_may_store(domain->domains->quota))
 		return -ENOSPC;
-	return store_write(domain->store, slot, content);
+	r = store_write(domain->store, slot, content);
+	recheck_if_pressed(domain);
+	return r;
 }
 
 static int read_slot(void *context, uint32_t slot, void *ret_content)
@@ -72,6 +83,7 @@ static void punch(void *context, uint32_t first, uint32_t count)
 	struct domain *domain = context;
 
 	store_punch(domain->store, first, count);
+	recheck_if_pressed(domain);
 }
 
 static bool may_charge(void *context, void *account)
@@ -154,18 +166,35 @@ void domain_look_for_room(struct domain *domain, bool recheck)
 	domain->said_room = room;
 }
 
+/* Stray faults had taken what was needed, and have been undone. */
+static void say_pressed(struct domain *domain, uint64_t now_usec)
+{
+	engine_retry_store(domain->engine);
+	if (domain->said_pressed_usec != 0 && now_usec - domain->said_pressed_usec < DOMAIN_PRESSED_USEC)
+		return;
+	domain->said_pressed_usec = now_usec;
+	log_peer(LOG_NOBODY, LOG_WARNING,
+		 "domain %s: a process that maps the store reads what is not in use of it, and so takes memory that "
+		 "new pages would have; it is freed again and again",
+		 domain->name);
+}
+
 static int on_recheck(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct domain *domain = user;
-	bool more = store_recheck(domain->store);
+	bool was_pressed = store_is_pressed(domain->store), more = store_recheck(domain->store);
+	uint64_t wait_usec = DOMAIN_RECHECK_SECONDS * UINT64_C(1000000);
 
-	if (more) {
-		sd_event_source_set_time(source, usec + DOMAIN_RECHECK_AGAIN_USEC);
-		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	if (!more) {
+		if (was_pressed)
+			say_pressed(domain, usec);
+		domain->recheck_soon = store_is_pressed(domain->store);
+		quota_look(domain->domains->quota);
+		domain_look_for_room(domain, true);
 	}
-	quota_look(domain->domains->quota);
-	domain_look_for_room(domain, true);
-	sd_event_source_set_time(source, usec + DOMAIN_RECHECK_SECONDS * UINT64_C(1000000));
+	if (more || domain->recheck_soon)
+		wait_usec = DOMAIN_RECHECK_AGAIN_USEC;
+	sd_event_source_set_time(source, usec + wait_usec);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 

@@ -32,6 +32,8 @@
 
 #define DOMAIN_RECHECK_AGAIN_USEC UINT64_C(10000) /* before it goes on where all of it is more than a turn's work */
 
+#define DOMAIN_PRESSED_USEC UINT64_C(60000000) /* between two lines in the log about that */
+
 struct daemon_vm;
 struct domain;
 struct kept;
@@ -57,6 +59,7 @@ struct domains {
 	bool had_vm;                       /* in any domain, ever */
 	bool said_userfaultfd;             /* that there is none */
 	struct index vm_names, vm_serials; /* of VMs that have a name, or a connection */
+	struct index vm_own_names;         /* by own_name */
 	/*
 	 * A VM of some domain is gone: no process can read the store through its view any more. The domain must not be
 	 * closed from here.
@@ -98,6 +101,8 @@ struct domain {
 
 	struct quota_numbers numbers; /* of pages: what its users have of them */
 	uint32_t segments_max;        /* that its store may have */
+	bool recheck_soon;            /* the recheck was brought forward, as the store is pressed */
+	uint64_t said_pressed_usec;   /* when that was logged last; 0: never */
 	uint64_t stored_pages;        /* of its engine, as they are counted in the quota */
 	uint64_t exposed_pages;       /* the same, in the exposure of all domains */
 	enum engine_room said_room;   /* the last logged state of room in the store */

@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/mount.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/page.h"
 
 /* No "noexec": the store stands in for guest memory, which a VMM may map with any protection. */
 #define ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
@@ -76,6 +80,21 @@ int mounts_open_writable(const char *path)
 	const struct mount_attr writable = { .attr_clr = MOUNT_ATTR_RDONLY, .attr_set = ATTRIBUTES };
 
 	return clone_tree(path, &writable);
+}
+
+int mounts_resize(int tree, uint64_t pages)
+{
+	int context = fspick(tree, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC), r = 0;
+	char size[32];
+
+	if (context < 0)
+		return -errno;
+	snprintf(size, sizeof(size), "%" PRIu64, pages * PAGE_BYTES);
+	if (fsconfig(context, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
+	    fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		r = -errno;
+	close(context);
+	return r;
 }
 
 int mounts_clone(const char *path, const char *target)

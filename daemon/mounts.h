@@ -7,12 +7,16 @@
 #define PAGEFUSE_DAEMON_MOUNTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /** Attaches a new tmpfs of @size (as mount(8) takes it) at the directory @path. @return 0 or -errno. */
 int mounts_create(const char *path, const char *size);
 
 /** @return a directory descriptor through which the tmpfs at @path can be written, or -errno. */
 int mounts_open_writable(const char *path);
+
+/** Has the tmpfs that @tree is a directory of be of @pages pages. @return 0, -EINVAL if more are in use, -errno. */
+int mounts_resize(int tree, uint64_t pages);
 
 /** Attaches a read-only clone of the tmpfs at @path at the directory @target inside it. @return 0 or -errno. */
 int mounts_clone(const char *path, const char *target);

@@ -27,7 +27,7 @@ static bool is_live(const struct segment *segment, uint32_t index)
 	return segment->live[index / 64] >> (index % 64) & 1;
 }
 
-static void set_live(struct segment *segment, uint32_t index, bool live)
+static void set_live(struct segments *segments, struct segment *segment, uint32_t index, bool live)
 {
 	uint64_t bit = UINT64_C(1) << (index % 64);
 
@@ -35,6 +35,7 @@ static void set_live(struct segment *segment, uint32_t index, bool live)
 		return;
 	segment->live[index / 64] ^= bit;
 	segment->live_slots += live ? 1 : -1u;
+	segments->live_slots += live ? 1 : UINT64_MAX;
 }
 
 static uint64_t used_pages(const struct segment *segment)
@@ -51,9 +52,28 @@ void segments_done(struct segments *segments)
 			segments_remove(segments, i);
 }
 
+/*
+ * Which of the slots with memory are still read is for the engine to find out; it punches the others then. What has
+ * none holds nothing that anybody was told of.
+ */
+static int find_live(struct segments *segments, struct segment *segment)
+{
+	off_t data = 0, hole;
+
+	while ((data = lseek(segment->fd, data, SEEK_DATA)) >= 0) {
+		hole = lseek(segment->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		for (; data < hole; data += (off_t)PAGE_BYTES)
+			set_live(segments, segment, (uint32_t)((uint64_t)data / PAGE_BYTES), true);
+	}
+	return errno == ENXIO ? 0 : -errno; /* there is no more */
+}
+
 int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
 {
 	struct segment *segment = calloc(1, sizeof(*segment));
+	int r;
 
 	assert(number < ENGINE_SEGMENTS_MAX && segments->table[number] == NULL);
 	if (segment == NULL) {
@@ -61,17 +81,16 @@ int segments_add(struct segments *segments, uint32_t number, int fd, bool old)
 		return -ENOMEM;
 	}
 	segment->fd = fd;
-	if (old) {
-		/* The engine finds out which of them are still read, and punches the others. */
-		memset(segment->live, 0xff, sizeof(segment->live));
-		segment->live_slots = ENGINE_SEGMENT_SLOTS;
-	}
 	segments->table[number] = segment;
-	return 0;
+	r = old ? find_live(segments, segment) : 0;
+	if (r < 0)
+		segments_remove(segments, number);
+	return r;
 }
 
 void segments_remove(struct segments *segments, uint32_t number)
 {
+	segments->live_slots -= segments->table[number]->live_slots;
 	close(segments->table[number]->fd);
 	free(segments->table[number]);
 	segments->table[number] = NULL;
@@ -95,7 +114,7 @@ int segments_write(struct segments *segments, uint32_t slot, const void *content
 
 	if (written < 0)
 		return -errno;
-	set_live(segment, index_of(slot), true);
+	set_live(segments, segment, index_of(slot), true);
 	return written == (ssize_t)PAGE_BYTES ? 0 : -EIO;
 }
 
@@ -124,7 +143,7 @@ void segments_punch(struct segments *segments, uint32_t slot, uint32_t count)
 
 	assert(segment != NULL && count <= ENGINE_SEGMENT_SLOTS - index);
 	for (uint32_t i = 0; i < count; i++)
-		set_live(segment, index + i, false);
+		set_live(segments, segment, index + i, false);
 	r = punch(segment, index, count);
 	if (r < 0) /* the next recheck sees the difference and does it again */
 		log_warning("cannot free %u slots of the store from slot %u on, trying again later: %s", count, slot,

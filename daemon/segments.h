@@ -25,12 +25,16 @@ struct segment;
  */
 struct segments {
 	struct segment *table[ENGINE_SEGMENTS_MAX]; /* NULL: no such segment */
+	uint64_t live_slots;                        /* of all */
 };
 
 /** Closes everything; the files stay as they are. */
 void segments_done(struct segments *segments);
 
-/** Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content. @return 0, -ENOMEM (@fd is closed). */
+/**
+ * Takes over @fd, a writable file of SEGMENT_BYTES. @old: it has content, and all that has memory in it is live.
+ * @return 0, or -errno (@fd is closed).
+ */
 int segments_add(struct segments *segments, uint32_t number, int fd, bool old);
 void segments_remove(struct segments *segments, uint32_t number);
 /** The file of a segment, which must exist. */

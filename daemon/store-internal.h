@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/room.h"
 #include "daemon/segments.h"
 #include "daemon/store.h"
 
@@ -30,6 +31,7 @@ struct store {
 	uint64_t identity, seed;
 	struct reader *readers;
 	struct segments segments;
+	struct room room;               /* of the tmpfs */
 	struct segments_cursor recheck; /* where it goes on */
 	char directory[STORE_PATH_SIZE];
 	char pages[STORE_PATH_SIZE];

@@ -265,6 +265,7 @@ int store_open(const char *directory, const struct store_settings *settings, str
 		return r;
 	}
 	r = open_kind(store, settings);
+	room_open(&store->room, r < 0 ? -1 : store->tree, store->segments.live_slots);
 	if (r < 0) {
 		forget_tree(store);
 		rmdir(directory);
@@ -384,7 +385,19 @@ void store_remove_segment(struct store *store, uint32_t segment)
 
 int store_write(struct store *store, uint32_t slot, const void *content)
 {
-	return segments_write(&store->segments, slot, content);
+	unsigned attempts = 0;
+	int r;
+
+	room_fit(&store->room, store->segments.live_slots + 1);
+	do
+		r = segments_write(&store->segments, slot, content);
+	while (r == -ENOSPC && room_press(&store->room, store->segments.live_slots, attempts++));
+	return r;
+}
+
+bool store_is_pressed(const struct store *store)
+{
+	return store->room.pressed;
 }
 
 int store_read(struct store *store, uint32_t slot, void *ret_content)
@@ -395,6 +408,7 @@ int store_read(struct store *store, uint32_t slot, void *ret_content)
 void store_punch(struct store *store, uint32_t slot, uint32_t count)
 {
 	segments_punch(&store->segments, slot, count);
+	room_fit(&store->room, store->segments.live_slots);
 }
 
 bool store_recheck(struct store *store)
@@ -404,8 +418,10 @@ bool store_recheck(struct store *store)
 
 	if (pages > 0)
 		log_debug("freed %" PRIu64 " pages of the store that stray faults had allocated", pages);
-	if (!more)
+	if (!more) {
 		store->recheck = (struct segments_cursor){ 0 };
+		room_relax(&store->room, store->segments.live_slots);
+	}
 	return more;
 }
 

@@ -22,7 +22,7 @@ enum store_kind {
 
 struct store_settings {
 	unsigned kind; /* enum store_kind */
-	char size[32]; /* of the tmpfs, as mount(8) takes it */
+	char size[32]; /* of the tmpfs at first, as mount(8) takes it; see room.h */
 };
 
 struct store;
@@ -54,6 +54,8 @@ void store_remove_segment(struct store *store, uint32_t segment);
 int store_write(struct store *store, uint32_t slot, const void *content);
 int store_read(struct store *store, uint32_t slot, void *ret_content);
 void store_punch(struct store *store, uint32_t slot, uint32_t count);
+/** Whether stray faults have taken room that is needed, or was given back: store_recheck() is due, until it is done. */
+bool store_is_pressed(const struct store *store);
 /**
  * Frees again what stray faults have allocated in punched slots, a part of it at a time. Call it now and then.
  * @return whether to call it again, after others had their turn.

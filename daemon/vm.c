@@ -115,6 +115,21 @@ struct daemon_vm *daemon_vm_named(const struct domains *domains, const char *nam
 	return index_find_name(&domains->vm_names, name);
 }
 
+struct daemon_vm *daemon_vm_own_named(const struct domains *domains, uid_t uid, const char *name)
+{
+	char own_name[WIRE_NAME_MAX + 12];
+
+	snprintf(own_name, sizeof(own_name), "%u %s", (unsigned)uid, name);
+	return index_find_name(&domains->vm_own_names, own_name);
+}
+
+const char *daemon_vm_own_name(const struct daemon_vm *vm)
+{
+	const char *blank = strchr(vm->own_name, ' ');
+
+	return blank ? blank + 1 : "";
+}
+
 struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t serial)
 {
 	return index_find_number(&domains->vm_serials, serial);
@@ -124,7 +139,8 @@ struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t se
 static void drop_name(struct daemon_vm *vm)
 {
 	index_remove(&vm->domain->domains->vm_names, &vm->by_name);
-	vm->name[0] = 0;
+	index_remove(&vm->domain->domains->vm_own_names, &vm->by_own_name);
+	vm->name[0] = vm->own_name[0] = 0;
 }
 
 void daemon_vm_free(struct daemon_vm *vm)
@@ -497,38 +513,55 @@ void daemon_vm_look_again(struct daemon_vm *vm)
 
 /* ---- its connections ---- */
 
-static bool name_is_free(const struct daemon_vm *vm, const char *name)
+static bool is_free(const struct daemon_vm *vm, const struct daemon_vm *other)
 {
-	const struct daemon_vm *other = daemon_vm_named(vm->domain->domains, name);
-
 	return other == NULL || other == vm || (other->dead && other->released);
+}
+
+/* The @n-th name of those that want @wanted. */
+static void choose_name(char ret[WIRE_NAME_MAX], const char *wanted, unsigned n)
+{
+	char suffix[16] = "";
+	int length = n > 1 ? snprintf(suffix, sizeof(suffix), "-%u", n) : 0;
+
+	snprintf(ret, WIRE_NAME_MAX, "%.*s%s", WIRE_NAME_MAX - 1 - length, wanted, suffix);
+}
+
+static void drop_former(struct daemon_vm *vm)
+{
+	if (vm != NULL) /* it only gives back what it held */
+		drop_name(vm);
 }
 
 /* @wanted: with a suffix if another has it. */
 static int set_name(struct daemon_vm *vm, const char *wanted)
 {
-	struct daemon_vm *former;
-	char name[WIRE_NAME_MAX], suffix[16];
+	struct domains *domains = vm->domain->domains;
+	char name[WIRE_NAME_MAX], own_name[WIRE_NAME_MAX];
+	unsigned n = 1, own_n = 1;
+	int r;
 
-	snprintf(name, sizeof(name), "%s", wanted);
-	for (unsigned n = 2; !name_is_free(vm, name); n++) {
-		int length = snprintf(suffix, sizeof(suffix), "-%u", n);
-
-		snprintf(name, sizeof(name), "%.*s%s", WIRE_NAME_MAX - 1 - length, wanted, suffix);
-	}
+	do
+		choose_name(name, wanted, n++);
+	while (!is_free(vm, daemon_vm_named(domains, name)));
+	do
+		choose_name(own_name, wanted, own_n++);
+	while (!is_free(vm, daemon_vm_own_named(domains, vm->uid, own_name)));
 	drop_name(vm);
-	former = daemon_vm_named(vm->domain->domains, name);
-	if (former != NULL)
-		drop_name(former); /* the VM is only giving back what it held */
+	drop_former(daemon_vm_named(domains, name));
+	drop_former(daemon_vm_own_named(domains, vm->uid, own_name));
 	memcpy(vm->name, name, sizeof(name));
+	snprintf(vm->own_name, sizeof(vm->own_name), "%u %s", (unsigned)vm->uid, own_name);
 	vm->by_name.name = vm->name;
-	return index_add(&vm->domain->domains->vm_names, &vm->by_name, vm);
+	vm->by_own_name.name = vm->own_name;
+	r = index_add(&domains->vm_names, &vm->by_name, vm);
+	return r < 0 ? r : index_add(&domains->vm_own_names, &vm->by_own_name, vm);
 }
 
 /* @return whether it has another mode now. */
 static bool choose_mode(struct daemon_vm *vm)
 {
-	const struct kept_vm *kept = kept_find(vm->domain->domains->kept, vm->uid, vm->uuid, vm->name);
+	const struct kept_vm *kept = kept_find(vm->domain->domains->kept, vm->uid, vm->uuid, daemon_vm_own_name(vm));
 	enum wire_mode before = vm->mode;
 
 	vm->mode = kept ? kept->mode : vm->asked_mode;

@@ -87,7 +87,9 @@ struct daemon_vm {
 
 	/* What is known of the VM; empty until the first HELLO. */
 	char name[WIRE_NAME_MAX];
-	struct index_entry by_name, by_serial;
+	/* Its user, a blank, and the name that it would have were there no VMs of other users. */
+	char own_name[WIRE_NAME_MAX + 12];
+	struct index_entry by_name, by_own_name, by_serial;
 	uint8_t uuid[UUID_BYTES];        /* all zero: it has none */
 	enum wire_mode mode, asked_mode; /* that counts; that it asked for itself, or was given as it did not */
 	bool mode_kept;                  /* it counts since somebody has said so, see kept.h */
@@ -109,8 +111,12 @@ void daemon_vm_set_stalled(struct daemon_vm *vm, bool stalled);
 /** Walks over the VMs of all domains: @vm is NULL at first. @return the VM after @vm, or NULL. */
 struct daemon_vm *daemon_vm_next(const struct domains *domains, const struct daemon_vm *vm);
 
-/** The VM of that name; or whose connection has that number. NULL: there is none. */
+/** The VM of that name, as all are told; or whose connection has that number. NULL: there is none. */
 struct daemon_vm *daemon_vm_named(const struct domains *domains, const char *name);
+/** User @uid's VM that would have that name were there no VMs of other users. NULL: there is none. */
+struct daemon_vm *daemon_vm_own_named(const struct domains *domains, uid_t uid, const char *name);
+/** That name of a VM: what is kept of it is kept by this one, so that no other user can take it away. */
+const char *daemon_vm_own_name(const struct daemon_vm *vm);
 struct daemon_vm *daemon_vm_of_serial(const struct domains *domains, uint64_t serial);
 
 /**

@@ -115,6 +115,9 @@ int answer_refused(struct engine_vm *vm, const struct ring_record *report)
 		else if (report->op == REPORT_BUSY)
 			stability_disturbed(page, vm->engine->now_usec);
 		match_sighting(page);
+		if (report->op == REPORT_DIFFERS && state_kind(state) == KIND_ORDERED &&
+		    (report->flags & RING_INSIDE_HUGE) == 0)
+			match_differing(page, key);
 	}
 	return 0;
 }

@@ -157,6 +157,11 @@ enum engine_room engine_store_room(const struct engine *engine)
 	return engine->slots.backoff.full ? ENGINE_ROOM_NO_MEMORY : ENGINE_ROOM;
 }
 
+void engine_retry_store(struct engine *engine)
+{
+	backoff_retry_now(&engine->slots.backoff);
+}
+
 /* Reports of a worker before READY: what its VM has. */
 static int report_early(struct engine_vm *vm, const struct ring_record *report)
 {

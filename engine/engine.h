@@ -209,6 +209,8 @@ enum engine_room {
 	ENGINE_ROOM_NO_NUMBERS, /* every possible segment has a slot in use: none until one is free */
 };
 enum engine_room engine_store_room(const struct engine *engine);
+/** The store may have memory again: new slots are tried now. */
+void engine_retry_store(struct engine *engine);
 
 /** Limits for one VM, besides those in the settings. At a limit less is shared: limited_pages. */
 struct engine_vm_limits {

@@ -11,6 +11,7 @@
 #include "engine/large.h"
 #include "engine/later.h"
 #include "engine/orders.h"
+#include "engine/rivals.h"
 #include "engine/stability.h"
 #include "engine/state.h"
 #include "engine/stripes.h"
@@ -138,7 +139,7 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 
 	memcpy(content, staging, PAGE_BYTES); /* the VMM can still write it: only the copy counts */
 	key = table_key(&engine->table, page_hash(content, engine->settings.seed));
-	if (!table_key_equal(key, fetch->key)) { /* the guest has written it since */
+	if (!rivals_fits(vm, key, fetch->key)) { /* the guest has written it since */
 		bool seen = *page_state(page) == PAGE_FETCHING_SEEN;
 
 		fetch_fail(vm, fetch, copy | check_of(key.tag));
@@ -153,10 +154,10 @@ static void fill(struct engine_vm *vm, const struct fetch *fetch, uint32_t copy,
 	}
 	slots_order(&engine->slots, fetch->slot); /* held by this until the first have been matched */
 	page_set(page, STATE(KIND_PRIVATE, copy | check));
-	match_page(page, key, engine->barrier.started & 1, true);
+	match_page(page, fetch->key, engine->barrier.started & 1, true);
 	waiters_join(&engine->waiters, &engine->waiters.again, &waiters);
 	match_again(engine, MATCH_PER_REPORT / 2);
-	slots_unorder(&engine->slots, fetch->slot);
+	slots_unhold(&engine->slots, fetch->slot);
 }
 
 int match_fetched(struct engine_vm *vm, const struct ring_record *report, const void *staging)
@@ -322,6 +323,17 @@ void match_ready(struct page page)
 	}
 }
 
+void match_differing(struct page page, struct table_key key)
+{
+	struct engine_vm *vm = page.region->vm;
+	struct table_key own;
+
+	if ((*page_state(page) & ~PRIVATE_COPY) != STATE(KIND_PRIVATE, check_of(key.tag)))
+		return;
+	if (vm_mode(vm) == WIRE_MODE_FULL && rivals_differ(page, key, &own))
+		match_page(page, own, vm->engine->barrier.started & 1, false);
+}
+
 /* The next page whose turn it is. Parked pages have no turn until more slots may be tried, or none for long. */
 static bool next_waiter(struct engine *engine, struct waiter *ret)
 {
@@ -466,7 +478,8 @@ static void match_seen(struct page page, const struct ring_record *report, struc
 	}
 	if (!note_content(page, report, check_of(key.tag), key, noted))
 		return;
-	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page))
+	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page) &&
+	    !rivals_has(page, check_of(key.tag)))
 		return; /* the next page with that content finds this one's hint */
 	*page_state(page) &= ~PRIVATE_HINTED;
 	match_page(page, key, vm->engine->barrier.started & 1, false);
@@ -564,7 +577,7 @@ static void match_same_page(struct page page, const struct ring_record *report)
 		return;
 	if (check == CHECK_ZERO) {
 		match_zero_page(page, report, false);
-	} else if ((state & PRIVATE_HINTED) && ready == huge && large == huge) {
+	} else if ((state & PRIVATE_HINTED) && ready == huge && large == huge && !rivals_has(page, check)) {
 		page_set(page, STATE(KIND_PRIVATE, PRIVATE_HINTED | private_copy(report) | check));
 		stability_set_noted(page, false);
 		blocks_refresh(blocks, page.index);

@@ -50,6 +50,8 @@ void match_again(struct engine *engine, uint32_t most);
 
 /** The order for @page failed: matches the content that a requested pass reported of it meanwhile, if one did. */
 void match_sighting(struct page page);
+/** @page, which was to be merged with a slot under @key, differs from that: see rivals.h. */
+void match_differing(struct page page, struct table_key key);
 /** @return PRIVATE_COPY or 0, as @report says of its pages. */
 uint32_t private_copy(const struct ring_record *report);
 

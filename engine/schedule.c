@@ -24,6 +24,7 @@
 #include "engine/estimate.h"
 #include "engine/exposure.h"
 #include "engine/fetches.h"
+#include "engine/heirs.h"
 #include "engine/later.h"
 #include "engine/leaving.h"
 #include "engine/match.h"
@@ -688,7 +689,7 @@ static uint64_t time_to_next(const struct engine *engine)
 		return TICK_BUSY_USEC;
 	if (engine->release.active || engine->estimate.phase != ESTIMATE_NONE)
 		return TICK_BUSY_USEC;
-	if (sweep_goes_on(engine) || retire_goes_on(engine) || engine->waiting.goes_on)
+	if (sweep_goes_on(engine) || retire_goes_on(engine) || heirs_goes_on(engine) || engine->waiting.goes_on)
 		return TICK_MIN_USEC;
 	at = release < at ? release : at;
 	at = rest < at ? rest : at;
@@ -767,6 +768,7 @@ uint64_t engine_tick(struct engine *engine, uint64_t now_usec)
 		vm_retry_regions(engine);
 	retry_regions(engine);
 	retire_tick(engine);
+	heirs_tick(engine);
 	estimate_tick(engine);
 	slots_flush(&engine->slots);
 	let_rest(engine);

@@ -17,6 +17,7 @@ int slots_init(struct slots *slots, const struct engine_store *store, uint64_t o
 	slots->store = *store;
 	slots->owner_slots_max = owner_slots_max;
 	slots->open = SLOT_NONE;
+	slots->left_mark = 1;
 	slots->owners = array_new(SLOT_OWNERS, sizeof(*slots->owners));
 	slots->owners_used = array_new(SLOT_OWNERS / 64, sizeof(*slots->owners_used));
 	if (slots->owners == NULL || slots->owners_used == NULL) {
@@ -166,6 +167,46 @@ static void uncharge(struct slots *slots, struct slot *slot)
 	charge_account(slots, &slots->owners[owner], -1);
 	if (--slots->owners[owner].slots == SLOT_OWNER_GONE)
 		set_owner_used(slots, owner, false);
+}
+
+void slots_recharge(struct slots *slots, uint32_t number, uint16_t owner)
+{
+	uncharge(slots, slots_get(slots, number));
+	slots_charge(slots, number, owner);
+}
+
+bool slots_have_accounts(const struct slots *slots)
+{
+	const void *first = NULL;
+
+	for (uint32_t i = 1; i < SLOT_OWNERS; i++) {
+		if (slots->owners_used[i / 64] == 0) {
+			i |= 63;
+			continue;
+		}
+		if (slots->owners[i].account == NULL || (slots->owners_used[i / 64] >> (i % 64) & 1) == 0)
+			continue;
+		if (first != NULL && slots->owners[i].account != first)
+			return true;
+		first = slots->owners[i].account;
+	}
+	return false;
+}
+
+/* For the next look at who maps it. */
+static void mark_left(struct slots *slots, struct slot *slot)
+{
+	slot->left = slots->left_mark & SLOT_LEFT_MARKS;
+	slots->left_some = true;
+}
+
+unsigned slots_change_mark(struct slots *slots)
+{
+	unsigned mark = slots->left_mark;
+
+	slots->left_mark = SLOT_LEFT_MARKS - mark;
+	slots->left_some = false;
+	return mark;
 }
 
 /* ---- segments ---- */
@@ -421,9 +462,17 @@ void slots_confirm(struct slots *slots, uint32_t number)
 	slot->orders--;
 	if (slot->sharers++ == 0)
 		slots->common++;
+	if (slot->left != SLOT_LEFT_NOT) /* if nobody mapped it when it was looked at */
+		mark_left(slots, slot);
 }
 
 void slots_unorder(struct slots *slots, uint32_t number)
+{
+	mark_left(slots, slots_get(slots, number));
+	slots_unhold(slots, number);
+}
+
+void slots_unhold(struct slots *slots, uint32_t number)
 {
 	struct slot *slot = slots_get(slots, number);
 
@@ -438,10 +487,10 @@ void slots_unshare(struct slots *slots, uint32_t number)
 	struct slot *slot = slots_get(slots, number);
 
 	assert(slot->state == SLOT_LIVE && slot->sharers > 0);
-	if (--slot->sharers > 0)
-		return;
-	slots->common--;
-	if (slot->orders == 0)
+	if (--slot->sharers == 0)
+		slots->common--;
+	mark_left(slots, slot);
+	if (slot->sharers == 0 && slot->orders == 0)
 		slots->released(slots->context, number);
 }
 

@@ -24,6 +24,10 @@
 /** An owner whose VM has gone and whose slots have not: its number stays taken until the last of them is dead. */
 #define SLOT_OWNER_GONE (UINT32_C(1) << 31)
 
+/* Marks of slots: one is of those that are looked for, the other one of those that are marked meanwhile. */
+#define SLOT_LEFT_NOT 0u
+#define SLOT_LEFT_MARKS 3u /* the sum of both */
+
 enum slot_state {
 	SLOT_NEVER,
 	SLOT_TAKEN,
@@ -38,7 +42,8 @@ struct slot {
 		uint32_t waiters; /* while it is taken: free for those above */
 	};
 	uint32_t orders : 24; /* pages in orders under way that name it */
-	uint32_t state : 8;   /* enum slot_state */
+	uint32_t state : 6;   /* enum slot_state */
+	uint32_t left : 2;    /* a page has stopped mapping it, see heirs.h: the mark of that time, or SLOT_LEFT_NOT */
 	uint16_t owner;       /* the VM whose limit it counts against */
 	uint16_t mark;        /* with tag: free for those above, and 0 when it is taken */
 	uint32_t tag;
@@ -89,6 +94,8 @@ struct slots {
 	uint64_t *owners_used;             /* bitmap: given to a VM, or slots are left of one that went */
 	uint64_t common, stored;           /* slots with sharers; slots whose memory is in use */
 	uint32_t punch_start, punch_count; /* freed but not yet told to the store */
+	unsigned left_mark;                /* of slots that a page maps no longer from now on */
+	bool left_some;                    /* there may be such */
 	void *context;
 	/* Gives back all windows in @segment by slots_return(). */
 	void (*revoke)(void *context, uint32_t segment);
@@ -114,6 +121,13 @@ uint32_t slots_owned(const struct slots *slots, uint16_t owner);
 /** Whether the limits of @owner allow one more slot; counts slot @number, which has no owner, against it. */
 bool slots_may_charge(const struct slots *slots, uint16_t owner);
 void slots_charge(struct slots *slots, uint32_t number, uint16_t owner);
+
+/** Charges slot @number to @owner, whatever its limits, instead of whoever it is charged to. */
+void slots_recharge(struct slots *slots, uint32_t number, uint16_t owner);
+/** Whether slots are charged to more than one account. A look at each owner. */
+bool slots_have_accounts(const struct slots *slots);
+/** Slots that a page maps no longer are marked with the other mark from now on. @return the one until now. */
+unsigned slots_change_mark(struct slots *slots);
 
 /** Metadata of slot @number; NULL if there is no such segment. */
 struct slot *slots_get(const struct slots *slots, uint32_t number);
@@ -141,6 +155,8 @@ void slots_free(struct slots *slots, uint32_t number);
 void slots_order(struct slots *slots, uint32_t number);
 void slots_confirm(struct slots *slots, uint32_t number);
 void slots_unorder(struct slots *slots, uint32_t number);
+/** Takes back a slots_order() for which no order was made. */
+void slots_unhold(struct slots *slots, uint32_t number);
 /** One page does not map slot @number any more. */
 void slots_unshare(struct slots *slots, uint32_t number);
 

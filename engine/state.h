@@ -10,6 +10,8 @@
 #include "engine/space.h"
 #include "engine/waiters.h"
 
+struct rival;
+
 #define VM_QUEUE_MAX 8192u
 #define VM_SCANS_MAX 4u
 #define VM_LOOKS_MAX 4096u
@@ -48,6 +50,20 @@ struct retire {
 	uint32_t segment;
 	uint32_t vm, region, page; /* where the walk stands: indices */
 	uint64_t next_usec;        /* when to look for the next one */
+};
+
+/** The search for who is to be charged for slots, see heirs.h. */
+enum heirs_phase {
+	HEIRS_NONE,
+	HEIRS_OWNERS, /* whether the user who is charged maps them */
+	HEIRS_OTHERS, /* who does, as he does not */
+};
+struct heirs {
+	enum heirs_phase phase;
+	unsigned mark;             /* of the slots that it is about */
+	uint32_t vm, region, page; /* where the walk stands: indices */
+	uint64_t begun_usec;       /* the first walk */
+	uint64_t next_usec;        /* no other one before */
 };
 
 /** A FETCH order that is not answered yet. */
@@ -197,6 +213,7 @@ struct engine_vm {
 	struct queue later;                   /* struct later, in the order in which they came */
 	struct queue looks;                   /* struct scan: looks that are to be ordered */
 	uint64_t looks_wanted, looks_over;
+	struct rival *rivals;   /* RIVALS_SEEN, see rivals.h; NULL: there was none */
 	struct queue sightings; /* struct sighting, until the pass is settled */
 	bool lost_sightings;    /* there were more than fit since a ticket came true */
 	uint32_t made_again;    /* times that the pass of the next one was made once more for that */
@@ -270,6 +287,7 @@ struct engine {
 	struct resync resync;
 	struct release release;
 	struct retire retire;
+	struct heirs heirs;
 	struct estimate estimate;
 	struct leaving leaving;
 	uint32_t sweep_next; /* partition; TABLE_PARTITIONS when no sweep is under way */

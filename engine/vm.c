@@ -12,6 +12,7 @@
 #include "engine/numbers.h"
 #include "engine/orders.h"
 #include "engine/rest.h"
+#include "engine/rivals.h"
 #include "engine/state.h"
 #include "engine/survey.h"
 
@@ -235,6 +236,7 @@ void engine_remove_vm(struct engine *engine, struct engine_vm *vm)
 	while (engine->vms_end > 0 && engine->vms[engine->vms_end - 1] == NULL)
 		engine->vms_end--;
 	slots_flush(&engine->slots);
+	rivals_done(vm);
 	free(vm);
 }
 
@@ -243,6 +245,7 @@ void vm_free(struct engine_vm *vm)
 	if (vm == NULL)
 		return;
 	regions_done(&vm->regions);
+	rivals_done(vm);
 	queue_done(&vm->orders);
 	queue_done(&vm->fetches);
 	queue_done(&vm->later);

@@ -20,6 +20,8 @@
 
 #define COMMON 100u
 #define NOBODY 65534
+#define ALICE 20001u
+#define BOB 20002u
 #define MANY 40 /* more than are written at once */
 #define UUID_A "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 #define UUID_B "6ba7b811-9dad-11d1-80b4-00c04fd430c8"
@@ -218,6 +220,61 @@ static void check_other_user(void)
 	keep("root-has-no-limit", "\"mode\":\"off\"", false);
 }
 
+static void keep_as(uid_t uid, const char *name, const char *member, bool running)
+{
+	pid_t pid = test_fork();
+
+	if (pid == 0) {
+		fake_become(uid, uid);
+		keep(name, member, running);
+		_exit(0);
+	}
+	test_check(test_wait_child(pid) == 0, "user %u cannot say %s of %s", (unsigned)uid, member, name);
+}
+
+static struct fake_vmm start_as(uid_t uid, const char *name)
+{
+	const struct fake_options options = { .name = name, .pages = COMMON, .common = COMMON, .uid = uid };
+
+	return fake_start(instance.socket, &options);
+}
+
+static void end(struct fake_vmm *vmm, const char *name)
+{
+	fake_kill(vmm);
+	while (instance_vm(&instance, name, "ram_bytes") >= 0)
+		poll(NULL, 0, 1);
+}
+
+/* A name that another user's VM has taken before: what is kept is kept by the name that was asked for. */
+static void check_taken_name(void)
+{
+	struct fake_vmm taker, first, second;
+
+	if (geteuid() != 0)
+		return;
+	keep_as(ALICE, "web", "\"mode\":\"off\"", false);
+	taker = start_as(BOB, "web");
+	expect_mode("web", "full", false, false);
+	first = start_as(ALICE, "web");
+	expect_mode("web-2", "off", true, false);
+	second = start_as(ALICE, "web"); /* of the same user: it is another VM */
+	expect_mode("web-3", "full", false, false);
+	keep_as(ALICE, "web-2", "\"mode\":\"hints\"", true); /* both are names of the first one */
+	expect_mode("web-2", "hints", true, false);
+	keep_as(ALICE, "web", "\"mode\":\"zero\"", true);
+	expect_mode("web-2", "zero", true, false);
+	expect_mode("web", "full", false, false);
+	end(&second, "web-3");
+	end(&first, "web-2");
+	end(&taker, "web");
+	first = start_as(ALICE, "web");
+	expect_mode("web", "zero", true, false);
+	keep_as(ALICE, "web", "\"forget\":true", true);
+	expect_mode("web", "full", false, false);
+	end(&first, "web");
+}
+
 static void write_text(const char *content)
 {
 	FILE *stream = fopen(file, "w");
@@ -318,6 +375,7 @@ int main(int argc, char **argv)
 	check_uuid();
 	check_later();
 	check_other_user();
+	check_taken_name();
 	check_damaged();
 	check_edited();
 	check_unwritable();

@@ -111,11 +111,35 @@ static void calls_that_free_are_bounded(void **state)
 	segments_done(&segments);
 }
 
+/* Of an earlier daemon's: what has memory stays, as nobody knows yet what is read. */
+static void what_was_there_is_live(void **state)
+{
+	struct segments_cursor cursor = { 0 };
+	int fd = memfd_create("segment", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0 && ftruncate(fd, (off_t)SEGMENT_BYTES) == 0);
+	assert_int_equal(pwrite(fd, "a", 1, 0), 1);
+	assert_int_equal(pwrite(fd, "b", 1, (off_t)(7 * PAGE_BYTES)), 1);
+	assert_int_equal(pwrite(fd, "c", 1, (off_t)(SEGMENT_BYTES - PAGE_BYTES)), 1);
+	assert_int_equal(segments_add(&segments, 3, fd, true), 0);
+	assert_int_equal(segments.live_slots, 3);
+	assert_int_equal(pwrite(fd, "stray", 1, (off_t)(8 * PAGE_BYTES)), 1);
+	while (goes_on(&cursor))
+		segments_recheck(&segments, &cursor);
+	assert_int_equal(segments_used_bytes(&segments), 3 * PAGE_BYTES);
+	segments_punch(&segments, 3 * SEGMENT_SLOTS + 7, 1);
+	assert_int_equal(segments.live_slots, 2);
+	segments_remove(&segments, 3);
+	assert_int_equal(segments.live_slots, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stray_memory_is_freed_in_parts),
 		cmocka_unit_test(calls_that_free_are_bounded),
+		cmocka_unit_test(what_was_there_is_live),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

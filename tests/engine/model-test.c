@@ -108,6 +108,7 @@ static void fill_large(struct sim *sim, struct sim_vm *vm)
 
 static void add_vm(struct sim *sim)
 {
+	static char accounts[3];
 	struct sim_vm *vm = sim_vm_new(sim, sim_random(sim, 8) ? WIRE_MODE_FULL : WIRE_MODE_ZERO);
 	uint32_t regions = 1 + sim_random(sim, 3);
 
@@ -119,6 +120,7 @@ static void add_vm(struct sim *sim)
 		write_run(sim, vm);
 	if (sim_random(sim, 2))
 		fill_large(sim, vm);
+	vm->account = &accounts[sim_random(sim, 3)];
 	sim_vm_connect(vm);
 }
 

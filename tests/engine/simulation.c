@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "common/hash.h"
 #include "tests/engine/simulation-store.h"
 
@@ -24,10 +27,33 @@ uint32_t sim_random(struct sim *sim, uint32_t below)
 	return (uint32_t)((x ^ (x >> 31)) % below);
 }
 
+static uint64_t rival_seed; /* of the hash that SIM_RIVALs have in common */
+
+/*
+ * Two words that count for XXH3 as if they were one: it adds them up in one sum, and has in another one, for each, the
+ * product of its halves, once they are mixed with the secret. Where the lower half is 0 then, the upper one is free.
+ */
+static void fill_rival(unsigned char *page, uint64_t upper)
+{
+	unsigned char secret[XXH3_SECRET_DEFAULT_SIZE];
+	uint64_t words[2];
+
+	XXH3_generateSecret_fromSeed(secret, rival_seed);
+	for (uint32_t stripe = 0; stripe < 2; stripe++) { /* of 64 bytes; the third word of each */
+		memcpy(&words[stripe], secret + stripe * 8 + 16, 8);
+		words[stripe] = (words[stripe] & UINT32_MAX) | (stripe == 0 ? upper : 0 - upper) << 32;
+		memcpy(page + stripe * 64 + 16, &words[stripe], 8);
+	}
+}
+
 void content_fill(void *page, uint32_t content)
 {
+	uint32_t number = content & SIM_RIVAL ? content & ~1u : content;
+
 	memset(page, 0, PAGE_BYTES);
-	memcpy(page, &content, sizeof(content));
+	memcpy(page, &number, sizeof(number));
+	if (content & SIM_RIVAL)
+		fill_rival(page, content & 1);
 }
 
 /* ---- the whole ---- */
@@ -35,6 +61,7 @@ void content_fill(void *page, uint32_t content)
 int sim_init(struct sim *sim, uint64_t seed)
 {
 	memset(sim, 0, sizeof(*sim));
+	rival_seed = seed;
 	sim->random = seed;
 	sim->now_usec = UINT64_C(1) << 40;
 	engine_settings_default(&sim->settings);
@@ -188,6 +215,8 @@ void sim_vm_connect(struct sim_vm *vm)
 {
 	if (engine_add_vm(vm->sim->engine, vm->mode, &vm->vm) < 0)
 		abort();
+	if (vm->account)
+		engine_vm_set_account(vm->vm, vm->account);
 	if (vm->lacks_notes)
 		engine_vm_lacks_notes(vm->vm);
 	if (vm->lacks_whole)

@@ -15,6 +15,8 @@
 #define SIM_VMS 16u
 #define SIM_REGIONS 8u
 #define SIM_SEGMENTS 64u
+/** Contents with this bit: each even one has the same hash as the next. */
+#define SIM_RIVAL (UINT32_C(1) << 31)
 
 enum sim_state {
 	SIM_ABSENT,   /* not present */
@@ -57,6 +59,7 @@ struct sim_vm {
 	struct engine_vm *vm;   /* NULL: no connection */
 	struct engine_vm *kept; /* what the engine knows of it from an earlier connection */
 	enum wire_mode mode;
+	void *account;           /* that it has from the next connection on, or NULL */
 	uint32_t refuse_percent; /* how many pages of orders it refuses */
 	bool silent;             /* carries out nothing */
 	bool lacks_notes;        /* its worker is of an earlier release; set before it connects */
