@@ -30,6 +30,7 @@ test)
 	;;
 esac
 '''
+MESON_SLOW = MESON.replace('echo "words', "sleep 4\n\techo ' 1/1 a slow one   OK'\n\techo \"words")
 NINJA_QUICK = '#!/bin/sh\nexit 0\n'
 # One process of its own session, as meson's tests are.
 NINJA_ENDLESS = '''#!/bin/sh
@@ -72,6 +73,19 @@ def check_no_test(root, tree):
     expect('no test was run' in done.stdout, 'it is said that no test was run')
     closing = re.fullmatch(r'(\d+) passed, (\d+) failed, (\d+) skipped', lines[-1] if lines else '')
     expect(closing and closing.group(2) == '1', 'the closing line counts one failure')
+
+
+def check_silence(root, tree):
+    """Where nothing is said for long, it is shown what runs; and what is said afterwards."""
+    environment = make_tree(root, tree, NINJA_QUICK)
+    with open(os.path.join(tree, 'bin', 'meson'), 'w', encoding='utf-8') as file:
+        file.write(MESON_SLOW)
+    done = subprocess.run([os.path.join(tree, 'check'), '--quick'], env={**environment, 'STILL_SECONDS': '1'},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE_SECONDS,
+                          check=False)
+    print(done.stdout, done.stderr)
+    expect(re.search(r'still running after \d+ s: sleep 4', done.stdout), 'what runs in silence is shown')
+    expect('a slow one   OK' in done.stdout, 'and what it says then')
 
 
 def read_until(terminal, text):
@@ -132,7 +146,7 @@ def check_interrupt(root, tree):
 
 def main():
     root = sys.argv[1]
-    for test in check_no_test, check_interrupt:
+    for test in check_no_test, check_silence, check_interrupt:
         with tempfile.TemporaryDirectory(prefix='pf', dir='/tmp') as tree:
             test(root, tree)
     sys.exit(1 if faults else 0)
