@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. The kernel tells nobody that a userfaultfd of the VMM's is closed, in whatever process it was
- * open last; from then on the memory that was registered with it is as any other. It can be asked: memory that is under
- * somebody else's userfaultfd cannot be registered with ours (EBUSY). Where it can, it is for a moment, in which who
- * touches an empty page waits, as in a hold. So what was left alone for that is tried now and then, a piece at a time.
+ * Theory of Operation. The kernel does not report that a userfaultfd of the VMM's has been closed, in whatever process
+ * it was open last; from then on the memory that was registered with it is ordinary memory. But the kernel can be
+ * asked: memory under another userfaultfd cannot be registered with ours (EBUSY). Where it can, it stays registered for
+ * a moment, during which a thread that touches an empty page waits, as in a hold. So memory that was left alone for
+ * this reason is tried now and then, a piece at a time.
  */
 #include "library/again.h"
 
@@ -29,8 +30,8 @@
 #define IN_VAIN_AT_ONCE 64u
 
 /**
- * A range that was left alone for @reason, which may have ended. The offer counts only if the kernel knows of it, too:
- * other memory may have come to lie there by a call that was not seen. @offer: as memory_register().
+ * A range that was left alone for @reason, which may have ended. The kernel's view of the mapping decides, as a call
+ * that was not seen may have mapped other memory there. @offer: as memory_register().
  */
 static void offer_range(uint64_t start, uint64_t length, uint32_t reason, int (*offer)(void *address, size_t length))
 {
@@ -41,7 +42,7 @@ static void offer_range(uint64_t start, uint64_t length, uint32_t reason, int (*
 		return;
 	if (r == 0 && kind.mergeable) {
 		if (offer((void *)start, length) == 1)
-			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM has it no more */
+			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM no longer scans it */
 		return;
 	}
 	memory_lock_any();
@@ -66,11 +67,11 @@ void again_offer(uint64_t start, uint64_t length, uint32_t reason)
 
 /* ---- userfaultfds of the VMM's that were closed ---- */
 
-/** Only the worker's: where the next look begins. */
+/** Where the next look begins. Used by the worker only. */
 static struct {
 	unsigned region;
 	uint64_t index;
-	uint64_t range; /* of what never became a region */
+	uint64_t range; /* of memory that never became a region */
 } place;
 
 struct budget {

@@ -14,7 +14,7 @@
 static _Atomic uint64_t refused[WIRE_REASON_END];
 static _Atomic bool refused_changed;
 
-/** A run of pages that a newly met daemon is to adopt. */
+/** A run of pages that a newly connected daemon is to adopt. */
 struct adoption {
 	uint64_t index;
 	unsigned count; /* 0: none */
@@ -35,7 +35,10 @@ static unsigned adoptable_run(const struct region *region, uint64_t index)
 	return count;
 }
 
-/** Finds the next run from *index on, and moves *index past what was looked at. @return whether the region goes on. */
+/**
+ * Finds the next run from *index on, and moves *index past the pages looked at. @return whether the region has more
+ * pages.
+ */
 static bool next_adoption(const struct region *region, uint64_t *index, struct adoption *ret)
 {
 	uint64_t end = *index + REGION_PIECE_PAGES;
@@ -77,8 +80,8 @@ static int announce_pages(struct session *session, const struct region *region)
 }
 
 /**
- * Finds the next block from *index on that is kept from collapsing, and moves *index past what was looked at.
- * *ret_page: its first page, 0 for none. @return whether the region goes on.
+ * Finds the next block from *index on that is kept from collapsing, and moves *index past the pages looked at.
+ * *ret_page: its first page, 0 for none. @return whether the region has more pages.
  */
 static bool next_broken(const struct region *region, uint64_t *index, uint32_t *ret_page)
 {
@@ -111,7 +114,7 @@ static int announce_broken(struct session *session, const struct region *region)
 	return r;
 }
 
-/** Of the regions that the daemon does not know yet, the one with the lowest page numbers. Memory lock held. */
+/** The region with the lowest page numbers that the daemon does not know yet. Memory lock held. */
 static struct region *next_unknown(void)
 {
 	struct region *next = NULL;
@@ -126,7 +129,7 @@ static struct region *next_unknown(void)
 	return next;
 }
 
-/** Tells of regions that have come, in the order of their page numbers, as the daemon wants it. */
+/** Announces new regions in the order of their page numbers, which the daemon expects. */
 static int announce_new(struct session *session)
 {
 	struct region *region;
@@ -158,7 +161,10 @@ static int announce_new(struct session *session)
 	return r;
 }
 
-/** Frees entry @i if it has left. @return whether the daemon is to be told of it, by *ret_first. */
+/**
+ * Frees entry @i if its region has left. @return whether the daemon has to be told; *ret_first: the region's first
+ * page.
+ */
 static bool free_left(unsigned i, uint32_t *ret_first)
 {
 	struct region *region, gone = { .start = 0 };
@@ -191,8 +197,8 @@ int announce_regions(struct session *session)
 }
 
 /**
- * Looks at the next group of region @i that has changed, for @scan's reports. *ret_wait: a child may read the slots
- * still, so all stays marked until it has gone. @return whether there may be more.
+ * Looks at the next changed group of region @i, and adds to @scan's reports. *ret_wait: a child may still read the
+ * slots, so all groups stay marked until it has gone. @return whether there may be more.
  */
 static bool look_at_change(struct scan *scan, unsigned i, bool *ret_wait)
 {
@@ -301,7 +307,7 @@ int announce_refusals(struct session *session)
 	for (uint32_t reason = 1; reason < WIRE_REASON_END && r == 0; reason++)
 		r = announce_refusal_of(session, reason);
 	if (r == -EAGAIN) {
-		atomic_store(&refused_changed, true); /* the daemon does not read now: once more later */
+		atomic_store(&refused_changed, true); /* the daemon is not reading now: try again later */
 		r = 0;
 	}
 	return r;

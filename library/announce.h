@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Telling the daemon what there is: regions, what they already share, and memory that is left alone. */
+/* Reports to the daemon: regions, the pages that they already share, and memory that is left alone. */
 #ifndef PAGEFUSE_LIBRARY_ANNOUNCE_H
 #define PAGEFUSE_LIBRARY_ANNOUNCE_H
 
@@ -8,25 +8,25 @@
 
 struct session;
 
-/** Tells of regions that came or went since the last time. Worker thread, without the lock. @return 0 or -errno. */
+/** Reports regions that came or went since the last call. Worker thread, without the lock. @return 0 or -errno. */
 int announce_regions(struct session *session);
 /**
- * Tells of pages that VMM threads have discarded, unshared or made plain since the last time. Worker thread, without
- * the lock. @return 0 or -errno.
+ * Reports pages that VMM threads have discarded, unshared or made plain since the last call. Worker thread, without the
+ * lock. @return 0 or -errno.
  */
 int announce_changes(struct session *session);
-/** A new connection: everything has to be told again. Worker thread, without the lock. */
+/** A new connection: everything has to be reported again. Worker thread, without the lock. */
 void announce_forget(void);
 
-/** Notes that @bytes of memory more than before, or fewer, are left alone for a reason. Any thread. */
+/** Notes that @bytes more memory is left alone for a reason, or less if negative. Any thread. */
 void announce_refusal(uint32_t reason, int64_t bytes);
 /** Sets the bytes for a reason. Any thread. */
 void announce_set_refusal(uint32_t reason, uint64_t bytes);
 /** Bytes that are left alone for a reason. Any thread. */
 uint64_t announce_refused(uint32_t reason);
-/** Whether there is any to be told of. Any thread. */
+/** Whether any refusals are still to be reported. Any thread. */
 bool announce_refusals_changed(void);
-/** Tells of refusals that changed. Worker thread. @return 0 or -errno. */
+/** Reports refusals that changed. Worker thread. @return 0 or -errno. */
 int announce_refusals(struct session *session);
 /** RAM that cannot take part. Any thread. */
 uint64_t announce_refused_bytes(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The public functions: thin, over the same code that serves the preload. */
+/* The public functions: thin wrappers around the code that also serves the preload. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -18,13 +18,13 @@
 #include "library/visits.h"
 #include "library/worker.h"
 
-/* What the structures of the first release had. */
+/* The size of the structures in the first release. */
 #define OPTIONS_LEAST (offsetof(struct pagefuse_options, mode) + sizeof(enum pagefuse_mode))
 #define STATS_LEAST (offsetof(struct pagefuse_stats, connected) + sizeof(int))
 #define GPA_END (WIRE_GFN_END * PAGE_BYTES)
-#define STRUCTURE_MAX 4096u /* of whatever release to come */
+#define STRUCTURE_MAX 4096u /* of any future release */
 
-/** Copies the caller's @from, of its own size, to @ret. @return 0, -EINVAL, or -E2BIG if it wants what is not known. */
+/** Copies the caller's @from, of its own size, to @ret. @return 0, -EINVAL, or -E2BIG if it sets unknown members. */
 static int take_options(const struct pagefuse_options *from, struct pagefuse_options *ret)
 {
 	const char *bytes = (const char *)from;
@@ -85,7 +85,7 @@ int pagefuse_add_ram(uint64_t gpa, void *hva, size_t length)
 	return r < 0 ? r : 0;
 }
 
-/** The region that is exactly this range. Memory lock held. */
+/** Whether a region has exactly this range. Memory lock held. */
 static bool is_region(uint64_t start, uint64_t length)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
@@ -116,8 +116,7 @@ int pagefuse_remove_ram(void *hva, size_t length)
 	visit_end();
 	if (!known)
 		return refused ? 0 : -ENOENT;
-	/* As for mremap: anonymous memory of the same content takes the place of what is shared, and the region ends.
-	 */
+	/* As for mremap: anonymous memory of the same content replaces the shared pages, and the region ends. */
 	r = memory_change_begin(CHANGE_MOVE, hva, length, 0);
 	if (r == 0)
 		memory_change_end(CHANGE_MOVE, hva, length, 0, true);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. Whoever may read the store has its mappings, and these go with the process's memory, at exec or
- * at the end; so does a lease, a mapping of a file of ours that every child inherits, its children too. The kernel
- * says whether anybody has it: a file that is mapped writable and shared cannot be sealed against writing (EBUSY).
+ * Theory of Operation. A process that can read the store has its mappings, which go away with the process's memory, at
+ * exec or exit. So does a lease, a mapping of a file of ours that every child inherits, as do its own children. The
+ * kernel can tell whether any process still has a lease: a file that is mapped writable and shared cannot be sealed
+ * against writing (EBUSY).
  *
- * This process must not have it itself then. So there are two: `current`, which is mapped here and goes to every child,
- * and `older`, which is not mapped here any more. When it is to be known whether children live, and `older` is over
- * (sealed and closed), `current` becomes `older` and a new one is mapped. However many children there are, there are at
- * most two descriptors here and none in a child. A fork needs nothing to be had; where a new lease cannot be had, the
- * old one goes on being inherited, and the question is asked again later.
+ * For this the process must not have the file mapped itself. So there are two leases: `current`, which is mapped here
+ * and inherited by every child, and `older`, which is no longer mapped here. To find out whether children are alive
+ * once `older` has ended (sealed and closed), `current` becomes `older` and a new lease is mapped. However many
+ * children there are, there are at most two descriptors here and none in a child. A fork allocates nothing; if a new
+ * lease cannot be made, children go on inheriting the old one, and the check is repeated later.
  */
 #include "library/children.h"
 
@@ -29,11 +30,11 @@
 
 struct lease {
 	struct descriptor *file; /* NULL: none */
-	uint64_t address;        /* where it is mapped here; 0: it is not */
+	uint64_t address;        /* where it is mapped here; 0: not mapped */
 };
 
 static struct lease current, older;
-static bool lost;   /* the VMM has closed one that a child may have: nobody can tell any more */
+static bool lost;   /* the VMM has closed a lease that a child may have: children can no longer be tracked */
 static bool forked; /* since `current` was mapped */
 static _Atomic bool is_child;
 
@@ -67,7 +68,7 @@ static int lease_new(struct lease *ret)
 	return 0;
 }
 
-/** Closes it if no other process has it any more. @return whether that is so. */
+/** Closes the lease if no other process has it any more. @return whether it was closed. */
 static bool lease_try_end(struct lease *lease)
 {
 	if (lease->address != 0 && sys_munmap(lease->address, PAGE_BYTES) == 0)
@@ -129,7 +130,7 @@ bool children_alive(void)
 {
 	struct lease next;
 
-	if (memory_lock_has_fork()) /* the worker does not wait for it any more, see lock.h */
+	if (memory_lock_has_fork()) /* the worker no longer waits for forks, see lock.h */
 		return true;
 	children_watch();
 	if (lost)

@@ -10,7 +10,7 @@
 #include "library/protections.h"
 #include "library/sys.h"
 
-static _Atomic unsigned known; /* filters that the library can go on under */
+static _Atomic unsigned known; /* filters under which the library can go on */
 
 bool confinement_expect(const struct sock_fprog *program)
 {
@@ -37,7 +37,7 @@ static unsigned long number_after(const char *text, const char *name)
 	return found != NULL ? strtoul(found + strlen(name), NULL, 10) : 0;
 }
 
-/** With the fewest calls: those of proc.h are not known to be let through. @return bytes, or -errno. */
+/** Makes as few calls as possible: a filter may not allow those of proc.h. @return bytes, or -errno. */
 static long read_status(char *text, size_t size)
 {
 	long fd = sys_raw(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0, 0, 0);
@@ -64,7 +64,7 @@ int confinement_is_unknown(void)
 	r = read_status(text, sizeof(text));
 	if (r < 0)
 		return (int)r;
-	if (number_after(text, "\nSeccomp:\t") == 0) /* or the kernel has no such thing */
+	if (number_after(text, "\nSeccomp:\t") == 0) /* or the kernel has no seccomp */
 		return 0;
 	count = number_after(text, "\nSeccomp_filters:\t");
 	if (count == 0) /* Linux before 5.9 tells only whether there are any; strict mode has none */

@@ -21,27 +21,27 @@ struct identity {
 	ino_t inode;
 };
 
-#define FIRST_NUMBER (STDERR_FILENO + 1) /* below, the VMM may have nothing open, and write there all the same */
+#define FIRST_NUMBER (STDERR_FILENO + 1) /* the VMM may write to the numbers below even if it has closed them */
 
-#define CLOSING_YIELDS 1000u /* for which an opening waits for the VMM to have closed a range */
+#define CLOSING_YIELDS 1000u /* while an opening waits until the VMM has closed a range */
 
-#define FREE (-1) /* what number_of() gives for a place that nobody has, */
-#define LOST (-2) /* and for one whose number leads to another file of ours by now */
+#define FREE (-1) /* number_of() of a free entry, */
+#define LOST (-2) /* and of an entry whose number now leads to another file of ours */
 
 struct descriptor {
 	_Atomic int next_fd; /* number + 1 */
 	bool passing;
-	long opener; /* thread id, of a passing one: it is in that thread's table. All others are in the worker's */
+	long opener; /* passing only: id of the thread whose table has it. All others are in the worker's */
 	struct identity identity;
 };
 
 static struct descriptor table[DESCRIPTORS_MAX];
-static _Atomic unsigned table_end; /* all that were ever used are below */
-static _Atomic bool opening;       /* a number may be ours that is not in the table yet */
-static _Atomic unsigned closings;  /* ranges that VMM threads are just closing */
+static _Atomic unsigned table_end; /* all entries ever used are below */
+static _Atomic bool opening;       /* a number that is not in the table yet may be ours */
+static _Atomic unsigned closings;  /* ranges that VMM threads are closing now */
 static _Atomic unsigned changes;   /* see descriptors_is_vmms() */
-static _Atomic long process;       /* whose they are; 0: there are none */
-static _Atomic long worker;        /* thread id; 0: there is none */
+static _Atomic long process;       /* that owns the descriptors; 0: there are none */
+static _Atomic long worker;        /* its thread id; 0: there is no worker */
 static struct identity given_up;   /* by descriptors_make_way() */
 
 static bool lock(void)
@@ -88,9 +88,10 @@ static int number_of(const struct descriptor *descriptor)
 /* ---- the library's side ---- */
 
 /*
- * A range is closed without the lock, as that may take long. Both say what they are about to do before they look for
- * the other, so one sees it: who closes then finds the number in the table, and who opens waits; but not where the lock
- * is held already, nor for ever: then it is closed as by a call that is not seen.
+ * A range is closed without the lock, as that may take long. The thread that opens and the thread that closes each
+ * announce themselves before they look for the other, so at least one sees the other: the closing thread then finds the
+ * number in the table, and the opening thread waits. But it does not wait if it holds the lock already, nor for ever:
+ * then the descriptor may be closed, as by a call that is not seen.
  */
 bool descriptors_open(void)
 {
@@ -150,7 +151,7 @@ int descriptor_add(int fd, struct descriptor **ret)
 		call(SYS_close, fd, 0, 0);
 		return -EMFILE;
 	}
-	/* What had this number was closed unseen. Nobody may take that for what is meant by it. */
+	/* The file that had this number was closed unseen. The old entry must not be taken for the new file. */
 	for (unsigned k = 0; k < table_end; k++)
 		if (number_of(&table[k]) == fd && has_its_table(&table[k]))
 			atomic_store_explicit(&table[k].next_fd, LOST + 1, memory_order_release);
@@ -235,10 +236,13 @@ void descriptors_note_worker(void)
 bool descriptors_table_is_ours(void)
 {
 	if (call(SYS_getpid, 0, 0, 0) != process)
-		return false; /* a child that borrows its parent's memory, or has not come to its handler yet */
+		return false; /* a child that borrows its parent's memory, or whose fork handler has not run yet */
 	if (worker == 0)
 		return true;
-	/* unshare(CLONE_FILES). Where the call is not allowed, it is taken for what nearly every thread has. */
+	/*
+	 * unshare(CLONE_FILES). Where kcmp() is not allowed, the thread is assumed to share the table, as nearly every
+	 * thread does.
+	 */
 	return sys_raw(SYS_kcmp, call(SYS_gettid, 0, 0, 0), worker, KCMP_FILES, 0, 0, 0) <= 0;
 }
 
@@ -288,9 +292,9 @@ static bool is_open(int fd)
 }
 
 /*
- * Without the lock: a number that was open, is not noted as ours, and was not ours in between is the VMM's. It can have
- * been ours when it was looked at, and have been closed then. So `changes` is counted after one is closed, before that
- * can be seen in the table or by `opening`.
+ * Without the lock: a number that was open, is not noted as ours, and was not ours in between is the VMM's. It may have
+ * been ours when it was looked at, and have been closed since. So `changes` is incremented after a close, before the
+ * close is visible in the table or by `opening`.
  */
 bool descriptors_is_vmms(int fd)
 {
@@ -330,7 +334,10 @@ void descriptors_closing(bool begins)
 	atomic_fetch_add(&closings, begins ? 1 : UINT_MAX);
 }
 
-/** Two can have a number, in different tables: then it is the one that is there in the calling thread's. */
+/**
+ * Two entries can have the same number, in different tables: then this is the one that is there in the calling thread's
+ * table.
+ */
 static struct descriptor *find(int fd)
 {
 	struct descriptor *found = NULL;

@@ -29,10 +29,10 @@ void discards_after(const struct part *part)
 }
 
 /**
- * Locked pages that could only be unshared. What took their place would not be locked: with MADV_DONTNEED_LOCKED, zeros
- * are written; all other advice the kernel refuses, and stops there: neither this nor what lies behind may be lost. But
- * it does not refuse it for pages that were there before mlockall(MCL_FUTURE), of which what took their place would be
- * locked. @return as discard_part().
+ * Locked pages that could only be unshared. New memory in their place would not be locked, so MADV_DONTNEED_LOCKED
+ * writes zeros. The kernel refuses all other advice, and stops there: neither these pages nor those behind them may be
+ * lost. But it does not refuse pages that were there before mlockall(MCL_FUTURE), where new memory in their place would
+ * be locked. @return as discard_part().
  */
 static int discard_locked(struct region *region, uint64_t index, uint64_t count, int advice)
 {
@@ -55,7 +55,7 @@ static int discard_locked(struct region *region, uint64_t index, uint64_t count,
 	return r;
 }
 
-/** Of one kind. @return as discard_part(). */
+/** A run of one kind. @return as discard_part(). */
 static int discard_run(struct region *region, uint64_t index, uint64_t count, int advice)
 {
 	if (region->excluded[index] & EXCLUDED_LOCKED)
@@ -89,7 +89,7 @@ static int discard_part(const struct part *part, int advice)
 	return filled;
 }
 
-/** The same of all regions. */
+/** The same for all regions. */
 static int discard_parts(uint64_t start, uint64_t end, int advice)
 {
 	int filled = 0, r;
@@ -115,7 +115,7 @@ int discards_call(uint64_t start, uint64_t end, int advice, bool *holes)
 	return r == -ENOMEM ? 0 : r;
 }
 
-/** What is not in the store, piece by piece. @return as discards_call(). */
+/** Makes the call for memory that is not in the store, piece by piece. @return as discards_call(). */
 static int call_outside_store(uint64_t start, uint64_t end, int advice, bool *holes)
 {
 	uint64_t at = start, next;
@@ -129,8 +129,8 @@ static int call_outside_store(uint64_t start, uint64_t end, int advice, bool *ho
 }
 
 /**
- * The kernel stops at the first private mapping, with an error that is another one for a file's. What lies before that
- * it does, as it would.
+ * The kernel stops at the first private mapping, with a different error if a file is mapped there. Memory before it is
+ * handled as the kernel would handle it.
  */
 int discards_refuse_remove(uint64_t start, uint64_t length)
 {
@@ -148,8 +148,8 @@ int discards_refuse_remove(uint64_t start, uint64_t length)
 }
 
 /**
- * The kernel goes from mapping to mapping, and stops at the first one that it refuses: what comes after that has to be
- * there still. So nothing of the store is dropped before the kernel has done with what lies before it.
+ * The kernel goes from mapping to mapping, and stops at the first one that it refuses: memory after it must still be
+ * there. So no page of the store is dropped before the kernel has handled the memory before it.
  */
 int discards_before(uint64_t start, uint64_t length, int advice, uint64_t *ret_end)
 {
