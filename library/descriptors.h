@@ -89,8 +89,8 @@ bool descriptors_is_vmms(int fd);
 bool descriptors_begin(bool *ret_had);
 void descriptors_end(bool had);
 /**
- * Around a call that closes a range of numbers, and the check which of them are ours: meanwhile none of them becomes
- * ours, unless the call takes long. Not between begin and end.
+ * Around a call that closes a range of numbers, and the check of which are ours: meanwhile none of them becomes ours,
+ * unless the call takes long. Not between begin and end.
  */
 void descriptors_closing(bool begins);
 /** The lowest of ours in [first, last], or -1. Between begin and end. */

@@ -30,12 +30,12 @@
 #define PID_FS_MAGIC_ 0x50494446
 
 #define JUDGE_ATTEMPTS 8u
-#define RING_ATTEMPTS 20u /* its lock is held for moments, while requests are taken */
+#define RING_ATTEMPTS 20u /* the ring's lock is held briefly, while requests are taken */
 #define RING_NAP_NSEC 50000
 #define RING_NAMES 2u
-#define LOOK_COUNTS_MSEC 10000u /* the worker looks every second, where it gets a CPU and has a daemon */
+#define LOOK_COUNTS_MSEC 10000u /* the worker looks every second if it gets a CPU and has a daemon */
 
-static _Atomic uint64_t looked_msec; /* at all files, and saw them */
+static _Atomic uint64_t looked_msec; /* when all files were looked at, successfully */
 static atomic_bool pins_possible, lasting_pins_possible, references_possible;
 
 bool files_may_reference(void)
@@ -86,10 +86,10 @@ void files_note_references(void)
 
 /* ---- one file ---- */
 
-/** What a read from it, or a command to it, does to the memory it fills, from the best to the worst. */
+/** What a read from a file, or a command to it, does to the memory it fills, from the best to the worst. */
 enum manner { COPIES,
-	      PINS,       /* until it is done */
-	      KEEPS_PINS, /* or may do so */
+	      PINS,       /* until the request is done */
+	      KEEPS_PINS, /* or may keep them */
 	      REFERENCES };
 
 static void note(enum manner manner)
@@ -105,15 +105,15 @@ static void note(enum manner manner)
 /** A descriptor in a thread's table. */
 struct file {
 	const char *folder, *name; /* /proc/…/fd and the number */
-	int directory;             /* that folder, open; -1: it is not */
+	int directory;             /* that folder, open; -1: not open */
 	int fd;                    /* -1: in another table than this thread's */
 	struct statx st;           /* its type, device and inode; no type: an anonymous inode */
-	bool unknown;              /* that could not be told */
+	bool unknown;              /* st could not be read */
 	int flags;                 /* of open() */
-	char target[48];           /* the start of its link in /proc, where that tells what it is; else "" */
-	bool unreadable;           /* what it does cannot be looked at now */
-	bool insists;              /* who looks at it waits until it tells */
-	bool untold;               /* else: it does not now */
+	char target[48];           /* the start of its link in /proc, if that tells its type; else "" */
+	bool unreadable;           /* its properties cannot be read now */
+	bool insists;              /* wait until its state can be read */
+	bool untold;               /* not insists: its state cannot be read now */
 };
 
 struct rule {
@@ -121,7 +121,10 @@ struct rule {
 	enum manner buffered, direct;
 };
 
-/** How files on it are read. What is not here may be anything: overlayfs passes I/O on to whatever lies below. */
+/**
+ * How files on a file system are read. Those not listed may do anything: overlayfs passes I/O on to the file system
+ * below.
+ */
 static const struct rule file_systems[] = {
 	/* By the block layer, which pins, on all kernels that can move pages (6.8 on). */
 	{ EXT4_SUPER_MAGIC, COPIES, PINS },
@@ -132,17 +135,17 @@ static const struct rule file_systems[] = {
 	{ EXFAT_SUPER_MAGIC, COPIES, PINS },
 	{ ISOFS_SUPER_MAGIC, COPIES, PINS },
 	{ SQUASHFS_MAGIC, COPIES, PINS },
-	/* Memory: there is no direct I/O, or it copies, too. */
+	/* Memory: there is no direct I/O, or direct I/O copies as well. */
 	{ TMPFS_MAGIC, COPIES, COPIES },
 	{ RAMFS_MAGIC, COPIES, COPIES },
-	/* What the kernel tells. */
+	/* Files that the kernel generates. */
 	{ PROC_SUPER_MAGIC, COPIES, PINS },
 	{ SYSFS_MAGIC, COPIES, PINS },
 	{ CGROUP_SUPER_MAGIC, COPIES, PINS },
 	{ CGROUP2_SUPER_MAGIC, COPIES, PINS },
 	{ NSFS_MAGIC, COPIES, PINS },
 	{ PID_FS_MAGIC_, COPIES, PINS },
-	/* May do direct I/O without being asked to (FOPEN_DIRECT_IO, cache=none). */
+	/* May do direct I/O without O_DIRECT (FOPEN_DIRECT_IO, cache=none). */
 	{ FUSE_SUPER_MAGIC, PINS, PINS },
 	{ CIFS_SUPER_MAGIC, PINS, PINS },
 	{ SMB2_SUPER_MAGIC, PINS, PINS },
@@ -157,7 +160,7 @@ static enum manner judge_file_system(uint32_t type, int flags)
 	return flags & O_DIRECT ? REFERENCES : PINS;
 }
 
-/** "" and the descriptor itself, or the link in another thread's table. */
+/** "" for use with the descriptor itself, or the path of the link in another thread's table. */
 static void path_of(const struct file *file, char *ret_path, size_t size)
 {
 	if (file->fd >= 0)
@@ -166,7 +169,10 @@ static void path_of(const struct file *file, char *ret_path, size_t size)
 		snprintf(ret_path, size, "%s/%s", file->folder, file->name);
 }
 
-/** After a call on a descriptor has failed: whether because it, or its thread, has gone, or it is another's by now. */
+/**
+ * After a call on a descriptor has failed: whether the descriptor or its thread has gone, or the number is now another
+ * file's.
+ */
 static bool closed_meanwhile(void)
 {
 	return errno == EBADF || errno == ENOENT || errno == ESRCH || errno == ENOTSOCK;
@@ -187,7 +193,9 @@ static enum manner judge_regular(const struct file *file)
 	return judge_file_system((uint32_t)fs.f_type, file->flags);
 }
 
-/** Receiving copies, but for crypto (AF_ALG), AF_XDP, RDS and the like; a socket with TLS decrypts into the memory. */
+/**
+ * Receiving copies, except for crypto (AF_ALG), AF_XDP, RDS and the like; a socket with TLS decrypts into the memory.
+ */
 static enum manner judge_socket(const struct file *file)
 {
 	int domain = -1;
@@ -213,7 +221,7 @@ static bool begins(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
-/** The kernel numbers it as it comes. Where the VMM sees no /dev, the name tells by which it was opened. */
+/** The device's minor number is dynamic. If the VMM has no /dev, the name under which it was opened tells. */
 static bool is_userfaultfd_device(const struct file *file, unsigned major, unsigned minor)
 {
 	static const char path[] = "/dev/userfaultfd";
@@ -225,7 +233,7 @@ static bool is_userfaultfd_device(const struct file *file, unsigned major, unsig
 	       st.stx_rdev_major == major && st.stx_rdev_minor == minor;
 }
 
-/** By number, as a name may be any. */
+/** By number, as a device can have any name. */
 static enum manner judge_character_device(const struct file *file, unsigned major, unsigned minor)
 {
 	static const uint8_t misc[] = { 200, 232, 238, 241 }; /* net/tun, kvm, vhost-net, vhost-vsock */
@@ -251,7 +259,7 @@ static long read_info(const struct file *file, char *text, size_t size)
 	return proc_read(path, text, size);
 }
 
-/** The number after @name, in base @base; ULONG_MAX if it is not there, as where the text was cut. */
+/** The number after @name, in base @base; ULONG_MAX if it is missing, for example because the text was cut. */
 static unsigned long number_after(const char *text, const char *name, int base)
 {
 	const char *found = strstr(text, name);
@@ -261,7 +269,7 @@ static unsigned long number_after(const char *text, const char *name, int base)
 
 /**
  * Whether the whole lines in @text say that something is registered with a ring. *found: bits of the names that were
- * met. Leaves what follows the last line at the start of @text. @return its length.
+ * found. Moves the rest after the last line to the start of @text. @return its length.
  */
 static size_t look_at_lines(char *text, unsigned *found, bool *ret_registered)
 {
@@ -284,8 +292,8 @@ static size_t look_at_lines(char *text, unsigned *found, bool *ret_registered)
 }
 
 /**
- * What is registered with a ring stands behind all requests that are on their way, in lines of some 150 bytes at most;
- * and is not told while somebody has the ring's lock. @return whether it was told; *ret: COPIES or KEEPS_PINS.
+ * The ring's fdinfo lists what is registered after all requests in flight, in lines of some 150 bytes at most, and
+ * omits it while the ring's lock is held. @return whether it was listed; *ret: COPIES or KEEPS_PINS.
  */
 static bool look_at_ring(struct file *file, enum manner *ret)
 {
@@ -379,7 +387,7 @@ static enum manner judge(struct file *file)
 	case S_IFIFO:
 	case S_IFDIR:
 		return COPIES;
-	case S_IFBLK: /* disks take commands past the page cache (SG_IO), which pin without O_DIRECT */
+	case S_IFBLK: /* disks accept commands that bypass the page cache (SG_IO), which pin without O_DIRECT */
 		return PINS;
 	default:
 		return KEEPS_PINS;
@@ -393,13 +401,13 @@ static bool look_at_type(struct file *file)
 	char path[96];
 
 	path_of(file, path, sizeof(path));
-	/* Asks no server, which may not answer. */
+	/* Does not ask a server, which may not answer. */
 	file->unknown = statx(ours ? file->fd : AT_FDCWD, path, AT_STATX_DONT_SYNC | (ours ? AT_EMPTY_PATH : 0),
 			      STATX_TYPE | STATX_INO, &file->st) != 0;
 	return !file->unknown || !closed_meanwhile();
 }
 
-/** Only of some files: to follow the link takes several times as long as all else together. */
+/** Only for some files: reading the link takes several times as long as everything else together. */
 static bool is_told_by_link(const struct file *file)
 {
 	mode_t type = file->st.stx_mode & S_IFMT;
@@ -413,8 +421,8 @@ static long read_link(int directory, const char *path, struct file *file)
 }
 
 /**
- * From the open folder in half the time. Its number may just have been given to the VMM, so what is not found there is
- * looked for by the path.
+ * Reading from the open folder takes half the time. But its number may just have been given up to the VMM, so if the
+ * link is not found there, it is read by its path.
  */
 static bool look_at_link(struct file *file)
 {
@@ -429,7 +437,7 @@ static bool look_at_link(struct file *file)
 	return length >= 0;
 }
 
-/** Of a file in another table its fdinfo tells. @return the flags of open(), or -1: the descriptor has gone. */
+/** For a file in another table, the fdinfo has them. @return the flags of open(), or -1: the descriptor has gone. */
 static int flags_of(struct file *file)
 {
 	char text[256];
@@ -444,7 +452,7 @@ static int flags_of(struct file *file)
 	return file->unreadable ? 0 : -1;
 }
 
-/** Fills in what is known of the file. @return whether the descriptor is there (still). */
+/** Fills in the file's properties. @return whether the descriptor is (still) there. */
 static bool look_closer(struct file *file)
 {
 	file->target[0] = 0;
@@ -490,9 +498,9 @@ struct dirent64_raw {
 struct findings {
 	enum manner worst;
 	bool kvm;
-	bool failed;   /* not everything could be looked at: may be the worst, as long as this lasts */
-	bool insists;  /* who looks waits for files that do not tell now what they do */
-	bool untold;   /* else: there are such, and at most they pin, as long as that lasts */
+	bool failed;   /* not everything could be looked at: assume the worst as long as this lasts */
+	bool insists;  /* wait for files whose state cannot be read now */
+	bool untold;   /* not insists: there are such files; assume at most pins as long as this lasts */
 	bool foreign;  /* the table looked at is not this thread's */
 	int directory; /* the folder whose entries are looked at, open */
 };
@@ -543,9 +551,9 @@ static bool is_same(const struct file *a, const struct file *b)
 }
 
 /**
- * A number can be given to another file at any time, so that one is judged by what is partly another's. Nothing that
- * comes of it ends by itself, so what a number still leads to after it was judged has to be what it led to before.
- * @return whether the descriptor is there; of one that closes meanwhile the verdict stands.
+ * A number can be reused for another file at any time, so the properties that are judged may be partly those of another
+ * file. A verdict is never taken back, so after the judgement the number must still lead to the same file as before.
+ * @return whether the descriptor is there; if it is closed meanwhile, the verdict stands.
  */
 static bool judge_descriptor(struct file *file, enum manner *ret_manner)
 {
@@ -579,7 +587,7 @@ static void look_at_descriptor(const char *folder, const char *name, struct find
 		found->kvm = true;
 }
 
-/** A thread can have a descriptor table of its own (unshare(CLONE_FILES)), which others do not see. */
+/** A thread can have a descriptor table of its own (unshare(CLONE_FILES)), which other threads do not see. */
 static void look_at_thread(const char *folder, const char *name, struct findings *found)
 {
 	long other = atoi(name), self = sys_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
@@ -591,13 +599,13 @@ static void look_at_thread(const char *folder, const char *name, struct findings
 	snprintf(path, sizeof(path), "%s/%s/fd", folder, name);
 	found->foreign = true;
 	r = for_each_entry(path, look_at_descriptor, found);
-	if (r < 0 && r != -ENOENT && r != -ESRCH && PROTECTED(PROTECT_UNTOLD)) /* it has not ended meanwhile */
+	if (r < 0 && r != -ENOENT && r != -ESRCH && PROTECTED(PROTECT_UNTOLD)) /* the thread has not ended meanwhile */
 		found->failed = true;
 }
 
 /**
- * Memory that is pinned for longer is counted until it is let go, as are fixed buffers of a ring that no descriptor
- * leads to. So where that cannot be read now, a later look tells as well.
+ * The kernel counts memory that is pinned for longer until it is unpinned, including fixed buffers of a ring to which
+ * no descriptor leads. So if the count cannot be read now, a later look will do as well.
  */
 static void look_at_pinned(struct findings *found)
 {
@@ -627,7 +635,7 @@ static struct findings look(bool insists)
 	uint64_t begin = now_msec();
 
 	look_at_pinned(&found);
-	/* Not /proc/self/fd: that is the first thread's, which may have left. */
+	/* Not /proc/self/fd, which is the main thread's: it may have exited. */
 	if (for_each_entry("/proc/thread-self/fd", look_at_descriptor, &found) < 0 ||
 	    for_each_entry("/proc/self/task", look_at_thread, &found) < 0)
 		found.failed = true;

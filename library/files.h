@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the process's open files allow: which I/O could write guest memory without passing the page tables, so that a
- * hold would not stop it.
+ * What the process's open files make possible: I/O that writes guest memory without passing the page tables, which a
+ * hold would not stop.
  *
  *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind. Those
  *               that last are not over when a request is, so what the VMM asks for next may come by them: fixed
  *               buffers of io_uring, RDMA, VFIO
  *   references  direct I/O on NFS, Ceph or 9p, vhost-scsi: plain references to pages, which nothing sees
  *
- * A file may be closed with the I/O still under way: what was possible once stays so. Of pins, everything is taken to
- * be capable that is not known to copy, and of keeping them what is neither a disk nor a file of a file system; of
- * references, what is known to take them, and direct I/O that is not known to pin.
+ * A file may be closed while its I/O is still under way, so what was possible once stays possible. Every file that is
+ * not known to copy is assumed to pin, and to keep pins if it is neither a disk nor a file of a file system. Files that
+ * are known to take references, and direct I/O that is not known to pin, are assumed to take references.
  */
 #ifndef PAGEFUSE_LIBRARY_FILES_H
 #define PAGEFUSE_LIBRARY_FILES_H
@@ -18,38 +18,39 @@
 #include <stdbool.h>
 
 /**
- * Whether plain references are possible. Any thread. What is done with the memory lock held after it said no is safe,
- * as it comes to say yes with the lock held only.
+ * Whether plain references are possible. Any thread. After it has returned false, work under the same hold of the
+ * memory lock is safe, as it changes to true with the lock held only.
  */
 bool files_may_reference(void);
 
 /**
  * Whether the process can have pinned memory, now or ever. Looks at the files of all threads: some microseconds per
- * file. A hold asks after it has write-protected its pages, since whoever pins one later has to write to it first, and
- * sleeps; so nothing is waited for: a ring whose lock is held at that moment may pin, and is asked anew by the next
- * one. Memory lock held.
+ * file. A hold calls this after it has write-protected its pages, since a thread that pins one later has to write to it
+ * first, and sleeps. So it does not wait: a ring whose lock is held at that moment is assumed to pin, and the next hold
+ * asks again. Memory lock held.
  */
 bool files_may_pin(void);
-/** Whether that has been found before. Any thread. */
+/** Whether pins have been found possible before. Any thread. */
 bool files_pins_noted(void);
 
 /**
- * Looks at the files of all threads for both. Those that are opened or received are told as they come (files_note()),
- * but some come by ways that nobody sees. A ring whose lock is held is waited for, a millisecond at most, and keeps
- * pins if that does not do. Worker thread, without the lock. *ret_kvm: one is a VM or a vCPU of KVM. @return 0, or
- * -EIO: not all could be looked at, so that anything is possible for now.
+ * Looks at the files of all threads for both pins and references. Files that are opened or received are reported as
+ * they come (files_note()), but some come in ways that the library does not see. If a ring's lock is held, waits a
+ * millisecond at most, and then assumes that the ring keeps pins. Worker thread, without the lock. *ret_kvm: one of the
+ * files is a VM or a vCPU of KVM. @return 0, or -EIO: not all files could be looked at, so anything is possible for
+ * now.
  */
 int files_look(bool *ret_kvm);
 
 /**
- * Whether memory may be pinned for longer than a request, now; or files that can do so have been seen. Counted by the
- * kernel, but for some; what those are known by is looked at once a second, and as files come. Like files_may_pin() for
- * pages that are write-protected, but it takes some 6 µs. Memory lock held.
+ * Whether memory may be pinned now for longer than a request, or files that can do so have been seen. The kernel counts
+ * most such pins; files that can make the others are looked for once a second, and as files come. Like files_may_pin(),
+ * this is for pages that are write-protected, but it takes some 6 µs. Memory lock held.
  */
 bool files_pins_may_last(void);
 /**
- * Whether pins are possible, and by all files, which were looked at some seconds ago at most, only such as end with
- * their request; and no plain references. Any thread, no system call.
+ * Whether pins are possible, but no plain references, and all pins end with their request, judging by all files, looked
+ * at some seconds ago at most. Any thread, no system call.
  */
 bool files_pins_are_brief(void);
 
@@ -62,7 +63,7 @@ void files_note(int fd, bool direct);
 void files_note_references(void);
 /** Pins are possible from now on. Any thread. */
 void files_note_pins(void);
-/** And also such as last. */
+/** Pins that outlast their request are possible from now on. Any thread. */
 void files_note_lasting_pins(void);
 
 #endif

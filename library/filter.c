@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. A filter is a program of classic BPF over struct seccomp_data, without loops. It is run here as
- * the kernel runs it, but with values that can be unknown: arguments that vary, the instruction pointer. A jump that
- * depends on one is taken both ways. What is left of the other way waits on a small stack; where that is full, or the
- * program has been gone through too often, the answer is no.
+ * the kernel runs it, but values can be unknown: arguments that vary, the instruction pointer. A jump that depends on
+ * an unknown value is taken both ways: the state for the second way waits on a small stack. If the stack is full, or
+ * the program takes too many steps, the answer is no.
  */
 #include "library/filter.h"
 
@@ -96,7 +96,7 @@ static struct value calculate(uint16_t operation, struct value a, struct value b
 	case BPF_NEG:
 		result = (struct value){ -a.bits, a.known };
 		break;
-	default: /* divisions: no filter of system calls has them, and zero ends it */
+	default: /* divisions: seccomp filters do not have them, and division by zero ends the program */
 		result.known = false;
 		break;
 	}
@@ -117,7 +117,7 @@ static bool compares(uint16_t operation, uint32_t a, uint32_t b)
 	}
 }
 
-/** Goes on behind a jump. @return false: on both ways, and there is no room for that. */
+/** Takes a jump. @return false: both ways are possible, and the stack is full. */
 static bool jump(struct run *run, struct machine *machine, const struct sock_filter *code, struct value operand)
 {
 	uint16_t operation = BPF_OP(code->code);
@@ -139,8 +139,8 @@ static bool jump(struct run *run, struct machine *machine, const struct sock_fil
 }
 
 /**
- * An error in the place of most calls is what the library can live with; success that is none, and to wait for
- * somebody, is not.
+ * The library can live with an error in place of most calls, but not with a pretended success, or with waiting for a
+ * supervisor.
  */
 static bool is_harmless(uint32_t verdict, const struct made_call *call)
 {
@@ -191,7 +191,7 @@ static void execute(const struct run *run, struct machine *machine, const struct
 	}
 }
 
-/** From where @machine is to the verdict. @return whether that is harmless. */
+/** Runs @machine until the verdict. @return whether that is harmless. */
 static bool follow(struct run *run, struct machine *machine)
 {
 	while (machine->at < run->program->len && ++run->steps < STEPS_MAX) {
@@ -229,7 +229,7 @@ bool filter_lets_through(const struct sock_fprog *program)
 	struct run run = { .program = program };
 
 	if (program->len == 0 || program->len > INSTRUCTIONS_MAX)
-		return true; /* the kernel does not take it */
+		return true; /* the kernel rejects it */
 	for (unsigned i = 0; i < made_calls_count; i++) {
 		run.call = &made_calls[i];
 		if (!lets_through(&run))

@@ -25,7 +25,7 @@ static int registered = -ENOSYS;
 static _Atomic int page_error = -ENOSYS;
 static _Atomic(_Atomic bool *) parent_page; /* wiped in a child */
 
-/* glibc asks for memory here, which the library does nowhere else; no VMM thread waits for it. */
+/* glibc allocates memory here, which the library does nowhere else; no VMM thread waits for it. */
 __attribute__((constructor)) static void register_handlers(void)
 {
 	registered = -pthread_atfork(fork_prepare, fork_parent, fork_child);
@@ -55,7 +55,7 @@ int fork_watched(void)
 	return registered < 0 ? registered : page_error;
 }
 
-/** A thread that forks with the lock held, in the handler of a fault, has it already. */
+/** A thread that forks in the handler of a fault may hold the lock already. */
 static void note_fork(void)
 {
 	bool mine = memory_lock_is_mine();
@@ -80,12 +80,12 @@ void fork_parent(void)
 {
 	if (!PROTECTED(PROTECT_FORK) || !visit_begin())
 		return;
-	note_fork(); /* once more: what could be inherited may have changed while the VMM's handlers ran */
+	note_fork(); /* once more: the mappings that a child inherits may have changed while the VMM's handlers ran */
 	memory_lock_after_fork();
 	visit_end();
 }
 
-/** What has not been inherited may be other memory of the child's by and by. */
+/** At addresses that were not inherited, the child may map other memory sooner or later. */
 static void forget_unforked(void)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
@@ -106,7 +106,7 @@ static void become_child(void)
 	visits_in_child();
 	memory_forget();
 	withdrawal_forget();
-	if (!memory_in_use()) /* a process of its own, which may become a VMM: there is nothing that it has of us */
+	if (!memory_in_use()) /* a process of its own, which may become a VMM: it has inherited nothing of ours */
 		return;
 	memory_after_fork(cut);
 	forget_unforked();

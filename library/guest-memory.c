@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Slots are kept in the order of their guest physical addresses, so that the map can be told in that order without
- * sorting: it is read off while it is sent, a slot at a time under the lock. If something changes meanwhile it is told
- * again later, from the beginning.
+ * Slots are kept in the order of their guest physical addresses, so that the map can be sent in that order without
+ * sorting: it is read while it is sent, one slot at a time under the lock. If something changes meanwhile, the map is
+ * sent again later, from the beginning.
  */
 #include "library/guest-memory.h"
 
@@ -24,10 +24,10 @@ struct slot {
 	uint32_t number; /* KVM's, or SLOT_OF_API */
 };
 
-static struct slot slots[GUEST_SLOTS_MAX]; /* in the order of gpa. Under the memory lock, as slots_count */
+static struct slot slots[GUEST_SLOTS_MAX]; /* in the order of gpa. Under the memory lock, like slots_count */
 static unsigned slots_count;
 static _Atomic uint64_t changes = 1; /* how often anything has changed */
-static uint64_t told_change;         /* the state of it that the daemon knows; the worker's */
+static uint64_t told_change;         /* the value of `changes` that the daemon knows; worker only */
 
 /* ---- what is known ---- */
 
@@ -60,7 +60,7 @@ static void add_slot(const struct slot *slot)
 	note_change();
 }
 
-/* Of KVM's slots by number, of the API's RAM, that has none, by hva. */
+/* Compares KVM's slots by number, and the API's RAM, which has none, by hva. */
 static bool is_same(const struct slot *a, const struct slot *b)
 {
 	return a->number == b->number && (a->number != SLOT_OF_API || a->hva == b->hva);
@@ -87,7 +87,7 @@ static void replace(const struct slot *slot)
 
 void guest_memory_note_slot(uint32_t slot, uint64_t gpa, const void *hva, uint64_t length)
 {
-	/* The upper half is an address space: all but the first are as the guest's firmware sees it (SMM). */
+	/* The upper half is the address space: all but the first show memory as the guest's firmware sees it (SMM). */
 	if (slot >> 16 != 0)
 		return;
 	replace(&(struct slot){ .gpa = gpa, .hva = (uint64_t)hva, .length = length, .number = slot });
@@ -110,16 +110,16 @@ void guest_memory_forget_session(void)
 	told_change = 0;
 }
 
-/** How far a map has been told. */
+/** How much of a map has been sent. */
 struct telling {
-	uint64_t change;   /* the state of `changes` that it is of */
+	uint64_t change;   /* the value of `changes` for this map */
 	unsigned slot;     /* the next one */
-	uint64_t done;     /* bytes of it */
-	uint64_t next_gfn; /* frames below that are told */
+	uint64_t done;     /* bytes of that slot that are sent */
+	uint64_t next_gfn; /* frames below this one are sent */
 	unsigned count;    /* ranges so far */
 };
 
-/** The region with the lowest addresses that has any in [@start, @end), or NULL. */
+/** The region with the lowest address that overlaps [@start, @end), or NULL. */
 static const struct region *first_region(uint64_t start, uint64_t end)
 {
 	const struct region *first = NULL;
@@ -135,14 +135,14 @@ static const struct region *first_region(uint64_t start, uint64_t end)
 	return first;
 }
 
-/** The next range of the slot that it is at. @return false if there is no more: it is at the next slot then. */
+/** The next range of the current slot. @return false if there is no more: then @telling has moved to the next slot. */
 static bool next_of_slot(struct telling *telling, struct wire_range *ret)
 {
 	const struct slot *slot = &slots[telling->slot];
 	const struct region *region;
 	uint64_t at, end;
 
-	/* Below that another slot was told: two VMs of one process, or the API's caller has erred. */
+	/* Frames below were sent for another slot: two VMs of one process, or a mistake of the API's caller. */
 	if (telling->next_gfn * PAGE_BYTES > slot->gpa + telling->done)
 		telling->done = telling->next_gfn * PAGE_BYTES - slot->gpa;
 	at = slot->hva + telling->done;
@@ -165,7 +165,7 @@ static bool next_of_slot(struct telling *telling, struct wire_range *ret)
 	return true;
 }
 
-/** @return 1, 0 at the end of the map, or -EAGAIN if something has changed since it began. */
+/** @return 1, 0 at the end of the map, or -EAGAIN if something has changed since the map was begun. */
 static int next_range(struct telling *telling, struct wire_range *ret)
 {
 	bool found = false, more = telling->count < WIRE_RANGES_MAX;
@@ -184,7 +184,7 @@ static int next_range(struct telling *telling, struct wire_range *ret)
 	return found;
 }
 
-/** Tells the next chunk. @return 1, 0 if it was the last, -EAGAIN if it cannot go on, or -errno. */
+/** Sends the next chunk. @return 1, 0 if it was the last, -EAGAIN if the map cannot be continued, or -errno. */
 static int tell_chunk(struct session *session, struct telling *telling)
 {
 	static struct {
@@ -218,5 +218,5 @@ int guest_memory_announce(struct session *session)
 	while (r > 0);
 	if (r == 0)
 		told_change = telling.change;
-	return r == -EAGAIN ? 0 : r; /* it changes just now, or the daemon does not read: all of it, later */
+	return r == -EAGAIN ? 0 : r; /* the map is changing, or the daemon is not reading: send all of it later */
 }

@@ -20,7 +20,10 @@
 #include "library/transfers.h"
 
 #define PAGEOUT_PAGES 8u /* swapping out and in takes some 20 µs per page */
-/* For which a call of the VMM's that needs a hold waits for its other calls there: some 30 ms of a machine at rest. */
+/*
+ * How long a call of the VMM's that needs a hold waits for its other calls on these pages: some 30 ms on an idle
+ * machine.
+ */
 #define TRANSFER_YIELDS 100u
 #define TRANSFER_NAPS 200u
 #define NAP_NSEC 100000
@@ -34,8 +37,8 @@ void hold_allow_paging_out(bool allow)
 
 /**
  * Which of the write-protected pages cannot be the target of DMA that was under way before: all, if nothing in the
- * process can pin; else those that the kernel swaps out, which it does not do to pinned pages, though it does to pages
- * with plain references; else none. @may_pin: files_may_pin(), asked after the protection.
+ * process can pin; else those that the kernel swaps out, as it does not swap out pinned pages, though it does swap out
+ * pages with plain references; else none. @may_pin: files_may_pin(), asked after the protection.
  */
 static uint64_t pins_excluded(const struct hold *hold, bool may_pin)
 {
@@ -57,7 +60,7 @@ bool hold_may_copy(void)
 	       atomic_load_explicit(&paging_out, memory_order_relaxed);
 }
 
-/** Looks at all files of the process, so after as many pages have been protected as are to be. */
+/** Looks at all files of the process, so call it once, after all pages have been protected. */
 static bool may_pin(void)
 {
 	return PROTECTED(PROTECT_PIN_TEST) && files_may_pin();
@@ -70,7 +73,7 @@ unsigned hold_diverged_length(void)
 	return files_pins_noted() && longest > PAGEOUT_PAGES ? PAGEOUT_PAGES : longest;
 }
 
-/** @return whether the pages are registered; *ret_protected: and are write-protected. */
+/** @return whether the pages are registered; *ret_protected: whether they are write-protected, too. */
 static bool arm_and_protect(const struct hold *hold, bool *ret_protected)
 {
 	struct uffdio_writeprotect protect = {
@@ -95,8 +98,8 @@ static uint64_t compare_and_map(const struct hold *hold, bool may_pin)
 }
 
 /**
- * Nothing is let go before all is mapped: where that fails the userfaultfd is closed, and with it goes the protection
- * of all of them. So whoever was protected before that counts as if he had not been.
+ * No run is released before all are mapped: if a release fails, the userfaultfd is closed, and with it the protection
+ * of all pages is gone. So runs that were protected before the userfaultfd was reopened count as unprotected.
  */
 void hold_diverged(const struct hold_run *runs, unsigned count)
 {
@@ -115,7 +118,7 @@ void hold_diverged(const struct hold_run *runs, unsigned count)
 		if (kept)
 			atomic_fetch_add_explicit(&hold_kept_private_pages, run->count, memory_order_relaxed);
 	}
-	if (kept || hold_open(NULL) < 0) /* it may have had to be closed */
+	if (kept || hold_open(NULL) < 0) /* the userfaultfd may have been closed */
 		return;
 	reopened = hold_reopened;
 	for (unsigned i = 0; i < count; i++)
@@ -131,7 +134,9 @@ void hold_diverged(const struct hold_run *runs, unsigned count)
 	hold_times_note(hold_now_usec() - begin);
 }
 
-/** Pages that are private copies now, and can be the target of DMA; the others are the store's, or swapped out. */
+/**
+ * Pages that are private copies now, and can be the target of DMA; the others belong to the store, or are swapped out.
+ */
 static uint64_t private_pages(const struct hold *hold)
 {
 	uint64_t entries[HOLD_PAGES], own = 0;
@@ -153,7 +158,7 @@ static void copy_pages(const struct hold *hold, uint64_t mask, uint64_t to)
 		       run * PAGE_BYTES);
 }
 
-/** Has memory there for the copies of the pages of @mask. @return 0 or -errno. */
+/** Populates memory for the copies of the pages of @mask. @return 0 or -errno. */
 static int populate(uint64_t mask, uint64_t place)
 {
 	unsigned first, run;
@@ -165,15 +170,15 @@ static int populate(uint64_t mask, uint64_t place)
 }
 
 /**
- * Whether the pages of @kept can be replaced by copies: none is private, or no device can be writing those that are, or
- * only one that would write a page of @overwritten at the same time as the read which is about to be made.
+ * Whether the pages of @kept can be replaced by copies: none is private, or no device can be writing the private ones,
+ * except to pages of @overwritten at the same time as the read that is about to be made.
  */
 static bool may_be_replaced(const struct hold *hold, uint64_t kept, uint64_t overwritten)
 {
 	uint64_t own = private_pages(hold) & kept;
 
 	if (own == 0)
-		return true; /* whoever writes a page of the store gets a private one first, and sleeps */
+		return true; /* a thread that writes a page of the store needs a private copy first, and sleeps */
 	hold_barrier();
 	if ((own & overwritten) != 0 && !files_pins_may_last())
 		own &= ~overwritten;
@@ -192,7 +197,7 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t overwr
 	if (r == 0)
 		r = hold_open(NULL);
 	if (r == 0)
-		r = pagemap_open(); /* a forked child begins without both */
+		r = pagemap_open(); /* a forked child starts without the userfaultfd and the pagemap */
 	if (r == 0)
 		r = hold_arm(hold, UFFDIO_REGISTER_MODE_WP);
 	if (r < 0)
@@ -212,8 +217,8 @@ static int make_plain(const struct hold *hold, uint64_t dropped, uint64_t overwr
 }
 
 /**
- * Counted in steps, since the process may be stopped meanwhile. One that is not done by then most likely waits for what
- * it is to read, and touches no page.
+ * Counted in steps, since the process may be stopped meanwhile. A call that is not done by then most likely waits for
+ * the data it reads, and touches no page.
  */
 static void begin_when_transferred(const struct hold *hold)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See hold-steps.h. Here is the userfaultfd, too, and the scratch area. */
+/* See hold-steps.h. The userfaultfd and the scratch area are here, too. */
 #include "library/hold-steps.h"
 
 #include <errno.h>
@@ -24,11 +24,11 @@ _Atomic uint64_t hold_discards;
 #define SCRATCH_BYTES ((HOLD_PAGES + 1) * PAGE_BYTES)
 
 uint64_t hold_scratch;        /* and one more page, for the barrier */
-static unsigned scratch_used; /* by holds since it was emptied, from its start on */
+static unsigned scratch_used; /* pages used by holds since it was emptied, from its start on */
 unsigned hold_reopened;
 
 static struct descriptor *uffd;
-static struct descriptor *uffd_device; /* to open another one with */
+static struct descriptor *uffd_device; /* for opening another userfaultfd */
 
 /* ---- small tools ---- */
 
@@ -67,8 +67,9 @@ int hold_register(uint64_t start, uint64_t length, uint64_t mode)
 }
 
 /**
- * Only what is registered can be moved to. But there is nobody to resolve faults of missing pages, and whoever touches
- * an empty one, as mlockall() does, would sleep for ever; so it is write-protection, which is never put on.
+ * Pages can be moved only to a registered range. But nobody resolves faults of missing pages, and a thread that touches
+ * an empty page, as mlockall() does, would sleep for ever. So the range is registered for write-protection, which is
+ * never applied.
  */
 int hold_register_scratch(uint64_t start, uint64_t length)
 {
@@ -144,7 +145,7 @@ bool hold_is_open(void)
 void hold_unlock_scratch(void)
 {
 	if (hold_scratch != 0)
-		own_unlock_table(hold_scratch, SCRATCH_BYTES); /* nobody can move pages to where some are */
+		own_unlock_table(hold_scratch, SCRATCH_BYTES); /* pages cannot be moved to places that are populated */
 }
 
 void hold_forget(void)
@@ -180,7 +181,7 @@ void hold_empty_scratch(void)
 	scratch_used = 0;
 }
 
-/** Closing the userfaultfd releases all ranges and all sleepers. */
+/** Closing the userfaultfd unregisters all ranges and wakes all sleepers. */
 void hold_reopen(void)
 {
 	hold_reopened++;
@@ -211,8 +212,8 @@ void hold_release(const struct hold *hold, uint64_t mapped_over)
 }
 
 /**
- * Registers all pages of the hold, or none: where a mapping in the middle cannot be split for want of mappings, the
- * kernel leaves those before it registered, and whoever touches a hole in there would wait for ever.
+ * Registers all pages of the hold, or none: if a mapping in the middle cannot be split because of vm.max_map_count, the
+ * kernel leaves those before it registered, and a thread that touches a hole in them would wait for ever.
  */
 int hold_arm(const struct hold *hold, uint64_t mode)
 {
@@ -233,8 +234,9 @@ int hold_try(uint64_t start, uint64_t length)
 }
 
 /**
- * Waits for everyone who has a plain reference to one of the pages, such as a write through /proc/PID/mem: they got it
- * under the mmap lock for reading and drop it before they let the lock go; mprotect takes it for writing.
+ * Waits for all threads that have a plain reference to one of the pages, such as a write through /proc/PID/mem: they
+ * take the reference while they hold the mmap lock for reading, and drop it before they release the lock; mprotect
+ * takes the lock for writing.
  */
 void hold_barrier(void)
 {
@@ -296,7 +298,7 @@ bool hold_is_mapped(uint64_t start, uint64_t length)
 	return sys_raw(SYS_mincore, (long)start, (long)length, (long)resident, 0, 0, 0) != -ENOMEM;
 }
 
-/** The kernel unmaps what was there first: after that there is no way back, only forward. */
+/** The kernel first unmaps the old mapping: after that there is no way back, only forward. */
 long hold_replace(uint64_t from, uint64_t length, uint64_t to)
 {
 	long r;
@@ -316,7 +318,7 @@ bool hold_continues(const struct region *region, uint64_t index)
 	       (state[index] & PAGE_SLOT_MASK) % VIEW_SEGMENT_SLOTS != 0;
 }
 
-/** Whether a mapping surely ends before the page at @index. At a region's ends the VMM's may adjoin. */
+/** Whether a mapping certainly ends before the page at @index. At a region's ends, mappings of the VMM's may adjoin. */
 static bool is_boundary(const struct region *region, uint64_t index)
 {
 	return index > 0 && index < region->pages &&
@@ -325,8 +327,8 @@ static bool is_boundary(const struct region *region, uint64_t index)
 }
 
 /**
- * Mappings that a new one of [index, index+count) adds at most: what it cuts in two, less what it replaces. That the
- * kernel may make it one with its neighbours is not counted on.
+ * How many mappings a new one of [index, index+count) adds at most: those that it cuts in two, less those that it
+ * replaces. Merging with its neighbours by the kernel is not counted on.
  */
 static uint64_t mappings_added_by_run(const struct region *region, uint64_t index, uint64_t count)
 {
@@ -352,7 +354,7 @@ static int map_run(const struct hold *hold, unsigned first, unsigned count)
 	return 0;
 }
 
-/** Length of the run of pages in @mask from @first on whose targets follow each other, and are staged as one. */
+/** Length of the run of pages in @mask from @first on whose targets are consecutive, and are staged as one. */
 static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 {
 	unsigned end = first + 1;
@@ -368,7 +370,7 @@ static unsigned slot_run(const struct hold *hold, uint64_t mask, unsigned first)
 	return end - first;
 }
 
-/** Gives up pages of zeros: where they were moved away there is a hole already, elsewhere it is made. */
+/** Gives up pages of zeros: if they were moved away there is a hole already, else the hole is made. */
 static int zero_run(const struct hold *hold, unsigned first, unsigned count, bool hole_is_there)
 {
 	int prot = PROT_READ | PROT_WRITE;
@@ -379,7 +381,7 @@ static int zero_run(const struct hold *hold, unsigned first, unsigned count, boo
 	return r;
 }
 
-/** Maps every page of @equal to its target. @return mask of those that have been; the others' outcome is FULL. */
+/** Maps every page of @equal to its target. @return mask of the pages mapped; the others' outcome is FULL. */
 uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
 {
 	uint64_t mapped = 0;
@@ -398,8 +400,8 @@ uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
 }
 
 /**
- * Mappings that anonymous memory at [index, index+count) adds. Inside of a run it splits the run; beside memory that is
- * anonymous already the kernel makes both one mapping. Should it not, the next count tells.
+ * How many mappings anonymous memory at [index, index+count) adds. Inside a run it splits the run; beside anonymous
+ * memory the kernel merges both into one mapping. If it does not, the next count shows.
  */
 static uint64_t mappings_added(const struct region *region, uint64_t index, uint64_t count)
 {
@@ -425,7 +427,7 @@ void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64
 	}
 }
 
-/** Like hold_replace(): kernels before 6.12 unmap, and then see whether there is memory to be promised. */
+/** Like hold_replace(): kernels before 6.12 unmap first, and only then check whether the memory can be committed. */
 int hold_put_anonymous(const struct region *region, uint64_t index, uint64_t count, int prot)
 {
 	uint64_t start = region_hva(region, index);

@@ -43,9 +43,13 @@ static inline unsigned next_run(uint64_t mask, unsigned *ret_first)
 	return shifted == UINT64_MAX ? 64 : (unsigned)__builtin_ctzll(~shifted);
 }
 
-/** HOLD_PAGES pages for those that are moved away, registered with the userfaultfd. Empty ones read as zeros. */
+/**
+ * HOLD_PAGES pages of space for pages that are moved away, registered with the userfaultfd. Empty pages read as zeros.
+ */
 extern uint64_t hold_scratch;
-/** Makes sure that @count of them are empty. @return where; what is left there stays until hold_empty_scratch(). */
+/**
+ * Makes sure that @count of them are empty. @return their address; pages left there stay until hold_empty_scratch().
+ */
 uint64_t hold_take_scratch(unsigned count);
 
 uint64_t hold_now_usec(void);
@@ -54,45 +58,47 @@ void hold_set_outcomes(const struct hold *hold, uint64_t mask, enum outcome outc
 /** An ioctl of the userfaultfd. @return 0 or -errno. */
 int hold_uffd(unsigned long request, void *argument);
 int hold_register(uint64_t start, uint64_t length, uint64_t mode);
-/** Makes memory what pages are moved to; empty ones read as zeros. @return 0 or -errno. */
+/** Registers memory so that pages can be moved to it; empty pages read as zeros. @return 0 or -errno. */
 int hold_register_scratch(uint64_t start, uint64_t length);
 
-/** Closes the userfaultfd, with which everything is let go, and opens another one. */
+/** Closes the userfaultfd, which releases everything, and opens another one. */
 void hold_reopen(void);
 extern unsigned hold_reopened; /* how often that was done */
 
 /** Registers all pages of the hold, or none. @mode: UFFDIO_REGISTER_MODE_*. @return 0 or -errno. */
 int hold_arm(const struct hold *hold, uint64_t mode);
 
-/** Waits for everyone who has a plain reference to one of the pages. */
+/** Waits for all threads that have a plain reference to one of the pages. */
 void hold_barrier(void);
 
 /**
- * Compares the pages of @mask, which are at @base, with their targets. @return mask of those that are equal; the
- * others' outcome is DIFFERS.
+ * Compares the pages of @mask, which are at @base, with their targets. @return mask of the equal pages; the others'
+ * outcome is DIFFERS.
  */
 uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base);
 
 /**
- * Maps every page of @equal to its target. @holes_are_there: they are moved away, so those of zeros need nothing more.
- * @return mask of those that have been, their outcome is MERGED; the others' is FULL.
+ * Maps every page of @equal to its target. @holes_are_there: the pages are moved away, so pages of zeros need nothing
+ * more. @return mask of the pages mapped, whose outcome is MERGED; the others' is FULL.
  */
 uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there);
 
 /** Ends the hold of all pages: those not @mapped_over are unregistered, all sleepers woken. */
 void hold_release(const struct hold *hold, uint64_t mapped_over);
 
-/** Whether there is memory of whatever kind everywhere. @length: at most HOLD_PAGES pages. */
+/** Whether all of the range is mapped, as any kind of memory. @length: at most HOLD_PAGES pages. */
 bool hold_is_mapped(uint64_t start, uint64_t length);
 /**
- * Moves the mapping at @from over what is at @to, at most HOLD_PAGES pages. @return an address or -errno; then what was
- * at @to is still there.
+ * Moves the mapping at @from over the mapping at @to, at most HOLD_PAGES pages. @return an address or -errno; on error
+ * the mapping at @to is still there.
  */
 long hold_replace(uint64_t from, uint64_t length, uint64_t to);
 
 /** Repeats the region's advice on what replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);
-/** On what is anonymous memory again: also what it says of 2 MiB pages, and keeps broken ones from collapsing. */
+/**
+ * For memory that is anonymous again: also repeats the advice on 2 MiB pages, and keeps broken ones from collapsing.
+ */
 void hold_repeat_huge_advice(const struct region *region, uint64_t index, uint64_t count);
 
 #endif

@@ -5,19 +5,19 @@
  *   region   |....AAAAAAAA....|      A: pages to be merged         scratch |        |
  *   REGISTER |....[AAAAAA]....|      only this range               (always registered, for write-protection)
  *   MOVE     |....[      ]....|  --------------------------------> scratch |AAAAAAAA|
- *                                    whoever touches the range sleeps
- *   barrier                          waits out holders of plain page references
+ *                                    a thread that touches the range sleeps
+ *   barrier                          waits for holders of plain page references
  *   compare                                                        scratch |AAAABAAA| against the slots
  *   mmap     |....SSSS[  ]SSS....|   where equal: the store's pages
- *   MOVE back|....SSSS[B ]SSS....| <--------------------------------- what is not
+ *   MOVE back|....SSSS[B ]SSS....| <--------------------------------- where not
  *   UNREGISTER what is still anonymous; WAKE all; drop the scratch
  *
- * The kernel refuses to move a page that is pinned for DMA or shared with a forked child. What a failed MOVE did is
- * decided by the pagemap alone: kernels report EEXIST or EAGAIN for pages that they have moved. A page has been moved
- * if there is one in the scratch and none in its place: one in the scratch alone may have been put there by a system
- * call that fills whatever the process has mapped, as mlockall() does. The scratch is not dropped before every page in
- * it is known to be merged; what cannot be moved back is copied back, and if even that fails the scratch page itself is
- * remapped to its old place.
+ * The kernel refuses to move a page that is pinned for DMA or shared with a forked child. Only the pagemap decides what
+ * a failed MOVE did: kernels report EEXIST or EAGAIN for pages that they have moved. A page has been moved if there is
+ * a page in the scratch and none in its old place: a page in the scratch does not suffice, as a system call that
+ * populates all mappings, such as mlockall(), may have put it there. The scratch is not dropped before every page in it
+ * is known to be merged; a page that cannot be moved back is copied back, and if even that fails the scratch page
+ * itself is remapped to its old place.
  *
  * Private copies inside a mapping of the store cannot be moved (the kernel moves anonymous mappings only). They are
  * held by write-protection instead, which does not see DMA; see hold-diverged.c.
@@ -53,11 +53,11 @@ bool hold_may_move(void)
 
 /* ---- what the scratch holds ---- */
 
-static bool unreadable; /* pagemap, in this hold: what is in the scratch cannot be told */
+static bool unreadable; /* the pagemap, in this hold: the content of the scratch is unknown */
 
 /**
- * Pages that are in the scratch; without any doubt, or the doubt is resolved by keeping them. *ret_swapped: those that
- * must not be read there: they are in swap, or it is not known that they are there.
+ * Pages that are, or may be, in the scratch: in case of doubt they are kept. *ret_swapped: pages that must not be read
+ * there, as they are in swap, or may not be there.
  */
 static uint64_t scratch_has(const struct hold *hold, uint64_t *ret_swapped)
 {
@@ -65,7 +65,7 @@ static uint64_t scratch_has(const struct hold *hold, uint64_t *ret_swapped)
 	int r;
 
 	for (int attempts = 0; (r = pagemap_read(hold->away, hold->count, entries)) < 0 && attempts < 100; attempts++)
-		pagemap_open(); /* the VMM may have closed it */
+		pagemap_open(); /* the VMM may have closed the pagemap */
 	for (unsigned i = 0; r == 0 && i < hold->count; i++) {
 		present |= (uint64_t)((entries[i] & PAGEMAP_PRESENT) != 0) << i;
 		swapped |= (uint64_t)((entries[i] & PAGEMAP_SWAPPED) != 0) << i;
@@ -89,7 +89,7 @@ static int move(uint64_t to, uint64_t from, unsigned count, int64_t *ret_moved)
 	return r;
 }
 
-/** After a fork the kernel takes a page for shared until somebody writes it, even if the child is gone. */
+/** After a fork the kernel treats a page as shared until it is written, even if the child is gone. */
 static bool cure_after_fork(uint64_t page_hva)
 {
 	uint64_t entry;
@@ -99,7 +99,7 @@ static bool cure_after_fork(uint64_t page_hva)
 	return sys_madvise(page_hva, PAGE_BYTES, MADV_POPULATE_WRITE) == 0;
 }
 
-/** One move stays inside one mapping, and a region can be made of several: how many pages to try next. */
+/** How many pages to try next: one move stays inside one mapping, and a region can consist of several. */
 static unsigned move_length(unsigned longest, unsigned run, int result)
 {
 	if (result == -EINVAL && run > 1)
@@ -108,7 +108,7 @@ static unsigned move_length(unsigned longest, unsigned run, int result)
 }
 
 /**
- * Of the pages that are in the scratch, those that came from their places, which are empty then. *ret_swapped: see
+ * The pages in the scratch that were moved there from their places, which are empty now. *ret_swapped: see
  * scratch_has().
  */
 static uint64_t moved_away(const struct hold *hold, uint64_t *ret_swapped)
@@ -129,7 +129,7 @@ static uint64_t moved_away(const struct hold *hold, uint64_t *ret_swapped)
 }
 
 /**
- * Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: those that the kernel refused;
+ * Moves the pages out. @return mask of pages that are in the scratch; *ret_refused: pages that the kernel refused;
  * *ret_swapped: see scratch_has().
  */
 static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused, uint64_t *ret_swapped)
@@ -171,7 +171,7 @@ static uint64_t move_out(const struct hold *hold, uint64_t *ret_refused, uint64_
 	return moved;
 }
 
-/** Puts a page's content back by copying; used when the page itself will not move (a fork made it non-exclusive). */
+/** Puts a page's content back by copying; used when the page itself cannot be moved (a fork made it non-exclusive). */
 static bool copy_back(uint64_t to, uint64_t from)
 {
 	for (int attempts = 0; attempts < COPY_ATTEMPTS; attempts++) {
@@ -187,8 +187,9 @@ static bool copy_back(uint64_t to, uint64_t from)
 }
 
 /**
- * Gives the scratch's page itself to the region. Its place stays mapped and registered, and is empty, in one call: what
- * failed after that would be missing for good. Needs no memory for content, only mappings.
+ * Moves the scratch's page itself to the region. The same call leaves its place mapped, registered and empty: if that
+ * took further calls and one failed, the scratch would lack the page for good. Needs no memory for content, only
+ * mappings.
  */
 static bool remap_back(const struct region *region, uint64_t to, uint64_t from)
 {
@@ -204,9 +205,10 @@ static bool remap_back(const struct region *region, uint64_t to, uint64_t from)
 }
 
 /**
- * Moves a single page back. Of one page alone the outcome is known without the pagemap: the kernel looks first whether
- * the place is taken (it never left, or is back), then whether there is anything to move, then whether it may move.
- * @return whether there is nothing left to bring back; *ret_there is set if the page is known to be in the scratch.
+ * Moves a single page back. For a single page the outcome is known without the pagemap: the kernel checks first whether
+ * the place is taken (the page never left, or is back), then whether there is anything to move, then whether it may be
+ * moved. @return whether there is nothing left to bring back; *ret_there is set if the page is known to be in the
+ * scratch.
  */
 static bool move_one_back(uint64_t to, uint64_t from, bool *ret_there)
 {
@@ -219,8 +221,8 @@ static bool move_one_back(uint64_t to, uint64_t from, bool *ret_there)
 }
 
 /**
- * This is the guest's only copy: there is no way out but one of these, each of which may be had when the others are
- * not. Copying finds out by itself if the page never left its place; remapping would lose it then.
+ * This is the guest's only copy, so these three ways are tried until one succeeds; each may work when the others do
+ * not. Copying detects that the page never left its place; remapping would lose it then.
  */
 static void bring_back(const struct hold *hold, unsigned i)
 {
@@ -261,8 +263,8 @@ static void move_back(const struct hold *hold, uint64_t back)
 /* ---- the hold ---- */
 
 /**
- * Whether a block is a 2 MiB page now, or may be one. The kernel makes some on its own (khugepaged), after the last
- * scan has seen them small.
+ * Whether a block is a 2 MiB page now, or may be one. The kernel (khugepaged) may have collapsed it since the last scan
+ * saw small pages.
  */
 static bool is_whole(const struct region *region, uint64_t index)
 {
@@ -276,10 +278,10 @@ static bool is_whole(const struct region *region, uint64_t index)
 }
 
 /**
- * Breaks up 2 MiB pages, as the order allows, before anything of them is held: a move would do it, too, but page by
- * page, for twice the time, and with writers waiting. Making one small page of it cold splits it at the level of its
- * one entry. If that is refused the move decides. It must not collapse again at once, which would bring back what was
- * given up.
+ * Breaks up 2 MiB pages, as the order allows, before any part of them is held: a move would do it, too, but page by
+ * page, in twice the time, and with writers waiting. Making one small page cold splits the one huge entry of the page
+ * table. If the kernel refuses, the move decides. The block must not collapse again at once, which would bring back the
+ * memory that was given up.
  */
 static void break_blocks(const struct hold *hold)
 {
@@ -330,7 +332,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	moved = move_out(&hold, &refused, &swapped);
 	hold_barrier();
 	if (refused != 0)
-		scratch_has(&hold, &swapped); /* a swap entry moves like a page; reading it would take long */
+		scratch_has(&hold, &swapped); /* a swap entry is moved like a page; reading it would take long */
 	mapped = hold_map(&hold, hold_compare(&hold, moved & ~swapped, hold.away), true);
 	if (!PROTECTED(PROTECT_EBUSY))
 		mapped |= hold_map(&hold, hold_compare(&hold, refused, hold.start), false);
@@ -342,8 +344,8 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 }
 
 /**
- * Pages can be moved only to what is registered; and then that would not be one mapping with others again. Where it
- * stays registered nothing worse comes of it, as it ends when it is moved.
+ * Pages can be moved only to a registered range, but a registered range would not be merged with other mappings again.
+ * If it stays registered, nothing worse happens, as the registration ends when the mapping is moved.
  */
 static int move_to_place(const struct hold *hold, uint64_t *ret_moved, uint64_t *ret_refused)
 {

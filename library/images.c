@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. Reads are the VMM's fast path. So what a descriptor leads to is looked up once, by whoever reads
- * from it first, and kept in a byte by its number until the preload sees it closed, replaced or opened. What calls that
- * nobody sees do to descriptors leaves a wrong name at worst.
+ * Theory of Operation. Reads are the VMM's fast path. So the image of a descriptor is looked up once, by the first
+ * thread that reads from it, and kept in a byte per number until the preload sees the descriptor closed, replaced or
+ * opened. Calls on descriptors that the preload does not see leave a wrong name at worst.
  *
- * An image is known by its path, as the kernel tells it: so it is the same one when it is opened again, by another
- * descriptor, or after another file has been moved into its place. Images are only added. Two threads that come with
- * the same new one at once may give it two numbers, of the same name.
+ * An image is identified by its path, as the kernel reports it: so it stays the same image when it is opened again, by
+ * another descriptor, or after another file has been moved into its place. Images are only added. Two threads that add
+ * the same image at once may give it two numbers with the same name.
  */
 #include "library/images.h"
 
@@ -23,8 +23,8 @@
 #include "library/sys.h"
 #include "library/visits.h"
 
-#define DESCRIPTORS 4096u /* from this number on they are not looked at */
-#define NOT_LOOKED_AT 0u  /* else it is 1 more than the number of its image */
+#define DESCRIPTORS 4096u /* descriptors from this number on are not looked at */
+#define NOT_LOOKED_AT 0u  /* else 1 more than the number of the image */
 
 enum image_state {
 	IMAGE_FREE,
@@ -44,7 +44,7 @@ static atomic_bool untold;
 
 /* ---- VMM threads ---- */
 
-/** @return the number of the image of that name, which is a new one if need be; 0: there are too many. */
+/** @return the number of the image of that name, which is added if needed; 0: there are too many. */
 static uint8_t number_of(const char *label)
 {
 	for (unsigned i = 0; i < RING_IMAGES_MAX; i++) {
@@ -79,7 +79,7 @@ static void path_of_descriptor(unsigned fd, char ret[48])
 	*end = 0;
 }
 
-/** Only here, as it takes a path's room on the stack. */
+/** Not inlined, as it needs room for a path on the stack. */
 static __attribute__((noinline)) uint8_t look_at(unsigned fd)
 {
 	char path[48], target[PATH_MAX], label[LABEL_MAX + 1];
@@ -153,7 +153,7 @@ int images_tell(struct session *session)
 	for (unsigned i = 0; i < RING_IMAGES_MAX && r == 0; i++)
 		r = tell(session, i);
 	if (r == -EAGAIN) {
-		atomic_store(&untold, true); /* the daemon does not read now: once more later */
+		atomic_store(&untold, true); /* the daemon is not reading now: try again later */
 		r = 0;
 	}
 	return r;

@@ -13,7 +13,7 @@
 
 #define YIELDS 8
 #define SIGNAL_BIT(number) (UINT64_C(1) << ((number)-1))
-/* The kernel's own set, with the signals that libc keeps for itself. */
+/* In the kernel's format, including the signals that libc reserves. */
 #define ALL_BUT_FAULTS \
 	(~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGTRAP) | \
 	   SIGNAL_BIT(SIGSYS)))
@@ -26,12 +26,12 @@ static _Atomic unsigned vmm_threads_waiting;
 static bool held;
 static unsigned forks;      /* under way, in all threads */
 static bool forks_ignored;  /* by the worker */
-static bool owner_has_mask; /* a VMM thread: its signals are to be let through again */
+static bool owner_has_mask; /* the owner is a VMM thread, whose signals have to be unblocked */
 static uint64_t mask_of_owner;
 
 static __thread volatile bool mine;
 static __thread bool is_worker;
-static __thread unsigned own_forks; /* of this thread: more than one where a handler forks */
+static __thread unsigned own_forks; /* of this thread: more than one if a handler forks */
 
 static void set_signals(int how, uint64_t mask, uint64_t *ret_before)
 {
@@ -89,8 +89,8 @@ bool memory_trylock(void)
 void memory_lock_worker(void)
 {
 	/*
-	 * A mutex goes to whoever is running; without this the worker would take it again and again. But VMM threads
-	 * that come without end must not keep it off for ever either.
+	 * A mutex goes to the thread that is running; without this the worker would take it again and again. But an
+	 * endless stream of VMM threads must not keep the worker off for ever either.
 	 */
 	for (int i = 0; i < YIELDS && atomic_load_explicit(&vmm_threads_waiting, memory_order_relaxed) != 0; i++)
 		sched_yield();
@@ -141,7 +141,7 @@ void memory_lock_after_fork(void)
 {
 	bool had = mine;
 
-	if (own_forks == 0) /* it had begun before there were handlers */
+	if (own_forks == 0) /* the fork had begun before the handlers were registered */
 		return;
 	own_forks--;
 	if (!had)

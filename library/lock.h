@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The lock of everything in this folder: it excludes every hold, and guards the tables.
+ * The lock of this whole folder: it excludes holds, and guards the tables.
  *
  * Theory of locking. The worker takes it around each short piece of work, VMM threads around each call that changes the
- * mapping of a region. Its owner waits for nothing but the kernel, so whoever waits for it gets it soon. No one touches
- * guest memory that could be held while waiting for it. What a call of the VMM concerns is looked at in one go, as the
- * kernel does; all else lets the lock go after REGION_PIECE_PAGES.
+ * mapping of a region. Its owner waits only for the kernel, so a thread that waits for the lock gets it soon. No thread
+ * touches guest memory that could be held while it waits for the lock. The range of a VMM's call is handled in one go,
+ * as the kernel does; all other work releases the lock after REGION_PIECE_PAGES.
  *
- * Forks. What a fork has to exclude is the worker, which may have moved pages away; it stays out from before the VMM's
+ * Forks. A fork has to exclude the worker, which may have moved pages away; the worker stays out from before the VMM's
  * handlers run until the fork is over. The lock itself is not held meanwhile: the VMM's handlers may wait for a thread
- * that is in the middle of such a call, or make one themselves. So a call of another thread can be cut in two by the
- * fork; the child then finds what the owner of the lock left, see memory_after_fork().
+ * that is in the middle of a call that changes a mapping, or make such a call themselves. So the fork can cut another
+ * thread's call in two; the child then finds the state that the owner of the lock left, see memory_after_fork().
  *
- * Signals. A VMM thread that has the lock runs no signal handler: one that made such a call would wait for itself. It
- * runs when the lock is given back. Those that a fault of the thread's own raises are let through.
+ * Signals. A VMM thread that has the lock runs no signal handler: a handler that made such a call would wait for its
+ * own thread. The handler runs when the lock is released. Signals that a fault of the thread itself raises are not
+ * blocked.
  */
 #ifndef PAGEFUSE_LIBRARY_LOCK_H
 #define PAGEFUSE_LIBRARY_LOCK_H
@@ -21,9 +22,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** Any thread but the worker, that does not have the lock. */
+/** Any thread except the worker; it must not have the lock already. */
 void memory_lock(void);
-/** The same, if nobody has it just now. @return whether it was taken; not if the calling thread has it already. */
+/** The same, but does not wait. @return whether the lock was taken; false if the calling thread has it already. */
 bool memory_trylock(void);
 /** The worker lets VMM threads go first, and waits for forks to be over, see memory_lock_ignore_forks(). */
 void memory_lock_worker(void);
@@ -41,13 +42,13 @@ bool memory_lock_is_mine(void);
 void memory_lock_before_fork(void);
 /** After it, in parent and child. */
 void memory_lock_after_fork(void);
-/** Whether one is under way, of whatever thread. With the lock held. */
+/** Whether a fork is under way, in any thread. With the lock held. */
 bool memory_lock_has_fork(void);
-/** The worker waits for none any more: it is to end, and holds nothing. Any VMM thread, without the lock. */
+/** The worker no longer waits for forks: it is about to end, and holds no page. Any VMM thread, without the lock. */
 void memory_lock_ignore_forks(void);
 /**
- * In the child, which is its only thread, before all else. What the thread had it keeps.
- * @return whether another thread, that is not here, had the lock.
+ * In the only thread of the child, before everything else. Locks and forks of this thread are kept. @return whether
+ * another thread, which the child does not have, had the lock.
  */
 bool memory_lock_in_child(void);
 

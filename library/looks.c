@@ -5,10 +5,10 @@
 #include "common/page.h"
 
 #define LINES (PAGE_BYTES / LINE_BYTES)
-#define LINES_APART 27u /* as changes come in stretches */
+#define LINES_APART 27u /* as changes tend to be contiguous */
 #define LINES_NEXT 11u  /* odd, so that it comes to every line */
 
-/* In a look's sample: what is known, first line, looks since the page was read, hash of the lines. */
+/* The fields of a look's sample: state, first line, looks since the page was read, hash of the lines. */
 #define STATE_SHIFT 30
 #define LINE_SHIFT 24
 #define COUNT_SHIFT 18
@@ -18,9 +18,9 @@
 
 enum look_state {
 	LOOK_NONE,
-	LOOK_ONCE,   /* one read has found it so: it is to be read again */
-	LOOK_TWICE,  /* so have two, one after the other */
-	LOOK_STABLE, /* and one more, LOOKS_PER_READ looks later */
+	LOOK_ONCE,   /* one read has found this content: the page has to be read again */
+	LOOK_TWICE,  /* two reads in a row have found it */
+	LOOK_STABLE, /* and one more read, LOOKS_PER_READ looks later */
 };
 
 static enum look_state state_of(const struct look *look)
@@ -58,7 +58,7 @@ static bool line_is_zero(const void *page, uint32_t line)
 	return all == 0;
 }
 
-/* By the session's seed: a record of another session is found to be none. */
+/* With the session's seed, so that records of another session do not match. */
 static uint32_t sample_hash(const void *page, uint32_t line, uint64_t seed)
 {
 	return (uint32_t)line_hash(line_at(page, line + LINES_APART), line_hash(line_at(page, line), seed)) & HASH_MASK;
@@ -82,7 +82,9 @@ uint32_t look_take_sample(const struct look *look, const void *page, uint32_t nu
 	return line << LINE_SHIFT | sample_hash(page, line, seed);
 }
 
-/* Pages that one pass finds have their turns in different ones: of LINES beside each other all in the same. */
+/*
+ * Spreads the turns of pages that were found in one pass over different passes; LINES neighbouring pages share a turn.
+ */
 static uint32_t first_count(uint32_t number, enum look_state state)
 {
 	uint32_t stretch = number / LINES;

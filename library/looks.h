@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a page was when it was last read, so that the next look need not read all of it.
+ * A record of a page's content when it was last read, so that the next look need not read all of it.
  *
- * Theory of Operation. Of each page some bits of the hash are kept, and a sample: a hash of two of its 64 cache lines,
- * the first of which is not all zeros if any is not. A look compares the sample with these lines. If they are as they
- * were, the page is taken to be, and told to be the same. A page that is filled anew is seen at once, as all of its
- * lines change. One in which a few words change may not be; then what the daemon knows of it is stale, as it can be of
- * any page by the time that it is told: a hash is advice.
+ * Theory of Operation. For each page some bits of the hash are kept, and a sample: a hash of two of its 64 cache lines,
+ * the first of which is not all zeros if the page has such a line. A look compares the sample with these lines. If they
+ * are unchanged, the page is assumed, and reported, to be unchanged. A page that is refilled is noticed at once, as all
+ * of its lines change. A page in which a few words change may not be noticed; then the daemon's hash is stale, as that
+ * of any page can be by the time it is reported: a hash is advice.
  *
- * So that a page which changes all the time is not taken for a stable one, samples count only once two reads have found
- * the same content. After that every LOOKS_PER_READ-th look reads the page, whatever the sample says, and the next
- * sample is of other lines; once such a read has found the same again, every LOOKS_PER_READ_MOST-th.
+ * So that a page which changes all the time is not mistaken for a stable one, samples count only after two reads have
+ * found the same content. From then on every LOOKS_PER_READ-th look reads the page, whatever the sample says, and the
+ * next sample is of other lines; after such a read has found the same content again, every LOOKS_PER_READ_MOST-th.
  *
  * The record of a page that the daemon orders to be fetched, merged or given back is dropped: the next look reads it.
  */
@@ -23,26 +23,26 @@
 #define LOOKS_PER_READ 16u
 #define LOOKS_PER_READ_MOST 64u
 
-/** Of a page. All zero: nothing is known. */
+/** The record of one page. All zero: nothing is known. */
 struct look {
 	uint32_t hash;
 	uint32_t sample;
 };
 
 /**
- * Compares @page with its sample, and counts the look. @return whether it seems to be what two reads have found it to
- * be; false also if it is to be read in its turn.
+ * Compares @page with its sample, and counts the look. @return whether the content seems to be what two reads have
+ * found; also false if it is the page's turn to be read.
  */
 bool look_compare(struct look *look, const void *page, uint64_t seed);
 
 /**
- * Before @page, the @number-th of its region, is read: the next sample. Taken first, it is never of content that came
- * after what is read.
+ * Before @page, the @number-th of its region, is read: the next sample. Taken first, so that the sample is never newer
+ * than the content that is read.
  */
 uint32_t look_take_sample(const struct look *look, const void *page, uint32_t number, uint64_t seed);
 /**
- * The page was read, and its hash is @hash, any number for zeros. @asked: whatever was known of it; its turn comes all
- * the same.
+ * The page was read, and its hash is @hash, any number for zeros. @asked: the read was requested, and does not count as
+ * the page's turn.
  */
 void look_keep(struct look *look, uint32_t sample, uint32_t number, uint64_t hash, bool asked);
 /** Fetches what look_compare() will read. */

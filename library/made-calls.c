@@ -24,7 +24,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-/* The flags of a thread that libc makes, by clone() where there is no clone3(). */
+/* The flags with which libc creates a thread, by clone() if there is no clone3(). */
 #define THREAD_FLAGS \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
@@ -61,7 +61,7 @@
 #define LEASE_FLAGS (MFD_CLOEXEC | MFD_ALLOW_SEALING)
 
 const struct made_call made_calls[] = {
-	/* locks, signals kept out, who it is */
+	/* locks, blocked signals, ids */
 	WITH_TO_END(futex, 1, FUTEX_WAIT),
 	WITH_TO_END(futex, 1, FUTEX_WAIT_PRIVATE),
 	WITH_TO_END(futex, 1, FUTEX_WAKE_PRIVATE),
@@ -89,7 +89,7 @@ const struct made_call made_calls[] = {
 	WITH(prctl, 0, PR_SET_NAME),
 	WITH(prctl, 0, PR_GET_NAME),
 	WITH(prlimit64, 2, 0),
-	/* files of /proc, and what the VMM's are */
+	/* files of /proc, and the VMM's files */
 	WITH(openat, 2, CLOSED_FILE),
 	WITH(openat, 2, CLOSED_FILE | O_DIRECTORY),
 	ANY(read),
@@ -113,7 +113,7 @@ const struct made_call made_calls[] = {
 	WITH(memfd_create, 1, LEASE_FLAGS),
 	ANY(ftruncate),
 	WITH(fcntl, 1, F_ADD_SEALS),
-	/* the daemon, and what wakes the worker */
+	/* the daemon, and waking the worker */
 	{ .number = SYS_socket,
 	  .varies = MADE_CALL_ANY & ~UINT32_C(0x7),
 	  .values = { AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0 } },
@@ -193,7 +193,7 @@ static void *do_nothing(void *unused)
 	return unused;
 }
 
-/** Whether the call means something also without any argument that makes sense. */
+/** Whether the call has an effect even with arguments that make no sense. */
 static bool is_for_libc(int number)
 {
 	return number == SYS_clone || number == SYS_clone3 || number == SYS_exit || number == SYS_restart_syscall;
