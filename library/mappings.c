@@ -23,11 +23,11 @@
 #define NSEC_PER_SEC UINT64_C(1000000000)
 #define RECOUNT_SECONDS 5
 #define RECOUNT_SECONDS_AT_LIMIT 1
-#define OUTSIDE_PART 4 /* of all mappings: if more are outside of regions, all are counted */
+#define OUTSIDE_PART 4 /* of all mappings: if more than this part is outside of regions, all are counted */
 #define OUTSIDE_AT_LEAST 1024
 #define UNKNOWN UINT64_MAX
-#define QUERIES_AT_ONCE 32 /* of a third of a microsecond, with the lock held */
-#define RECOUNT_REST 100   /* times as long as a count takes, after which refusals alone are worth another one */
+#define QUERIES_AT_ONCE 32 /* a third of a microsecond each, with the lock held */
+#define RECOUNT_REST 100   /* refusals alone justify a new count after so many times the duration of a count */
 
 static _Atomic uint64_t counted, limit = LIMIT_DEFAULT;
 static _Atomic bool refused; /* a mapping, since the last count */
@@ -36,9 +36,9 @@ static time_t counted_sec;
 static uint64_t counted_discards, counting_nsec;
 static struct {
 	uint64_t mappings; /* outside of regions, or UNKNOWN */
-	uint32_t regions;  /* region_pages_given() then */
-	uint64_t guessed;  /* of what merges had added; 0 if all were counted then */
-} outside;                 /* when that was counted last */
+	uint32_t regions;  /* region_pages_given() at that time */
+	uint64_t guessed;  /* how many of those added by merges were not counted; 0 if all were counted */
+} outside;                 /* as of the last count */
 
 /* ---- reading lines without the heap ---- */
 
@@ -94,7 +94,7 @@ struct mapping {
 	char perms[5];
 };
 
-/** Parses "start-end perms offset device inode path". @return whether it is such a line. */
+/** Parses "start-end perms offset device inode path". @return whether the line has this form. */
 static bool parse_header(const char *line, struct mapping *ret)
 {
 	char *at;
@@ -151,7 +151,7 @@ static int judge_flags(const char *flags, struct mapping_kind *kind)
 	return 0;
 }
 
-/** A protection key other than that of all memory would not be that of a mapping of the store. */
+/** A mapping of the store would not have a protection key other than the default one. */
 static int judge_key(const char *key)
 {
 	return strtoul(key, NULL, 10) != 0 ? WIRE_REASON_ATTRIBUTE : 0;
@@ -164,8 +164,8 @@ bool mappings_has_policy(int mode)
 }
 
 /**
- * Copies of the store's pages are placed by a policy that the kernel keeps with the store's file, not with the mapping.
- * A kernel without NUMA does not know the call.
+ * The kernel places copies of the store's pages by a policy that belongs to the store's file, not to the mapping. A
+ * kernel without NUMA does not have the call.
  */
 static int judge_policy(uint64_t address)
 {
@@ -189,7 +189,7 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret)
 	*ret = (struct mapping_kind){ .mergeable = true };
 	while (r == 0 && (line = lines_next(&lines)) != NULL) {
 		if (strncmp(line, "VmFlags:", 8) == 0) {
-			/* The last line of a mapping. Huge pages are files, too: they are what is to be told first. */
+			/* The last line of a mapping. Huge pages are files, too, so this reason is reported first. */
 			if (inside && strstr(line, " ht") != NULL)
 				r = WIRE_REASON_HUGETLB;
 			else if (inside)
@@ -265,15 +265,15 @@ bool mappings_is_locked(uint64_t address)
 	return sys_madvise(address, PAGE_BYTES, MADV_COLD) == -EINVAL;
 }
 
-/** By a call that changes nothing: its protection as it is. */
+/** Tests this with a call that changes nothing: it sets the protection that the page has. */
 bool mappings_is_sealed(const struct region *region, uint64_t index)
 {
 	if (region->excluded[index] & EXCLUDED_PROTECTED)
-		return false; /* it may be any */
+		return false; /* its protection is not known */
 	return sys_mprotect(region_hva(region, index), PAGE_BYTES, PROT_READ | PROT_WRITE) == -EPERM;
 }
 
-/** By a mapping, to see what becomes of it. Beyond RLIMIT_MEMLOCK there is none, if it were to be locked. */
+/** Tests this with a new mapping. If it would be locked, beyond RLIMIT_MEMLOCK it cannot be made. */
 bool mappings_will_be_locked(void)
 {
 	long page = sys_mmap(0, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -288,7 +288,7 @@ bool mappings_will_be_locked(void)
 
 /* ---- how many there are ---- */
 
-/** @return the limit, or what it was when it could be read last. */
+/** @return the limit, or its last known value if it cannot be read. */
 static uint64_t read_limit(void)
 {
 	struct lines lines;
@@ -304,7 +304,7 @@ static uint64_t read_limit(void)
 	return value;
 }
 
-/** @return how many mappings there are, or 0 if that cannot be found out now. */
+/** @return the number of mappings, or 0 if it cannot be determined now. */
 static uint64_t count_lines(void)
 {
 	char buffer[4096];
@@ -321,7 +321,7 @@ static uint64_t count_lines(void)
 	return got < 0 ? 0 : lines;
 }
 
-/** @return where the region that has @address ends, or @address. Lock held. */
+/** @return the end of the region that has @address, or @address. Lock held. */
 static uint64_t behind_region(uint64_t address)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
@@ -333,7 +333,10 @@ static uint64_t behind_region(uint64_t address)
 	return address;
 }
 
-/** Counts on from *at, QUERIES_AT_ONCE mappings at most. @return 0 at the end, 1 before, or -errno. Lock held. */
+/**
+ * Continues to count from *at, QUERIES_AT_ONCE mappings at most. @return 0 at the end, 1 before it, or -errno. Lock
+ * held.
+ */
 static int count_some_outside(const struct descriptor *maps, uint64_t *at, uint64_t *count)
 {
 	struct procmap_query query = { .size = sizeof(query), .query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA };
@@ -357,10 +360,10 @@ static int count_some_outside(const struct descriptor *maps, uint64_t *at, uint6
 }
 
 /**
- * Mappings outside of regions, into *ret_mappings; *ret_regions is region_pages_given() meanwhile. To ask for one takes
- * no less than to have it printed, but the thousands that are ours are passed over. @all: mappings there are, roughly.
- * @return 0; -E2BIG if that is not worth it; -EAGAIN if a region has come; -errno: not on this kernel (before 6.11), or
- * not now.
+ * Counts mappings outside of regions, into *ret_mappings; *ret_regions: region_pages_given() meanwhile. A query for one
+ * mapping takes no less time than its line of /proc/self/maps, but the thousands that are ours are skipped. @all: the
+ * approximate number of all mappings. @return 0; -E2BIG if this is not worth it; -EAGAIN if a region was added; -errno:
+ * not possible on this kernel (before 6.11), or not now.
  */
 static int count_outside(uint64_t all, uint64_t *ret_mappings, uint32_t *ret_regions)
 {
@@ -413,7 +416,7 @@ static uint64_t used(void)
 	       atomic_load_explicit(&hold_new_mappings, memory_order_relaxed);
 }
 
-/** What merges may use. */
+/** How many mappings there may be before merges stop. */
 static uint64_t ours(void)
 {
 	uint64_t all = atomic_load_explicit(&limit, memory_order_relaxed);
@@ -422,8 +425,8 @@ static uint64_t ours(void)
 }
 
 /**
- * The VMM's mappings and the host's limit change without the worker. So a refusal may rest on a count that is out of
- * date, and where all is refused no merge comes to make the worker count again.
+ * The VMM's mappings and the host's limit change without the worker. So a refusal may be based on an outdated count,
+ * and if all merges are refused, none makes the worker count again.
  */
 static bool is_worth_a_doubt(uint64_t seconds)
 {
@@ -431,13 +434,13 @@ static bool is_worth_a_doubt(uint64_t seconds)
 	       seconds >= counting_nsec * RECOUNT_REST / NSEC_PER_SEC;
 }
 
-/** Whether all is allowed still, also if the VMM has added half of its reserve in places where nobody has looked. */
+/** Whether all merges are still allowed, even if the VMM has added half of its reserve unnoticed. */
 static bool is_far_from_limit(void)
 {
 	return used() + limit / 16 < ours() / 2;
 }
 
-/** Whether the VMM's mappings and the limit may have changed for so long that all is to be counted. */
+/** Whether the VMM's mappings and the limit may have been changing for so long that all mappings have to be counted. */
 static bool is_old(void)
 {
 	bool changed = atomic_load_explicit(&hold_new_mappings, memory_order_relaxed) > 0 ||
@@ -455,7 +458,7 @@ bool mappings_count_is_due(void)
 
 	if (is_old() || (outside.guessed > 0 && !is_far_from_limit()))
 		return true;
-	/* The VMM may have added many itself meanwhile: blindly, merges add no more than half of its reserve. */
+	/* The VMM may have added many itself meanwhile: merges add no more than half of its reserve without a count. */
 	return guessed >= outside.guessed + limit / 16 + counted / 4;
 }
 
@@ -467,23 +470,26 @@ static void count_all(void)
 	counted_discards = atomic_load_explicit(&hold_discards, memory_order_relaxed);
 	atomic_store_explicit(&refused, false, memory_order_relaxed);
 	atomic_store_explicit(&limit, read_limit(), memory_order_relaxed);
-	/* Before the others: what the VMM adds between the two is counted twice by the next count of these. */
+	/*
+	 * Before all mappings are counted: mappings that the VMM adds between the two are counted twice by the next
+	 * count outside of regions.
+	 */
 	if (count_outside(counted, &outside.mappings, &outside.regions) < 0)
 		outside.mappings = UNKNOWN;
 	outside.guessed = 0;
 	lines = count_lines();
-	if (lines == 0) /* not knowing, add none */
+	if (lines == 0) /* unknown: allow no more */
 		lines = atomic_load_explicit(&limit, memory_order_relaxed);
 	atomic_store_explicit(&counted, lines, memory_order_relaxed);
 	counting_nsec = cpu_nsec() - begin;
-	/* What was added while counting may be counted twice: the guess only ever errs upwards. */
+	/* Mappings added during the count may be counted twice: the guess only ever errs upwards. */
 	atomic_fetch_sub_explicit(&hold_new_mappings, added, memory_order_relaxed);
 }
 
 /**
- * Far from the limit what merges have added need not be known better than by the guess, which errs upwards only. What
- * the VMM has added may be seen by what is outside of regions. What is gone from there is not taken off: it may only
- * have become a region's, and a count of all will tell. @return whether that was enough.
+ * Far from the limit the guess of how many mappings merges have added is good enough, as it errs upwards only. Mappings
+ * that the VMM has added show outside of regions. Mappings that are gone from there are not subtracted: they may only
+ * have become part of a region, and a count of all will show. @return whether this count was enough.
  */
 static bool count_is_enough_outside(void)
 {

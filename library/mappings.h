@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The process's mappings: what a range is before it becomes a region, and how many there are against vm.max_map_count.
+ * The process's mappings: the kind of a range before it becomes a region, and the number of mappings, which
+ * vm.max_map_count limits.
  *
  * Every run costs up to two mappings, and the VMM needs some for itself: threads, discards, hot-plugged memory. So an
- * eighth of the limit is its reserve, that merges never touch; and as the rest fills, runs must be long to be worth
- * theirs.
+ * eighth of the limit is its reserve, which merges never touch; and as the rest fills, only long runs are worth their
+ * mappings.
  */
 #ifndef PAGEFUSE_LIBRARY_MAPPINGS_H
 #define PAGEFUSE_LIBRARY_MAPPINGS_H
@@ -14,13 +15,13 @@
 
 struct region;
 
-/** What all of a range has in common. */
+/** The attributes of a range. */
 struct mapping_kind {
 	bool dont_fork, dont_dump, no_reserve;
-	bool protected;               /* some of it cannot be read and written, or can be executed */
-	bool mergeable;               /* all of it is marked so with the kernel, too */
+	bool protected;               /* some of it is not readable and writable, or is executable */
+	bool mergeable;               /* all of it is marked mergeable in the kernel, too */
 	int huge_advice;              /* MADV_HUGEPAGE, MADV_NOHUGEPAGE, or 0 */
-	bool inspected, huge_differs; /* not the same for all of it */
+	bool inspected, huge_differs; /* the advice differs within the range */
 };
 
 /**
@@ -29,23 +30,23 @@ struct mapping_kind {
  */
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 
-/** What of a file is privately mapped at @address: the offset, in bytes. @return 0, or -ENOENT if nothing of one is. */
+/** The file offset, in bytes, that is privately mapped at @address. @return 0, or -ENOENT if no file is. */
 int mappings_file_offset(uint64_t address, uint64_t *ret_offset);
 /** Calls @each for every locked piece of [start, start+length), from the lowest on. @return 0 or -errno. Any thread. */
 int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length));
-/** Whether the page at @address is locked. It ages by that, and a 2 MiB page is split. */
+/** Whether the page at @address is locked. The test ages the page, and splits a 2 MiB page. */
 bool mappings_is_locked(uint64_t address);
-/** Whether a page is sealed (mseal), as far as can be found out. Lock held. */
+/** Whether a page is sealed (mseal), as far as that can be determined. Lock held. */
 bool mappings_is_sealed(const struct region *region, uint64_t index);
-/** Whether what is mapped from now on will be locked, as mlockall(MCL_FUTURE) has it. Any thread. */
+/** Whether new mappings will be locked, by mlockall(MCL_FUTURE). Any thread. */
 bool mappings_will_be_locked(void);
 
-/** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep that. */
+/** Whether a mode of mbind() binds memory to nodes: a private copy of a store page could not keep this policy. */
 bool mappings_has_policy(int mode);
 
 /**
- * Counts the mappings and reads the limit anew, or only those outside of regions while that is enough. Takes about 1 µs
- * for each that is counted; worker thread, without the lock.
+ * Counts the mappings and reads the limit again, or counts only mappings outside of regions while that is enough. Takes
+ * about 1 µs per mapping counted; worker thread, without the lock.
  */
 void mappings_count(void);
 /** Whether the last count is so old or so full of guesses that a new one is due. */
@@ -55,7 +56,7 @@ bool mappings_count_is_due(void);
 bool mappings_allow(uint64_t run_pages);
 /** Whether a call of the VMM may still split a run (it may use half of the reserve). */
 bool mappings_allow_split(void);
-/** The same where there is no other way: a quarter of the reserve is left for what the VMM maps itself. */
+/** The same if there is no other way: a quarter of the reserve is left for the VMM's own mappings. */
 bool mappings_allow_last_split(void);
 
 void mappings_stats(uint64_t *ret_mappings, uint64_t *ret_limit);

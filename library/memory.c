@@ -37,19 +37,19 @@
 #include "protocol/wire.h"
 
 #define LOOK_AGAIN_MS 1
-/* Looked at without letting the lock go, one byte per page; each piece that is found costs a look at smaps. */
+/* Searched without releasing the lock, one byte per page; each piece found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
 
 static _Atomic bool in_use, unseen;
 static _Atomic bool no_more_offers;
-static _Atomic unsigned offers; /* that are just being taken in */
+static _Atomic unsigned offers; /* that are being processed now */
 
 bool memory_is_ours(const void *address, size_t length)
 {
 	return in_use && region_overlaps((uint64_t)address, length);
 }
 
-/** Changes after which memory that is left alone is gone, or may be left alone no longer. */
+/** Changes after which memory that was left alone is gone, or may no longer be left alone. */
 static bool ends_refusal(enum memory_change change)
 {
 	return change == CHANGE_UNMAP || change == CHANGE_MOVE || change == CHANGE_UNMERGEABLE ||
@@ -70,8 +70,8 @@ bool memory_in_use(void)
 }
 
 /**
- * The worker does not wait for its next turn to tell the daemon of what has changed. It may be telling of the pages by
- * now, and have looked for regions that have left before this one had.
+ * Wakes the worker, so that it reports changes to the daemon before its next turn. A region that is leaving counts as
+ * well: the worker may be reporting pages now, and have looked for leaving regions before this one left.
  */
 static void wake_if_told(void)
 {
@@ -88,7 +88,7 @@ bool memory_is_inside(void)
 
 /* ---- registering ---- */
 
-/** A region that is there already: MADV_MERGEABLE again. @return whether the range lies in one. */
+/** MADV_MERGEABLE again for an existing region. @return whether the range lies in one. */
 static bool register_again(uint64_t start, uint64_t length)
 {
 	bool known = false;
@@ -132,7 +132,7 @@ static bool find_unmapped(uint64_t start, uint64_t length, struct part *ret)
 	return false;
 }
 
-/** Memory is mapped there again: its pages are the region's, if it is made like the region. */
+/** Memory is mapped there again: its pages belong to the region, if its attributes are those of the region. */
 static void take_back(const struct part *part, const struct mapping_kind *kind)
 {
 	struct region *region = part->region;
@@ -148,7 +148,7 @@ static void take_back(const struct part *part, const struct mapping_kind *kind)
 	refusals_forget(region_hva(region, part->index), part->count * PAGE_BYTES);
 }
 
-/** MADV_MERGEABLE for memory in the place of some that was unmapped. */
+/** MADV_MERGEABLE for memory in place of memory that was unmapped. */
 static void register_unmapped(uint64_t start, uint64_t length)
 {
 	uint64_t end = start + length;
@@ -178,7 +178,7 @@ static void register_unmapped(uint64_t start, uint64_t length)
 	}
 }
 
-/** Not known, page by page: what the VMM wants there as to 2 MiB pages. */
+/** The VMM's advice on 2 MiB pages differs here, and is not known page by page. */
 static void mark_advised(struct region *region, uint64_t index, uint64_t count)
 {
 	for (uint8_t *block = region_block(region, index); block <= region_block(region, index + count - 1); block++)
@@ -208,9 +208,9 @@ static int register_new(uint64_t start, uint64_t length)
 		region->huge_advice = kind.huge_advice;
 		if (kind.huge_differs)
 			mark_advised(region, 0, region->pages);
-		if (kind.protected) /* until mprotect() says otherwise of it */
+		if (kind.protected) /* until mprotect() changes it */
 			refusals_exclude(region, 0, region->pages, EXCLUDED_PROTECTED, true);
-		if (mappings_will_be_locked()) /* until munlockall(): it is not, but what took its place would be */
+		if (mappings_will_be_locked()) /* until munlockall(): new memory in its place would be locked */
 			refusals_exclude(region, 0, region->pages, EXCLUDED_LOCKED, true);
 	} else if (r == -ENOSPC) {
 		refusals_note(start, length, WIRE_REASON_TOO_MANY_REGIONS);
@@ -219,7 +219,7 @@ static int register_new(uint64_t start, uint64_t length)
 	return r;
 }
 
-/** memory_register(), of whole pages. */
+/** memory_register() for whole pages. */
 static int take_in(uint64_t start, uint64_t length)
 {
 	bool known;
@@ -236,14 +236,14 @@ static int take_in(uint64_t start, uint64_t length)
 		return r;
 	}
 	in_use = true;
-	served = worker_start(); /* also if it was refused: the daemon is to know why */
+	served = worker_start(); /* also if the memory was refused: the daemon should know why */
 	worker_wake();
 	if (served < 0)
 		return served;
 	return r < 0 ? r : served;
 }
 
-/** With the lock, as another thread may close numbers that it does not know; and with no further call. */
+/** With the lock, as another thread may close numbers that it does not know; makes no further system calls. */
 static bool is_confined(void)
 {
 	bool had = descriptors_open();
@@ -286,7 +286,7 @@ int memory_register_by_worker(void *address, size_t length)
 
 void memory_stop_offers(void)
 {
-	no_more_offers = true; /* an offer counts first and looks then */
+	no_more_offers = true; /* an offer is counted before it looks at this */
 	while (offers != 0)
 		poll(NULL, 0, LOOK_AGAIN_MS);
 }
@@ -300,7 +300,7 @@ void memory_forget(void)
 
 static int unshare_part(const struct part *part)
 {
-	region_note_change(part->region, part->index, part->count); /* also if it comes to be done in part only */
+	region_note_change(part->region, part->index, part->count); /* also if only a part gets done */
 	return merge_unshare(part->region, part->index, part->count);
 }
 
@@ -316,13 +316,16 @@ static int make_plain_or_unshare(const struct part *part)
 
 /* ---- before and after ---- */
 
-/** Whether the memory that a discard puts in place of a page of the store can have such a protection. */
+/** Whether memory that a discard puts in place of a page of the store can have this protection. */
 static bool can_be_protected(int prot)
 {
 	return prot == PROT_NONE || prot == PROT_READ;
 }
 
-/** For what cannot be made plain. What is sealed, also if that was not seen, the kernel would not move either. */
+/**
+ * The error for pages that cannot be made plain. The kernel would not move sealed pages either, even if the seal was
+ * not seen.
+ */
 static int error_of(const struct part *part)
 {
 	return mappings_is_sealed(part->region, part->index) ? -EPERM : -ENOMEM;
@@ -333,7 +336,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 	int r;
 
 	switch (change) {
-	case CHANGE_PROTECT: /* nothing may touch what stays in the store, but for a discard */
+	case CHANGE_PROTECT: /* only a discard may touch pages that stay in the store */
 		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
 		return r < 0 && !can_be_protected(detail) ? error_of(part) : 0;
 	case CHANGE_MOVE:
@@ -341,15 +344,15 @@ static int before(enum memory_change change, const struct part *part, int detail
 		if (make_plain(part) == 0)
 			return 0;
 		return detail == MADV_WIPEONFORK ? -ENOMEM : error_of(part);
-	case CHANGE_POLICY: /* over a mapping of the store it would be the store's, for everybody */
+	case CHANGE_POLICY: /* over a mapping of the store it would apply to the store's file, for all processes */
 		if (mappings_has_policy(detail))
-			(void)make_plain(part); /* what stays is left out: part_outside_store() */
+			(void)make_plain(part); /* pages that stay are left out: part_outside_store() */
 		return 0;
 	case CHANGE_DEVICE:
 		return unshare_part(part);
-	case CHANGE_SEAL:                          /* nothing can be put in place of store pages any more */
-	case CHANGE_LOCK:                          /* what a discard puts there would not be locked */
-		(void)make_plain_or_unshare(part); /* whether there is memory for copies the kernel finds out, too */
+	case CHANGE_SEAL:                          /* store pages can no longer be replaced */
+	case CHANGE_LOCK:                          /* memory that a discard puts there would not be locked */
+		(void)make_plain_or_unshare(part); /* the kernel also finds out whether there is memory for copies */
 		return 0;
 	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
 	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
@@ -436,7 +439,7 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-/** A change that is done, for all that it touches. Memory lock held. */
+/** Applies a completed change to all regions that it touches. Memory lock held. */
 static void apply(enum memory_change change, void *address, size_t length, int detail)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
@@ -451,7 +454,7 @@ static void apply(enum memory_change change, void *address, size_t length, int d
 
 /* ---- after a fork ---- */
 
-/** The change whose system call is being made: what a child finds if another thread was in the middle of it. */
+/** The change whose system call is being made: a child looks at this if another thread was in the middle of it. */
 static struct {
 	bool is_one;
 	enum memory_change change;
@@ -465,7 +468,7 @@ static void count_unmapped(struct region *region)
 		region->unmapped_pages += (region->excluded[i] & EXCLUDED_UNMAPPED) != 0;
 }
 
-/** Whether pages of the store in this part are not mapped there any more. One page tells: the call was made or not. */
+/** Whether pages of the store in this part are no longer mapped there. One page suffices: the call was made or not. */
 static bool has_lost_store(const struct part *part)
 {
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
@@ -480,14 +483,15 @@ static bool has_lost_store(const struct part *part)
 }
 
 /**
- * Of the changes that can be cut in two, only unmapping leaves something wrong: pages that are taken for RAM, where the
- * child has other memory by and by. All others have put anonymous memory in place of the store's before their call.
+ * Of the changes that can be cut in two, only unmapping leaves a wrong state: pages that are mistaken for RAM, where
+ * the child may map other memory sooner or later. All others have replaced the store's pages by anonymous memory before
+ * their call.
  */
 static void settle(struct region *region)
 {
 	struct part part;
 
-	count_unmapped(region); /* it may have been just changed */
+	count_unmapped(region); /* the count may have been in the middle of a change */
 	if (under_way.is_one && under_way.change == CHANGE_UNMAP &&
 	    part_find(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
 		part_unmapped(&part);
@@ -508,7 +512,7 @@ void memory_after_fork(bool cut)
 		under_way.is_one = false;
 }
 
-/** Memory is locked for who locked it, not for its children. Once, and only in a child that changes its RAM. */
+/** Memory locks are not inherited by children. Done once, and only in a child that changes its RAM. */
 static void drop_inherited_marks(struct region *region)
 {
 	if (!region->inherited_marks)
@@ -558,7 +562,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	return r;
 }
 
-/** Whether the kernel may have changed some of the range, and then failed. */
+/** Whether the kernel may have changed a part of the range, and then failed. */
 static bool may_be_done_in_part(enum memory_change change, int detail)
 {
 	return change == CHANGE_SEAL || (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE));
@@ -590,7 +594,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 
 /* ---- reads ---- */
 
-/** The pages of a part, of HOLD_PAGES at most, that are covered by a range wholly. */
+/** The pages of a part, HOLD_PAGES at most, that a range covers wholly. */
 static uint64_t covered_pages(const struct part *part, unsigned count, uint64_t start, uint64_t length)
 {
 	uint64_t covered = 0;
@@ -604,7 +608,7 @@ static uint64_t covered_pages(const struct part *part, unsigned count, uint64_t 
 	return covered;
 }
 
-/** Makes the first pages of a range, of one region, ready to be read into. @return bytes that this was about. */
+/** Makes the first pages of a range, all of one region, ready to be read into. @return how many bytes it handled. */
 static uint64_t prepare_read(uint64_t start, uint64_t length)
 {
 	uint64_t bytes = length;

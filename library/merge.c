@@ -43,8 +43,8 @@ static enum kind kind_of(const struct region *region, uint64_t index, uint64_t e
 }
 
 /**
- * A first look, without a hold: it faults the store in, which takes long, and sends pages away that have changed at
- * their start. More is not worth a second reading of all memory: the hashes were equal a moment ago.
+ * A first look, without a hold: it faults the store in, which takes long, and rejects pages that have changed at their
+ * start. To compare more is not worth a second read of all memory: the hashes were equal a moment ago.
  */
 static bool looks_equal(uint64_t hva, uint32_t target, const void *content)
 {
@@ -55,7 +55,7 @@ static bool looks_equal(uint64_t hva, uint32_t target, const void *content)
 	return content != NULL && memcmp((const void *)hva, content, FIRST_LOOK_BYTES) == 0;
 }
 
-/** What of one merge is in one region. */
+/** The part of one merge that is in one region. */
 struct batch {
 	struct region *region;
 	uint64_t index;
@@ -63,16 +63,16 @@ struct batch {
 	bool may_split;
 	const uint32_t *targets;
 	enum outcome *outcomes;
-	char (*copies)[PAGE_BYTES]; /* for contents that are read and not mapped */
+	char (*copies)[PAGE_BYTES]; /* for contents that are read instead of mapped */
 	uint8_t *kinds;
-	struct hold_slot *slots; /* of the targets that are slots, unless the kind is NONE */
+	struct hold_slot *slots; /* for targets that are slots, unless the kind is NONE */
 };
 
-/** Those of all batches; worker thread. */
+/** The copies of all batches; worker thread. */
 static _Alignas(PAGE_BYTES) char copies[HOLD_PAGES][PAGE_BYTES];
 
 /**
- * Takes note of zeros that need no hold any more: when the kernel splits a 2 MiB page it puts its own zero page in
+ * Finds pages of zeros that no longer need a hold: when the kernel splits a 2 MiB page it puts its own zero page in
  * place of small pages full of zeros, by itself.
  */
 static void take_given_back(struct batch *batch)
@@ -101,7 +101,7 @@ static bool wants_slot(const struct batch *batch, unsigned i)
 	return batch->kinds[i] != KIND_NONE && batch->targets[i] != HOLD_ZERO;
 }
 
-/** Length of the run of pages from @first on that want consecutive slots of one window; 0 if that one wants none. */
+/** Length of the run of pages from @first on that want consecutive slots of one window; 0 if @first wants none. */
 static unsigned slot_run(const struct batch *batch, unsigned first)
 {
 	unsigned end = first;
@@ -113,7 +113,7 @@ static unsigned slot_run(const struct batch *batch, unsigned first)
 	return end - first;
 }
 
-/** Fetches what the first look at page @i will read: a line of memory on each side. */
+/** Prefetches for the first look at page @i: one cache line of the page, and one of the slot. */
 static void prefetch_look(const struct batch *batch, unsigned i)
 {
 	if (i >= batch->count)
@@ -129,7 +129,7 @@ static void leave(struct batch *batch, unsigned i, enum outcome outcome)
 	batch->outcomes[i] = outcome;
 }
 
-/** Finds what the slots hold, before any hold. A page of which it cannot be had is busy. */
+/** Finds the contents of the slots, before any hold. If a content is not available, the page is busy. */
 static void find_contents(struct batch *batch)
 {
 	for (unsigned first = 0, run; first<batch->count; first += run> 0 ? run : 1) {
@@ -177,7 +177,7 @@ static void sort_out(struct batch *batch)
 		take_given_back(batch);
 }
 
-/** Leaves pages inside 2 MiB pages alone, where these are to stay whole. */
+/** Leaves pages inside 2 MiB pages alone, if these have to stay whole. */
 static void keep_blocks(struct batch *batch)
 {
 	uint64_t start = region_hva(batch->region, batch->index), walked;
@@ -187,7 +187,7 @@ static void keep_blocks(struct batch *batch)
 	if (batch->may_split)
 		return;
 	found = pagemap_scan(start, start + batch->count * PAGE_BYTES, ranges, HOLD_PAGES, &walked);
-	for (unsigned i = 0; found < 0 && i < batch->count; i++) /* who cannot tell splits nothing */
+	for (unsigned i = 0; found < 0 && i < batch->count; i++) /* unknown: split nothing */
 		batch->kinds[i] = KIND_NONE;
 	for (int r = 0; r < found; r++) {
 		uint64_t first = (ranges[r].start - start) / PAGE_BYTES, end = (ranges[r].end - start) / PAGE_BYTES;
@@ -208,7 +208,9 @@ static bool continues_run(const struct batch *batch, unsigned i)
 					      : batch->targets[i] == batch->targets[i - 1] + 1;
 }
 
-/** Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours are not. */
+/**
+ * Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours stay whole.
+ */
 static bool breaks_block(const struct batch *batch, unsigned first, unsigned end)
 {
 	return block_may_be_huge(*region_block(batch->region, batch->index + first)) ||
@@ -231,7 +233,7 @@ static void drop_short_runs(struct batch *batch)
 	}
 }
 
-/** Maps what the holds are to move into place. */
+/** Maps the slots' contents, which the holds then move into place. */
 static void stage(struct batch *batch)
 {
 	for (unsigned first = 0, run; first < batch->count; first += run) {
@@ -311,7 +313,7 @@ static void hold_or_collect(struct batch *batch, struct collected *collected)
 	}
 }
 
-/** Leaves those out that a system call of the VMM is at; one that comes later waits for transfers_hold_end(). */
+/** Leaves out pages that a system call of the VMM is accessing; a later call waits for transfers_hold_end(). */
 static void leave_touched(struct batch *batch)
 {
 	uint64_t touched = transfers_hold_begin(region_hva(batch->region, batch->index), batch->count);
@@ -349,7 +351,10 @@ static void merge_batches(struct batch *batches, unsigned count)
 		unstage(batch);
 }
 
-/** What of a merge, from @done on, is in the region of the first page. @return how many pages that is, at least one. */
+/**
+ * The part of a merge, from @done on, that is in the region of its first page. @return its number of pages, at least
+ * one.
+ */
 static unsigned batch_init(struct batch *batch, const struct merge *merge, unsigned done)
 {
 	struct region *region = region_of_page(merge->page + done);
@@ -377,7 +382,7 @@ void merge_pages(const struct merge *merges, unsigned count)
 	unsigned found = 0, pages = 0;
 
 	for (const struct merge *merge = merges; merge < merges + count; merge++) {
-		/* Numbers go on from one region to the next, and orders that follow each other are done together. */
+		/* Page numbers continue from one region to the next, and consecutive orders are done together. */
 		for (unsigned done = 0; done < merge->count;) {
 			struct batch *batch = &batches[found];
 
@@ -398,7 +403,7 @@ void merge_pages(const struct merge *merges, unsigned count)
 		merge_batches(batches, found);
 }
 
-/** What is protected nobody writes, so it needs no copy of its own either. */
+/** Protected pages are not written, so they need no copies of their own. */
 static bool can_be_copied(const struct region *region, uint64_t index)
 {
 	return page_reads_slot(region->state[index]) && !(region->excluded[index] & EXCLUDED_PROTECTED);

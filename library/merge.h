@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carrying out MERGE and ZERO orders: sort the pages out, drop what differs, hold the rest. Worker thread, lock held.
+/*
+ * Carries out MERGE and ZERO orders: sorts the pages, drops those that differ, holds the rest. Worker thread, lock
+ * held.
  */
 #ifndef PAGEFUSE_LIBRARY_MERGE_H
 #define PAGEFUSE_LIBRARY_MERGE_H
@@ -12,8 +14,8 @@
 #define MERGES_MAX 16u
 
 /**
- * Pages [page, page + count), what each is to be merged with (slot or HOLD_ZERO), and what became of it. Unless
- * @may_split pages inside a 2 MiB page are left alone: OUTCOME_HUGE.
+ * Pages [page, page + count), the target of each (slot or HOLD_ZERO), and its outcome. Unless @may_split is set, pages
+ * inside a 2 MiB page are left alone: OUTCOME_HUGE.
  */
 struct merge {
 	uint32_t page;
@@ -26,7 +28,7 @@ struct merge {
 /** At most MERGES_MAX, of HOLD_PAGES pages in all, and no page twice. All outcomes are set. */
 void merge_pages(const struct merge *merges, unsigned count);
 
-/** Gives each page of the run its own copy. Cheap where there is one. @return 0 or -ENOMEM. */
+/** Gives each page of the run its own copy. Cheap for pages that have one. @return 0 or -ENOMEM. */
 int merge_unshare(struct region *region, uint64_t index, uint64_t count);
 
 #endif

@@ -17,7 +17,7 @@ void nested_note_vcpu(bool capable)
 {
 	if (capable)
 		atomic_store(&vcpu_capable, true);
-	atomic_store(&vcpu_seen, true); /* after the above: who reads both reads this first */
+	atomic_store(&vcpu_seen, true); /* after the above: readers read this one first */
 }
 
 static long read_below_root(const char *path, char *text, size_t size)
@@ -28,7 +28,7 @@ static long read_below_root(const char *path, char *text, size_t size)
 	return proc_read(full, text, size);
 }
 
-/** A list of kernels known to be broken, as there is no way to try it out. */
+/** Kernels known to be broken, as this cannot be tested by trying. */
 static bool kernel_is_old(void)
 {
 	unsigned major = 0, minor = 0;
@@ -40,7 +40,7 @@ static bool kernel_is_old(void)
 	return major < 6 || (major == 6 && minor < 13);
 }
 
-/** Both modules have their parameters there if they are built in. Where none can be read, it may be on. */
+/** Both modules have their parameters there even if they are built in. If none can be read, nesting may be on. */
 static bool is_enabled(void)
 {
 	static const char *const parameters[] = {
@@ -66,6 +66,6 @@ bool nested_is_unsafe(void)
 		return false;
 	return kernel_is_old() && is_enabled();
 #else
-	return false; /* elsewhere nested virtualization came later */
+	return false; /* on other architectures nested virtualization came later */
 #endif
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. The worker sleeps until a VMM thread wakes it with the first note after a quiet time. From then
- * on it looks every LOOK_MSEC, or sooner where that is worth it, for as long as there are notes and QUIET_MSEC more, so
- * that nobody wakes it twice in that time; then it is quiet again. Between two looks it does what else there is to do.
+ * on it looks every LOOK_MSEC, or sooner where that is worth it, as long as there are notes and for QUIET_MSEC more, so
+ * that it is not woken twice in that time; then it sleeps again. Between two looks it does its other work.
  *
- *	note        when it is looked at
- *	READ        at the next look; while the read is under way, at the one after
- *	SUBMITTED   at the look after the next: then it is RIPE; and AGAIN, as nobody tells when such a read is over
- *	AGAIN       between one and two times AGAIN_MSEC later: that and AGAIN_LATER are added to by turns, and as a
- *	            turn ends the other one, which the turn before has added to, is looked at
+ *  *	note        when it is looked at
+ *  *	READ        at the next look; while the read is under way, at the one after
+ *  *	SUBMITTED   at the look after the next: then it is RIPE; and AGAIN, as nobody tells when such a read is over
+ *  *	AGAIN       between one and two times AGAIN_MSEC later: that and AGAIN_LATER are added to by turns, and as a
+ *  *	            turn ends the other one, which the turn before has added to, is looked at
  *
- * So a page that a submitted read has filled by the first look, as most have, is shared at once, and another one soon
- * after. The same is done about one that could not be held, since a device was still writing it. A read that fails, or
- * a page that the guest has written meanwhile, costs a vain hash.
+ * So a page that a submitted read has filled by the first look, as most have, is shared at once, and other pages soon
+ * after. A page that could not be held because a device was still writing it is treated in the same way. A read that
+ * fails, or a page that the guest has written meanwhile, costs one useless hash.
  */
 #include "library/noted.h"
 
@@ -27,20 +27,20 @@
 #include "library/transfers.h"
 
 #define LOOK_MSEC 200u   /* so that many notes come together, and are shared in longer runs and with fewer wake-ups */
-#define RIPEN_MSEC 100u  /* where submitted reads wait, and after a quiet time */
-#define LOOK_ON_MSEC 30u /* where a look has left some */
+#define RIPEN_MSEC 100u  /* if submitted reads wait, and after a quiet time */
+#define LOOK_ON_MSEC 30u /* if a look has left some notes */
 #define QUIET_MSEC 1000u
 #define AGAIN_MSEC 500u
-#define LOOK_PAGES 4096u /* of a kind, at most in one look, see docs/design/hints.md for what that costs */
-#define WORD_PAGES 2u    /* to find out about a word takes as long as to hash so many */
+#define LOOK_PAGES 4096u /* of a kind, at most in one look; docs/design/hints.md has the cost */
+#define WORD_PAGES 2u    /* checking a word takes as long as hashing so many pages */
 
-static bool looks;        /* by itself, until all is quiet */
-static bool wanted;       /* the daemon wants to be told */
+static bool looks;        /* the worker looks by itself, until there are no more notes */
+static bool wanted;       /* the daemon wants reports */
 static bool suspended;    /* nothing may be hashed for now */
 static bool ripening;     /* the last look has found submitted reads */
-static bool names_images; /* the daemon takes what was read from which image */
+static bool names_images; /* the daemon accepts from which image a page was read */
 static uint64_t due_msec, heard_msec;
-/* Which kind is added to, since when, and which of the two kinds there may be. */
+/* Which of the two kinds is added to, since when, and of which kinds there may be notes. */
 static struct again {
 	bool later;
 	uint64_t turn_msec;
@@ -89,10 +89,10 @@ void noted_want(bool want)
 void noted_end(void)
 {
 	looks = wanted = false;
-	notes_watch(true); /* nobody need wake whoever cannot tell anybody */
+	notes_watch(true); /* nobody need wake a worker that has no daemon to report to */
 }
 
-/** The next word with notes of a kind. @places: how many are left to look at, regions. Lock held. @return the notes. */
+/** The next word with notes of a kind. @places: how many regions are left to look at. Lock held. @return the notes. */
 static uint64_t take(enum note_kind kind, unsigned *places, struct place *ret)
 {
 	struct place *at = &next[kind];
@@ -128,7 +128,7 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
-/** Notes of a word without those behind the region's end, which were meant for a larger one in its place. */
+/** Notes of a word without those behind the region's end, which were meant for a larger region in its place before. */
 static uint64_t inside(const struct region *region, uint64_t index, uint64_t notes)
 {
 	if (index >= region->pages)
@@ -136,7 +136,7 @@ static uint64_t inside(const struct region *region, uint64_t index, uint64_t not
 	return region->pages - index < NOTES_WORD ? notes & ((UINT64_C(1) << (region->pages - index)) - 1) : notes;
 }
 
-/** Which of the word's pages the reports are about that have been made of it. */
+/** Which of the word's pages have been reported. */
 static uint64_t reported(const struct region *region, const struct place *place)
 {
 	uint32_t first = region->first_page + (uint32_t)(place->word * NOTES_WORD);
@@ -151,7 +151,7 @@ static uint64_t reported(const struct region *region, const struct place *place)
 	return pages;
 }
 
-/** Adds what the pages that were reported have been read from. Lock held. */
+/** Adds reports of the images that the reported pages were read from. Lock held. */
 static void tell_images(const struct region *region, const struct place *place)
 {
 	uint64_t left = reported(region, place), index = place->word * NOTES_WORD;
@@ -173,7 +173,7 @@ static void tell_images(const struct region *region, const struct place *place)
 	}
 }
 
-/** Hashes those of the pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
+/** Hashes the noted pages whose read is over, as far as is known. Lock held. @return how many were looked at. */
 static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t notes)
 {
 	const struct region *region = region_at(place->region);
@@ -209,11 +209,11 @@ static unsigned look_at(enum note_kind kind, const struct place *place, uint64_t
 	return (unsigned)__builtin_popcountll(notes);
 }
 
-/** Looks at notes of a kind, for as long as LOOK_PAGES take. *ret_left: whether there may be more. */
+/** Looks at notes of a kind, for the time that LOOK_PAGES take. *ret_left: whether there may be more. */
 static int look(struct session *session, enum note_kind kind, bool *ret_left)
 {
 	unsigned most = LOOK_PAGES;
-	unsigned places = REGIONS_MAX + 1; /* the first one twice: from where the last look ended, and from its start */
+	unsigned places = REGIONS_MAX + 1; /* the first twice: from where the last look ended, and from its start */
 	int r = 0;
 
 	while (r == 0 && places > 0 && most > 0) {
@@ -240,7 +240,7 @@ static int look(struct session *session, enum note_kind kind, bool *ret_left)
 	return r;
 }
 
-/** A turn is over. One in which not all could be looked at goes on. */
+/** A turn is over, unless not all notes could be looked at: then it goes on. */
 static int look_again(struct session *session)
 {
 	bool left = false;
@@ -254,7 +254,7 @@ static int look_again(struct session *session)
 	return r;
 }
 
-/** A look at all that is due. *ret_wait_msec: when to look again. */
+/** Looks at all notes that are due. *ret_wait_msec: when to look again. */
 static int look_now(struct session *session, uint64_t *ret_wait_msec)
 {
 	bool left = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the worker does about pages that the VMM has read into (notes.h): it looks at them soon after, and tells the
- * daemon of them. Worker thread, without the lock.
+ * The worker looks at pages that the VMM has read into (notes.h) soon after the read, and reports them to the daemon.
+ * Worker thread, without the lock.
  */
 #ifndef PAGEFUSE_LIBRARY_NOTED_H
 #define PAGEFUSE_LIBRARY_NOTED_H
@@ -13,21 +13,21 @@
 
 struct session;
 
-/** A session begins for a VM in @mode, or has ended: notes are taken, and kept, but nothing is told. */
+/** A session begins for a VM in @mode, or has ended: notes are made, and kept, but not reported. */
 void noted_begin(enum wire_mode mode);
 void noted_end(void);
-/** The daemon has ordered that it be told of them, or that no notes be taken. */
+/** The daemon has ordered that noted pages be reported, or that no notes be made. */
 void noted_want(bool want);
 
 /**
- * An order to merge a page, or to give it back, has been carried out. If it was ordered because the page had been
- * noted, and that was @busy, it is looked at once more. Memory lock held.
+ * An order to merge a page, or to give it back, has been carried out. If the order came because the page had been
+ * noted, and the page was @busy, the worker looks at it once more. Memory lock held.
  */
 void noted_ended(uint32_t page, bool busy);
 
-/** If it is time to, hashes noted pages, a bounded number, and posts what there is to tell. @return 0 or -errno. */
+/** If a look is due, hashes a bounded number of noted pages, and posts the reports. @return 0 or -errno. */
 int noted_look(struct session *session);
-/** How long the worker may sleep until that is due: @most at most. Right before it does. */
+/** How long the worker may sleep until a look is due: @most at most. To be called right before it sleeps. */
 int noted_patience_msec(int most);
 
 /** Notes taken so far, and pages hashed for them or found full of zeros. */

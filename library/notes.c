@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. Two levels for each kind: a bit per page, and a bit per word of these that says that the word
- * may have some. Who notes sets first the one and then the other, who takes clears them the other way round, and all
- * of that is sequentially consistent. So of a note that comes while its word is being taken, either who takes sees the
- * bit, or who notes sees that the word's own bit is gone, and sets it again. The same holds, in turn, for the words
- * and `there`, and for `there` and `watched`.
+ * may have notes. A VMM thread sets the page's bit first and then the word's, the worker clears them in the opposite
+ * order, and all of this is sequentially consistent. So if a note comes while its word is being taken, either the
+ * worker sees the page's bit, or the VMM thread sees that the word's bit is gone, and sets it again. The same holds, in
+ * turn, for the words' bits and `there`, and for `there` and `watched`.
  *
- * Nobody who notes has a lock, so a thread may come back after hours to a region that has gone meanwhile. A table is
- * therefore never unmapped: the next region in that place takes it over, or, if it is too small, another one that is
- * twice as large. What such a thread sets is a note too many of the region that is there now, or behind its end. It has
- * read the number of pages before it reads where the table is, and tables only grow, so it stays inside.
+ * VMM threads make notes without a lock, so a thread may continue after hours on a region that has gone meanwhile. A
+ * table is therefore never unmapped: the next region in that place takes it over, or, if it is too small, gets one that
+ * is at least twice as large. The late thread then makes a superfluous note for the region that is there now, or behind
+ * its end. It reads the number of pages before it reads the address of the table, and tables only grow, so it stays
+ * inside.
  */
 #include "library/notes.h"
 
@@ -27,17 +28,17 @@
 #include "library/wake.h"
 
 /**
- * Its first page; the words follow: for each kind those that say which words have notes, then the notes. Behind all of
- * them is a byte for each page, the image that it was read from last. It is set before the note is; where the page is
- * noted already, who takes that note may still see the image of before.
+ * The table's first page. The words follow: for each kind those that say which words have notes, then the notes. Behind
+ * all of them is a byte for each page, the image that it was read from last. It is set before the note; if the page is
+ * noted already, the worker may still see the previous image with that note.
  */
 struct table {
-	uint64_t words; /* with notes, of each kind; a multiple of 64 */
+	uint64_t words; /* of notes, for each kind; a multiple of 64 */
 };
 
 static _Atomic(struct table *) tables[REGIONS_MAX];
 static atomic_bool there;
-static atomic_bool watched = true; /* as long as there is no daemon, nobody has to be woken */
+static atomic_bool watched = true; /* as long as there is no daemon, the worker need not be woken */
 static atomic_bool wanted = true;
 
 static uint64_t table_bytes(uint64_t words)
@@ -69,7 +70,7 @@ static struct table *table_new(uint64_t words)
 
 	if (sys_is_error(address))
 		return NULL;
-	sys_madvise((uint64_t)address, bytes, MADV_NOHUGEPAGE); /* only what is used may cost memory */
+	sys_madvise((uint64_t)address, bytes, MADV_NOHUGEPAGE); /* unused parts must not cost memory */
 	((struct table *)address)->words = words;
 	return (struct table *)address;
 }
@@ -134,7 +135,10 @@ void notes_set(unsigned region, enum note_kind kind, uint64_t first, uint64_t co
 	}
 }
 
-/** Without waiting for the lock; if that cannot be had the next note does it, or the worker looks within a second. */
+/**
+ * Does not wait for the lock; if the lock is taken, the next note wakes the worker, or the worker looks within a
+ * second.
+ */
 static void wake_worker(void)
 {
 	if (atomic_exchange(&watched, true))

@@ -12,7 +12,7 @@ struct options options;
 
 static char *const *command; /* the process's arguments */
 
-/* glibc passes to constructors what main() gets. */
+/* glibc passes the arguments of main() to constructors. */
 __attribute__((constructor)) static void note_command(int argc, char **argv)
 {
 	(void)argc;
@@ -24,7 +24,7 @@ void options_by_preload(void)
 	options.by_preload = true;
 }
 
-/** As `pagefuse run` and `pagefuse doctor` call it; where the arguments are not known, by the process's name. */
+/** The name that `pagefuse run` and `pagefuse doctor` use; if the arguments are not known, the process's name. */
 static void default_name(char *name)
 {
 	char comm[17] = "";
