@@ -9,13 +9,13 @@
 
 struct options {
 	char name[WIRE_NAME_MAX];
-	char domain[WIRE_DOMAIN_MAX]; /* that it wants to be in; empty: the daemon chooses */
+	char domain[WIRE_DOMAIN_MAX]; /* that the VM asks for; empty: the daemon chooses */
 	char socket_path[108];
 	uint8_t uuid[UUID_BYTES]; /* the VM's, by the command line; all zero: none */
 	enum wire_mode mode;
-	bool mode_unsaid;  /* neither the C API nor the environment said one */
-	bool by_preload;   /* nobody wrote the VMM for this library */
-	bool never_nested; /* the guest runs no VMs of its own: promised by who starts the VMM */
+	bool mode_unsaid;  /* neither the C API nor the environment set one */
+	bool by_preload;   /* the VMM was not written for this library */
+	bool never_nested; /* the guest runs no VMs of its own, as promised by the caller that starts the VMM */
 };
 
 /** Written by pagefuse_configure() and the functions below only; constant once the worker runs. */

@@ -28,7 +28,7 @@ static pthread_cond_t pause_over = PTHREAD_COND_INITIALIZER;
 static _Atomic unsigned pauses; /* changed under pause_lock */
 
 static bool suspended;
-static _Atomic uint64_t hashed_pages; /* tests read it beside the worker */
+static _Atomic uint64_t hashed_pages; /* tests read it while the worker runs */
 
 void orders_suspend(bool suspend)
 {
@@ -46,8 +46,8 @@ uint64_t orders_hashed_pages(void)
 }
 
 /*
- * It looks again with the lock held: orders_pause() counts first and takes the lock then, so either we see it, or it
- * waits for us.
+ * Checks again with the lock held: orders_pause() counts first and then takes the lock, so either we see the pause, or
+ * it waits for us.
  */
 void orders_lock(void)
 {
@@ -120,7 +120,7 @@ static int do_scan(struct session *session, const struct ring_record *order)
 	};
 	chunk = scan.may_sample || scan.what == ORDER_AUDIT ? SCAN_CHUNK_PAGES : SCAN_CHUNK_READS;
 	while (at < order->count && r == 0) {
-		left = chunk - at % chunk; /* a chunk that is gone on with has noted what is present in all of it */
+		left = chunk - at % chunk; /* a continued chunk has already noted the present pages of all of it */
 		left = left < order->count - at ? left : order->count - at;
 		orders_lock();
 		if (orders_are_suspended())
@@ -131,13 +131,15 @@ static int do_scan(struct session *session, const struct ring_record *order)
 			r = session_post(session, &scan.reports[i]);
 	}
 	hashed_pages += scan.hashed;
-	/* After what it was about, so that the daemon never knows of more shared pages than present ones. */
+	/*
+	 * Sent after the reports on these pages, so that the daemon never knows of more shared pages than present ones.
+	 */
 	return r < 0 ? r : session_post_value(session, REPORT_SCANNED, order->page, order->count, present_pages());
 }
 
 /**
- * Reads the pagemap of @count pages from @page on; what cannot be told counts as not present. @return how many of them
- * are in the same region; at least 1.
+ * Reads the pagemap of @count pages from @page on; pages that cannot be read count as not present. @return how many of
+ * them are in the same region; at least 1.
  */
 static unsigned look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 {
@@ -158,7 +160,7 @@ static unsigned look_ahead(uint32_t page, unsigned count, uint64_t *ret_entries)
 	return count;
 }
 
-/** What a report says of a page besides. Lock held. */
+/** The flags of a report on a page. Lock held. */
 static uint8_t flags_of(uint32_t page)
 {
 	const struct region *region = region_of_page(page);
@@ -174,7 +176,7 @@ static int copy_page(uint32_t page, uint64_t entry, void *to)
 	if (region == NULL || region->excluded[page - region->first_page] != 0)
 		return REPORT_GONE;
 	if (entry & PAGEMAP_SWAPPED)
-		return REPORT_BUSY; /* not worth bringing it in */
+		return REPORT_BUSY; /* not worth swapping it in */
 	if (!(entry & PAGEMAP_PRESENT))
 		return REPORT_GONE;
 	look_forget(&region->looks[page - region->first_page]);
@@ -199,7 +201,7 @@ static int fetch_page(struct session *session, uint32_t page, uint64_t entry)
 	return session_post(session, &report);
 }
 
-/** Fetches this page and all that are asked for next and follow it in the guest, with one look at the pagemap. */
+/** Fetches this page, and those of the next orders as long as they are consecutive, with one look at the pagemap. */
 static int do_fetch(struct session *session, struct ring_record order)
 {
 	uint64_t entries[HOLD_PAGES];
@@ -273,7 +275,7 @@ static bool has_any_of(const struct gathered *all, uint32_t page, unsigned count
 	return false;
 }
 
-/** The merge that the order continues in the guest, or NULL. */
+/** The merge whose pages the order's pages follow directly, or NULL. */
 static struct merge *continued(struct gathered *all, const struct ring_record *order)
 {
 	struct merge *last;
@@ -304,8 +306,8 @@ static void add(struct gathered *all, const struct ring_record *order)
 }
 
 /**
- * Whether an order can be carried out with those that were gathered: it needs nothing that is not there, for which what
- * others need might be closed.
+ * Whether an order can be carried out with those that were gathered: the descriptors that it needs are open, as opening
+ * one might close one that the others need.
  */
 static bool fits(struct gathered *all, const struct ring_record *order)
 {
@@ -325,7 +327,7 @@ static void gather(struct session *session, struct ring_record order, bool more,
 	} while (more && session_next_order(session, &order) > 0 && fits(ret, &order));
 }
 
-/** Of each block that @merge is in and the daemon is to be told of, a page. @return how many. */
+/** Collects one page of each block of @merge that has to be reported to the daemon. @return how many. */
 static unsigned take_untold(const struct merge *merge, uint32_t *ret_pages)
 {
 	unsigned count = 0;
@@ -389,8 +391,8 @@ static int do_merge(struct session *session, const struct ring_record *order)
 }
 
 /**
- * What reads its slot, or was given back as zeros, gets memory of its own, as far as that can be had. Memory lock
- * held.
+ * Pages that read their slots, or were given back as zeros, get memory of their own, as far as it is available. Memory
+ * lock held.
  */
 static void unshare_pages(struct region *region, uint64_t index, uint64_t end)
 {
@@ -402,7 +404,7 @@ static void unshare_pages(struct region *region, uint64_t index, uint64_t end)
 			      (region->state[at + run] == PAGE_ZEROED) == (state == PAGE_ZEROED);
 		     run++)
 			;
-		if (region->excluded[at] & EXCLUDED_USERFAULTFD) /* a write may wait for the VMM, and that for us */
+		if (region->excluded[at] & EXCLUDED_USERFAULTFD) /* a write may wait for the VMM, and the VMM for us */
 			continue;
 		if (page_reads_slot(state))
 			plain_leave_store(region, at, run);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carrying out one order of the daemon and answering it. Worker thread, without the lock. */
+/* Carries out one order of the daemon, and answers it. Worker thread, without the lock. */
 #ifndef PAGEFUSE_LIBRARY_ORDERS_H
 #define PAGEFUSE_LIBRARY_ORDERS_H
 
@@ -13,7 +13,7 @@ struct session;
 /** @return 0, or -errno: the session is over. */
 int orders_do(struct session *session, const struct ring_record *order);
 
-/** Takes the memory lock, once nobody wants us to pause. */
+/** Takes the memory lock as soon as there is no pause. */
 void orders_lock(void);
 /** Whether nothing may be hashed or held now. Memory lock held, as this must not change during a hold. */
 bool orders_are_suspended(void);
@@ -23,12 +23,12 @@ void orders_suspend(bool suspend);
 /** Pages hashed so far. */
 uint64_t orders_hashed_pages(void);
 
-/** Between these no order touches memory; they nest. Any thread, without the lock. */
+/** Between these two calls no order touches memory; they nest. Any thread, without the lock. */
 void orders_pause(void);
 void orders_resume(void);
-/** The worker is to end: it waits for no pause any more. Any thread, after session_end_all(). */
+/** The worker is about to end, and no longer waits for pauses. Any thread, after session_end_all(). */
 void orders_end(void);
-/** In the child of a fork, which is its only thread: makes these two usable again. */
+/** In the only thread of a forked child: makes pause and resume usable again. */
 void orders_forget(void);
 
 #endif

@@ -9,7 +9,7 @@
 #include "library/protections.h"
 #include "library/sys.h"
 
-/** The kernel fills a locked mapping as it makes it, but not one that nobody can access. */
+/** The kernel populates a locked mapping when it is made, unless it is PROT_NONE. */
 long own_map(uint64_t bytes, int prot, int flags, int fd, uint64_t offset)
 {
 	long address;

@@ -71,6 +71,6 @@ int pagemap_read(uint64_t start, unsigned count, uint64_t *ret_entries)
 	if (r < 0)
 		return (int)r;
 	if (!descriptor_is_there(pagemap))
-		return -EBADF; /* it may have come from a file of the VMM's */
+		return -EBADF; /* the data may have come from a file of the VMM's */
 	return r == wanted ? 0 : -EIO;
 }

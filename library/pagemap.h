@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the kernel says of our own pages (/proc/self/pagemap). It is the judge of every question of fact: what is
- * present, what has been written, what a failed move has really moved. Worker thread, or with the memory lock held.
+ * The kernel's view of our own pages (/proc/self/pagemap). It decides every question of fact: which pages are present,
+ * which have been written, and which a failed move has really moved. Worker thread, or with the memory lock held.
  */
 #ifndef PAGEFUSE_LIBRARY_PAGEMAP_H
 #define PAGEFUSE_LIBRARY_PAGEMAP_H
@@ -16,7 +16,7 @@ void pagemap_close(void);
 
 /**
  * Finds the present pages of [start, end), as ranges of equal categories (PAGE_IS_FILE, PFNZERO, HUGE, SWAPPED).
- * @return number of ranges, at most @max; then *ret_walked says how far it came; or -errno.
+ * @return number of ranges, at most @max, with the end of the walk in *ret_walked; or -errno.
  */
 int pagemap_scan(uint64_t start, uint64_t end, struct page_region *ranges, unsigned max, uint64_t *ret_walked);
 

@@ -21,7 +21,7 @@ bool part_find(struct region *region, uint64_t start, uint64_t length, struct pa
 	return ret->count > 0;
 }
 
-/** The first part of [@at, @end) that is a region's. @return where it begins; @end: there is none. */
+/** The first part of [@at, @end) that belongs to a region. @return its start; @end: there is none. */
 static uint64_t find_first(uint64_t at, uint64_t end, struct part *ret)
 {
 	uint64_t first = end;
@@ -41,7 +41,7 @@ static uint64_t find_first(uint64_t at, uint64_t end, struct part *ret)
 	return first;
 }
 
-/** Whether the page at @at is the store's; *ret_next: up to where it is the same. */
+/** Whether the page at @at is in the store; *ret_next: the end of the run of such pages. */
 static bool is_in_store(uint64_t at, uint64_t end, uint64_t *ret_next)
 {
 	struct part part = { 0 };
@@ -75,7 +75,7 @@ void part_unmapped(const struct part *part)
 	for (uint64_t i = part->index; i < part->index + part->count; i++) {
 		if (!(region->excluded[i] & EXCLUDED_UNMAPPED))
 			region->unmapped_pages++;
-		region->excluded[i] = EXCLUDED_UNMAPPED; /* and what else was said of it is over */
+		region->excluded[i] = EXCLUDED_UNMAPPED; /* all other reasons no longer apply */
 		if (page_reads_slot(region->state[i]))
 			page_set_state(region, i, PAGE_UNREPORTED);
 		else if (region->state[i] != PAGE_ANONYMOUS && region->state[i] != PAGE_UNREPORTED)

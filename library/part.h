@@ -18,10 +18,10 @@ struct part {
 /** Rounds a range of bytes to the pages it touches, and cuts it to the region. @return whether anything is left. */
 bool part_find(struct region *region, uint64_t start, uint64_t length, struct part *ret);
 
-/** Its pages are no longer the region's; with the last of them the region leaves. */
+/** The part's pages no longer belong to the region; when the last of its pages is gone, the region leaves. */
 void part_unmapped(const struct part *part);
 
-/** Leaves its pages alone for a reason, or no longer. */
+/** Leaves the part's pages alone for a reason, or no longer. */
 static inline void part_exclude(const struct part *part, enum excluded why, bool on)
 {
 	refusals_exclude(part->region, part->index, part->count, why, on);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. A run of pages is one mapping of the store. What is taken out of its middle splits it, which
- * costs two mappings. Where these are scarce, more of the run goes than has to:
+ * Theory of Operation. A run of pages is one mapping of the store. Taking pages out of its middle splits it, which
+ * costs two mappings. If mappings are scarce, more of the run is taken out than necessary:
  *
  *   |SSSSSSSSSSSSSSS|     one mapping of the store, x is to be discarded
- *   |SSSSSS|x|SSSSSS|     two mappings more
- *   |AAAAAAxAAAAAAAA|     none more: anonymous memory of the same bytes, with a gap
+ *   |SSSSSS|x|SSSSSS|     two more mappings
+ *   |AAAAAAxAAAAAAAA|     no more mappings: anonymous memory of the same bytes, with a gap
  *
  * The anonymous memory is filled elsewhere while pages are held, piece by piece, and moved into place. All pieces come
- * from one area: so they are one mapping again, but they never melt into what was anonymous before.
+ * from one area, so they become one mapping again, but they never merge with memory that was anonymous before.
  */
 #include "library/plain.h"
 
@@ -27,9 +27,9 @@
 #include "library/sys.h"
 #include "library/transfers.h"
 
-/* Both so few that what takes their place has no room for a 2 MiB page. */
-#define PLAIN_PAGES 448u /* at once become anonymous memory again, as one mapping */
-#define WIDEN_PAGES 192u /* of a run, on each side, go with what is taken out of it, where mappings are scarce */
+/* Both are so small that the replacement has no room for a 2 MiB page. */
+#define PLAIN_PAGES 448u /* that become anonymous memory again at once, as one mapping */
+#define WIDEN_PAGES 192u /* of a run, on each side, that are taken out as well if mappings are scarce */
 
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
@@ -52,7 +52,7 @@ static void leave_slots(struct region *region, uint64_t index, uint64_t count)
 	region_note_change(region, index, count);
 }
 
-/** Whether there are more mappings when these pages of the store have become a mapping of their own. */
+/** Whether making these pages of the store a mapping of their own adds mappings. */
 static bool adds_mappings(const struct region *region, uint64_t index, uint64_t count)
 {
 	unsigned cut = hold_continues(region, index) + hold_continues(region, index + count), joined = 0;
@@ -62,7 +62,10 @@ static bool adds_mappings(const struct region *region, uint64_t index, uint64_t 
 	return cut > joined;
 }
 
-/** Adds to [*index, *end) what is in one mapping of the store with its ends: at most @reach pages on each side. */
+/**
+ * Extends [*index, *end) by the pages that are in one mapping of the store with its ends: at most @reach pages on each
+ * side.
+ */
 static void widen(const struct region *region, uint64_t reach, uint64_t *index, uint64_t *end)
 {
 	for (uint64_t left = reach; left > 0 && hold_continues(region, *index); left--, --*index)
@@ -84,8 +87,8 @@ static uint64_t part_of_hold(uint64_t from, uint64_t end, uint64_t index, uint64
 }
 
 /**
- * Pages of the store become one mapping of anonymous memory, of the same content but for [empty_from, empty_end).
- * @overwritten: see hold_make_plain(); only if they are no more than HOLD_PAGES.
+ * Pages of the store become one mapping of anonymous memory, of the same content except for [empty_from, empty_end).
+ * @overwritten: see hold_make_plain(); only for HOLD_PAGES pages at most.
  */
 static int replace_stretch(struct region *region, uint64_t index, uint64_t end, uint64_t empty_from, uint64_t empty_end,
 			   uint64_t overwritten)
@@ -118,9 +121,9 @@ static int replace_stretch(struct region *region, uint64_t index, uint64_t end, 
 }
 
 /**
- * Takes pages out of the store: they become anonymous memory of the same content, or empty. Where the mappings that it
- * takes to split a run are scarce, as much of the run goes with them as adds none, or few. @return 0, or -errno: then
- * it may be done in part.
+ * Takes pages out of the store: they become anonymous memory of the same content, or empty. If mappings for splitting a
+ * run are scarce, so much of the run is taken out with them that no mappings are added, or few. @return 0, or -errno:
+ * then it may be done in part.
  */
 static int take_out(struct region *region, uint64_t index, uint64_t count, bool empty)
 {
@@ -166,21 +169,24 @@ int plain_put_zeros(struct region *region, uint64_t index, uint64_t count)
 	return 0;
 }
 
-/** Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like one never touched. */
+/**
+ * Whether a page reads its slot, as far as the kernel's @entry tells: a copy in swap looks like a page that was never
+ * touched.
+ */
 static bool reads_slot(const struct region *region, uint64_t index, uint64_t entry)
 {
 	return page_reads_slot(region->state[index]) && region->excluded[index] == 0 && !(entry & PAGEMAP_SWAPPED) &&
 	       (!(entry & PAGEMAP_PRESENT) || (entry & PAGEMAP_FILE));
 }
 
-/** Whether a page of the store is a private copy in there, as far as the kernel's @entry tells. */
+/** Whether a page in a mapping of the store is a private copy, as far as the kernel's @entry tells. */
 static bool has_copy(const struct region *region, uint64_t index, uint64_t entry)
 {
 	return (region->state[index] & PAGE_IN_STORE) && region->excluded[index] == 0 &&
 	       (entry & (PAGEMAP_PRESENT | PAGEMAP_FILE | PAGEMAP_SWAPPED)) == PAGEMAP_PRESENT;
 }
 
-/** Whether any page reads its slot, or is one of @copies in the store. */
+/** Whether any page reads its slot, or is in @copies and in the store. */
 static bool any_concerned(const struct region *region, uint64_t index, unsigned count, uint64_t copies)
 {
 	for (unsigned i = 0; i < count; i++)
@@ -190,7 +196,7 @@ static bool any_concerned(const struct region *region, uint64_t index, unsigned 
 	return false;
 }
 
-/** Those that read their slots become plain, and copies among @overwritten, too. @return 0, or -EBUSY: not all. */
+/** Pages that read their slots become plain, and copies among @overwritten, too. @return 0, or -EBUSY: not all. */
 static int make_some_plain(struct region *region, uint64_t index, unsigned count, uint64_t overwritten)
 {
 	uint64_t entries[HOLD_PAGES], wanted = 0;
@@ -221,7 +227,7 @@ void plain_make_shared(struct region *region, uint64_t index, unsigned count)
 	make_some_plain(region, index, count, 0);
 }
 
-/** Of the @covered pages, those into which no other read can be under way, as far as is known. */
+/** The @covered pages into which no other read can be under way, as far as is known. */
 static uint64_t read_once(const struct region *region, uint64_t index, unsigned count, uint64_t covered)
 {
 	for (unsigned i = 0; i < count && region->read_into_pages != 0 && PROTECTED(PROTECT_READS_NOTED); i++)
@@ -232,7 +238,7 @@ static uint64_t read_once(const struct region *region, uint64_t index, unsigned 
 
 void plain_before_read(struct region *region, uint64_t index, unsigned count, uint64_t covered)
 {
-	/* Where nothing pins, copies can be shared as they are; where there are plain references, nothing ever is. */
+	/* If nothing pins, copies can be shared as they are; if there are plain references, nothing is shared. */
 	bool copies = files_pins_are_brief();
 
 	if (make_some_plain(region, index, count, copies ? read_once(region, index, count, covered) : 0) < 0 && copies)
@@ -264,7 +270,7 @@ int plain_make(struct region *region, uint64_t index, uint64_t count)
 		if (!(region->state[at] & PAGE_IN_STORE))
 			continue;
 		if (region->excluded[at] & EXCLUDED_PROTECTED) {
-			result = -EBUSY; /* perhaps it cannot be read, and nobody is to find it unprotected */
+			result = -EBUSY; /* it may be unreadable, and must never be seen unprotected */
 			continue;
 		}
 		r = take_out(region, at, run, false);
@@ -279,7 +285,7 @@ int plain_make_or_copy(struct region *region, uint64_t index, uint64_t count)
 {
 	if (plain_make(region, index, count) == 0)
 		return 0;
-	region_note_change(region, index, count); /* also if it comes to be done in part only */
+	region_note_change(region, index, count); /* also if only a part gets done */
 	return merge_unshare(region, index, count);
 }
 
@@ -316,11 +322,14 @@ void plain_empty_filled(struct region *region, uint64_t index, uint64_t count)
 
 		if (!(region->marks[at] & MARK_FILLED) || (state & PAGE_IN_STORE))
 			continue;
-		/* One that a call of the VMM's is at is about to have content, or was just read: it is not missing. */
+		/*
+		 * A page that a call of the VMM's is accessing is about to get content, or was just read: it does not
+		 * become missing.
+		 */
 		if (hold_may_move() && transfers_hold_begin(region_hva(region, at), 1) == 0)
 			hold_anonymous(region, at, 1, targets, NULL, outcomes);
 		transfers_hold_end();
-		page_set_state(region, at, state); /* it is not the daemon's to count */
+		page_set_state(region, at, state); /* the daemon does not count it */
 	}
 	hold_empty_scratch();
 	region_mark(region, index, count, MARK_FILLED, false);
@@ -345,11 +354,11 @@ int plain_drop(struct region *region, uint64_t index, uint64_t count)
 		return 0;
 	if (take_out(region, index, count, true) == 0)
 		return 0;
-	/* What would have to go with them may be pinned, or there is no memory for it. */
+	/* Pages that would have to be taken out, too, may be pinned, or there is no memory for them. */
 	return mappings_allow_last_split() && put_anonymous(region, index, count, prot) == 0 ? 0 : -ENOMEM;
 }
 
-/** What the kernel lets be done there, whatever was said of it last: a call may have come to be made in part. */
+/** The protection that the kernel enforces, whatever was set last: an mprotect() may have been done in part. */
 static int protection_of(uint64_t page)
 {
 	if (sys_madvise(page, PAGE_BYTES, MADV_POPULATE_WRITE) != -EINVAL)

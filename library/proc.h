@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/** Reads the start of a file, zero terminated, to @text. Any thread. @return its length there, or -errno. */
+/** Reads the start of a file into @text, zero terminated. Any thread. @return the length of @text, or -errno. */
 long proc_read(const char *path, char *text, size_t size);
 
 #endif

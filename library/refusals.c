@@ -14,7 +14,7 @@ struct refused {
 static struct refused refused[REFUSED_MAX];
 static _Atomic unsigned refused_end; /* above the highest entry in use */
 
-/** What is told of pages with this mark; 0: nothing, as they are no part of the region. */
+/** The reason reported for pages with this mark; 0: none, as they are not part of the region. */
 static uint32_t reason_of(enum excluded why)
 {
 	switch (why) {
@@ -43,7 +43,7 @@ void refusals_exclude(struct region *region, uint64_t index, uint64_t count, enu
 
 	for (uint64_t i = index; i < index + count; i++) {
 		uint8_t *excluded = &region->excluded[i];
-		bool elsewhere = why != EXCLUDED_UNMAPPED && (*excluded & EXCLUDED_UNMAPPED); /* not the region's */
+		bool elsewhere = why != EXCLUDED_UNMAPPED && (*excluded & EXCLUDED_UNMAPPED); /* not in the region */
 
 		if (elsewhere || ((*excluded & why) != 0) == on)
 			continue;
@@ -123,7 +123,7 @@ void refusals_forget(uint64_t start, uint64_t length)
 		if (!overlaps(entry, start, end))
 			continue;
 		announce_refusal(entry->reason, -(int64_t)(entry_end - entry_start));
-		/* What is left of it is never out of the sight of those who look without the lock. */
+		/* The rest of the range always stays visible to threads that look without the lock. */
 		if (entry_start < start && end < entry_end)
 			add(end, entry_end, entry->reason);
 		if (entry_start < start)

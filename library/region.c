@@ -13,8 +13,8 @@
 struct region_totals region_totals;
 
 static struct region regions[REGIONS_MAX];
-static _Atomic unsigned regions_end; /* all that were ever used are below */
-static uint32_t next_page = 1;       /* page numbers are never given twice */
+static _Atomic unsigned regions_end; /* all entries ever used are below */
+static uint32_t next_page = 1;       /* page numbers are never reused */
 
 static _Atomic bool changes_noted;
 static _Atomic unsigned leaving_count;
@@ -76,7 +76,7 @@ static void *table_new(uint64_t bytes)
 
 	if (sys_is_error(address))
 		return NULL;
-	sys_madvise((uint64_t)address, bytes, MADV_NOHUGEPAGE); /* only what is used may cost memory */
+	sys_madvise((uint64_t)address, bytes, MADV_NOHUGEPAGE); /* unused parts must not cost memory */
 	return (void *)address;
 }
 
@@ -141,7 +141,7 @@ int region_add(uint64_t start, uint64_t pages, struct region **ret_region)
 		return -EEXIST;
 	if (region == NULL || pages >= UINT32_MAX - next_page)
 		return -ENOSPC;
-	atomic_store_explicit(&region->pages, 0, memory_order_relaxed); /* others may be looking at this and at start */
+	atomic_store_explicit(&region->pages, 0, memory_order_relaxed); /* threads may look at this and at start */
 	memset(&region->table_pages, 0, sizeof(*region) - offsetof(struct region, table_pages));
 	region->first_page = next_page;
 	region->table_pages = pages;
@@ -198,7 +198,7 @@ struct region *region_piece(unsigned i, uint64_t index, uint64_t *ret_end)
 
 	memory_lock_any();
 	region = region_at(i);
-	if (region == NULL || index >= region->pages) { /* which are none if it has left meanwhile */
+	if (region == NULL || index >= region->pages) { /* pages is 0 if it has left meanwhile */
 		memory_unlock();
 		return NULL;
 	}

@@ -10,7 +10,7 @@
 
 #define LOOK_AHEAD_PAGES 16u
 
-/** Adds a report about one page, as part of the last one if it continues that. */
+/** Adds a report about one page, as part of the last report if it continues that one. */
 static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_t flags, uint64_t value)
 {
 	struct ring_record *last = scan->report_count > 0 ? &scan->reports[scan->report_count - 1] : NULL;
@@ -24,7 +24,7 @@ static void report(struct scan *scan, enum ring_report op, uint32_t page, uint8_
 		(struct ring_record){ .op = (uint8_t)op, .flags = flags, .count = 1, .page = page, .value = value };
 }
 
-/** Reads all of the page. @return whether it is full of zeros. @ret_hash: else, where a hash is wanted. */
+/** Reads all of the page. @return whether it is full of zeros. *ret_hash: else its hash, if one is wanted. */
 static bool read_page(struct scan *scan, const struct region *region, uint64_t index, uint64_t *ret_hash)
 {
 	const void *page = (const void *)region_hva(region, index);
@@ -60,7 +60,7 @@ static void hash_page(struct scan *scan, const struct region *region, uint64_t i
 		report(scan, REPORT_HASH, number, flags, hash);
 }
 
-/** What will be looked at soon; a page that is not there, too. */
+/** Prefetches samples that are compared soon, also of pages that are not present. */
 static void prefetch_samples(const struct region *region, uint64_t index)
 {
 	if (index < region->pages)
@@ -73,8 +73,8 @@ static bool is_private(uint64_t categories)
 }
 
 /**
- * A private copy in a mapping of the store goes only where it is dropped, and whoever is seen doing so has anonymous
- * memory put back first: a call was made past us, and the store's bytes are back.
+ * A private copy in a mapping of the store disappears only in a discard, and before a discard that the library sees, it
+ * puts anonymous memory back. So a call was made that it did not see, and the store's bytes are back.
  */
 static bool is_unseen_discard(const struct region *region, uint64_t index, uint64_t categories)
 {
@@ -83,9 +83,9 @@ static bool is_unseen_discard(const struct region *region, uint64_t index, uint6
 }
 
 /**
- * A present page of the given categories: tells if it has been written. That a page of a run no longer reads its slot
- * is certain only if it is present and not of the file. It is told once, and not while a child of a fork lives that may
- * still read the slot.
+ * Reports a present page, of the given categories, if it has been written. A page of a run certainly no longer reads
+ * its slot only if it is present and does not belong to the file. This is reported once, and not while a forked child
+ * is alive that may still read the slot.
  */
 static void tell_written(struct scan *scan, struct region *region, uint64_t index, uint64_t categories)
 {
@@ -93,7 +93,7 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 
 	if (categories & PAGE_IS_HUGE)
 		*region_block(region, index) |= BLOCK_WAS_HUGE;
-	if ((region->excluded[index] & EXCLUDED_FOREIGN) && is_private(categories)) /* written: that store is left */
+	if ((region->excluded[index] & EXCLUDED_FOREIGN) && is_private(categories)) /* it has left that store */
 		refusals_exclude(region, index, 1, EXCLUDED_FOREIGN, false);
 	if (is_unseen_discard(region, index, categories))
 		memory_note_unseen();
@@ -108,7 +108,7 @@ static void tell_written(struct scan *scan, struct region *region, uint64_t inde
 	}
 }
 
-/** The same page, once it has been told what was written. */
+/** Hashes the same page, after it has been reported if written. */
 static void hash_private(struct scan *scan, const struct region *region, uint64_t index, uint64_t categories)
 {
 	uint32_t state = region->state[index];
@@ -122,7 +122,7 @@ static bool is_asked_for(const struct scan *scan, uint64_t place)
 	return !scan->noted || (scan->notes >> place & 1) != 0;
 }
 
-/** Tells of pages that VMM threads have made anonymous again. */
+/** Reports pages that VMM threads have made anonymous again. */
 static void tell_left(struct scan *scan, struct region *region, uint64_t index, unsigned count)
 {
 	for (uint64_t i = index; i < index + count; i++) {
@@ -141,7 +141,7 @@ static void note_present(struct region *region, uint64_t index, unsigned count, 
 			region_set_present(region, index + at, present[at / REGION_GROUP]);
 }
 
-/** Looks at private pages of [from, to), which are of the given categories. @return where it has come to. */
+/** Looks at private pages of [from, to), which are of the given categories. @return where it stopped. */
 static uint64_t hash_range(struct scan *scan, const struct region *region, uint64_t index, uint64_t from, uint64_t to,
 			   uint64_t categories, uint64_t most_hashed)
 {
@@ -189,7 +189,7 @@ unsigned scan_chunk(struct scan *scan, uint32_t page, unsigned count)
 	}
 	if (found >= 0)
 		note_present(region, index, count, present);
-	for (int r = 0; r < found; r++) { /* what was told comes in runs, as no hash is in between */
+	for (int r = 0; r < found; r++) { /* in a second pass, so that hashes do not break up the runs of reports */
 		uint64_t to = (ranges[r].end - region->start) / PAGE_BYTES;
 		uint64_t at = hash_range(scan, region, index, (ranges[r].start - region->start) / PAGE_BYTES, to,
 					 ranges[r].categories, most_hashed);
