@@ -44,7 +44,7 @@ void hold_close(void);
  * userfaultfd.
  */
 void hold_forget(void);
-/** After mlockall(): the memory of holds is not to be locked, see own.h. Any thread, with the lock held. */
+/** After mlockall(): unlocks the memory of holds, see own.h. Any thread, with the lock held. */
 void hold_unlock_scratch(void);
 
 /**

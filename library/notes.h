@@ -27,7 +27,7 @@ enum note_kind {
  * threads can find the region. @return 0 or -ENOMEM.
  */
 int notes_make(unsigned region, uint64_t pages);
-/** After mlockall(): the tables are not locked, see own.h. Lock held. */
+/** After mlockall(): unlocks the tables, see own.h. Lock held. */
 void notes_unlock_tables(void);
 
 /**

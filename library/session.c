@@ -24,10 +24,10 @@
 
 #define WELCOME_TIMEOUT_MS 5000
 #define SEGMENT_TIMEOUT_MS 1000
-/* For which a worker that is to end, and whom a thread of the VMM waits for, goes on with a daemon. */
+/* How long a worker that is about to end, and for which a VMM thread waits, goes on with a daemon. */
 #define ENDING_MS 5000
 #define PUBLISH_AFTER 512    /* reports, */
-#define PUBLISH_AFTER_MS 20u /* or so long after the first of them, between two orders */
+#define PUBLISH_AFTER_MS 20u /* or this long after the first of them, between two orders */
 #define NO_SEGMENT UINT32_MAX
 
 int session_connect(const char *path, struct descriptor **ret_socket)
@@ -61,7 +61,7 @@ static uint64_t now_msec(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static _Atomic uint64_t ending_msec; /* since when all is to end; 0: it is not */
+static _Atomic uint64_t ending_msec; /* when session_end_all() was called; 0: not yet */
 
 void session_end_all(void)
 {
@@ -73,7 +73,7 @@ bool session_is_ending(void)
 	return atomic_load(&ending_msec) != 0;
 }
 
-/** Whether all should have ended, whatever the daemon does to keep this end busy. */
+/** Whether the session should have ended, even if the daemon keeps this end busy. */
 static bool is_overdue(void)
 {
 	return session_is_ending() && now_msec() - atomic_load(&ending_msec) >= ENDING_MS;
@@ -85,7 +85,7 @@ static int wait_for(const struct session *session, int other, int timeout_ms)
 				 { .fd = other, .events = POLLIN } };
 	int r = poll(fds, 2, timeout_ms);
 
-	/* No signal is let through, but setuid() of the VMM interrupts all of its threads: that is no error. */
+	/* All signals are blocked, but setuid() in the VMM interrupts all of its threads: that is not an error. */
 	return r < 0 ? errno == EINTR ? 0 : -errno : r;
 }
 
@@ -102,7 +102,7 @@ void session_forget(void)
 	mapped_ring = 0;
 }
 
-/** @base: or 0, if the one that was there is gone. */
+/** @base: the ring's address, or 0 if the ring is gone. */
 static void note_ring(uint64_t base)
 {
 	memory_lock_worker();
@@ -121,7 +121,7 @@ int session_send(const struct session *session, const void *message, size_t size
 	return r;
 }
 
-/** As wire_receive(); what comes of @files is NULL where there is none, and the caller's. */
+/** As wire_receive(). Unused entries of @files are NULL; the others belong to the caller. */
 static int receive(const struct session *session, char message[WIRE_MESSAGE_MAX],
 		   struct descriptor *files[WIRE_FDS_MAX])
 {
@@ -154,7 +154,7 @@ static int map_ring(struct session *session, const struct descriptor *file)
 	base = own_map(RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_number(file), 0);
 	if (sys_is_error(base))
 		return (int)base;
-	if (!descriptor_is_there(file)) { /* then neither size nor mapping need be the ring's */
+	if (!descriptor_is_there(file)) { /* then size and mapping may not be the ring's */
 		sys_munmap((uint64_t)base, RING_BYTES);
 		return -EPROTO;
 	}
@@ -203,7 +203,7 @@ int session_open(struct session *session, struct descriptor *socket, uint64_t st
 	memcpy(hello.domain, options.domain, sizeof(hello.domain));
 	memcpy(hello.uuid, options.uuid, sizeof(hello.uuid));
 	hello.flags = options.mode_unsaid ? WIRE_HELLO_MODE_UNSAID : 0;
-	if (options.domain[0] != 0) /* a daemon that knows none would put it among all others */
+	if (options.domain[0] != 0) /* a daemon without domains would put this VM among all others */
 		hello.required |= UINT64_C(1) << WIRE_FEATURE_DOMAINS;
 	r = session_send(session, &hello, sizeof(hello));
 	if (r == 0)
@@ -245,7 +245,7 @@ static int take_message(struct session *session, const void *message, struct des
 		if (files[0] == NULL)
 			return -EPROTO;
 		memory_lock_worker();
-		view_add(segment->segment, segment->slots, files[0]); /* without it, orders that name it end as BUSY */
+		view_add(segment->segment, segment->slots, files[0]); /* if it fails, orders that name it end as BUSY */
 		memory_unlock();
 		files[0] = NULL;
 		session->unheard_msec = 0;
@@ -270,7 +270,7 @@ static bool has_segment(uint32_t segment)
 	return segment != NO_SEGMENT && view_has(segment * VIEW_SEGMENT_SLOTS, 1);
 }
 
-/** Takes in all messages that have come, or those until @segment is there. */
+/** Processes all messages that have arrived, or only those until @segment is there. */
 static int receive_until(struct session *session, uint32_t segment)
 {
 	char message[WIRE_MESSAGE_MAX];
@@ -298,7 +298,7 @@ int session_receive(struct session *session)
 	return receive_until(session, NO_SEGMENT);
 }
 
-/** Waits until @end for something on the socket, or for room in it. @return 0, -EAGAIN if it is over, -errno. */
+/** Waits until @end for input on the socket, or for room in it. @return 0, -EAGAIN if @end has passed, -errno. */
 static int wait_until(const struct session *session, short events, uint64_t end)
 {
 	struct pollfd fd = { .fd = descriptor_number(session->socket), .events = events };
@@ -313,7 +313,7 @@ static int ask_for_segment(struct session *session, uint32_t segment)
 {
 	struct wire_wanted message = { .segment = segment };
 	uint64_t end = now_msec() + SEGMENT_TIMEOUT_MS;
-	int r = session_publish(session); /* it may take long */
+	int r = session_publish(session); /* waiting may take long */
 
 	wire_header_init(&message.header, WIRE_SEGMENT_WANTED, sizeof(message));
 	if (r == 0) {
@@ -335,12 +335,12 @@ static int need_segment(struct session *session, uint32_t segment)
 
 	if (has_segment(segment))
 		return 0;
-	/* It is announced on the socket before an order first names it in the ring. */
+	/* A segment is announced on the socket before an order first names it in the ring. */
 	r = receive_until(session, segment);
 	if (r < 0 || has_segment(segment))
 		return r;
 	if (session->unheard_msec != 0 && now_msec() - session->unheard_msec < SEGMENT_TIMEOUT_MS)
-		return -EAGAIN; /* not a second for each order that is there */
+		return -EAGAIN; /* do not wait a second for each order */
 	r = ask_for_segment(session, segment);
 	session->unheard_msec = r == -EAGAIN ? now_msec() : 0;
 	return r;
@@ -357,7 +357,10 @@ int session_need_slots(struct session *session, uint32_t slot, uint32_t count)
 	return r;
 }
 
-/** Takes the next order out of the ring into session->next. @return 1, 0 if there is none, or -errno, from then on. */
+/**
+ * Takes the next order out of the ring into session->next. @return 1, 0 if there is none, or -errno, then also for all
+ * later calls.
+ */
 static int take_order(struct session *session)
 {
 	int r = session->order_error;
@@ -375,7 +378,7 @@ static int take_order(struct session *session)
 void session_done_order(struct session *session)
 {
 	session->has_next = false;
-	ring_release(&session->down); /* the daemon looks at the room itself when answers come */
+	ring_release(&session->down); /* the daemon checks for room itself when answers come */
 }
 
 static int ring_doorbell(struct session *session)
@@ -385,7 +388,7 @@ static int ring_doorbell(struct session *session)
 
 	wire_header_init(&doorbell, WIRE_DOORBELL, sizeof(doorbell));
 	r = session_send(session, &doorbell, sizeof(doorbell));
-	return r == -EAGAIN ? 0 : r; /* so many unread ones will wake it, too */
+	return r == -EAGAIN ? 0 : r; /* the many unread ones will wake the daemon, too */
 }
 
 int session_publish(struct session *session)
@@ -396,8 +399,8 @@ int session_publish(struct session *session)
 }
 
 /**
- * Publishes what was posted some time ago: where orders take long, as holds do on a host that is short of CPUs, what
- * others wait for is among it, and who says nothing for long is taken for one that hangs. @return 0 or -errno.
+ * Publishes reports that were posted some time ago: if orders take long, as holds do on a host that is short of CPUs,
+ * others may wait for these reports, and a VM that reports nothing for long is taken for hung. @return 0 or -errno.
  */
 static int publish_late(struct session *session)
 {
@@ -406,7 +409,7 @@ static int publish_late(struct session *session)
 
 	if (session->unpublished == 0)
 		return 0;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* as this is asked between any two orders */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* as this runs between any two orders */
 	now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 	if (session->unpublished_msec == 0)
 		session->unpublished_msec = now;
@@ -424,7 +427,7 @@ int session_next_order(struct session *session, struct ring_record *ret_order)
 	return r;
 }
 
-/** For the daemon to take something out of the ring. */
+/** Waits for the daemon to take something out of the ring. */
 static int wait_while_full(const struct session *session)
 {
 	int r = wait_for(session, -1, 1000);

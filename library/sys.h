@@ -18,7 +18,7 @@
 /** Makes call number `countdown` (counted from 1) of system call `number` (-1: any) fail with `error`; 0: off. */
 struct sys_fail {
 	_Atomic int countdown, number, error;
-	_Atomic bool for_ever; /* and so do all that follow, until countdown is set to 0 */
+	_Atomic bool for_ever; /* all later calls fail, too, until countdown is set to 0 */
 };
 extern struct sys_fail sys_fail;
 /** Called before each system call with its number and second argument (an ioctl's request), to wait at some of them. */
@@ -111,7 +111,7 @@ static inline int sys_ioctl(int fd, unsigned long request, void *argument)
 	return (int)sys_call(SYS_ioctl, fd, (long)request, (long)argument, 0, 0, 0);
 }
 
-/** The thread sleeps for so long, or a little longer; less if a signal is handled. @nsec: below a second. */
+/** Sleeps for @nsec or a little longer; less if a signal is handled. @nsec: below a second. */
 static inline void sys_nap(long nsec)
 {
 	long left[2] = { 0, nsec }; /* the kernel's struct timespec */

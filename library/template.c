@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. A core holds a private mapping of a file whole if it was ever written to, and not at all
- * otherwise (as long as bit 2 of /proc/PID/coredump_filter is off). Guest RAM was anonymous, so a core has it; and it
- * has to have what became shared, too. So what is staged has to count as written to.
+ * Theory of Operation. A core dump contains a private mapping of a file as a whole if it was ever written to, and not
+ * at all otherwise (as long as bit 2 of /proc/PID/coredump_filter is off). Guest RAM was anonymous, so a core dump
+ * contains it, and has to contain pages that became shared, too. So staged mappings have to count as written to.
  *
- * That is remembered in a structure of the kernel's (anon_vma), and mappings that follow each other become one only if
- * they have the same: each segment has one, which all that is staged of it gets. A segment is mapped once, one page of
- * it is written, which is dropped again, and all but the first two pages are unmapped. Those are the seed; what
- * mremap() makes of it goes on counting as written to:
+ * The kernel records this in a structure (anon_vma), and merges neighbouring mappings only if they have the same one.
+ * So all staged mappings of a segment get the same one: a segment is mapped once, one page of it is written and dropped
+ * again, and all except the first two pages are unmapped. These two are the seed; mappings that mremap() makes of it
+ * still count as written to:
  *
  *   seed     |01|                      stays
  *            |0|                       split off by MREMAP_DONTUNMAP
  *            |0123456789ABCDEF|        grown, up to the last slot that is wanted: only in addresses, for a moment
  *                        |CDEF|        those before the first one unmapped
  *
- * That takes several calls. So longer pieces are kept, the templates, from which a hold takes what it wants by one.
+ * This takes several calls. So longer pieces are kept, the templates, from which a hold takes pages by a single call.
  */
 #include "library/template.h"
 
@@ -35,14 +35,14 @@
 
 #define SEGMENT_BYTES (VIEW_SEGMENT_SLOTS * PAGE_BYTES)
 #define WINDOW_BYTES (VIEW_WINDOW_SLOTS * PAGE_BYTES)
-#define SEED_BYTES (2 * PAGE_BYTES) /* of a mapping that is split off as a whole the kernel forgets it */
+#define SEED_BYTES (2 * PAGE_BYTES) /* if a whole mapping is split off the kernel forgets that it was written */
 #define ADVICE_ATTEMPTS 8
 
 struct kept {
 	uint64_t base;   /* 0: free */
 	uint32_t number; /* of the segment; of the template, counted over all segments */
-	uint64_t batch;  /* that has wanted it last */
-	uint64_t torn;   /* address of what had to be given away of a template; 0: nothing was */
+	uint64_t batch;  /* the last one that wanted it */
+	uint64_t torn;   /* address of the part of a template that had to be given away; 0: none */
 	uint64_t torn_bytes;
 };
 
@@ -55,7 +55,7 @@ static void unmap(struct kept *kept, uint64_t bytes)
 {
 	uint64_t end = kept->base + bytes;
 
-	if (kept->torn != 0) { /* what is there now is the VMM's */
+	if (kept->torn != 0) { /* the memory there is the VMM's now */
 		sys_munmap(kept->torn + kept->torn_bytes, end - kept->torn - kept->torn_bytes);
 		end = kept->torn;
 	}
@@ -64,7 +64,7 @@ static void unmap(struct kept *kept, uint64_t bytes)
 	*kept = (struct kept){ 0 };
 }
 
-/** The one with @number; or a place for it: free, or that of the one that was not wanted for longest. */
+/** The entry with @number, or a place for it: a free one, or the least recently wanted one. */
 static struct kept *find(struct kept *all, unsigned count, uint32_t number)
 {
 	struct kept *oldest = &all[0];
@@ -78,7 +78,7 @@ static struct kept *find(struct kept *all, unsigned count, uint32_t number)
 	return oldest;
 }
 
-/** Notes that it is wanted. @return whether it is there. */
+/** Marks an entry as wanted. @return whether it is there. */
 static bool want(struct kept *kept, uint32_t number)
 {
 	if (kept->base == 0 || kept->number != number)
@@ -88,8 +88,8 @@ static bool want(struct kept *kept, uint32_t number)
 }
 
 /**
- * Makes a mapping count as written to. @page: of a slot that is in use, as a free one would be given memory. @return
- * whether it does.
+ * Makes a mapping count as written to. @page: the page of a slot in use, as a free slot would get memory. @return
+ * whether it worked.
  */
 static bool mark_written(uint64_t page)
 {
@@ -122,7 +122,7 @@ static bool sow(struct kept *seed, uint32_t slot)
 	return false;
 }
 
-/* ---- what is made of it ---- */
+/* ---- staged mappings ---- */
 
 static long split_off(uint64_t from, uint64_t length)
 {
@@ -153,7 +153,7 @@ static uint64_t offset_of(uint32_t slot)
 	return slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
 }
 
-/** The template that has the slot, or NULL: all that there may be are wanted by this batch. */
+/** The template that has the slot, or NULL, for instance if this batch wants as many others as there may be. */
 static const struct kept *template_of(const struct kept *seed, uint32_t slot)
 {
 	uint32_t number = slot / VIEW_WINDOW_SLOTS;
@@ -172,7 +172,7 @@ static const struct kept *template_of(const struct kept *seed, uint32_t slot)
 	return template;
 }
 
-/** What is made of a seed is DONTFORK and DONTDUMP, as the VMM maps it for nobody yet. */
+/** Sets the region's advice: mappings made from a seed are DONTFORK and DONTDUMP, as they are not guest RAM yet. */
 static int advise(const struct region *region, uint64_t start, uint64_t length)
 {
 	int r = 0;
@@ -205,7 +205,7 @@ static long stage_from_seed(const struct region *region, uint32_t slot, uint64_t
 	return r < 0 ? r : start;
 }
 
-/** Just what is wanted, where there is no seed: it does not count as written to, so cores lack it. */
+/** Maps only the wanted slots, if there is no seed: this does not count as written to, so core dumps lack it. */
 static long stage_alone(const struct region *region, uint32_t slot, uint64_t length)
 {
 	const struct descriptor *file;
@@ -253,11 +253,11 @@ int template_put(const struct region *region, uint64_t staged, uint64_t length, 
 	if (template == NULL)
 		r = hold_replace(staged, length, to);
 	else if (template->torn != 0 && PROTECTED(PROTECT_TORN))
-		r = -ENOMEM; /* it may be this that was given away */
+		r = -ENOMEM; /* the part given away may be this one */
 	else
 		r = sys_mremap(staged, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
 	if (sys_is_error(r) && template != NULL && PROTECTED(PROTECT_PLACE) && !hold_is_mapped(to, length)) {
-		template->torn = staged; /* a move needs no addresses but those that were unmapped */
+		template->torn = staged; /* a move needs only the addresses that were unmapped */
 		template->torn_bytes = length;
 		r = hold_replace(staged, length, to);
 	}

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. One of the two sees the other, as both are sequentially consistent:
+ * Theory of Operation. At least one of the two threads sees the other, as both are sequentially consistent:
  *
- *	VMM thread                        worker
- *	note the transfer                 holding = true
- *	holding? then wait for the lock   look for transfers: leave out their pages, or wait
- *	system call                       hold; holding = false
+ *  *	VMM thread                        worker
+ *  *	note the transfer                 holding = true
+ *  *	holding? then wait for the lock   look for transfers: leave out their pages, or wait
+ *  *	system call                       hold; holding = false
  *
- * A thread that is cancelled in its call, or leaves it by longjmp(), never says that it has ended. So a transfer counts
- * for a second, and its place may be taken after that. A call that takes longer (a socket that nothing comes from) is
- * as if it had not been noted; and so may be, in turn, the one whose place is given back by the end of such a call.
+ * A thread that is cancelled in its call, or leaves it by longjmp(), never ends its transfer. So a transfer counts for
+ * a second, and after that its place may be reused. A call that takes longer (a socket on which nothing arrives) is
+ * treated as if it had not been noted; so may be, in turn, a call that has reused its place, as the end of the long
+ * call frees it.
  */
 #include "library/transfers.h"
 
@@ -42,7 +43,7 @@ static uint64_t now_msec(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/** It may have begun after @now was taken. */
+/** The transfer may have begun after @now was taken. */
 static bool counts(unsigned i, uint64_t now)
 {
 	return now <= atomic_load_explicit(&noted[i].since_msec, memory_order_relaxed) + COUNTS_MSEC;
@@ -79,7 +80,7 @@ uint64_t transfers_begin(const void *address, size_t length)
 		return 0;
 	transfer = note(start, start + length);
 	if (transfer != 0 && atomic_load(&holding) && visit_begin()) {
-		transfers_end(transfer); /* the hold need not wait for it */
+		transfers_end(transfer); /* so that the hold need not wait for it */
 		memory_lock();
 		transfer = note(start, start + length);
 		memory_unlock();

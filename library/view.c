@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Slots that are compared lie close to each other, mostly: pages are shared in runs, and neighbours in the guest become
- * neighbours in the store. So content is looked at through windows, which cost no copy; but a window is made only when
- * as much was wanted of it lately as pays for it. Until then, and for slots here and there, content is read.
+ * Slots that are compared are mostly close to each other: pages are shared in runs, and neighbours in the guest become
+ * neighbours in the store. So contents are compared in windows, which cost no copy; but a window is mapped only when
+ * enough of it was wanted lately to pay for it. Until then, and for scattered slots, contents are read.
  */
 #include "library/view.h"
 
@@ -26,7 +26,7 @@
 static struct segment {
 	uint32_t number, slots; /* slots 0: none, and there is no descriptor */
 	struct descriptor *file;
-	uint64_t used; /* when, as counted by `uses` */
+	uint64_t used; /* last use, as counted by `uses` */
 	uint64_t read; /* the last batch that has read from it */
 } segments[VIEW_FDS_MAX];
 static uint64_t uses;
@@ -34,15 +34,15 @@ static uint64_t uses;
 static struct window {
 	const char *base; /* read-only mapping; NULL: none */
 	uint32_t number;  /* slots [number * VIEW_WINDOW_SLOTS, ...) */
-	uint64_t batch;   /* the last one that has looked at it */
+	uint64_t batch;   /* the last batch that has looked at it */
 	bool used;        /* since the last view_rest() */
 } windows[VIEW_WINDOWS_MAX];
 static uint64_t batch = 1; /* of view_begin() */
 static unsigned hidden;    /* view_hide() calls without their view_show() */
 
 static struct {
-	uint32_t number, slots; /* read of a window that is not there */
-} missed[MISSED_MAX];           /* by number, of each remainder the last one */
+	uint32_t number, slots; /* read from a window that is not mapped */
+} missed[MISSED_MAX];           /* by number, the last one of each remainder */
 
 /* ---- descriptors ---- */
 
@@ -60,7 +60,7 @@ static void drop(struct segment *s)
 	*s = (struct segment){ 0 };
 }
 
-/** The place for one more: a free one, or that of the segment that was not used for longest. */
+/** A place for one more: a free one, or that of the least recently used segment. */
 static struct segment *make_room(void)
 {
 	struct segment *oldest = &segments[0];
@@ -75,7 +75,7 @@ static struct segment *make_room(void)
 	return oldest;
 }
 
-/** A file that is shorter than it claims would kill the VMM by SIGBUS: check what the kernel says of it. */
+/** A file that is shorter than announced would kill the VMM by SIGBUS: check the kernel's size of it. */
 static int check_size(const struct descriptor *file, uint64_t bytes)
 {
 	struct stat st = { 0 };
@@ -190,7 +190,7 @@ void view_begin(void)
 		unmap_all();
 }
 
-/** Maps a window, or tries to; not in the place of one that this batch has looked at. */
+/** Tries to map a window, but not in place of one that this batch has looked at. */
 static struct window *map(const struct segment *s, uint32_t number)
 {
 	uint64_t offset = number * WINDOW_BYTES % (VIEW_SEGMENT_SLOTS * PAGE_BYTES);
@@ -219,7 +219,7 @@ static struct window *map(const struct segment *s, uint32_t number)
 	return oldest;
 }
 
-/** The window that has the slot, if there is one, or if now is the time to make it. @count: slots wanted. */
+/** The window that has the slot, if there is one, or if it is worth mapping now. @count: slots wanted. */
 static struct window *window_of(const struct segment *s, uint32_t slot, unsigned count)
 {
 	uint32_t number = slot / VIEW_WINDOW_SLOTS, i = number % MISSED_MAX;
@@ -231,7 +231,7 @@ static struct window *window_of(const struct segment *s, uint32_t slot, unsigned
 		missed[i].slots = 0;
 	missed[i].number = number;
 	missed[i].slots += count;
-	/* What is behind the end of a file cannot be read but dies of it. */
+	/* Reading a window beyond the end of its file would raise SIGBUS. */
 	if (missed[i].slots < WINDOW_PAYS_SLOTS || s->slots < VIEW_SEGMENT_SLOTS)
 		return NULL;
 	missed[i].slots = 0;

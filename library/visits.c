@@ -8,13 +8,15 @@
 #include "library/fork.h"
 
 #define LOOK_AGAIN_MS 1
-#define PATIENCE 5000u /* looks without any coming or going, after which who is still inside has left unseen */
+#define PATIENCE 5000u /* looks without a change, after which threads still inside must have left unseen */
 
 static _Atomic unsigned visitors;
 static _Atomic bool over, asked;
 static __thread unsigned own; /* visits of this thread */
 
-/** Whether this process may be called in at all. Once; threads that ask at the same time get the same answer. */
+/**
+ * Finds out whether this process may make system calls at all. Threads that ask at the same time get the same answer.
+ */
 static bool ask(void)
 {
 	int unknown = confinement_is_unknown();
@@ -29,7 +31,9 @@ static bool ask(void)
 	return true;
 }
 
-/* It counts first and looks then; who ends all visits does it the other way round. So one of them sees the other. */
+/*
+ * Counts first and checks `over` then; visits_end_all() does so in the opposite order. So one of them sees the other.
+ */
 bool visit_begin(void)
 {
 	own++;

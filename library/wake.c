@@ -8,7 +8,7 @@
 #include "library/lock.h"
 #include "library/sys.h"
 
-#define TAKEN_AT_ONCE 64 /* more than the kernel keeps, so that who sends without end cannot hold the worker */
+#define TAKEN_AT_ONCE 64 /* more than the kernel queues; a limit, so that endless sends cannot keep the worker */
 
 static struct descriptor *sender, *receiver;
 

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Theory of Operation. The hold that breaks a 2 MiB page marks its block MADV_NOHUGEPAGE (hold.c): khugepaged would
- * fill the holes of zeros that were given back, and nobody would hear of it before the next look. So the mark may go
- * only where there are no such holes, and no page of the store. The tables are asked for that, page by page, whatever
- * the daemon has counted.
+ * fill the holes of zeros that were given back, unnoticed until the next look. So the mark may be removed only if the
+ * block has no such holes, and no page of the store. The tables are checked for this, page by page, whatever the daemon
+ * has counted.
  *
- * A 2 MiB page can be made of one anonymous mapping only. Pages that were written since they were shared are copies in
- * mappings of the store, and what has been made plain is a mapping of its own. Such a block is gathered: piece by piece
- * its pages are held, and brought into one fresh mapping of 2 MiB, which takes their place.
+ * A 2 MiB page can be made of one anonymous mapping only. Pages that were written after they were shared are copies in
+ * mappings of the store, and pages that were made plain are in mappings of their own. Such a block is gathered: piece
+ * by piece its pages are held, and brought into one fresh mapping of 2 MiB, which replaces them.
  *
  *   region   |AAAASSsAAAPPPAAA|    A: as ever   S: store, s: copy in there   P: made plain before
  *   fresh    |                |    A, P are moved there, S, s copied; each piece goes back at once, as a mapping
  *   region   |FFFFFFFFAAPPPAAA|    and is one with the piece before
  *
- * What cannot be had (pinned, or perhaps so) ends it: all bytes are right, some in the fresh mapping, some not.
+ * A page that is pinned, or may be, ends this: all bytes are right, some in the fresh mapping, some not.
  *
- * Gathering is also what restores memory of which the VMM has said nothing: no advice takes MADV_NOHUGEPAGE back
- * without giving MADV_HUGEPAGE, but a fresh mapping has neither. Where the VMM itself wants no 2 MiB pages there is
- * nothing to take back.
+ * Gathering also restores memory for which the VMM has given no advice: no advice removes MADV_NOHUGEPAGE without
+ * setting MADV_HUGEPAGE, but a fresh mapping has neither. If the VMM itself wants no 2 MiB pages there is nothing to
+ * restore.
  *
- * The kernel collapses no page that is pinned, or that anybody has a plain reference to, and none that is registered
- * for missing pages with a userfaultfd.
+ * The kernel does not collapse pages that are pinned, that have a plain reference, or that are registered for missing
+ * pages with a userfaultfd.
  *
- * It may take long for that, as it waits for all CPUs. So the lock is let go meanwhile, and only who is to change the
- * mapping of that very block waits: a page that he discards would be filled again, and be found there by who looks
- * later which are missing.
+ * A collapse may take long, as the kernel waits for all CPUs. So the lock is released meanwhile, and only a thread that
+ * is about to change the mapping of this very block waits: a page that it discards would be filled again, and a later
+ * look at which pages are missing would find it present.
  */
 #include "library/whole.h"
 
@@ -46,12 +46,12 @@
 #define COLLAPSE_ATTEMPTS 3 /* a page may be on its way to or from the kernel's lists */
 #define NAP_NSEC 100000
 
-static _Atomic uint64_t collapsing; /* the block that the kernel is at, 0 for none; set with the lock */
+static _Atomic uint64_t collapsing; /* the block that the kernel collapses now, 0 for none; set with the lock */
 
-/** Of the pages of a block, which are what. */
+/** How many pages of a block are of which kind. */
 struct census {
 	unsigned shared, zero, copies;
-	bool excluded; /* some of them are: the VMM wants them left alone */
+	bool excluded; /* some pages are: the VMM wants them left alone */
 };
 
 static struct census census_of(const struct region *region, uint64_t index, uint64_t end)
@@ -87,14 +87,14 @@ static uint64_t pages_there(uint64_t start)
 
 /* ---- gathering ---- */
 
-/** A fresh mapping of 2 MiB, between pages that nobody may touch. */
+/** A fresh mapping of 2 MiB, between inaccessible pages. */
 struct fresh {
 	uint64_t start, place, end;
 };
 
 /**
- * It lies such that no 2 MiB page has room in it, which would be in the way of small ones. It is touched once, so that
- * all its pieces are of one kind for the kernel (the same anon_vma), and can be one mapping again.
+ * It is not aligned, so that it has no room for a 2 MiB page, which would be in the way of small ones. It is touched
+ * once, so that all its pieces have the same anon_vma, and the kernel can merge them into one mapping again.
  */
 static int fresh_new(const struct region *region, struct fresh *ret)
 {
@@ -117,14 +117,14 @@ static int fresh_new(const struct region *region, struct fresh *ret)
 	return (int)r;
 }
 
-/** What is below @left has been moved away, and is anybody's. */
+/** Pieces below @left have been moved away, and other memory may be there. */
 static void fresh_end(const struct fresh *fresh, uint64_t left)
 {
 	sys_munmap(fresh->start, fresh->place - fresh->start);
 	sys_munmap(left, fresh->end - left);
 }
 
-/** Zeros that were given back are pages again. */
+/** Makes zeros that were given back pages again. */
 static int fill_zeros(struct region *region, uint64_t index, uint64_t end)
 {
 	for (uint64_t i = index; i < end; i++) {
@@ -142,7 +142,7 @@ static int fill_zeros(struct region *region, uint64_t index, uint64_t end)
 	return 0;
 }
 
-/** Length of the next piece: pages that are brought over in one way, and as many as may be held. */
+/** Length of the next piece: pages that are brought over in the same way, as many as may be held. */
 static unsigned piece_length(const struct region *region, uint64_t index, uint64_t end)
 {
 	bool in_store = (region->state[index] & PAGE_IN_STORE) != 0;
@@ -154,7 +154,7 @@ static unsigned piece_length(const struct region *region, uint64_t index, uint64
 	return count;
 }
 
-/** Brings all pages of a block into one mapping. @return 0 or -errno; then some are, and the rest is as it was. */
+/** Brings all pages of a block into one mapping. @return 0, or -errno: some are there, and the rest is unchanged. */
 static int gather(struct region *region, uint64_t index, uint64_t end)
 {
 	struct fresh fresh = { 0 };
@@ -178,8 +178,8 @@ static int gather(struct region *region, uint64_t index, uint64_t end)
 }
 
 /**
- * Gathers a block of which no more is shared or zero than may be. It has the setting of a fresh mapping then. @return
- * whether it was done.
+ * Gathers a block that has no more shared or zero pages than allowed. It then has the setting of a fresh mapping.
+ * @return whether it was done.
  */
 static bool gather_block(struct region *region, uint64_t index, uint64_t end, const struct census *census)
 {
@@ -189,7 +189,7 @@ static bool gather_block(struct region *region, uint64_t index, uint64_t end, co
 	if (!mappings_allow_split() || (census->copies + census->shared > 0 && !hold_may_copy()) ||
 	    pages_there(start) + census->shared + census->zero != HUGE_BYTES / PAGE_BYTES)
 		return false;
-	*block &= (uint8_t)~BLOCK_BROKEN; /* what takes its place is not kept from collapsing */
+	*block &= (uint8_t)~BLOCK_BROKEN; /* its replacement is not kept from collapsing */
 	if (gather(region, index, end) == 0)
 		return true;
 	*block |= BLOCK_BROKEN;
@@ -199,13 +199,13 @@ static bool gather_block(struct region *region, uint64_t index, uint64_t end, co
 
 /* ---- */
 
-/** Gives a block that is as it should be the VMM's setting. @return 0 or -errno. */
+/** Gives a block that is ready for it the VMM's setting. @return 0 or -errno. */
 static int give_setting(const struct region *region, uint64_t start, uint64_t length)
 {
 	return region->huge_advice == 0 ? 0 : sys_madvise(start, length, region->huge_advice);
 }
 
-/** The block of an order's pages, or NULL if they are not what a region has of one. */
+/** The block of an order's pages, or NULL if they are not in one block of a region. */
 static uint8_t *find_block(const struct ring_record *order, struct region **ret_region, uint64_t *ret_index)
 {
 	struct region *region = region_of_page(order->page);
@@ -220,12 +220,12 @@ static uint8_t *find_block(const struct ring_record *order, struct region **ret_
 	return block == region_block(region, index + order->count - 1) ? block : NULL;
 }
 
-/** Gives a block the VMM's setting. @gather: and brings it into one mapping. @return whether it has it. */
+/** Gives a block the VMM's setting. @gather: also brings it into one mapping. @return whether it has the setting. */
 static bool release_block(struct region *region, uint64_t index, uint64_t end, const struct census *census, bool gather)
 {
 	uint64_t start = region_hva(region, index), bytes = (end - index) * PAGE_BYTES;
 
-	if (region->huge_advice == MADV_NOHUGEPAGE) /* it has that */
+	if (region->huge_advice == MADV_NOHUGEPAGE) /* the block has it already */
 		return true;
 	if (gather && (bytes != HUGE_BYTES || !gather_block(region, index, end, census)))
 		return false;
@@ -251,8 +251,8 @@ enum ring_whole whole_release(const struct ring_record *order, bool gather, stru
 	    census.shared + census.zero > order->value ||
 	    !release_block(region, index, end, &census, gather))
 		return *block & BLOCK_BROKEN ? WHOLE_KEPT : WHOLE_RELEASED;
-	*block = BLOCK_WAS_HUGE;                                            /* the next merge keeps it again */
-	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed); /* it may be one mapping with others now */
+	*block = BLOCK_WAS_HUGE;                                            /* the next merge keeps it broken again */
+	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed); /* it may be one mapping with others */
 	if (!(order->flags & RING_COLLAPSE) || region->huge_advice == MADV_NOHUGEPAGE ||
 	    order->count != HUGE_BYTES / PAGE_BYTES || pages_there(region_hva(region, index)) != order->count)
 		return WHOLE_RELEASED;
@@ -271,7 +271,7 @@ int whole_collapse(const struct whole_block *block)
 	return r;
 }
 
-/** Whether the kernel is at a block that [start, start+length) touches. */
+/** Whether the kernel is collapsing a block that [start, start+length) touches. */
 static bool is_collapsing(uint64_t start, uint64_t length)
 {
 	uint64_t block = atomic_load(&collapsing);

@@ -29,7 +29,7 @@
 #include "library/worker.h"
 #include "protocol/wire.h"
 
-static pthread_mutex_t filtering = PTHREAD_MUTEX_INITIALIZER; /* held while a filter is judged, and all it leads to */
+static pthread_mutex_t filtering = PTHREAD_MUTEX_INITIALIZER; /* held while a filter is judged, and to withdraw */
 static _Atomic bool begun;
 
 bool withdrawal_has_begun(void)
@@ -39,7 +39,7 @@ bool withdrawal_has_begun(void)
 
 /* ---- giving back ---- */
 
-/** What of these pages is plain leaves the region. */
+/** The plain pages among these leave the region. */
 static void leave_plain(struct region *region, uint64_t index, uint64_t end)
 {
 	for (uint64_t at = index, run; at < end; at += run) {
@@ -51,7 +51,7 @@ static void leave_plain(struct region *region, uint64_t index, uint64_t end)
 	}
 }
 
-/** A piece at a time. The VMM may be changing it meanwhile, and finds it all there. */
+/** Works a piece at a time. The VMM may change its memory meanwhile, and finds all of it in place. */
 static void give_back_regions(void)
 {
 	struct region *region;
@@ -80,7 +80,7 @@ static void close_all(void)
 	memory_unlock();
 }
 
-/** The lock is taken once after this: whatever has been begun before is done then. */
+/** Takes the lock once: work that was begun before is done then. */
 static void begin(void)
 {
 	memory_stop_offers();
@@ -90,7 +90,7 @@ static void begin(void)
 	announce_set_refusal(WIRE_REASON_SECCOMP, region_totals.pages * PAGE_BYTES);
 }
 
-/** A child of the VMM's shares nothing more, and copies of all that it has inherited would be many. */
+/** A child of the VMM's shares no more pages, and copies of all pages that it has inherited would be many. */
 static void withdraw(void)
 {
 	begin();
@@ -109,7 +109,7 @@ bool withdrawal_before_filter(const struct sock_fprog *program)
 	fork_notice();
 	if (visits_are_over())
 		return false;
-	/* The VMM's call is no cancellation point, and the waits in here are. */
+	/* The VMM's call is not a cancellation point, but the waits in here are. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 	pthread_mutex_lock(&filtering);
 	if (!visits_are_over()) {
@@ -153,8 +153,8 @@ static bool find_left(unsigned *region, uint64_t start, uint64_t length, struct 
 }
 
 /**
- * A page of the store is filled with zeros, as the VMM's own call would bring the store's bytes back. Not if it is
- * locked, and the kernel refuses that: where it may be, the call is made, too, and tells. @return 0 or -errno.
+ * Fills a page of the store with zeros, as the VMM's own call would bring the store's bytes back. The kernel refuses to
+ * discard locked pages: if the page may be locked, the call is made, too, to find out. @return 0 or -errno.
  */
 static int discard_left(const struct part *part, int advice, bool *holes)
 {
@@ -162,7 +162,7 @@ static int discard_left(const struct part *part, int advice, bool *holes)
 	int r = 0;
 
 	if (part->region->excluded[part->index] & EXCLUDED_PROTECTED)
-		return -ENOMEM; /* it would take a mapping */
+		return -ENOMEM; /* it would need a new mapping */
 	if ((part->region->excluded[part->index] & EXCLUDED_LOCKED) && advice != MADV_DONTNEED_LOCKED)
 		r = discards_call(page, page + PAGE_BYTES, advice, holes);
 	if (r == 0)
@@ -170,7 +170,7 @@ static int discard_left(const struct part *part, int advice, bool *holes)
 	return r;
 }
 
-/** The control: what the kernel refuses is found too late. */
+/** For the test control: the kernel's refusal is noticed too late. */
 static void fill_all_left(uint64_t start, uint64_t end)
 {
 	for (uint64_t at = start; at < end; at += PAGE_BYTES) {
@@ -182,7 +182,7 @@ static void fill_all_left(uint64_t start, uint64_t end)
 	}
 }
 
-/** Pages of the store are filled; for the others the VMM's own call is made. */
+/** Fills pages of the store; makes the VMM's own call for the others. */
 static int discard(uint64_t start, uint64_t length, int advice)
 {
 	uint64_t end = start + length, from = start;
@@ -229,7 +229,7 @@ static int refuse_remove(uint64_t start, uint64_t length)
 	return r < 0 ? r : -EINVAL;
 }
 
-/** They are about to be unmapped: what comes there may be mapped before that call is back here. */
+/** The pages are about to be unmapped: other memory may be mapped there before that call returns here. */
 static void leave(const struct part *part)
 {
 	for (uint64_t i = part->index; i < part->index + part->count; i++)
@@ -237,7 +237,7 @@ static void leave(const struct part *part)
 			part->region->excluded[i] |= EXCLUDED_UNMAPPED;
 }
 
-/** @return 0, or -ENOMEM: what this call does to other memory it would not do to mappings of the store. */
+/** @return 0, or -errno: the call would not have its effect on mappings of the store. */
 static int judge(enum memory_change change, int detail)
 {
 	switch (change) {
@@ -245,7 +245,7 @@ static int judge(enum memory_change change, int detail)
 		return detail != (PROT_READ | PROT_WRITE) ? -ENOMEM : 0;
 	case CHANGE_POLICY:
 		return mappings_has_policy(detail) ? -ENOMEM : 0;
-	case CHANGE_TAKE: /* it may be pinned */
+	case CHANGE_TAKE: /* the page may be pinned */
 		return -EBUSY;
 	case CHANGE_MOVE:
 	case CHANGE_ATTRIBUTE:
@@ -272,7 +272,7 @@ int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t 
 	return judge(change, detail);
 }
 
-/** Whether what is left may be locked: then discards ask the kernel. */
+/** Notes whether pages that are left may be locked: then discards ask the kernel. */
 static void note_locked(uint64_t start, uint64_t length, bool locked)
 {
 	struct part part;
@@ -289,7 +289,7 @@ static void note_locked(uint64_t start, uint64_t length, bool locked)
 
 void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded)
 {
-	bool unprotected = change == CHANGE_PROTECT && succeeded; /* judge() lets nothing else through */
+	bool unprotected = change == CHANGE_PROTECT && succeeded; /* judge() lets no other protection through */
 	struct part part;
 
 	if (change == CHANGE_LOCK || (change == CHANGE_UNLOCK && succeeded))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. The thread is born with the first region and lives as long as the process, unless a system call
- * filter of the VMM's does not let it (withdrawal.h). It connects to the
- * daemon, tells it of the regions, and then carries out orders one after the other, first come first served. Every
- * piece of work that touches guest memory is done in a short section under the memory lock; posting and waiting are
- * done outside. If the daemon goes away everything stays as it is, and the thread tries to connect again, for ever.
+ * Theory of Operation. The thread starts with the first region and lives as long as the process, unless a system call
+ * filter of the VMM's does not permit that (withdrawal.h). It connects to the daemon, reports the regions, and then
+ * carries out orders one by one, in the order in which they come. Every piece of work that touches guest memory is done
+ * in a short section under the memory lock; posting and waiting are done outside. If the daemon goes away everything
+ * stays as it is, and the thread tries to connect again, for ever.
  *
- * It allocates nothing, so that it can never wait for a lock of the VMM's heap.
+ * It allocates no memory, so that it can never wait for a lock of the VMM's heap.
  */
 #include "library/worker.h"
 
@@ -51,17 +51,17 @@
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool started;
-static bool thread_is_here; /* the thread below is there, and has not been waited for */
+static bool thread_is_here; /* the thread below exists, and has not been joined */
 static pthread_t thread;
 static struct descriptor *first_socket; /* connected by the thread that registered the first region */
 static _Atomic bool connected;
 static _Atomic bool poked; /* since the worker looked last */
 static _Atomic uint64_t cpu_nsec;
 
-/* Only the worker's, from here on. */
+/* Used by the worker only, from here on. */
 static struct session session;
-static bool hindered;        /* could not hold, or know its files, a moment ago: looks again before any order */
-static bool unseen;          /* it was found that the VMM makes calls past us */
+static bool hindered;        /* cannot hold pages, or look at all files, for now: looks again before any order */
+static bool unseen;          /* the VMM was found to make calls that we do not see */
 static uint64_t known_store; /* identity of the store that pages may be mapped to; 0: none */
 
 /* ---- housekeeping ---- */
@@ -96,7 +96,7 @@ static uint64_t ram_if(bool condition)
 	return condition ? region_totals.pages * PAGE_BYTES : 0;
 }
 
-/** What is needed may have had to be closed, or the VMM has closed it, and it may be had later. */
+/** Opens descriptors that had to be closed, that the VMM has closed, or that were not available before. */
 static void open_all(bool *ret_no_userfaultfd, bool *ret_no_pagemap)
 {
 	memory_lock_worker();
@@ -118,9 +118,7 @@ static bool swap_is_there(void)
 	return first_line_end != NULL && first_line_end[1] != 0;
 }
 
-/**
- * What keeps this process from sharing at all, for as long as it does: then nothing is hashed either.
- */
+/** Looks for reasons why this process cannot share at all for now: then nothing is hashed either. */
 static void look_for_hindrances(void)
 {
 	bool no_userfaultfd, no_pagemap, swap = swap_is_there(), kvm, nested;
@@ -160,7 +158,7 @@ static bool take_poke(void)
 	return atomic_exchange(&poked, false) || drained;
 }
 
-/** The VMM may have a limit on its addresses by now, and no merge may come that would look. */
+/** The VMM's address space may be limited by now, and there may be no merge that would check. */
 static void give_back_addresses(void)
 {
 	memory_lock_worker();
@@ -183,13 +181,13 @@ static int housekeeping(void)
 	if (r == 0 && (hindered || memory_unseen() != unseen || now_msec() - last_msec >= HOUSEKEEPING_MS)) {
 		last_msec = now_msec();
 		if (!descriptors_are_there())
-			return -EBADF; /* all anew */
+			return -EBADF; /* open everything again */
 		look_for_hindrances();
 		give_back_addresses();
 		again_look();
 		if (unseen)
-			memory_leave_store();   /* once more, if there was no memory for all of it */
-		r = announce_regions(&session); /* those that waited for a child to end */
+			memory_leave_store();   /* again, if memory was lacking before */
+		r = announce_regions(&session); /* regions that waited for a child to end */
 		if (r == 0)
 			r = guest_memory_announce(&session);
 	}
@@ -203,7 +201,7 @@ static int housekeeping(void)
 
 /* ---- the thread ---- */
 
-/** Pages mapped to the store of a daemon that is gone for good: they stay as they are, and out of the game. */
+/** Pages mapped to the store of a daemon that is gone for good: they stay as they are, and are left alone. */
 static void make_foreign(void)
 {
 	struct region *region;
@@ -221,7 +219,7 @@ static void make_foreign(void)
 	}
 }
 
-/** Whether a child may still read slots that only the connection of before knows of. @store: its store, or 0. */
+/** Whether a child may still read slots that only the previous connection knows of. @store: its store, or 0. */
 static bool must_wait_for_child(uint64_t store)
 {
 	bool alive;
@@ -241,7 +239,7 @@ static int open_session(struct descriptor *socket)
 	if (r < 0)
 		return r;
 	memory_lock_worker();
-	(void)hold_open(device); /* what cannot be had is told below */
+	(void)hold_open(device); /* a failure is reported below */
 	memory_unlock();
 	if (known_store != 0 && known_store != session.store)
 		make_foreign();
@@ -250,7 +248,10 @@ static int open_session(struct descriptor *socket)
 	images_tell_anew();
 	look_for_hindrances();
 	r = announce_regions(&session);
-	/* With READY goes what is not adopted; a child born meanwhile reads what was mapped when it was born. */
+	/*
+	 * At READY the daemon drops slots that are not adopted; a child forked meanwhile reads those mapped at the
+	 * fork.
+	 */
 	if (r == 0 && must_wait_for_child(store_before))
 		r = -EAGAIN;
 	noted_begin(options.mode);
@@ -259,7 +260,7 @@ static int open_session(struct descriptor *socket)
 	return r < 0 ? r : guest_memory_announce(&session);
 }
 
-/** What the next orders would need comes with the next session, if there is ever one. */
+/** Drops what orders need: the next session brings it again, if there is ever one. */
 static void end_session(void)
 {
 	noted_end();
@@ -282,7 +283,7 @@ static void serve(void)
 		if (r >= 0)
 			r = session_receive(&session);
 		if (r >= 0)
-			r = noted_look(&session); /* before any order: what has been read goes first */
+			r = noted_look(&session); /* before any order: pages that were read come first */
 		for (int i = 0; i < 64 && r >= 0 && !session_is_ending(); i++) {
 			r = session_next_order(&session, &order);
 			if (r <= 0)
@@ -292,7 +293,7 @@ static void serve(void)
 				r = 1;
 		}
 		if (r >= 0)
-			told = announce_refusals(&session); /* also those that the orders have brought */
+			told = announce_refusals(&session); /* also those that the orders have caused */
 		if (r >= 0 && told >= 0)
 			told = images_tell(&session);
 		r = told < 0 ? told : r;
@@ -301,7 +302,7 @@ static void serve(void)
 	}
 }
 
-/** What the daemon is to know of a process that will say nothing any more. */
+/** Sends the last reports before the library falls silent for good. */
 static void say_last_words(void)
 {
 	int r = announce_refusals(&session); /* not by the ring, which may be full */
@@ -314,7 +315,7 @@ static void say_last_words(void)
 		session_publish(&session);
 }
 
-/** Until it is time to connect again, or to end: for that alone is the worker woken, and so only once. */
+/** Waits until it is time to connect again, or to end. The worker is woken only to end, and so only once. */
 static void wait_disconnected(void)
 {
 	struct pollfd wake;
@@ -406,7 +407,7 @@ void worker_end(void)
 	if (thread_is_here)
 		pthread_join(thread, NULL);
 	thread_is_here = false;
-	started = true; /* there will be none again */
+	started = true; /* there will be no worker again */
 	pthread_mutex_unlock(&start_lock);
 }
 
@@ -420,7 +421,7 @@ void worker_forget(void)
 	descriptor_close(&session.socket);
 	wake_close();
 	session_forget();
-	started = true; /* there will be none here */
+	started = true; /* there will be no worker here */
 	thread_is_here = false;
 	pthread_mutex_init(&start_lock, NULL);
 	atomic_store(&connected, false);
