@@ -11,8 +11,8 @@
  *
  *   seed     |01|                      stays
  *            |0|                       split off by MREMAP_DONTUNMAP
- *            |0123456789ABCDEF|        grown, up to the last slot that is wanted: only in addresses, for a moment
- *                        |CDEF|        those before the first one unmapped
+ *            |0123456789ABCDEF|        grown up to the last wanted slot: takes only addresses, for a moment
+ *                        |CDEF|        slots before the first wanted one unmapped
  *
  * This takes several calls. So longer pieces are kept, the templates, from which a hold takes pages by a single call.
  */

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. The hold that breaks a 2 MiB page marks its block MADV_NOHUGEPAGE (hold.c): khugepaged would
- * fill the holes of zeros that were given back, unnoticed until the next look. So the mark may be removed only if the
- * block has no such holes, and no page of the store. The tables are checked for this, page by page, whatever the daemon
- * has counted.
+ * Theory of Operation. The hold that breaks a 2 MiB page marks its block MADV_NOHUGEPAGE (hold.c): else khugepaged
+ * would fill the holes of zeros that were given back, unnoticed until the next look. So the mark may be removed only if
+ * the block has no such holes, and no page of the store. The tables are checked for this, page by page, whatever the
+ * daemon has counted.
  *
  * A 2 MiB page can be made of one anonymous mapping only. Pages that were written after they were shared are copies in
  * mappings of the store, and pages that were made plain are in mappings of their own. Such a block is gathered: piece
  * by piece its pages are held, and brought into one fresh mapping of 2 MiB, which replaces them.
  *
- *   region   |AAAASSsAAAPPPAAA|    A: as ever   S: store, s: copy in there   P: made plain before
+ *   region   |AAAASSsAAAPPPAAA|    A: as the VMM made it   S: store, s: copy in its mapping   P: made plain before
  *   fresh    |                |    A, P are moved there, S, s copied; each piece goes back at once, as a mapping
- *   region   |FFFFFFFFAAPPPAAA|    and is one with the piece before
+ *   region   |FFFFFFFFAAPPPAAA|    and joins the piece before
  *
  * A page that is pinned, or may be, ends this: all bytes are right, some in the fresh mapping, some not.
  *

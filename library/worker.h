@@ -14,8 +14,8 @@ int worker_start(void);
 /** Makes the worker look at regions and refusals again. Any thread, also with the lock held. */
 void worker_wake(void);
 /**
- * Ends the thread for good, once it has told the daemon what there is to tell, and waits until it is gone: it makes no
- * system call any more. Any VMM thread, without the lock.
+ * Ends the thread for good, after its last reports to the daemon, and waits until it is gone: then it makes no more
+ * system calls. Any VMM thread, without the lock.
  */
 void worker_end(void);
 bool worker_is_connected(void);

@@ -16,7 +16,7 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/** Whether this kernel knows @advice; the same by an empty call, which changes nothing. Leaves errno as it is. */
+/** Whether this kernel knows @advice: makes an empty call, which changes nothing. Leaves errno as it is. */
 static bool kernel_takes(int advice)
 {
 	int saved = errno;
@@ -26,7 +26,7 @@ static bool kernel_takes(int advice)
 	return takes;
 }
 
-/** Begin drops the content: not for a call that a kernel older than that advice then refuses. */
+/** No change if the kernel is older than @advice and will refuse the call, as begin drops the content. */
 static struct change discard_by_newer_advice(void *address, size_t length, int advice)
 {
 	struct change change = change_of(CHANGE_DISCARD, address, length, advice);
@@ -52,7 +52,7 @@ struct change advice_change(void *address, size_t length, int advice)
 		return change_of(CHANGE_ADVICE, address, length, advice);
 	case MADV_UNMERGEABLE:
 		return change_of(CHANGE_UNMERGEABLE, address, length, advice);
-	case MADV_HWPOISON: /* would poison everybody's copy */
+	case MADV_HWPOISON: /* would poison the page for all VMs that share it */
 		return change_of(CHANGE_ATTRIBUTE, address, length, advice);
 	case MADV_WIPEONFORK: /* for anonymous memory only, and a mapping of the store would not keep it */
 		return change_of(CHANGE_MOVE, address, length, advice);
@@ -66,7 +66,7 @@ struct change advice_change(void *address, size_t length, int advice)
 	}
 }
 
-/** This thread offers memory: a signal handler that does so meanwhile would wait for it. */
+/** This thread is offering memory: a signal handler that did so meanwhile would wait for its own thread. */
 static __thread volatile bool registering __attribute__((tls_model("initial-exec")));
 
 bool advice_register(void *address, size_t length)
@@ -102,7 +102,7 @@ INTERPOSED int madvise(void *address, size_t length, int advice)
 
 INTERPOSED int posix_madvise(void *address, size_t length, int advice)
 {
-	/* POSIX's DONTNEED keeps the content. Whatever the libc below makes of it, guest RAM never goes there. */
+	/* POSIX's DONTNEED keeps the content. Whatever the libc below does, guest RAM is never passed to it. */
 	if (advice == POSIX_MADV_DONTNEED && forward_may_tell() && memory_is_ours(address, length))
 		return 0;
 	return next.posix_madvise(address, length, advice);
@@ -124,7 +124,7 @@ static bool vector_concerns_us(const struct iovec *vector, size_t count, int adv
 /*
  * Whether @pidfd, which is valid, is this process or a thread of it. Its fdinfo has the number in the namespace of
  * /proc, and so has /proc/self/task. Negative ones are the kernel's own names for the caller (PIDFD_SELF_THREAD).
- * @return -errno if that cannot be told.
+ * @return -errno if that cannot be determined.
  */
 static int is_self(int pidfd)
 {
@@ -164,9 +164,9 @@ static ssize_t advise_entry(process_madvise_function *real, int pidfd, const str
 }
 
 /*
- * The kernel takes the entries one after the other and returns the bytes it has done when one fails, so doing them one
- * by one is the same. The empty call first finds out whether this kernel takes this advice at all, since change_begin()
- * must not drop the content for a call that is then refused.
+ * The kernel handles the entries in order and returns the bytes done when one fails, so handling them one by one is the
+ * same. The empty call first finds out whether this kernel accepts this advice at all, since change_begin() must not
+ * drop the content for a call that is then refused.
  */
 ssize_t advice_process(process_madvise_function *real, int pidfd, const struct iovec *vector, size_t count, int advice,
 		       unsigned flags)
@@ -179,13 +179,13 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 		return real(pidfd, vector, count, advice, flags);
 	if (real(pidfd, vector, 0, advice, flags) < 0)
 		return -1;
-	if (!visit_begin()) { /* whose memory it is cannot be found out any more */
+	if (!visit_begin()) { /* it can no longer be determined whose memory it is */
 		errno = ENOMEM;
 		return -1;
 	}
 	self = is_self(pidfd);
 	visit_end();
-	if (self < 0) { /* either way, pages could be dropped that are not meant */
+	if (self < 0) { /* either way, the wrong pages could be dropped */
 		errno = -self;
 		return -1;
 	}

@@ -10,13 +10,13 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/** libnuma's, which may not be there: then this is the system call. */
+/** From libnuma, which may not be loaded: then this is the system call. */
 long mbind(void *address, unsigned long length, int mode, const unsigned long *nodes, unsigned long nodes_max,
 	   unsigned flags);
 
 struct change protect_change(void *address, size_t length, int prot, int pkey)
 {
-	/* A protection key is not kept by what replaces the memory: such a range is no longer shared. */
+	/* Memory that replaces the range would not keep a protection key: such a range is no longer shared. */
 	return change_of(pkey > 0 ? CHANGE_ATTRIBUTE : CHANGE_PROTECT, address, length, prot);
 }
 
@@ -44,7 +44,7 @@ INTERPOSED int pkey_mprotect(void *address, size_t length, int prot, int pkey)
 	return result;
 }
 
-/** Whether this kernel seals memory; the same by an empty call, which changes nothing. Leaves errno as it is. */
+/** Whether this kernel seals memory: makes an empty call, which changes nothing. Leaves errno as it is. */
 static bool kernel_seals(void)
 {
 	int saved = errno;
@@ -77,9 +77,9 @@ INTERPOSED int mseal(void *address, size_t length, unsigned long flags)
 }
 
 /**
- * What could not be made plain stays in the store, where a policy would be the store's, and stays where it is: it is
- * pinned, as far as is known, and such pages the kernel does not move either, which is an error only where the VMM
- * wants to hear of it.
+ * Pages that could not be made plain stay in the store, where a policy would apply to the store, and are not moved:
+ * they are pinned, as far as is known, and the kernel does not move pinned pages either, which is an error only if the
+ * VMM asks for it.
  */
 static long bind_outside_store(bind_function *real, const struct change *change, const unsigned long *nodes,
 			       unsigned long nodes_max, unsigned flags)
@@ -90,7 +90,7 @@ static long bind_outside_store(bind_function *real, const struct change *change,
 	for (; result == 0 && part_outside_store(&at, end, &to); bound += to - at, at = to)
 		result = real((void *)at, to - at, change->detail, nodes, nodes_max, flags);
 	if (result == 0 && bound == 0)
-		result = real(change->address, 0, change->detail, nodes, nodes_max, flags); /* are they right? */
+		result = real(change->address, 0, change->detail, nodes, nodes_max, flags); /* checks the arguments */
 	if (result == 0 && bound < change->length && (flags & MPOL_MF_STRICT) != 0) {
 		errno = EIO;
 		result = -1;

@@ -20,7 +20,7 @@ struct change advice_change(void *address, size_t length, int advice);
 bool advice_register(void *address, size_t length);
 typedef ssize_t process_madvise_function(int pidfd, const struct iovec *vector, size_t count, int advice,
 					 unsigned flags);
-/** process_madvise(), complete, by way of @real. */
+/** All of process_madvise(), with @real as the real call. */
 ssize_t advice_process(process_madvise_function *real, int pidfd, const struct iovec *vector, size_t count, int advice,
 		       unsigned flags);
 
@@ -30,22 +30,24 @@ struct change unmap_change(void *address, size_t length);
 
 /* remap.c */
 typedef void *remap_function(void *old, size_t old_length, size_t new_length, int flags, void *to);
-/** mremap(), complete, by way of @real. */
+/** All of mremap(), with @real as the real call. */
 void *remap_forward(remap_function *real, void *old, size_t old_length, size_t new_length, int flags, void *to);
 
 /* locking.c */
-/** The first two ask the kernel, by an empty call, whether it lets this process lock memory. @flags: as of mlock2(). */
+/**
+ * The first two ask the kernel, by an empty call, whether it lets this process lock memory. @flags: as for mlock2().
+ */
 struct change lock_change(const void *address, size_t length, unsigned flags);
 struct change lock_all_change(int flags);
 struct change unlock_change(const void *address, size_t length);
 
 /* attributes.c */
 struct change protect_change(void *address, size_t length, int prot, int pkey);
-/** Asks the kernel, by an empty call, whether it knows that call. */
+/** Asks the kernel, by an empty call, whether it has this call. */
 struct change seal_change(void *address, size_t length, unsigned long flags);
 typedef long bind_function(void *address, unsigned long length, int mode, const unsigned long *nodes,
 			   unsigned long nodes_max, unsigned flags);
-/** mbind(), complete, by way of @real. */
+/** All of mbind(), with @real as the real call. */
 long policy_forward(bind_function *real, void *address, unsigned long length, int mode, const unsigned long *nodes,
 		    unsigned long nodes_max, unsigned flags);
 
@@ -55,30 +57,30 @@ struct ioctl_call {
 	unsigned long request;
 	void *argument;
 	bool by_number;
-	long rest[3]; /* then: what the kernel does not look at; a system call filter may */
+	long rest[3]; /* by number: ignored by the kernel, but a system call filter may check them */
 };
-/** ioctl(), complete. */
+/** All of ioctl(). */
 int ioctl_forward(const struct ioctl_call *call);
 /** The real call, with @argument in place of its own. */
 int ioctl_real(const struct ioctl_call *call, void *argument);
 
 /* userfaultfd.c */
-/** Makes an ioctl, in pieces where it fills or takes RAM that has become several mappings. */
+/** Makes an ioctl, in pieces if it fills or takes RAM that has become several mappings. */
 int userfaultfd_forward(const struct ioctl_call *call);
 
 /* fork.c */
 /**
- * Before a fork that passes the handlers of pthread_atfork() by; also inside, in the handler of a fault.
+ * Before a fork that bypasses the handlers of pthread_atfork(); also inside, in the handler of a fault.
  * @return whether fork_end() has to be called.
  */
 bool fork_begin(void);
-/** After it, in the parent (also if it failed) and in the child. @pid: its result. */
+/** After the fork, in the parent (also if it failed) and in the child. @pid: the fork's result. */
 void fork_end(bool begun, long pid);
 
 /* read.c */
 /**
- * Whether a read can concern the library at all. If so, what each is about to fill is told by one of the next two, for
- * reads that go on after their call. @fd: what it reads; -1: nobody knows.
+ * Whether reads can concern the library at all. If so, one of the next two reports the memory that a read is about to
+ * fill, for reads that go on after their call. @fd: the file that is read; -1: not known.
  */
 bool read_may_matter(void);
 void read_tell(int fd, const void *address, size_t length);
@@ -90,30 +92,30 @@ void read_tell_vector(int fd, const struct iovec *vector, size_t count);
 uint64_t read_before_number(long number, long a, long b, long c);
 
 /* write.c */
-/** The same for those that may write guest RAM to a file or socket. */
+/** The same for calls that may write guest RAM to a file or socket. */
 uint64_t write_before_number(long number, long b, long c);
 
 /* open.c */
 struct msghdr;
-/** A message has come, or was looked at (MSG_PEEK), which brings the descriptors in it as well: takes note of these. */
+/** Notes the descriptors in a message that was received, or looked at (MSG_PEEK), which brings them as well. */
 void open_note_received(const struct msghdr *message);
-/** The same of the first @count of several. */
+/** The same for the first @count of several messages. */
 struct mmsghdr;
 void open_note_received_all(const struct mmsghdr *messages, long count);
-/** Whether a system call by number may bring a file, or make one another. Then these, before and after it. */
+/** Whether a system call by number may bring or change a file. If so, the next two are called before and after it. */
 bool open_concerns_number(long number);
 void open_before_number(long number, long a, long b, long c);
 void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
-/** Whether a system call by number may close or replace a descriptor of the library's; and makes it, but for that. */
+/** Whether a system call by number may close or replace a descriptor of the library's; and the call without that. */
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
 
 /* confinement.c */
 /**
- * Before seccomp() or prctl(): if it puts a filter into force, the library withdraws if need be. @return whether the
- * filter counts as known from now on; to be handed to confinement_end(), with what the real call said.
+ * Before seccomp() or prctl(): if the call puts a filter into force, the library withdraws if necessary. @return
+ * whether the filter counts as known from now on; to be passed to confinement_end(), with the result of the real call.
  */
 bool confinement_begin(long operation, unsigned long flags, const void *arguments);
 bool confinement_begin_prctl(int option, unsigned long mode, const void *program);

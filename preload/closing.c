@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Calls that close or replace descriptors, which a VMM may make for numbers that it does not know: those of the
- * library's are left alone, with the results that there would be if they were not open. And what the VMM has read by
- * such a number (library/images.h) is not what it reads by it next.
+ * Calls that close or replace descriptors, which a VMM may make for numbers that it does not know: the library's
+ * descriptors are left alone, and the results are as if they were not open. Images that the VMM has read by the closed
+ * or replaced numbers (library/images.h) are forgotten.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "preload/next.h"
 
 /**
- * Whether @fd is open for the VMM; a number that is not the library could open at any moment, and must not be closed.
+ * Whether @fd is open for the VMM. The library could open a number that is not at any moment, so it must not be closed.
  */
 static bool is_vmms(int fd)
 {
@@ -78,8 +78,8 @@ static int close_pieces(close_range_function *real, unsigned first, unsigned las
 }
 
 /*
- * With CLOSE_RANGE_CLOEXEC nothing is closed. CLOSE_RANGE_UNSHARE means copies that are the thread's own, but where
- * nobody shares the table, as in a forked child, the kernel makes none: so whose it is is looked at once there are.
+ * CLOSE_RANGE_CLOEXEC closes nothing. CLOSE_RANGE_UNSHARE gives the thread its own copy of the table, but if the table
+ * is not shared, as in a forked child, the kernel makes none: so check whose table it is after that.
  */
 static int closing_range(close_range_function *real, unsigned first, unsigned last, int flags)
 {
@@ -125,8 +125,8 @@ INTERPOSED void closefrom(int first)
 }
 
 /*
- * Ours has another number before the call is made, which closes what is left of it here; and no number that is nobody's
- * becomes ours meanwhile.
+ * Our file gets another number before the call is made, which then closes the old one; meanwhile no unused number
+ * becomes ours.
  */
 static int closing_replace(replace_function *real, int from, int to, int flags)
 {
@@ -205,7 +205,7 @@ bool closing_concerns_number(long number, long a, long b)
 	switch ((int)number) {
 	case SYS_close:
 		return !is_vmms((int)a);
-	case SYS_close_range: /* what is not ours yet may be while it is made */
+	case SYS_close_range: /* numbers may become ours during the call */
 		return true;
 #ifdef SYS_dup2
 	case SYS_dup2:

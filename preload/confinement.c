@@ -12,7 +12,7 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/** Tells the library of a filter, or of strict mode (NULL). @return whether it is known now. */
+/** Reports a filter, or strict mode (NULL), to the library. @return whether it is known now. */
 static bool tell(const struct sock_fprog *program)
 {
 	int saved = errno;
@@ -22,7 +22,7 @@ static bool tell(const struct sock_fprog *program)
 	return known;
 }
 
-/** A program that cannot be read the kernel refuses. */
+/** The kernel refuses a program that cannot be read. */
 static bool tell_filter(const struct sock_fprog *program)
 {
 	return readable(program, sizeof(*program)) && program->len > 0 &&

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* _Fork() and clone(), which call no handlers of pthread_atfork(). fork() does, and the library has its own there. */
+/*
+ * _Fork() and clone(), which call no handlers of pthread_atfork(). fork() does, and the library has registered its own.
+ */
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -9,10 +11,10 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/* glibc 2.34; where libc does not declare it, nobody calls it. */
+/* Since glibc 2.34; a libc that does not declare it has no callers of it. */
 pid_t _Fork(void);
 
-/* Also while no region is there: another thread may be making the first one. */
+/* Also while there is no region: another thread may be making the first one. */
 bool fork_begin(void)
 {
 	int saved = errno;
@@ -46,7 +48,7 @@ INTERPOSED pid_t _Fork(void)
 	return pid;
 }
 
-/** What a child of clone() is to run, in its copy of the parent's stack. */
+/** The function that a child of clone() runs, in its copy of the parent's stack. */
 struct start {
 	int (*function)(void *);
 	void *argument;
@@ -60,7 +62,7 @@ static int start_child(void *argument)
 	return start->function(start->argument);
 }
 
-/* With CLONE_VM it is a thread, or borrows its parent's memory: there is nothing to tell. */
+/* With CLONE_VM the child is a thread, or borrows its parent's memory: there is nothing to report. */
 INTERPOSED int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
 {
 	struct start start = { .function = function, .argument = argument };

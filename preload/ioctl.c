@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ioctl(). The request numbers alone say what is meant: each names its driver and, mostly, its argument's size. If the
- * descriptor is of something else, the call fails, and the library is told that it did.
+ * ioctl(). The request numbers alone identify the call: each names its driver and, mostly, its argument's size. If the
+ * descriptor belongs to another driver, the call fails, and the failure is reported to the library.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -67,13 +67,13 @@ static struct change ioctl_change(unsigned long request, const void *argument)
 		return change;
 	case UFFDIO_UNREGISTER:
 		return CHANGE_BY(CHANGE_USERFAULTFD_END, argument, struct uffdio_range, start, len);
-	case UFFDIO_MOVE: /* where to is under that userfaultfd already */
+	case UFFDIO_MOVE: /* the destination is under that userfaultfd already */
 		return CHANGE_BY(CHANGE_TAKE, argument, struct uffdio_move, src, len);
 	case VFIO_IOMMU_MAP_DMA:
 		return CHANGE_BY(CHANGE_DEVICE, argument, struct vfio_iommu_type1_dma_map, vaddr, size);
 	case IOMMU_IOAS_MAP:
 		return CHANGE_BY(CHANGE_DEVICE, argument, struct iommu_ioas_map, user_va, length);
-	case KVM_MEMORY_ENCRYPT_REG_REGION: /* pinned for the secure processor, and ciphertext has no twins */
+	case KVM_MEMORY_ENCRYPT_REG_REGION: /* pinned for the secure processor, and ciphertext is never equal */
 		return CHANGE_BY(CHANGE_DEVICE, argument, struct kvm_enc_region, addr, size);
 	default:
 		return change_none();
@@ -95,7 +95,7 @@ static bool can_nest(const struct kvm_cpuid2 *cpuid)
 }
 #endif
 
-/** Takes note of what the VMM told the kernel about its guest. */
+/** Notes facts about the guest that the VMM has given to the kernel. */
 static void ioctl_succeeded(unsigned long request, const void *argument)
 {
 	const struct kvm_userspace_memory_region *slot = argument;
@@ -120,7 +120,7 @@ static void ioctl_succeeded(unsigned long request, const void *argument)
 	errno = saved;
 }
 
-/** Takes note of what makes I/O possible that is not seen. */
+/** Notes requests that make unseen I/O possible. */
 static void ioctl_before(unsigned long request)
 {
 	if ((uint32_t)request != VHOST_SCSI_SET_ENDPOINT || !forward_may_tell())

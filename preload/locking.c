@@ -8,7 +8,7 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
-/* Who may not lock at all is told so by an empty call, before begin gives up what is shared. */
+/* An empty call shows whether the process may lock at all, before begin gives up shared pages. */
 static bool may_lock(void)
 {
 	int saved = errno;
@@ -18,7 +18,7 @@ static bool may_lock(void)
 	return may;
 }
 
-/* These take addresses that are not aligned and mean all pages that the range touches. */
+/* These calls take addresses that are not aligned, and affect all pages that the range touches. */
 static struct change range_change(enum memory_change what, const void *address, size_t length)
 {
 	size_t before = (uintptr_t)address & (PAGE_BYTES - 1);
@@ -40,7 +40,7 @@ struct change unlock_change(const void *address, size_t length)
 	return range_change(CHANGE_UNLOCK, address, length);
 }
 
-/* With MCL_FUTURE alone, too: what is mapped over the region from now on would be locked. */
+/* Also with MCL_FUTURE alone: memory mapped over the region from now on would be locked. */
 struct change lock_all_change(int flags)
 {
 	struct change change = change_of_all(CHANGE_LOCK, flags);

@@ -148,7 +148,7 @@ static int bare_dup3(int from, int to, int flags)
 
 static int bare_dup2(int from, int to)
 {
-	/* What dup3() refuses. */
+	/* dup3() refuses this. */
 	if (from == to)
 		return bare_syscall(SYS_fcntl, (long)from, (long)F_GETFD) < 0 ? -1 : to;
 	return bare_dup3(from, to, 0);
@@ -159,7 +159,7 @@ static pid_t bare_fork(void)
 	return (pid_t)bare_syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
 }
 
-/* What the bare call needs is assembly that libc has: it is found before the constructor runs, if need be. */
+/* The bare call would need assembly that libc has: finds libc's function, if needed before the constructor runs. */
 static int early_clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
 {
 	int (*found)(int (*)(void *), void *, int, void *, ...);
@@ -222,7 +222,7 @@ static int bare_pidfd_getfd(int pidfd, int fd, unsigned flags)
 	return (int)bare_syscall(SYS_pidfd_getfd, (long)pidfd, (long)fd, (long)flags);
 }
 
-/** A function NAME of libc's that is more than a system call: it is found before the constructor runs, if need be. */
+/** A function NAME of libc's that is more than a system call: found before the constructor runs, if needed. */
 #define EARLY(RESULT, NAME, PARAMETERS, ARGUMENTS) \
 	static RESULT early_##NAME PARAMETERS \
 	{ \
@@ -387,7 +387,7 @@ static int bare_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int f
 	return (int)bare_syscall(SYS_sendmmsg, (long)fd, messages, (long)count, (long)flags);
 }
 
-/* As libaio's: a negative error, and errno stays. */
+/* As libaio's: returns a negative error, and leaves errno as it is. */
 static int bare_io_submit(aio_context_t context, long count, struct iocb **requests)
 {
 	int saved = errno;
@@ -399,7 +399,7 @@ static int bare_io_submit(aio_context_t context, long count, struct iocb **reque
 	return (int)result;
 }
 
-/* ---- liburing, of which there is no system call to fall back to ---- */
+/* ---- liburing, which has no system call to fall back to ---- */
 
 static void *find_uring(const char *name)
 {
@@ -618,10 +618,10 @@ __attribute__((constructor(101))) static void next_find(void)
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		void *found = dlsym(RTLD_NEXT, names[i].name);
 
-		/* One store: threads that earlier constructors made may be calling through the table. */
+		/* A single store: threads that earlier constructors made may be calling through the table. */
 		if (found != NULL)
 			__atomic_store_n((void **)((char *)&next + names[i].place), found, __ATOMIC_RELEASE);
 	}
 	forward_ready = true;
-	dlerror(); /* what was not found is not an error that the VMM should come across */
+	dlerror(); /* the VMM must not find errors of these lookups */
 }

@@ -3,10 +3,10 @@
  * The real calls. Each is first the bare system call, and from the preload's constructor on the next definition of that
  * name in the dynamic linker's order, if there is one.
  *
- * The next definition, since others stand in this line too: sanitizers, which must see every mapping, libnuma, whose
- * mbind() QEMU calls, other preloads. The bare system call before, since constructors of other libraries run earlier
- * and must not meet a half-made table; and for functions that this libc does not have. Those of liburing have no system
- * call of their own: where a VMM has loaded that library later than us it is looked for at the first call.
+ * The next definition is used since others interpose as well: sanitizers, which must see every mapping, libnuma, whose
+ * mbind() QEMU calls, other preloads. The bare system call is used before, since constructors of other libraries run
+ * earlier and must not see a half-made table; and for functions that this libc does not have. Functions of liburing
+ * have no system call of their own: if a VMM has loaded that library later than us it is looked for at the first call.
  */
 #ifndef PAGEFUSE_PRELOAD_NEXT_H
 #define PAGEFUSE_PRELOAD_NEXT_H
@@ -35,7 +35,7 @@ struct __kernel_timespec;
 struct uring; /* struct io_uring of liburing */
 
 struct next {
-	long (*syscall)(long number, ...); /* entry.S wants it first */
+	long (*syscall)(long number, ...); /* entry.S expects it first */
 	int (*madvise)(void *, size_t, int);
 	int (*posix_madvise)(void *, size_t, int);
 	ssize_t (*process_madvise)(int, const struct iovec *, size_t, int, unsigned);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Files that come: by open() and its kin, by a message; or that become others: switched to direct I/O, a socket that is
- * to decrypt. The library hears of each before the VMM can use it, as I/O on some writes guest memory unseen
- * (library/files.h).
+ * Files that are opened, by open() and the like, or received in a message; or that change: files switched to direct
+ * I/O, sockets that start to decrypt. Each is reported to the library before the VMM can use it, as I/O on some files
+ * writes guest memory unseen (library/files.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ static int opened(int fd)
 	return fd;
 }
 
-/** As open() has it: with O_TMPFILE or O_CREAT there is a third argument, else what is passed on is not looked at. */
+/** The mode of open(): a third argument, with O_TMPFILE or O_CREAT only; else the value passed on is not looked at. */
 #define MODE_OF(flags) \
 	({ \
 		va_list arguments; \
@@ -67,7 +67,7 @@ INTERPOSED int openat(int folder, const char *path, int flags, ...)
 	return opened(next.openat(folder, path, flags, MODE_OF(flags)));
 }
 
-/* What the compiler makes of them with _FORTIFY_SOURCE. */
+/* The compiler calls these instead with _FORTIFY_SOURCE. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int folder, const char *path, int flags);
@@ -115,7 +115,7 @@ INTERPOSED int pidfd_getfd(int pidfd, int fd, unsigned flags)
 	return opened(next.pidfd_getfd(pidfd, fd, flags));
 }
 
-/* ---- by what libc makes of these, inside itself ---- */
+/* ---- libc functions that open files internally ---- */
 
 /** NAME and NAME64 are the same where offsets have 64 bits. */
 #define OPENED_BY_BOTH(NAME, PARAMETERS, ARGUMENTS) \
@@ -171,7 +171,7 @@ INTERPOSED FILE *tmpfile(void)
 	return opened_stream(next.tmpfile());
 }
 
-/* ---- what files become ---- */
+/* ---- files that change ---- */
 
 static void before_fcntl(int fd, int command, long argument)
 {
@@ -207,7 +207,7 @@ INTERPOSED int fcntl(int fd, int command, ...)
 	return next.fcntl(fd, command, argument);
 }
 
-/* With a protocol on top (TLS) receiving is no longer copying; nothing is decrypted before the next option is set. */
+/* With a protocol on top (TLS), a receive no longer copies; nothing is decrypted before the next option is set. */
 static void after_setsockopt(int fd, int level, int option)
 {
 	if (level == IPPROTO_TCP && option == TCP_ULP)
@@ -250,7 +250,7 @@ void open_note_received_all(const struct mmsghdr *messages, long count)
 
 /* ---- by number ---- */
 
-/** Whether the result is a descriptor of a file that may be any. */
+/** Whether the result is a descriptor, of any kind of file. */
 static bool brings_file(long number)
 {
 	switch ((int)number) {

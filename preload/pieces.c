@@ -6,9 +6,9 @@
 
 #include "library/descriptors.h"
 
-/** What is left to do with the mappings of a range, while /proc/self/maps goes by. */
+/** A walk over the mappings of a range, while /proc/self/maps is read. */
 struct walk {
-	uintptr_t at, to; /* the range, from where it has not been seen yet */
+	uintptr_t at, to; /* the rest of the range, not seen yet */
 	piece_function *piece;
 	void *context;
 };
@@ -25,7 +25,10 @@ static int walk_mapping(struct walk *walk, uintptr_t start, uintptr_t end)
 	return walk->piece(from, to, walk->context);
 }
 
-/** Takes in some of "start-end flags ... path\n"; @number and @start hold what a line has told so far. */
+/**
+ * Parses some of "start-end flags ... path
+ * "; @number and @field hold the state within a line.
+ */
 static int walk_text(struct walk *walk, const char *text, size_t length, uintptr_t number[2], int *field)
 {
 	for (size_t i = 0; i < length; i++) {

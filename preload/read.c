@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reads into guest RAM, as a disk of the guest makes them: the library hears of the memory just before the call,
- * whether it succeeds or not. pread() and its kin, read() and recv() for disks behind a socket, and io_submit() of
- * libaio. All but the last, which only hands over what the kernel does later, are transfers, too.
+ * Reads into guest RAM, as made for a disk of the guest: the memory is reported to the library just before the call,
+ * whether the call succeeds or not. These are pread() and the like, read() and recv() for disks behind a socket, and
+ * io_submit() of libaio. All except the last, which only submits reads that the kernel does later, are transfers, too.
  */
 #include <errno.h>
 #include <limits.h>
@@ -28,7 +28,7 @@ static bool vector_is_readable(const struct iovec *vector, size_t count)
 	return count > 0 && count <= IOV_MAX && readable(vector, count * sizeof(*vector)); /* else the call fails */
 }
 
-/** For a read that is over when its call is: that is a transfer. */
+/** For a read that is over when its call returns, and so is a transfer. */
 static uint64_t tell_transfer(int fd, void *address, size_t length)
 {
 	int saved = errno;
@@ -131,7 +131,7 @@ INTERPOSED ssize_t pread(int fd, void *buffer, size_t length, off_t offset)
 	return transfer_after(transfer, next.pread(fd, buffer, length, offset));
 }
 
-/* What the compiler makes of it with _FORTIFY_SOURCE. */
+/* The compiler calls these instead with _FORTIFY_SOURCE. */
 ssize_t __pread_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
 ssize_t __pread64_chk(int fd, void *buffer, size_t length, off_t offset, size_t buffer_length);
 ssize_t __read_chk(int fd, void *buffer, size_t length, size_t buffer_length);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mremap(). It takes a range of one kernel mapping only; from Linux 6.17 on several, if the length stays. RAM that has
- * been shared is several mappings, also after the library has made it anonymous again: what was filled at another
- * address is never merged with its neighbours by the kernel. So where the kernel says EFAULT the pieces are moved one
- * by one.
+ * mremap(). It takes a range of one kernel mapping only, from Linux 6.17 on of several, if the length does not change.
+ * RAM that has been shared is several mappings, even after the library has made it anonymous again: the kernel never
+ * merges memory that was filled at another address with its neighbours. So if the kernel returns EFAULT the pieces are
+ * moved one by one.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ static int move_pieces(struct move *move)
 		struct move back = { .real = move->real, .from = move->to, .to = move->from };
 
 		back.end = back.from + (move->done - move->from);
-		each_piece(back.from, back.end, move_piece, &back); /* or as much as the kernel has room for */
+		each_piece(back.from, back.end, move_piece, &back); /* or as many as the kernel has room for */
 	}
 	return r;
 }
@@ -93,8 +93,8 @@ static size_t round_up(size_t length)
 }
 
 /*
- * The bracket's beginning. The call can touch two ranges, but only one bracket may be open: where both are ours, the
- * old one is made plain memory that is no longer ours right here.
+ * Begins the bracket. The call can touch two ranges, but only one bracket may be open: if both are ours, the old one is
+ * made plain memory here, and is no longer ours.
  * @return 0; or -1 with errno set: the call has to fail.
  */
 static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int flags, void *to,
@@ -103,7 +103,7 @@ static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int f
 	struct change from, over;
 
 	if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == 0 && new_length != 0 && new_length <= old_length) {
-		/* It stays in place and loses its tail. */
+		/* The mapping stays in place and loses its tail. */
 		*ret_change = change_of(CHANGE_UNMAP, (void *)(old + new_length), old_length - new_length, 0);
 		return change_begin(ret_change);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * syscall() with the numbers of the calls interposed by name. It always ends in the next syscall(), never in the next
- * function of that name: that one may itself be made of syscall(). The kernel looks at the low 32 bits of a number,
+ * function of that name: that function may itself call syscall(). The kernel looks at the low 32 bits of a number,
  * hence the casts.
  */
 #include <linux/sched.h>
@@ -18,12 +18,12 @@
 #define SYS_set_mempolicy_home_node 450
 #endif
 
-/* The part of struct clone_args that is there in all versions, and its size. */
+/* The size of the part of struct clone_args that all versions have. */
 #define CLONE_ARGS_BYTES 64
 
 /*
- * A child that shares memory is a thread, or borrows its parent's stack like vfork(): then it must come back by the
- * very same way as its parent, with no frame of ours in between, and there is nothing to tell the library.
+ * A child that shares memory is a thread, or borrows its parent's stack like vfork(): then it must return in the same
+ * way as its parent, with no frame of ours in between, and there is nothing to report to the library.
  */
 static bool is_fork(long number, long a, long b)
 {
@@ -121,7 +121,7 @@ static struct change change_by_number(long number, long a, long b, long c, long 
 		return protect_change(address, length, (int)c, (int)d);
 	case SYS_mseal:
 		return seal_change(address, length, (unsigned long)c);
-	case SYS_set_mempolicy_home_node: /* of a policy that is there already */
+	case SYS_set_mempolicy_home_node: /* for a policy that is set already */
 		return change_of(CHANGE_NOTHING, address, length, 0);
 	default:
 		return change_none();
@@ -170,7 +170,7 @@ static long confine_by_number(long number, long a, long b, long c, long d, long 
 			     : confinement_begin_prctl((int)a, (unsigned long)b, (const void *)c);
 	long result = next.syscall(number, a, b, c, d, e);
 
-	/* With TSYNC more than zero is a thread that cannot have it. With NEW_LISTENER it is a descriptor. */
+	/* With TSYNC a positive result is a thread that cannot get the filter. With NEW_LISTENER it is a descriptor. */
 	confinement_end(known, result == 0 || (result > 0 && (b & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0));
 	return result;
 }

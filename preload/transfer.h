@@ -23,7 +23,7 @@ struct mmsghdr;
 struct msghdr;
 
 uint64_t transfer_before(const void *buffer, size_t length);
-/** What the kernel cannot read, or refuses, is no transfer. */
+/** A vector or message that the kernel cannot read, or refuses, is not a transfer. */
 uint64_t transfer_before_vector(const struct iovec *vector, size_t count);
 uint64_t transfer_before_message(const struct msghdr *message);
 uint64_t transfer_before_messages(const struct mmsghdr *messages, unsigned count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * io_uring by way of liburing, whose system calls nobody else sees: reads into guest RAM as in read.c; rings that do
- * without a descriptor, whose buffers and files nobody can look at; and fixed buffers, which stay pinned
+ * io_uring by way of liburing, whose system calls are seen nowhere else: reads into guest RAM as in read.c; rings
+ * without a descriptor, whose buffers and files cannot be looked at; and fixed buffers, which stay pinned
  * (library/files.h).
  */
 #include <errno.h>
@@ -15,8 +15,8 @@
 #define REQUESTS_MAX 65536 /* no queue of the kernel is longer */
 
 /*
- * How struct io_uring of liburing 2 begins. Its inline functions put requests there, so all of its versions agree in
- * that: the requests in [sqe_head, sqe_tail) are those that the next submission hands over.
+ * The beginning of struct io_uring of liburing 2. Its inline functions put requests there, so all of its versions agree
+ * on this part: the next submission hands over the requests in [sqe_head, sqe_tail).
  */
 struct uring {
 	unsigned *khead, *ktail, *ring_mask, *ring_entries, *kflags, *kdropped, *array;
@@ -56,7 +56,7 @@ static void note_pins(void)
 	errno = saved;
 }
 
-/** Files that nobody hears of before they are read from; and commands to a driver, which may do anything. */
+/** Requests that may read a file which was not reported before; and commands to a driver, which may do anything. */
 static bool brings_unknown(const struct io_uring_sqe *request)
 {
 	return request->flags & IOSQE_FIXED_FILE || request->opcode == IORING_OP_OPENAT ||
@@ -107,7 +107,7 @@ void uring_before_number(long number, long b)
 {
 	const void *parameters = (const void *)b;
 
-	/* What is submitted to a ring that is not liburing's nobody sees. Without parameters it is a question only. */
+	/* Requests to a ring that is not liburing's are not seen. A call without parameters makes no ring. */
 	if ((int)number == SYS_io_uring_setup && readable(parameters, sizeof(struct io_uring_params)))
 		note_pins();
 	if ((int)number == SYS_io_uring_register && register_may_pin((unsigned)b & ~REGISTER_USE_REGISTERED_RING))
@@ -157,7 +157,10 @@ INTERPOSED int io_uring_submit_and_wait_timeout(struct uring *uring, struct io_u
 	return next.io_uring_submit_and_wait_timeout(uring, ret_done, wait, timeout, signals);
 }
 
-/* io_uring_queue_init() has no memory of its own to offer, without which there are no such rings. */
+/*
+ * Rings without a descriptor need memory of the caller's, which io_uring_queue_init() cannot pass: it is not
+ * interposed.
+ */
 INTERPOSED int io_uring_queue_init_params(unsigned entries, struct uring *uring, struct io_uring_params *parameters)
 {
 	before_setup(parameters->flags);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What fills memory through a userfaultfd of the VMM's own. The kernel takes a range of one mapping only, for what is
- * filled and for what is taken from elsewhere. So where it refuses a range of RAM, it is done mapping by mapping.
+ * ioctls that fill memory through a userfaultfd of the VMM's own. The kernel takes a range of one mapping only, both
+ * for memory that is filled and for memory that is taken from elsewhere. So if it refuses a range of RAM, the ioctl is
+ * made mapping by mapping.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,12 +16,12 @@
 #define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_zeropage)
 #endif
 
-/* All begin with the address that is filled. */
+/* All arguments begin with the address that is filled. */
 static const struct kind {
 	unsigned long request;
 	size_t length_at, result_at;
-	bool takes;  /* pages away from the address behind the first one; that has to be one mapping, too */
-	bool copies; /* from there */
+	bool takes;  /* pages are moved from the address behind the first one; that has to be one mapping, too */
+	bool copies; /* pages are copied from there */
 	int error;   /* for a range of several mappings */
 } kinds[] = {
 	{ UFFDIO_MOVE, offsetof(struct uffdio_move, len), offsetof(struct uffdio_move, move), true, false, EINVAL },
@@ -80,7 +81,7 @@ static int fill_piece(uintptr_t start, uintptr_t end, void *context)
 	return r;
 }
 
-/** A piece of what is taken from, which may go to several mappings. */
+/** Takes a piece from one source mapping, which may go to several mappings. */
 static int fill_from_piece(uintptr_t start, uintptr_t end, void *context)
 {
 	const struct fill *fill = context;
@@ -126,7 +127,7 @@ int userfaultfd_forward(const struct ioctl_call *call)
 
 	if (result >= 0 || fill.kind == NULL || errno != fill.kind->error || !forward_ready)
 		return result;
-	to = get(argument, 0); /* the kernel has read it */
+	to = get(argument, 0); /* the kernel has read the argument */
 	length = get(argument, fill.kind->length_at);
 	if ((int64_t)get(argument, fill.kind->result_at) > 0 || change_length((void *)to, length) != length ||
 	    length <= PAGE_BYTES)
