@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libpagefuse: page sharing for a virtual machine monitor (VMM) that wants to take part by itself. A VMM that cannot be
- * changed takes part through the preload (see pagefuse-run(1)), which is the same code.
+ * libpagefuse: page sharing for a virtual machine monitor (VMM) that takes part by itself. A VMM that cannot be changed
+ * takes part through the preload (see pagefuse-run(1)), which is the same code.
  *
  * The library is mechanism only: pagefused(8) decides what is shared, and when. There is one instance per process, as
  * there is one address space. It starts one thread of its own, never exits, aborts or prints, and when in doubt it
@@ -105,8 +105,8 @@ PAGEFUSE_PUBLIC void pagefuse_before_read(const void *hva, size_t length);
 PAGEFUSE_PUBLIC void pagefuse_hint(const void *hva, size_t length);
 
 /**
- * Call this with each file that is to be read into RAM under pagefuse by direct I/O, before the first read. I/O on some
- * file systems (NFS, Ceph, 9p, overlayfs) writes memory in a way that pagefuse cannot see: from then on nothing is
+ * Call this with each file that the VMM will read into RAM under pagefuse by direct I/O, before the first read. I/O on
+ * some file systems (NFS, Ceph, 9p, overlayfs) writes memory in a way that pagefuse cannot see: from then on nothing is
  * shared any more. Open files for which this was not called are found within a second.
  */
 PAGEFUSE_PUBLIC void pagefuse_note_file(int fd);

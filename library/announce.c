@@ -14,7 +14,7 @@
 static _Atomic uint64_t refused[WIRE_REASON_END];
 static _Atomic bool refused_changed;
 
-/** A run of pages that a newly connected daemon is to adopt. */
+/** A run of pages that a newly connected daemon should adopt. */
 struct adoption {
 	uint64_t index;
 	unsigned count; /* 0: none */

@@ -28,7 +28,7 @@ uint64_t announce_refused(uint32_t reason);
 bool announce_refusals_changed(void);
 /** Reports refusals that changed. Worker thread. @return 0 or -errno. */
 int announce_refusals(struct session *session);
-/** RAM that cannot take part. Any thread. */
+/** Bytes of RAM that cannot take part. Any thread. */
 uint64_t announce_refused_bytes(void);
 
 #endif

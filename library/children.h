@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-/** Before anything is shared: from now on children are seen. @return 0 or -errno: nothing may be shared. */
+/** Before anything is shared: from now on children are tracked. @return 0 or -errno: nothing may be shared. */
 int children_watch(void);
 
 /** A fork is about to happen, or has happened: there may be a new child that shares pages. */

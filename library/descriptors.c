@@ -129,7 +129,7 @@ static int leave_standard(int fd)
 	return other;
 }
 
-/** Whether the calling thread's numbers are those of @descriptor's table, as far as can be told. */
+/** Whether the calling thread's numbers are those of @descriptor's table, as far as is known. */
 static bool has_its_table(const struct descriptor *descriptor)
 {
 	long other = descriptor->passing ? descriptor->opener : worker;
@@ -357,7 +357,7 @@ int descriptors_first(unsigned first, unsigned last)
 			return fd;
 		if ((unsigned)fd == last)
 			return -1;
-		first = (unsigned)fd + 1; /* closed unseen: it may be the VMM's */
+		first = (unsigned)fd + 1; /* closed unseen: the number may be the VMM's */
 	}
 	return -1;
 }

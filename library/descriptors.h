@@ -46,10 +46,10 @@ int descriptor_add(int fd, struct descriptor **ret);
  */
 int descriptor_open_passing(const char *path, int flags, struct descriptor **ret);
 
-/** Closes it if it is still there, and sets *descriptor to NULL. NULL is left as it is. */
+/** Closes a descriptor if it is still there, and sets *descriptor to NULL. NULL is left as it is. */
 void descriptor_close(struct descriptor **descriptor);
 
-/** Its number, at this moment; -1 if it is NULL. */
+/** The current number of a descriptor; -1 for NULL. */
 int descriptor_number(const struct descriptor *descriptor);
 /** Whether the number still leads to the file it was noted for, in the calling thread. false for NULL. */
 bool descriptor_is_there(const struct descriptor *descriptor);
@@ -60,11 +60,11 @@ bool descriptor_is_there(const struct descriptor *descriptor);
  */
 long descriptor_read(const struct descriptor *descriptor, void *bytes, unsigned long length, unsigned long offset);
 
-/** Whether all are there. Worker. */
+/** Whether all descriptors are still there. Worker. */
 bool descriptors_are_there(void);
 /** Worker, when it starts: the library's descriptors are in its table. */
 void descriptors_note_worker(void);
-/** Whether the calling thread has the table of descriptors that the library's are in, as far as can be told. */
+/** Whether the library's descriptors are in the calling thread's table, as far as is known. */
 bool descriptors_table_is_ours(void);
 
 /** When no descriptor is left for good: a child then need not ask the kernel. */
@@ -93,7 +93,7 @@ void descriptors_end(bool had);
  * unless the call takes long. Not between begin and end.
  */
 void descriptors_closing(bool begins);
-/** The lowest of ours in [first, last], or -1. Between begin and end. */
+/** The lowest number of ours in [first, last], or -1. Between begin and end. */
 int descriptors_first(unsigned first, unsigned last);
 /** Gives up our number @fd: our file has another number from now on, or is lost. Between begin and end. */
 void descriptors_make_way(int fd);

@@ -69,8 +69,8 @@ static int discard_run(struct region *region, uint64_t index, uint64_t count, in
 }
 
 /**
- * A part of a region. @return 0; 1: some pages had to be filled with zeros; -errno: some are not discarded, and cannot
- * be.
+ * Discards a part of a region. @return 0; 1: some pages had to be filled with zeros; -errno: some pages are not
+ * discarded, and cannot be.
  */
 static int discard_part(const struct part *part, int advice)
 {

@@ -394,7 +394,7 @@ static enum manner judge(struct file *file)
 	}
 }
 
-/** Finds out the type. @return whether the descriptor is there. */
+/** Reads the type. @return whether the descriptor is there. */
 static bool look_at_type(struct file *file)
 {
 	bool ours = file->fd >= 0;

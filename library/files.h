@@ -3,10 +3,10 @@
  * What the process's open files make possible: I/O that writes guest memory without passing the page tables, which a
  * hold would not stop.
  *
- *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind. Those
- *               that last are not over when a request is, so what the VMM asks for next may come by them: fixed
- *               buffers of io_uring, RDMA, VFIO
- *   references  direct I/O on NFS, Ceph or 9p, vhost-scsi: plain references to pages, which nothing sees
+ *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind. Pins
+ *               that last outlive a request, so the VMM's next requests may use them: fixed buffers of io_uring,
+ *               RDMA, VFIO
+ *   references  direct I/O on NFS, Ceph or 9p, vhost-scsi: plain references to pages, which cannot be detected
  *
  * A file may be closed while its I/O is still under way, so what was possible once stays possible. Every file that is
  * not known to copy is assumed to pin, and to keep pins if it is neither a disk nor a file of a file system. Files that
@@ -18,8 +18,8 @@
 #include <stdbool.h>
 
 /**
- * Whether plain references are possible. Any thread. After it has returned false, work under the same hold of the
- * memory lock is safe, as it changes to true with the lock held only.
+ * Whether plain references are possible. Any thread. If it returns false with the memory lock held, this stays so until
+ * the lock is released.
  */
 bool files_may_reference(void);
 

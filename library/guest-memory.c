@@ -29,7 +29,7 @@ static unsigned slots_count;
 static _Atomic uint64_t changes = 1; /* how often anything has changed */
 static uint64_t told_change;         /* the value of `changes` that the daemon knows; worker only */
 
-/* ---- what is known ---- */
+/* ---- slots ---- */
 
 static void note_change(void)
 {
@@ -103,7 +103,7 @@ void guest_memory_forget_ram(const void *hva)
 	guest_memory_note_ram(0, hva, 0);
 }
 
-/* ---- telling it ---- */
+/* ---- sending the map ---- */
 
 void guest_memory_forget_session(void)
 {

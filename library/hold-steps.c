@@ -282,7 +282,7 @@ uint64_t hold_compare(const struct hold *hold, uint64_t mask, uint64_t base)
 	return equal;
 }
 
-/** Repeats the region's advice on what replaced its pages. */
+/** Repeats the region's advice on memory that replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length)
 {
 	if (region->dont_fork)

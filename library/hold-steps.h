@@ -63,7 +63,7 @@ int hold_register_scratch(uint64_t start, uint64_t length);
 
 /** Closes the userfaultfd, which releases everything, and opens another one. */
 void hold_reopen(void);
-extern unsigned hold_reopened; /* how often that was done */
+extern unsigned hold_reopened; /* how often it was reopened */
 
 /** Registers all pages of the hold, or none. @mode: UFFDIO_REGISTER_MODE_*. @return 0 or -errno. */
 int hold_arm(const struct hold *hold, uint64_t mode);
@@ -94,7 +94,7 @@ bool hold_is_mapped(uint64_t start, uint64_t length);
  */
 long hold_replace(uint64_t from, uint64_t length, uint64_t to);
 
-/** Repeats the region's advice on what replaced its pages. */
+/** Repeats the region's advice on memory that replaced its pages. */
 void hold_repeat_advice(const struct region *region, uint64_t start, uint64_t length);
 /**
  * For memory that is anonymous again: also repeats the advice on 2 MiB pages, and keeps broken ones from collapsing.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How long holds take: a histogram, and the length of a hold that follows from it. */
+/* A histogram of hold times, and the length of holds that follows from these times. */
 #include <stdatomic.h>
 
 #include "library/hold.h"

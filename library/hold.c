@@ -51,7 +51,7 @@ bool hold_may_move(void)
 	return !files_may_reference() && !atomic_load_explicit(&moving_is_unsafe, memory_order_relaxed);
 }
 
-/* ---- what the scratch holds ---- */
+/* ---- pages in the scratch ---- */
 
 static bool unreadable; /* the pagemap, in this hold: the content of the scratch is unknown */
 
@@ -321,7 +321,7 @@ void hold_anonymous(struct region *region, uint64_t index, unsigned count, const
 	uint64_t begin;
 
 	hold_set_outcomes(&hold, all, OUTCOME_BUSY);
-	if (hold_open(NULL) < 0) /* it may have had to be closed */
+	if (hold_open(NULL) < 0) /* the userfaultfd may have been closed */
 		return;
 	break_blocks(&hold);
 	begin = hold_now_usec();

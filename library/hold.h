@@ -37,7 +37,7 @@ enum outcome {
  */
 int hold_open(struct descriptor *device);
 bool hold_is_open(void);
-/** No hold will be made any more: closes and unmaps all. */
+/** After the last hold: closes and unmaps everything. */
 void hold_close(void);
 /**
  * In the child of a fork: forgets the parent's userfaultfd. The device stays, so that the child can open its own
@@ -131,7 +131,7 @@ bool hold_may_copy(void);
 /** @allow: there is swap, which is used to show that pages are not pinned. Any thread. */
 void hold_allow_paging_out(bool allow);
 
-/** Notes that a hold took so long. */
+/** Notes the time that a hold took. */
 void hold_times_note(uint64_t usec);
 /** Times of all holds so far, see struct ring_stats. */
 void hold_times(uint64_t *ret_holds, uint64_t *ret_p50_usec, uint64_t *ret_p99_usec, uint64_t *ret_max_usec);

@@ -18,7 +18,7 @@ uint8_t images_of(int fd);
 /** Descriptors [first, last] are about to be closed, or to become other files. Any thread, as above. */
 void images_forget(unsigned first, unsigned last);
 
-/** A new session: the daemon knows none. Worker. */
+/** A new session: the daemon knows no images. Worker. */
 void images_tell_anew(void);
 /** Tells the daemon of images that it does not know. Worker. @return 0 or -errno. */
 int images_tell(struct session *session);

@@ -40,7 +40,7 @@ bool memory_lock_is_mine(void);
 
 /** Before a fork: no hold is under way on return, and none begins before the matching call below. They nest. */
 void memory_lock_before_fork(void);
-/** After it, in parent and child. */
+/** After the fork, in parent and child. */
 void memory_lock_after_fork(void);
 /** Whether a fork is under way, in any thread. With the lock held. */
 bool memory_lock_has_fork(void);

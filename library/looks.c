@@ -6,7 +6,7 @@
 
 #define LINES (PAGE_BYTES / LINE_BYTES)
 #define LINES_APART 27u /* as changes tend to be contiguous */
-#define LINES_NEXT 11u  /* odd, so that it comes to every line */
+#define LINES_NEXT 11u  /* odd, so that every line is reached */
 
 /* The fields of a look's sample: state, first line, looks since the page was read, hash of the lines. */
 #define STATE_SHIFT 30

@@ -45,7 +45,7 @@ uint32_t look_take_sample(const struct look *look, const void *page, uint32_t nu
  * the page's turn.
  */
 void look_keep(struct look *look, uint32_t sample, uint32_t number, uint64_t hash, bool asked);
-/** Fetches what look_compare() will read. */
+/** Prefetches the lines that look_compare() will read. */
 void look_prefetch(const struct look *look, const void *page);
 
 /** Drops the record. Touches no memory where there is none. */

@@ -29,7 +29,7 @@
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
-/* Which argument is known, and its value; the rest varies. */
+/* The argument that is known, and its value; the others vary. */
 #define ANY(call) \
 	{ \
 		.number = SYS_##call, .varies = MADE_CALL_ANY \

@@ -87,7 +87,7 @@ static char *lines_next(struct lines *lines)
 	}
 }
 
-/* ---- what a range is ---- */
+/* ---- the kind of a range ---- */
 
 struct mapping {
 	uint64_t start, end, offset, inode;
@@ -235,7 +235,7 @@ int mappings_file_offset(uint64_t address, uint64_t *ret_offset)
 	return 0;
 }
 
-/* ---- what is locked ---- */
+/* ---- locked memory ---- */
 
 int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length))
 {
@@ -286,7 +286,7 @@ bool mappings_will_be_locked(void)
 	return locked;
 }
 
-/* ---- how many there are ---- */
+/* ---- the number of mappings ---- */
 
 /** @return the limit, or its last known value if it cannot be read. */
 static uint64_t read_limit(void)

@@ -354,8 +354,8 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_LOCK:                          /* memory that a discard puts there would not be locked */
 		(void)make_plain_or_unshare(part); /* the kernel also finds out whether there is memory for copies */
 		return 0;
-	case CHANGE_ATTRIBUTE:   /* a discard would lose it with the mapping of the store */
-	case CHANGE_UNMERGEABLE: /* it may be offered again, and copies inside the store are hard to share */
+	case CHANGE_ATTRIBUTE:   /* a discard would lose the attribute with the mapping of the store */
+	case CHANGE_UNMERGEABLE: /* the memory may be offered again, and copies inside the store are hard to share */
 		return make_plain_or_unshare(part);
 	case CHANGE_TAKE:
 		r = plain_put_zeros(part->region, part->index, part->count);
@@ -713,7 +713,7 @@ void memory_note_pins(void)
 	files_note_lasting_pins();
 }
 
-/* ---- calls past us ---- */
+/* ---- unseen calls ---- */
 
 void memory_note_unseen(void)
 {
@@ -739,7 +739,7 @@ bool memory_leave_store(void)
 	return region_totals.shared == 0;
 }
 
-/* ---- what KVM is told ---- */
+/* ---- KVM ---- */
 
 void memory_note_vcpu(bool nests)
 {

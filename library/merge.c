@@ -22,7 +22,7 @@ enum kind { KIND_NONE,
 	    KIND_ANONYMOUS,
 	    KIND_DIVERGED };
 
-/** What can be done with a page; KIND_NONE: nothing, and *outcome says why. */
+/** How a page can be merged; KIND_NONE: it cannot, and *outcome has the reason. */
 static enum kind kind_of(const struct region *region, uint64_t index, uint64_t entry, enum outcome *outcome)
 {
 	uint32_t state = region->state[index];
@@ -273,7 +273,7 @@ static void unstage(const struct batch *batch)
 	}
 }
 
-/** Diverged pages that are to be held together. */
+/** Diverged pages that will be held together. */
 struct collected {
 	struct hold_run runs[HOLD_DIVERGED_RUNS];
 	unsigned count, pages;

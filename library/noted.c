@@ -4,11 +4,11 @@
  * on it looks every LOOK_MSEC, or sooner where that is worth it, as long as there are notes and for QUIET_MSEC more, so
  * that it is not woken twice in that time; then it sleeps again. Between two looks it does its other work.
  *
- *  *	note        when it is looked at
- *  *	READ        at the next look; while the read is under way, at the one after
- *  *	SUBMITTED   at the look after the next: then it is RIPE; and AGAIN, as nobody tells when such a read is over
- *  *	AGAIN       between one and two times AGAIN_MSEC later: that and AGAIN_LATER are added to by turns, and as a
- *  *	            turn ends the other one, which the turn before has added to, is looked at
+ *	note        when it is looked at
+ *	READ        at the next look; while the read is under way, at the one after
+ *	SUBMITTED   at the look after the next, as RIPE; and as AGAIN, as the end of such a read is not reported
+ *	AGAIN       between one and two times AGAIN_MSEC later: notes are added to AGAIN and AGAIN_LATER by turns,
+ *	            and at the end of a turn the kind that the turn before has added to is looked at
  *
  * So a page that a submitted read has filled by the first look, as most have, is shared at once, and other pages soon
  * after. A page that could not be held because a device was still writing it is treated in the same way. A read that

@@ -26,7 +26,7 @@ extern struct options options;
  */
 void options_complete(void);
 
-/** Says that the library is in a preload. Before the first region. */
+/** Notes that the library is in a preload. Before the first region. */
 void options_by_preload(void);
 
 #endif

@@ -168,7 +168,7 @@ static uint8_t flags_of(uint32_t page)
 	return region != NULL && (region->state[page - region->first_page] & PAGE_DIVERGED) ? RING_PRIVATE_COPY : 0;
 }
 
-/** Copies a private page to a staging page. @return 0, or the report that says why not. */
+/** Copies a private page to a staging page. @return 0, or the report with the reason why not. */
 static int copy_page(uint32_t page, uint64_t entry, void *to)
 {
 	struct region *region = region_of_page(page);

@@ -10,7 +10,7 @@
 
 #include "library/kernel.h"
 
-/** Opens it. @return 0, -errno of open, or -ENOTTY if the kernel has no PAGEMAP_SCAN (Linux 6.7). */
+/** Opens the pagemap. @return 0, -errno of open, or -ENOTTY if the kernel has no PAGEMAP_SCAN (Linux 6.7). */
 int pagemap_open(void);
 void pagemap_close(void);
 

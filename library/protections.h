@@ -23,7 +23,7 @@ enum protection {
 	PROTECT_RESERVE = 1 << 8,     /* mappings are reserved for the VMM */
 	PROTECT_WAKE = 1 << 9,        /* waiters are woken after every hold */
 	PROTECT_EBUSY = 1 << 10,      /* pages that the kernel refuses to move are left alone */
-	PROTECT_POKES = 1 << 11,      /* the worker misses no poke, and no poke keeps it awake */
+	PROTECT_POKES = 1 << 11,      /* the worker never misses a poke, and no poke keeps it awake */
 	PROTECT_OPEN_FORK = 1 << 12,  /* the lock is not held while the VMM's fork handlers run */
 	PROTECT_SIGNALS = 1 << 13,    /* no signal handler runs in a thread that has the lock */
 	PROTECT_CUT_CALLS = 1 << 14,  /* a child sees whether a call that the fork cut in two had been made */
@@ -31,7 +31,7 @@ enum protection {
 	PROTECT_REFERENCES = 1 << 16, /* nothing is held while I/O may have plain references */
 	/** Zeros given back are pages again before the VMM can see which pages are missing. */
 	PROTECT_ZEROS_SHOWN = 1 << 17,
-	PROTECT_CORES = 1 << 18, /* shared pages are in the core of a VMM that crashes */
+	PROTECT_CORES = 1 << 18, /* shared pages are in the core dump of a VMM that crashes */
 	/** A VMM that was found to discard memory unseen shares nothing any more. */
 	PROTECT_UNSEEN_CALLS = 1 << 19,
 	/** If mappings are scarce, more of a run is taken out with a page. */

@@ -74,7 +74,7 @@ void session_done_order(struct session *session);
 int session_post(struct session *session, const struct ring_record *report);
 int session_post_value(struct session *session, enum ring_report op, uint32_t page, unsigned count, uint64_t value);
 int session_post_run(struct session *session, enum ring_report op, uint32_t page, unsigned count, uint32_t slot);
-/** Publishes what was posted and rings the doorbell if the daemon sleeps. @return 0 or -errno. */
+/** Publishes the posted reports, and rings the doorbell if the daemon sleeps. @return 0 or -errno. */
 int session_publish(struct session *session);
 
 /** A staging page that the daemon has finished with; waits for one. @return its index or -errno. */

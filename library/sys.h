@@ -23,7 +23,7 @@ struct sys_fail {
 extern struct sys_fail sys_fail;
 /** Called before each system call with its number and second argument (an ioctl's request), to wait at some of them. */
 extern void (*_Atomic sys_watch)(long number, long second);
-/** @return 0, or the error (positive) that this call is to fail with. */
+/** @return 0, or the error (positive) with which this call has to fail. */
 int sys_fail_now(long number, long second);
 #else
 static inline int sys_fail_now(long number, long second)

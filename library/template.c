@@ -49,7 +49,7 @@ struct kept {
 static struct kept seeds[SEEDS_MAX], templates[TEMPLATES_MAX];
 static uint64_t batch = 1; /* of template_begin() */
 
-/* ---- what is kept ---- */
+/* ---- seeds and templates ---- */
 
 static void unmap(struct kept *kept, uint64_t bytes)
 {

@@ -2,10 +2,10 @@
 /*
  * Theory of Operation. At least one of the two threads sees the other, as both are sequentially consistent:
  *
- *  *	VMM thread                        worker
- *  *	note the transfer                 holding = true
- *  *	holding? then wait for the lock   look for transfers: leave out their pages, or wait
- *  *	system call                       hold; holding = false
+ *	VMM thread                        worker
+ *	note the transfer                 holding = true
+ *	holding? then wait for the lock   look for transfers: leave out their pages, or wait
+ *	system call                       hold; holding = false
  *
  * A thread that is cancelled in its call, or leaves it by longjmp(), never ends its transfer. So a transfer counts for
  * a second, and after that its place may be reused. A call that takes longer (a socket on which nothing arrives) is

@@ -28,7 +28,7 @@ void view_remove(uint32_t segment);
 void view_remove_all(void);
 /** In the child of a fork, which has inherited the descriptors but not the mappings: closes them. */
 void view_forget(void);
-/** Unmaps windows that were not looked at since the last call. */
+/** Unmaps windows that were not used since the last call. */
 void view_rest(void);
 
 /**

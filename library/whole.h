@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Blocks that were broken for sharing, and are kept from collapsing since, may be 2 MiB pages again. */
+/* Lets blocks that were broken for sharing, and kept from collapsing since, become 2 MiB pages again. */
 #ifndef PAGEFUSE_LIBRARY_WHOLE_H
 #define PAGEFUSE_LIBRARY_WHOLE_H
 

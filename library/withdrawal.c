@@ -132,7 +132,7 @@ void withdrawal_forget(void)
 	pthread_mutex_init(&filtering, NULL);
 }
 
-/* ---- what is left ---- */
+/* ---- pages left in the store ---- */
 
 static bool is_left(const struct part *part, uint64_t index)
 {

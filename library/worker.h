@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /**
- * Starts the thread if it does not run, and connects to the daemon if there is one. Any VMM thread, without the lock.
- * @return 1 if a daemon serves this process, 0 if not (the worker goes on trying), or -errno: there is no worker.
+ * Starts the thread if it is not running, and connects to the daemon if there is one. Any VMM thread, without the lock.
+ * @return 1 if a daemon serves this process, 0 if not (the worker keeps trying), or -errno: there is no worker.
  */
 int worker_start(void);
 /** Makes the worker look at regions and refusals again. Any thread, also with the lock held. */

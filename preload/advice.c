@@ -108,7 +108,7 @@ INTERPOSED int posix_madvise(void *address, size_t length, int advice)
 	return next.posix_madvise(address, length, advice);
 }
 
-/* Whether any entry needs more than to be passed on. */
+/* Whether any entry has to be handled here. */
 static bool vector_concerns_us(const struct iovec *vector, size_t count, int advice)
 {
 	if (!forward_may_tell() || (advice == MADV_MERGEABLE ? visits_are_over() : !memory_in_use()))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the interposed calls do to memory: one description per call, used by the libc function of that name and by
+ * Descriptions of what the interposed calls do to memory, one per call, used by the libc function of that name and by
  * syscall() with that number. They look at arguments only and touch nothing, unless said otherwise.
  */
 #ifndef PAGEFUSE_PRELOAD_CALLS_H
@@ -61,7 +61,7 @@ struct ioctl_call {
 };
 /** All of ioctl(). */
 int ioctl_forward(const struct ioctl_call *call);
-/** The real call, with @argument in place of its own. */
+/** Makes the real call, with @argument in place of its own. */
 int ioctl_real(const struct ioctl_call *call, void *argument);
 
 /* userfaultfd.c */
@@ -108,7 +108,10 @@ void open_before_number(long number, long a, long b, long c);
 void open_after_number(long number, long a, long b, long c, long result);
 
 /* closing.c */
-/** Whether a system call by number may close or replace a descriptor of the library's; and the call without that. */
+/**
+ * Whether a system call by number may close or replace a descriptor of the library's. The next one makes it without
+ * that.
+ */
 bool closing_concerns_number(long number, long a, long b);
 long closing_by_number(long number, long a, long b, long c);
 

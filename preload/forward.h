@@ -3,15 +3,15 @@
  * How the preload stands between the VMM and its libc.
  *
  * Theory of Operation. Each interposed call is first described, by a function of calls.h that only looks at the
- * arguments: whether it touches memory of ours, and what it does to that. Nearly all calls do not, and are passed on. A
+ * arguments: whether it touches memory of ours, and what it does to it. Nearly all calls do not, and are passed on. A
  * call that does is bracketed:
  *
- *  *	struct change change = unmap_change(address, length);
+ *	struct change change = unmap_change(address, length);
  *
- *  *	if (change_begin(&change) != 0)
- *  *		return -1;
- *  *	result = next.munmap(address, length);
- *  *	change_end(&change, result == 0);
+ *	if (change_begin(&change) != 0)
+ *		return -1;
+ *	result = next.munmap(address, length);
+ *	change_end(&change, result == 0);
  *
  * The library can have done a discard already when begin returns; the call is then not made again. Between begin and
  * end the library's lock is held, so that no page of the range is being moved. Only the real call may be made there.
@@ -41,7 +41,7 @@
 /** Marks the definitions that the preload exports; exports.map lists them again. */
 #define INTERPOSED __attribute__((visibility("default")))
 
-/** What a call is about to do to memory of ours; tell == false: nothing that the library has to know. */
+/** What a call is about to do to memory of ours; tell == false: the library need not know of it. */
 struct change {
 	enum memory_change what;
 	int detail;

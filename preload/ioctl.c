@@ -38,7 +38,7 @@ struct iommu_ioas_map {
 #define CPUID_1_ECX_VMX (1u << 5)
 #define CPUID_80000001_ECX_SVM (1u << 2)
 
-/* The argument has an address at @address_at and a length at @length_at: describes @what happens to that range. */
+/* The argument has an address at @address_at and a length at @length_at: describes the change @what of that range. */
 static struct change change_by(enum memory_change what, const void *argument, size_t size, size_t address_at,
 			       size_t length_at)
 {

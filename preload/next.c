@@ -413,7 +413,7 @@ static void *find_uring(const char *name)
 	return found;
 }
 
-/** A function NAME of liburing with these parameters that is looked for when it is called. */
+/** A function NAME of liburing with these parameters that is looked up when it is called. */
 #define LATE_URING(NAME, PARAMETERS, ARGUMENTS) \
 	static int late_##NAME PARAMETERS \
 	{ \

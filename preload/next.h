@@ -6,7 +6,7 @@
  * The next definition is used since others interpose as well: sanitizers, which must see every mapping, libnuma, whose
  * mbind() QEMU calls, other preloads. The bare system call is used before, since constructors of other libraries run
  * earlier and must not see a half-made table; and for functions that this libc does not have. Functions of liburing
- * have no system call of their own: if a VMM has loaded that library later than us it is looked for at the first call.
+ * have no system call of their own: if a VMM has loaded that library later than us it is looked up when it is called.
  */
 #ifndef PAGEFUSE_PRELOAD_NEXT_H
 #define PAGEFUSE_PRELOAD_NEXT_H

@@ -27,7 +27,7 @@ struct move {
 	uintptr_t from, end, to;
 	size_t growth;
 	int flags;
-	uintptr_t done; /* end of what has been moved */
+	uintptr_t done; /* end of the pieces that have been moved */
 };
 
 static int move_piece(uintptr_t start, uintptr_t end, void *context)
