@@ -194,7 +194,7 @@ static enum manner judge_regular(const struct file *file)
 }
 
 /**
- * Receiving copies, except for crypto (AF_ALG), AF_XDP, RDS and the like; a socket with TLS decrypts into the memory.
+ * A receive copies, except for crypto (AF_ALG), AF_XDP, RDS and the like; a socket with TLS decrypts into the memory.
  */
 static enum manner judge_socket(const struct file *file)
 {

@@ -3,8 +3,8 @@
  * What the process's open files make possible: I/O that writes guest memory without passing the page tables, which a
  * hold would not stop.
  *
- *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind. Pins
- *               that last outlive a request, so the VMM's next requests may use them: fixed buffers of io_uring,
+ *   pins        direct I/O and the like. UFFDIO_MOVE refuses pinned pages; a hold by write-protection is blind.
+ *               Lasting pins outlive a request, so the VMM's next requests may use them: fixed buffers of io_uring,
  *               RDMA, VFIO
  *   references  direct I/O on NFS, Ceph or 9p, vhost-scsi: plain references to pages, which cannot be detected
  *

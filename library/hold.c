@@ -188,7 +188,7 @@ static bool copy_back(uint64_t to, uint64_t from)
 
 /**
  * Moves the scratch's page itself to the region. The same call leaves its place mapped, registered and empty: if that
- * took further calls and one failed, the scratch would lack the page for good. Needs no memory for content, only
+ * took further calls and one failed, the scratch would lack this place for good. Needs no memory for content, only
  * mappings.
  */
 static bool remap_back(const struct region *region, uint64_t to, uint64_t from)

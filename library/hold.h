@@ -109,9 +109,7 @@ int hold_make_plain(struct region *region, uint64_t index, unsigned count, uint6
  */
 int hold_renew(struct region *region, uint64_t index, unsigned count, uint64_t place);
 
-/**
- * @allow: the worker's last look found no way by which memory could be written without page tables and pins. Worker.
- */
+/** @allow: the worker's last look found no way by which memory could be written past page tables and pins. Worker. */
 void hold_allow_moving(bool allow);
 /** Whether pages may be moved away: as far as is known, there can be no plain reference to one. Memory lock held. */
 bool hold_may_move(void);

@@ -25,8 +25,8 @@ struct mapping_kind {
 };
 
 /**
- * Looks at [start, start+length) in /proc/self/smaps. @return 0 if it is private anonymous memory that may be
- * shared; else the reason why not (enum wire_reason, positive), -ENOMEM if there are holes, or -errno.
+ * Looks at [start, start+length) in /proc/self/smaps. @return 0 if it is private anonymous memory that may be shared;
+ * else the reason why not (enum wire_reason, positive), -ENOMEM if there are holes, or -errno.
  */
 int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 

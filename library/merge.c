@@ -209,7 +209,8 @@ static bool continues_run(const struct batch *batch, unsigned i)
 }
 
 /**
- * Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours stay whole.
+ * Whether holding these pages breaks up a 2 MiB page, which becomes a mapping of its own if its neighbours are not
+ * broken.
  */
 static bool breaks_block(const struct batch *batch, unsigned first, unsigned end)
 {

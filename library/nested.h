@@ -18,8 +18,7 @@ void nested_note_vcpu(bool capable);
 /**
  * Whether a VM of KVM in this process could run guests of its own in a way that loses writes: on such a kernel, with
  * nested virtualization on, unless its vCPUs are known to lack the features or $PAGEFUSE_NESTED promises that there are
- * no such guests.
- * Worker thread.
+ * no such guests. Worker thread.
  */
 bool nested_is_unsafe(void);
 

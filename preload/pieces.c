@@ -25,10 +25,7 @@ static int walk_mapping(struct walk *walk, uintptr_t start, uintptr_t end)
 	return walk->piece(from, to, walk->context);
 }
 
-/**
- * Parses some of "start-end flags ... path
- * "; @number and @field hold the state within a line.
- */
+/** Parses some of "start-end flags ... path\n"; @number and @field hold the state within a line. */
 static int walk_text(struct walk *walk, const char *text, size_t length, uintptr_t number[2], int *field)
 {
 	for (size_t i = 0; i < length; i++) {
