@@ -128,7 +128,7 @@ static void note_again(const struct place *place, uint64_t notes)
 	notes_put(place->region, again.later ? NOTE_AGAIN_LATER : NOTE_AGAIN, place->word, notes);
 }
 
-/** Notes of a word without those behind the region's end, which were meant for a larger region in its place before. */
+/** Notes of a word without those behind the region's end, which were meant for a larger region there before. */
 static uint64_t inside(const struct region *region, uint64_t index, uint64_t notes)
 {
 	if (index >= region->pages)

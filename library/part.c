@@ -41,7 +41,7 @@ static uint64_t find_first(uint64_t at, uint64_t end, struct part *ret)
 	return first;
 }
 
-/** Whether the page at @at is in the store; *ret_next: the end of the run of such pages. */
+/** Whether the page at @at is in the store; *ret_next: the end of the run for which this is the same. */
 static bool is_in_store(uint64_t at, uint64_t end, uint64_t *ret_next)
 {
 	struct part part = { 0 };

@@ -34,7 +34,7 @@ enum protection {
 	PROTECT_CORES = 1 << 18, /* shared pages are in the core dump of a VMM that crashes */
 	/** A VMM that was found to discard memory unseen shares nothing any more. */
 	PROTECT_UNSEEN_CALLS = 1 << 19,
-	/** If mappings are scarce, more of a run is taken out with a page. */
+	/** If mappings are scarce, more of the run is taken out of the store together with a page. */
 	PROTECT_WIDEN = 1 << 20,
 	PROTECT_SCRATCH_OPEN = 1 << 21, /* a thread that touches an empty page of the scratch does not sleep */
 	PROTECT_OWN_UNLOCKED = 1 << 22, /* mlockall() neither locks nor populates the library's own mappings */

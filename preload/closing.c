@@ -16,7 +16,7 @@
 #include "preload/next.h"
 
 /**
- * Whether @fd is open for the VMM. The library could open a number that is not at any moment, so it must not be closed.
+ * Whether @fd is open for the VMM. A number that is not must not be closed, as the library could open it at any moment.
  */
 static bool is_vmms(int fd)
 {
