@@ -59,9 +59,9 @@ stand_in() {
 told_to_end() {
 	local signal=$1 wanted=$2 script status tenths began fault=''
 	shift 2
-	# A job of a script ignores SIGINT, unless told otherwise.
+	# A job of a script ignores SIGINT, and one under nohup SIGHUP, unless told otherwise.
 	(cd "$tree" && PATH=$tree/bin:$PATH TMPDIR=$tree/tmp PAGEFUSE_KERNELS=$tree/kernels \
-		exec setsid env --default-signal=INT "$@") >"$tree/said" 2>&1 &
+		exec setsid env --default-signal=INT,TERM,HUP "$@") >"$tree/said" 2>&1 &
 	script=$!
 	for ((tenths = 0; tenths < COMES_TENTHS; tenths++)); do
 		[ ! -e "$tree/at" ] || break
