@@ -80,6 +80,7 @@ interruptible() {
 		"$@" </dev/null
 		return
 	fi
+	interrupt_check
 	set -m
 	"$@" </dev/null &
 	INTERRUPT_JOB=$!
