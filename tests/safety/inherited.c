@@ -172,14 +172,14 @@ static void test_locked(const struct guest *g)
 	atomic_store(&sys_fail.countdown, 1);
 	begin(CHANGE_LOCK, g->memory, 0);
 	test_check(atomic_load(&sys_fail.countdown) == 0, "no mmap() has failed");
-	test_check(mlock(g->memory, SOME * PAGE_BYTES) == 0, "mlock: %s", strerror(errno));
+	test_lock_memory(g->memory, SOME * PAGE_BYTES);
 	end(CHANGE_LOCK, g->memory, 0);
 	pid = test_fork();
 	if (pid == 0)
 		discard_and_check(g->memory);
 	test_end_child(pid);
 	begin(CHANGE_UNLOCK, g->memory, 0);
-	munlock(g->memory, SOME * PAGE_BYTES);
+	test_unlock_memory(g->memory, SOME * PAGE_BYTES);
 	end(CHANGE_UNLOCK, g->memory, 0);
 }
 

@@ -53,12 +53,6 @@ static void change_both(const struct guest *g, enum memory_change change, uint32
 	call(twin + first * PAGE_BYTES, length);
 }
 
-static void lock(void *address, size_t length)
-{
-	/* Sanitizers do not lock anything by mlock(). */
-	test_check(syscall(SYS_mlock, address, length) == 0, "mlock: %s", strerror(errno));
-}
-
 static void map_a_file(void *address, size_t length)
 {
 	int fd = memfd_create("pagefuse-refused", MFD_CLOEXEC);
@@ -77,7 +71,7 @@ static void unmap(void *address, size_t length)
 static void put_others(const struct guest *g, enum others others, uint32_t first)
 {
 	if (others == LOCKED)
-		change_both(g, CHANGE_LOCK, first, OTHERS, lock);
+		change_both(g, CHANGE_LOCK, first, OTHERS, test_lock_memory);
 	else
 		change_both(g, CHANGE_UNMAP, first, OTHERS, others == OF_A_FILE ? map_a_file : unmap);
 }

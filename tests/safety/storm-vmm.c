@@ -54,13 +54,13 @@ static void discard_in_vain(struct storm_thread *t)
 	void *locked = storm_at(range.from + before);
 
 	storm_check(t, range.from, range.length, "before a discard that is refused");
-	test_check(mlock(locked, PAGE_BYTES) == 0, "mlock: %s", strerror(errno));
+	test_lock_memory(locked, PAGE_BYTES);
 	test_check(madvise(storm_at(range.from), range.length, MADV_DONTNEED) < 0 && errno == EINVAL,
 		   "MADV_DONTNEED of locked memory: %s", strerror(errno));
 	if (before > 0)
 		storm_wrote(t, STORM_REFUSED, range.from, NULL, before);
 	storm_check(t, range.from, range.length, "after a discard that is refused");
-	test_check(munlock(locked, PAGE_BYTES) == 0, "munlock: %s", strerror(errno));
+	test_unlock_memory(locked, PAGE_BYTES);
 }
 
 static void leave_and_return(struct storm_thread *t)

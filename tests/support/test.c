@@ -437,3 +437,13 @@ int test_fork(void)
 	}
 	return pid;
 }
+
+void test_lock_memory(void *address, size_t length)
+{
+	test_check(syscall(SYS_mlock, address, length) == 0, "mlock: %s", strerror(errno));
+}
+
+void test_unlock_memory(void *address, size_t length)
+{
+	test_check(syscall(SYS_munlock, address, length) == 0, "munlock: %s", strerror(errno));
+}

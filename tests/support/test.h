@@ -137,4 +137,8 @@ void test_end_child(int pid);
 /** fork() for a child that is killed when this thread ends, with a watchdog of its own. */
 int test_fork(void);
 
+/** mlock() and munlock(), which sanitizers replace by nothing. An error fails the test. */
+void test_lock_memory(void *address, size_t length);
+void test_unlock_memory(void *address, size_t length);
+
 #endif
