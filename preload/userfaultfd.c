@@ -127,7 +127,9 @@ int userfaultfd_forward(const struct ioctl_call *call)
 
 	if (result >= 0 || fill.kind == NULL || errno != fill.kind->error || !forward_ready)
 		return result;
-	to = get(argument, 0); /* the kernel has read the argument */
+	if (!readable(argument, fill.kind->result_at + sizeof(uint64_t))) /* it is no userfaultfd */
+		return result;
+	to = get(argument, 0);
 	length = get(argument, fill.kind->length_at);
 	if ((int64_t)get(argument, fill.kind->result_at) > 0 || change_length((void *)to, length) != length ||
 	    length <= PAGE_BYTES)
