@@ -24,7 +24,6 @@ trap 'rm -rf --one-file-system "$tree"' EXIT
 mkdir "$tree/bin" "$tree/tmp"
 (cd "$1" && tar -c --exclude='./build*' --exclude=./.cache --exclude=./.git .) | tar -x -C "$tree" || exit 1
 printf '#!/bin/sh\nexit 0\n' >"$tree/tests/support/install-packages.sh"
-git -C "$tree" init -q && git -C "$tree" -c user.name=a -c user.email=a@b.invalid commit -q --allow-empty -m a || exit 1
 faults=0
 
 # stand_in NAME [WORD]: NAME, if it is called with that word, says that it has come so far, and never ends by itself.
@@ -55,7 +54,12 @@ stand_in() {
 	chmod +x "$tree"/bin/*
 }
 
-# told_to_end SIGNAL STATUS COMMAND…
+# A minimal system has no git, and the clone here is none that git knows.
+stand_in_git() {
+	printf '#!/bin/sh\nexit 0\n' >"$tree/bin/git" && chmod +x "$tree/bin/git"
+}
+
+# told_to_end SIGNAL STATUS COMMAND…, 0 if it tells itself
 told_to_end() {
 	local signal=$1 wanted=$2 script status tenths began fault=''
 	shift 2
@@ -110,8 +114,25 @@ if [ "${2-}" = control ]; then
 	exit $faults
 fi
 
+# A signal that comes when a job has begun and nobody waits for it yet, and no other one.
+cat >"$tree/early" <<-'TEXT'
+	#!/bin/bash
+	. "${0%/*}/tests/support/interrupt.sh"
+	guard() {
+		[ "$1" != group ] || { kill "-$signal" $$ && touch "${0%/*}/at"; }
+	}
+	signal=$1
+	interrupt_open exit
+	interruptible sleep 1000
+TEXT
+chmod +x "$tree/early"
+told_to_end 0 130 ./early INT
+told_to_end 0 143 ./early TERM
+told_to_end 0 129 ./early HUP
+
 stand_in apt-get update
 tried tests/kernels --list
+stand_in_git
 tried tests/fresh bookworm
 stand_in meson
 tried tests/kernels --build new
@@ -120,6 +141,7 @@ tried packaging/build-debs "$tree/debs"
 tried tests/packages
 tried tests/libvirt
 stand_in mmdebstrap
+stand_in_git
 tried tests/fresh bookworm
 stand_in meson
 tried .ci/run

@@ -86,7 +86,9 @@ interruptible() {
 	INTERRUPT_JOB=$!
 	set +m
 	guard group "$INTERRUPT_JOB"
-	wait "$INTERRUPT_JOB"
+	# A trap that was run after interrupt_check has nobody to tell: then this waits for nothing. One that is not run yet
+	# ends the waiting.
+	wait "${INTERRUPTED:-$INTERRUPT_JOB}" 2>/dev/null
 	status=$?
 	interrupt_check
 	guard forget group "$INTERRUPT_JOB"
