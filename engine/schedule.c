@@ -3,9 +3,9 @@
  * Theory of Operation. A pass is a walk over a VM's pages in slices; a slice is one SCAN order. A requested pass goes
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
- * its slices evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its share, and after noted
- * pages, which nobody need look for. An audit does the same over audit_interval_seconds, for slices in which something
- * is shared.
+ * its slices, a few at a time, evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its
+ * share, and after noted pages, which nobody need look for. An audit does the same, slice by slice, over
+ * audit_interval_seconds, for those in which something is shared.
  *
  * A VM that answers, but so slowly that a stage of a barrier has lasted STAGE_USEC, is overdue until it has answered
  * what that barrier waited for. It delays no other VM after that; nor do those that watch.h tells of.
@@ -46,6 +46,7 @@
 #define RESYNC_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
+#define SLOW_SLICES 4u /* ordered together, as to wake a worker, and then the daemon, costs as much as many looks */
 #define ORDERS_SHORT 512u
 #define NOTES_FIRST_USEC UINT64_C(300000) /* after the last noted page; a worker looks for these every 0.2 s */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
@@ -406,30 +407,43 @@ static void end_with_block(struct engine_vm *vm, struct scan *scan)
 	scan->count = blocks_until_end(&region->blocks, scan->page - region->first, scan->count);
 }
 
+static bool slow_pass_is_due(const struct engine_vm *vm)
+{
+	return has_slow_passes(vm) && !vm->engine->resync.wanted && vm->pass_ticket == 0 && slices_go_on(vm) &&
+	       vm->slow.next_usec <= vm->engine->now_usec && budget_allows(vm) && scans_under_way(vm, SCAN_SLOW) == 0 &&
+	       !waits_for_notes(vm);
+}
+
+static bool next_slow_slice(struct engine_vm *vm, const struct room *room, struct scan *ret)
+{
+	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
+
+	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, ret) || ret->count > room->queues)
+		return false;
+	end_with_block(vm, ret);
+	return true;
+}
+
+/* The slices that are ordered together end with the pass. */
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
-	uint32_t seconds = vm->engine->settings.scan_interval_seconds;
-	uint32_t longest = longest_scan(vm, room, RING_SCAN_PAGES_MAX);
 	struct scan scan = { .kind = SCAN_SLOW };
 
-	if (!has_slow_passes(vm) || vm->engine->resync.wanted || vm->pass_ticket != 0 || !slices_go_on(vm))
+	if (!slow_pass_is_due(vm))
 		return;
-	if (vm->slow.next_usec > vm->engine->now_usec || !budget_allows(vm) || scans_under_way(vm, SCAN_SLOW) > 0)
-		return;
-	if (waits_for_notes(vm))
-		return;
-	if (longest == 0 || !next_slice_around(vm, &vm->slow, longest, &scan) || scan.count > room->queues)
-		return;
-	end_with_block(vm, &scan);
-	if (!orders_scan(vm, scan_op(vm), &scan))
-		return;
-	take_room(room, &scan);
-	if (is_first_slice(vm, &scan)) { /* so the last one is over */
-		looked_at_all(vm, vm->slow_from_usec);
-		vm->slow_from_usec = from_now(vm);
+	for (uint32_t i = 0; i < SLOW_SLICES && next_slow_slice(vm, room, &scan); i++) {
+		bool first = is_first_slice(vm, &scan);
+
+		if ((first && i > 0) || !orders_scan(vm, scan_op(vm), &scan))
+			return;
+		take_room(room, &scan);
+		if (first) { /* so the last one is over */
+			looked_at_all(vm, vm->slow_from_usec);
+			vm->slow_from_usec = from_now(vm);
+		}
+		vm->slow_usec = vm->engine->now_usec;
+		walk_on(vm, &vm->slow, &scan, vm->engine->settings.scan_interval_seconds);
 	}
-	vm->slow_usec = vm->engine->now_usec;
-	walk_on(vm, &vm->slow, &scan, seconds);
 }
 
 /* ---- noted pages that had to wait ---- */

@@ -111,7 +111,8 @@ static void seal(struct storm_thread *t)
 	storm_check(t, from, PAGE_BYTES, "after it was sealed");
 	/* The last argument is a hint to the kernel, which libcs before glibc 2.41 do not pass on. */
 	test_check(mremap(storm_at(from), PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL) ==
-				   MAP_FAILED && errno == EPERM,
+				   MAP_FAILED &&
+			   errno == EPERM,
 		   "mremap of what is sealed: %s", strerror(errno));
 	storm_check(t, from, PAGE_BYTES, "after mremap of what is sealed");
 }

@@ -86,8 +86,8 @@ interruptible() {
 	INTERRUPT_JOB=$!
 	set +m
 	guard group "$INTERRUPT_JOB"
-	# A trap that was run after interrupt_check has nobody to tell: then this waits for nothing. One that is not run yet
-	# ends the waiting.
+	# A trap that was run after interrupt_check has nobody to tell: then this waits for nothing. One that is not run
+	# yet ends the waiting.
 	wait "${INTERRUPTED:-$INTERRUPT_JOB}" 2>/dev/null
 	status=$?
 	interrupt_check
