@@ -4,8 +4,8 @@
  * as fast as its VM answers: at most two slices are under way, and all VMs together have only so many that everything
  * which could come of them still fits the queues of every VM, so that nothing has to be dropped. A slow pass spreads
  * its slices, a few at a time, evenly over scan_interval_seconds, less often if the worker's CPU time exceeds its
- * share, and after noted pages, which nobody need look for. An audit does the same, slice by slice, over
- * audit_interval_seconds, for those in which something is shared.
+ * share, and after noted pages, which nobody need look for. An audit does the same over audit_interval_seconds, for
+ * slices in which something is shared.
  *
  * A VM that answers, but so slowly that a stage of a barrier has lasted STAGE_USEC, is overdue until it has answered
  * what that barrier waited for. It delays no other VM after that; nor do those that watch.h tells of.
@@ -46,7 +46,7 @@
 #define RESYNC_MAX_USEC (60 * SECOND_USEC)
 #define PASS_SLICE_PAGES 1024u
 #define PASS_SLICES 2u
-#define SLOW_SLICES 4u /* ordered together, as to wake a worker, and then the daemon, costs as much as many looks */
+#define SLICES_TOGETHER 4u /* as to wake a worker, and then the daemon, costs as much as many looks */
 #define ORDERS_SHORT 512u
 #define NOTES_FIRST_USEC UINT64_C(300000) /* after the last noted page; a worker looks for these every 0.2 s */
 #define NOTES_FIRST_MAX_USEC SECOND_USEC
@@ -424,14 +424,14 @@ static bool next_slow_slice(struct engine_vm *vm, const struct room *room, struc
 	return true;
 }
 
-/* The slices that are ordered together end with the pass. */
+/* Slices that are ordered together end with the pass. */
 static void schedule_slow(struct engine_vm *vm, struct room *room)
 {
 	struct scan scan = { .kind = SCAN_SLOW };
 
 	if (!slow_pass_is_due(vm))
 		return;
-	for (uint32_t i = 0; i < SLOW_SLICES && next_slow_slice(vm, room, &scan); i++) {
+	for (uint32_t i = 0; i < SLICES_TOGETHER && next_slow_slice(vm, room, &scan); i++) {
 		bool first = is_first_slice(vm, &scan);
 
 		if ((first && i > 0) || !orders_scan(vm, scan_op(vm), &scan))
@@ -545,13 +545,17 @@ static void schedule_audit(struct engine_vm *vm)
 
 	if (seconds == 0 || vm->pass_ticket != 0 || !slices_go_on(vm))
 		return;
-	for (uint32_t i = 0; i < AUDITS_PER_TICK && scans_under_way(vm, SCAN_AUDIT) == 0; i++) {
-		if (vm->audit.next_usec > vm->engine->now_usec)
+	if (vm->audit.next_usec > vm->engine->now_usec || scans_under_way(vm, SCAN_AUDIT) > 0)
+		return;
+	for (uint32_t i = 0, ordered = 0; i < AUDITS_PER_TICK && ordered < SLICES_TOGETHER; i++) {
+		if (!next_slice_around(vm, &vm->audit, RING_SCAN_PAGES_MAX, &scan) ||
+		    (i > 0 && is_first_slice(vm, &scan)))
 			return;
-		if (!next_slice_around(vm, &vm->audit, RING_SCAN_PAGES_MAX, &scan))
-			return;
-		if (any_shared(vm, &scan) && !orders_scan(vm, ORDER_AUDIT, &scan))
-			return;
+		if (any_shared(vm, &scan)) {
+			if (!orders_scan(vm, ORDER_AUDIT, &scan))
+				return;
+			ordered++;
+		}
 		walk_on(vm, &vm->audit, &scan, seconds);
 	}
 }

@@ -13,7 +13,7 @@
 struct rival;
 
 #define VM_QUEUE_MAX 8192u
-#define VM_SCANS_MAX 8u
+#define VM_SCANS_MAX 12u
 #define VM_LOOKS_MAX 4096u
 #define VM_SIGHTINGS_MAX 256u /* looked through one by one */
 #define VM_LATER_MAX 1024u
