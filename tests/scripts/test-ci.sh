@@ -66,7 +66,7 @@ expect 1 '0 passed, 0 failed, 5 skipped' \
 	'echo 0 passed, 0 failed, 2 skipped'
 
 # Nothing goes on for longer than CI does: what runs is ended, what has not begun is skipped.
-PAGEFUSE_CI_SECONDS=5 expect 1 '0 passed, 1 failed, 3 skipped' \
+PAGEFUSE_CI_SECONDS=20 expect 1 '0 passed, 1 failed, 3 skipped' \
 	'exec sleep 600' \
 	'echo 2 passed, 0 failed, 0 skipped' \
 	'echo 2 passed, 0 failed, 0 skipped' \

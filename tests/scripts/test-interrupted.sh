@@ -17,8 +17,8 @@ if [ -z "${INTERRUPTED_INSIDE-}" ]; then
 	INTERRUPTED_INSIDE=yes exec unshare --mount --pid --fork --mount-proc --kill-child "$0" "$@"
 fi
 
-COMES_TENTHS=600 # a script comes to where it waits, or ends, within that
-ENDS_TENTHS=200  # and ends then; none of the stand-ins would let it end so soon
+COMES_TENTHS=6000 # a script comes to where it waits, or ends, within that
+ENDS_TENTHS=3000  # and ends then; none of the stand-ins would let it end so soon
 tree=$(mktemp -d) || exit 1
 trap 'rm -rf --one-file-system "$tree"' EXIT
 mkdir "$tree/bin" "$tree/tmp"
@@ -109,6 +109,7 @@ if [ "${2-}" = control ]; then
 			"$@"
 		}
 	TEXT
+	ENDS_TENTHS=200
 	stand_in meson
 	told_to_end TERM 143 tests/kernels --build new
 	exit $faults

@@ -61,7 +61,7 @@ host_marked() (
 host_kill() {
 	local tries
 	local -a pids
-	for ((tries = 0; tries < 50; tries++)); do
+	for ((tries = 0; tries < 600; tries++)); do
 		mapfile -t pids < <(host_marked)
 		[ ${#pids[@]} -gt 0 ] || return
 		kill -KILL "${pids[@]}" 2>/dev/null
