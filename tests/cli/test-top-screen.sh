@@ -23,7 +23,7 @@ types() {
 
 # top ARGUMENT...: each refresh is asked for: by itself there is none.
 top() {
-	types "sh -c 'echo \$\$ >top.pid; exec \"\$0\" \"\$@\"' $PAGEFUSE top -d 86400 $*"
+	types "sh -c 'echo \$\$ >top.pid; exec \"\$0\" \"\$@\"' ${PAGEFUSE@Q} top -d 86400 $*"
 }
 
 # ended CODE: the shell has the terminal again, as it was.
@@ -287,7 +287,7 @@ ended 0
 
 # A terminal that cannot do it.
 for term in dumb no-such-terminal ''; do
-	types "TERM=$term $PAGEFUSE top"
+	types "TERM=$term ${PAGEFUSE@Q} top"
 	ended 1
 	screen_shows "pagefuse: top: TERM='$term': not known as a terminal whose cursor can be moved"
 done

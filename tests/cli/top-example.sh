@@ -32,7 +32,7 @@ SECOND=$(jq -c '.daemon.uptime_seconds += 2 |
 
 start_daemon "{\"status\": [$FIRST, $SECOND]}"
 screen_open 110 14
-screen_type "clear; $PAGEFUSE top -d 86400"
+screen_type "clear; ${PAGEFUSE@Q} top -d 86400"
 screen_keys Enter
 screen_shows WHY
 screen_keys Space
