@@ -153,10 +153,13 @@ guests_build_initramfs() {
 	rm -rf "$root" "$GUESTS_WORK/busybox"
 }
 
-# guests_make STAMP KEY FUNCTION: calls the function unless it succeeded with the same key before.
+# guests_make STAMP KEY FUNCTION PATH…: calls the function unless it succeeded with the same key before, and what it
+# made is still there.
 guests_make() {
 	local stamp=$GUESTS_DIR/$1.made
-	[ "$(cat "$stamp" 2>/dev/null)" != "$2" ] || return 0
+	if [ "$(cat "$stamp" 2>/dev/null)" = "$2" ] && stat -- "${@:4}" >/dev/null 2>&1; then
+		return 0
+	fi
 	rm -f "$stamp"
 	"$3" || { echo "guests: cannot build the guests' $1 in $GUESTS_DIR" >&2; return 1; }
 	echo "$2" >"$stamp"
@@ -166,9 +169,10 @@ guests_build_all() {
 	local disk="${GUESTS_DISK_PACKAGES[*]} $GUESTS_FIRST_MIB $GUESTS_OTHERS_MIB" kernel inside
 	kernel="$GUESTS_KERNEL_PACKAGE $(sha256sum <"$GUESTS_SOURCE/kernel.sh")"
 	inside=$(cat "$GUESTS_SOURCE"/inside/* "$GUESTS_SOURCE/build.sh" | sha256sum)
-	guests_make kernel "$kernel" guests_fetch_kernel &&
-		guests_make disk "$disk" guests_build_disk &&
-		guests_make initramfs "$disk $(kernel_version "$GUESTS_WORK/kernel") $inside" guests_build_initramfs
+	guests_make kernel "$kernel" guests_fetch_kernel "$GUESTS_DIR/kernel" "$GUESTS_WORK/kernel/modules" &&
+		guests_make disk "$disk" guests_build_disk "$GUESTS_DIR"/{disk,lists/first,lists/others} &&
+		guests_make initramfs "$disk $(kernel_version "$GUESTS_WORK/kernel") $inside" guests_build_initramfs \
+			"$GUESTS_DIR/initramfs"
 }
 
 # Whether guests_build has little or nothing to do.

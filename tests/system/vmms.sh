@@ -109,8 +109,11 @@ vmm_is_known() {
 }
 
 vmm_answer() {
-	local line
-	IFS= read -r -t "$DAEMON_SECONDS" -u "${VMM_OUT[$1]}" line && echo "$line"
+	local line end=$((SECONDS + DAEMON_SECONDS))
+	until IFS= read -r -t 1 -u "${VMM_OUT[$1]}" line; do
+		kill -0 "${VMM_PID[$1]}" 2>/dev/null && [ $SECONDS -lt $end ] || return
+	done
+	echo "$line"
 }
 
 vmm_ask() {
