@@ -6,6 +6,7 @@ each query of the dashboard has an answer, and each alert fires for what it is a
 
 usage: prometheus.py EXPORTER FAKE-DAEMON SOURCE    (skipped, with the reason, if there is no Prometheus to be had)
 """
+import contextlib
 import json
 import os
 import re
@@ -229,7 +230,10 @@ def check(folder):
     def listening():
         if server.poll() is not None:
             sys.exit('Prometheus has ended: ' + open(log).read()[-2000:])
-        inodes = {os.readlink(f'/proc/{server.pid}/fd/{fd}') for fd in os.listdir(f'/proc/{server.pid}/fd')}
+        inodes = set()
+        for fd in os.scandir(f'/proc/{server.pid}/fd'):
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                inodes.add(os.readlink(fd.path))
         for table in ('tcp', 'tcp6'):
             for line in open(f'/proc/net/{table}').readlines()[1:]:
                 fields = line.split()

@@ -221,8 +221,8 @@ def check_tests(build):
     guests, limit = str(ROOT / 'tests/guests/test-guests.sh'), str(ROOT / 'tests/guests/test-limit.sh')
     cases = [([guests, build, 'share'], 'guests run with', CTRL_C),
              ([guests, build, 'share'], 'pages that need no memory', TERM),
-             ([guests, build, 'native'], 'round 1', CTRL_C),
-             ([guests, build, 'native'], 'round 1', KILL),
+             ([guests, build, 'direct'], 'round 1', CTRL_C),
+             ([guests, build, 'direct'], 'round 1', KILL),
              ([limit, build], 'the guest runs with', CTRL_C)]
     for command, moment, how in chosen(cases):
         check(Case(command), moment, how)

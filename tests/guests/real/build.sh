@@ -97,5 +97,8 @@ real_build() {
 	mkdir -p "$REAL_DIR"
 	set -o pipefail
 	flock -n "$GUESTS_DIR/lock" true || guests_tell "waiting for another one that makes the guests"
-	(flock 9 && guests_make real/system "$key" real_build_disk "$REAL_DIR"/{disk,kernel,initramfs}) 9>"$GUESTS_DIR/lock"
+	(
+		flock 9 || exit
+		guests_make real/system "$key" real_build_disk "$REAL_DIR"/{disk,kernel,initramfs}
+	) 9>"$GUESTS_DIR/lock"
 }
