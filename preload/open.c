@@ -47,25 +47,22 @@ static int opened(int fd)
 		found; \
 	})
 
-INTERPOSED int open64(const char *path, int flags, ...)
-{
-	return opened(next.open(path, flags, MODE_OF(flags)));
-}
+/* NAME and NAME64 are the same where offsets have 64 bits. @BY: what is done with the result of the next one. */
+#define INTERPOSED_BOTH(TYPE, NAME, PARAMETERS, BY, ARGUMENTS) \
+	INTERPOSED TYPE NAME##64 PARAMETERS \
+	{ \
+		return BY(next.NAME ARGUMENTS); \
+	} \
+\
+	INTERPOSED TYPE NAME PARAMETERS \
+	{ \
+		return BY(next.NAME ARGUMENTS); \
+	}
 
-INTERPOSED int open(const char *path, int flags, ...)
-{
-	return opened(next.open(path, flags, MODE_OF(flags)));
-}
-
-INTERPOSED int openat64(int folder, const char *path, int flags, ...)
-{
-	return opened(next.openat(folder, path, flags, MODE_OF(flags)));
-}
-
-INTERPOSED int openat(int folder, const char *path, int flags, ...)
-{
-	return opened(next.openat(folder, path, flags, MODE_OF(flags)));
-}
+INTERPOSED_BOTH(int, open, (const char *path, int flags, ...), opened, (path, flags, MODE_OF(flags)))
+INTERPOSED_BOTH(int, openat, (int folder, const char *path, int flags, ...), opened,
+		(folder, path, flags, MODE_OF(flags)))
+INTERPOSED_BOTH(int, creat, (const char *path, mode_t mode), opened, (path, mode))
 
 /* The compiler calls these instead with _FORTIFY_SOURCE. */
 int __open_2(const char *path, int flags);
@@ -93,16 +90,6 @@ INTERPOSED int __openat64_2(int folder, const char *path, int flags)
 	return opened(next.openat_2(folder, path, flags));
 }
 
-INTERPOSED int creat64(const char *path, mode_t mode)
-{
-	return opened(next.creat(path, mode));
-}
-
-INTERPOSED int creat(const char *path, mode_t mode)
-{
-	return opened(next.creat(path, mode));
-}
-
 INTERPOSED int open_by_handle_at(int mount, struct file_handle *handle, int flags)
 {
 	return opened(next.open_by_handle_at(mount, handle, flags));
@@ -117,22 +104,10 @@ INTERPOSED int pidfd_getfd(int pidfd, int fd, unsigned flags)
 
 /* ---- libc functions that open files internally ---- */
 
-/** NAME and NAME64 are the same where offsets have 64 bits. */
-#define OPENED_BY_BOTH(NAME, PARAMETERS, ARGUMENTS) \
-	INTERPOSED int NAME##64 PARAMETERS \
-	{ \
-		return opened(next.NAME ARGUMENTS); \
-	} \
-\
-	INTERPOSED int NAME PARAMETERS \
-	{ \
-		return opened(next.NAME ARGUMENTS); \
-	}
-
-OPENED_BY_BOTH(mkstemp, (char *pattern), (pattern))
-OPENED_BY_BOTH(mkostemp, (char *pattern, int flags), (pattern, flags))
-OPENED_BY_BOTH(mkstemps, (char *pattern, int suffix), (pattern, suffix))
-OPENED_BY_BOTH(mkostemps, (char *pattern, int suffix, int flags), (pattern, suffix, flags))
+INTERPOSED_BOTH(int, mkstemp, (char *pattern), opened, (pattern))
+INTERPOSED_BOTH(int, mkostemp, (char *pattern, int flags), opened, (pattern, flags))
+INTERPOSED_BOTH(int, mkstemps, (char *pattern, int suffix), opened, (pattern, suffix))
+INTERPOSED_BOTH(int, mkostemps, (char *pattern, int suffix, int flags), opened, (pattern, suffix, flags))
 
 static FILE *opened_stream(FILE *stream)
 {
@@ -141,35 +116,10 @@ static FILE *opened_stream(FILE *stream)
 	return stream;
 }
 
-INTERPOSED FILE *fopen64(const char *path, const char *mode)
-{
-	return opened_stream(next.fopen(path, mode));
-}
-
-INTERPOSED FILE *fopen(const char *path, const char *mode)
-{
-	return opened_stream(next.fopen(path, mode));
-}
-
-INTERPOSED FILE *freopen64(const char *path, const char *mode, FILE *stream)
-{
-	return opened_stream(next.freopen(path, mode, stream));
-}
-
-INTERPOSED FILE *freopen(const char *path, const char *mode, FILE *stream)
-{
-	return opened_stream(next.freopen(path, mode, stream));
-}
-
-INTERPOSED FILE *tmpfile64(void)
-{
-	return opened_stream(next.tmpfile());
-}
-
-INTERPOSED FILE *tmpfile(void)
-{
-	return opened_stream(next.tmpfile());
-}
+INTERPOSED_BOTH(FILE *, fopen, (const char *path, const char *mode), opened_stream, (path, mode))
+INTERPOSED_BOTH(FILE *, freopen, (const char *path, const char *mode, FILE *stream), opened_stream,
+		(path, mode, stream))
+INTERPOSED_BOTH(FILE *, tmpfile, (void), opened_stream, ())
 
 /* ---- files that change ---- */
 
