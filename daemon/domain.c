@@ -86,7 +86,7 @@ static void punch(void *context, uint32_t first, uint32_t count)
 	recheck_if_pressed(domain);
 }
 
-static bool may_charge(void *context, void *account)
+static bool admit_slot(void *context, void *account)
 {
 	struct domain *domain = context;
 	struct quota_user *user = account;
@@ -130,7 +130,7 @@ static void set_exposed(struct domain *domain, uint64_t pages)
 	domain->exposed_pages = pages;
 }
 
-static bool may_expose(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
+static bool admit_exposure(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
 {
 	struct domain *domain = context;
 
@@ -301,11 +301,11 @@ static int open_engine(struct domain *domain, const struct engine_settings *want
 		.write = write_slot,
 		.read = read_slot,
 		.punch = punch,
-		.may_charge = may_charge,
+		.admit_slot = admit_slot,
 		.charge = charge,
 		.take_numbers = take_numbers,
 		.give_numbers = give_numbers,
-		.may_expose = may_expose,
+		.admit_exposure = admit_exposure,
 	};
 	struct engine_settings settings = *wanted;
 	uint32_t cursor = 0, segment;

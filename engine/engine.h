@@ -43,8 +43,11 @@ struct engine_store {
 	int (*read)(void *context, uint32_t slot, void *ret_content);
 	/** Frees the memory of @count slots that no guest page reads. Failure is retried by the store itself. */
 	void (*punch)(void *context, uint32_t slot, uint32_t count);
-	/** Whether one slot more may be charged to @account (engine_vm_set_account()). NULL: always. */
-	bool (*may_charge)(void *context, void *account);
+	/**
+	 * One slot more is to be charged to @account (engine_vm_set_account()). @return whether it may be. NULL:
+	 * always.
+	 */
+	bool (*admit_slot)(void *context, void *account);
 	/** @slots more, or less, are charged to it, also after its VM has gone: until they are dead. NULL: not kept. */
 	void (*charge)(void *context, void *account, int64_t slots);
 	/**
@@ -55,10 +58,11 @@ struct engine_store {
 	/** They can be given to others again. NULL: not kept. */
 	void (*give_numbers)(void *context, void *account, uint64_t pages);
 	/**
-	 * Whether @all_pages of all VMs may be shared or zero, and of these @vm_pages of one: so many will be, if it is
-	 * given more. @held: it was not when this was asked last, so there has to be some room. NULL: always.
+	 * @all_pages of all VMs are to be shared or zero, and of these @vm_pages of one. @return whether so many may
+	 * be; or else that VM is given no more. @held: they were not when this was asked last, so there has to be some
+	 * room. NULL: always.
 	 */
-	bool (*may_expose)(void *context, uint64_t all_pages, uint64_t vm_pages, bool held);
+	bool (*admit_exposure)(void *context, uint64_t all_pages, uint64_t vm_pages, bool held);
 };
 
 /** Pages of a 2 MiB page. */
@@ -303,7 +307,7 @@ struct engine_vm_counters {
 	uint64_t unsharing_pages;           /* that its mode does not allow, and are still to be unshared */
 	uint64_t dropped_orders;            /* for lack of room; found again by the next pass */
 	uint64_t limited_pages;             /* so far: not known, or not brought into the store, at a limit */
-	uint64_t held_pages;                /* so far: not shared, nor given back, as may_expose said no */
+	uint64_t held_pages;                /* so far: not shared, nor given back, as admit_exposure said no */
 	bool held;                          /* it says so now */
 	uint64_t differs, busy, gone, full; /* answers so far, pages */
 	uint64_t noted_shared;              /* shared or given back because they had been noted, so far */
@@ -314,7 +318,7 @@ struct engine_counters {
 	uint64_t common_pages; /* slots that at least one of them reads */
 	uint64_t zero_pages;
 	int64_t saved_pages; /* shared - common + zero */
-	uint32_t held_vms;   /* VMs for which nothing new is shared, as may_expose refused */
+	uint32_t held_vms;   /* VMs for which nothing new is shared, as admit_exposure refused */
 	/* Of all VMs, as above. */
 	uint64_t large_blocks, broken_blocks, ready_pages, would_save_pages;
 

@@ -18,14 +18,14 @@ static uint64_t committed(const struct page_counts *pages, uint64_t waiting)
 }
 
 /* Whether @vm may have one page more, when @pages more are committed by that. */
-static bool may(const struct engine_vm *vm, uint32_t pages)
+static bool admits(const struct engine_vm *vm, uint32_t pages)
 {
 	const struct engine *engine = vm->engine;
 	const struct engine_store *store = &engine->slots.store;
 
-	return store->may_expose == NULL ||
-	       store->may_expose(store->context, committed(&engine->pages, engine->waiters.used) + pages,
-				 committed(&vm->pages, vm->waiting) + 1, vm->held);
+	return store->admit_exposure == NULL ||
+	       store->admit_exposure(store->context, committed(&engine->pages, engine->waiters.used) + pages,
+				     committed(&vm->pages, vm->waiting) + 1, vm->held);
 }
 
 void exposure_put_off(struct page page)
@@ -43,7 +43,7 @@ bool exposure_holds(struct page page, uint32_t pages)
 {
 	struct engine_vm *vm = page.region->vm;
 
-	vm->held = vm->held || !may(vm, pages);
+	vm->held = vm->held || !admits(vm, pages);
 	if (vm->held)
 		exposure_put_off(page);
 	return vm->held;
@@ -63,7 +63,7 @@ void exposure_tick(struct engine *engine)
 		if (vm == NULL)
 			continue;
 		was = vm->held;
-		vm->held = shares(vm) && !may(vm, 1);
+		vm->held = shares(vm) && !admits(vm, 1);
 		if (was && !vm->held && vm->blocks.ready > 0 && large_most(engine) != ENGINE_LARGE_KEEP)
 			engine->release.wanted = true;
 	}

@@ -2,7 +2,7 @@
 /*
  * The memory that guests take if they write all that they share, and its limit: at the limit nothing new is ordered for
  * a VM, which is then *held*. What it shares stays, and orders under way complete. The store decides (struct
- * engine_store, may_expose), as an engine knows one domain only.
+ * engine_store, admit_exposure), as an engine knows one domain only.
  *
  *   exposed   = shared + zero                  pages, of a VM or of all
  *   committed = exposed + ordered + fetching + waiting

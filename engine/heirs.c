@@ -16,18 +16,28 @@ static bool is_of_its_user(const struct slots *slots, const struct slot *slot, c
 	return slots->owners[slot->owner].account == vm->account;
 }
 
+/* Whether @vm is to be charged for a slot that it maps, and another user is charged for. */
+static bool inherits(const struct engine *engine, const struct engine_vm *vm)
+{
+	if (engine->heirs.phase == HEIRS_OWNERS || vm->owner == 0)
+		return false;
+	return engine->heirs.phase == HEIRS_BEYOND || slots_admit(&engine->slots, vm->owner);
+}
+
 static void look_at_slot(struct engine *engine, const struct engine_vm *vm, uint32_t number)
 {
-	const struct heirs *heirs = &engine->heirs;
+	struct heirs *heirs = &engine->heirs;
 	struct slot *slot = slots_get(&engine->slots, number);
 
 	if (slot->left != heirs->mark)
 		return;
 	if (heirs->phase == HEIRS_OWNERS && is_of_its_user(&engine->slots, slot, vm)) {
 		slot->left = SLOT_LEFT_NOT;
-	} else if (heirs->phase == HEIRS_OTHERS && vm->owner != 0) {
+	} else if (inherits(engine, vm)) {
 		slots_recharge(&engine->slots, number, vm->owner);
 		slot->left = SLOT_LEFT_NOT;
+	} else {
+		heirs->left_some = true;
 	}
 }
 
@@ -70,6 +80,7 @@ static bool walk(struct engine *engine)
 static void begin_walk(struct heirs *heirs, enum heirs_phase phase)
 {
 	heirs->phase = phase;
+	heirs->left_some = false;
 	heirs->vm = heirs->region = heirs->page = 0;
 }
 
@@ -93,8 +104,8 @@ void heirs_tick(struct engine *engine)
 		if (engine->now_usec >= heirs->next_usec)
 			begin(engine);
 	} else if (walk(engine)) {
-		if (heirs->phase == HEIRS_OWNERS) {
-			begin_walk(heirs, HEIRS_OTHERS);
+		if (heirs->left_some && heirs->phase != HEIRS_BEYOND) {
+			begin_walk(heirs, heirs->phase == HEIRS_OWNERS ? HEIRS_WITHIN : HEIRS_BEYOND);
 			return;
 		}
 		heirs->phase = HEIRS_NONE;

@@ -2,8 +2,9 @@
 /*
  * Who is charged for a slot maps it, or says so. When a page stops to map a slot that others map, nobody knows whether
  * it was the last one of the user who is charged. So the slot is marked, and a walk over all pages looks for one of
- * that user's; where there is none a second walk takes the first page that maps it, whose VM is charged from then on.
- * Where all is one user's, there is nothing to look for.
+ * that user's. Where there is none a second walk looks for one whose VM may be charged for one slot more, which is
+ * charged from then on. Where all that map it are at their limits a third walk charges the first of them: who maps it,
+ * not who does not. Where all is one user's, there is nothing to look for.
  */
 #ifndef PAGEFUSE_ENGINE_HEIRS_H
 #define PAGEFUSE_ENGINE_HEIRS_H

@@ -255,7 +255,7 @@ static void match_hint(struct page page, struct page other, uint32_t ref, struct
 		exposure_put_off(other);
 		hints_forget(vm->engine, ref);
 		hints_enter(page, key);
-	} else if (!slots_may_charge(&vm->engine->slots, vm->owner)) {
+	} else if (!slots_admit(&vm->engine->slots, vm->owner)) {
 		lose(page, &vm->counters.limited_pages);
 	} else if (!fetch_start(other, page, key, parity)) {
 		lose(page, &vm->counters.dropped_orders);

@@ -135,7 +135,7 @@ void slots_owner_account(struct slots *slots, uint16_t owner, void *account)
 	slots->owners[owner].account = account;
 }
 
-bool slots_may_charge(const struct slots *slots, uint16_t owner)
+bool slots_admit(const struct slots *slots, uint16_t owner)
 {
 	const struct slot_owner *whose = &slots->owners[owner];
 	uint32_t count = slots_owned(slots, owner);
@@ -144,8 +144,8 @@ bool slots_may_charge(const struct slots *slots, uint16_t owner)
 		return slots->owner_slots_max > 0;
 	if (count >= slots->owner_slots_max || count >= whose->limit)
 		return false;
-	return whose->account == NULL || slots->store.may_charge == NULL ||
-	       slots->store.may_charge(slots->store.context, whose->account);
+	return whose->account == NULL || slots->store.admit_slot == NULL ||
+	       slots->store.admit_slot(slots->store.context, whose->account);
 }
 
 void slots_charge(struct slots *slots, uint32_t number, uint16_t owner)
@@ -348,7 +348,7 @@ int slots_take(struct slots *slots, struct slot_window *window, uint16_t owner, 
 {
 	int r;
 
-	if (!slots_may_charge(slots, owner))
+	if (!slots_admit(slots, owner))
 		return -ENOSPC;
 	if (window->next == window->end) {
 		r = hand_out(slots, WINDOW_SLOTS, window);

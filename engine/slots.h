@@ -118,8 +118,9 @@ void slots_owner_limit(struct slots *slots, uint16_t owner, uint64_t most);
 void slots_owner_account(struct slots *slots, uint16_t owner, void *account);
 /** How many are charged to it. */
 uint32_t slots_owned(const struct slots *slots, uint16_t owner);
-/** Whether the limits of @owner allow one more slot; counts slot @number, which has no owner, against it. */
-bool slots_may_charge(const struct slots *slots, uint16_t owner);
+/** Whether the limits of @owner, and of its account, allow one more slot; asks the store, which may log it. */
+bool slots_admit(const struct slots *slots, uint16_t owner);
+/** Counts slot @number, which has no owner, against @owner. */
 void slots_charge(struct slots *slots, uint32_t number, uint16_t owner);
 
 /** Charges slot @number to @owner, whatever its limits, instead of whoever it is charged to. */

@@ -56,11 +56,13 @@ struct retire {
 enum heirs_phase {
 	HEIRS_NONE,
 	HEIRS_OWNERS, /* whether the user who is charged maps them */
-	HEIRS_OTHERS, /* who does, as he does not */
+	HEIRS_WITHIN, /* who else does, and may be charged for more */
+	HEIRS_BEYOND, /* who else does, whatever may be charged */
 };
 struct heirs {
 	enum heirs_phase phase;
 	unsigned mark;             /* of the slots that it is about */
+	bool left_some;            /* this walk leaves slots to the next one, or may */
 	uint32_t vm, region, page; /* where the walk stands: indices */
 	uint64_t begun_usec;       /* the first walk */
 	uint64_t next_usec;        /* no other one before */

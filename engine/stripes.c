@@ -34,7 +34,7 @@ static bool fill(struct slots *slots, uint32_t to, uint32_t from, uint16_t owner
 {
 	unsigned char content[PAGE_BYTES];
 
-	if (!slots_may_charge(slots, owner) || backoff_waits(&slots->backoff, slots->now_usec))
+	if (!slots_admit(slots, owner) || backoff_waits(&slots->backoff, slots->now_usec))
 		return false;
 	if (slots->store.read(slots->store.context, from, content) < 0 || slots_write(slots, to, content) < 0)
 		return false;

@@ -6,7 +6,7 @@
 #define PAGES 300u
 #define ENOUGH_SECONDS 60u
 
-static char alice, bob;
+static char alice, bob, carol;
 
 static struct sim_vm *vm_of(void *account, uint32_t first)
 {
@@ -116,6 +116,37 @@ static void it_stays_with_a_user_who_maps_it_still(void **state)
 	assert_int_equal(charged_to(&bob), PAGES);
 }
 
+static void limit_slots(const struct sim_vm *vm, uint64_t slots)
+{
+	const struct engine_vm_limits limits = { .ram_pages = UINT64_MAX, .known_pages = UINT64_MAX, .slots = slots };
+
+	engine_vm_set_limits(vm->vm, &limits);
+}
+
+/* Of those who map it one is charged that may have more; but if there is none, one that may not. */
+static void who_has_room_is_charged_first(void **state)
+{
+	struct sim_vm *vms[2], *roomy;
+
+	(void)state;
+	share(vms);
+	roomy = vm_of(&carol, 1);
+	assert_true(sim_scan_all(&sim));
+	limit_slots(vms[1], PAGES / 3);
+	limit_slots(roomy, PAGES / 3);
+	write_all(vms[0], 10000);
+	run_for(ENOUGH_SECONDS);
+	assert_int_equal(shared_of(vms[1]) + shared_of(roomy), 2 * PAGES);
+	assert_int_equal(charged_to(vms[0]->account), 0);
+	assert_in_range(charged(roomy), PAGES / 3, 2 * PAGES / 3); /* both have as many, and the rest is anybody's */
+	assert_in_range(charged(vms[1]), PAGES / 3, 2 * PAGES / 3);
+	write_all(roomy, 20000);
+	run_for(ENOUGH_SECONDS);
+	assert_int_equal(charged(vms[1]), PAGES);
+	assert_int_equal(charged(roomy), 0);
+	assert_null(engine_check(sim.engine));
+}
+
 /* A claim that is answered late, when the walk has been over it. */
 static void a_late_claim_is_charged(void **state)
 {
@@ -160,6 +191,7 @@ int main(int argc, char **argv)
 		ENGINE_TEST(who_maps_it_no_longer_is_not_charged),
 		ENGINE_TEST(what_a_user_leaves_behind_is_charged_to_whoever_claims_it),
 		ENGINE_TEST(it_stays_with_a_user_who_maps_it_still),
+		ENGINE_TEST(who_has_room_is_charged_first),
 		ENGINE_TEST(a_late_claim_is_charged),
 	};
 

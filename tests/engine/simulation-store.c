@@ -115,7 +115,7 @@ static void store_punch(void *context, uint32_t slot, uint32_t count)
 }
 
 /* A sixteenth has to be left before somebody goes on. */
-static bool store_may_expose(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
+static bool store_admit_exposure(void *context, uint64_t all_pages, uint64_t vm_pages, bool held)
 {
 	const struct sim *sim = context;
 
@@ -160,6 +160,6 @@ struct engine_store sim_store(struct sim *sim)
 		.write = store_write,
 		.read = store_read,
 		.punch = store_punch,
-		.may_expose = store_may_expose,
+		.admit_exposure = store_admit_exposure,
 	};
 }
