@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Theory of Operation. An estimate is made in three walks. The first is over the table: which hints it has, as they
- * alone say the whole key of a small private page. The second is over the pages of all VMs, one VM after the other, and
- * puts into the sample who has which content how often. The third is over the contents in the sample. Let a content
- * have m pages that map a slot, of whatever VM, and p that are private. Sharing all of them would save
+ * Theory of Operation. An estimate is made in three walks, after the sample's memory has been touched bit by bit: else
+ * many pages of it would be at once, and each costs as much as hundreds of looks. The first walk is over the table:
+ * which hints it has, as they alone say the whole key of a small private page. The second is over the pages of all VMs,
+ * one VM after the other, and puts into the sample who has which content how often. The third is over the contents in
+ * the sample. Let a content have m pages that map a slot, of whatever VM, and p that are private. Sharing all of them
+ * would save
  *
  *   p      more if m > 0: the copy is there already
  *   p - 1  more if m = 0 < p
@@ -198,7 +200,7 @@ static bool begin_walks(struct engine *engine, uint32_t shift)
 		estimate->making->rows[i].parts = 0;
 	}
 	estimate->making->shift = shift;
-	estimate->phase = ESTIMATE_HINTS;
+	estimate->phase = ESTIMATE_PREPARES;
 	estimate->hint = (struct table_key){ 0 };
 	estimate->row = estimate->content = estimate->record = 0;
 	estimate->page = 0;
@@ -304,8 +306,8 @@ static bool walk_hints(struct engine *engine, uint32_t *looks)
 {
 	struct estimate *estimate = &engine->estimate;
 	uint32_t before = estimate->sample.content_count;
-	/* Adding one costs more than a place: few are added at a time, so that the bound is noticed. */
-	uint32_t places = ESTIMATE_LOOKS_PER_TICK / ESTIMATE_LOOKS_SAMPLED, left = places;
+	/* As many as there are looks left for if each is added. */
+	uint32_t places = 1 + (ESTIMATE_LOOKS_PER_TICK - *looks) / (1 + ESTIMATE_LOOKS_SAMPLED), left = places;
 	bool over = table_visit(&engine->table, &estimate->hint, &left, add_hint, engine);
 
 	*looks += places - left + (estimate->sample.content_count - before) * ESTIMATE_LOOKS_SAMPLED;
@@ -500,6 +502,10 @@ static void go_on(struct engine *engine, uint32_t *looks)
 	struct estimate *estimate = &engine->estimate;
 
 	switch (estimate->phase) {
+	case ESTIMATE_PREPARES:
+		estimate->phase = sample_prepare(&estimate->sample) ? ESTIMATE_HINTS : estimate->phase;
+		*looks += ESTIMATE_LOOKS_PREPARED;
+		return;
 	case ESTIMATE_HINTS:
 		estimate->phase = walk_hints(engine, looks) ? ESTIMATE_PAGES : estimate->phase;
 		return;

@@ -9,6 +9,7 @@ struct engine;
 struct engine_vm;
 
 #define ESTIMATE_LOOKS_PER_TICK 32768u /* visits of VMs, pages, places of the table, and rows of a content */
+#define ESTIMATE_LOOKS_PREPARED 512u   /* weight of a page of memory that is taken for the sample */
 #define ESTIMATE_LOOKS_SAMPLED 16u     /* weight of a page or hint that is added to the sample */
 
 /** @vm is about to be freed: it does not count in the estimate under way any more. */

@@ -26,6 +26,14 @@ void sample_done(struct sample *sample)
 	*sample = (struct sample){ 0 };
 }
 
+bool sample_prepare(struct sample *sample)
+{
+	if (sample->prepared < sample->limit)
+		*(volatile uint32_t *)&sample->buckets[sample->prepared] = 0;
+	sample->prepared += SAMPLE_BUCKETS_PER_PAGE;
+	return sample->prepared >= sample->limit;
+}
+
 uint64_t sample_bytes(const struct sample *sample)
 {
 	return sample->limit * sizeof(*sample->buckets) + sample->content_count * sizeof(*sample->contents) +

@@ -20,7 +20,8 @@
 #include "engine/table.h"
 
 #define SAMPLE_ROWS 65535u
-#define SAMPLE_NONE UINT32_MAX /* no content, no record */
+#define SAMPLE_BUCKETS_PER_PAGE 1024u /* of memory */
+#define SAMPLE_NONE UINT32_MAX        /* no content, no record */
 
 struct sample_content {
 	uint32_t next;  /* in its bucket: index + 1 */
@@ -40,6 +41,7 @@ struct sample {
 	uint32_t limit; /* contents, and records */
 	uint32_t shift;
 	uint32_t content_count, record_count;
+	uint32_t prepared; /* buckets, see sample_prepare() */
 	uint32_t *buckets; /* as many as limit: content, index + 1 */
 	struct sample_content *contents;
 	struct sample_record *records;
@@ -48,6 +50,11 @@ struct sample {
 /** An empty one of at most @limit contents and records, of one content in 2^@shift. @return 0, -ENOMEM. */
 int sample_init(struct sample *sample, uint32_t limit, uint32_t shift);
 void sample_done(struct sample *sample);
+/**
+ * Has a page more of the buckets take memory: as they are used all over, the first contents would cost a fault each.
+ * @return whether all have.
+ */
+bool sample_prepare(struct sample *sample);
 /** Memory in use. */
 uint64_t sample_bytes(const struct sample *sample);
 

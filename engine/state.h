@@ -167,9 +167,10 @@ struct whole {
 /** Where the estimate that is being made stands, see estimate.c. */
 enum estimate_phase {
 	ESTIMATE_NONE,
-	ESTIMATE_HINTS, /* which the table has */
-	ESTIMATE_PAGES, /* of all VMs */
-	ESTIMATE_COUNT, /* who has the same */
+	ESTIMATE_PREPARES, /* memory for the sample is touched, see sample_prepare() */
+	ESTIMATE_HINTS,    /* which the table has */
+	ESTIMATE_PAGES,    /* of all VMs */
+	ESTIMATE_COUNT,    /* who has the same */
 };
 struct estimate {
 	enum estimate_phase phase;

@@ -3,6 +3,7 @@
  * What sharing everything would save: exact numbers where all contents fit the sample, and what is right in the mean
  * where they do not; VMs that go while it is made; and nothing is ordered or changed for it.
  */
+#include "engine/estimate.h"
 #include "engine/pages.h"
 #include "engine/sample.h"
 #include "tests/engine/harness.h"
@@ -620,6 +621,29 @@ static void it_is_made_bit_by_bit(void **state)
 	engine_drop_estimate(made);
 }
 
+/* What the table names is taken in by as few at a time, though each place of it is cheap to look at. */
+static void so_is_what_the_table_names(void **state)
+{
+	const uint64_t least = ESTIMATE_LOOKS_PER_TICK / 16 / 2, each = ESTIMATE_LOOKS_PER_TICK / 16;
+	uint64_t most = 0;
+
+	(void)state;
+	(void)new_vm(20000, 1, 1);
+	assert_true(sim_scan_all(&sim));
+	stop_passes();
+	run_for(1);
+	(void)engine_take_steps(sim.engine);
+	engine_want_estimate(sim.engine);
+	while (goes_on()) {
+		uint64_t steps;
+
+		sim_tick(&sim, 2000);
+		steps = engine_take_steps(sim.engine);
+		most = steps > most ? steps : most;
+	}
+	assert_in_range(most, least, each + each / 16);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -641,6 +665,7 @@ int main(void)
 		ENGINE_TEST(it_begins_again_if_the_sample_is_full),
 		ENGINE_TEST(pairs_have_a_limit),
 		ENGINE_TEST(it_is_made_bit_by_bit),
+		ENGINE_TEST(so_is_what_the_table_names),
 	};
 
 	return cmocka_run_group_tests_name("estimate", tests, NULL, NULL);
