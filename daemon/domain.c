@@ -389,7 +389,7 @@ int domain_open(struct domains *domains, const char *name, struct domain **ret)
 	TAILQ_INIT(&domain->vms);
 	quota_numbers_init(&domain->numbers, ENGINE_NUMBERS);
 	LIST_INIT(&domain->links);
-	LIST_INIT(&domain->stalled);
+	TAILQ_INIT(&domain->stalled);
 	SLIST_INSERT_HEAD(&domains->list, domain, entries);
 	domains->count++;
 	r = open_domain(domain);

@@ -89,11 +89,11 @@ struct domain {
 	unsigned orders_left;  /* that may be passed on in this turn of the pump */
 	uint32_t orders_place; /* engine_next_ready()'s cursor: where that goes on in its next turn */
 
-	TAILQ_HEAD(, daemon_vm) vms;
-	unsigned vm_count;              /* of vms */
-	LIST_HEAD(, link) links;        /* of those that are connected */
-	LIST_HEAD(, daemon_vm) stalled; /* those whose link holds an order that it could not pass on */
-	uint64_t rings_bytes;           /* memory that their rings occupied at the last look at each */
+	TAILQ_HEAD(daemon_vm_list, daemon_vm) vms;
+	unsigned vm_count;             /* of vms */
+	LIST_HEAD(, link) links;       /* of those that are connected */
+	struct daemon_vm_list stalled; /* those whose link holds an order that it could not pass on */
+	uint64_t rings_bytes;          /* memory that their rings occupied at the last look at each */
 
 	uint32_t old_segments; /* that the store had when it was opened */
 	unsigned unaccounted;  /* VMs that may map the old store and have not reported which slots */

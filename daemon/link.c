@@ -183,13 +183,17 @@ static int send_segment(struct link *link, enum wire_type type, uint32_t segment
 	return wire_send(link->socket, &message, sizeof(message), &fd, fd >= 0 ? 1 : 0);
 }
 
-static int send_closes(struct link *link)
+/* @return 0 if all have been sent, -EAGAIN if some have not, -errno. */
+static int send_closes(struct link *link, unsigned *packets)
 {
 	int r;
 
 	for (uint32_t segment = 0; link->closing_count > 0 && segment < SEGMENTS_MAX; segment++) {
 		if (!bit(link->closing, segment))
 			continue;
+		if (*packets == LINK_CLOSES_AT_ONCE)
+			return -EAGAIN;
+		++*packets;
 		r = send_segment(link, WIRE_SEGMENT_CLOSE, segment, -1);
 		if (r < 0)
 			return r;
@@ -263,9 +267,10 @@ static int give_orders(struct link *link, const struct link_source *source, void
 	return 0;
 }
 
-void link_give_orders(struct link *link, const struct link_source *source, void *context)
+unsigned link_give_orders(struct link *link, const struct link_source *source, void *context)
 {
-	int r = send_closes(link);
+	unsigned packets = 0;
+	int r = send_closes(link, &packets);
 
 	if (r == 0)
 		r = give_wanted(link, source, context);
@@ -276,8 +281,10 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 			ring_set_starved(&link->down, true);
 			r = give_orders(link, source, context);
 		}
-		if (ring_publish(&link->down))
+		if (ring_publish(&link->down)) {
 			ring_doorbell(link);
+			packets++;
+		}
 	}
 	/* Too many descriptors in flight: like a full socket, except that no event tells when there is room again. */
 	link->events->want_room(link->owner, r == -EAGAIN);
@@ -285,6 +292,7 @@ void link_give_orders(struct link *link, const struct link_source *source, void 
 		link_fail(link, "the cursors of its ring are impossible");
 	else if (r < 0 && r != -ENOBUFS && r != -EAGAIN && r != -ETOOMANYREFS && r != -EPIPE && r != -ECONNRESET)
 		link_fail(link, "cannot pass it a segment of the store: %s", strerror(-r));
+	return packets;
 }
 
 bool link_want_segment(struct link *link, uint32_t segment)

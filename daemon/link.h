@@ -15,6 +15,7 @@
 #include "daemon/segments.h"
 #include "protocol/ring.h"
 
+#define LINK_CLOSES_AT_ONCE 16u /* SEGMENT_CLOSE messages; more when the socket has room again */
 #define LINK_BITMAP_WORDS (SEGMENTS_MAX / 64)
 
 /** Callbacks from a link to its owner. */
@@ -75,8 +76,11 @@ void *link_staging(const struct link *link, uint32_t index);
 /** The peer's statistics. It may be writing them at this moment: a number may be torn for a moment. */
 const struct ring_stats *link_statistics(const struct link *link);
 
-/** Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the link. */
-void link_give_orders(struct link *link, const struct link_source *source, void *context);
+/**
+ * Passes on orders while there is room in the ring and, for descriptors, in the socket. May fail the link.
+ * @return how many packets it sent to do so, besides those with descriptors.
+ */
+unsigned link_give_orders(struct link *link, const struct link_source *source, void *context);
 
 /**
  * The peer has closed the descriptor of @segment (its words) and asks for it again: link_give_orders() will send it.

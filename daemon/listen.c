@@ -13,8 +13,8 @@
 #include "daemon/log.h"
 #include "daemon/session.h"
 
-#define ACCEPTS_PER_TURN 16
-#define ACCEPT_TURNS_PER_SECOND 1000
+#define ACCEPTS_PER_TURN 8
+#define ACCEPT_TURNS_PER_SECOND 2000
 
 static void accept_some(struct daemon *daemon, int fd)
 {

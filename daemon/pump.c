@@ -14,6 +14,9 @@
 #include "daemon/turn.h"
 
 #define PUMP_BATCH 16
+#ifndef PUMP_PACKETS_COUNT
+#define PUMP_PACKETS_COUNT 1 /* as part of what is done in a turn; a test builds without, to see what that does */
+#endif
 #define TICK_USEC_PER_VM 20u /* between two ticks of an engine at least: each looks at all VMs that are awake */
 
 /* ---- up ---- */
@@ -189,6 +192,21 @@ bool pump_take_reports(struct daemon_vm *vm, uint64_t *ret_usec)
 
 /* ---- down ---- */
 
+static void spend(struct domain *domain, unsigned orders)
+{
+	turn_note(TURN_ORDERS, orders);
+	domain->orders_left -= orders < domain->orders_left ? orders : domain->orders_left;
+}
+
+/* To wake a VMM, or to open a segment for it, takes as long as some hundred orders. */
+static void spend_packets(struct domain *domain, unsigned packets)
+{
+	if (PUMP_PACKETS_COUNT)
+		spend(domain, packets * PUMP_PACKET_ORDERS);
+	else
+		turn_note(TURN_ORDERS, packets * PUMP_PACKET_ORDERS);
+}
+
 static bool next_order(void *context, struct ring_record *ret_order)
 {
 	const struct daemon_vm *vm = context;
@@ -196,8 +214,7 @@ static bool next_order(void *context, struct ring_record *ret_order)
 
 	if (domain->orders_left == 0 || !engine_next_order(domain->engine, vm->connection.engine_vm, ret_order))
 		return false;
-	domain->orders_left--;
-	turn_note(TURN_ORDERS, 1);
+	spend(domain, 1);
 	return true;
 }
 
@@ -205,6 +222,7 @@ static int open_segment(void *context, uint32_t segment)
 {
 	const struct daemon_vm *vm = context;
 
+	spend_packets(vm->domain, 2);
 	return store_view_open(vm->domain->store, vm->pid, vm->start_time, segment);
 }
 
@@ -212,7 +230,7 @@ static void give_orders(struct daemon_vm *vm)
 {
 	static const struct link_source source = { .next_order = next_order, .open_segment = open_segment };
 
-	link_give_orders(vm->connection.link, &source, vm);
+	spend_packets(vm->domain, link_give_orders(vm->connection.link, &source, vm));
 	daemon_vm_set_stalled(vm, vm->connection.link->has_held);
 }
 
@@ -297,19 +315,30 @@ static int on_pump(sd_event_source *source, void *user)
 	return 0;
 }
 
+/* Those that there is no time for go first the next time. */
+static void give_stalled(struct domain *domain)
+{
+	const struct daemon_vm *last = TAILQ_LAST(&domain->stalled, daemon_vm_list);
+	struct daemon_vm *vm = NULL;
+
+	while (vm != last && domain->orders_left > 0) {
+		vm = TAILQ_FIRST(&domain->stalled);
+		TAILQ_REMOVE(&domain->stalled, vm, stalled_entries);
+		TAILQ_INSERT_TAIL(&domain->stalled, vm, stalled_entries);
+		spend(domain, PUMP_STALLED_ORDERS);
+		if (takes_orders(vm))
+			give_orders(vm);
+	}
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct domain *domain = user;
-	struct daemon_vm *vm, *next;
 
 	(void)source;
 	(void)usec;
 	domain->orders_left = PUMP_ORDERS_PER_TURN;
-	for (vm = LIST_FIRST(&domain->stalled); vm; vm = next) {
-		next = LIST_NEXT(vm, stalled_entries);
-		if (takes_orders(vm))
-			give_orders(vm);
-	}
+	give_stalled(domain);
 	domain_schedule_pump(domain);
 	return 0;
 }

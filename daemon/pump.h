@@ -6,10 +6,18 @@
 #include <stdbool.h>
 
 #include "daemon/domain.h"
+#include "daemon/link.h"
 #include "daemon/vm.h"
 
 #define PUMP_REPORTS_PER_TURN 2048
-#define PUMP_ORDERS_PER_TURN 16384 /* of all VMs of a domain; to one that is served by itself, its ring's room */
+#ifndef PUMP_ORDERS_PER_TURN
+#define PUMP_ORDERS_PER_TURN 16384u /* of all VMs of a domain; to one that is served by itself, its ring's room */
+#endif
+/* A packet, which wakes the VMM, counts as so many orders; a segment that is opened and sent, as two packets. */
+#define PUMP_PACKET_ORDERS 128u
+#define PUMP_STALLED_ORDERS 8u /* for each VM whose link still holds an order back */
+/* With the last VM that is served, to which also a doorbell, a segment and some SEGMENT_CLOSE are sent. */
+#define PUMP_ORDERS_MOST (PUMP_ORDERS_PER_TURN + (LINK_CLOSES_AT_ONCE + 3u) * PUMP_PACKET_ORDERS)
 /* A region that comes or goes counts as so many: it may have terabytes. ADOPT and SAME count as their pages. */
 #define PUMP_REGION_REPORTS 128
 #define PUMP_ZEROS_PER_REPORT 8u /* so many pages full of zeros count as one */

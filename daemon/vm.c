@@ -644,9 +644,9 @@ static void leave_engine(struct daemon_vm *vm)
 void daemon_vm_set_stalled(struct daemon_vm *vm, bool stalled)
 {
 	if (stalled && !vm->stalled)
-		LIST_INSERT_HEAD(&vm->domain->stalled, vm, stalled_entries);
+		TAILQ_INSERT_TAIL(&vm->domain->stalled, vm, stalled_entries);
 	else if (!stalled && vm->stalled)
-		LIST_REMOVE(vm, stalled_entries);
+		TAILQ_REMOVE(&vm->domain->stalled, vm, stalled_entries);
 	vm->stalled = stalled;
 }
 

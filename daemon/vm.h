@@ -82,7 +82,7 @@ struct daemon_vm {
 
 	struct daemon_vm_connection connection;
 	bool stalled; /* its link holds an order that it could not pass on */
-	LIST_ENTRY(daemon_vm) stalled_entries;
+	TAILQ_ENTRY(daemon_vm) stalled_entries;
 	struct engine_vm *kept; /* references of an earlier connection; dropped when a new one has said READY */
 
 	/* What is known of the VM; empty until the first HELLO. */

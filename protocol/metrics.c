@@ -24,7 +24,7 @@ const struct metric metrics[METRIC_END] = {
 	[METRIC_DAEMON_TURN_REPORTS] = DAEMON("turn_max_reports", METRIC_COUNT,
 		"The most reports of VMs that it took in at once."),
 	[METRIC_DAEMON_TURN_ORDERS] = DAEMON("turn_max_orders", METRIC_COUNT,
-		"The most orders that it passed on at once."),
+		"The most orders that it passed on at once, where to wake a VMM counts as 128."),
 	[METRIC_DAEMON_TURN_PACKETS] = DAEMON("turn_max_packets", METRIC_COUNT,
 		"The most packets that it received at once."),
 	[METRIC_DAEMON_TURN_ITEMS] = DAEMON("turn_max_items", METRIC_COUNT,

@@ -192,7 +192,7 @@ static void check_turns(void)
 
 	check_turn(status, "turn_max_items", CONTROL_ITEMS_PER_TURN);
 	check_turn(status, "turn_max_packets", SESSION_PACKETS_PER_TURN);
-	check_turn(status, "turn_max_orders", PUMP_ORDERS_PER_TURN);
+	check_turn(status, "turn_max_orders", PUMP_ORDERS_MOST);
 	/* Who leaves has the rest of his ring looked at. */
 	check_turn(status, "turn_max_reports", RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN);
 	check_turn(status, "turn_max_steps", MOST_STEPS);

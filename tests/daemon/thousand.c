@@ -188,7 +188,7 @@ static void check_turns(void)
 	check_status(status);
 	expect_bounded(status, "turn_max_items", CONTROL_ITEMS_PER_TURN);
 	expect_bounded(status, "turn_max_packets", SESSION_PACKETS_PER_TURN);
-	expect_bounded(status, "turn_max_orders", PUMP_ORDERS_PER_TURN);
+	expect_bounded(status, "turn_max_orders", PUMP_ORDERS_MOST);
 	/* Who leaves has the rest of his ring looked at. */
 	expect_bounded(status, "turn_max_reports", RING_UP_RECORDS + 2 * PUMP_REPORTS_PER_TURN);
 	expect_bounded(status, "turn_max_steps", ENGINE_STEPS_MAX);
