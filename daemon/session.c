@@ -18,6 +18,10 @@
 #include "daemon/vm.h"
 #include "protocol/wire.h"
 
+#ifndef SESSIONS_FIRST_COME
+#define SESSIONS_FIRST_COME 0 /* whoever comes first may have them all; a test builds with it, to see what that does */
+#endif
+
 enum session_kind {
 	SESSION_NEW, /* has not said anything */
 	SESSION_VMM,
@@ -649,7 +653,13 @@ static unsigned count_of(const struct sessions *sessions, uid_t account)
 	return count;
 }
 
-/* A user may have at most as many connections as are left, so that newcomers find some; and some are for root alone. */
+/* A user may have at most as many connections as are left, so that newcomers find some. */
+static bool leaves_some(unsigned count, unsigned left)
+{
+	return SESSIONS_FIRST_COME ? left > 0 : count <= left + 1;
+}
+
+/* And some are for root alone. */
 static void refuse_too_many(struct session *session)
 {
 	const struct sessions *sessions = session->sessions;
@@ -661,7 +671,7 @@ static void refuse_too_many(struct session *session)
 	else if (session->account != 0 && count > *sessions->connections_per_user)
 		refuse(session, "user %u has too many connections and VMs; [limits] connections_per_user is %u",
 		       (unsigned)session->peer.uid, *sessions->connections_per_user);
-	else if (session->account != 0 && count > left + 1)
+	else if (session->account != 0 && !leaves_some(count, left))
 		refuse(session,
 		       "user %u has %u connections and VMs: nobody may have more than are left of the %u of all users, "
 		       "and these are %u",

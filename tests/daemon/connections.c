@@ -2,6 +2,8 @@
 /*
  * Many users hold as many connections as they get, and say nothing on them. Others come all the same, and share, and
  * root is answered. This daemon has 64 for all of them, which is fewer than each of them wants.
+ *
+ * control: with one where who comes first may have them all. Then there are none for others.
  */
 #include <errno.h>
 #include <poll.h>
@@ -107,7 +109,8 @@ int main(int argc, char **argv)
 	test_check(held > ALL / 2, "all hoarders together have %u of %u connections", held, ALL);
 	for (unsigned i = 0; i < 2; i++) {
 		vms[i] = start_honest();
-		test_check(fake_ask(&vms[i], FAKE_STATE, 0).connected, "VM %u of another user is not served", i);
+		if (!fake_ask(&vms[i], FAKE_STATE, 0).connected)
+			test_damage("VM %u of another user is not served", i);
 	}
 	for (unsigned i = 0; i < 2; i++)
 		test_check(fake_ask(&vms[i], FAKE_AWAIT, COMMON).shared == COMMON,

@@ -3,6 +3,9 @@
  * What modifyvm says of a VM is kept: for the VM that runs, for the next one that has its UUID or name, and beyond the
  * daemon, also one that was killed. It is the user's own VMs that it counts for. A VM that came by the preload alone
  * has the mode of the settings. A file that cannot be used is left as it is.
+ *
+ * control: with a daemon that goes by the names that VMs have got. Then who takes a VM's name first undoes what is
+ * kept for it.
  */
 #include <errno.h>
 #include <grp.h>
@@ -68,6 +71,19 @@ static void expect_error(const char *name, const char *member, const char *code)
 
 	test_check(strcmp(got, code) == 0, "%s of %s: %s, not %s", member, name, got, code);
 	json_decref(reply);
+}
+
+static bool has_mode(const char *name, const char *mode)
+{
+	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
+	const json_t *vm;
+	bool has = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "vms"), i, vm)
+		has = has || (strcmp(text(vm, "name"), name) == 0 && strcmp(text(vm, "mode"), mode) == 0);
+	json_decref(status);
+	return has;
 }
 
 /* @unsaid: as of a VM for which nobody has said any: what is not kept is of the settings. */
@@ -257,6 +273,8 @@ static void check_taken_name(void)
 	taker = start_as(BOB, "web");
 	expect_mode("web", "full", false, false);
 	first = start_as(ALICE, "web");
+	if (!has_mode("web-2", "off"))
+		test_damage("what is kept for a VM was undone by another user's that took its name");
 	expect_mode("web-2", "off", true, false);
 	second = start_as(ALICE, "web"); /* of the same user: it is another VM */
 	expect_mode("web-3", "full", false, false);
@@ -371,6 +389,13 @@ int main(int argc, char **argv)
 	instance_init(&instance);
 	snprintf(file, sizeof(file), "%s.vms.json", instance.socket);
 	instance_start(&instance);
+	if (test_wants("control")) {
+		if (geteuid() != 0)
+			test_skip("only root can have VMs of several users");
+		check_taken_name();
+		instance_done(&instance);
+		return 0;
+	}
 	check_running();
 	check_uuid();
 	check_later();
