@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Domains that the settings name: VMs of several users share in one of them if its rules let both in, and who is not
- * let in shares nothing there, whatever he asks for. Root may choose.
+ * let in shares nothing there, whatever he asks for. Root may choose. A VM that maps pages of one domain is let into no
+ * other one, though rules say so by now and it denies that it maps any.
+ *
+ * control: with a daemon that does not look. Then it is.
  */
 #include <errno.h>
 #include <grp.h>
@@ -123,7 +126,7 @@ static void asked_before(void)
 /* New rules hold for who comes; who is in stays in, also when it connects anew. */
 static void rules_change(void)
 {
-	struct fake_vmm alice = start("alice", ALICE, "team"), bob = start("bob", BOB, "team");
+	struct fake_vmm alice = start("alice", ALICE, "team"), bob = start("bob", BOB, NULL);
 	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
 
 	fake_ask(&alice, FAKE_AWAIT, COMMON);
@@ -140,6 +143,14 @@ static void rules_change(void)
 	test_check(fake_ask(&alice, FAKE_CONNECT, 0).error == 0, "who is in is not let in again");
 	check_domain("alice", "team");
 	instance_await(&instance, "alice", "shared_pages", COMMON);
+	fake_ask(&bob, FAKE_DISCONNECT, 0);
+	if (fake_ask(&bob, FAKE_CONNECT, 1).error == 0) /* that it knows no store: it would be in its user's domain */
+		test_damage("a VM that maps pages of a domain is let into another one");
+	test_check(instance_logged(&instance, "has to be given back first"), "it is not said why bob is refused");
+	test_check(fake_ask(&bob, FAKE_CONNECT, 0).error == 0, "who is in is not let in again");
+	check_domain("bob", "team");
+	instance_await(&instance, "bob", "shared_pages", COMMON);
+	test_check(fake_ask(&bob, FAKE_CHECK, 0).damaged == 0, "memory is not what it was");
 	fake_kill(&alice);
 	fake_kill(&bob);
 }
