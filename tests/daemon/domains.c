@@ -3,6 +3,8 @@
  * Domains: VMs of one user share, those of two do not, and nothing that one domain has leads to another: no page, no
  * store, no seed, no slot that is claimed, no page number that is taken. Each comes with its first VM and goes with its
  * last one; a daemon that is started again finds all of them.
+ *
+ * control: with the liar in the domain of the other users, by the settings. Then it gets at their pages.
  */
 #include <errno.h>
 #include <grp.h>
@@ -156,7 +158,8 @@ static void claims_are_refused(const struct fake_vmm *victim)
 
 		become(LIAR);
 		test_check(fake_link_open(&link, instance.socket, "claims", WIRE_MODE_FULL, store) == 0, "no welcome");
-		test_check(link.welcome.store != store, "it was given the store that it named");
+		if (link.welcome.store == store)
+			test_damage("it was given the store that it named");
 		fake_link_post(&link, REPORT_REGION_ADD, 1, 1, 16);
 		test_check(fake_link_want(&link, 0) == 0, "cannot ask for a segment");
 		fake_link_post(&link, REPORT_ADOPT, 1, 1, 0);
@@ -246,11 +249,33 @@ static void restart(const struct fake_vmm *vmms[], unsigned count)
 		check_intact(vmms[i]);
 }
 
+static void all_in_one_domain(void)
+{
+	struct fake_vmm alice, twin;
+
+	if (geteuid() != 0)
+		test_skip("only root can have VMs of several users");
+	instance_init(&instance);
+	instance_settings(&instance, "[domain all]\nuser = 20001 20002 20003\n");
+	instance_start(&instance);
+	alice = fake_start(instance.socket, &of_alice);
+	twin = fake_start(instance.socket, &of_alice);
+	fake_ask(&alice, FAKE_AWAIT, COMMON + ZERO);
+	claims_are_refused(&alice);
+	fake_kill(&alice);
+	fake_kill(&twin);
+	instance_done(&instance);
+}
+
 int main(int argc, char **argv)
 {
 	struct fake_vmm alice, twin, bob;
 
 	test_begin(argc, argv);
+	if (test_wants("control")) {
+		all_in_one_domain();
+		return 0;
+	}
 	instance_start_mounted(&instance);
 	alice = fake_start(instance.socket, &of_alice);
 	twin = fake_start(instance.socket, &of_alice);
