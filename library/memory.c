@@ -17,12 +17,10 @@
 #include "library/files.h"
 #include "library/fork.h"
 #include "library/hold.h"
-#include "library/images.h"
 #include "library/kernel.h"
 #include "library/mappings.h"
 #include "library/memory-locks.h"
 #include "library/merge.h"
-#include "library/nested.h"
 #include "library/part.h"
 #include "library/plain.h"
 #include "library/protections.h"
@@ -40,7 +38,7 @@
 /* Searched without releasing the lock, one byte per page; each piece found costs a look at smaps. */
 #define UNMAPPED_PIECE_BYTES (UINT64_C(4) << 30)
 
-static _Atomic bool in_use, unseen;
+static _Atomic bool in_use;
 static _Atomic bool no_more_offers;
 static _Atomic unsigned offers; /* that are being processed now */
 
@@ -686,62 +684,4 @@ void memory_note_read(const void *address, size_t length, enum note_kind kind, i
 {
 	if (length > 0 && notes_wanted() && !children_is_one() && region_note((uint64_t)address, length, kind, fd))
 		notes_made();
-}
-
-/* ---- files ---- */
-
-void memory_note_file(int fd, bool direct)
-{
-	images_forget((unsigned)fd, (unsigned)fd);
-	if (!visit_begin())
-		return;
-	files_note(fd, direct);
-	visit_end();
-}
-
-void memory_note_references(void)
-{
-	files_note_pins();
-	if (!visit_begin())
-		return;
-	files_note_references();
-	visit_end();
-}
-
-void memory_note_pins(void)
-{
-	files_note_lasting_pins();
-}
-
-/* ---- unseen calls ---- */
-
-void memory_note_unseen(void)
-{
-	if (PROTECTED(PROTECT_UNSEEN_CALLS))
-		unseen = true;
-}
-
-bool memory_unseen(void)
-{
-	return unseen;
-}
-
-bool memory_leave_store(void)
-{
-	struct region *region;
-
-	for (unsigned i = 0; i < REGIONS_MAX && region_totals.shared != 0; i++) {
-		for (uint64_t at = 0, end; (region = region_piece(i, at, &end)) != NULL; at = end) {
-			plain_leave_store(region, at, end - at);
-			region_piece_end();
-		}
-	}
-	return region_totals.shared == 0;
-}
-
-/* ---- KVM ---- */
-
-void memory_note_vcpu(bool nests)
-{
-	nested_note_vcpu(nests);
 }
