@@ -41,7 +41,7 @@ static void offer_range(uint64_t start, uint64_t length, uint32_t reason, int (*
 	if (r == (int)reason)
 		return;
 	if (r == 0 && kind.mergeable) {
-		if (offer((void *)start, length) == 1)
+		if (offer((void *)start, length) > 0)
 			sys_madvise(start, length, MADV_UNMERGEABLE); /* the kernel's KSM no longer scans it */
 		return;
 	}

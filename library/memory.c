@@ -217,6 +217,12 @@ static int register_new(uint64_t start, uint64_t length)
 	return r;
 }
 
+/** Asks the kernel; on memory that KSM does not have this advice changes nothing. */
+static bool has_holes(uint64_t start, uint64_t length)
+{
+	return sys_madvise(start, length, MADV_UNMERGEABLE) == -ENOMEM;
+}
+
 /** memory_register() for whole pages. */
 static int take_in(uint64_t start, uint64_t length)
 {
@@ -238,7 +244,9 @@ static int take_in(uint64_t start, uint64_t length)
 	worker_wake();
 	if (served < 0)
 		return served;
-	return r < 0 ? r : served;
+	if (r < 0)
+		return r;
+	return served == 1 && has_holes(start, length) ? 2 : served;
 }
 
 /** With the lock, as another thread may close numbers that it does not know; makes no further system calls. */
@@ -346,8 +354,9 @@ static int before(enum memory_change change, const struct part *part, int detail
 		if (mappings_has_policy(detail))
 			(void)make_plain(part); /* pages that stay are left out: part_outside_store() */
 		return 0;
-	case CHANGE_DEVICE:
-		return unshare_part(part);
+	case CHANGE_DEVICE: /* what only reads a hole keeps the kernel's zero page, whatever is written there later */
+		r = plain_put_zeros(part->region, part->index, part->count);
+		return r == 0 ? unshare_part(part) : r;
 	case CHANGE_SEAL:                          /* store pages can no longer be replaced */
 	case CHANGE_LOCK:                          /* memory that a discard puts there would not be locked */
 		(void)make_plain_or_unshare(part); /* the kernel also finds out whether there is memory for copies */

@@ -77,7 +77,7 @@ enum memory_change {
 	CHANGE_TAKE,
 	/** The VMM unregisters its userfaultfd. */
 	CHANGE_USERFAULTFD_END,
-	/** Mapped for DMA by VFIO or iommufd: pages are unshared, and left alone from now on. */
+	/** Mapped for DMA by VFIO or iommufd, or given to a pipe: pages are unshared, and left alone from now on. */
 	CHANGE_DEVICE,
 };
 
@@ -96,7 +96,8 @@ bool memory_is_inside(void);
 /**
  * MADV_MERGEABLE: makes [address, address+length) a region, or remembers why it cannot be one. Idempotent for memory
  * that is registered already. Starts the worker with the first region, and connects to the daemon if it is running.
- * @return 1 if a daemon serves it, so the call need not reach KSM; 0 if it should be passed on to the kernel; else as
+ * @return 1 if a daemon serves it, so the call need not reach KSM; 2: the same, but parts of the range are not mapped,
+ * for which the kernel would have returned ENOMEM; 0 if it should be passed on to the kernel; else as
  * pagefuse_add_ram().
  */
 int memory_register(void *address, size_t length);

@@ -69,7 +69,7 @@ struct change advice_change(void *address, size_t length, int advice)
 /** This thread is offering memory: a signal handler that did so meanwhile would wait for its own thread. */
 static __thread volatile bool registering __attribute__((tls_model("initial-exec")));
 
-bool advice_register(void *address, size_t length)
+bool advice_register(void *address, size_t length, int *ret_result)
 {
 	size_t rounded = change_length(address, length);
 	int saved = errno;
@@ -80,8 +80,14 @@ bool advice_register(void *address, size_t length)
 	registering = true;
 	r = memory_register(address, rounded);
 	registering = false;
-	errno = saved;
+	errno = r == 2 ? ENOMEM : saved;
+	*ret_result = r == 2 ? -1 : 0;
 	return r > 0;
+}
+
+bool advice_is_taken(long result)
+{
+	return result != -1 || errno == ENOMEM;
 }
 
 INTERPOSED int madvise(void *address, size_t length, int advice)
@@ -89,8 +95,8 @@ INTERPOSED int madvise(void *address, size_t length, int advice)
 	struct change change;
 	int result, r;
 
-	if (advice == MADV_MERGEABLE && advice_register(address, length))
-		return 0;
+	if (advice == MADV_MERGEABLE && advice_register(address, length, &result))
+		return result;
 	change = advice_change(address, length, advice);
 	r = change_begin(&change);
 	if (r != 0)
@@ -152,8 +158,8 @@ static ssize_t advise_entry(process_madvise_function *real, int pidfd, const str
 	ssize_t result;
 	int r;
 
-	if (advice == MADV_MERGEABLE && advice_register(entry->iov_base, entry->iov_len))
-		return (ssize_t)entry->iov_len;
+	if (advice == MADV_MERGEABLE && advice_register(entry->iov_base, entry->iov_len, &r))
+		return r < 0 ? -1 : (ssize_t)entry->iov_len;
 	change = advice_change(entry->iov_base, entry->iov_len, advice);
 	r = change_begin(&change);
 	if (r != 0)

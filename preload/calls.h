@@ -16,8 +16,13 @@
 /* advice.c */
 /** Asks the kernel, by an empty call, whether it knows an advice that is newer than others. */
 struct change advice_change(void *address, size_t length, int advice);
-/** MADV_MERGEABLE: offers the range to the library. @return whether a daemon serves it, so that KSM need not. */
-bool advice_register(void *address, size_t length);
+/** The kernel leaves out what is not mapped, and says so in the end, by ENOMEM. */
+bool advice_is_taken(long result);
+/**
+ * MADV_MERGEABLE: offers the range to the library. @return whether a daemon serves it, so that KSM need not; then
+ * *@ret_result is what the call returns, and errno is set if that is -1.
+ */
+bool advice_register(void *address, size_t length, int *ret_result);
 typedef ssize_t process_madvise_function(int pidfd, const struct iovec *vector, size_t count, int advice,
 					 unsigned flags);
 /** All of process_madvise(), with @real as the real call. */
@@ -92,6 +97,11 @@ void read_tell_vector(int fd, const struct iovec *vector, size_t count);
 uint64_t read_before_number(long number, long a, long b, long c);
 
 /* write.c */
+/**
+ * Before vmsplice(): a pipe keeps the pages of these ranges for as long as it likes, and gives what is written there
+ * until it is read. They are unshared, and left alone from now on. @return 0, or -1 and errno: the call has to fail.
+ */
+int splice_begin(const struct iovec *vector, size_t count);
 /** The same for calls that may write guest RAM to a file or socket. */
 uint64_t write_before_number(long number, long b, long c);
 

@@ -366,6 +366,11 @@ static ssize_t bare_pwritev2(int fd, const struct iovec *vector, int count, off_
 	return bare_syscall(SYS_pwritev2, (long)fd, vector, (long)count, (long)offset, 0L, (long)flags);
 }
 
+static ssize_t bare_vmsplice(int fd, const struct iovec *vector, size_t count, unsigned flags)
+{
+	return bare_syscall(SYS_vmsplice, (long)fd, vector, count, (long)flags);
+}
+
 static ssize_t bare_sendto(int fd, const void *buffer, size_t length, int flags, const struct sockaddr *to,
 			   socklen_t to_length)
 {
@@ -507,6 +512,7 @@ struct next next = {
 	.writev = bare_writev,
 	.pwritev = bare_pwritev,
 	.pwritev2 = bare_pwritev2,
+	.vmsplice = bare_vmsplice,
 	.send = bare_send,
 	.sendto = bare_sendto,
 	.sendmsg = bare_sendmsg,
@@ -590,6 +596,7 @@ static const struct {
 	{ "writev", offsetof(struct next, writev) },
 	{ "pwritev64", offsetof(struct next, pwritev) },
 	{ "pwritev64v2", offsetof(struct next, pwritev2) },
+	{ "vmsplice", offsetof(struct next, vmsplice) },
 	{ "send", offsetof(struct next, send) },
 	{ "sendto", offsetof(struct next, sendto) },
 	{ "sendmsg", offsetof(struct next, sendmsg) },

@@ -94,6 +94,7 @@ struct next {
 	ssize_t (*writev)(int, const struct iovec *, int);
 	ssize_t (*pwritev)(int, const struct iovec *, int, off_t);
 	ssize_t (*pwritev2)(int, const struct iovec *, int, off_t, int);
+	ssize_t (*vmsplice)(int, const struct iovec *, size_t, unsigned);
 	ssize_t (*send)(int, const void *, size_t, int);
 	ssize_t (*sendto)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
 	ssize_t (*sendmsg)(int, const struct msghdr *, int);

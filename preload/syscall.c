@@ -77,6 +77,7 @@ bool syscall_concerns_us(long number, long a, long b)
 	case SYS_pwrite64:
 	case SYS_pwritev:
 	case SYS_pwritev2:
+	case SYS_vmsplice:
 	case SYS_write:
 	case SYS_writev:
 	case SYS_sendto:
@@ -198,8 +199,10 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 		return closing_by_number(number, a, b, c);
 	if (is_fork(number, a, b))
 		return fork_by_number(number, a, b, c, d, e, f);
-	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b))
-		return 0;
+	if ((int)number == SYS_madvise && (int)c == MADV_MERGEABLE && advice_register((void *)a, (size_t)b, &r))
+		return r;
+	if ((int)number == SYS_vmsplice && splice_begin((const struct iovec *)b, (size_t)c) < 0)
+		return -1;
 	transfer = read_before_number(number, a, b, c) | write_before_number(number, b, c);
 	open_before_number(number, a, b, c);
 	uring_before_number(number, b);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writes from guest RAM to files and sockets: transfers, and nothing more. */
+/* Writes from guest RAM to files and sockets: transfers, and nothing more. vmsplice() is more. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "library/visits.h"
 #include "preload/calls.h"
 #include "preload/next.h"
 #include "preload/transfer.h"
@@ -92,6 +96,36 @@ INTERPOSED int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fl
 	uint64_t transfer = transfer_before_messages(messages, count);
 
 	return (int)transfer_after(transfer, next.sendmmsg(fd, messages, count, flags));
+}
+
+/* All pages that the range touches. */
+static struct change splice_change(const struct iovec *range)
+{
+	size_t before = (uintptr_t)range->iov_base & (PAGE_BYTES - 1);
+
+	if (range->iov_len == 0 || range->iov_len > SIZE_MAX - before)
+		return change_none();
+	return change_of(CHANGE_DEVICE, (char *)range->iov_base - before, range->iov_len + before, 0);
+}
+
+int splice_begin(const struct iovec *vector, size_t count)
+{
+	if (!forward_may_tell() || !memory_in_use() || count == 0 || count > IOV_MAX ||
+	    !(visits_are_over() || readable(vector, count * sizeof(*vector))))
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		struct change change = splice_change(&vector[i]);
+
+		if (change_begin(&change) != 0)
+			return -1;
+		change_end(&change, true);
+	}
+	return 0;
+}
+
+INTERPOSED ssize_t vmsplice(int fd, const struct iovec *vector, size_t count, unsigned flags)
+{
+	return splice_begin(vector, count) < 0 ? -1 : next.vmsplice(fd, vector, count, flags);
 }
 
 uint64_t write_before_number(long number, long b, long c)

@@ -30,7 +30,7 @@ OFFERED = {
     'pidfd_getfd', 'pkey_mprotect', 'posix_madvise', 'prctl', 'pread', 'pread64', 'preadv', 'preadv2', 'preadv64',
     'preadv64v2', 'process_madvise', 'pwrite', 'pwrite64', 'pwritev', 'pwritev2', 'pwritev64', 'pwritev64v2', 'read',
     'readv', 'recv', 'recvfrom', 'recvmmsg', 'recvmsg', 'send', 'sendmmsg', 'sendmsg', 'sendto', 'setsockopt',
-    'syscall', 'tmpfile', 'tmpfile64', 'write', 'writev',
+    'syscall', 'tmpfile', 'tmpfile64', 'vmsplice', 'write', 'writev',
 }
 # What any VMM imports at the least: were these missing, the test would look at the wrong thing.
 IMPORTED = {'madvise', 'munmap', 'ioctl'}
