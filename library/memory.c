@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "common/madvise.h"
 #include "library/again.h"
 #include "library/announce.h"
 #include "library/children.h"
@@ -45,6 +46,27 @@ static _Atomic unsigned offers; /* that are being processed now */
 bool memory_is_ours(const void *address, size_t length)
 {
 	return in_use && region_overlaps((uint64_t)address, length);
+}
+
+bool memory_is_under_userfaultfd(const void *address, size_t length)
+{
+	bool under = visit_begin(), inside = under && memory_lock_is_mine();
+	struct part part;
+
+	if (!under)
+		return false;
+	if (!inside)
+		memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		if (!part_find(region_at(i), (uint64_t)address, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count; at++)
+			under = under && (part.region->excluded[at] & EXCLUDED_USERFAULTFD) != 0;
+	}
+	if (!inside)
+		memory_unlock();
+	visit_end();
+	return under;
 }
 
 /** Changes after which memory that was left alone is gone, or may no longer be left alone. */
@@ -337,11 +359,25 @@ static int error_of(const struct part *part)
 	return mappings_is_sealed(part->region, part->index) ? -EPERM : -ENOMEM;
 }
 
+/** Whether a part would have with this advice what its region has. Also for advice that is not about that. */
+static bool is_as_region(const struct region *region, int advice)
+{
+	if (advice == MADV_DONTFORK || advice == MADV_DOFORK)
+		return region->dont_fork == (advice == MADV_DONTFORK);
+	if (advice == MADV_DONTDUMP || advice == MADV_DODUMP)
+		return region->dont_dump == (advice == MADV_DONTDUMP);
+	return true;
+}
+
 static int before(enum memory_change change, const struct part *part, int detail)
 {
 	int r;
 
 	switch (change) {
+	case CHANGE_ADVICE: /* what replaces shared pages later is made like the region */
+		if (!part->whole && !is_as_region(part->region, detail))
+			(void)make_plain(part);
+		return 0;
 	case CHANGE_PROTECT: /* only a discard may touch pages that stay in the store */
 		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
 		return r < 0 && !can_be_protected(detail) ? error_of(part) : 0;
@@ -397,6 +433,8 @@ static void advised(const struct part *part, int advice)
 		}
 		return;
 	}
+	if (is_as_region(region, advice))
+		return;
 	if (!part->whole) {
 		part_exclude(part, EXCLUDED_ADVICE, true);
 		return;
@@ -446,14 +484,16 @@ static void after(enum memory_change change, const struct part *part, int detail
 	}
 }
 
-/** Applies a completed change to all regions that it touches. Memory lock held. */
-static void apply(enum memory_change change, void *address, size_t length, int detail)
+/** Applies a change to all regions that it touches; @all: it was made everywhere there. Memory lock held. */
+static void apply(enum memory_change change, void *address, size_t length, int detail, bool all)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++) {
 		struct part part;
 
-		if (part_find(region_at(i), (uint64_t)address, length, &part))
-			after(change, &part, detail);
+		if (!part_find(region_at(i), (uint64_t)address, length, &part))
+			continue;
+		part.whole = part.whole && all;
+		after(change, &part, detail);
 	}
 	if (change == CHANGE_UNMAP || change == CHANGE_MOVE || change == CHANGE_UNMERGEABLE)
 		refusals_forget((uint64_t)address, length);
@@ -475,17 +515,23 @@ static void count_unmapped(struct region *region)
 		region->unmapped_pages += (region->excluded[i] & EXCLUDED_UNMAPPED) != 0;
 }
 
-/** Whether pages of the store in this part are no longer mapped there. One page suffices: the call was made or not. */
+/** Whether a page that ought to read the store is not mapped there. */
+static bool has_lost_slot(const struct region *region, uint64_t index)
+{
+	uint64_t slot = region->state[index] & PAGE_SLOT_MASK, offset;
+
+	if (!(region->state[index] & PAGE_IN_STORE))
+		return false;
+	return mappings_file_offset(region_hva(region, index), &offset) < 0 ||
+	       offset != slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
+}
+
+/** The same of a part. One page of the store suffices: the call was made or not. */
 static bool has_lost_store(const struct part *part)
 {
-	for (uint64_t i = part->index; i < part->index + part->count; i++) {
-		uint64_t slot = part->region->state[i] & PAGE_SLOT_MASK, offset;
-
-		if (!(part->region->state[i] & PAGE_IN_STORE))
-			continue;
-		return mappings_file_offset(region_hva(part->region, i), &offset) < 0 ||
-		       offset != slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
-	}
+	for (uint64_t i = part->index; i < part->index + part->count; i++)
+		if (part->region->state[i] & PAGE_IN_STORE)
+			return has_lost_slot(part->region, i);
 	return false;
 }
 
@@ -550,7 +596,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	if (r == 0 && change == CHANGE_DISCARD && PROTECTED(PROTECT_DISCARD)) {
 		r = discards_before((uint64_t)address, length, detail, &done_end);
 		if (r != 0 && done_end > (uint64_t)address)
-			apply(change, address, done_end - (uint64_t)address, detail);
+			apply(change, address, done_end - (uint64_t)address, detail, true);
 	}
 	if (r == 0 && change == CHANGE_REMOVE)
 		r = discards_refuse_remove((uint64_t)address, length);
@@ -569,10 +615,29 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	return r;
 }
 
+/** mmap or mremap over memory of ours has failed: some of it may have been unmapped, or replaced, nevertheless. */
+static void settle_failed(uint64_t start, uint64_t length)
+{
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct part part, page;
+
+		if (!part_find(region_at(i), start, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count; at++) {
+			page = (struct part){ .region = part.region, .index = at, .count = 1 };
+			if (has_lost_slot(part.region, at))
+				part_unmapped(&page);
+		}
+	}
+}
+
 /** Whether the kernel may have changed a part of the range, and then failed. */
 static bool may_be_done_in_part(enum memory_change change, int detail)
 {
-	return change == CHANGE_SEAL || (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE));
+	return change == CHANGE_SEAL ||
+	       (change == CHANGE_ADVICE && detail != MADV_HUGEPAGE && detail != MADV_NOHUGEPAGE) ||
+	       (change == CHANGE_MOVE && detail == MADV_WIPEONFORK) ||
+	       (change == CHANGE_PROTECT && detail != (PROT_READ | PROT_WRITE));
 }
 
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
@@ -588,7 +653,9 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
 		memory_locks_end(change, (uint64_t)address, length, succeeded);
 	else if (succeeded || may_be_done_in_part(change, detail))
-		apply(change, address, length, detail);
+		apply(change, address, length, detail, succeeded);
+	else if (change == CHANGE_UNMAP)
+		settle_failed((uint64_t)address, length);
 	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)

@@ -16,6 +16,8 @@
 #include "preload/calls.h"
 #include "preload/next.h"
 
+#define KERNEL_BYTES_MAX ((size_t)INT_MAX & ~(PAGE_BYTES - 1)) /* of a vector; what is more, it cuts off */
+
 /** Whether this kernel knows @advice: makes an empty call, which changes nothing. Leaves errno as it is. */
 static bool kernel_takes(int advice)
 {
@@ -102,7 +104,7 @@ INTERPOSED int madvise(void *address, size_t length, int advice)
 	if (r != 0)
 		return r < 0 ? -1 : 0;
 	result = next.madvise(address, length, advice);
-	change_end(&change, result == 0);
+	change_end(&change, advice_is_taken(result));
 	return result;
 }
 
@@ -121,6 +123,9 @@ static bool vector_concerns_us(const struct iovec *vector, size_t count, int adv
 		return false;
 	if (count == 0 || count > IOV_MAX || !(visits_are_over() || readable(vector, count * sizeof(*vector))))
 		return false; /* the kernel refuses it */
+	for (size_t i = 0; i < count; i++)
+		if (vector[i].iov_len > SSIZE_MAX) /* then it refuses all of them */
+			return false;
 	for (size_t i = 0; i < count; i++)
 		if (advice == MADV_MERGEABLE || advice_change(vector[i].iov_base, vector[i].iov_len, advice).tell)
 			return true;
@@ -165,7 +170,7 @@ static ssize_t advise_entry(process_madvise_function *real, int pidfd, const str
 	if (r != 0)
 		return r < 0 ? -1 : (ssize_t)entry->iov_len;
 	result = real(pidfd, entry, 1, advice, flags);
-	change_end(&change, result >= 0);
+	change_end(&change, advice_is_taken(result));
 	return result;
 }
 
@@ -178,6 +183,7 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 		       unsigned flags)
 {
 	int saved = errno;
+	size_t left = KERNEL_BYTES_MAX;
 	ssize_t done = 0;
 	int self;
 
@@ -198,8 +204,9 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 	errno = saved;
 	if (self == 0)
 		return real(pidfd, vector, count, advice, flags);
-	for (size_t i = 0; i < count; i++) {
-		ssize_t result = advise_entry(real, pidfd, &vector[i], advice, flags);
+	for (size_t i = 0; i < count && left > 0; i++) {
+		struct iovec entry = { vector[i].iov_base, vector[i].iov_len < left ? vector[i].iov_len : left };
+		ssize_t result = advise_entry(real, pidfd, &entry, advice, flags);
 
 		if (result < 0) {
 			if (done == 0)
@@ -208,6 +215,7 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 			break;
 		}
 		done += result;
+		left -= (size_t)result;
 	}
 	return done;
 }

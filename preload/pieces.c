@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "library/descriptors.h"
+#include "library/visits.h"
 
 /** A walk over the mappings of a range, while /proc/self/maps is read. */
 struct walk {
@@ -65,4 +66,25 @@ int each_piece(uintptr_t from, uintptr_t to, piece_function *piece, void *contex
 	}
 	descriptor_close(&maps);
 	return r;
+}
+
+static int pass_over(uintptr_t start, uintptr_t end, void *context)
+{
+	(void)start;
+	(void)end;
+	(void)context;
+	return 0;
+}
+
+bool pieces_cover(uintptr_t from, uintptr_t to)
+{
+	int saved = errno;
+	bool covered = false;
+
+	if (visit_begin()) {
+		covered = each_piece(from, to, pass_over, NULL) == 0;
+		visit_end();
+	}
+	errno = saved;
+	return covered;
 }

@@ -7,6 +7,7 @@
 #ifndef PAGEFUSE_PRELOAD_PIECES_H
 #define PAGEFUSE_PRELOAD_PIECES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef int piece_function(uintptr_t start, uintptr_t end, void *context);
@@ -16,5 +17,8 @@ typedef int piece_function(uintptr_t start, uintptr_t end, void *context);
  * @return 0, -EFAULT at a hole or without /proc, or the result of @piece.
  */
 int each_piece(uintptr_t from, uintptr_t to, piece_function *piece, void *context);
+
+/** Whether something is mapped everywhere in a range; no, if it cannot be told. Leaves errno as it is. */
+bool pieces_cover(uintptr_t from, uintptr_t to);
 
 #endif

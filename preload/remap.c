@@ -109,6 +109,9 @@ static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int f
 	}
 	from = new_length != 0 ? change_of(CHANGE_MOVE, (void *)old, old_length, 0) : change_none();
 	over = (flags & MREMAP_FIXED) != 0 ? change_of(CHANGE_UNMAP, to, new_length, 0) : change_none();
+	/* From Linux 6.17 on, where the old range has holes, what is in their place in the new one stays. */
+	if (over.tell && new_length == old_length && !pieces_cover(old, old + old_length))
+		over.what = CHANGE_MOVE;
 	*ret_change = from.tell ? from : over;
 	if (from.tell && over.tell) {
 		if (change_begin(&from) != 0)
@@ -122,6 +125,7 @@ static int begin_move(uintptr_t old, size_t old_length, size_t new_length, int f
 void *remap_forward(remap_function *real, void *old, size_t old_length, size_t new_length, int flags, void *to)
 {
 	size_t old_rounded = round_up(old_length), new_rounded = round_up(new_length);
+	size_t kept = new_rounded < old_rounded ? new_rounded : old_rounded;
 	struct change change;
 	int saved = errno;
 	void *result;
@@ -130,8 +134,11 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 		return MAP_FAILED;
 	result = real(old, old_length, new_length, flags, to);
 	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_inside() &&
-	    memory_is_ours(old, old_rounded) && new_rounded >= old_rounded) {
-		result = remap_pieces(real, (uintptr_t)old, old_rounded, new_rounded, flags, to);
+	    memory_is_ours(old, old_rounded) && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
+	    (new_rounded >= old_rounded || (flags & MREMAP_FIXED) != 0)) {
+		if (kept < old_rounded) /* as the kernel does it, before it moves */
+			next.munmap((char *)old + kept, old_rounded - kept);
+		result = remap_pieces(real, (uintptr_t)old, kept, new_rounded, flags, to);
 		errno = result == MAP_FAILED ? errno : saved;
 	}
 	change_end(&change, result != MAP_FAILED);

@@ -211,7 +211,7 @@ long syscall_forward(long number, long a, long b, long c, long d, long e, long f
 	if (r != 0)
 		return r < 0 ? -1 : 0;
 	result = transfer_after(transfer, next.syscall(number, a, b, c, d, e, f));
-	change_end(&change, result != -1);
+	change_end(&change, (int)number == SYS_madvise ? advice_is_taken(result) : result != -1);
 	open_after_number(number, a, b, c, result);
 	return result;
 }

@@ -123,7 +123,7 @@ int userfaultfd_forward(const struct ioctl_call *call)
 	int saved = errno, result = ioctl_real(call, call->argument);
 	struct fill fill = { .kind = kind_of(call->request), .call = call };
 	const void *argument = call->argument;
-	uint64_t to, length;
+	uint64_t to, from, length;
 
 	if (result >= 0 || fill.kind == NULL || errno != fill.kind->error || !forward_ready)
 		return result;
@@ -134,10 +134,12 @@ int userfaultfd_forward(const struct ioctl_call *call)
 	if ((int64_t)get(argument, fill.kind->result_at) > 0 || change_length((void *)to, length) != length ||
 	    length <= PAGE_BYTES)
 		return result;
-	if (!memory_is_ours((void *)to, length) &&
-	    !(fill.kind->takes && memory_is_ours((void *)get(argument, SOURCE_AT), length)))
+	from = fill.kind->takes ? get(argument, SOURCE_AT) : to;
+	if (!memory_is_ours((void *)to, length) && !memory_is_ours((void *)from, length))
 		return result;
-	if (!visit_begin())
+	/* What the VMM itself has made several mappings, the kernel has refused for that. */
+	if (!memory_is_under_userfaultfd((void *)to, length) || !pieces_cover(to, to + length) ||
+	    !pieces_cover(from, from + length) || !visit_begin())
 		return result;
 	result = fill_in_pieces(&fill);
 	errno = result == 0 ? saved : errno;

@@ -74,6 +74,11 @@ bool memory_is_ours(const void *address, size_t length)
 	return ours_length != 0 && start < ours + ours_length && ours < start + length;
 }
 
+bool memory_is_under_userfaultfd(const void *address, size_t length)
+{
+	return memory_is_ours(address, length);
+}
+
 bool memory_concerns(enum memory_change change, const void *address, size_t length)
 {
 	(void)change;
