@@ -381,6 +381,10 @@ static int before(enum memory_change change, const struct part *part, int detail
 	case CHANGE_PROTECT: /* only a discard may touch pages that stay in the store */
 		r = detail != (PROT_READ | PROT_WRITE) ? make_plain(part) : 0;
 		return r < 0 && !can_be_protected(detail) ? error_of(part) : 0;
+	case CHANGE_NOTHING:
+		if (detail == MADV_COLLAPSE)
+			whole_before_collapse(part->region, part->index, part->count);
+		return 0;
 	case CHANGE_MOVE:
 		plain_show_zeros(part->region, part->index, part->count);
 		if (make_plain(part) == 0)

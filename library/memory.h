@@ -50,6 +50,7 @@ enum memory_change {
 	CHANGE_POLICY,
 	/**
 	 * A call that changes no byte and no attribute, but fails for pages that are moved away: only excludes holds.
+	 * detail: MADV_COLLAPSE, before which memory becomes plain, and blocks one mapping each; or other advice, or 0.
 	 */
 	CHANGE_NOTHING,
 	/** MADV_UNMERGEABLE: pages are unshared, and left alone until MADV_MERGEABLE. */

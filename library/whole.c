@@ -261,6 +261,42 @@ enum ring_whole whole_release(const struct ring_record *order, bool gather, stru
 	return WHOLE_RELEASED;
 }
 
+/** A block, all of which the VMM wants to be a 2 MiB page, as far as nothing is known to be in the way. */
+static void prepare_block(struct region *region, uint64_t index, uint64_t end)
+{
+	uint64_t start = region_hva(region, index);
+	uint8_t *block = region_block(region, index);
+	struct census census = census_of(region, index, end);
+	bool touched = (*block & BLOCK_BROKEN) != 0 || census.shared + census.zero + census.copies > 0;
+
+	if (census.excluded || (*block & BLOCK_ADVISED) || children_alive() || region->huge_advice == MADV_NOHUGEPAGE)
+		return;
+	if (!touched && sys_madvise(start, HUGE_BYTES, MADV_COLLAPSE) != -EINVAL)
+		return; /* it is one mapping */
+	if (plain_make(region, index, end - index) < 0 || fill_zeros(region, index, end) < 0 ||
+	    sys_madvise(start, HUGE_BYTES, MADV_POPULATE_WRITE) < 0)
+		return;
+	census = census_of(region, index, end);
+	if (!release_block(region, index, end, &census, true))
+		return;
+	*block = BLOCK_WAS_HUGE;
+	atomic_fetch_add_explicit(&hold_discards, 1, memory_order_relaxed);
+}
+
+void whole_before_collapse(struct region *region, uint64_t index, uint64_t count)
+{
+	uint64_t end = index + count;
+
+	for (uint64_t at = index, next; at < end; at = next) {
+		uint64_t hva = region_hva(region, at), left = (HUGE_BYTES - hva % HUGE_BYTES) / PAGE_BYTES;
+
+		next = left < end - at ? at + left : end;
+		if (next - at == HUGE_BYTES / PAGE_BYTES)
+			prepare_block(region, at, next);
+		(void)plain_make(region, at, next - at);
+	}
+}
+
 int whole_collapse(const struct whole_block *block)
 {
 	int r = -EAGAIN;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "library/region.h"
 #include "protocol/ring.h"
 
 /** A block that the kernel should make a 2 MiB page of. */
@@ -26,6 +27,12 @@ enum ring_whole whole_release(const struct ring_record *order, bool gather, stru
  * Worker thread, without the lock, which was released just before. @return 0; -EINVAL (it is not one mapping), -errno.
  */
 int whole_collapse(const struct whole_block *block);
+/**
+ * The VMM is about to have its memory made 2 MiB pages (MADV_COLLAPSE), which the kernel refuses where it is not
+ * anonymous: it becomes plain, and each block wholly in the range one mapping, with all of its pages present. Any VMM
+ * thread, memory lock held.
+ */
+void whole_before_collapse(struct region *region, uint64_t index, uint64_t count);
 /**
  * Waits until the kernel is not collapsing any block that [start, start+length) touches, and will not before the lock
  * is released. Releases the lock meanwhile. Any VMM thread, memory lock held.
