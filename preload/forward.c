@@ -38,6 +38,19 @@ static bool word_readable(uintptr_t address)
 	return bare_syscall(SYS_rt_sigprocmask, -1L, address, 0L, sizeof(uint64_t)) == 0 || errno != EFAULT;
 }
 
+bool word_writable(void *address)
+{
+	int saved = errno;
+	bool result;
+
+	if (!visit_begin())
+		return false;
+	result = bare_syscall(SYS_rt_sigprocmask, 0L, 0L, address, sizeof(uint64_t)) == 0;
+	visit_end();
+	errno = saved;
+	return result;
+}
+
 bool readable(const void *address, size_t length)
 {
 	uintptr_t at = (uintptr_t)address;

@@ -120,5 +120,10 @@ void change_end(const struct change *change, bool succeeded);
  * calls, the answer is no. Leaves errno as it is.
  */
 bool readable(const void *address, size_t length);
+/**
+ * Whether the 8 bytes at @address can be written. Asks the kernel, which writes something there. If the library is not
+ * allowed to make calls, the answer is no. Leaves errno as it is.
+ */
+bool word_writable(void *address);
 
 #endif

@@ -136,6 +136,15 @@ int ioctl_real(const struct ioctl_call *call, void *argument)
 				 call->rest[2]);
 }
 
+/** As the kernel: the error is in the argument, too, and if it cannot be written there, that is the error. */
+static void take_failed(struct uffdio_move *argument)
+{
+	if (word_writable(&argument->move))
+		argument->move = -errno;
+	else if (!visits_are_over())
+		errno = EFAULT;
+}
+
 int ioctl_forward(const struct ioctl_call *call)
 {
 	struct change change;
@@ -145,7 +154,7 @@ int ioctl_forward(const struct ioctl_call *call)
 	change = ioctl_change(call->request, call->argument);
 	if (change_begin(&change) != 0) {
 		if (change.what == CHANGE_TAKE)
-			((struct uffdio_move *)call->argument)->move = -errno;
+			take_failed(call->argument);
 		return -1;
 	}
 	result = userfaultfd_forward(call);

@@ -258,6 +258,40 @@ static void device_maps_memory(void **state)
 	expect_nothing();
 }
 
+/* The kernel writes the error into the argument, and returns EFAULT if it cannot. */
+static void error_is_written_where_possible(void **state)
+{
+	struct uffdio_move *move = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(move, MAP_FAILED);
+	*move = (struct uffdio_move){ .dst = (uintptr_t)other, .src = (uintptr_t)ram, .len = BYTES, .move = 7 };
+	recorder_begin_result = -ENOMEM;
+	expect_failure(call_ioctl(-1, UFFDIO_MOVE, move), ENOMEM);
+	assert_int_equal(move->move, -ENOMEM);
+	assert_int_equal(mprotect(move, PAGE_BYTES, PROT_READ), 0);
+	expect_failure(call_ioctl(-1, UFFDIO_MOVE, move), EFAULT);
+	assert_int_equal(move->move, -ENOMEM);
+	recorder_reset(ram, BYTES);
+	munmap(move, PAGE_BYTES);
+}
+
+/* A userfaultfd that was not asked for its API yet refuses everything, and looks at no argument. So we must not. */
+static void refused_argument_is_not_looked_at(void **state)
+{
+	int fd = (int)syscall(SYS_userfaultfd, (long)(O_CLOEXEC | UFFD_USER_MODE_ONLY));
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	errno = ERRNO_BEFORE;
+	expect_failure(call_ioctl(fd, UFFDIO_MOVE, (void *)8), EINVAL);
+	expect_failure(call_ioctl(fd, UFFDIO_MOVE, (void *)-8), EINVAL);
+	expect_failure(call_ioctl(fd, UFFDIO_MOVE, NULL), EINVAL);
+	expect_nothing();
+	close(fd);
+}
+
 static void other_ioctls(void **state)
 {
 	int pipes[2], queued = -1;
@@ -281,6 +315,8 @@ int main(void)
 		CALL_TEST(userfaultfd_takes_pages),
 		CALL_TEST(userfaultfd_fills_piece_by_piece),
 		CALL_TEST(device_maps_memory),
+		CALL_TEST(error_is_written_where_possible),
+		CALL_TEST(refused_argument_is_not_looked_at),
 		CALL_TEST(other_ioctls),
 	};
 
