@@ -136,9 +136,10 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_inside() &&
 	    memory_is_ours(old, old_rounded) && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
 	    (new_rounded >= old_rounded || (flags & MREMAP_FIXED) != 0)) {
-		if (kept < old_rounded) /* as the kernel does it, before it moves */
-			next.munmap((char *)old + kept, old_rounded - kept);
-		result = remap_pieces(real, (uintptr_t)old, kept, new_rounded, flags, to);
+		/* As the kernel does it: what is there goes first, then what is too long. */
+		if (kept == old_rounded || (next.munmap(to, new_rounded) == 0 &&
+					    next.munmap((char *)old + kept, old_rounded - kept) == 0))
+			result = remap_pieces(real, (uintptr_t)old, kept, new_rounded, flags, to);
 		errno = result == MAP_FAILED ? errno : saved;
 	}
 	change_end(&change, result != MAP_FAILED);
