@@ -20,6 +20,7 @@
 #include "library/part.h"
 #include "library/plain.h"
 #include "library/protections.h"
+#include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
 #include "library/template.h"
@@ -51,6 +52,18 @@ static void leave_plain(struct region *region, uint64_t index, uint64_t end)
 	}
 }
 
+/**
+ * Pages that stay, and count as locked, may not be: mlockall(MCL_FUTURE) locks what comes later only. It can be found
+ * out now, and not once the library is silent.
+ */
+static void settle_locked(struct region *region, uint64_t index, uint64_t end)
+{
+	for (uint64_t at = index; at < end; at++)
+		if ((region->state[at] & PAGE_IN_STORE) && (region->excluded[at] & EXCLUDED_LOCKED) &&
+		    !mappings_is_locked(region_hva(region, at)))
+			refusals_exclude(region, at, 1, EXCLUDED_LOCKED, false);
+}
+
 /** Works a piece at a time. The VMM may change its memory meanwhile, and finds all of it in place. */
 static void give_back_regions(void)
 {
@@ -62,9 +75,25 @@ static void give_back_regions(void)
 			plain_leave_store(region, at, end - at);
 			plain_empty_filled(region, at, end - at);
 			leave_plain(region, at, end);
+			settle_locked(region, at, end);
 			region_piece_end();
 		}
 	}
+}
+
+/** Children inherit no locks. */
+static void forget_inherited_locks(void)
+{
+	memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		struct region *region = region_at(i);
+
+		if (region == NULL || region->leaving || !region->inherited_marks)
+			continue;
+		region->inherited_marks = false;
+		refusals_exclude(region, 0, region->table_pages, EXCLUDED_LOCKED, false);
+	}
+	memory_unlock();
 }
 
 static void close_all(void)
@@ -94,7 +123,9 @@ static void begin(void)
 static void withdraw(void)
 {
 	begin();
-	if (!children_is_one())
+	if (children_is_one())
+		forget_inherited_locks();
+	else
 		give_back_regions();
 	worker_end();
 	visits_end_all();
@@ -154,20 +185,17 @@ static bool find_left(unsigned *region, uint64_t start, uint64_t length, struct 
 
 /**
  * Fills a page of the store with zeros, as the VMM's own call would bring the store's bytes back. The kernel refuses to
- * discard locked pages: if the page may be locked, the call is made, too, to find out. @return 0 or -errno.
+ * discard locked pages, so we do. Making the call, to see whether it is refused, would let other threads read the
+ * store's bytes if it is not. @return 0 or -errno.
  */
-static int discard_left(const struct part *part, int advice, bool *holes)
+static int discard_left(const struct part *part, int advice)
 {
-	uint64_t page = region_hva(part->region, part->index);
-	int r = 0;
-
 	if (part->region->excluded[part->index] & EXCLUDED_PROTECTED)
 		return -ENOMEM; /* it would need a new mapping */
 	if ((part->region->excluded[part->index] & EXCLUDED_LOCKED) && advice != MADV_DONTNEED_LOCKED)
-		r = discards_call(page, page + PAGE_BYTES, advice, holes);
-	if (r == 0)
-		plain_fill(part->region, part->index, 1);
-	return r;
+		return -EINVAL;
+	plain_fill(part->region, part->index, 1);
+	return 0;
 }
 
 /** For the test control: the kernel's refusal is noticed too late. */
@@ -199,7 +227,7 @@ static int discard(uint64_t start, uint64_t length, int advice)
 			continue;
 		r = at > from ? discards_call(from, at, advice, &holes) : 0;
 		if (r == 0)
-			r = discard_left(&part, advice, &holes);
+			r = discard_left(&part, advice);
 		if (r < 0)
 			return r;
 		from = at + PAGE_BYTES;
@@ -272,7 +300,7 @@ int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t 
 	return judge(change, detail);
 }
 
-/** Notes whether pages that are left may be locked: then discards ask the kernel. */
+/** Notes whether pages that are left may be locked: then discards are refused. */
 static void note_locked(uint64_t start, uint64_t length, bool locked)
 {
 	struct part part;
