@@ -34,7 +34,7 @@ static bool finding_init(struct finding *finding, const char *vm, const char *re
 		text = NULL;
 	finding->text = text ? utf8_clean(text) : NULL;
 	free(text);
-	finding->remedy = strdup(remedy);
+	finding->remedy = utf8_clean(remedy);
 	finding->vm = vm ? utf8_clean(vm) : NULL;
 	return finding->text != NULL && finding->remedy != NULL && (vm == NULL || finding->vm != NULL);
 }

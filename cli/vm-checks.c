@@ -199,23 +199,64 @@ static const char *mode_reason(const json_t *vm)
 						  : "";
 }
 
+#define PLAIN_IN_SHELLS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:@%+/-"
+
+/** As a word for a shell, in quotes if it needs them. @return NULL without memory; the caller frees it. */
+static char *shell_word(const char *text)
+{
+	bool plain = *text != '\0' && text[strspn(text, PLAIN_IN_SHELLS)] == '\0';
+	char *word = NULL;
+	size_t size;
+	FILE *to;
+
+	if (plain)
+		return strdup(text);
+	to = open_memstream(&word, &size);
+	if (to == NULL)
+		return NULL;
+	fputc('\'', to);
+	for (const char *at = text; *at; at++)
+		fputs(*at == '\'' ? "'\\''" : (char[]){ *at, '\0' }, to);
+	fputc('\'', to);
+	if (fclose(to) == 0)
+		return word;
+	free(word);
+	return NULL;
+}
+
+/** What a VM shares less of, by its mode, and the options of `pagefuse modifyvm` for more. */
+static const struct {
+	enum wire_mode mode;
+	enum severity severity;
+	const char *text, *purpose, *options;
+} limited_modes[] = {
+	{ WIRE_MODE_OFF, SEVERITY_ERROR, "nothing of it is shared", "share its memory", "--page-fusion on" },
+	{ WIRE_MODE_HINTS, SEVERITY_NOTE, "only what it reads from its disks is shared", "share all equal pages",
+	  "--mode full" },
+	{ WIRE_MODE_ZERO, SEVERITY_NOTE, "only pages full of zeros are given back", "share all equal pages",
+	  "--mode full" },
+};
+
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
 	const char *mode = field_text(vm, "mode");
+	char *word = shell_word(name), *remedy;
 
-	if (strcmp(mode, wire_mode_name(WIRE_MODE_OFF)) == 0)
-		findings_add(findings, SEVERITY_ERROR, "mode", name,
-			     "To share its memory: `pagefuse modifyvm NAME --page-fusion on`, which counts now and "
-			     "whenever it starts again.",
-			     "mode off%s: nothing of it is shared", mode_reason(vm));
-	if (strcmp(mode, wire_mode_name(WIRE_MODE_HINTS)) == 0)
-		findings_add(findings, SEVERITY_NOTE, "mode", name,
-			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
-			     "mode hints%s: only what it reads from its disks is shared", mode_reason(vm));
-	if (strcmp(mode, wire_mode_name(WIRE_MODE_ZERO)) == 0)
-		findings_add(findings, SEVERITY_NOTE, "mode", name,
-			     "To share all equal pages: `pagefuse modifyvm NAME --mode full`.",
-			     "mode zero%s: only pages full of zeros are given back", mode_reason(vm));
+	for (size_t i = 0; i < sizeof(limited_modes) / sizeof(*limited_modes); i++) {
+		if (strcmp(mode, wire_mode_name(limited_modes[i].mode)) != 0)
+			continue;
+		if (word == NULL || asprintf(&remedy,
+					     "To %s: `pagefuse modifyvm %s %s`, which counts now and whenever it "
+					     "starts again.",
+					     limited_modes[i].purpose, word, limited_modes[i].options) < 0) {
+			findings->incomplete = true;
+			break;
+		}
+		findings_add(findings, limited_modes[i].severity, "mode", name, remedy, "mode %s%s: %s", mode,
+			     mode_reason(vm), limited_modes[i].text);
+		free(remedy);
+	}
+	free(word);
 }
 
 /* ---- QEMU's command line ---- */

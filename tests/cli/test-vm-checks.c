@@ -162,8 +162,36 @@ static void test_off(void **state)
 		json_object_set_new(vm, "mode_by_settings", json_boolean(cases[i].by_settings));
 		findings = judge(vm, NULL);
 		assert_string_equal(findings.list[0].text, cases[i].text);
-		assert_non_null(strstr(findings.list[0].remedy, "pagefuse modifyvm NAME --page-fusion on"));
+		assert_non_null(strstr(findings.list[0].remedy, "`pagefuse modifyvm web1 --page-fusion on`"));
 		expect(findings, SEVERITY_ERROR, "mode");
+	}
+}
+
+/** The command that is given can be pasted into a shell, whatever the VM is called. */
+static void test_name_for_shell(void **state)
+{
+	static const struct {
+		const char *name, *word;
+	} cases[] = {
+		{ "web-1.example", "web-1.example" },
+		{ "web 1; reboot", "'web 1; reboot'" },
+		{ "it's $HOME", "'it'\\''s $HOME'" },
+	};
+	char command[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *vm = good_vm();
+		struct findings findings;
+
+		json_object_set_new(vm, "name", json_string(cases[i].name));
+		json_object_set_new(vm, "mode", json_string("zero"));
+		findings = judge(vm, NULL);
+		snprintf(command, sizeof(command), "`pagefuse modifyvm %s --mode full`", cases[i].word);
+		assert_int_equal(findings.count, 1);
+		assert_string_equal(findings.list[0].vm, cases[i].name);
+		assert_non_null(strstr(findings.list[0].remedy, command));
+		findings_done(&findings);
 	}
 }
 
@@ -347,6 +375,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_name_for_shell),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_command_line),
 		cmocka_unit_test(test_hugetlbfs),

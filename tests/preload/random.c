@@ -317,19 +317,18 @@ static struct plan draw_plan(void)
 	return plan;
 }
 
+/* Each kind as often as its weight says. */
 static const struct kind *draw_kind(void)
 {
+	const struct kind *drawn = random_kinds;
 	unsigned sum = 0;
-	uint64_t number;
 
-	for (size_t i = 0; i < random_kind_count; i++)
-		sum += random_kinds[i].weight;
-	number = test_random(&random_state) % sum;
-	for (size_t i = 0;; i++) {
-		if (number < random_kinds[i].weight)
-			return &random_kinds[i];
-		number -= random_kinds[i].weight;
+	for (const struct kind *kind = random_kinds; kind < random_kinds + random_kind_count; kind++) {
+		sum += kind->weight;
+		if (test_random(&random_state) % sum < kind->weight)
+			drawn = kind;
 	}
+	return drawn;
 }
 
 void random_same(const struct given given[SIDES], const char *name)
