@@ -244,6 +244,8 @@ def main():
     if not shutil.which('qemu-system-x86_64'):
         print('needs qemu-system-x86_64')
         sys.exit(77)
+    # Not ignored as by what a shell starts in the background, from which the scripts would have it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     build, what = os.path.abspath(sys.argv[1]), sys.argv[2]
     if what == 'without-guard':
         demo(build, 'takes sums', KILL, path={'setsid': NO_GUARD})
