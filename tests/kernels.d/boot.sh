@@ -37,7 +37,8 @@ boot_start() {
 	exec {BOOT_SERIAL}<>"$folder/serial"
 	nice -n 5 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m "$BOOT_RAM_MIB" \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
-		-kernel "$kernel/vmlinuz" -initrd "$folder/initramfs" -append 'console=ttyS0 quiet panic=-1' \
+		-kernel "$kernel/vmlinuz" -initrd "$folder/initramfs" \
+		-append 'console=ttyS0 quiet panic=-1 oops=panic' \
 		-drive "file=$folder/disk,format=raw,if=virtio,snapshot=on" \
 		</dev/null >"$folder/serial" 2>"$folder/stderr" {BOOT_SERIAL}>&- &
 	BOOT_PID=$!
@@ -66,12 +67,16 @@ boot_follow() {
 	while [ "$BOOT_DONE" = no ]; do
 		interrupt_check
 		if IFS= read -r -t 2 -u "$BOOT_SERIAL" piece; then
-			boot_line "$line${piece%$'\r'}" "$results"
-			line='' silent=$SECONDS cpu_silent=${cpu:-0}
-			continue
+			line+=${piece%$'\r'}
+			boot_line "$line" "$results"
+			# The kernel's own messages, which begin with the time, are no progress.
+			[[ $line =~ ^\[\ *[0-9]+\.[0-9]+\] ]] || silent=$SECONDS cpu_silent=${cpu:-0}
+			line=''
+			cpu=$(boot_cpu_seconds) || continue # until all that it has said is read
+		else
+			line+=$piece
+			cpu=$(boot_cpu_seconds) || { BOOT_WHY="ended at: $BOOT_AT"; return 1; }
 		fi
-		line+=$piece
-		cpu=$(boot_cpu_seconds) || { BOOT_WHY="ended at: $BOOT_AT"; return 1; }
 		if [ $((cpu - cpu_silent)) -gt "$BOOT_SILENT_CPU_SECONDS" ] ||
 			[ $((SECONDS - silent)) -gt "$BOOT_SILENT_SECONDS" ]; then
 			BOOT_WHY="says nothing any more at: $BOOT_AT"

@@ -16,8 +16,8 @@ ROOT_MODULES+=' fuse.ko* overlay.ko*'
 ROOT_DISK_MIB=1024 # the tests add swap files to it
 
 # Pure logic, which is what is tested with cmocka and from a corpus, needs no kernel; scripts of Python look at files or
-# at QEMU. Quick: no controls but the one that tells kernels apart; of the writers, who go on for long, few, and for a
-# shorter time; nothing of the daemon, which asks little of a kernel that the others do not.
+# at QEMU. Quick: no controls, which wait for damage by chance, one of them for ten minutes here; of the writers, who go
+# on for long, few, and for a shorter time; nothing of the daemon, which asks little of a kernel that others do not.
 root_tests() {
 	local build=$1 selection=$2 names=$3 program
 	meson introspect --tests "$build" | jq -c --arg selection "$selection" --arg names "$names" '
@@ -25,7 +25,6 @@ root_tests() {
 		| select($suites | any(. == "safety" or . == "daemon" or . == "preload" or . == "system"))
 		| select(.name | test($names) and (startswith("corpus-") | not))
 		| select($selection != "quick" or
-			(.name | test("-without-judge-by-pagemap$")) or
 			(($suites | any(. == "control") | not) and (.env.PAGEFUSE_TEST_SECONDS == null or
 				(.name | test("-(small|huge-age|swap)$"))) and ($suites | any(. == "daemon") | not)))
 		| if $selection == "quick" then .env |= del(.PAGEFUSE_TEST_SECONDS) else . end
