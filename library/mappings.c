@@ -235,6 +235,29 @@ int mappings_file_offset(uint64_t address, uint64_t *ret_offset)
 	return 0;
 }
 
+int mappings_each(uint64_t start, uint64_t length, mappings_function *each, void *context)
+{
+	uint64_t end = length > UINT64_MAX - start ? UINT64_MAX : start + length;
+	struct mapping mapping = { 0 };
+	struct lines lines;
+	const char *line;
+	int r = lines_open(&lines, "/proc/self/maps");
+
+	if (r < 0)
+		return r;
+	while (mapping.end < end && (line = lines_next(&lines)) != NULL) {
+		bool file = parse_header(line, &mapping) && mapping.perms[3] == 'p' && mapping.inode != 0;
+		uint64_t from = mapping.start > start ? mapping.start : start;
+		uint64_t to = mapping.end < end ? mapping.end : end;
+
+		if (from < to)
+			each(context, from, to,
+			     file ? mapping.offset + (from - mapping.start) : MAPPINGS_NO_OFFSET);
+	}
+	lines_close(&lines);
+	return mapping.end < end ? -ENOENT : 0;
+}
+
 /* ---- locked memory ---- */
 
 int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length))
@@ -258,6 +281,12 @@ int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t 
 	}
 	lines_close(&lines);
 	return 0;
+}
+
+/** Asks the kernel by an advice that changes nothing for memory that KSM does not have. */
+bool mappings_have_holes(uint64_t start, uint64_t length)
+{
+	return sys_madvise(start, length, MADV_UNMERGEABLE) == -ENOMEM;
 }
 
 bool mappings_is_locked(uint64_t address)

@@ -32,6 +32,18 @@ int mappings_inspect(uint64_t start, uint64_t length, struct mapping_kind *ret);
 
 /** The file offset, in bytes, that is privately mapped at @address. @return 0, or -ENOENT if no file is. */
 int mappings_file_offset(uint64_t address, uint64_t *ret_offset);
+
+#define MAPPINGS_NO_OFFSET UINT64_MAX
+typedef void mappings_function(void *context, uint64_t start, uint64_t end, uint64_t offset);
+
+/**
+ * Calls @each for the mappings in [start, start+length), in order. @offset: in bytes, of what is at the start, if a
+ * file is mapped privately; else MAPPINGS_NO_OFFSET. @return 0; or -errno: they may not have been all.
+ */
+int mappings_each(uint64_t start, uint64_t length, mappings_function *each, void *context);
+
+/** Whether parts of [start, start+length), whole pages, are not mapped. Needs no descriptor; ends KSM there. */
+bool mappings_have_holes(uint64_t start, uint64_t length);
 /** Calls @each for every locked piece of [start, start+length), from the lowest on. @return 0 or -errno. Any thread. */
 int mappings_each_locked(uint64_t start, uint64_t length, void (*each)(uint64_t start, uint64_t length));
 /** Whether the page at @address is locked. The test ages the page, and splits a 2 MiB page. */

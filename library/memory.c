@@ -19,6 +19,7 @@
 #include "library/fork.h"
 #include "library/hold.h"
 #include "library/kernel.h"
+#include "library/lost.h"
 #include "library/mappings.h"
 #include "library/memory-locks.h"
 #include "library/merge.h"
@@ -28,7 +29,6 @@
 #include "library/refusals.h"
 #include "library/region.h"
 #include "library/sys.h"
-#include "library/view.h"
 #include "library/visits.h"
 #include "library/whole.h"
 #include "library/withdrawal.h"
@@ -239,12 +239,6 @@ static int register_new(uint64_t start, uint64_t length)
 	return r;
 }
 
-/** Asks the kernel; on memory that KSM does not have this advice changes nothing. */
-static bool has_holes(uint64_t start, uint64_t length)
-{
-	return sys_madvise(start, length, MADV_UNMERGEABLE) == -ENOMEM;
-}
-
 /** memory_register() for whole pages. */
 static int take_in(uint64_t start, uint64_t length)
 {
@@ -268,7 +262,7 @@ static int take_in(uint64_t start, uint64_t length)
 		return served;
 	if (r < 0)
 		return r;
-	return served == 1 && has_holes(start, length) ? 2 : served;
+	return served == 1 && mappings_have_holes(start, length) ? 2 : served;
 }
 
 /** With the lock, as another thread may close numbers that it does not know; makes no further system calls. */
@@ -519,26 +513,6 @@ static void count_unmapped(struct region *region)
 		region->unmapped_pages += (region->excluded[i] & EXCLUDED_UNMAPPED) != 0;
 }
 
-/** Whether a page that ought to read the store is not mapped there. */
-static bool has_lost_slot(const struct region *region, uint64_t index)
-{
-	uint64_t slot = region->state[index] & PAGE_SLOT_MASK, offset;
-
-	if (!(region->state[index] & PAGE_IN_STORE))
-		return false;
-	return mappings_file_offset(region_hva(region, index), &offset) < 0 ||
-	       offset != slot % VIEW_SEGMENT_SLOTS * PAGE_BYTES;
-}
-
-/** The same of a part. One page of the store suffices: the call was made or not. */
-static bool has_lost_store(const struct part *part)
-{
-	for (uint64_t i = part->index; i < part->index + part->count; i++)
-		if (part->region->state[i] & PAGE_IN_STORE)
-			return has_lost_slot(part->region, i);
-	return false;
-}
-
 /**
  * Of the changes that can be cut in two, only unmapping leaves a wrong state: pages that are mistaken for RAM, where
  * the child may map other memory sooner or later. All others have replaced the store's pages by anonymous memory before
@@ -550,7 +524,7 @@ static void settle(struct region *region)
 
 	count_unmapped(region); /* the count may have been in the middle of a change */
 	if (under_way.is_one && under_way.change == CHANGE_UNMAP &&
-	    part_find(region, under_way.address, under_way.length, &part) && has_lost_store(&part))
+	    part_find(region, under_way.address, under_way.length, &part) && lost_any(&part))
 		part_unmapped(&part);
 }
 
@@ -619,22 +593,6 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 	return r;
 }
 
-/** mmap or mremap over memory of ours has failed: some of it may have been unmapped, or replaced, nevertheless. */
-static void settle_failed(uint64_t start, uint64_t length)
-{
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		struct part part, page;
-
-		if (!part_find(region_at(i), start, length, &part))
-			continue;
-		for (uint64_t at = part.index; at < part.index + part.count; at++) {
-			page = (struct part){ .region = part.region, .index = at, .count = 1 };
-			if (has_lost_slot(part.region, at))
-				part_unmapped(&page);
-		}
-	}
-}
-
 /** Whether the kernel may have changed a part of the range, and then failed. */
 static bool may_be_done_in_part(enum memory_change change, int detail)
 {
@@ -659,7 +617,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	else if (succeeded || may_be_done_in_part(change, detail))
 		apply(change, address, length, detail, succeeded);
 	else if (change == CHANGE_UNMAP)
-		settle_failed((uint64_t)address, length);
+		lost_settle((uint64_t)address, length); /* mmap or mremap may have done a part */
 	under_way.is_one = false;
 	memory_unlock();
 	if (succeeded && change == CHANGE_UNLOCK)

@@ -18,12 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/madvise.h"
+#include "library/mappings.h"
 #include "library/sys.h"
 #include "tests/preload/ram.h"
 #include "tests/support/test.h"
@@ -134,6 +136,59 @@ static void test_unmap(bool map_over)
 		ram_write_page(&ram, i, i + 9000);
 	ram_expect_left_alone(&ram, 6, 21); /* other memory now, though at the same place */
 	ram_expect_sharing_again(&ram, 32, 32);
+	ram_end(&ram);
+}
+
+/** Asks for a file that there is not: the kernel changes nothing. */
+static void map_in_vain(const struct ram *ram)
+{
+	long r = ram_call(SYS_mmap, ram_at(ram, 0), PAGES * PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_FIXED, -1, 0);
+
+	test_check(r == -1 && errno == EBADF, "mmap of no file: %s", r == -1 ? strerror(errno) : "it succeeds");
+}
+
+/** What this thread has read, by read() and its kin; or 0, if the kernel does not count that. */
+static unsigned long reads_made(void)
+{
+	FILE *file = fopen("/proc/thread-self/io", "r");
+	unsigned long reads = 0;
+	char line[64];
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL && sscanf(line, "syscr: %lu", &reads) != 1)
+		;
+	if (file != NULL)
+		fclose(file);
+	return reads;
+}
+
+/* What is mapped is found out once, and not for each page; and it is not taken for gone if it cannot be found out. */
+static void test_map_in_vain(bool has_descriptors)
+{
+	struct rlimit before, none;
+	unsigned long once, reads;
+	uint64_t offset;
+	struct ram ram;
+
+	ram_begin(&ram);
+	test_check(getrlimit(RLIMIT_NOFILE, &before) == 0, "getrlimit: %s", strerror(errno));
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+	once = reads_made();
+	mappings_file_offset((uint64_t)&once, &offset);
+	reads = reads_made();
+	once = reads - once;
+	test_check(has_descriptors || setrlimit(RLIMIT_NOFILE, &none) == 0, "setrlimit: %s", strerror(errno));
+	map_in_vain(&ram);
+	test_check(setrlimit(RLIMIT_NOFILE, &before) == 0, "setrlimit: %s", strerror(errno));
+	reads = reads_made() - reads;
+	test_check(reads <= 2 * once, "%lu reads, where the mappings are read by %lu", reads, once);
+	ram_check(&ram, "after mmap has failed");
+	ram_advise(&ram, 0, PAGES, MADV_DONTNEED);
+	zeros(&ram, 0, PAGES);
+	ram_check(&ram, "after a discard of what is still there");
+	ram_expect_private(&ram, 0, PAGES);
+	for (uint32_t i = 0; i < PAGES; i++)
+		ram_write_page(&ram, i, i + 9000);
+	ram_expect_sharing_again(&ram, 0, PAGES);
 	ram_end(&ram);
 }
 
@@ -578,6 +633,8 @@ int main(int argc, char **argv)
 	test_keeps_content();
 	test_unmap(false);
 	test_unmap(true);
+	test_map_in_vain(true);
+	test_map_in_vain(false);
 	test_remap_grows(IN_PLACE);
 	test_remap_grows(ANYWHERE);
 	test_remap_grows(TO_ADDRESS);
