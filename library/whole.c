@@ -85,6 +85,19 @@ static uint64_t pages_there(uint64_t start)
 	return pages;
 }
 
+/** Whether a block has no page at all, also none in swap; or that cannot be told. */
+static bool is_empty(uint64_t start)
+{
+	uint64_t entries[HUGE_BYTES / PAGE_BYTES];
+
+	if (pagemap_read(start, HUGE_BYTES / PAGE_BYTES, entries) < 0)
+		return true;
+	for (size_t i = 0; i < HUGE_BYTES / PAGE_BYTES; i++)
+		if (entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED))
+			return false;
+	return true;
+}
+
 /* ---- gathering ---- */
 
 /** A fresh mapping of 2 MiB, between inaccessible pages. */
@@ -267,12 +280,14 @@ static void prepare_block(struct region *region, uint64_t index, uint64_t end)
 	uint64_t start = region_hva(region, index);
 	uint8_t *block = region_block(region, index);
 	struct census census = census_of(region, index, end);
-	bool touched = (*block & BLOCK_BROKEN) != 0 || census.shared + census.zero + census.copies > 0;
+	bool ours = census.shared + census.zero + census.copies > 0, touched = (*block & BLOCK_BROKEN) != 0 || ours;
 
 	if (census.excluded || (*block & BLOCK_ADVISED) || children_alive() || region->huge_advice == MADV_NOHUGEPAGE)
 		return;
 	if (!touched && sys_madvise(start, HUGE_BYTES, MADV_COLLAPSE) != -EINVAL)
 		return; /* it is one mapping */
+	if (!ours && is_empty(start))
+		return; /* the kernel makes no pages where there are none */
 	if (plain_make(region, index, end - index) < 0 || fill_zeros(region, index, end) < 0 ||
 	    sys_madvise(start, HUGE_BYTES, MADV_POPULATE_WRITE) < 0)
 		return;

@@ -113,6 +113,49 @@ static void test_keeps_content(void)
 	ram_end(&ram);
 }
 
+static bool has_more_regions(const struct director_vm *of, void *context)
+{
+	return of->region_count > *(unsigned *)context;
+}
+
+static bool is_empty(char *block)
+{
+	unsigned char resident[HUGE_BYTES / PAGE_BYTES];
+
+	test_check(mincore(block, HUGE_BYTES, resident) == 0, "mincore: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(resident); i++)
+		if (resident[i] & 1)
+			return false;
+	return true;
+}
+
+/* Where there is nothing, MADV_COLLAPSE makes nothing, and says what the kernel says without the preload. */
+static void test_collapse_of_nothing(void)
+{
+	char *block = pages_map(HUGE_BYTES / PAGE_BYTES, true), *twin = pages_map(HUGE_BYTES / PAGE_BYTES, true);
+	unsigned before = vm->region_count;
+	long r, expected;
+
+	test_check(madvise(block, HUGE_BYTES, MADV_MERGEABLE) == 0, "madvise: %s", strerror(errno));
+	test_check(director_wait_until(vm, has_more_regions, &before) == 0, "the worker has hung up");
+	for (unsigned emptied = 0; emptied < 2; emptied++) {
+		expected = sys_raw(SYS_madvise, (long)twin, (long)HUGE_BYTES, MADV_COLLAPSE, 0, 0, 0);
+		r = ram_call(SYS_madvise, block, HUGE_BYTES, MADV_COLLAPSE, 0, 0, 0);
+		test_check(r == (expected == 0 ? 0 : -1) && (r == 0 || errno == -expected),
+			   "MADV_COLLAPSE: %s, and not %s", r == 0 ? "done" : strerror(errno),
+			   expected == 0 ? "done" : strerror((int)-expected));
+		test_check(is_empty(block) == is_empty(twin), "pages have been made where there were none");
+		pages_fill(block, 1);
+		pages_fill(twin, 1);
+		test_check(ram_call(SYS_madvise, block, HUGE_BYTES, MADV_DONTNEED, 0, 0, 0) == 0 &&
+				   sys_raw(SYS_madvise, (long)twin, (long)HUGE_BYTES, MADV_DONTNEED, 0, 0, 0) == 0,
+			   "madvise");
+	}
+	test_check(munmap(block, HUGE_BYTES) == 0 && munmap(twin, HUGE_BYTES) == 0, "munmap: %s",
+		   strerror(errno));
+	test_check(director_wait_until(vm, ram_is_gone, NULL) == 0, "the worker has hung up");
+}
+
 /* ---- mappings ---- */
 
 static void test_unmap(bool map_over)
@@ -631,6 +674,7 @@ int main(int argc, char **argv)
 	test_free();
 	test_process_madvise();
 	test_keeps_content();
+	test_collapse_of_nothing();
 	test_unmap(false);
 	test_unmap(true);
 	test_map_in_vain(true);
