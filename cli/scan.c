@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/progress.h"
+#include "cli/shell-command.h"
 #include "protocol/wire.h"
 
 #define POLL_MSEC 100
@@ -137,10 +139,14 @@ static int complain_not_connected(const json_t *tickets)
 	int r = CLI_DONE;
 
 	json_array_foreach(tickets, i, ticket) {
+		char *command;
+
 		if (field_integer(ticket, "ticket") != 0)
 			continue;
-		complain("'%s' is not connected, so it cannot be scanned; `pagefuse doctor %s` says more",
-			 field_text(ticket, "name"), field_text(ticket, "name"));
+		command = shell_command("doctor", field_text(ticket, "name"), "");
+		complain("'%s' is not connected, so it cannot be scanned; `%s` says more", field_text(ticket, "name"),
+			 command != NULL ? command : "pagefuse doctor");
+		free(command);
 		r = CLI_FAILED;
 	}
 	return r;

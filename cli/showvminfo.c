@@ -3,12 +3,14 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/document.h"
 #include "cli/format.h"
+#include "cli/shell-command.h"
 
 static void print_line(const char *key, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -52,13 +54,18 @@ static void print_page_fusion(const json_t *vm, bool kept)
 {
 	const char *mode = field_text(vm, "mode");
 	bool off = strcmp(mode, "off") == 0;
+	char *command;
 
 	print_line("Page Fusion", "%s, mode %s%s", off ? "disabled" : "enabled", mode,
 		   kept                                 ? " (kept by modifyvm)"
 		   : field_bool(vm, "mode_by_settings") ? " (by [vms] preload_mode)"
 							: "");
-	if (off)
-		print_line("To share it", "pagefuse modifyvm %s --page-fusion on", field_text(vm, "name"));
+	if (!off)
+		return;
+	command = shell_command("modifyvm", field_text(vm, "name"), "--page-fusion on");
+	if (command != NULL)
+		print_line("To share it", "%s", command);
+	free(command);
 }
 
 static void print_uuid(const json_t *vm)

@@ -12,6 +12,7 @@
 #include "cli/document.h"
 #include "cli/format.h"
 #include "cli/host-checks.h"
+#include "cli/shell-command.h"
 #include "common/page.h"
 #include "protocol/wire.h"
 
@@ -199,31 +200,6 @@ static const char *mode_reason(const json_t *vm)
 						  : "";
 }
 
-#define PLAIN_IN_SHELLS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:@%+/-"
-
-/** As a word for a shell, in quotes if it needs them. @return NULL without memory; the caller frees it. */
-static char *shell_word(const char *text)
-{
-	bool plain = *text != '\0' && text[strspn(text, PLAIN_IN_SHELLS)] == '\0';
-	char *word = NULL;
-	size_t size;
-	FILE *to;
-
-	if (plain)
-		return strdup(text);
-	to = open_memstream(&word, &size);
-	if (to == NULL)
-		return NULL;
-	fputc('\'', to);
-	for (const char *at = text; *at; at++)
-		fputs(*at == '\'' ? "'\\''" : (char[]){ *at, '\0' }, to);
-	fputc('\'', to);
-	if (fclose(to) == 0)
-		return word;
-	free(word);
-	return NULL;
-}
-
 /** What a VM shares less of, by its mode, and the options of `pagefuse modifyvm` for more. */
 static const struct {
 	enum wire_mode mode;
@@ -240,23 +216,24 @@ static const struct {
 static void check_mode(const json_t *vm, const char *name, struct findings *findings)
 {
 	const char *mode = field_text(vm, "mode");
-	char *word = shell_word(name), *remedy;
 
 	for (size_t i = 0; i < sizeof(limited_modes) / sizeof(*limited_modes); i++) {
+		char *command, *remedy;
+
 		if (strcmp(mode, wire_mode_name(limited_modes[i].mode)) != 0)
 			continue;
-		if (word == NULL || asprintf(&remedy,
-					     "To %s: `pagefuse modifyvm %s %s`, which counts now and whenever it "
-					     "starts again.",
-					     limited_modes[i].purpose, word, limited_modes[i].options) < 0) {
+		command = shell_command("modifyvm", name, limited_modes[i].options);
+		if (command == NULL || asprintf(&remedy, "To %s: `%s`, which counts now and whenever it starts again.",
+						limited_modes[i].purpose, command) < 0) {
 			findings->incomplete = true;
-			break;
+			free(command);
+			return;
 		}
 		findings_add(findings, limited_modes[i].severity, "mode", name, remedy, "mode %s%s: %s", mode,
 			     mode_reason(vm), limited_modes[i].text);
 		free(remedy);
+		free(command);
 	}
-	free(word);
 }
 
 /* ---- QEMU's command line ---- */

@@ -74,6 +74,12 @@ start_daemon "{\"status\": [$(jq -c '.vms[0].mode = "off" | .vms |= map(.mode_by
 run 0 showvminfo web1
 prints 'Page Fusion:             disabled, mode off (by [vms] preload_mode)
 To share it:             pagefuse modifyvm web1 --page-fusion on'
+# Whoever starts a VM names it, and somebody else pastes the command.
+# shellcheck disable=SC2016 # nobody shall expand that
+start_daemon "$(jq -c '{status: [.vms[0].mode = "off" | .vms[0].name = "-S$(id)"]}' <<<"$STATUS")"
+# shellcheck disable=SC2016
+run 0 showvminfo -- '-S$(id)'
+prints "To share it:             pagefuse modifyvm --page-fusion on -- '-S\$(id)'"
 
 # The answer in many pieces.
 start_daemon "{\"status\": [$STATUS], \"chunk\": 7}"

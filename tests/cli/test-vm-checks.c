@@ -171,11 +171,13 @@ static void test_off(void **state)
 static void test_name_for_shell(void **state)
 {
 	static const struct {
-		const char *name, *word;
+		const char *name, *command;
 	} cases[] = {
-		{ "web-1.example", "web-1.example" },
-		{ "web 1; reboot", "'web 1; reboot'" },
-		{ "it's $HOME", "'it'\\''s $HOME'" },
+		{ "web-1.example", "web-1.example --mode full" },
+		{ "web 1; reboot", "'web 1; reboot' --mode full" },
+		{ "it's $HOME", "'it'\\''s $HOME' --mode full" },
+		{ "--socket=/tmp/$x", "--mode full -- '--socket=/tmp/$x'" },
+		{ "-S/tmp/x", "--mode full -- -S/tmp/x" },
 	};
 	char command[128];
 
@@ -187,7 +189,7 @@ static void test_name_for_shell(void **state)
 		json_object_set_new(vm, "name", json_string(cases[i].name));
 		json_object_set_new(vm, "mode", json_string("zero"));
 		findings = judge(vm, NULL);
-		snprintf(command, sizeof(command), "`pagefuse modifyvm %s --mode full`", cases[i].word);
+		snprintf(command, sizeof(command), "`pagefuse modifyvm %s`", cases[i].command);
 		assert_int_equal(findings.count, 1);
 		assert_string_equal(findings.list[0].vm, cases[i].name);
 		assert_non_null(strstr(findings.list[0].remedy, command));
