@@ -607,7 +607,7 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 	bool let_go = memory_locks_let_go(change);
 
 	if (let_go ? !visit_begin() : !memory_lock_is_mine()) {
-		withdrawal_change_end(change, (uint64_t)address, length, succeeded);
+		withdrawal_change_end(change, (uint64_t)address, length, detail, succeeded);
 		return;
 	}
 	if (let_go)

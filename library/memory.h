@@ -36,7 +36,7 @@ enum memory_change {
 	CHANGE_PROTECT,
 	/**
 	 * mlock, mlock2: pages are made plain, and left alone from now on; if the call fails, only those it locked.
-	 * mlockall: NULL, SIZE_MAX.
+	 * mlockall: NULL, SIZE_MAX; detail: its flags.
 	 */
 	CHANGE_LOCK,
 	/** munlock, munlockall. */

@@ -315,12 +315,18 @@ static void note_locked(uint64_t start, uint64_t length, bool locked)
 	}
 }
 
-void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded)
+/** mlockall(MCL_FUTURE), and no more, is about mappings to come. */
+static bool locks_present(int detail)
+{
+	return detail == 0 || (detail & MCL_CURRENT) != 0;
+}
+
+void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, int detail, bool succeeded)
 {
 	bool unprotected = change == CHANGE_PROTECT && succeeded; /* judge() lets no other protection through */
 	struct part part;
 
-	if (change == CHANGE_LOCK || (change == CHANGE_UNLOCK && succeeded))
+	if ((change == CHANGE_LOCK && locks_present(detail)) || (change == CHANGE_UNLOCK && succeeded))
 		note_locked(start, length, change == CHANGE_LOCK); /* a failing mlock() may be done in part */
 	for (unsigned i = 0; i < REGIONS_MAX && (change == CHANGE_UNMAP || unprotected); i++) {
 		if (!part_find(region_at(i), start, length, &part))

@@ -33,7 +33,7 @@ bool withdrawal_has_begun(void);
 
 /** The brackets of memory.h once visits_are_over(). */
 int withdrawal_change_begin(enum memory_change change, uint64_t start, uint64_t length, int detail);
-void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, bool succeeded);
+void withdrawal_change_end(enum memory_change change, uint64_t start, uint64_t length, int detail, bool succeeded);
 
 /** In the child of a fork. */
 void withdrawal_forget(void);

@@ -165,6 +165,9 @@ static void withdraw(const struct guest *g)
 		left += memory_concerns(CHANGE_DISCARD, guest_at(g, i), PAGE_BYTES);
 	}
 	test_check(left != 0, "nothing is left in the store");
+	/* mlockall(MCL_FUTURE) locks nothing of it. */
+	test_check(memory_change_begin(CHANGE_LOCK, NULL, SIZE_MAX, MCL_FUTURE) == 0, "memory_change_begin");
+	memory_change_end(CHANGE_LOCK, NULL, SIZE_MAX, MCL_FUTURE, true);
 }
 
 int main(int argc, char **argv)
