@@ -126,6 +126,7 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 {
 	size_t old_rounded = round_up(old_length), new_rounded = round_up(new_length);
 	size_t kept = new_rounded < old_rounded ? new_rounded : old_rounded;
+	bool ours = memory_is_ours(old, old_rounded); /* begin may end that, for a whole region */
 	struct change change;
 	int saved = errno;
 	void *result;
@@ -134,7 +135,7 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 		return MAP_FAILED;
 	result = real(old, old_length, new_length, flags, to);
 	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_inside() &&
-	    memory_is_ours(old, old_rounded) && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
+	    ours && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
 	    (new_rounded >= old_rounded || (flags & MREMAP_FIXED) != 0)) {
 		/* As the kernel does it: what is there goes first, then what is too long. */
 		if (kept == old_rounded || (next.munmap(to, new_rounded) == 0 &&

@@ -293,6 +293,24 @@ static void test_remap_shrinks(void)
 	ram_end(&ram);
 }
 
+/* The first pages of one region come in the place of those of another one; the rest goes. */
+static void test_remap_over_another(uint32_t first, uint32_t count, uint32_t new_count)
+{
+	struct ram ram, other;
+
+	ram_begin(&ram);
+	other = ram;
+	ram_begin(&other);
+	remap(&ram, first, count, new_count, MREMAP_MAYMOVE | MREMAP_FIXED, ram_at(&other, 3));
+	memcpy(&other.contents[3], &ram.contents[first], new_count * sizeof(ram.contents[0]));
+	ram_check(&other, "after a move to there");
+	for (uint32_t i = first; i < first + count; i++)
+		test_check(msync(ram_at(&ram, i), PAGE_BYTES, MS_ASYNC) < 0, "page %u is still there", i);
+	ram_expect_private(&other, 3, new_count);
+	test_check(munmap(ram.memory, PAGES * PAGE_BYTES) == 0, "munmap: %s", strerror(errno));
+	ram_end(&other);
+}
+
 /* The content moves, and the old place is there and empty. */
 static void test_remap_leaves_zeros(void)
 {
@@ -684,6 +702,10 @@ int main(int argc, char **argv)
 	test_remap_grows(TO_ADDRESS);
 	test_remap_shrinks();
 	test_remap_leaves_zeros();
+	test_remap_over_another(0, PAGES, 32);
+	test_remap_over_another(0, PAGES, 61);
+	test_remap_over_another(9, 32, 16);
+	test_remap_over_another(9, 32, 32);
 	test_remap_within();
 	test_protection(false);
 	test_protection(true);
