@@ -83,7 +83,7 @@ static int wait_for(const struct session *session, int other, int timeout_ms)
 {
 	struct pollfd fds[2] = { { .fd = descriptor_number(session->socket), .events = POLLIN },
 				 { .fd = other, .events = POLLIN } };
-	int r = poll(fds, 2, timeout_ms);
+	int r = wake_poll(fds, 2, timeout_ms);
 
 	/* All signals are blocked, but setuid() in the VMM interrupts all of its threads: that is not an error. */
 	return r < 0 ? errno == EINTR ? 0 : -errno : r;
@@ -306,7 +306,7 @@ static int wait_until(const struct session *session, short events, uint64_t end)
 
 	if (now >= end)
 		return -EAGAIN;
-	return poll(&fd, 1, (int)(end - now)) < 0 && errno != EINTR ? -errno : 0;
+	return wake_poll(&fd, 1, (int)(end - now)) < 0 && errno != EINTR ? -errno : 0;
 }
 
 static int ask_for_segment(struct session *session, uint32_t segment)

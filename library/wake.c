@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "library/wake.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -9,6 +10,7 @@
 #include "library/sys.h"
 
 #define TAKEN_AT_ONCE 64 /* more than the kernel queues; a limit, so that endless sends cannot keep the worker */
+#define BLIND_LOOK_MS 50 /* between looks, where nothing tells that there is something to be seen */
 
 static struct descriptor *sender, *receiver;
 
@@ -69,4 +71,14 @@ bool wake_receive(void)
 	}
 	memory_unlock();
 	return any;
+}
+
+int wake_poll(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+	int r = poll(fds, count, timeout_ms);
+
+	if (r >= 0 || errno != EINVAL)
+		return r;
+	poll(NULL, 0, timeout_ms < BLIND_LOOK_MS ? timeout_ms : BLIND_LOOK_MS);
+	return (int)count;
 }

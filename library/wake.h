@@ -7,6 +7,7 @@
 #ifndef PAGEFUSE_LIBRARY_WAKE_H
 #define PAGEFUSE_LIBRARY_WAKE_H
 
+#include <poll.h>
 #include <stdbool.h>
 
 /** Opens the pair, if it is not open. With the memory lock held. @return 0 or -errno. */
@@ -19,6 +20,12 @@ int wake_number(void);
  * Any VMM thread, with the memory lock held or not. Lost if the VMM has closed the sender, until the worker reopens it.
  */
 void wake_send(void);
+/**
+ * poll(), also where the kernel refuses it since RLIMIT_NOFILE is lower than @count: a VMM may have set that to 0, so
+ * that it can open nothing more. Then nobody is waited for, but time passes, and any of @fds may be ready. @timeout_ms:
+ * 0 or more.
+ */
+int wake_poll(struct pollfd *fds, unsigned count, int timeout_ms);
 /** Worker: receives all datagrams. @return whether there were any. */
 bool wake_receive(void);
 

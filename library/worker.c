@@ -323,7 +323,7 @@ static void wait_disconnected(void)
 	wake_receive();
 	wake = (struct pollfd){ .fd = wake_number(), .events = POLLIN };
 	if (!session_is_ending())
-		poll(&wake, 1, RECONNECT_MS);
+		wake_poll(&wake, 1, RECONNECT_MS);
 }
 
 static void *worker_main(void *unused)
