@@ -107,15 +107,6 @@ static void check_cursors(void)
 	}
 }
 
-static long long of_daemon(const char *field)
-{
-	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
-	long long value = (long long)json_integer_value(json_object_get(json_object_get(status, "daemon"), field));
-
-	json_decref(status);
-	return value;
-}
-
 /* Nobody else is there. Of a report of 64 pages each may have to be looked up: it is as much of a turn as 64 of one. */
 static void check_weight(void)
 {
@@ -128,15 +119,15 @@ static void check_weight(void)
 	fake_link_post(&link, REPORT_READY, 1, 1, 0);
 	fake_link_ring(&link);
 	instance_await(&instance, "hostile", "ram_bytes", RING_RUN_PAGES_MAX * PAGE_BYTES);
-	test_check(of_daemon("turn_max_reports") < enough, "more than a region and READY");
+	test_check(instance_daemon(&instance, "turn_max_reports") < enough, "more than a region and READY");
 	/* Some may be taken one by one, as they come: not three in a row of sixteen, ten times. */
-	for (unsigned round = 0; round < 10 && of_daemon("turn_max_reports") < enough; round++) {
+	for (unsigned round = 0; round < 10 && instance_daemon(&instance, "turn_max_reports") < enough; round++) {
 		for (unsigned i = 0; i < 16; i++)
 			fake_link_post(&link, REPORT_SAME, 1, RING_RUN_PAGES_MAX, 0);
 		fake_link_ring(&link);
 		poll(NULL, 0, 100);
 	}
-	while (of_daemon("turn_max_reports") < enough)
+	while (instance_daemon(&instance, "turn_max_reports") < enough)
 		test_check(test_patient_msec() < last, "what is the same counts as a report, not as its pages");
 	fake_link_close(&link);
 }

@@ -325,13 +325,23 @@ static long long number(const json_t *object, const char *field)
 	return (long long)json_number_value(value);
 }
 
-long long instance_host(const struct instance *instance, const char *field)
+static long long of_part(const struct instance *instance, const char *part, const char *field)
 {
 	json_t *status = instance_ask(instance, "{\"command\":\"status\"}");
-	long long value = number(json_object_get(status, "host"), field);
+	long long value = number(json_object_get(status, part), field);
 
 	json_decref(status);
 	return value;
+}
+
+long long instance_host(const struct instance *instance, const char *field)
+{
+	return of_part(instance, "host", field);
+}
+
+long long instance_daemon(const struct instance *instance, const char *field)
+{
+	return of_part(instance, "daemon", field);
 }
 
 long long instance_vm(const struct instance *instance, const char *name, const char *field)

@@ -52,6 +52,8 @@ json_t *instance_receive(int socket);
 
 /** host.@field of the status. */
 long long instance_host(const struct instance *instance, const char *field);
+/** daemon.@field of the status. */
+long long instance_daemon(const struct instance *instance, const char *field);
 /** vms[name].@field of the status, or -1 if there is no such VM. */
 long long instance_vm(const struct instance *instance, const char *name, const char *field);
 

@@ -24,19 +24,10 @@ _Static_assert(VMS *PUMP_PACKET_ORDERS > 2 * PUMP_ORDERS_MOST, "all at once are 
 static struct instance instance;
 static struct fake_vmm vms[VMS];
 
-static long long most_orders(void)
-{
-	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
-	const json_t *daemon = json_object_get(status, "daemon");
-	long long orders = (long long)json_integer_value(json_object_get(daemon, "turn_max_orders"));
-
-	json_decref(status);
-	return orders;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct fake_options options = { .name = "vm", .pages = 2 * COMMON, .common = COMMON };
+	long long most;
 
 	test_begin(argc, argv);
 	instance_init(&instance);
@@ -51,9 +42,10 @@ int main(int argc, char **argv)
 		for (unsigned i = 0; i < VMS; i++)
 			test_check(fake_ask(&vms[i], FAKE_AWAIT, COMMON).shared == COMMON, "VM %u does not share", i);
 	}
-	printf("turn_max_orders: %lld of %u\n", most_orders(), PUMP_ORDERS_MOST);
-	if (most_orders() > PUMP_ORDERS_MOST)
-		test_damage("%lld orders, or as much work, in one turn", most_orders());
+	most = instance_daemon(&instance, "turn_max_orders");
+	printf("turn_max_orders: %lld of %u\n", most, PUMP_ORDERS_MOST);
+	if (most > PUMP_ORDERS_MOST)
+		test_damage("%lld orders, or as much work, in one turn", most);
 	for (unsigned i = 0; i < VMS; i++)
 		fake_kill(&vms[i]);
 	instance_await(&instance, NULL, "store_bytes", 0);

@@ -15,19 +15,10 @@
 
 static struct instance instance;
 
-static long long most_steps(void)
-{
-	json_t *status = instance_ask(&instance, "{\"command\":\"status\"}");
-	const json_t *daemon = json_object_get(status, "daemon");
-	long long steps = (long long)json_integer_value(json_object_get(daemon, "turn_max_steps"));
-
-	json_decref(status);
-	return steps;
-}
-
 int main(int argc, char **argv)
 {
 	const struct attacker_options options = { .attack = ATTACK_WITHDRAW };
+	long long most;
 	struct attacker attacker;
 	uint64_t last;
 
@@ -43,11 +34,12 @@ int main(int argc, char **argv)
 	}
 	attacker_stop(&attacker);
 	instance_await(&instance, NULL, "shared_pages", 0);
-	printf("turn_max_steps: %lld of %u\n", most_steps(), ENGINE_STEPS_MAX);
+	most = instance_daemon(&instance, "turn_max_steps");
+	printf("turn_max_steps: %lld of %u\n", most, ENGINE_STEPS_MAX);
 	if (test_wants("control"))
-		test_check(most_steps() > ENGINE_STEPS_MAX, "all at once are %lld steps only", most_steps());
+		test_check(most > ENGINE_STEPS_MAX, "all at once are %lld steps only", most);
 	else
-		test_check(most_steps() <= ENGINE_STEPS_MAX, "%lld steps in one turn", most_steps());
+		test_check(most <= ENGINE_STEPS_MAX, "%lld steps in one turn", most);
 	instance_done(&instance);
 	return 0;
 }
