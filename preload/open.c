@@ -47,17 +47,17 @@ static int opened(int fd)
 		found; \
 	})
 
-/* NAME and NAME64 are the same where offsets have 64 bits. @BY: what is done with the result of the next one. */
-#define INTERPOSED_BOTH(TYPE, NAME, PARAMETERS, BY, ARGUMENTS) \
-	INTERPOSED TYPE NAME##64 PARAMETERS \
-	{ \
-		return BY(next.NAME ARGUMENTS); \
-	} \
-\
+/* What stands in for NAME. @BY: what is done with the result of the next one. */
+#define INTERPOSED_BY(TYPE, NAME, PARAMETERS, BY, NEXT) \
 	INTERPOSED TYPE NAME PARAMETERS \
 	{ \
-		return BY(next.NAME ARGUMENTS); \
+		return BY(NEXT); \
 	}
+
+/* NAME and NAME64 are the same where offsets have 64 bits. */
+#define INTERPOSED_BOTH(TYPE, NAME, PARAMETERS, BY, ARGUMENTS) \
+	INTERPOSED_BY(TYPE, NAME, PARAMETERS, BY, next.NAME ARGUMENTS) \
+	INTERPOSED_BY(TYPE, NAME##64, PARAMETERS, BY, next.NAME ARGUMENTS)
 
 INTERPOSED_BOTH(int, open, (const char *path, int flags, ...), opened, (path, flags, MODE_OF(flags)))
 INTERPOSED_BOTH(int, openat, (int folder, const char *path, int flags, ...), opened,
