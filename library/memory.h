@@ -84,10 +84,6 @@ enum memory_change {
 
 /** Whether any page of the range is in a region. Cheap, no lock: the fast path of every interposed call. */
 bool memory_is_ours(const void *address, size_t length);
-/**
- * Whether all pages of the range that are in regions are under a userfaultfd of the VMM's. Takes the lock.
- */
-bool memory_is_under_userfaultfd(const void *address, size_t length);
 /** Whether this change has to be reported to the library; also true if it ends a refusal of memory that was offered. */
 bool memory_concerns(enum memory_change change, const void *address, size_t length);
 /** Whether any region has ever been registered in this process. If not, the preload does nothing at all. */

@@ -3,14 +3,19 @@
  * ioctls that fill memory through a userfaultfd of the VMM's own. The kernel takes a range of one mapping only, both
  * for memory that is filled and for memory that is taken from elsewhere. So if it refuses a range of RAM, the ioctl is
  * made mapping by mapping.
+ *
+ * Where a mapping ends is found out by trying: a part that is refused is halved. No lock is taken for that, and no file
+ * is read: whoever has the memory lock may wait for just this fill.
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "library/kernel.h"
+#include "library/own.h"
+#include "library/sys.h"
 #include "library/visits.h"
 #include "preload/calls.h"
-#include "preload/pieces.h"
 
 #ifndef UFFDIO_POISON /* Linux 6.6; as UFFDIO_ZEROPAGE */
 #define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_zeropage)
@@ -53,59 +58,106 @@ static void set(void *argument, size_t at, uint64_t value)
 	memcpy((char *)argument + at, &value, sizeof(value));
 }
 
-/** A call that is made in pieces. */
+/** A call that is made part by part. */
 struct fill {
 	const struct kind *kind;
 	const struct ioctl_call *call;
-	uint64_t done;
+	uint64_t to, from, length;
+	uint64_t unreadable; /* a page that is ours */
+	uint64_t done;       /* bytes */
 };
 
-static int fill_piece(uintptr_t start, uintptr_t end, void *context)
+/** Fills the part at @offset. @return 0 or -errno. */
+static int fill_part(struct fill *fill, uint64_t offset, uint64_t length)
 {
-	struct fill *fill = context;
 	const struct kind *kind = fill->kind;
-	const void *argument = fill->call->argument;
-	char part[ARGUMENT_BYTES];
+	char argument[ARGUMENT_BYTES];
 	int64_t done;
 	int r;
 
-	memcpy(part, argument, kind->result_at);
-	set(part, 0, start);
+	memcpy(argument, fill->call->argument, kind->result_at);
+	set(argument, 0, fill->to + offset);
 	if (kind->takes || kind->copies)
-		set(part, SOURCE_AT, get(argument, SOURCE_AT) + (start - get(argument, 0)));
-	set(part, kind->length_at, end - start);
-	set(part, kind->result_at, 0);
-	r = ioctl_real(fill->call, part) < 0 ? -errno : 0;
-	done = (int64_t)get(part, kind->result_at);
+		set(argument, SOURCE_AT, fill->from + offset);
+	set(argument, kind->length_at, length);
+	set(argument, kind->result_at, 0);
+	r = ioctl_real(fill->call, argument) < 0 ? -errno : 0;
+	done = (int64_t)get(argument, kind->result_at);
 	fill->done += done > 0 ? (uint64_t)done : 0;
 	return r;
 }
 
-/** Takes a piece from one source mapping, which may go to several mappings. */
-static int fill_from_piece(uintptr_t start, uintptr_t end, void *context)
+/**
+ * Whether the part at @offset could be filled: the kernel looks at that before it reads what it is to copy, which fails
+ * here, so nothing changes. @return 0 or the error for several mappings.
+ */
+static int try_part(struct fill *fill, uint64_t offset, uint64_t length)
 {
-	const struct fill *fill = context;
-	const void *argument = fill->call->argument;
-	uintptr_t to = get(argument, 0) + (start - get(argument, SOURCE_AT));
+	struct uffdio_copy copy = { .dst = fill->to + offset, .src = fill->unreadable, .len = length };
+	struct ioctl_call call = *fill->call;
 
-	return each_piece(to, to + (end - start), fill_piece, context);
+	call.request = UFFDIO_COPY;
+	return ioctl_real(&call, &copy) < 0 && errno == ENOENT ? -fill->kind->error : 0;
+}
+
+/**
+ * Calls @part for parts that it does not refuse for being several mappings: halves one that is refused, and tries twice
+ * as much after one that is taken. @return 0 or the first other error, which for a single page is any.
+ */
+static int each_part(struct fill *fill, int (*part)(struct fill *fill, uint64_t offset, uint64_t length))
+{
+	uint64_t length = fill->length;
+
+	for (uint64_t offset = 0; offset < fill->length;) {
+		int r;
+
+		if (length > fill->length - offset)
+			length = fill->length - offset;
+		r = part(fill, offset, length);
+		if (r == -fill->kind->error && length > PAGE_BYTES) {
+			length = length / 2 & ~(PAGE_BYTES - 1);
+		} else if (r < 0) {
+			return r;
+		} else {
+			offset += length;
+			length *= 2;
+		}
+	}
+	return 0;
+}
+
+/** Whether all that is to be filled is under a userfaultfd: the kernel fills nothing else, and says so before. */
+static bool can_be_filled(struct fill *fill)
+{
+	long page = own_map(PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bool can;
+
+	if (sys_is_error(page))
+		return false;
+	fill->unreadable = (uint64_t)page;
+	can = each_part(fill, try_part) == 0;
+	sys_munmap(fill->unreadable, PAGE_BYTES);
+	return can;
+}
+
+/** Whether memory is mapped everywhere in a range: else this fails, and does nothing to anonymous memory. */
+static bool is_mapped(uint64_t start, uint64_t length)
+{
+	return sys_raw(SYS_msync, (long)start, (long)length, MS_ASYNC, 0, 0, 0) == 0;
 }
 
 /** @return as ioctl(); its result is in the argument. */
-static int fill_in_pieces(struct fill *fill)
+static int fill_in_parts(struct fill *fill)
 {
-	const struct kind *kind = fill->kind;
 	void *argument = fill->call->argument;
-	uint64_t to = get(argument, 0), length = get(argument, kind->length_at);
-	uint64_t from = kind->takes ? get(argument, SOURCE_AT) : to;
-	int r = each_piece(from, from + length, kind->takes ? fill_from_piece : fill_piece, fill);
+	int r = each_part(fill, fill_part);
 
 	if (r == 0 || fill->done > 0) {
-		set(argument, kind->result_at, fill->done);
+		set(argument, fill->kind->result_at, fill->done);
 		errno = r == 0 ? errno : EAGAIN;
 		return r == 0 ? 0 : -1;
 	}
-	set(argument, kind->result_at, (uint64_t)r);
+	set(argument, fill->kind->result_at, (uint64_t)r);
 	errno = -r;
 	return -1;
 }
@@ -120,29 +172,30 @@ static const struct kind *kind_of(unsigned long request)
 
 int userfaultfd_forward(const struct ioctl_call *call)
 {
-	int saved = errno, result = ioctl_real(call, call->argument);
+	int saved = errno, result = ioctl_real(call, call->argument), error = errno;
 	struct fill fill = { .kind = kind_of(call->request), .call = call };
 	const void *argument = call->argument;
-	uint64_t to, from, length;
 
-	if (result >= 0 || fill.kind == NULL || errno != fill.kind->error || !forward_ready)
+	if (result >= 0 || fill.kind == NULL || error != fill.kind->error || !forward_ready)
 		return result;
 	if (!readable(argument, fill.kind->result_at + sizeof(uint64_t))) /* it is no userfaultfd */
 		return result;
-	to = get(argument, 0);
-	length = get(argument, fill.kind->length_at);
-	if ((int64_t)get(argument, fill.kind->result_at) > 0 || change_length((void *)to, length) != length ||
-	    length <= PAGE_BYTES)
+	fill.to = get(argument, 0);
+	fill.length = get(argument, fill.kind->length_at);
+	fill.from = fill.kind->takes || fill.kind->copies ? get(argument, SOURCE_AT) : fill.to;
+	if ((int64_t)get(argument, fill.kind->result_at) > 0 || fill.length <= PAGE_BYTES ||
+	    change_length((void *)fill.to, fill.length) != fill.length)
 		return result;
-	from = fill.kind->takes ? get(argument, SOURCE_AT) : to;
-	if (!memory_is_ours((void *)to, length) && !memory_is_ours((void *)from, length))
+	if (!memory_is_ours((void *)fill.to, fill.length) &&
+	    !(fill.kind->takes && memory_is_ours((void *)fill.from, fill.length)))
 		return result;
-	/* What the VMM itself has made several mappings, the kernel has refused for that. */
-	if (!memory_is_under_userfaultfd((void *)to, length) || !pieces_cover(to, to + length) ||
-	    !pieces_cover(from, from + length) || !visit_begin())
+	if (!visit_begin())
 		return result;
-	result = fill_in_pieces(&fill);
-	errno = result == 0 ? saved : errno;
+	if ((!fill.kind->takes || is_mapped(fill.from, fill.length)) && can_be_filled(&fill)) {
+		result = fill_in_parts(&fill);
+		error = result == 0 ? saved : errno;
+	}
+	errno = error;
 	visit_end();
 	return result;
 }

@@ -188,27 +188,38 @@ static void userfaultfd_takes_pages(void **state)
 	expect_nothing();
 }
 
-/** An ioctl that takes one page at a time, as if each were a mapping of its own. */
-static unsigned calls_made;
+/** Pages of @ram, each a mapping of its own, under a userfaultfd but for one, and how many of them were filled. */
+static uintptr_t not_registered;
+static unsigned pages_filled;
 
-static int one_page_at_a_time(int fd, unsigned long request, ...)
+static int fill_error(const struct uffdio_copy *copy)
+{
+	if (copy->len != PAGE_BYTES || copy->dst == not_registered)
+		return ENOENT;
+	if (copy->src - (uintptr_t)other >= BYTES)
+		return EFAULT;
+	return 0;
+}
+
+static int fill_one_page(int fd, unsigned long request, ...)
 {
 	struct uffdio_copy *copy;
 	va_list arguments;
+	int error;
 
 	(void)fd;
-	(void)request;
+	assert_int_equal(request, UFFDIO_COPY);
 	va_start(arguments, request);
 	copy = va_arg(arguments, struct uffdio_copy *);
 	va_end(arguments);
-	calls_made++;
-	copy->copy = copy->len == PAGE_BYTES ? (int64_t)copy->len : -ENOENT;
-	errno = copy->copy < 0 ? ENOENT : errno;
-	return copy->copy < 0 ? -1 : 0;
+	error = fill_error(copy);
+	copy->copy = error == 0 ? (int64_t)copy->len : -error;
+	pages_filled += error == 0;
+	errno = error == 0 ? errno : error;
+	return error == 0 ? 0 : -1;
 }
 
-/** The pages of @ram become mappings of their own, by what they may be used for. */
-static void userfaultfd_fills_piece_by_piece(void **state)
+static void userfaultfd_fills_part_by_part(void **state)
 {
 	struct uffdio_copy copy = { .dst = (uintptr_t)ram, .src = (uintptr_t)other, .len = BYTES };
 	struct next before = next;
@@ -216,15 +227,17 @@ static void userfaultfd_fills_piece_by_piece(void **state)
 	(void)state;
 	if (by_number)
 		return;
-	for (unsigned i = 0; i < PAGES; i += 2)
-		syscall(SYS_madvise, ram + i * PAGE_BYTES, (long)PAGE_BYTES, (long)MADV_SEQUENTIAL);
-	next.ioctl = one_page_at_a_time;
+	next.ioctl = fill_one_page;
 	expect_success(ioctl(7, UFFDIO_COPY, &copy));
 	assert_int_equal(copy.copy, BYTES);
-	assert_int_equal(calls_made, 1 + PAGES);
-	copy.dst = (uintptr_t)other; /* which is one mapping, and not ours */
+	assert_int_equal(pages_filled, PAGES);
+	not_registered = (uintptr_t)ram + BYTES - PAGE_BYTES;
 	expect_failure(ioctl(7, UFFDIO_COPY, &copy), ENOENT);
-	assert_int_equal(calls_made, 2 + PAGES);
+	assert_int_equal(copy.copy, -ENOENT);
+	copy.dst = (uintptr_t)other; /* which is not ours */
+	copy.src = (uintptr_t)ram;
+	expect_failure(ioctl(7, UFFDIO_COPY, &copy), ENOENT);
+	assert_int_equal(pages_filled, PAGES);
 	next = before;
 	expect_nothing();
 }
@@ -313,7 +326,7 @@ int main(void)
 		CALL_TEST(features_of_vcpus_are_noted),
 		CALL_TEST(userfaultfd_of_the_vmm),
 		CALL_TEST(userfaultfd_takes_pages),
-		CALL_TEST(userfaultfd_fills_piece_by_piece),
+		CALL_TEST(userfaultfd_fills_part_by_part),
 		CALL_TEST(device_maps_memory),
 		CALL_TEST(error_is_written_where_possible),
 		CALL_TEST(refused_argument_is_not_looked_at),

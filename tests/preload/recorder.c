@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "library/made-calls.h"
 #include "library/mappings.h"
 #include "library/options.h"
+#include "library/own.h"
 #include "library/part.h"
 #include "library/proc.h"
 #include "library/transfers.h"
@@ -74,15 +76,17 @@ bool memory_is_ours(const void *address, size_t length)
 	return ours_length != 0 && start < ours + ours_length && ours < start + length;
 }
 
-bool memory_is_under_userfaultfd(const void *address, size_t length)
-{
-	return memory_is_ours(address, length);
-}
-
 bool memory_concerns(enum memory_change change, const void *address, size_t length)
 {
 	(void)change;
 	return memory_is_ours(address, length);
+}
+
+long own_map(uint64_t bytes, int prot, int flags, int fd, uint64_t offset)
+{
+	void *address = mmap(NULL, bytes, prot, flags, fd, (off_t)offset);
+
+	return address == MAP_FAILED ? -errno : (long)address;
 }
 
 bool part_outside_store(uint64_t *start, uint64_t end, uint64_t *ret_end)
