@@ -4,9 +4,9 @@
 # Scripts that take long are told to end by each signal in their slow steps, over stand-ins for the programs that take
 # the time: they end at once, with the signal's exit status, and leave no process and no file.
 #
-# usage: test-interrupted.sh ROOT [control]
+# usage: test-interrupted.sh ROOT [control | deaf]
 #
-# control: a script that waits for what it runs.
+# control: a script that waits for what it runs. deaf: one without the process that listens for Ctrl-C.
 set -u
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
@@ -103,6 +103,47 @@ tried() {
 	told_to_end HUP 129 "$@"
 }
 
+# ctrl_c_is_heard TIMES: Ctrl-C, which reaches everything that runs on the terminal, at moments in which a script reads
+# what commands print.
+ctrl_c_is_heard() {
+	local script status heard=0
+	cat >"$tree/reads" <<-'TEXT'
+		#!/bin/bash
+		. "${0%/*}/tests/support/interrupt.sh"
+		interrupt_open exit
+		touch "${0%/*}/at"
+		for ((i = 0; i < 1000; i++)); do
+			last=$(awk 'END { print NR }' /proc/meminfo)
+			interrupt_check
+		done
+	TEXT
+	chmod +x "$tree/reads"
+	while [ $heard -lt "$1" ]; do
+		(cd "$tree" && PATH=$tree/bin:$PATH exec setsid env --default-signal=INT ./reads) >/dev/null 2>&1 &
+		script=$!
+		while [ ! -e "$tree/at" ] && kill -0 "$script" 2>/dev/null; do
+			sleep 0.05
+		done
+		sleep "0.0$((RANDOM % 10))"
+		kill -INT -- "-$script"
+		wait "$script"
+		status=$?
+		rm -f "$tree/at"
+		if [ $status != 130 ]; then
+			printf 'FAILED:\ndamage: the Ctrl-C after %d others: exit status %d\n' $heard $status
+			faults=$((faults + 1))
+			return
+		fi
+		heard=$((heard + 1))
+	done
+	echo "ok: Ctrl-C is heard while commands are read, $heard times"
+}
+
+if [ "${2-}" = deaf ]; then
+	printf '#!/bin/sh\nexit 1\n' >"$tree/bin/setpriv" && chmod +x "$tree/bin/setpriv"
+	ctrl_c_is_heard 2000 # of which some in a hundred are not
+	exit $faults
+fi
 if [ "${2-}" = control ]; then
 	cat >>"$tree/tests/support/interrupt.sh" <<-'TEXT'
 		interruptible() {
@@ -131,6 +172,7 @@ told_to_end 0 130 ./early INT
 told_to_end 0 143 ./early TERM
 told_to_end 0 129 ./early HUP
 
+ctrl_c_is_heard 60
 stand_in apt-get update
 tried tests/kernels --list
 stand_in_git

@@ -25,6 +25,9 @@
 # A trap that exits crashes bash 5.2 inside `read -t`, and a trap that cleans up may come between the birth of a process
 # and the assignment of its id. So traps do no more than to remember the signal.
 #
+# Bash 5.2 forgets a SIGINT, trap or not, that comes while it reads what a command prints, if that command ends well. So
+# the terminal's Ctrl-C is listened to by a process beside it, too, which passes it on as SIGUSR1.
+#
 # The guard is a process in a session of its own that lives until the script's end: Ctrl-C does not reach it, and who
 # kills the script (meson does, half a second after a test was told to end) does not kill it. It knows how to undo
 # all that has been announced to it, latest first, and does that with what FUNCTION left.
@@ -35,12 +38,14 @@ INTERRUPTED=
 INTERRUPT_ENDING=no
 INTERRUPT_JOB=
 INTERRUPT_SECONDS=5
+# shellcheck disable=SC2016 # it is perl
+INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; sleep while 1'
 
 # shellcheck disable=SC2317 # called by the trap
 interrupt_end() {
 	local status=$? job
 	# A second Ctrl-C does not stop the cleaning; what it needs ignores that as well.
-	trap '' INT TERM HUP PIPE
+	trap '' INT TERM HUP PIPE USR1
 	trap - EXIT
 	INTERRUPT_ENDING=yes
 	[ -z "$INTERRUPTED" ] || [ -z "$INTERRUPT_WORDS" ] || printf '\n%s\n' "$INTERRUPT_WORDS" 2>/dev/null
@@ -60,8 +65,9 @@ interrupt_open() {
 	INTERRUPT_FUNCTION=$1
 	INTERRUPT_WORDS=${2:-}
 	trap 'INTERRUPTED=129' HUP
-	trap 'INTERRUPTED=130' INT
+	trap 'INTERRUPTED=130' INT USR1
 	trap 'INTERRUPTED=143' TERM
+	setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ >/dev/null 2>&1 &
 	coproc GUARD_PIPE { exec setsid bash "$INTERRUPT_FOLDER/guard.sh" >/dev/null 2>&1; }
 	# shellcheck disable=SC2153 # the coproc's
 	GUARD_PROCESS=$GUARD_PIPE_PID GUARD=${GUARD_PIPE[1]}
