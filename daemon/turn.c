@@ -5,7 +5,10 @@
 
 #include "daemon/clock.h"
 
-static uint64_t done[TURN_WORK_END], most[TURN_WORK_END], longest_usec, longest_cpu_usec, cpu_began;
+static uint64_t done[TURN_WORK_END], most[TURN_WORK_END], longest_usec, longest_cpu_usec;
+
+/* The thread's CPU time costs a system call, so a turn begins with what the one before was seen to end with. */
+static uint64_t cpu_began, cpu_seen;
 
 void turn_note(enum turn_work work, uint64_t count)
 {
@@ -31,7 +34,8 @@ uint64_t turn_longest_cpu_usec(void)
 
 uint64_t turn_cpu_usec(void)
 {
-	return clock_cpu_usec() - cpu_began;
+	cpu_seen = clock_cpu_usec();
+	return cpu_seen - cpu_began;
 }
 
 static uint64_t higher(uint64_t a, uint64_t b)
@@ -44,11 +48,13 @@ static int dispatch(sd_event *event)
 	uint64_t began = clock_now_usec();
 	int r;
 
-	cpu_began = clock_cpu_usec();
+	cpu_began = cpu_seen;
 	memset(done, 0, sizeof(done));
 	r = sd_event_dispatch(event);
 	longest_usec = higher(longest_usec, clock_now_usec() - began);
-	longest_cpu_usec = higher(longest_cpu_usec, turn_cpu_usec());
+	if (cpu_seen == cpu_began) /* nobody has looked */
+		(void)turn_cpu_usec();
+	longest_cpu_usec = higher(longest_cpu_usec, cpu_seen - cpu_began);
 	return r;
 }
 
@@ -56,6 +62,7 @@ int turn_loop(sd_event *event)
 {
 	int r = 0, code = 0;
 
+	cpu_seen = clock_cpu_usec();
 	while (r >= 0 && sd_event_get_state(event) != SD_EVENT_FINISHED) {
 		r = sd_event_prepare(event);
 		if (r == 0)
