@@ -6,6 +6,7 @@
 #include "library/hold.h"
 #include "library/mappings.h"
 #include "library/part.h"
+#include "library/protections.h"
 #include "library/session.h"
 #include "library/template.h"
 #include "library/view.h"
@@ -29,6 +30,11 @@ static void found_locked(uint64_t start, uint64_t length)
 static bool is_all(uint64_t start, uint64_t length)
 {
 	return start == 0 && length == SIZE_MAX;
+}
+
+bool memory_locks_let_go(enum memory_change change)
+{
+	return change == CHANGE_LOCK && PROTECTED(PROTECT_LOCK_LET_GO);
 }
 
 void memory_locks_begin(uint64_t start, uint64_t length)

@@ -14,7 +14,6 @@
 #include "library/children.h"
 #include "library/confinement.h"
 #include "library/descriptors.h"
-#include "library/device-maps.h"
 #include "library/discards.h"
 #include "library/files.h"
 #include "library/fork.h"
@@ -47,6 +46,27 @@ static _Atomic unsigned offers; /* that are being processed now */
 bool memory_is_ours(const void *address, size_t length)
 {
 	return in_use && region_overlaps((uint64_t)address, length);
+}
+
+bool memory_is_under_userfaultfd(const void *address, size_t length)
+{
+	bool under = visit_begin(), inside = under && memory_lock_is_mine();
+	struct part part;
+
+	if (!under)
+		return false;
+	if (!inside)
+		memory_lock();
+	for (unsigned i = 0; i < REGIONS_MAX; i++) {
+		if (!part_find(region_at(i), (uint64_t)address, length, &part))
+			continue;
+		for (uint64_t at = part.index; at < part.index + part.count; at++)
+			under = under && (part.region->excluded[at] & EXCLUDED_USERFAULTFD) != 0;
+	}
+	if (!inside)
+		memory_unlock();
+	visit_end();
+	return under;
 }
 
 /** Changes after which memory that was left alone is gone, or may no longer be left alone. */
@@ -454,6 +474,9 @@ static void after(enum memory_change change, const struct part *part, int detail
 	case CHANGE_USERFAULTFD_END:
 		part_exclude(part, EXCLUDED_USERFAULTFD, change == CHANGE_USERFAULTFD);
 		break;
+	case CHANGE_DEVICE:
+		part_exclude(part, EXCLUDED_DEVICE, true);
+		break;
 	default:
 		break;
 	}
@@ -531,12 +554,6 @@ static void drop_inherited_marks(struct region *region)
 
 /* ---- the bracket ---- */
 
-/** Whether the memory lock is not held during the VMM's call: it may wait for a hold, or for the VMM's userfaultfd. */
-static bool lets_go(enum memory_change change)
-{
-	return (change == CHANGE_LOCK || change == CHANGE_DEVICE) && PROTECTED(PROTECT_LOCK_LET_GO);
-}
-
 int memory_change_begin(enum memory_change change, void *address, size_t length, int detail)
 {
 	uint64_t done_end = (uint64_t)address;
@@ -563,9 +580,7 @@ int memory_change_begin(enum memory_change change, void *address, size_t length,
 		r = discards_refuse_remove((uint64_t)address, length);
 	if (r == 0 && change == CHANGE_LOCK)
 		memory_locks_begin((uint64_t)address, length);
-	if (r == 0 && change == CHANGE_DEVICE)
-		device_maps_begin((uint64_t)address, length);
-	if (r == 0 && !lets_go(change)) {
+	if (r == 0 && !memory_locks_let_go(change)) {
 		under_way.change = change;
 		under_way.address = (uint64_t)address;
 		under_way.length = length;
@@ -589,7 +604,7 @@ static bool may_be_done_in_part(enum memory_change change, int detail)
 
 void memory_change_end(enum memory_change change, void *address, size_t length, int detail, bool succeeded)
 {
-	bool let_go = lets_go(change);
+	bool let_go = memory_locks_let_go(change);
 
 	if (let_go ? !visit_begin() : !memory_lock_is_mine()) {
 		withdrawal_change_end(change, (uint64_t)address, length, detail, succeeded);
@@ -599,8 +614,6 @@ void memory_change_end(enum memory_change change, void *address, size_t length, 
 		memory_lock();
 	if (change == CHANGE_LOCK || change == CHANGE_UNLOCK)
 		memory_locks_end(change, (uint64_t)address, length, succeeded);
-	else if (change == CHANGE_DEVICE)
-		device_maps_end((uint64_t)address, length, succeeded);
 	else if (succeeded || may_be_done_in_part(change, detail))
 		apply(change, address, length, detail, succeeded);
 	else if (change == CHANGE_UNMAP)

@@ -39,7 +39,7 @@ enum protection {
 	PROTECT_SCRATCH_OPEN = 1 << 21, /* a thread that touches an empty page of the scratch does not sleep */
 	PROTECT_OWN_UNLOCKED = 1 << 22, /* mlockall() neither locks nor populates the library's own mappings */
 	PROTECT_BOTH_ENDS = 1 << 23,    /* a page counts as moved if its own place is empty, too */
-	PROTECT_LOCK_LET_GO = 1 << 24,  /* not held while the VMM locks memory or maps it for a device */
+	PROTECT_LOCK_LET_GO = 1 << 24,  /* the memory lock is not held while the VMM locks memory */
 	/** A number of the library's is used only while it leads to the library's file. */
 	PROTECT_OWN_FILES = 1 << 25,
 	PROTECT_TRANSFERS = 1 << 26,   /* pages that a system call is reading or writing are not held */

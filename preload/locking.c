@@ -18,13 +18,14 @@ static bool may_lock(void)
 	return may;
 }
 
-/* These calls take addresses that are not aligned, and affect all pages that the range touches. */
+/*
+ * These calls take addresses that are not aligned, and affect all pages that the range touches; also the one that an
+ * empty range lies in. The kernel adds with a carry that is lost, too.
+ */
 static struct change range_change(enum memory_change what, const void *address, size_t length)
 {
 	size_t before = (uintptr_t)address & (PAGE_BYTES - 1);
 
-	if (length == 0 || length > SIZE_MAX - before)
-		return change_none();
 	return change_of(what, (char *)address - before, length + before, 0);
 }
 

@@ -183,6 +183,8 @@ static int call_mlockall(int flags)
 
 static void locks(void **state)
 {
+	static const size_t one_page[] = { 0, 1, SIZE_MAX - 50 }; /* the kernel adds the 100 without a carry */
+
 	(void)state;
 	expect_success(call_mlock(ram + 100, PAGE_BYTES)); /* touches two pages */
 	expect_bracket(CHANGE_LOCK, ram, 2 * PAGE_BYTES, 0, true);
@@ -196,6 +198,12 @@ static void locks(void **state)
 	expect_success(call_mlock(other, BYTES));
 	expect_success(call_munlock(other, BYTES));
 	expect_nothing();
+	for (unsigned i = 0; i < sizeof(one_page) / sizeof(*one_page); i++) {
+		expect_success(call_mlock(ram + 100, one_page[i]));
+		expect_bracket(CHANGE_LOCK, ram, PAGE_BYTES, 0, true);
+		expect_success(call_munlock(ram + 100, one_page[i]));
+		expect_bracket(CHANGE_UNLOCK, ram, PAGE_BYTES, 0, true);
+	}
 }
 
 static void locks_all(void **state)
