@@ -411,6 +411,7 @@ static int work(struct agent *agent, sd_event_source *source, bool can_read)
 {
 	struct fair *fair = agent->agents->domains->fair;
 	struct fair_user *payer = agent->payer;
+	bool failed;
 
 	fair_begin(fair, source);
 	payer->holders++;
@@ -427,10 +428,11 @@ static int work(struct agent *agent, sd_event_source *source, bool can_read)
 	}
 	flush(agent);
 	agent->vm = NULL;
-	fair_end(fair, &payer->share);
-	if (agent->failed)
+	failed = agent->failed;
+	if (failed)
 		free_agent(agent);
-	else
+	fair_end(fair, &payer->share);
+	if (!failed)
 		place(agent);
 	fair_user_put(payer);
 	return 0;

@@ -48,27 +48,6 @@ bool memory_is_ours(const void *address, size_t length)
 	return in_use && region_overlaps((uint64_t)address, length);
 }
 
-bool memory_is_under_userfaultfd(const void *address, size_t length)
-{
-	bool under = visit_begin(), inside = under && memory_lock_is_mine();
-	struct part part;
-
-	if (!under)
-		return false;
-	if (!inside)
-		memory_lock();
-	for (unsigned i = 0; i < REGIONS_MAX; i++) {
-		if (!part_find(region_at(i), (uint64_t)address, length, &part))
-			continue;
-		for (uint64_t at = part.index; at < part.index + part.count; at++)
-			under = under && (part.region->excluded[at] & EXCLUDED_USERFAULTFD) != 0;
-	}
-	if (!inside)
-		memory_unlock();
-	visit_end();
-	return under;
-}
-
 /** Changes after which memory that was left alone is gone, or may no longer be left alone. */
 static bool ends_refusal(enum memory_change change)
 {

@@ -8,6 +8,7 @@
  * is read: whoever has the memory lock may wait for just this fill.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -96,8 +97,11 @@ static int try_part(struct fill *fill, uint64_t offset, uint64_t length)
 	struct uffdio_copy copy = { .dst = fill->to + offset, .src = fill->unreadable, .len = length };
 	struct ioctl_call call = *fill->call;
 
+	if (fill->kind->copies)
+		copy.mode = get(call.argument, offsetof(struct uffdio_copy, mode)) & UFFDIO_COPY_MODE_WP;
 	call.request = UFFDIO_COPY;
-	return ioctl_real(&call, &copy) < 0 && errno == ENOENT ? -fill->kind->error : 0;
+	/* EINVAL: the mode does not fit the mapping, or one of the ends is beyond all memory. */
+	return ioctl_real(&call, &copy) < 0 && (errno == ENOENT || errno == EINVAL) ? -fill->kind->error : 0;
 }
 
 /**
@@ -126,24 +130,42 @@ static int each_part(struct fill *fill, int (*part)(struct fill *fill, uint64_t 
 	return 0;
 }
 
+/** @return a page that nobody can read, which stays; 0 without room for it. */
+static uint64_t unreadable_page(void)
+{
+	static _Atomic uint64_t kept;
+	uint64_t page = atomic_load(&kept);
+	long fresh;
+
+	if (page != 0)
+		return page;
+	fresh = own_map(PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_error(fresh))
+		return 0;
+	if (atomic_compare_exchange_strong(&kept, &page, (uint64_t)fresh))
+		return (uint64_t)fresh;
+	sys_munmap((uint64_t)fresh, PAGE_BYTES);
+	return page;
+}
+
 /** Whether all that is to be filled is under a userfaultfd: the kernel fills nothing else, and says so before. */
 static bool can_be_filled(struct fill *fill)
 {
-	long page = own_map(PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	bool can;
-
-	if (sys_is_error(page))
-		return false;
-	fill->unreadable = (uint64_t)page;
-	can = each_part(fill, try_part) == 0;
-	sys_munmap(fill->unreadable, PAGE_BYTES);
-	return can;
+	fill->unreadable = unreadable_page();
+	return fill->unreadable != 0 && each_part(fill, try_part) == 0;
 }
 
-/** Whether memory is mapped everywhere in a range: else this fails, and does nothing to anonymous memory. */
+/** Whether memory is mapped everywhere in a range. */
 static bool is_mapped(uint64_t start, uint64_t length)
 {
-	return sys_raw(SYS_msync, (long)start, (long)length, MS_ASYNC, 0, 0, 0) == 0;
+	unsigned char present[1024];
+
+	for (uint64_t done = 0, part; done < length; done += part) {
+		part = length - done < sizeof(present) * PAGE_BYTES ? length - done : sizeof(present) * PAGE_BYTES;
+		if (sys_raw(SYS_mincore, (long)(start + done), (long)part, (long)present, 0, 0, 0) != 0)
+			return false;
+	}
+	return true;
 }
 
 /** @return as ioctl(); its result is in the argument. */
@@ -183,7 +205,8 @@ int userfaultfd_forward(const struct ioctl_call *call)
 	fill.to = get(argument, 0);
 	fill.length = get(argument, fill.kind->length_at);
 	fill.from = fill.kind->takes || fill.kind->copies ? get(argument, SOURCE_AT) : fill.to;
-	if ((int64_t)get(argument, fill.kind->result_at) > 0 || fill.length <= PAGE_BYTES ||
+	/* The kernel has told the error there, too, or else it is another one. */
+	if ((int64_t)get(argument, fill.kind->result_at) != -fill.kind->error || fill.length <= PAGE_BYTES ||
 	    change_length((void *)fill.to, fill.length) != fill.length)
 		return result;
 	if (!memory_is_ours((void *)fill.to, fill.length) &&

@@ -59,14 +59,14 @@ static pid_t start_reader(const struct fake_vmm *liar)
 static pid_t attack(struct fake_vmm liars[2])
 {
 	static const struct fake_options options = { .name = "liar", .pages = 64, .common = 64, .uid = LIAR };
-	const uint64_t pages = test_wants("control") ? MAY_HAVE : ROOM_STRAY_PAGES / 2;
+	const uint64_t enough = (test_wants("control") ? MAY_HAVE : ROOM_STRAY_PAGES / 2) * PAGE_BYTES;
 	pid_t reader;
 
 	for (unsigned i = 0; i < 2; i++)
 		liars[i] = fake_start(instance.socket, &options);
 	fake_ask(&liars[0], FAKE_AWAIT, options.common);
 	reader = start_reader(&liars[0]);
-	while (instance_host(&instance, "store_bytes") <= (long long)(pages * PAGE_BYTES))
+	while (instance_host(&instance, "store_bytes") <= (long long)enough)
 		test_progress(); /* else there is nothing to see here; the test's deadline ends it */
 	return reader;
 }

@@ -2,8 +2,7 @@
 /*
  * What a VMM does with a userfaultfd of its own to RAM that is shared, or was: it takes pages away from there, and
  * fills it. All that gives what it gives for a twin of the RAM, of which nothing is known: the same result, the same
- * error, the same bytes, and the same pages are missing. It does so too while a device that RAM is mapped for waits for
- * these pages.
+ * error, the same bytes, and the same pages are missing. To fill it, it waits for no other thread.
  *
  * usage: taking [--by-number]         with libc's functions, or with syscall()
  *        taking --past                past the preload: the control, which must see that it is not the same
@@ -11,11 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/vfio.h>
-#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -28,7 +23,6 @@
 #include "library/kernel.h"
 #include "library/lock.h"
 #include "library/sys.h"
-#include "preload/next.h"
 #include "tests/preload/ram.h"
 #include "tests/support/swap.h"
 #include "tests/support/test.h"
@@ -317,125 +311,6 @@ static void test_fill_takes_no_lock(void)
 	end();
 }
 
-/* ---- mapped for a device, which waits for what is missing ---- */
-
-#define DEVICE_FD (-7) /* of no file */
-
-static bool device_refuses;
-
-/** Stands in for hardware, which is not there: touches all that is to be pinned. */
-static int map_for_device(const struct vfio_iommu_type1_dma_map *map)
-{
-	for (uint64_t at = map->vaddr; at < map->vaddr + map->size; at += PAGE_BYTES)
-		(void)*(volatile char *)at; /* NOLINT(performance-no-int-to-ptr): the kernel's interface */
-	errno = device_refuses ? EEXIST : errno;
-	return device_refuses ? -1 : 0;
-}
-
-static long pass_on(long number, long a, long b, long c)
-{
-	long r = sys_raw(number, a, b, c, 0, 0, 0);
-
-	errno = sys_is_error(r) ? (int)-r : errno;
-	return sys_is_error(r) ? -1 : r;
-}
-
-static int ioctl_with_device(int fd, unsigned long request, ...)
-{
-	va_list arguments;
-	void *argument;
-
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return fd == DEVICE_FD ? map_for_device(argument) : (int)pass_on(SYS_ioctl, fd, (long)request, (long)argument);
-}
-
-static long syscall_with_device(long number, ...)
-{
-	va_list arguments;
-	long a, b, c;
-
-	va_start(arguments, number);
-	a = va_arg(arguments, long);
-	b = va_arg(arguments, long);
-	c = va_arg(arguments, long);
-	va_end(arguments);
-	return number == SYS_ioctl && (int)a == DEVICE_FD ? map_for_device((const void *)c) : pass_on(number, a, b, c);
-}
-
-static void *call_device(void *result)
-{
-	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof(map), .vaddr = (uintptr_t)ram.memory, .size = BYTES };
-	int *error = result;
-	int r = way == BY_NAME     ? ioctl(DEVICE_FD, VFIO_IOMMU_MAP_DMA, &map)
-		: way == BY_NUMBER ? (int)syscall(SYS_ioctl, (long)DEVICE_FD, VFIO_IOMMU_MAP_DMA, &map)
-				   : map_for_device(&map);
-
-	*error = r == 0 ? 0 : errno;
-	return NULL;
-}
-
-/** Others get on, however long a device waits. */
-static void expect_lock_is_free(void)
-{
-	uint64_t deadline_msec = test_patient_msec() + (uint64_t)TEST_DEADLINE_SECONDS * 1000;
-
-	while (!memory_trylock()) {
-		if (test_patient_msec() > deadline_msec)
-			test_damage("whoever waits for a device waits for the VMM's userfaultfd");
-		sched_yield();
-	}
-	memory_unlock();
-}
-
-/** Fills pages in one go, while somebody waits for the first of them. */
-static void fill_awaited(uint32_t first, uint32_t count)
-{
-	struct pollfd fault = { .fd = sides[0].fd, .events = POLLIN };
-	struct uffdio_copy copy = { .dst = (uint64_t)ram_at(&ram, first),
-				    .src = (uint64_t)(sides[0].elsewhere + first * PAGE_BYTES),
-				    .len = count * PAGE_BYTES };
-	struct uffd_msg message;
-
-	test_check(poll(&fault, 1, -1) == 1 && read(fault.fd, &message, sizeof(message)) == sizeof(message) &&
-			   message.arg.pagefault.address / PAGE_BYTES == copy.dst / PAGE_BYTES,
-		   "the device does not wait for page %u", first);
-	expect_lock_is_free();
-	ram_advise(&ram, 48, 4, MADV_DONTNEED); /* as any call on other RAM */
-	test_check(call_ioctl(&sides[0], UFFDIO_COPY, &copy) == 0, "UFFDIO_COPY: %s", strerror(errno));
-	for (uint32_t i = first; i < first + count; i++)
-		ram.contents[i] = i + 70000;
-}
-
-static void test_device(bool refuses)
-{
-	struct next before = next;
-	pthread_t thread;
-	int error;
-
-	begin();
-	device_refuses = refuses;
-	next.ioctl = ioctl_with_device;
-	next.syscall = syscall_with_device;
-	register_memory(&sides[0], ram.memory);
-	ram_advise(&ram, 8, 16, MADV_DONTNEED);
-	test_check(pthread_create(&thread, NULL, call_device, &error) == 0, "pthread_create");
-	fill_awaited(8, 12);
-	fill_awaited(20, 4);
-	fill_awaited(48, 4);
-	pthread_join(thread, NULL);
-	test_check(error == (refuses ? EEXIST : 0), "a map for a device: %s", strerror(error));
-	unregister_memory(&sides[0], ram.memory);
-	next = before;
-	ram_check(&ram, "when a device has mapped it");
-	if (refuses)
-		ram_expect_sharing_again(&ram, 0, PAGES);
-	else
-		ram_expect_left_alone(&ram, 0, PAGES);
-	end();
-}
-
 int main(int argc, char **argv)
 {
 	test_begin(argc, argv);
@@ -455,8 +330,6 @@ int main(int argc, char **argv)
 		test_to(move_to, "UFFDIO_MOVE to it", with_page);
 	}
 	test_fill_takes_no_lock();
-	test_device(true);
-	test_device(false);
 	files_note_pins();    /* for good */
 	if (!swap_is_there()) /* by which it may show that nothing is pinned, or not */
 		test_away_from_pinned();

@@ -39,7 +39,7 @@ INTERRUPT_ENDING=no
 INTERRUPT_JOB=
 INTERRUPT_SECONDS=5
 # shellcheck disable=SC2016 # it is perl
-INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; sleep while 1'
+INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; getppid == $ARGV[0] or exit; sleep while 1'
 
 # shellcheck disable=SC2317 # called by the trap
 interrupt_end() {
@@ -67,7 +67,9 @@ interrupt_open() {
 	trap 'INTERRUPTED=129' HUP
 	trap 'INTERRUPTED=130' INT USR1
 	trap 'INTERRUPTED=143' TERM
-	setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ >/dev/null 2>&1 &
+	# Bash sets no trap for what was ignored when it began.
+	[ "$(trap -p INT)" = "trap -- '' SIGINT" ] ||
+		setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ >/dev/null 2>&1 &
 	coproc GUARD_PIPE { exec setsid bash "$INTERRUPT_FOLDER/guard.sh" >/dev/null 2>&1; }
 	# shellcheck disable=SC2153 # the coproc's
 	GUARD_PROCESS=$GUARD_PIPE_PID GUARD=${GUARD_PIPE[1]}
