@@ -39,7 +39,9 @@ INTERRUPT_ENDING=no
 INTERRUPT_JOB=
 INTERRUPT_SECONDS=5
 # shellcheck disable=SC2016 # it is perl
-INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; getppid == $ARGV[0] or exit; sleep while 1'
+INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; getppid == $ARGV[0] or exit; syswrite STDOUT, "listens";
+	sleep while 1'
+INTERRUPT_LISTENER_PROCESS=
 
 # shellcheck disable=SC2317 # called by the trap
 interrupt_end() {
@@ -56,6 +58,7 @@ interrupt_end() {
 	for job in $(jobs -p); do
 		[ "$job" = "$GUARD_PROCESS" ] || kill "$job" 2>/dev/null
 	done
+	[ -z "$INTERRUPT_LISTENER_PROCESS" ] || kill "$INTERRUPT_LISTENER_PROCESS" 2>/dev/null
 	exec {GUARD}>&-
 	wait 2>/dev/null
 	exit "$status"
@@ -68,12 +71,19 @@ interrupt_open() {
 	trap 'INTERRUPTED=130' INT USR1
 	trap 'INTERRUPTED=143' TERM
 	# Bash sets no trap for what was ignored when it began.
-	[ "$(trap -p INT)" = "trap -- '' SIGINT" ] ||
-		setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ >/dev/null 2>&1 &
+	[ "$(trap -p INT)" = "trap -- '' SIGINT" ] || interrupt_listen
 	coproc GUARD_PIPE { exec setsid bash "$INTERRUPT_FOLDER/guard.sh" >/dev/null 2>&1; }
 	# shellcheck disable=SC2153 # the coproc's
 	GUARD_PROCESS=$GUARD_PIPE_PID GUARD=${GUARD_PIPE[1]}
 	trap interrupt_end EXIT
+}
+
+interrupt_listen() {
+	local said
+	exec {said}< <(exec setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ </dev/null 2>/dev/null)
+	INTERRUPT_LISTENER_PROCESS=$!
+	read -r -n 1 -u "$said" || INTERRUPT_LISTENER_PROCESS=
+	exec {said}<&-
 }
 
 interrupt_check() {
