@@ -142,7 +142,6 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	test_begin(argc, argv);
-	dumped = !test_wants("--dont-dump");
 	if (TEST_ADDRESS_SANITIZER || TEST_THREAD_SANITIZER)
 		test_skip("a core would have the sanitizer's memory");
 	if (!is_dumped_to_a_file())
@@ -152,6 +151,7 @@ int main(int argc, char **argv)
 	test_check(mkdtemp(folder) != NULL, "%s: %s", folder, strerror(errno));
 	test_at_end(clean_up);
 	memory = pages_map(PAGES, false);
+	dumped = !test_wants("--dont-dump");
 	if (!dumped)
 		madvise(memory, PAGES * PAGE_BYTES, MADV_DONTDUMP);
 	pid = test_fork();
