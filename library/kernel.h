@@ -19,6 +19,8 @@ struct uffdio_move {
 	__s64 move; /* out: bytes moved, or -errno */
 };
 #define UFFDIO_MOVE _IOWR(UFFDIO, _UFFDIO_MOVE, struct uffdio_move)
+#define UFFDIO_MOVE_MODE_DONTWAKE ((__u64)1 << 0)
+#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
 #endif
 
 #ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM

@@ -299,12 +299,6 @@ void memory_forget(void)
 
 /* ---- unsharing ---- */
 
-static int unshare_part(const struct part *part)
-{
-	region_note_change(part->region, part->index, part->count); /* also if only a part gets done */
-	return merge_unshare(part->region, part->index, part->count);
-}
-
 static int make_plain(const struct part *part)
 {
 	return plain_make(part->region, part->index, part->count);
@@ -369,7 +363,7 @@ static int before(enum memory_change change, const struct part *part, int detail
 		return 0;
 	case CHANGE_DEVICE: /* what only reads a hole keeps the kernel's zero page, whatever is written there later */
 		r = plain_put_zeros(part->region, part->index, part->count);
-		return r == 0 ? unshare_part(part) : r;
+		return r == 0 ? make_plain_or_unshare(part) : r;
 	case CHANGE_SEAL:                          /* store pages can no longer be replaced */
 	case CHANGE_LOCK:                          /* memory that a discard puts there would not be locked */
 		(void)make_plain_or_unshare(part); /* the kernel also finds out whether there is memory for copies */

@@ -34,11 +34,12 @@
 uint64_t plain_same_kind(const struct region *region, uint64_t index, uint64_t end)
 {
 	uint32_t in_store = region->state[index] & PAGE_IN_STORE;
-	uint8_t excluded = region->excluded[index] & (EXCLUDED_LOCKED | EXCLUDED_PROTECTED);
+	const uint8_t kinds = EXCLUDED_LOCKED | EXCLUDED_PROTECTED | EXCLUDED_DEVICE;
+	uint8_t excluded = region->excluded[index] & kinds;
 	uint64_t at = index + 1;
 
 	while (at < end && (region->state[at] & PAGE_IN_STORE) == in_store &&
-	       (region->excluded[at] & (EXCLUDED_LOCKED | EXCLUDED_PROTECTED)) == excluded)
+	       (region->excluded[at] & kinds) == excluded)
 		at++;
 	return at - index;
 }
@@ -269,8 +270,12 @@ int plain_make(struct region *region, uint64_t index, uint64_t count)
 		run = run < PLAIN_PAGES ? run : PLAIN_PAGES;
 		if (!(region->state[at] & PAGE_IN_STORE))
 			continue;
-		if (region->excluded[at] & EXCLUDED_PROTECTED) {
-			result = -EBUSY; /* it may be unreadable, and must never be seen unprotected */
+		/*
+		 * The first may be unreadable, and must never be seen unprotected. What a device or a pipe has got is a
+		 * copy of the VMM's own, and no other one may take its place.
+		 */
+		if (region->excluded[at] & (EXCLUDED_PROTECTED | EXCLUDED_DEVICE)) {
+			result = -EBUSY;
 			continue;
 		}
 		r = take_out(region, at, run, false);

@@ -174,6 +174,17 @@ static ssize_t advise_entry(process_madvise_function *real, int pidfd, const str
 	return result;
 }
 
+/** Whether the first entry is empty at an odd address: the kernel looks at that if an entry behind it is not empty. */
+static bool begins_oddly(const struct iovec *vector, size_t count)
+{
+	if (vector->iov_len != 0 || ((uintptr_t)vector->iov_base & (PAGE_BYTES - 1)) == 0)
+		return false;
+	for (size_t i = 1; i < count; i++)
+		if (vector[i].iov_len != 0)
+			return true;
+	return false;
+}
+
 /*
  * The kernel handles the entries in order and returns the bytes done when one fails, so handling them one by one is the
  * same. The empty call first finds out whether this kernel accepts this advice at all, since change_begin() must not
@@ -206,8 +217,10 @@ ssize_t advice_process(process_madvise_function *real, int pidfd, const struct i
 		return real(pidfd, vector, count, advice, flags);
 	for (size_t i = 0; i < count && left > 0; i++) {
 		struct iovec entry = { vector[i].iov_base, vector[i].iov_len < left ? vector[i].iov_len : left };
-		ssize_t result = advise_entry(real, pidfd, &entry, advice, flags);
+		bool oddly = begins_oddly(vector + i, count - i);
+		ssize_t result = oddly ? -1 : advise_entry(real, pidfd, &entry, advice, flags);
 
+		errno = oddly ? EINVAL : errno;
 		if (result < 0) {
 			if (done == 0)
 				return -1;

@@ -54,6 +54,14 @@ static struct change change_by(enum memory_change what, const void *argument, si
 #define CHANGE_BY(what, argument, type, address, length) \
 	change_by(what, argument, sizeof(type), offsetof(type, address), offsetof(type, length))
 
+/** Whether the kernel looks at the memory at all. */
+static bool can_take(const struct uffdio_move *move)
+{
+	const uint64_t modes = UFFDIO_MOVE_MODE_DONTWAKE | UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES;
+
+	return ((move->dst | move->len) & (PAGE_BYTES - 1)) == 0 && (move->mode & ~modes) == 0;
+}
+
 static struct change ioctl_change(unsigned long request, const void *argument)
 {
 	struct change change;
@@ -68,7 +76,8 @@ static struct change ioctl_change(unsigned long request, const void *argument)
 	case UFFDIO_UNREGISTER:
 		return CHANGE_BY(CHANGE_USERFAULTFD_END, argument, struct uffdio_range, start, len);
 	case UFFDIO_MOVE: /* the destination is under that userfaultfd already */
-		return CHANGE_BY(CHANGE_TAKE, argument, struct uffdio_move, src, len);
+		change = CHANGE_BY(CHANGE_TAKE, argument, struct uffdio_move, src, len);
+		return change.tell && !can_take(argument) ? change_none() : change;
 	case VFIO_IOMMU_MAP_DMA:
 		return CHANGE_BY(CHANGE_DEVICE, argument, struct vfio_iommu_type1_dma_map, vaddr, size);
 	case IOMMU_IOAS_MAP:

@@ -135,7 +135,7 @@ void *remap_forward(remap_function *real, void *old, size_t old_length, size_t n
 		return MAP_FAILED;
 	result = real(old, old_length, new_length, flags, to);
 	if (result == MAP_FAILED && errno == EFAULT && change.tell && memory_is_inside() &&
-	    ours && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
+	    ours && kept > 0 && pieces_cover((uintptr_t)old, (uintptr_t)old + kept) &&
 	    (new_rounded >= old_rounded || (flags & MREMAP_FIXED) != 0)) {
 		/* As the kernel does it: what is there goes first, then what is too long. */
 		if (kept == old_rounded || (next.munmap(to, new_rounded) == 0 &&

@@ -511,13 +511,10 @@ static void look_as_child(const struct ram *ram, enum child_sees sees)
 static void expect_in_child(const struct ram *ram, enum child_sees sees)
 {
 	int pid = test_fork();
-	int status;
 
 	if (pid == 0)
 		look_as_child(ram, sees);
-	status = test_wait_child(pid);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		_exit(1); /* the child has said why */
+	test_end_child(pid);
 }
 
 /** Whether all mappings of the RAM have this flag of VmFlags. */
@@ -670,16 +667,14 @@ static void test_userfaultfd(void)
 static void test_bare_fork(void)
 {
 	struct ram ram;
-	int pid, status;
+	int pid;
 
 	ram_begin(&ram);
 	pid = way == BY_NAME ? _Fork() : (int)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
 	test_check(pid >= 0, "fork: %s", strerror(errno));
 	if (pid == 0)
 		look_as_child(&ram, CHILD_SAME);
-	status = test_wait_child(pid);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		_exit(1);
+	test_end_child(pid);
 	ram_check(&ram, "after a fork without handlers");
 	for (uint32_t i = 0; i < PAGES; i++)
 		ram_write_page(&ram, i, i + 9000); /* the kernel's own copies: nothing can be moved before */

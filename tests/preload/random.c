@@ -8,7 +8,8 @@
  * Each sequence is a process of its own, and made from the seed and its number alone.
  *
  * What may differ, and is left out: which pages are resident (mincore, move_pages), 2 MiB pages and the advice on them,
- * what the kernel has taken after MADV_FREE.
+ * what MADV_COLLAPSE returns, which is refused for blocks that cannot be one mapping (library/whole.h), what the kernel
+ * has taken after MADV_FREE.
  *
  * usage: random [--by-number] [--only N]   with libc's functions, or with syscall(); sequence N only
  *        random --past                     past the preload: a control
@@ -249,6 +250,30 @@ static void read_flags(void)
 		}
 	}
 	fclose(smaps);
+}
+
+struct mappings random_mappings(enum side side, struct range range)
+{
+	uint64_t start = (uint64_t)random_at(side, range.area, range.from);
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	struct mappings found = { 0 };
+	bool inside = false;
+	char line[512];
+
+	test_check(smaps != NULL, "smaps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), smaps) != NULL) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+			inside = from < start + range.length && start < to;
+			found.count += inside;
+		} else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+			found.faulted |= strstr(line, " um") != NULL || strstr(line, " uw") != NULL;
+			found.sealed |= strstr(line, " sl") != NULL;
+		}
+	}
+	fclose(smaps);
+	return found;
 }
 
 static void compare_flags(const char *when)

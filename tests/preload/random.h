@@ -62,6 +62,13 @@ extern char random_detail[96];
 char *random_at(enum side side, unsigned area, size_t at);
 size_t random_bytes(unsigned area);
 
+/** How many mappings are in a range of whole pages, and whether one of them is under a userfaultfd, or sealed. */
+struct mappings {
+	unsigned count;
+	bool faulted, sealed;
+};
+struct mappings random_mappings(enum side side, struct range range);
+
 /** A system call, of the VMM's or past the preload. @return -1 and errno if it fails. */
 long random_call(enum side side, long number, long a, long b, long c, long d, long e, long f);
 struct given random_given(long result);

@@ -27,10 +27,6 @@
 #include "tests/support/swap.h"
 #include "tests/support/test.h"
 
-#ifndef UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES
-#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES (1 << 1)
-#endif
-
 #define BYTES (PAGES * PAGE_BYTES)
 
 /** The RAM, or its twin. */

@@ -19,7 +19,7 @@
 #include "protocol/wire.h"
 
 #define DIRECTOR_NO_SLOT UINT32_MAX
-#define DIRECTOR_REGIONS_MAX 64
+#define DIRECTOR_REGIONS_MAX 1024 /* of one VM, those that are gone included */
 
 enum director_state {
 	DIRECTOR_PRIVATE,
