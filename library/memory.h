@@ -78,7 +78,10 @@ enum memory_change {
 	CHANGE_TAKE,
 	/** The VMM unregisters its userfaultfd. */
 	CHANGE_USERFAULTFD_END,
-	/** Mapped for DMA by VFIO or iommufd, or given to a pipe: pages are unshared, and left alone from now on. */
+	/**
+	 * Mapped for DMA by VFIO or iommufd, or given to a pipe: pages are made plain or unshared, and left alone from
+	 * now on.
+	 */
 	CHANGE_DEVICE,
 };
 

@@ -628,6 +628,30 @@ static void test_unmergeable(void)
 	ram_end(&ram);
 }
 
+/** What a pipe was given shows what is written there later, whatever else is done to the page. */
+static void test_pipe(uint32_t page)
+{
+	static char shown[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+	struct iovec vector;
+	struct ram ram;
+	int ends[2];
+
+	ram_begin(&ram);
+	vector = (struct iovec){ ram_at(&ram, page), PAGE_BYTES };
+	test_check(pipe(ends) == 0, "pipe: %s", strerror(errno));
+	test_check(ram_call(SYS_vmsplice, (void *)(long)ends[1], (size_t)&vector, 1, 0, 0, 0) == (long)PAGE_BYTES,
+		   "vmsplice: %s", strerror(errno));
+	(void)ram_call(SYS_mlock, vector.iov_base, PAGE_BYTES, 0, 0, 0, 0);
+	(void)ram_call(SYS_munlock, vector.iov_base, PAGE_BYTES, 0, 0, 0, 0);
+	ram_write_page(&ram, page, 12345);
+	test_check(read(ends[0], shown, PAGE_BYTES) == (ssize_t)PAGE_BYTES, "read: %s", strerror(errno));
+	if (pages_differ(shown, 12345) >= 0)
+		test_damage("a pipe does not show what was written to page %u since", page);
+	close(ends[0]);
+	close(ends[1]);
+	ram_end(&ram);
+}
+
 /* ---- userfaultfd of the VMM's own ---- */
 
 static int call_ioctl(int fd, unsigned long request, void *argument)
@@ -697,6 +721,8 @@ int main(int argc, char **argv)
 	test_collapse_of_nothing();
 	test_unmap(false);
 	test_unmap(true);
+	test_pipe(0); /* shared */
+	test_pipe(4); /* diverged */
 	test_map_in_vain(true);
 	test_map_in_vain(false);
 	test_remap_grows(IN_PLACE);
