@@ -305,6 +305,7 @@ static struct given move(enum side side, const struct plan *plan)
 	size_t longer = plan->number[1] % 8 == 0 ? plan->number[2] % 20 * PAGE_BYTES : 0;
 	size_t length = plan->range.length + longer;
 	char *old = at(side, plan->range), *memory;
+	struct range over;
 	static bool left_out;
 	struct given given;
 
@@ -316,14 +317,19 @@ static struct given move(enum side side, const struct plan *plan)
 		length = length > room ? room : length;
 	}
 	snprintf(random_detail, sizeof(random_detail), "flags %x to %u:%zx+%zx", flags, to.area, to.from, length);
+	over = (struct range){ to.area, to.from, length };
 	if (side == TWIN)
-		left_out = is_no_move(plan->range, (struct range){ to.area, to.from, length });
+		left_out = is_no_move(plan->range, over);
 	if (left_out)
 		return (struct given){ 0 };
 	if (flags & MREMAP_DONTUNMAP)
 		unlock_area(side, plan->range.area);
-	if (takes_one_only(side, plan->range, plan->range, EFAULT))
+	if (takes_one_only(side, plan->range, plan->range, EFAULT)) {
+		/* Before Linux 6.17 what was in the way is gone by then. */
+		if ((flags & MREMAP_FIXED) != 0 && random_mappings(TWIN, whole(inside(over))).count == 0)
+			(void)call_range(RAM, SYS_munmap, whole(inside(over)), 0, 0, 0, 0);
 		return random_twin;
+	}
 	given = random_given(random_call(side, SYS_mremap, (long)old, (long)plan->range.length, (long)length, flags,
 					 (long)at(side, to), 0));
 	if (given.result == -1)
