@@ -40,7 +40,7 @@ interrupt_open() {
 	trap 'interrupted_function $?; exit 1' EXIT
 	interrupted_function=$1
 	eval "interrupted_function() { $1 \\"\\$@\\"; }"
-	trap 'exit 1' INT TERM HUP
+	trap 'exit 1' INT USR1 TERM HUP
 	INTERRUPTED=
 }
 readonly -f interrupt_open

@@ -8,6 +8,8 @@
 #                                        io_uring, while all is merged; $PAGEFUSE_TEST_ROUNDS times, once by default
 #        test-guests.sh BUILD agent      with agents that name what is cached; one guest has memory above 4 GiB
 set -u -o pipefail
+# shellcheck source=tests/support/supervised.sh
+. "$(dirname "$0")/../support/supervised.sh"
 cd "$(dirname "$0")/../.." || exit 1
 
 build=$1 topic=$2

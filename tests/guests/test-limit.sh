@@ -6,6 +6,8 @@
 #
 # usage: test-limit.sh BUILD [PRELOAD]    with another preload: a control, without the reserve
 set -u -o pipefail
+# shellcheck source=tests/support/supervised.sh
+. "$(dirname "$0")/../support/supervised.sh"
 cd "$(dirname "$0")/../.." || exit 1
 
 build=$1

@@ -6,7 +6,7 @@
 #
 # usage: test-interrupted.sh ROOT [control | deaf]
 #
-# control: a script that waits for what it runs. deaf: one without the process that listens for Ctrl-C.
+# control: a script that waits for what it runs. deaf: one that gets the SIGINT itself.
 set -u
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
@@ -109,6 +109,7 @@ ctrl_c_is_heard() {
 	local script status heard=0
 	cat >"$tree/reads" <<-'TEXT'
 		#!/bin/bash
+		. "${0%/*}/tests/support/supervised.sh"
 		. "${0%/*}/tests/support/interrupt.sh"
 		interrupt_open exit
 		touch "${0%/*}/at"
@@ -139,8 +140,50 @@ ctrl_c_is_heard() {
 	echo "ok: Ctrl-C is heard while commands are read, $heard times"
 }
 
+# What it starts in its own process group stops along.
+ctrl_z_stops() {
+	local supervisor script state
+	cat >"$tree/counts" <<-'TEXT'
+		#!/bin/bash
+		. "${0%/*}/tests/support/supervised.sh"
+		echo $$ >"${0%/*}/at"
+		while :; do
+			sleep 0.1
+			echo >>"${0%/*}/at"
+		done
+	TEXT
+	chmod +x "$tree/counts"
+	(cd "$tree" && exec setsid ./counts) >/dev/null 2>&1 &
+	supervisor=$!
+	until [ -s "$tree/at" ]; do
+		sleep 0.1
+	done
+	script=$(head -n 1 "$tree/at")
+	kill -TSTP "$supervisor"
+	for state in "$supervisor" "$script"; do
+		until grep -q '^State:.T' "/proc/$state/status"; do
+			sleep 0.1
+		done
+	done
+	: >"$tree/at"
+	kill -CONT "$supervisor"
+	until [ -s "$tree/at" ]; do
+		sleep 0.1
+	done
+	kill -TERM "$supervisor"
+	wait "$supervisor"
+	state=$?
+	rm -f "$tree/at"
+	if [ $state != 143 ] || [ -e "/proc/$script" ]; then
+		echo "FAILED: what was stopped and went on ended with $state"
+		faults=$((faults + 1))
+		return
+	fi
+	echo "ok: Ctrl-Z stops a script, and it goes on"
+}
+
 if [ "${2-}" = deaf ]; then
-	printf '#!/bin/sh\nexit 1\n' >"$tree/bin/setpriv" && chmod +x "$tree/bin/setpriv"
+	echo INTERRUPT_SUPERVISED=yes >"$tree/tests/support/supervised.sh"
 	ctrl_c_is_heard 2000 # of which some in a hundred are not
 	exit $faults
 fi
@@ -159,6 +202,7 @@ fi
 # A signal that comes when a job has begun and nobody waits for it yet, and no other one.
 cat >"$tree/early" <<-'TEXT'
 	#!/bin/bash
+	. "${0%/*}/tests/support/supervised.sh"
 	. "${0%/*}/tests/support/interrupt.sh"
 	guard() {
 		[ "$1" != group ] || { kill "-$signal" $$ && touch "${0%/*}/at"; }
@@ -168,11 +212,12 @@ cat >"$tree/early" <<-'TEXT'
 	interruptible sleep 1000
 TEXT
 chmod +x "$tree/early"
-told_to_end 0 130 ./early INT
+told_to_end 0 130 ./early USR1
 told_to_end 0 143 ./early TERM
 told_to_end 0 129 ./early HUP
 
 ctrl_c_is_heard 60
+ctrl_z_stops
 stand_in apt-get update
 tried tests/kernels --list
 stand_in_git

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # For scripts that start, mount and change things of the host: they end at once when told to, and leave nothing, however
-# they end. To be sourced.
+# they end. To be sourced; by a script that calls interrupt_open after supervised.sh.
 #
 #   interrupt_open FUNCTION [WORDS]
 #                                 from now on the script ends by calling FUNCTION, which cleans up, with the exit status
@@ -25,9 +25,6 @@
 # A trap that exits crashes bash 5.2 inside `read -t`, and a trap that cleans up may come between the birth of a process
 # and the assignment of its id. So traps do no more than to remember the signal.
 #
-# Bash 5.2 forgets a SIGINT, trap or not, that comes while it reads what a command prints, if that command ends well. So
-# the terminal's Ctrl-C is listened to by a process beside it, too, which passes it on as SIGUSR1.
-#
 # The guard is a process in a session of its own that lives until the script's end: Ctrl-C does not reach it, and who
 # kills the script (meson does, half a second after a test was told to end) does not kill it. It knows how to undo
 # all that has been announced to it, latest first, and does that with what FUNCTION left.
@@ -38,10 +35,6 @@ INTERRUPTED=
 INTERRUPT_ENDING=no
 INTERRUPT_JOB=
 INTERRUPT_SECONDS=5
-# shellcheck disable=SC2016 # it is perl
-INTERRUPT_LISTENER='$SIG{INT} = sub { kill "USR1", $ARGV[0] }; getppid == $ARGV[0] or exit; syswrite STDOUT, "listens";
-	sleep while 1'
-INTERRUPT_LISTENER_PROCESS=
 
 # shellcheck disable=SC2317 # called by the trap
 interrupt_end() {
@@ -58,32 +51,22 @@ interrupt_end() {
 	for job in $(jobs -p); do
 		[ "$job" = "$GUARD_PROCESS" ] || kill "$job" 2>/dev/null
 	done
-	[ -z "$INTERRUPT_LISTENER_PROCESS" ] || kill "$INTERRUPT_LISTENER_PROCESS" 2>/dev/null
 	exec {GUARD}>&-
 	wait 2>/dev/null
 	exit "$status"
 }
 
 interrupt_open() {
+	[ -n "${INTERRUPT_SUPERVISED:-}" ] || { echo "$0 has not sourced supervised.sh" >&2; exit 70; }
 	INTERRUPT_FUNCTION=$1
 	INTERRUPT_WORDS=${2:-}
 	trap 'INTERRUPTED=129' HUP
 	trap 'INTERRUPTED=130' INT USR1
 	trap 'INTERRUPTED=143' TERM
-	# Bash sets no trap for what was ignored when it began.
-	[ "$(trap -p INT)" = "trap -- '' SIGINT" ] || interrupt_listen
 	coproc GUARD_PIPE { exec setsid bash "$INTERRUPT_FOLDER/guard.sh" >/dev/null 2>&1; }
 	# shellcheck disable=SC2153 # the coproc's
 	GUARD_PROCESS=$GUARD_PIPE_PID GUARD=${GUARD_PIPE[1]}
 	trap interrupt_end EXIT
-}
-
-interrupt_listen() {
-	local said
-	exec {said}< <(exec setpriv --pdeathsig KILL perl -e "$INTERRUPT_LISTENER" $$ </dev/null 2>/dev/null)
-	INTERRUPT_LISTENER_PROCESS=$!
-	read -r -n 1 -u "$said" || INTERRUPT_LISTENER_PROCESS=
-	exec {said}<&-
 }
 
 interrupt_check() {
