@@ -38,6 +38,7 @@ struct segment {
 
 struct director {
 	int listener;
+	int place; /* of the listening socket in the file system */
 	uint64_t store;
 	struct segment segments[SEGMENTS_MAX];
 	uint32_t current; /* segment that slots are given from */
@@ -47,14 +48,19 @@ struct director {
 	struct director_greeting greeting;
 };
 
-static char socket_path[108]; /* of the director that is there */
-static pid_t socket_owner;
-
-/** However the process ends, main() by itself included, and not in its children. */
-static void remove_socket(void)
+/**
+ * Opens and removes what the listening socket is called, so that nothing of it is left, however the process ends. VMMs
+ * find it by the descriptor of this process.
+ */
+static void make_nameless(struct director *d, const char *path)
 {
-	if (getpid() == socket_owner)
-		unlink(socket_path);
+	char name[64];
+
+	d->place = open(path, O_PATH | O_CLOEXEC);
+	test_check(d->place >= 0, "%s: %s", path, strerror(errno));
+	unlink(path);
+	snprintf(name, sizeof(name), "/proc/%d/fd/%d", getpid(), d->place);
+	setenv("PAGEFUSE_SOCKET", name, 1);
 }
 
 struct director *director_new(void)
@@ -69,18 +75,12 @@ struct director *director_new(void)
 		d->segments[i].fd = -1;
 	d->greeting = (struct director_greeting){ .bytes = sizeof(struct wire_welcome), .features = 0 };
 	d->store = test_seed((uint64_t)getpid() << 32 | count++);
-	snprintf(socket_path, sizeof(socket_path), "%s/pagefuse-director-%d.sock", test_folder(), getpid());
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	unlink(socket_path);
-	if (socket_owner != getpid())
-		atexit(remove_socket);
-	socket_owner = getpid();
-	test_at_end(remove_socket);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/pagefuse-director-%d.sock", test_folder(), getpid());
 	d->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	test_check(d->listener >= 0 && bind(d->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 			   listen(d->listener, 16) == 0,
-		   "listening at %s: %s", socket_path, strerror(errno));
-	setenv("PAGEFUSE_SOCKET", socket_path, 1);
+		   "listening at %s: %s", address.sun_path, strerror(errno));
+	make_nameless(d, address.sun_path);
 	return d;
 }
 
@@ -103,7 +103,7 @@ void director_free(struct director *d)
 		if (d->segments[i].fd >= 0)
 			segment_close(&d->segments[i]);
 	close(d->listener);
-	remove_socket();
+	close(d->place);
 	free(d);
 }
 
@@ -611,7 +611,7 @@ struct director_vm *director_try_accept(struct director *d)
 
 	test_check(vm != NULL, "no memory");
 	if (!test_readable(d->listener))
-		test_fail("nobody has connected to %s in %d s", socket_path, TEST_PATIENCE_SECONDS);
+		test_fail("nobody has connected in %d s", TEST_PATIENCE_SECONDS);
 	vm->director = d;
 	vm->socket = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
 	test_check(vm->socket >= 0, "accept: %s", strerror(errno));
