@@ -7,6 +7,8 @@
 #
 # usage: test-ordinary.sh BUILD
 set -u -o pipefail
+# shellcheck source=tests/support/supervised.sh
+. "$(dirname "$0")/../support/supervised.sh"
 if [ "${2:-}" != inside ]; then
 	[ "$(id -u)" = 0 ] || { echo "needs root, to become another user and to see page frames"; exit 77; }
 	[ -c /dev/userfaultfd ] || { echo "there is no /dev/userfaultfd"; exit 77; }

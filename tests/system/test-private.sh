@@ -6,6 +6,8 @@
 #
 # usage: test-private.sh BUILD
 set -u -o pipefail
+# shellcheck source=tests/support/supervised.sh
+. "$(dirname "$0")/../support/supervised.sh"
 cd "$(dirname "$0")/../.." || exit 1
 
 build=$1
