@@ -130,20 +130,23 @@ static int get_batch(struct daemon_vm *vm, struct ring_record *reports)
 
 static bool take_batch(struct daemon_vm *vm, const struct ring_record *reports, int count, unsigned *taken)
 {
-	for (const struct ring_record *report = reports; report < reports + count; report++) {
-		int r = take_report(vm, report);
+	const struct ring_record *report = reports;
+	unsigned weight = 0;
+	int r = 0;
 
-		*taken += weight_of(report);
-		turn_note(TURN_REPORTS, weight_of(report));
-		if (r < 0) {
-			link_fail(vm->connection.link,
-				  "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
-				  report->op, report->page, report->count, report->value,
-				  r == -EPROTO ? "it does not fit what was ordered" : strerror(-r));
-			return false;
-		}
+	for (; r == 0 && report < reports + count; report++) {
+		r = take_report(vm, report);
+		weight += weight_of(report);
 	}
-	return true;
+	*taken += weight;
+	turn_note(TURN_REPORTS, weight);
+	if (r == 0)
+		return true;
+	report--;
+	link_fail(vm->connection.link, "its report %u about page %u, count %u, value %" PRIu64 " was refused: %s",
+		  report->op, report->page, report->count, report->value,
+		  r == -EPROTO ? "it does not fit what was ordered" : strerror(-r));
+	return false;
 }
 
 /* @return as pump_take_reports(). */

@@ -49,31 +49,34 @@ static void set_flags(struct blocks *blocks, struct block *block, uint32_t flags
 
 /* ---- words of pages ---- */
 
-static bool matches(uint32_t word)
+static void count_ready(struct blocks *blocks, uint32_t page, uint32_t before, uint32_t after)
 {
-	return (word & READY_MARK) != 0;
+	uint64_t more = ((after & READY_VALID) != 0) - (uint64_t)((before & READY_VALID) != 0);
+
+	blocks->counts->ready += more;
+	blocks->own.ready += more;
+	blocks_of(blocks, page)->ready += (uint16_t)more;
 }
 
-static void count_word(struct block_counts *counts, uint32_t before, uint32_t after)
+static void count_mark(struct blocks *blocks, uint32_t page, uint32_t before, uint32_t after)
 {
-	counts->ready += ((after & READY_VALID) != 0) - (uint64_t)((before & READY_VALID) != 0);
-	counts->twins += ((after & READY_MARK) == READY_TWIN) - (uint64_t)((before & READY_MARK) == READY_TWIN);
+	uint64_t twins = (after == READY_TWIN) - (uint64_t)(before == READY_TWIN);
+
+	blocks->counts->twins += twins;
+	blocks->own.twins += twins;
+	blocks_of(blocks, page)->matching += (uint16_t)((after != 0) - (before != 0));
 }
 
 static void set_word(struct blocks *blocks, uint32_t page, uint32_t word)
 {
-	struct block *block = blocks_of(blocks, page);
 	uint32_t before = blocks_word(blocks, page);
 
-	if (word == before)
-		return;
-	if (((word ^ before) & (READY_VALID | READY_MARK)) != 0) {
-		count_word(blocks->counts, before, word);
-		count_word(&blocks->own, before, word);
-		block->ready = (uint16_t)(block->ready + ((word & READY_VALID) != 0) - ((before & READY_VALID) != 0));
-		block->matching = (uint16_t)(block->matching + matches(word) - matches(before));
-	}
-	blocks->ready[page] = (uint16_t)word;
+	if (((word ^ before) & READY_VALID) != 0)
+		count_ready(blocks, page, before, word);
+	if (((word ^ before) & READY_MARK) != 0)
+		count_mark(blocks, page, before & READY_MARK, word & READY_MARK);
+	if (word != before) /* untouched memory stays so */
+		blocks->ready[page] = (uint16_t)word;
 }
 
 void blocks_set_ready(struct blocks *blocks, uint32_t page, struct table_key key, bool same)
@@ -103,7 +106,7 @@ void blocks_mark(struct blocks *blocks, uint32_t page, uint32_t mark)
 		set_word(blocks, page, (word & ~READY_MARK) | mark);
 }
 
-void blocks_unready(struct blocks *blocks, uint32_t page)
+void blocks_clear(struct blocks *blocks, uint32_t page)
 {
 	set_word(blocks, page, 0);
 }

@@ -99,8 +99,14 @@ static inline void blocks_refresh(struct blocks *blocks, uint32_t page)
 void blocks_set_small(struct blocks *blocks, uint32_t page);
 /** Gives @page the mark READY_TWIN or READY_NAMED, or 0, if it is READY. */
 void blocks_mark(struct blocks *blocks, uint32_t page, uint32_t mark);
+/** Of blocks_unready(): @page is READY. */
+void blocks_clear(struct blocks *blocks, uint32_t page);
 /** @page is not READY any more. */
-void blocks_unready(struct blocks *blocks, uint32_t page);
+static inline void blocks_unready(struct blocks *blocks, uint32_t page)
+{
+	if (blocks_word(blocks, page) != 0)
+		blocks_clear(blocks, page);
+}
 /** The content of @page, READY, stands in the table under this key. @check: the checksum in its state. */
 struct table_key blocks_key(const struct blocks *blocks, uint32_t page, uint32_t check);
 /** @page was ordered and may be split off. @dense: its block is dense, and so what else is in it may follow. */

@@ -108,11 +108,12 @@ static const char *check_region(struct checker *checker, const struct region *re
 		uint32_t state = region->state[i];
 		struct seen *seen;
 
-		counts->shared += state_kind(state) == KIND_SHARED;
-		counts->zero += state == PAGE_ZERO;
-		counts->ordered += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
-		counts->fetching += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
-		counts->diverged += state_is_copy(state);
+		counts->of[PAGES_PRIVATE] -= state_kind(state) != KIND_PRIVATE || state_is_copy(state);
+		counts->of[PAGES_SHARED] += state_kind(state) == KIND_SHARED;
+		counts->of[PAGES_ZERO] += state == PAGE_ZERO;
+		counts->of[PAGES_ORDERED] += state_kind(state) == KIND_ORDERED || state == PAGE_ZERO_ORDERED;
+		counts->of[PAGES_FETCHING] += state == PAGE_FETCHING || state == PAGE_FETCHING_SEEN;
+		counts->of[PAGES_DIVERGED] += state_is_copy(state);
 		counts->known += state_is_known(state);
 		if (state_kind(state) != KIND_SHARED && state_kind(state) != KIND_ORDERED)
 			continue;
@@ -176,11 +177,8 @@ static uint32_t count_waiting(const struct engine *engine, const struct engine_v
 
 static void add_counts(struct page_counts *sum, const struct page_counts *more)
 {
-	sum->shared += more->shared;
-	sum->zero += more->zero;
-	sum->ordered += more->ordered;
-	sum->fetching += more->fetching;
-	sum->diverged += more->diverged;
+	for (unsigned i = 0; i < PAGE_CLASSES; i++)
+		sum->of[i] += more->of[i];
 	sum->known += more->known;
 }
 
@@ -212,11 +210,11 @@ static const char *check_vm(struct checker *checker, const struct engine_vm *vm,
 	add_counts(&checker->pages, &counts);
 	if (memcmp(&blocks, &vm->blocks, sizeof(blocks)) != 0)
 		return "vm: its counts of 2 MiB pages are not what a walk finds";
-	if (counts.ordered != vm->issued - vm->answered)
+	if (counts.of[PAGES_ORDERED] != vm->issued - vm->answered)
 		return "vm: pages ordered are not what was issued and not answered";
 	if (vm->waiting != count_waiting(checker->engine, vm))
 		return "vm: wrong number of pages that wait";
-	if (counts.fetching != own_fetches)
+	if (counts.of[PAGES_FETCHING] != own_fetches)
 		return "vm: pages being fetched without a FETCH";
 	if (rest_awake(checker->engine, vm->index) == NULL && !rest_is_possible(vm))
 		return "vm: it is at rest, and something is to be done for it";

@@ -46,8 +46,8 @@ void engine_counters(struct engine *engine, struct engine_counters *ret)
 
 		if (vm == NULL)
 			continue;
-		ret->shared_pages += vm->pages.shared;
-		ret->zero_pages += vm->pages.zero;
+		ret->shared_pages += vm->pages.of[PAGES_SHARED];
+		ret->zero_pages += vm->pages.of[PAGES_ZERO];
 		ret->large_blocks += vm->blocks.large;
 		ret->broken_blocks += vm->blocks.broken;
 		ret->ready_pages += vm->blocks.ready;
@@ -72,9 +72,9 @@ void engine_vm_counters(const struct engine_vm *vm, struct engine_vm_counters *r
 	*ret = vm->counters;
 	ret->ram_pages = vm->regions.pages;
 	ret->beyond_pages = vm->regions.beyond_pages;
-	ret->shared_pages = vm->pages.shared;
-	ret->zero_pages = vm->pages.zero;
-	ret->diverged_pages = vm->pages.diverged;
+	ret->shared_pages = vm->pages.of[PAGES_SHARED];
+	ret->zero_pages = vm->pages.of[PAGES_ZERO];
+	ret->diverged_pages = vm->pages.of[PAGES_DIVERGED];
 	ret->large_blocks = vm->blocks.large;
 	ret->broken_blocks = vm->blocks.broken;
 	ret->ready_pages = vm->blocks.ready;

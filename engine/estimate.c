@@ -171,7 +171,7 @@ static uint64_t count_known(const struct engine *engine)
 		if (engine->vms[i] != NULL) {
 			const struct page_counts *counts = &engine->vms[i]->pages;
 
-			pages += counts->known + counts->shared + counts->ordered;
+			pages += counts->known + counts->of[PAGES_SHARED] + counts->of[PAGES_ORDERED];
 		}
 	return pages;
 }

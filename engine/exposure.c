@@ -9,12 +9,12 @@
 
 static uint64_t under_way(const struct page_counts *pages, uint64_t waiting)
 {
-	return pages->ordered + pages->fetching + waiting;
+	return pages->of[PAGES_ORDERED] + pages->of[PAGES_FETCHING] + waiting;
 }
 
 static uint64_t committed(const struct page_counts *pages, uint64_t waiting)
 {
-	return pages->shared + pages->zero + under_way(pages, waiting);
+	return pages->of[PAGES_SHARED] + pages->of[PAGES_ZERO] + under_way(pages, waiting);
 }
 
 /* Whether @vm may have one page more, when @pages more are committed by that. */
@@ -72,7 +72,7 @@ void exposure_tick(struct engine *engine)
 void engine_exposure(const struct engine *engine, struct engine_exposure *ret)
 {
 	*ret = (struct engine_exposure){
-		.pages = engine->pages.shared + engine->pages.zero,
+		.pages = engine->pages.of[PAGES_SHARED] + engine->pages.of[PAGES_ZERO],
 		.under_way_pages = under_way(&engine->pages, engine->waiters.used),
 	};
 	for (uint32_t i = 0; i < engine->vms_end; i++)

@@ -4,12 +4,6 @@
 #include "engine/orders.h"
 #include "engine/state.h"
 
-bool fetch_is_possible(const struct engine_vm *vm)
-{
-	return vm->ready && !vm->detached && !vm->unresponsive && vm->fetched >= vm->overdue_fetches &&
-	       (vm_mode(vm) == WIRE_MODE_FULL || vm_mode(vm) == WIRE_MODE_HINTS);
-}
-
 static bool can_wait(const struct engine_vm *vm)
 {
 	return vm->waiting < waiters_left(&vm->engine->waiters);

@@ -3,15 +3,17 @@
 #ifndef PAGEFUSE_ENGINE_FETCHES_H
 #define PAGEFUSE_ENGINE_FETCHES_H
 
-#include "engine/pages.h"
+#include "engine/state.h"
 #include "protocol/ring.h"
 
-struct engine;
-struct engine_vm;
-struct fetch;
-
 /** Whether @vm can be ordered to FETCH. */
-bool fetch_is_possible(const struct engine_vm *vm);
+static inline bool fetch_is_possible(const struct engine_vm *vm)
+{
+	enum wire_mode mode = vm_mode(vm);
+
+	return vm->ready && !vm->detached && !vm->unresponsive && vm->fetched >= vm->overdue_fetches &&
+	       (mode == WIRE_MODE_FULL || mode == WIRE_MODE_HINTS);
+}
 /**
  * Orders the content of @other, under @key, for a new slot, for which @page waits. If the store is full @page is parked
  * until that may be tried again, or left alone. @parity: of the barrier that waits for it. @return whether it waits.

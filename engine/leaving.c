@@ -72,11 +72,6 @@ void leaving_go_on(struct engine *engine, uint32_t most)
 	engine->steps += (uint64_t)(most - go_on(engine, most)) / LEAVING_HELD;
 }
 
-bool leaving_goes_on(const struct engine *engine)
-{
-	return engine->leaving.first != NULL;
-}
-
 void leaving_done(struct engine *engine)
 {
 	while (leaving_goes_on(engine))

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/state.h"
+
 /**
  * Work for: a page that gives back a slot, possibly with a system call; a look at the pages of a block that was
  * reported of; freeing the memory of a region.
@@ -22,14 +24,16 @@
 #define LEAVING_PER_REMOVAL (512 * LEAVING_HELD)
 #define LEAVING_PER_REPORT 32u /* and LEAVING_HELD for each page that a report adopts: no report adds more */
 
-struct engine;
 struct region;
 
 /** Takes over @region, which no VM has any more. */
 void leaving_add(struct engine *engine, struct region *region);
 /** Does @most work, or as much as there is. */
 void leaving_go_on(struct engine *engine, uint32_t most);
-bool leaving_goes_on(const struct engine *engine);
+static inline bool leaving_goes_on(const struct engine *engine)
+{
+	return engine->leaving.first != NULL;
+}
 /** Frees what is left, and changes nothing else: for the end of the whole engine. */
 void leaving_done(struct engine *engine);
 

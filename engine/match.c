@@ -367,36 +367,42 @@ void match_again(struct engine *engine, uint32_t most)
 	}
 }
 
-static bool in_scan(const struct engine_vm *vm, enum scan_kind kind, uint32_t page)
+/* Of scans_with(), beside 1 << SCAN_: a slice that is read since something in it seems as it was, and is not known. */
+#define SCANS_READING (1u << 31)
+
+/* The kinds of scans under way that have @page. */
+static unsigned scans_with(const struct engine_vm *vm, uint32_t page)
 {
-	for (uint32_t i = 0; i < vm->scan_count; i++)
-		if (vm->scans[i].kind == kind && page - vm->scans[i].page < vm->scans[i].count)
-			return true;
-	return false;
+	unsigned kinds = 0;
+
+	for (const struct scan *scan = vm->scans; scan < vm->scans + vm->scan_count; scan++)
+		if (page - scan->page < scan->count)
+			kinds |= 1u << scan->kind | (scan->reads ? SCANS_READING : 0);
+	return kinds;
 }
 
-static bool in_pass(const struct engine_vm *vm, uint32_t page)
+static bool in_pass(unsigned scans)
 {
-	return in_scan(vm, SCAN_PASS, page);
+	return (scans & 1u << SCAN_PASS) != 0;
 }
 
-/* In a slice that is read since something in it seems as it was, and is not known: that is stable. */
-static bool in_reading(const struct engine_vm *vm, uint32_t page)
-{
-	for (uint32_t i = 0; i < vm->scan_count; i++)
-		if (vm->scans[i].reads && page - vm->scans[i].page < vm->scans[i].count)
-			return true;
-	return false;
-}
+/* What a report of a page means, besides what it says. */
+struct sight {
+	unsigned scans; /* with the page */
+	bool noted;
+};
 
 /* Whether a HASH or ZERO is of a noted page. A requested pass matches at once, whether or not the page was noted. */
-static bool take_noted(struct engine_vm *vm, const struct ring_record *report)
+static struct sight take_noted(struct engine_vm *vm, const struct ring_record *report)
 {
-	if ((report->flags & RING_NOTED) == 0)
-		return (in_scan(vm, SCAN_LATER, report->page) || in_scan(vm, SCAN_LOOK, report->page)) &&
-		       (vm_mode(vm) != WIRE_MODE_FULL || !in_pass(vm, report->page));
-	vm->noted_usec = vm->engine->now_usec;
-	return true;
+	struct sight sight = { .scans = scans_with(vm, report->page), .noted = (report->flags & RING_NOTED) != 0 };
+
+	if (sight.noted)
+		vm->noted_usec = vm->engine->now_usec;
+	else
+		sight.noted = (sight.scans & (1u << SCAN_LATER | 1u << SCAN_LOOK)) != 0 &&
+			      (vm_mode(vm) != WIRE_MODE_FULL || !in_pass(sight.scans));
+	return sight;
 }
 
 /*
@@ -414,7 +420,8 @@ static bool remember(struct page page, const struct ring_record *report, uint32_
 		vm->counters.limited_pages++;
 		return false;
 	}
-	page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
+	if (state != STATE(KIND_PRIVATE, hinted | copy | check))
+		page_set(page, STATE(KIND_PRIVATE, hinted | copy | check));
 	if (report->flags & RING_INSIDE_HUGE)
 		blocks_set_ready(&page.region->blocks, page.index, key, before == check);
 	else
@@ -425,18 +432,18 @@ static bool remember(struct page page, const struct ring_record *report, uint32_
 
 /*
  * Remembers the content, see remember(). @return whether the page is worth a merge, by the volatility filter: in a slow
- * pass only if its content is new, or has not changed since the last pass, or was read again. A @noted page counts as
+ * pass only if its content is new, or has not changed since the last pass, or was read again. A noted page counts as
  * stable, unless it has diverged again and again.
  */
 static bool note_content(struct page page, const struct ring_record *report, uint32_t check, struct table_key key,
-			 bool noted)
+			 struct sight sight)
 {
 	struct engine_vm *vm = page.region->vm;
 	uint32_t before = *page_state(page) & PRIVATE_CHECK;
 
-	if (!remember(page, report, check, key, noted))
+	if (!remember(page, report, check, key, sight.noted))
 		return false;
-	if (noted) {
+	if (sight.noted) {
 		uint64_t wait_usec = stability_wait_usec(page, vm->engine->now_usec);
 
 		if (wait_usec == 0)
@@ -446,13 +453,13 @@ static bool note_content(struct page page, const struct ring_record *report, uin
 		return false;
 	}
 	return before == check || (before == CHECK_NEVER && private_copy(report) == 0) ||
-	       in_pass(vm, page_number(page)) || in_reading(vm, page_number(page));
+	       (sight.scans & (1u << SCAN_PASS | SCANS_READING)) != 0;
 }
 
 /* Whether the content of @page is only to be known, see survey.h. */
-static bool in_survey(const struct engine_vm *vm, uint32_t page)
+static bool in_survey(const struct engine_vm *vm, struct sight sight)
 {
-	return vm_mode(vm) != WIRE_MODE_FULL && in_scan(vm, SCAN_SURVEY, page);
+	return !sight.noted && (sight.scans & 1u << SCAN_SURVEY) != 0 && vm_mode(vm) != WIRE_MODE_FULL;
 }
 
 static void survey_page(struct page page, const struct ring_record *report, uint32_t check, struct table_key key)
@@ -467,19 +474,18 @@ static bool may_match(const struct engine_vm *vm, bool noted)
 }
 
 /* A report says that @page has the content under @key; the VM's mode allows to share it. */
-static void match_seen(struct page page, const struct ring_record *report, struct table_key key, bool noted)
+static void match_seen(struct page page, const struct ring_record *report, struct table_key key, struct sight sight)
 {
 	struct engine_vm *vm = page.region->vm;
 
 	if (state_kind(*page_state(page)) != KIND_PRIVATE) { /* reported before the worker got the order */
-		if (noted || in_pass(vm, report->page))
+		if (sight.noted || in_pass(sight.scans))
 			keep_sighting(page, key, false);
 		return;
 	}
-	if (!note_content(page, report, check_of(key.tag), key, noted))
+	if (!note_content(page, report, check_of(key.tag), key, sight))
 		return;
-	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(vm, report->page) &&
-	    !rivals_has(page, check_of(key.tag)))
+	if ((*page_state(page) & PRIVATE_HINTED) && !in_pass(sight.scans) && !rivals_has(page, check_of(key.tag)))
 		return; /* the next page with that content finds this one's hint */
 	*page_state(page) &= ~PRIVATE_HINTED;
 	match_page(page, key, vm->engine->barrier.started & 1, false);
@@ -505,7 +511,7 @@ void match_prefetch(struct engine_vm *vm, const struct ring_record *report)
 
 int match_hash(struct engine_vm *vm, const struct ring_record *report)
 {
-	bool noted = take_noted(vm, report);
+	struct sight sight = take_noted(vm, report);
 	struct table_key key;
 	struct page page;
 
@@ -515,22 +521,22 @@ int match_hash(struct engine_vm *vm, const struct ring_record *report)
 		return 0;
 	page.index = report->page - page.region->first;
 	key = table_key(&vm->engine->table, report->value);
-	if (!noted && in_survey(vm, report->page))
+	if (in_survey(vm, sight))
 		survey_page(page, report, check_of(key.tag), key);
-	else if (may_match(vm, noted))
-		match_seen(page, report, key, noted);
+	else if (may_match(vm, sight.noted))
+		match_seen(page, report, key, sight);
 	return 0;
 }
 
 static void match_zero_page(struct page page, const struct ring_record *report, bool noted)
 {
 	static const struct table_key none;
-	struct engine_vm *vm = page.region->vm;
+	struct sight sight = { .scans = scans_with(page.region->vm, page_number(page)), .noted = noted };
 	bool private = state_kind(*page_state(page)) == KIND_PRIVATE;
 
-	if (!private && (noted || in_pass(vm, page_number(page))))
+	if (!private && (noted || in_pass(sight.scans)))
 		keep_sighting(page, none, true);
-	if (!private || !note_content(page, report, CHECK_ZERO, none, noted))
+	if (!private || !note_content(page, report, CHECK_ZERO, none, sight))
 		return;
 	if (large_keeps(page))
 		large_mark(page, READY_TWIN);
@@ -541,22 +547,22 @@ static void match_zero_page(struct page page, const struct ring_record *report, 
 int match_zero(struct engine_vm *vm, const struct ring_record *report)
 {
 	static const struct table_key none;
-	bool noted = take_noted(vm, report), survey;
+	struct sight sight = take_noted(vm, report);
+	bool survey = in_survey(vm, sight);
 	struct page page;
 
 	if (regions_find_run(&vm->regions, report->page, report->count, &page.region) < 0)
 		return -EPROTO;
 	if (page.region == NULL)
 		return 0;
-	survey = !noted && in_survey(vm, report->page);
-	if (!survey && (vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !noted)))
+	if (!survey && (vm_mode(vm) == WIRE_MODE_OFF || (vm_mode(vm) == WIRE_MODE_HINTS && !sight.noted)))
 		return 0;
 	page.index = report->page - page.region->first;
 	for (uint32_t i = 0; i < report->count; i++, page.index++) {
 		if (survey)
 			survey_page(page, report, CHECK_ZERO, none);
 		else
-			match_zero_page(page, report, noted);
+			match_zero_page(page, report, sight.noted);
 	}
 	return 0;
 }
@@ -582,7 +588,8 @@ static void match_same_page(struct page page, const struct ring_record *report)
 		stability_set_noted(page, false);
 		blocks_refresh(blocks, page.index);
 	} else if (ready) {
-		match_seen(page, report, blocks_key(blocks, page.index, check), false);
+		match_seen(page, report, blocks_key(blocks, page.index, check),
+			   (struct sight){ .scans = scans_with(page.region->vm, page_number(page)) });
 	} else {
 		blocks_set_unknown(blocks, page.index);
 	}

@@ -40,54 +40,26 @@ void region_free(struct region *region)
 	free(region);
 }
 
-/* What a page in @state counts as; NULL: nothing. */
-static uint64_t *count_of(struct page_counts *counts, uint32_t state)
-{
-	switch (state_kind(state)) {
-	case KIND_PRIVATE:
-		return state & PRIVATE_COPY ? &counts->diverged : NULL;
-	case KIND_SHARED:
-		return &counts->shared;
-	case KIND_ORDERED:
-		return &counts->ordered;
-	default:
-		break;
-	}
-	if (state == PAGE_ZERO)
-		return &counts->zero;
-	return state == PAGE_ZERO_ORDERED ? &counts->ordered : &counts->fetching;
-}
-
-static void count(struct page_counts *counts, uint32_t before, uint32_t after)
-{
-	uint64_t *less, *more;
-
-	counts->known += state_is_known(after);
-	counts->known -= state_is_known(before);
-	less = count_of(counts, before);
-	if (less != NULL)
-		--*less;
-	more = count_of(counts, after);
-	if (more != NULL)
-		++*more;
-}
-
 void page_count(struct page page, uint32_t before, uint32_t after)
 {
-	count(page.region->all, before, after);
-	count(page.region->counts, before, after);
-	count(&page.region->own, before, after);
+	struct region *region = page.region;
+	struct page_counts *counts[] = { region->all, region->counts, &region->own };
+	uint64_t known = state_is_known(after) - (uint64_t)state_is_known(before);
+	enum page_class from = state_class(before), to = state_class(after);
+
+	for (unsigned i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+		counts[i]->of[from]--;
+		counts[i]->of[to]++;
+		counts[i]->known += known;
+	}
 	if (state_kind(after) != KIND_PRIVATE)
-		blocks_unready(&page.region->blocks, page.index);
+		blocks_unready(&region->blocks, page.index);
 }
 
 static void uncount(struct page_counts *counts, const struct page_counts *less)
 {
-	counts->shared -= less->shared;
-	counts->zero -= less->zero;
-	counts->ordered -= less->ordered;
-	counts->fetching -= less->fetching;
-	counts->diverged -= less->diverged;
+	for (unsigned i = 0; i < PAGE_CLASSES; i++)
+		counts->of[i] -= less->of[i];
 	counts->known -= less->known;
 }
 

@@ -46,13 +46,20 @@ enum page_kind {
  */
 #define REGION_BLOCK 1024u
 
-/** How many pages of a VM, or of all, are in each state; `known` counts some of the private ones, diverged or not. */
+enum page_class {
+	PAGES_PRIVATE,
+	PAGES_DIVERGED, /* private copies inside a mapping of the store */
+	PAGES_SHARED,
+	PAGES_ORDERED,  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
+	PAGES_FETCHING, /* PAGE_FETCHING, PAGE_FETCHING_SEEN */
+	PAGES_ZERO,
+	PAGE_CLASSES,
+};
+
+/** How many pages of a VM, or of all, are of each class; of PAGES_PRIVATE, how many fewer than at first. */
 struct page_counts {
-	uint64_t shared, zero;
-	uint64_t ordered;  /* KIND_ORDERED, PAGE_ZERO_ORDERED */
-	uint64_t fetching; /* PAGE_FETCHING, PAGE_FETCHING_SEEN */
-	uint64_t diverged; /* private copies inside a mapping of the store */
-	uint64_t known;    /* private ones with another checksum than CHECK_NEVER */
+	uint64_t of[PAGE_CLASSES];
+	uint64_t known; /* PAGES_PRIVATE and PAGES_DIVERGED with another checksum than CHECK_NEVER */
 };
 
 struct engine_vm;
@@ -68,7 +75,7 @@ struct region {
 	uint32_t *state;     /* by page */
 	uint16_t *stability; /* by page, see stability.h */
 	struct blocks blocks;
-	uint8_t *touched;    /* by REGION_BLOCK pages: whether page_state() ever read the state of one of them */
+	bool *touched;       /* by REGION_BLOCK pages: whether page_state() ever read the state of one of them */
 	struct region *next; /* that is leaving, too, see leaving.h */
 	uint32_t left;       /* pages that have given back their slots by then */
 };
@@ -98,6 +105,23 @@ static inline enum page_kind state_kind(uint32_t state)
 	return (enum page_kind)(state >> STATE_SHIFT);
 }
 
+static inline enum page_class state_class(uint32_t state)
+{
+	switch (state_kind(state)) {
+	case KIND_PRIVATE:
+		return state & PRIVATE_COPY ? PAGES_DIVERGED : PAGES_PRIVATE;
+	case KIND_SHARED:
+		return PAGES_SHARED;
+	case KIND_ORDERED:
+		return PAGES_ORDERED;
+	default:
+		break;
+	}
+	if (state == PAGE_ZERO)
+		return PAGES_ZERO;
+	return state == PAGE_ZERO_ORDERED ? PAGES_ORDERED : PAGES_FETCHING;
+}
+
 static inline bool state_is_known(uint32_t state)
 {
 	return state_kind(state) == KIND_PRIVATE && (state & PRIVATE_CHECK) != CHECK_NEVER;
@@ -106,7 +130,7 @@ static inline bool state_is_known(uint32_t state)
 /** For looking at a page's state, and for changing what is not counted: PRIVATE_HINTED. */
 static inline uint32_t *page_state(struct page page)
 {
-	page.region->touched[page.index / REGION_BLOCK] = 1;
+	page.region->touched[page.index / REGION_BLOCK] = true;
 	return &page.region->state[page.index];
 }
 

@@ -4,17 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
-static bool contains(const struct region *region, uint32_t page)
-{
-	return page >= region->first && page - region->first < region->pages;
-}
-
-struct region *regions_find(struct regions *regions, uint32_t page)
+struct region *regions_search(struct regions *regions, uint32_t page)
 {
 	uint32_t low = 0, high = regions->count;
 
-	if (regions->last < regions->count && contains(regions->list[regions->last], page))
-		return regions->list[regions->last];
 	while (low < high) { /* the last region that starts at or before page is at low - 1 */
 		uint32_t middle = (low + high) / 2;
 
@@ -23,7 +16,7 @@ struct region *regions_find(struct regions *regions, uint32_t page)
 		else
 			high = middle;
 	}
-	if (low == 0 || !contains(regions->list[low - 1], page))
+	if (low == 0 || page - regions->list[low - 1]->first >= regions->list[low - 1]->pages)
 		return NULL;
 	regions->last = low - 1;
 	return regions->list[low - 1];

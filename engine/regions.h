@@ -22,8 +22,19 @@ struct regions {
 	uint64_t beyond_pages;  /* of all beyond the limits */
 };
 
+/** Of regions_find(), if it is not the last one found. */
+struct region *regions_search(struct regions *regions, uint32_t page);
 /** The region of page number @page; NULL if none has it, or has it any more. */
-struct region *regions_find(struct regions *regions, uint32_t page);
+static inline struct region *regions_find(struct regions *regions, uint32_t page)
+{
+	if (regions->last < regions->count) {
+		struct region *region = regions->list[regions->last];
+
+		if (page - region->first < region->pages)
+			return region;
+	}
+	return regions_search(regions, page);
+}
 /** The first region that has pages from number @page on, NULL if none has. */
 struct region *regions_from(const struct regions *regions, uint32_t page);
 /**

@@ -13,13 +13,10 @@ static void note_watched(struct engine_vm *vm)
 		vm->progress[i].since_usec = now;
 }
 
-void rest_wake(struct engine_vm *vm)
+void rest_wake_up(struct engine_vm *vm)
 {
-	uint64_t *until_usec = &vm->engine->rest.until_usec[vm->index];
-
-	if (*until_usec != 0)
-		note_watched(vm);
-	*until_usec = 0;
+	note_watched(vm);
+	vm->engine->rest.until_usec[vm->index] = 0;
 }
 
 void rest_wake_all(struct engine *engine)

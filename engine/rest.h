@@ -16,8 +16,14 @@ static inline struct engine_vm *rest_awake(const struct engine *engine, uint32_t
 	return engine->rest.until_usec[index] == 0 ? engine->vms[index] : NULL;
 }
 
+/** Of rest_wake(): @vm is at rest. */
+void rest_wake_up(struct engine_vm *vm);
 /** The next tick has, or may have, something to do for @vm. */
-void rest_wake(struct engine_vm *vm);
+static inline void rest_wake(struct engine_vm *vm)
+{
+	if (vm->engine->rest.until_usec[vm->index] != 0)
+		rest_wake_up(vm);
+}
 void rest_wake_all(struct engine *engine);
 /** Before the clock goes on to @now_usec: wakes those for which something is due then. */
 void rest_tick(struct engine *engine, uint64_t now_usec);

@@ -381,10 +381,8 @@ void slots_tick(struct slots *slots, uint64_t now_usec)
 	backoff_tick(&slots->backoff, now_usec);
 }
 
-void slots_flush(struct slots *slots)
+void slots_punch(struct slots *slots)
 {
-	if (slots->punch_count == 0)
-		return;
 	slots->store.punch(slots->store.context, slots->punch_start, slots->punch_count);
 	slots->punch_count = 0;
 }

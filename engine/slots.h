@@ -175,8 +175,14 @@ void slots_let_go(struct slots *slots);
 
 /** Advances time to @now_usec, by the engine's clock. */
 void slots_tick(struct slots *slots, uint64_t now_usec);
+/** Of slots_flush(): there is some. */
+void slots_punch(struct slots *slots);
 /** Tells the store of memory freed since the last time. */
-void slots_flush(struct slots *slots);
+static inline void slots_flush(struct slots *slots)
+{
+	if (slots->punch_count > 0)
+		slots_punch(slots);
+}
 /** Bytes of memory that this bookkeeping takes. */
 uint64_t slots_bytes(const struct slots *slots);
 

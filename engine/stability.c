@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/stability.h"
 
-#define NOTED (1u << 15)
 #define LEVEL_SHIFT 12
 #define TIME_MASK ((1u << LEVEL_SHIFT) - 1)
 #define TICK_USEC UINT64_C(500000)
@@ -35,7 +34,8 @@ void stability_disturbed(struct page page, uint64_t now_usec)
 
 	level = level > 0 && passed_ticks(*word, now_usec) < span_ticks(level) ? level + 1 : 1;
 	level = level < STABILITY_LEVELS ? level : STABILITY_LEVELS;
-	*word = (uint16_t)((*word & NOTED) | level << LEVEL_SHIFT | ((unsigned)(now_usec / TICK_USEC) & TIME_MASK));
+	*word = (uint16_t)((*word & STABILITY_NOTED) | level << LEVEL_SHIFT |
+			   ((unsigned)(now_usec / TICK_USEC) & TIME_MASK));
 }
 
 uint64_t stability_wait_usec(struct page page, uint64_t now_usec)
@@ -44,17 +44,4 @@ uint64_t stability_wait_usec(struct page page, uint64_t now_usec)
 	unsigned passed = passed_ticks(word, now_usec), wait = wait_ticks(level_of(word));
 
 	return wait > 0 && passed <= wait ? (wait - passed + 1) * TICK_USEC : 0;
-}
-
-void stability_set_noted(struct page page, bool noted)
-{
-	uint16_t *word = &page.region->stability[page.index];
-
-	if (((*word & NOTED) != 0) != noted)
-		*word ^= NOTED;
-}
-
-bool stability_is_noted(struct page page)
-{
-	return (page.region->stability[page.index] & NOTED) != 0;
 }

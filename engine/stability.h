@@ -22,6 +22,7 @@
 #include "engine/pages.h"
 
 #define STABILITY_LEVELS 7u
+#define STABILITY_NOTED (1u << 15)
 
 /** A page was shared, and has diverged; or it could not be held. */
 void stability_disturbed(struct page page, uint64_t now_usec);
@@ -29,7 +30,16 @@ void stability_disturbed(struct page page, uint64_t now_usec);
 uint64_t stability_wait_usec(struct page page, uint64_t now_usec);
 
 /** Marks that what is under way for a page comes of a note, or not. */
-void stability_set_noted(struct page page, bool noted);
-bool stability_is_noted(struct page page);
+static inline void stability_set_noted(struct page page, bool noted)
+{
+	uint16_t *word = &page.region->stability[page.index];
+
+	if (((*word & STABILITY_NOTED) != 0) != noted) /* untouched memory stays so */
+		*word ^= STABILITY_NOTED;
+}
+static inline bool stability_is_noted(struct page page)
+{
+	return (page.region->stability[page.index] & STABILITY_NOTED) != 0;
+}
 
 #endif

@@ -29,7 +29,7 @@ static uint64_t pages_left(const struct engine_vm *vm)
 {
 	const struct unsharing *unsharing = &vm->unsharing;
 
-	return (unsharing->shared ? vm->pages.shared : 0) + (unsharing->zero ? vm->pages.zero : 0);
+	return (unsharing->shared ? vm->pages.of[PAGES_SHARED] : 0) + (unsharing->zero ? vm->pages.of[PAGES_ZERO] : 0);
 }
 
 /*
@@ -126,8 +126,8 @@ bool unshare_run(struct engine_vm *vm, uint32_t page, uint32_t count)
 /* Nothing is left, nor on its way. */
 static bool is_done(const struct engine_vm *vm)
 {
-	return vm->unsharing.walked && vm->unsharing.count == 0 && pages_left(vm) == 0 && vm->pages.ordered == 0 &&
-	       vm->waiting == 0;
+	return vm->unsharing.walked && vm->unsharing.count == 0 && pages_left(vm) == 0 &&
+	       vm->pages.of[PAGES_ORDERED] == 0 && vm->waiting == 0;
 }
 
 static void go_on(struct engine_vm *vm)

@@ -134,7 +134,7 @@ static void remove_region(struct engine_vm *vm, struct region *region)
 	numbers_leave(vm, region);
 	fetches_give_up(vm, region); /* before its pages are forgotten: others wait for them */
 	region_uncount(region);
-	vm->answered += region->own.ordered;
+	vm->answered += region->own.of[PAGES_ORDERED];
 	leaving_add(vm->engine, region);
 }
 

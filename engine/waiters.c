@@ -49,23 +49,20 @@ void waiters_join(struct waiters *waiters, uint32_t *list, uint32_t *from)
 	*from = 0;
 }
 
-bool waiters_take(struct waiters *waiters, uint32_t *list, struct waiter *ret)
+struct waiter waiters_take_first(struct waiters *waiters, uint32_t *list)
 {
-	uint32_t first;
+	uint32_t first = waiters->places[*list].next;
+	struct waiter taken = waiters->places[first];
 
-	if (*list == 0)
-		return false;
-	first = waiters->places[*list].next;
-	*ret = waiters->places[first];
 	if (first == *list)
 		*list = 0;
 	else
-		waiters->places[*list].next = ret->next;
+		waiters->places[*list].next = taken.next;
 	waiters->places[first] = (struct waiter){ .next = waiters->free, .vm = WAITER_OF_NONE };
 	waiters->free = first;
 	waiters->used--;
-	waiters->waiting[ret->parity]--;
-	return true;
+	waiters->waiting[taken.parity]--;
+	return taken;
 }
 
 void waiters_disown(struct waiters *waiters, uint32_t vm, uint32_t count)

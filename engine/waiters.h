@@ -46,8 +46,16 @@ static inline uint32_t waiters_left(const struct waiters *waiters)
 bool waiters_add(struct waiters *waiters, uint32_t *list, const struct waiter *waiter);
 /** Puts all of *@from at the end of *@list; *@from is empty then. */
 void waiters_join(struct waiters *waiters, uint32_t *list, uint32_t *from);
+/** Takes the first one of *@list, which is not empty. */
+struct waiter waiters_take_first(struct waiters *waiters, uint32_t *list);
 /** Takes the first one of *@list. @return whether there was one. */
-bool waiters_take(struct waiters *waiters, uint32_t *list, struct waiter *ret);
+static inline bool waiters_take(struct waiters *waiters, uint32_t *list, struct waiter *ret)
+{
+	if (*list == 0)
+		return false;
+	*ret = waiters_take_first(waiters, list);
+	return true;
+}
 /** VM @vm goes, and had @count of them: they are nobody's from here on. */
 void waiters_disown(struct waiters *waiters, uint32_t vm, uint32_t count);
 /** Whether any of @list waits for the barrier of @parity. Looks at each. */

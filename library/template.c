@@ -245,7 +245,7 @@ static struct kept *holder_of(uint64_t address)
 	return NULL;
 }
 
-int template_put(const struct region *region, uint64_t staged, uint64_t length, uint64_t to)
+int template_put(uint64_t staged, uint64_t length, uint64_t to)
 {
 	struct kept *template = holder_of(staged);
 	long r;
@@ -261,11 +261,13 @@ int template_put(const struct region *region, uint64_t staged, uint64_t length, 
 		template->torn_bytes = length;
 		r = hold_replace(staged, length, to);
 	}
-	if (sys_is_error(r))
-		return (int)r;
-	for (int i = 0; template != NULL && i < ADVICE_ATTEMPTS && advise(region, to, length) < 0; i++)
+	return sys_is_error(r) ? (int)r : 0;
+}
+
+void template_advise(const struct region *region, uint64_t start, uint64_t length)
+{
+	for (int i = 0; i < ADVICE_ATTEMPTS && advise(region, start, length) < 0; i++)
 		;
-	return 0;
 }
 
 bool template_is_left(uint64_t staged)

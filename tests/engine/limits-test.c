@@ -358,7 +358,7 @@ static void numbers_that_are_used_up_again_come_with_time(void **state)
 
 static uint64_t pages_in_orders(const struct sim_vm *vm)
 {
-	return vm->vm->pages.ordered;
+	return vm->vm->pages.of[PAGES_ORDERED];
 }
 
 /* A VM that has as many orders as there can be, of as many pages each, and takes none. */
@@ -382,7 +382,7 @@ static uint32_t ticks_until_withdrawn(const struct engine_vm *vm)
 {
 	uint32_t ticks = 0;
 
-	while (vm->pages.ordered > 0) {
+	while (vm->pages.of[PAGES_ORDERED] > 0) {
 		assert_true(ticks++ < 1000);
 		sim.now_usec += engine_tick(sim.engine, sim.now_usec);
 		assert_in_range(engine_take_steps(sim.engine), 0, ENGINE_STEPS_MAX);
@@ -400,7 +400,7 @@ static void orders_are_withdrawn_bit_by_bit(void **state)
 	(void)state;
 	engine_set_mode(sim.engine, vm, WIRE_MODE_OFF);
 	assert_in_range(engine_take_steps(sim.engine), 1, ENGINE_STEPS_MAX);
-	assert_true(vm->pages.ordered > 0);
+	assert_true(vm->pages.of[PAGES_ORDERED] > 0);
 	assert_null(engine_check(sim.engine));
 	assert_true(ticks_until_withdrawn(vm) > 100);
 	sim_vm_end(a);
