@@ -359,10 +359,13 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value)
 {
-	uint64_t last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
-	long long seen;
+	long long seen, before = -1;
+	uint64_t last = 0;
 
 	while ((seen = name ? instance_vm(instance, name, field) : instance_host(instance, field)) != value) {
+		if (seen != before)
+			last = test_patient_msec() + TEST_PATIENCE_SECONDS * 1000;
+		before = seen;
 		if (test_patient_msec() > last) {
 			show_log(instance);
 			test_fail("%s's %s stays %lld and does not become %lld", name ? name : "host", field, seen,

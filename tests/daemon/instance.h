@@ -57,7 +57,10 @@ long long instance_daemon(const struct instance *instance, const char *field);
 /** vms[name].@field of the status, or -1 if there is no such VM. */
 long long instance_vm(const struct instance *instance, const char *name, const char *field);
 
-/** Asks until host.@field, or @name's if that is not NULL, is @value; fails the test at the deadline. */
+/**
+ * Asks until host.@field, or @name's if that is not NULL, is @value; fails the test if it stays another one for too
+ * long.
+ */
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value);
 
 /** Asks until @name has no connection, be it that nothing is known of it any more. */

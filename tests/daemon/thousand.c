@@ -54,9 +54,9 @@ static void check_status(const json_t *status)
 static void start_all(void)
 {
 	crowd_start(&instance);
-	crowd_await_shared();
 	instance_await(&instance, NULL, "shared_pages", (long long)CROWD_VMS * CROWD_COMMON);
 	instance_await(&instance, NULL, "zero_pages", (long long)CROWD_VMS * CROWD_ZERO);
+	crowd_await_shared();
 	test_check(instance_host(&instance, "common_pages") <= 2 * CROWD_COMMON, "content is in the store many times");
 }
 
