@@ -19,8 +19,8 @@
  * bytes per entry. One partition at a time is rebuilt, so that nothing stalls and no second copy of the whole ever
  * exists.
  *
- * Before it grows, a partition asks the owner of each entry whether it still means anything: entries may go stale
- * without being removed, and are bounded all the same.
+ * Entries may go stale without being removed. So before it grows, a partition asks the owner of a few entries whether
+ * they still mean anything, and if one does not, the owner of each: what is stale stays a small part.
  */
 #ifndef PAGEFUSE_ENGINE_TABLE_H
 #define PAGEFUSE_ENGINE_TABLE_H
