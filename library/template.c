@@ -15,6 +15,8 @@
  *                        |CDEF|        slots before the first wanted one unmapped
  *
  * This takes several calls. So longer pieces are kept, the templates, from which a hold takes pages by a single call.
+ * These are guest RAM with the advice that a hold gives all of them at its end: a core dump, or a child that is made past
+ * libc, lacks them until then.
  */
 #include "library/template.h"
 
@@ -175,13 +177,10 @@ static const struct kept *template_of(const struct kept *seed, uint32_t slot)
 /** Sets the region's advice: mappings made from a seed are DONTFORK and DONTDUMP, as they are not guest RAM yet. */
 static int advise(const struct region *region, uint64_t start, uint64_t length)
 {
-	int r = 0;
+	int fork = region->dont_fork ? 0 : sys_madvise(start, length, MADV_DOFORK);
+	int dump = region->dont_dump ? 0 : sys_madvise(start, length, MADV_DODUMP);
 
-	if (!region->dont_fork)
-		r = sys_madvise(start, length, MADV_DOFORK);
-	if (r == 0 && !region->dont_dump)
-		r = sys_madvise(start, length, MADV_DODUMP);
-	return r;
+	return fork < 0 ? fork : dump;
 }
 
 static long stage_from_seed(const struct region *region, uint32_t slot, uint64_t length)

@@ -140,6 +140,29 @@ ctrl_c_is_heard() {
 	echo "ok: Ctrl-C is heard while commands are read, $heard times"
 }
 
+# Who kills a script has what that waits for ended, too, by its guard.
+kill_leaves_nothing() {
+	local script tenths
+	(cd "$tree" && exec setsid ./waits) >/dev/null 2>&1 &
+	script=$!
+	until [ -e "$tree/at" ]; do
+		sleep 0.1
+	done
+	kill -KILL -- "-$script"
+	wait "$script" 2>/dev/null
+	for ((tenths = 0; tenths < ENDS_TENTHS; tenths++)); do
+		pgrep -f 'sleep 999' >/dev/null || break
+		sleep 0.1
+	done
+	rm -f "$tree/at"
+	if [ $tenths -eq $ENDS_TENTHS ]; then
+		echo "FAILED: SIGKILL: what it waited for goes on"
+		faults=$((faults + 1))
+		return
+	fi
+	echo "ok: a script that is killed leaves nothing"
+}
+
 # What it starts in its own process group stops along.
 ctrl_z_stops() {
 	local supervisor script state
@@ -153,8 +176,10 @@ ctrl_z_stops() {
 		done
 	TEXT
 	chmod +x "$tree/counts"
-	(cd "$tree" && exec setsid ./counts) >/dev/null 2>&1 &
+	set -m # in a session of its own nobody could have it go on
+	(cd "$tree" && exec ./counts) >/dev/null 2>&1 &
 	supervisor=$!
+	set +m
 	until [ -s "$tree/at" ]; do
 		sleep 0.1
 	done
@@ -218,6 +243,20 @@ told_to_end 0 129 ./early HUP
 
 ctrl_c_is_heard 60
 ctrl_z_stops
+
+# What a script waits for in its own process group is told, too.
+cat >"$tree/waits" <<-'TEXT'
+	#!/bin/bash
+	. "${0%/*}/tests/support/supervised.sh"
+	. "${0%/*}/tests/support/interrupt.sh"
+	interrupt_open exit
+	touch "${0%/*}/at"
+	sleep 999
+	interrupt_check
+TEXT
+chmod +x "$tree/waits"
+tried ./waits
+kill_leaves_nothing
 stand_in apt-get update
 tried tests/kernels --list
 stand_in_git

@@ -38,7 +38,6 @@ struct segment {
 
 struct director {
 	int listener;
-	int place; /* of the listening socket in the file system */
 	uint64_t store;
 	struct segment segments[SEGMENTS_MAX];
 	uint32_t current; /* segment that slots are given from */
@@ -50,16 +49,23 @@ struct director {
 
 /**
  * Opens and removes what the listening socket is called, so that nothing of it is left, however the process ends. VMMs
- * find it by the descriptor of this process.
+ * find it by the descriptor of this process, whose number they keep.
  */
-static void make_nameless(struct director *d, const char *path)
+static void make_nameless(const char *path)
 {
+	static int place = -1; /* stays open for the next one */
+	int fd = open(path, O_PATH | O_CLOEXEC);
 	char name[64];
 
-	d->place = open(path, O_PATH | O_CLOEXEC);
-	test_check(d->place >= 0, "%s: %s", path, strerror(errno));
+	test_check(fd >= 0, "%s: %s", path, strerror(errno));
 	unlink(path);
-	snprintf(name, sizeof(name), "/proc/%d/fd/%d", getpid(), d->place);
+	if (place >= 0) {
+		test_check(dup3(fd, place, O_CLOEXEC) == place, "dup3: %s", strerror(errno));
+		close(fd);
+	} else {
+		place = fd;
+	}
+	snprintf(name, sizeof(name), "/proc/%d/fd/%d", getpid(), place);
 	setenv("PAGEFUSE_SOCKET", name, 1);
 }
 
@@ -80,7 +86,7 @@ struct director *director_new(void)
 	test_check(d->listener >= 0 && bind(d->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 			   listen(d->listener, 16) == 0,
 		   "listening at %s: %s", address.sun_path, strerror(errno));
-	make_nameless(d, address.sun_path);
+	make_nameless(address.sun_path);
 	return d;
 }
 
@@ -103,7 +109,6 @@ void director_free(struct director *d)
 		if (d->segments[i].fd >= 0)
 			segment_close(&d->segments[i]);
 	close(d->listener);
-	close(d->place);
 	free(d);
 }
 

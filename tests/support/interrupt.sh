@@ -51,6 +51,7 @@ interrupt_end() {
 	for job in $(jobs -p); do
 		[ "$job" = "$GUARD_PROCESS" ] || kill "$job" 2>/dev/null
 	done
+	guard forget group $$
 	exec {GUARD}>&-
 	wait 2>/dev/null
 	exit "$status"
@@ -66,6 +67,7 @@ interrupt_open() {
 	coproc GUARD_PIPE { exec setsid bash "$INTERRUPT_FOLDER/guard.sh" >/dev/null 2>&1; }
 	# shellcheck disable=SC2153 # the coproc's
 	GUARD_PROCESS=$GUARD_PIPE_PID GUARD=${GUARD_PIPE[1]}
+	guard group $$
 	trap interrupt_end EXIT
 }
 
