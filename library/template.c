@@ -15,8 +15,8 @@
  *                        |CDEF|        slots before the first wanted one unmapped
  *
  * This takes several calls. So longer pieces are kept, the templates, from which a hold takes pages by a single call.
- * A hold gives all of them the advice of guest RAM at its end: until then a core dump lacks them, or a child that is made
- * past libc.
+ * A hold gives all of them the advice of guest RAM at its end: until then a core dump lacks them, or a child that is
+ * made past libc.
  */
 #include "library/template.h"
 

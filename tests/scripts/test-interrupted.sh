@@ -215,7 +215,9 @@ fi
 if [ "${2-}" = control ]; then
 	cat >>"$tree/tests/support/interrupt.sh" <<-'TEXT'
 		interruptible() {
-			"$@"
+			set -m
+			("$@")
+			set +m
 		}
 	TEXT
 	ENDS_TENTHS=200
