@@ -359,7 +359,7 @@ long long instance_vm(const struct instance *instance, const char *name, const c
 
 void instance_await(const struct instance *instance, const char *name, const char *field, long long value)
 {
-	long long seen, before = -1;
+	long long seen, before = value;
 	uint64_t last = 0;
 
 	while ((seen = name ? instance_vm(instance, name, field) : instance_host(instance, field)) != value) {
