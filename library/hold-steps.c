@@ -344,7 +344,7 @@ static int map_run(const struct hold *hold, unsigned first, unsigned count)
 {
 	uint64_t start = hold->start + first * PAGE_BYTES;
 	uint64_t added = mappings_added_by_run(hold->region, hold->index + first, count);
-	int r = template_put(hold->slots[first].staged, count * PAGE_BYTES, start);
+	int r = template_put(hold->region, hold->slots[first].staged, count * PAGE_BYTES, start);
 
 	if (r < 0)
 		return r;
@@ -384,25 +384,18 @@ static int zero_run(const struct hold *hold, unsigned first, unsigned count, boo
 /** Maps every page of @equal to its target. @return mask of the pages mapped; the others' outcome is FULL. */
 uint64_t hold_map(const struct hold *hold, uint64_t equal, bool holes_are_there)
 {
-	uint64_t mapped = 0, put = 0;
-	unsigned first, run;
+	uint64_t mapped = 0;
 
-	for (uint64_t left = equal; left != 0; left &= ~mask_of(first, run)) {
-		bool zero;
-		int r;
+	for (uint64_t left = equal; left != 0;) {
+		unsigned first = (unsigned)__builtin_ctzll(left), run = slot_run(hold, left, first);
+		bool zero = hold->targets[first] == HOLD_ZERO;
+		int r = zero ? zero_run(hold, first, run, holes_are_there) : map_run(hold, first, run);
 
-		first = (unsigned)__builtin_ctzll(left);
-		run = slot_run(hold, left, first);
-		zero = hold->targets[first] == HOLD_ZERO;
-		r = zero ? zero_run(hold, first, run, holes_are_there) : map_run(hold, first, run);
+		left &= ~mask_of(first, run);
 		if (r == 0)
 			mapped |= mask_of(first, run);
-		if (r == 0 && !zero)
-			put |= mask_of(first, run);
 		hold_set_outcomes(hold, mask_of(first, run), r == 0 ? OUTCOME_MERGED : OUTCOME_FULL);
 	}
-	for (; (run = next_run(put, &first)) != 0; put &= ~mask_of(first, run))
-		template_advise(hold->region, hold->start + first * PAGE_BYTES, run * PAGE_BYTES);
 	return mapped;
 }
 

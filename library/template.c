@@ -15,8 +15,6 @@
  *                        |CDEF|        slots before the first wanted one unmapped
  *
  * This takes several calls. So longer pieces are kept, the templates, from which a hold takes pages by a single call.
- * A hold gives all of them the advice of guest RAM at its end: until then a core dump lacks them, or a child that is
- * made past libc.
  */
 #include "library/template.h"
 
@@ -244,7 +242,7 @@ static struct kept *holder_of(uint64_t address)
 	return NULL;
 }
 
-int template_put(uint64_t staged, uint64_t length, uint64_t to)
+int template_put(const struct region *region, uint64_t staged, uint64_t length, uint64_t to)
 {
 	struct kept *template = holder_of(staged);
 	long r;
@@ -260,13 +258,11 @@ int template_put(uint64_t staged, uint64_t length, uint64_t to)
 		template->torn_bytes = length;
 		r = hold_replace(staged, length, to);
 	}
-	return sys_is_error(r) ? (int)r : 0;
-}
-
-void template_advise(const struct region *region, uint64_t start, uint64_t length)
-{
-	for (int i = 0; i < ADVICE_ATTEMPTS && advise(region, start, length) < 0; i++)
+	if (sys_is_error(r))
+		return (int)r;
+	for (int i = 0; template != NULL && i < ADVICE_ATTEMPTS && advise(region, to, length) < 0; i++)
 		;
+	return 0;
 }
 
 bool template_is_left(uint64_t staged)

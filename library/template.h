@@ -27,10 +27,11 @@ void template_begin(void);
  * the VIEW_WINDOW_SLOTS of the first. @return an address, -ENOENT (no descriptor), or -errno.
  */
 long template_stage(const struct region *region, uint32_t slot, unsigned count);
-/** Maps the slots staged at @staged over the memory at @to. @return 0, or -errno: nothing has changed. */
-int template_put(uint64_t staged, uint64_t length, uint64_t to);
-/** Gives slots that were put side by side @region's advice. */
-void template_advise(const struct region *region, uint64_t start, uint64_t length);
+/**
+ * Maps the slots staged at @staged over the memory at @to, with @region's advice. @return 0, or -errno: nothing has
+ * changed.
+ */
+int template_put(const struct region *region, uint64_t staged, uint64_t length, uint64_t to);
 /** Whether a page that was staged, and not put, has to be unstaged. */
 bool template_is_left(uint64_t staged);
 void template_unstage(uint64_t start, unsigned count);
